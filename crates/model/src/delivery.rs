@@ -1,0 +1,287 @@
+//! A delivery: one event (or ping) for one webhook, over all its attempts.
+//!
+//! ```text
+//!            accepted ──> pending ──2xx──────────────> succeeded
+//!                          │  ^ └──webhook deleted ──> cancelled
+//!                 attempt  │  │ retry, probe              │
+//!                          └──┘ ──no attempts left,       │ recovered (while kept)
+//!                                 too old, cannot ──> failed ──> pending
+//! ```
+//!
+//! A pending delivery is due at a moment; whether it is *held* follows from its webhook and is stored nowhere else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::Timestamp;
+use crate::filter::EventKind;
+use crate::ids::{DeliveryId, EventId, EventKey, OrganizationId, WebhookId};
+use crate::webhook::Format;
+
+/// Why a delivery exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trigger {
+    /// An event matched.
+    Event {
+        /// The event's row, which holds the payload.
+        key: EventKey,
+        /// The event's kind.
+        kind: EventKind,
+    },
+    /// Somebody asked for a ping.
+    Ping,
+}
+
+impl Trigger {
+    /// The kind on the wire: the event's, or `ping`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Event { kind, .. } => kind.as_str(),
+            Self::Ping => "ping",
+        }
+    }
+}
+
+/// Why a delivery ended without success. Every one is shown to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailReason {
+    /// The last attempt of the schedule failed.
+    AttemptsExhausted,
+    /// It grew too old to be sent.
+    Expired,
+    /// It can never be sent, as the attempt's text says.
+    Undeliverable,
+}
+
+impl FailReason {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::AttemptsExhausted, Self::Expired, Self::Undeliverable];
+
+    /// The word for it in stores and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::Expired => "expired",
+            Self::Undeliverable => "undeliverable",
+        }
+    }
+
+    /// Reads that word; `None` when there is no such reason.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// Where a delivery stands (invariant 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not yet done; to be attempted at `due_at`, unless its webhook is held.
+    Pending {
+        /// When the next attempt may start.
+        due_at: Timestamp,
+    },
+    /// Answered 2xx.
+    Succeeded {
+        /// When.
+        at: Timestamp,
+    },
+    /// Given up.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: FailReason,
+    },
+    /// Its webhook was deleted.
+    Cancelled {
+        /// When.
+        at: Timestamp,
+        /// Who deleted the webhook: a login or a service token's name.
+        by: Box<str>,
+    },
+}
+
+impl State {
+    /// The word for it in stores and answers.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending { .. } => "pending",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+}
+
+/// A delivery's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its organization.
+    pub organization: OrganizationId,
+    /// Its webhook.
+    pub webhook: WebhookId,
+    /// Why it exists.
+    pub trigger: Trigger,
+    /// The id on the wire: the event's, or the ping's own.
+    pub event_id: EventId,
+    /// How its bytes were rendered.
+    pub format: Format,
+    /// Its own bytes; `None` where it sends the event's payload as it is.
+    pub body: Option<Bytes>,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// Scheduled attempts that the endpoint has used up. Redeliveries, probes and our own faults do not count.
+    pub attempts_spent: u32,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Why an attempt was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptTrigger {
+    /// The delivery was due.
+    Schedule,
+    /// The webhook is suspended, and this asks whether its endpoint is back.
+    Probe,
+    /// Somebody asked for the delivery again.
+    Redeliver,
+    /// Somebody asked for a ping.
+    Ping,
+}
+
+impl AttemptTrigger {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Schedule, Self::Probe, Self::Redeliver, Self::Ping];
+
+    /// The word for it in stores and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Probe => "probe",
+            Self::Redeliver => "redeliver",
+            Self::Ping => "ping",
+        }
+    }
+
+    /// Reads that word; `None` when there is no such trigger.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|trigger| trigger.as_str() == text)
+    }
+}
+
+/// Why an endpoint gave no answer. The text beside it is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Silence {
+    /// The outbound policy forbids its address.
+    Forbidden,
+    /// Its name could not be resolved.
+    Unresolved,
+    /// No connection, TLS included.
+    Unreachable,
+    /// The whole exchange took too long.
+    TimedOut,
+    /// The connection ended before a whole answer, or what came was not HTTP.
+    Broken,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The endpoint answered. The status line decides: 2xx is success, all else failure.
+    Answered(Answer),
+    /// The request may have left, and no answer came. The endpoint's failure.
+    Unanswered {
+        /// Why, for programs.
+        silence: Silence,
+        /// Why, for people. Never more of the URL than scheme and host.
+        text: Box<str>,
+    },
+    /// We could not build or finish the request. Nobody's attempt is spent; it is tried again soon.
+    OurFault {
+        /// Why, for people.
+        text: Box<str>,
+    },
+    /// This delivery can never be sent.
+    Undeliverable {
+        /// Why, for people.
+        text: Box<str>,
+    },
+}
+
+/// What an endpoint answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// `Name: value` lines sorted by name, each ended by CRLF.
+    pub headers: Box<str>,
+    /// The body's beginning, as far as it is kept, read as UTF-8 with losses.
+    pub body: Box<str>,
+    /// How long the endpoint asks us to wait, counted from the answer.
+    pub retry_after: Option<Duration>,
+}
+
+/// What an outcome says about the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// 2xx.
+    Success,
+    /// The endpoint failed.
+    Failure,
+    /// 410: it wants no more.
+    Gone,
+    /// Nothing: it was not asked, or the fault was ours.
+    None,
+}
+
+impl Outcome {
+    /// What this says about the endpoint.
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Answered(Answer { status: 200..=299, .. }) => Verdict::Success,
+            Self::Answered(Answer { status: 410, .. }) => Verdict::Gone,
+            Self::Answered(_) | Self::Unanswered { .. } => Verdict::Failure,
+            Self::OurFault { .. } | Self::Undeliverable { .. } => Verdict::None,
+        }
+    }
+
+    /// The status code, 0 without an answer. Source: wire-facts.md#webhook-delivery.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Answered(answer) => answer.status,
+            Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => 0,
+        }
+    }
+}
+
+/// One HTTP request of a delivery, and what became of it. `Debug` hides the URL and the request's headers, which have
+/// signatures (invariant 8).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Why it was made.
+    pub trigger: AttemptTrigger,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// From its beginning to the last byte, or to giving up; milliseconds are kept.
+    pub duration: Duration,
+    /// The URL that was called, whole. A credential: see [`crate::webhook::PayloadUrl`].
+    pub request_url: Box<str>,
+    /// What was sent, as `Name: value` lines sorted by name, each ended by CRLF.
+    pub request_headers: Box<str>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Attempt");
+        shown
+            .field("trigger", &self.trigger)
+            .field("started_at", &self.started_at)
+            .field("duration", &self.duration);
+        shown.field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! The words and the rules of Stackbell.
+//!
+//! Everything here is pure: no IO, no async, no serialisation, no ambient time and no ambient chance.
+//! Whoever needs the time takes a [`Clock`], whoever needs chance takes an [`Entropy`] (invariant 11).
+//!
+//! - what there is: [`ids`], [`names`], [`event`], [`webhook`], [`delivery`], [`identity`]
+//! - what is asked for: [`filter`] (kinds, filters, groups), [`scope`] (which stacks and environments)
+//! - what happens next: [`retry`] (after an attempt), [`health`] (when a webhook is suspended)
+//! - who may: [`permission`]
+
+pub mod clock;
+pub mod delivery;
+pub mod entropy;
+pub mod event;
+pub mod filter;
+pub mod health;
+pub mod identity;
+pub mod ids;
+pub mod names;
+pub mod permission;
+pub mod retry;
+pub mod scope;
+pub mod secret;
+pub mod webhook;
+
+pub use clock::{Clock, Timestamp};
+pub use entropy::{Entropy, Ordered};

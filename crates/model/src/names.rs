@@ -1,0 +1,195 @@
+//! Names that people and programs choose. Each is parsed once, at the rim.
+
+use std::fmt;
+
+/// Why a text is not a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing, or only white space.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than allowed.
+    #[error("must be at most {max} characters long, is {actual}")]
+    TooLong {
+        /// The most characters that are allowed.
+        max: usize,
+        /// The characters that there are.
+        actual: usize,
+    },
+    /// A character that such a name may not have.
+    #[error("must consist of {allowed}; {found:?} is not allowed")]
+    Character {
+        /// What is allowed, in words.
+        allowed: &'static str,
+        /// The first character that is not.
+        found: char,
+    },
+    /// `.` or `..`, which clients take out of paths: what is called so could not be reached.
+    /// Source: wire-facts.md#webhook-name.
+    #[error("must not be '.' or '..'")]
+    Dots,
+}
+
+const IDENTIFIER: &str = "letters, digits, '.', '_' and '-'";
+
+fn check(text: &str, max: usize, allowed: &'static str, ok: impl Fn(char) -> bool) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    let actual = text.chars().count();
+    if actual > max {
+        return Err(NameError::TooLong { max, actual });
+    }
+    match text.chars().find(|c| !ok(*c)) {
+        Some(found) => Err(NameError::Character { allowed, found }),
+        None => Ok(()),
+    }
+}
+
+/// Checks a name that stands in paths: 1 to `max` letters, digits, `.`, `_`, `-`, and neither `.` nor `..`.
+fn check_identifier(text: &str, max: usize) -> Result<(), NameError> {
+    check(text, max, IDENTIFIER, is_identifier)?;
+    if matches!(text, "." | "..") { Err(NameError::Dots) } else { Ok(()) }
+}
+
+fn is_identifier(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, |$text:ident| $parse:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Reads a name.
+            ///
+            /// # Errors
+            /// [`NameError`], when the text breaks the rule above.
+            pub fn parse($text: &str) -> Result<Self, NameError> {
+                let $text = $parse?;
+                Ok(Self($text.into()))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// An organization's name in URLs (`githubLogin` on the wire): 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
+    OrganizationName,
+    |text| check_identifier(text, 100).map(|()| text)
+);
+name!(
+    /// A user's login (`githubLogin` on the wire): 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
+    Login,
+    |text| check_identifier(text, 100).map(|()| text)
+);
+name!(
+    /// A project's name: 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
+    ProjectName,
+    |text| check_identifier(text, 100).map(|()| text)
+);
+name!(
+    /// A stack's name without its project: 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
+    StackName,
+    |text| check_identifier(text, 100).map(|()| text)
+);
+name!(
+    /// An environment's name without its project: 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
+    EnvironmentName,
+    |text| check_identifier(text, 100).map(|()| text)
+);
+name!(
+    /// A webhook's identifier, unique in its scope: 1 to 32 letters, digits, `.`, `_`, `-`; not `.` or `..`.
+    /// Source: wire-facts.md#webhook-name.
+    WebhookName,
+    |text| check_identifier(text, 32).map(|()| text)
+);
+name!(
+    /// A label for people, not unique: 1 to 256 characters once trimmed, no control characters.
+    DisplayName,
+    |text| {
+        let text = text.trim();
+        check(text, 256, "printable characters", |c| !c.is_control()).map(|()| text)
+    }
+);
+
+impl ProjectName {
+    /// The project of an environment whose path names none. Source: wire-facts.md#preview-environments.
+    pub fn default_project() -> Self {
+        Self("default".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_webhook_name(text: &str, expected: Result<(), &str>) {
+        let actual = WebhookName::parse(text).map(|_| ()).map_err(|e| e.to_string());
+        assert_eq!(actual, expected.map_err(str::to_owned), "{text:?}");
+    }
+
+    #[test]
+    fn webhook_names() {
+        check_webhook_name("bd7e0a35", Ok(()));
+        check_webhook_name("A.b_c-9", Ok(()));
+        check_webhook_name(&"x".repeat(32), Ok(()));
+        check_webhook_name(&"x".repeat(33), Err("must be at most 32 characters long, is 33"));
+        check_webhook_name("", Err("must not be empty"));
+        check_webhook_name(
+            "a/b",
+            Err("must consist of letters, digits, '.', '_' and '-'; '/' is not allowed"),
+        );
+    }
+
+    #[test]
+    fn no_name_in_a_path_is_a_dot_segment() {
+        fn check<T: fmt::Debug + PartialEq>(parse: impl Fn(&str) -> Result<T, NameError>) {
+            for text in [".", ".."] {
+                assert_eq!(parse(text), Err(NameError::Dots), "{text}");
+            }
+            for text in ["...", ".a", "a.", "-.", "_"] {
+                assert!(parse(text).is_ok(), "{text}");
+            }
+        }
+        check(OrganizationName::parse);
+        check(Login::parse);
+        check(ProjectName::parse);
+        check(StackName::parse);
+        check(EnvironmentName::parse);
+        check(WebhookName::parse);
+        assert_eq!(NameError::Dots.to_string(), "must not be '.' or '..'");
+    }
+
+    #[test]
+    fn display_names_are_trimmed() {
+        assert_eq!(DisplayName::parse("  #ops 🍹 ").map(|n| n.to_string()), Ok("#ops 🍹".to_owned()));
+        assert_eq!(DisplayName::parse("   "), Err(NameError::Empty));
+        assert!(DisplayName::parse("a\u{7}b").is_err());
+    }
+}

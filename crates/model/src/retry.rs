@@ -1,0 +1,214 @@
+//! What follows an attempt.
+
+use std::time::Duration;
+
+use crate::Timestamp;
+use crate::delivery::{FailReason, Outcome, Verdict};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}
+
+/// When a delivery is tried again, and when no more. Configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    /// The wait after each failed attempt; after the last of them the delivery fails.
+    pub waits: Vec<Duration>,
+    /// The most by which chance lengthens a wait, as a part of it. Keeps retries from marching in step.
+    pub jitter: f64,
+    /// The longest `Retry-After` that is honoured.
+    pub retry_after_max: Duration,
+    /// How soon an attempt is tried again that failed through our own fault.
+    pub own_fault_wait: Duration,
+    /// Nothing is sent for a delivery of this age.
+    pub age_max: Duration,
+    /// The same for one that was held.
+    pub held_age_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Outlasts a weekend: the last of 15 attempts comes about 75 hours after the first.
+    fn default() -> Self {
+        let mut waits = vec![secs(5), secs(30), secs(120), secs(600), secs(1800)];
+        waits.extend([hours(1), hours(2), hours(4), hours(8)]);
+        waits.extend([hours(12); 5]);
+        Self {
+            waits,
+            jitter: 0.1,
+            retry_after_max: hours(24),
+            own_fault_wait: secs(60),
+            age_max: hours(7 * 24),
+            held_age_max: hours(14 * 24),
+        }
+    }
+}
+
+/// What becomes of a delivery after a scheduled attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is done.
+    Succeeded,
+    /// It is given up.
+    Failed(FailReason),
+    /// It is tried again.
+    Retry {
+        /// Not before this.
+        at: Timestamp,
+        /// Whether the attempt counts against the schedule.
+        spent: bool,
+    },
+}
+
+impl RetryPolicy {
+    /// What becomes of a delivery whose scheduled attempt ended in `outcome` at `now`, with `attempts_spent` spent before it.
+    /// `chance` is a fraction from 0 up to 1.
+    pub fn next(&self, attempts_spent: u32, outcome: &Outcome, now: Timestamp, chance: f64) -> Next {
+        match outcome.verdict() {
+            Verdict::Success => Next::Succeeded,
+            Verdict::Failure | Verdict::Gone => {
+                match usize::try_from(attempts_spent).ok().and_then(|n| self.waits.get(n)) {
+                    Some(wait) => {
+                        let wait = wait.mul_f64(1.0 + self.jitter * chance).max(self.asked_wait(outcome));
+                        Next::Retry { at: now.after(wait), spent: true }
+                    }
+                    None => Next::Failed(FailReason::AttemptsExhausted),
+                }
+            }
+            Verdict::None => match outcome {
+                Outcome::Undeliverable { .. } => Next::Failed(FailReason::Undeliverable),
+                Outcome::OurFault { .. } | Outcome::Answered(_) | Outcome::Unanswered { .. } => {
+                    Next::Retry { at: now.after(self.own_fault_wait), spent: false }
+                }
+            },
+        }
+    }
+
+    fn asked_wait(&self, outcome: &Outcome) -> Duration {
+        match outcome {
+            Outcome::Answered(answer) => answer.retry_after.unwrap_or_default().min(self.retry_after_max),
+            Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// Whether a delivery that came to be at `created_at` is too old to be sent.
+    /// `held` says whether its webhook is held now, `hold_ended_at` when it last was.
+    pub fn is_expired(
+        &self,
+        now: Timestamp,
+        held: bool,
+        created_at: Timestamp,
+        hold_ended_at: Option<Timestamp>,
+    ) -> bool {
+        let was_held = held || hold_ended_at.is_some_and(|ended| created_at < ended);
+        now.since(created_at) >= if was_held { self.held_age_max } else { self.age_max }
+    }
+}
+
+/// Reads a `Retry-After` header: seconds, or an HTTP date, which is counted from `now`.
+/// `None` when it is neither; a date in the past is no wait.
+pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than a u64 holds mean "very long", which the policy caps.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let at = Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+    Some(at.since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::{Answer, Silence};
+
+    fn answered(status: u16, retry_after: Option<u64>) -> Outcome {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after })
+    }
+
+    fn check(attempts_spent: u32, outcome: &Outcome, chance: f64, expected: Next) {
+        let now = Timestamp::from_millis(0);
+        assert_eq!(
+            RetryPolicy::default().next(attempts_spent, outcome, now, chance),
+            expected,
+            "{outcome:?}"
+        );
+    }
+
+    fn retry(at_ms: i64) -> Next {
+        Next::Retry { at: Timestamp::from_millis(at_ms), spent: true }
+    }
+
+    #[test]
+    fn the_schedule_outlasts_a_weekend() {
+        let policy = RetryPolicy::default();
+        let total: Duration = policy.waits.iter().sum();
+        assert_eq!(policy.waits.len(), 14);
+        assert!(total > hours(75) && total < hours(76), "{total:?}");
+    }
+
+    #[test]
+    fn status_decides() {
+        check(0, &answered(204, None), 0.0, Next::Succeeded);
+        check(0, &answered(301, None), 0.0, retry(5_000));
+        check(1, &answered(500, None), 0.0, retry(30_000));
+        check(1, &answered(410, None), 0.0, retry(30_000));
+        check(13, &answered(500, None), 0.0, retry(12 * 3_600_000));
+        check(14, &answered(500, None), 0.0, Next::Failed(FailReason::AttemptsExhausted));
+        let silent = Outcome::Unanswered { silence: Silence::TimedOut, text: "".into() };
+        check(0, &silent, 0.0, retry(5_000));
+    }
+
+    #[test]
+    fn chance_lengthens_by_a_tenth_at_most() {
+        check(0, &answered(500, None), 0.5, retry(5_250));
+        check(0, &answered(500, None), 0.999_999, retry(5_499));
+    }
+
+    #[test]
+    fn retry_after_only_lengthens_and_is_capped() {
+        check(0, &answered(503, Some(2)), 0.0, retry(5_000));
+        check(0, &answered(503, Some(60)), 0.0, retry(60_000));
+        check(0, &answered(503, Some(u64::MAX)), 0.0, retry(24 * 3_600_000));
+    }
+
+    #[test]
+    fn our_fault_spends_nothing() {
+        let expected = Next::Retry { at: Timestamp::from_millis(60_000), spent: false };
+        check(3, &Outcome::OurFault { text: "".into() }, 0.0, expected);
+        check(0, &Outcome::Undeliverable { text: "".into() }, 0.0, Next::Failed(FailReason::Undeliverable));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let now = Timestamp::from_millis(784_111_777_000);
+        assert_eq!(parse_retry_after(" 120 ", now), Some(secs(120)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(secs(60)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(secs(0)));
+        assert_eq!(parse_retry_after("99999999999999999999999", now), Some(secs(u64::MAX)));
+        assert_eq!(parse_retry_after("-1", now), None);
+        assert_eq!(parse_retry_after("soon", now), None);
+        assert_eq!(parse_retry_after("", now), None);
+    }
+
+    #[test]
+    fn age_ends_a_delivery() {
+        let policy = RetryPolicy::default();
+        let (created, day) = (Timestamp::from_millis(0), 24 * 3_600_000);
+        let at = |days: i64| Timestamp::from_millis(days * day);
+        assert!(!policy.is_expired(at(6), false, created, None));
+        assert!(policy.is_expired(at(7), false, created, None));
+        assert!(!policy.is_expired(at(7), true, created, None));
+        assert!(!policy.is_expired(at(13), false, created, Some(at(10))));
+        assert!(policy.is_expired(at(14), true, created, Some(at(10))));
+    }
+}

@@ -1,0 +1,259 @@
+//! A webhook: who wants to hear of what, and where.
+
+use std::fmt;
+
+use url::Url;
+
+use crate::Timestamp;
+use crate::filter::Subscription;
+use crate::health::Health;
+use crate::ids::{OrganizationId, WebhookId};
+use crate::names::{DisplayName, WebhookName};
+use crate::scope::{Scope, ScopeKind};
+use crate::secret::Sealed;
+
+/// The most characters of a payload URL. Well above what any known service hands out (Teams: about 400).
+pub const PAYLOAD_URL_BYTES_MAX: usize = 2048;
+
+/// The most webhooks in one scope.
+pub const WEBHOOKS_IN_SCOPE_MAX: usize = 1000;
+
+/// How a webhook's deliveries are rendered. Source: wire-facts.md#formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// The event's payload, as it is.
+    Raw,
+    /// A message for a Slack incoming webhook.
+    Slack,
+    /// A message for a Microsoft Teams webhook.
+    MsTeams,
+    /// A run of another stack's deployment.
+    PulumiDeployments,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Raw, Self::Slack, Self::MsTeams, Self::PulumiDeployments];
+
+    /// The spelling on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Slack => "slack",
+            Self::MsTeams => "ms_teams",
+            Self::PulumiDeployments => "pulumi_deployments",
+        }
+    }
+
+    /// Reads the spelling of the wire; `None` when there is no such one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|format| format.as_str() == text)
+    }
+
+    /// Whether a webhook of this scope may have it: `pulumi_deployments` is not for organizations.
+    pub const fn allowed_in(self, scope: ScopeKind) -> bool {
+        !matches!((self, scope), (Self::PulumiDeployments, ScopeKind::Organization))
+    }
+}
+
+/// Where a webhook's deliveries go, exactly as it was typed: clients compare it.
+///
+/// A credential (Slack's is in the path): `Display` and `Debug` show scheme and host alone (invariant 8).
+#[derive(Clone, PartialEq, Eq)]
+pub struct PayloadUrl(Box<str>);
+
+/// Why a text is not a payload URL for a format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadUrlError {
+    /// Nothing there.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than [`PAYLOAD_URL_BYTES_MAX`].
+    #[error("must be at most {PAYLOAD_URL_BYTES_MAX} bytes long, is {0}")]
+    TooLong(usize),
+    /// Not a URL.
+    #[error("is not a URL: {0}")]
+    Syntax(#[from] url::ParseError),
+    /// White space or a control character, which a URL parser would silently drop.
+    #[error("must not contain white space or control characters")]
+    Blank,
+    /// Neither http nor https.
+    #[error("must begin with http:// or https://, not {0}:")]
+    Scheme(String),
+    /// No host.
+    #[error("must name a host")]
+    NoHost,
+    /// Not at one of Slack's hosts.
+    #[error("must begin with https:// and one of the hosts for format 'slack': {0}")]
+    Slack(String),
+    /// Not `project/stack`.
+    #[error("must be project/stack for format 'pulumi_deployments'")]
+    Deployments,
+}
+
+impl PayloadUrl {
+    /// Reads a payload URL for `format`. `slack_hosts` are the hosts that the format `slack` may send to.
+    ///
+    /// # Errors
+    /// [`PayloadUrlError`], saying what such a URL has to be. Source of the rules: wire-facts.md#payload-url.
+    pub fn parse(text: &str, format: Format, slack_hosts: &[String]) -> Result<Self, PayloadUrlError> {
+        if text.is_empty() {
+            return Err(PayloadUrlError::Empty);
+        }
+        if text.len() > PAYLOAD_URL_BYTES_MAX {
+            return Err(PayloadUrlError::TooLong(text.len()));
+        }
+        if format == Format::PulumiDeployments {
+            let is_part =
+                |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '/');
+            return match text.split_once('/') {
+                Some((project, stack)) if is_part(project) && is_part(stack) => Ok(Self(text.into())),
+                _ => Err(PayloadUrlError::Deployments),
+            };
+        }
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(PayloadUrlError::Blank);
+        }
+        let url = Url::parse(text)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(PayloadUrlError::Scheme(url.scheme().to_owned()));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(PayloadUrlError::NoHost);
+        }
+        if format == Format::Slack {
+            let at_slack = slack_hosts.iter().any(|host| {
+                text.strip_prefix("https://")
+                    .and_then(|rest| rest.strip_prefix(host.as_str()))
+                    .is_some_and(|rest| rest.starts_with('/'))
+            });
+            if !at_slack {
+                return Err(PayloadUrlError::Slack(slack_hosts.join(", ")));
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Takes a text that was once parsed and has been kept in a store since.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The whole URL: for sending, for the store and for those who may see it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The URL to call; `None` for `pulumi_deployments`, whose payload URL names a stack.
+    pub fn to_url(&self) -> Option<Url> {
+        Url::parse(&self.0).ok().filter(Url::has_host)
+    }
+
+    /// Scheme and host: all that logs, errors and those who may only read get to see.
+    /// A `project/stack` is no credential and stays whole.
+    pub fn redacted(&self) -> String {
+        match self.to_url() {
+            Some(url) => format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()),
+            None => self.0.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for PayloadUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Debug for PayloadUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PayloadUrl({:?})", self.redacted())
+    }
+}
+
+/// A webhook's secret as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// The secret, sealed.
+    pub sealed: Sealed,
+    /// What clients compare to see whether the secret changed: `secretCiphertext` on the wire.
+    pub fingerprint: [u8; 32],
+    /// The secret before this one, which also signs (Standard Webhooks) until the given moment.
+    pub previous: Option<(Sealed, Timestamp)>,
+}
+
+/// A registered webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Its id, for life.
+    pub id: WebhookId,
+    /// Its organization.
+    pub organization: OrganizationId,
+    /// Where it is registered.
+    pub scope: Scope,
+    /// Its identifier, unique in the scope.
+    pub name: WebhookName,
+    /// What people call it.
+    pub display_name: DisplayName,
+    /// Where deliveries go.
+    pub payload_url: PayloadUrl,
+    /// Whether new events are matched. When false, pending deliveries are held.
+    pub active: bool,
+    /// How deliveries are rendered. Fixed for each delivery when its event is accepted.
+    pub format: Format,
+    /// What it asked for.
+    pub subscription: Subscription,
+    /// Its secret, if it has one.
+    pub secret: Option<StoredSecret>,
+    /// Whether signed deliveries also carry the headers of Standard Webhooks.
+    pub standard_headers: bool,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// Counts its edits, from 1. Whoever prepared something from it compares this.
+    pub revision: u64,
+    /// How its endpoint has been doing. Changes without a new revision.
+    pub health: Health,
+}
+
+impl Webhook {
+    /// Whether its pending deliveries wait for a person or a probe.
+    pub fn is_held(&self) -> bool {
+        !self.active || self.health.suspension.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, format: Format, expected: Result<&str, &str>) {
+        let slack_hosts = ["hooks.slack.com".to_owned()];
+        let actual = PayloadUrl::parse(text, format, &slack_hosts);
+        assert_eq!(
+            actual.as_ref().map(ToString::to_string).map_err(ToString::to_string),
+            expected.map(str::to_owned).map_err(str::to_owned),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn payload_urls() {
+        check("http://bla.com", Format::Raw, Ok("http://bla.com"));
+        check("https://localhost.local", Format::MsTeams, Ok("https://localhost.local"));
+        check("https://a.example/secret?x=1", Format::Raw, Ok("https://a.example"));
+        check("", Format::Raw, Err("must not be empty"));
+        check("ftp://a.example/", Format::Raw, Err("must begin with http:// or https://, not ftp:"));
+        check("a.example", Format::Raw, Err("is not a URL: relative URL without a base"));
+        check("https://", Format::Raw, Err("is not a URL: empty host"));
+        check("https://a b/", Format::Raw, Err("must not contain white space or control characters"));
+        check("https://hooks.slack.com/services/T/B/x", Format::Slack, Ok("https://hooks.slack.com"));
+        let slack = "must begin with https:// and one of the hosts for format 'slack': hooks.slack.com";
+        check("https://hooks.slack.com.evil.example/", Format::Slack, Err(slack));
+        check("http://hooks.slack.com/services", Format::Slack, Err(slack));
+        check("web/prod", Format::PulumiDeployments, Ok("web/prod"));
+        let deployments = "must be project/stack for format 'pulumi_deployments'";
+        check("web", Format::PulumiDeployments, Err(deployments));
+        check("a/b/c", Format::PulumiDeployments, Err(deployments));
+        check("a/b c", Format::PulumiDeployments, Err(deployments));
+    }
+}
