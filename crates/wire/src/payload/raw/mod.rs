@@ -1,0 +1,144 @@
+//! A producer's payload: checked, filled in, classified.
+//!
+//! [`read_event`] is the one way from what a producer sent to what an event is made of. What it promises:
+//!
+//! - `payload` is canonical JSON (see [`super::json`]) of at most [`PAYLOAD_BYTES_MAX`] bytes, with `organization`, with
+//!   the names of a stack or an environment, and with what its kind is classified by
+//! - every field that the wire's documentation names has its documented type; all others pass as they are
+//! - a documented field that is null counts as absent and is left out
+//!
+//! Sources: wire-facts.md#raw-payloads for fields, wire-facts.md#kinds-filters-groups for what is classified by what.
+
+mod classify;
+mod fill;
+mod schema;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use stackbell_model::event::PAYLOAD_BYTES_MAX;
+use stackbell_model::filter::{EventKind, FilterSet};
+use stackbell_model::identity::{Organization, User};
+use stackbell_model::scope::Subject;
+
+use super::json::{CanonicalObject, JsonError};
+use crate::field::{FieldError, list, quote};
+
+/// What a payload is filled in with.
+#[derive(Clone, Copy, Debug)]
+pub struct Filling<'a> {
+    /// The organization that the event was sent to.
+    pub organization: Party<'a>,
+    /// The user whose token it was sent with; `None` for a service token.
+    pub user: Option<Party<'a>>,
+}
+
+/// A user or an organization, as payloads show them.
+#[derive(Clone, Copy, Debug)]
+pub struct Party<'a> {
+    /// The name for people: `name`.
+    pub name: &'a str,
+    /// The name in URLs: `githubLogin`.
+    pub login: &'a str,
+    /// A picture, or empty: `avatarUrl`.
+    pub avatar_url: &'a str,
+}
+
+impl<'a> From<&'a Organization> for Party<'a> {
+    fn from(organization: &'a Organization) -> Self {
+        Self {
+            name: organization.display_name.as_str(),
+            login: organization.name.as_str(),
+            avatar_url: &organization.avatar_url,
+        }
+    }
+}
+
+impl<'a> From<&'a User> for Party<'a> {
+    fn from(user: &'a User) -> Self {
+        Self { name: user.name.as_str(), login: user.login.as_str(), avatar_url: &user.avatar_url }
+    }
+}
+
+/// What a payload turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classified {
+    /// Its kind.
+    pub kind: EventKind,
+    /// Every filter that selects it; may be empty.
+    pub filters: FilterSet,
+    /// What it is about.
+    pub subject: Subject,
+    /// What is stored and sent.
+    pub payload: Bytes,
+    sent: Bytes,
+}
+
+impl Classified {
+    /// SHA-256 over the kind, a zero byte and the canonical payload as the producer sent it. Whatever was filled in does
+    /// not count, so that the same event sent again by somebody else is still the same.
+    pub fn digest(&self) -> [u8; 32] {
+        let digest =
+            Sha256::new().chain_update(self.kind.as_str()).chain_update([0]).chain_update(&self.sent);
+        digest.finalize().into()
+    }
+}
+
+/// Why a payload is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// Not a kind of event. `ping` is none either: nobody publishes pings.
+    #[error("kind must be one of {allowed}, not '{0}'", allowed = list(EventKind::ALL.iter().map(|kind| kind.as_str())))]
+    Kind(String),
+    /// Not JSON, or JSON that we cannot send on.
+    #[error("payload: {0}")]
+    Json(JsonError),
+    /// A field is missing or wrong.
+    #[error(transparent)]
+    Field(FieldError),
+    /// Too long, once it was filled in.
+    #[error(
+        "payload must be at most {PAYLOAD_BYTES_MAX} bytes long with user and organization filled in, is {0}"
+    )]
+    TooLarge(usize),
+}
+
+impl PayloadError {
+    /// The field of the event that it is about: `kind`, `payload` or one within it, as in `payload.organization.githubLogin`.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Kind(_) => "kind".to_owned(),
+            Self::Json(error) if !error.path().is_empty() => format!("payload.{}", error.path()),
+            Self::Json(_) | Self::TooLarge(_) => "payload".to_owned(),
+            Self::Field(error) => error.path().to_owned(),
+        }
+    }
+}
+
+/// Makes of a kind and a payload, as a producer sent them, what an event is made of.
+///
+/// `organization`, its `githubLogin` and `user` are filled in from `filling` where they are absent: `user` becomes the
+/// first member, `organization` the one after it, `githubLogin` the last of its object.
+///
+/// # Errors
+/// [`PayloadError`], naming the field and what is allowed there. An `organization.githubLogin` other than that of
+/// `filling` is an error, too.
+pub fn read_event(kind_text: &str, payload: &str, filling: &Filling<'_>) -> Result<Classified, PayloadError> {
+    let kind = EventKind::parse(kind_text).ok_or_else(|| PayloadError::Kind(quote(kind_text)))?;
+    let sent = CanonicalObject::read(payload, PAYLOAD_BYTES_MAX).map_err(PayloadError::Json)?;
+    let in_payload = |error: FieldError| PayloadError::Field(error.inside("payload"));
+    let schema = schema::of(kind);
+    schema::check(&sent, schema).map_err(in_payload)?;
+    fill::check_organization(&sent, filling).map_err(in_payload)?;
+    let subject = classify::subject(&sent, schema.about).map_err(in_payload)?;
+    let filters = classify::filters(&sent, kind);
+    let filled = fill::fill(&sent, schema, filling);
+    let sent = Bytes::from(sent.into_text());
+    let payload = filled.map_or_else(|| sent.clone(), Bytes::from);
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(PayloadError::TooLarge(payload.len()));
+    }
+    Ok(Classified { kind, filters, subject, payload, sent })
+}
+
+#[cfg(test)]
+mod tests;

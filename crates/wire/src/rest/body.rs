@@ -1,0 +1,154 @@
+//! Reading a request's body field by field.
+//!
+//! As the wire has it (wire-facts.md#transport): null counts as absent, unknown fields are ignored unless the reader
+//! says otherwise. A key twice in one object is an error.
+
+use stackbell_model::event::PAYLOAD_BYTES_MAX;
+
+use crate::field::{FieldError, list, quote};
+use crate::payload::json::{CanonicalObject, JsonError, Value};
+
+/// The most bytes of such a body, white space not counted. A webhook with every filter has about 4 KiB.
+pub const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+
+/// A request's body: a JSON object whose fields are yet to be read.
+#[derive(Debug)]
+pub struct Body(CanonicalObject);
+
+/// Why a body cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Not JSON, not an object, too long, or a key twice.
+    #[error("body: {0}")]
+    Json(JsonError),
+    /// A field is missing or of the wrong type.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+}
+
+impl BodyError {
+    /// The field that it is about; `None` when it is about the whole body.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Json(error) => Some(error.path()).filter(|path| !path.is_empty()),
+            Self::Field(error) => Some(error.path()),
+        }
+    }
+}
+
+impl Body {
+    /// Reads the object; the fields come after.
+    ///
+    /// # Errors
+    /// [`BodyError::Json`].
+    pub fn read(text: &str) -> Result<Self, BodyError> {
+        CanonicalObject::read(text, BODY_BYTES_MAX).map(Self).map_err(BodyError::Json)
+    }
+
+    /// Refuses fields other than `known`.
+    ///
+    /// # Errors
+    /// The first one that is not known.
+    pub fn only(&self, known: &[&'static str]) -> Result<(), FieldError> {
+        match self.0.members().find(|(name, _)| !known.contains(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let allowed = list(known.iter().copied());
+                Err(FieldError::invalid(&quote(name), format_args!("is no field here; there are {allowed}")))
+            }
+        }
+    }
+
+    /// A string.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn text(&self, name: &str) -> Result<Option<String>, FieldError> {
+        self.read_field(name, "a string", |value| value.text().map(String::from))
+    }
+
+    /// A boolean.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn truth(&self, name: &str) -> Result<Option<bool>, FieldError> {
+        self.read_field(name, "true or false", Value::truth)
+    }
+
+    /// A whole number from 0, of at most 64 bits.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn whole(&self, name: &str) -> Result<Option<u64>, FieldError> {
+        self.read_field(name, "a whole number from 0", Value::whole)
+    }
+
+    /// An array of strings.
+    ///
+    /// # Errors
+    /// It, or one of its items, is something else.
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, FieldError> {
+        let Some(items) = self.read_field(name, "an array of strings", Value::items)? else {
+            return Ok(None);
+        };
+        let texts = items.enumerate().map(|(index, item)| {
+            let wrong = || wrong_shape("", item, "a string").inside_item(index).inside(name);
+            item.text().map(String::from).ok_or_else(wrong)
+        });
+        texts.collect::<Result<_, _>>().map(Some)
+    }
+
+    fn read_field<'a, T>(
+        &'a self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(Value<'a>) -> Option<T>,
+    ) -> Result<Option<T>, FieldError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(value) => read(value).map(Some).ok_or_else(|| wrong_shape(name, value, expected)),
+        }
+    }
+}
+
+/// Says what is there and not its text: it may be a secret in the wrong place.
+fn wrong_shape(name: &str, value: Value<'_>, expected: &str) -> FieldError {
+    FieldError::invalid(name, format_args!("must be {expected}, is {}", value.shape().as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: std::fmt::Debug + PartialEq>(
+        text: &str,
+        read: impl Fn(&Body) -> Result<T, FieldError>,
+        expected: Result<T, &str>,
+    ) {
+        let actual = Body::read(text).and_then(|body| Ok(read(&body)?)).map_err(|error| error.to_string());
+        assert_eq!(actual, expected.map_err(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn fields() {
+        let text = |body: &Body| body.text("a");
+        check(r#"{"a":"x\n"}"#, text, Ok(Some("x\n".to_owned())));
+        check(r#"{"a":null,"b":[]}"#, text, Ok(None));
+        check("{}", text, Ok(None));
+        check(r#"{"a":3}"#, text, Err("a must be a string, is a number"));
+        check("[]", text, Err("body: must be a JSON object (at byte 0)"));
+        check(r#"{"a":"1","a":"2"}"#, text, Err("body: a: the same key twice (at byte 9)"));
+        check(r#"{"a":true}"#, |body| body.truth("a"), Ok(Some(true)));
+        check(r#"{"a":"true"}"#, |body| body.truth("a"), Err("a must be true or false, is a string"));
+        check(r#"{"a":1e2}"#, |body| body.whole("a"), Ok(Some(100)));
+        check(r#"{"a":-1}"#, |body| body.whole("a"), Err("a must be a whole number from 0, is a number"));
+        let texts = |body: &Body| body.texts("a");
+        check(r#"{"a":["x","y"]}"#, texts, Ok(Some(vec!["x".to_owned(), "y".to_owned()])));
+        check(r#"{"a":[]}"#, texts, Ok(Some(Vec::new())));
+        check(r#"{"a":["x",null]}"#, texts, Err("a[1] must be a string, is null"));
+        check(r#"{"a":{}}"#, texts, Err("a must be an array of strings, is an object"));
+        let only = |body: &Body| body.only(&["a", "b"]);
+        check(r#"{"b":1}"#, only, Ok(()));
+        check(r#"{"c":1}"#, only, Err("c is no field here; there are 'a', 'b'"));
+    }
+}

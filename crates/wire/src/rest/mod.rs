@@ -1,0 +1,63 @@
+//! JSON bodies of both APIs.
+//!
+//! - Pulumi's: [`webhook`], [`delivery`], [`error`]; exactly the shapes that its clients know
+//! - our own: [`event`], [`identity`], [`overview`], [`page`]
+//! - [`body`]: how request bodies are read, so that every error names its field
+
+pub mod body;
+pub mod delivery;
+pub mod error;
+pub mod event;
+pub mod identity;
+pub mod overview;
+pub mod page;
+pub mod webhook;
+
+use stackbell_model::Timestamp;
+
+/// RFC 3339 in UTC with milliseconds, as in `2026-05-13T06:19:04.000Z`. Moments that RFC 3339 has no year for become
+/// the nearest that it has.
+pub fn rfc3339(at: Timestamp) -> String {
+    let (earliest, latest) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+    let milliseconds = at.as_millis().clamp(earliest * 1000, latest * 1000);
+    let moment = jiff::Timestamp::from_millisecond(milliseconds).expect("clamped into range");
+    format!("{moment:.3}")
+}
+
+/// Reads RFC 3339, as in `2026-05-13T06:19:04Z` or with another offset; what is finer than a millisecond is cut off.
+/// `None` when it is none.
+pub fn read_rfc3339(text: &str) -> Option<Timestamp> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_millis(moment.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_read(text: &str, expected: Option<i64>) {
+        assert_eq!(read_rfc3339(text).map(Timestamp::as_millis), expected, "{text}");
+    }
+
+    #[test]
+    fn moments_are_read() {
+        check_read("2026-05-13T06:19:04Z", Some(1_778_653_144_000));
+        check_read("2026-05-13T08:19:04.0709+02:00", Some(1_778_653_144_070));
+        check_read("2026-05-13", None);
+        check_read("tomorrow", None);
+        check_read("", None);
+    }
+
+    fn check(milliseconds: i64, expected: &str) {
+        assert_eq!(rfc3339(Timestamp::from_millis(milliseconds)), expected);
+    }
+
+    #[test]
+    fn moments() {
+        check(1_778_653_144_000, "2026-05-13T06:19:04.000Z");
+        check(1_778_653_144_070, "2026-05-13T06:19:04.070Z");
+        check(-1, "1969-12-31T23:59:59.999Z");
+        assert!(rfc3339(Timestamp::from_millis(i64::MAX)).starts_with("9999-12-30T"));
+        assert!(rfc3339(Timestamp::from_millis(i64::MIN)).starts_with("-009999-01-0"));
+    }
+}
