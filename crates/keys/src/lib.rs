@@ -1,0 +1,42 @@
+//! Data keys under the master key: sealing secrets, hashing tokens (invariant 8).
+//!
+//! ```text
+//! MasterKey ──seals──> data keys (stored) ──open──> Keyring ┬─ Seal         seals webhook secrets and the like
+//!                                                           ├─ TokenHash    hashes access tokens
+//!                                                           └─ Fingerprint  fingerprints of webhook secrets
+//! ```
+//!
+//! The master key never touches data: it only seals the data keys. So rotating it re-seals three short rows, and all
+//! that was sealed, hashed and fingerprinted under the data keys stays good.
+//!
+//! What is *not* promised: protection from someone who reads this process's memory, or who holds both the store and
+//! the master key. Keys are wiped when dropped; the copies that the processor or the swap made are not.
+
+mod cipher;
+mod data_key;
+mod keyring;
+mod master;
+mod token;
+
+pub use keyring::{Keyring, KeyringError, OpenError};
+pub use master::{MASTER_KEY_BYTES, MasterKey, MasterKeyError};
+pub use token::{AccessToken, NotAnAccessToken, TOKEN_PREFIX};
+
+#[cfg(test)]
+mod testing {
+    //! A seeded generator: the same in every run.
+
+    use stackbell_model::Entropy;
+
+    pub(crate) struct Seeded(pub(crate) u64);
+
+    impl Entropy for Seeded {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            for byte in bytes {
+                self.0 =
+                    self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *byte = self.0.to_be_bytes()[0];
+            }
+        }
+    }
+}
