@@ -1,0 +1,185 @@
+//! The engine's group commit: events in and outcomes recorded, many producers' in one transaction.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Attempt, Delivery, State, Trigger};
+use stackbell_model::event::Event;
+use stackbell_model::health::Health;
+use stackbell_model::ids::{DeliveryId, EventId, LeaseToken, OrganizationId, WebhookId};
+use stackbell_model::retry::Next;
+use stackbell_model::webhook::Format;
+
+use crate::StoreError;
+
+/// What one transaction takes in.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Events to accept.
+    pub intakes: Vec<IntakeItem>,
+    /// Outcomes to record. They come after the intakes.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// Events that are accepted or refused as one: an item that is refused leaves nothing behind and costs the others nothing.
+/// Whether it is stale is looked at first, then each event in turn, an earlier one of the same item or batch being in already.
+#[derive(Clone, Debug)]
+pub struct IntakeItem {
+    /// Whose events.
+    pub organization: OrganizationId,
+    /// What [`crate::webhooks::OrganizationWebhooks::version`] they were matched against.
+    pub organization_version: u64,
+    /// The events, in the producer's order; at least one, all of this organization.
+    pub events: Vec<NewEvent>,
+}
+
+/// An event with the deliveries that its matching gave.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event.
+    pub event: Event,
+    /// At most one for each webhook.
+    pub deliveries: Vec<NewDelivery>,
+}
+
+/// A delivery to be inserted: pending, made and due when its event was accepted ([`Event::accepted_at`]).
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its webhook.
+    pub webhook: WebhookId,
+    /// How its bytes were rendered.
+    pub format: Format,
+    /// Its own bytes; `None` where it sends the event's payload.
+    pub body: Option<Bytes>,
+    /// The lease that it is born with, if its sender is ready for it.
+    pub lease: Option<Lease>,
+}
+
+impl NewDelivery {
+    /// The delivery that it becomes when `event` is accepted.
+    pub fn born(&self, event: &Event) -> Delivery {
+        Delivery {
+            id: self.id,
+            organization: event.organization,
+            webhook: self.webhook,
+            trigger: Trigger::Event { key: event.key, kind: event.kind },
+            event_id: event.id,
+            format: self.format,
+            body: self.body.clone(),
+            created_at: event.accepted_at,
+            attempts_spent: 0,
+            state: State::Pending { due_at: event.accepted_at },
+        }
+    }
+}
+
+/// The right to attempt a delivery and to record what came of it.
+/// It ends when another takes the delivery after `until`, when something is recorded under it,
+/// when the delivery is no longer pending, and, in an embedded store, when the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whoever records must show it.
+    pub token: LeaseToken,
+    /// From this moment on anybody else may take the delivery. Until somebody does, its holder may still record.
+    pub until: Timestamp,
+}
+
+/// What became of an [`IntakeItem`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IntakeOutcome {
+    /// All its events are in; a receipt for each, in the same order.
+    Accepted(Vec<Receipt>),
+    /// Nothing of it is in: this event's id is taken by an event with another digest, or one that has none.
+    Conflict {
+        /// Which of the item's events.
+        index: usize,
+    },
+    /// Nothing of it is in: the organization's webhooks have changed (or the organization is gone). Match again.
+    Stale,
+}
+
+/// Proof that an event is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event's id.
+    pub id: EventId,
+    /// How many deliveries it got when it was first accepted.
+    pub deliveries: u32,
+    /// Whether it was in already (same id, same digest), so that nothing was inserted now.
+    pub duplicate: bool,
+}
+
+/// An attempt to be recorded together with what follows from it.
+///
+/// It ended at `attempt.started_at` plus `attempt.duration`: that is the moment of the delivery's new state and of the health.
+/// Recording bumps no version.
+#[derive(Clone, Debug)]
+pub struct AttemptRecord {
+    /// The attempt's webhook, whose health follows [`Health::after`] in the same transaction.
+    pub webhook: WebhookId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Which delivery it belongs to, and what becomes of that.
+    pub subject: AttemptSubject,
+}
+
+/// Which delivery an attempt belongs to, and what becomes of that.
+#[derive(Clone, Debug)]
+pub enum AttemptSubject {
+    /// A leased delivery. Recorded only if the lease still holds and the delivery is still pending; ends the lease.
+    /// Only [`Next::Retry`] with `spent` counts in [`Delivery::attempts_spent`].
+    Leased {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The lease's token.
+        token: LeaseToken,
+        /// What becomes of it.
+        next: Next,
+    },
+    /// One extra attempt that somebody asked for, whatever the delivery's state.
+    /// A 2xx makes it succeeded and ends any lease; anything else leaves delivery, schedule and lease untouched.
+    Redelivery {
+        /// The delivery.
+        delivery: DeliveryId,
+    },
+    /// A ping: the delivery comes into being with its one attempt, finished: succeeded or failed, with bytes of its own.
+    Ping(Box<Delivery>),
+}
+
+/// What became of an [`AttemptRecord`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// It is recorded, and this is how the webhook has been doing since.
+    Recorded {
+        /// The webhook's health after it.
+        health: Health,
+    },
+    /// It came too late: another holder, another outcome, or the delivery or its webhook are gone. Nothing was written.
+    Superseded,
+}
+
+/// What became of a [`Batch`]: as many outcomes as it had parts, in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchOutcome {
+    /// For [`Batch::intakes`].
+    pub intakes: Vec<IntakeOutcome>,
+    /// For [`Batch::attempts`].
+    pub attempts: Vec<AttemptOutcome>,
+}
+
+/// Committing.
+#[async_trait]
+pub trait Commit: Send + Sync {
+    /// Commits a batch and syncs it to disk: one transaction. The caller keeps its hold of the batch, to try again.
+    ///
+    /// Refused items fail alone. After an `Err` other than [`StoreError::Unknown`] nothing of the batch is in;
+    /// after that one all of it is in or nothing is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn commit(&self, batch: Arc<Batch>) -> Result<BatchOutcome, StoreError>;
+}

@@ -1,0 +1,343 @@
+//! Outcomes recorded: what follows from them, and that who comes too late changes nothing.
+
+use std::time::Duration;
+
+use stackbell_model::delivery::{
+    Answer, Attempt, AttemptTrigger, Delivery, FailReason, Outcome, Silence, State,
+};
+use stackbell_model::ids::LeaseToken;
+use stackbell_model::retry::Next;
+
+use super::Harness;
+use super::fixtures::{World, answered, attempt, ended_at, leased, redelivered};
+use crate::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
+use crate::history::{StoredAttempt, StoredDelivery};
+use crate::queue::LaneMode;
+
+fn scheduled(world: &World, status: u16) -> Attempt {
+    attempt(AttemptTrigger::Schedule, world.now(), answered(status))
+}
+
+fn ping(delivery: &Delivery, attempt: Attempt) -> AttemptRecord {
+    let subject = AttemptSubject::Ping(Box::new(delivery.clone()));
+    AttemptRecord { webhook: delivery.webhook, attempt, subject }
+}
+
+/// A success ends the delivery when the attempt ended.
+pub async fn a_success_ends_the_delivery(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+    let attempt = scheduled(&world, 204);
+
+    world.recorded(leased(&delivery, token, attempt.clone(), Next::Succeeded)).await;
+
+    let expected = Delivery { state: State::Succeeded { at: ended_at(&attempt) }, ..delivery };
+    assert_eq!(world.find(&expected).await, Some(expected.clone()));
+    let attempts = world.store.list_attempts(webhook.id, 10, u64::MAX).await.expect("list_attempts");
+    let payload = attempts[0].delivery.payload.clone();
+    let delivery = StoredDelivery { delivery: expected, payload };
+    assert_eq!(attempts, [StoredAttempt { delivery, attempt }]);
+}
+
+/// A retry makes the delivery due again at its time and counts it only when it was spent.
+pub async fn a_retry_makes_it_due_again(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    for (name, spent) in [("spent", true), ("not-spent", false)] {
+        let webhook = world.webhook(name).await;
+        let delivery = world.pending(&webhook).await;
+        let at = world.now().after(Duration::from_secs(5));
+        world.try_next(&delivery, 500, Next::Retry { at, spent }).await;
+
+        let attempts_spent = u32::from(spent);
+        let expected = Delivery { attempts_spent, state: State::Pending { due_at: at }, ..delivery };
+        assert_eq!(world.find(&expected).await, Some(expected.clone()));
+        assert!(world.lease_due(&webhook, 1, at.before(Duration::from_millis(1))).await.is_empty());
+        assert_eq!(world.lease_due(&webhook, 1, at).await, [expected.id]);
+    }
+}
+
+/// Retries add up.
+pub async fn spent_attempts_add_up(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    for spent in [true, false, true] {
+        let at = world.now();
+        world.try_next(&delivery, 500, Next::Retry { at, spent }).await;
+    }
+    assert_eq!(world.find(&delivery).await.map(|delivery| delivery.attempts_spent), Some(2));
+    assert_eq!(world.attempt_count(&webhook).await, 3);
+}
+
+/// A delivery that is given up says when and why.
+pub async fn a_failed_delivery_says_why(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    for reason in FailReason::ALL.iter().copied() {
+        let webhook = world.webhook(&reason.as_str().replace('_', "-")).await;
+        let delivery = world.pending(&webhook).await;
+        let token = world.take(&delivery, world.now()).await;
+        let attempt = scheduled(&world, 500);
+        let at = ended_at(&attempt);
+        world.recorded(leased(&delivery, token, attempt, Next::Failed(reason))).await;
+        assert_eq!(world.state(&delivery).await, State::Failed { at, reason });
+        assert!(world.lease_due(&webhook, 1, world.now()).await.is_empty());
+    }
+}
+
+/// Every outcome comes back as it was recorded.
+pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let silences =
+        [Silence::Forbidden, Silence::Unresolved, Silence::Unreachable, Silence::TimedOut, Silence::Broken];
+    let mut outcomes: Vec<Outcome> = silences
+        .into_iter()
+        .map(|silence| Outcome::Unanswered { silence, text: format!("{silence:?}").into() })
+        .collect();
+    outcomes.push(Outcome::OurFault { text: "cut by our stop".into() });
+    outcomes.push(Outcome::Undeliverable { text: "no credential".into() });
+    outcomes.push(Outcome::Answered(Answer {
+        status: 503,
+        headers: "Retry-After: 7\r\nX-\u{e9}: \u{fffd}\r\n".into(),
+        body: "later\0, \"perhaps\"".into(),
+        retry_after: Some(Duration::from_secs(7)),
+    }));
+    for outcome in outcomes {
+        let record = redelivered(&delivery, world.now(), outcome);
+        let expected = record.attempt.clone();
+        world.recorded(record).await;
+        let newest = world.store.list_attempts(webhook.id, 1, u64::MAX).await.expect("list_attempts");
+        assert_eq!(newest[0].attempt, expected);
+    }
+}
+
+/// Every trigger comes back as it was recorded.
+pub async fn triggers_are_kept(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    for trigger in AttemptTrigger::ALL.iter().copied() {
+        let mut record = redelivered(&delivery, world.now(), answered(500));
+        record.attempt.trigger = trigger;
+        world.recorded(record).await;
+        let newest = world.store.list_attempts(webhook.id, 1, u64::MAX).await.expect("list_attempts");
+        assert_eq!(newest[0].attempt.trigger, trigger);
+    }
+}
+
+/// Who shows a wrong token comes too late.
+pub async fn a_wrong_token_records_nothing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+    let wrong = world.random(LeaseToken::generate);
+
+    let record = leased(&delivery, wrong, scheduled(&world, 200), Next::Succeeded);
+    assert_eq!(world.record(record).await, AttemptOutcome::Superseded);
+
+    assert_eq!(world.find(&delivery).await, Some(delivery.clone()));
+    assert_eq!(world.attempt_count(&webhook).await, 0);
+    world.recorded(leased(&delivery, token, scheduled(&world, 200), Next::Succeeded)).await;
+}
+
+/// Whoever lost a lease to another comes too late, and the other does not.
+pub async fn a_lease_that_another_took_over_records_nothing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let now = world.now();
+    let lost = world.take(&delivery, now).await;
+    let token = world.take(&delivery, now.after(Duration::from_secs(3600))).await;
+
+    let late = leased(&delivery, lost, scheduled(&world, 200), Next::Succeeded);
+    assert_eq!(world.record(late).await, AttemptOutcome::Superseded);
+    assert_eq!(world.find(&delivery).await, Some(delivery.clone()));
+    world.recorded(leased(&delivery, token, scheduled(&world, 200), Next::Succeeded)).await;
+    assert_eq!(world.attempt_count(&webhook).await, 1);
+}
+
+/// A lease that ran out and that nobody took over still records.
+pub async fn a_lease_that_ran_out_records_until_another_takes_over(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let now = world.now();
+    let token = world.take(&delivery, now).await;
+    let late = attempt(AttemptTrigger::Schedule, now.after(Duration::from_secs(3600)), answered(200));
+    world.recorded(leased(&delivery, token, late, Next::Succeeded)).await;
+}
+
+/// A lease records once.
+pub async fn a_lease_records_once(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+    let next = Next::Retry { at: world.now(), spent: true };
+    let record = leased(&delivery, token, scheduled(&world, 500), next);
+
+    let outcome = world.commit(Vec::new(), vec![record.clone(), record.clone()]).await;
+
+    assert!(matches!(outcome.attempts[0], AttemptOutcome::Recorded { .. }));
+    assert_eq!(outcome.attempts[1], AttemptOutcome::Superseded);
+    assert_eq!(world.record(record).await, AttemptOutcome::Superseded);
+    assert_eq!(world.attempt_count(&webhook).await, 1);
+}
+
+/// A record that comes too late costs the others of its batch nothing.
+pub async fn a_superseded_attempt_fails_alone(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let mut records = Vec::new();
+    for _ in 0..3 {
+        let delivery = world.pending(&webhook).await;
+        let token = world.take(&delivery, world.now()).await;
+        records.push(leased(&delivery, token, scheduled(&world, 200), Next::Succeeded));
+    }
+    if let AttemptSubject::Leased { token, .. } = &mut records[1].subject {
+        *token = world.random(LeaseToken::generate);
+    }
+    let outcome = world.commit(Vec::new(), records).await;
+    let superseded: Vec<bool> =
+        outcome.attempts.iter().map(|outcome| *outcome == AttemptOutcome::Superseded).collect();
+    assert_eq!(superseded, [false, true, false]);
+    assert_eq!(world.attempt_count(&webhook).await, 2);
+}
+
+/// A redelivery that succeeds ends a pending delivery, and whoever had leased it comes too late.
+pub async fn a_redelivery_ends_a_pending_delivery_and_its_lease(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+    let record = redelivered(&delivery, world.now(), answered(200));
+    let at = ended_at(&record.attempt);
+    world.recorded(record).await;
+
+    let late = leased(&delivery, token, scheduled(&world, 500), Next::Retry { at: world.now(), spent: true });
+    assert_eq!(world.record(late).await, AttemptOutcome::Superseded);
+
+    assert_eq!(world.state(&delivery).await, State::Succeeded { at });
+    let far_ahead = world.now().after(Duration::from_secs(3600));
+    assert!(world.lease_due(&webhook, 1, far_ahead).await.is_empty());
+}
+
+/// A redelivery that succeeds ends a failed delivery.
+pub async fn a_redelivery_ends_a_failed_delivery(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    world.try_next(&delivery, 500, Next::Failed(FailReason::AttemptsExhausted)).await;
+    let record = redelivered(&delivery, world.now(), answered(200));
+    let at = ended_at(&record.attempt);
+    world.recorded(record).await;
+    assert_eq!(world.state(&delivery).await, State::Succeeded { at });
+    assert_eq!(world.attempt_count(&webhook).await, 2);
+}
+
+/// A redelivery that fails leaves a pending delivery, its schedule and its lease as they were.
+pub async fn a_failed_redelivery_leaves_the_schedule(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+
+    world.recorded(redelivered(&delivery, world.now(), answered(500))).await;
+
+    assert_eq!(world.find(&delivery).await, Some(delivery.clone()));
+    assert!(world.lease_due(&webhook, 1, world.now()).await.is_empty(), "it is still leased");
+    world.recorded(leased(&delivery, token, scheduled(&world, 200), Next::Succeeded)).await;
+}
+
+/// A redelivery that fails leaves a finished delivery as it was.
+pub async fn a_failed_redelivery_leaves_a_finished_delivery(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let ends = [("succeeded", Next::Succeeded), ("failed", Next::Failed(FailReason::Expired))];
+    for (name, next) in ends {
+        let webhook = world.webhook(name).await;
+        let delivery = world.pending(&webhook).await;
+        world.try_next(&delivery, 200, next).await;
+        let before = world.find(&delivery).await;
+        world.recorded(redelivered(&delivery, world.now(), answered(500))).await;
+        assert_eq!(world.find(&delivery).await, before);
+        assert_eq!(world.attempt_count(&webhook).await, 2);
+    }
+}
+
+/// A ping comes into being with its attempt, and is never in the queue.
+pub async fn a_ping_is_kept_with_its_attempt(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.new_ping(&webhook);
+    let attempt = attempt(AttemptTrigger::Ping, world.now(), answered(500));
+
+    world.recorded(ping(&delivery, attempt.clone())).await;
+
+    let payload = delivery.body.clone().expect("a ping has its own bytes");
+    let delivery = StoredDelivery { delivery, payload };
+    let found = world.store.find_delivery(webhook.id, delivery.delivery.event_id).await;
+    assert_eq!(found.expect("find_delivery"), Some(delivery.clone()));
+    let attempts = world.store.list_attempts(webhook.id, 10, u64::MAX).await.expect("list_attempts");
+    assert_eq!(attempts, [StoredAttempt { delivery, attempt }]);
+    let (_, lane) = world.lease(&webhook, LaneMode::Probe, 1, world.now()).await;
+    assert!(lane.deliveries.is_empty());
+}
+
+/// A ping can be sent again, and a success ends it.
+pub async fn a_ping_can_be_redelivered(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.new_ping(&webhook);
+    let first = attempt(AttemptTrigger::Ping, world.now(), answered(500));
+    world.recorded(ping(&delivery, first)).await;
+    let record = redelivered(&delivery, world.now(), answered(200));
+    let at = ended_at(&record.attempt);
+    world.recorded(record).await;
+    assert_eq!(world.state(&delivery).await, State::Succeeded { at });
+    assert_eq!(world.attempt_count(&webhook).await, 2);
+}
+
+/// Whatever is recorded for a deleted webhook comes too late.
+pub async fn attempts_of_a_deleted_webhook_are_superseded(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+    world.delete(&webhook).await;
+    let new_ping = world.new_ping(&webhook);
+
+    let records = vec![
+        leased(&delivery, token, scheduled(&world, 200), Next::Succeeded),
+        redelivered(&delivery, world.now(), answered(200)),
+        ping(&new_ping, attempt(AttemptTrigger::Ping, world.now(), answered(200))),
+    ];
+    let outcome = world.commit(Vec::new(), records).await;
+
+    assert_eq!(outcome.attempts, [AttemptOutcome::Superseded; 3]);
+    assert_eq!(world.find(&new_ping).await, None);
+}
+
+/// An attempt of a delivery that is not there, or is another webhook's, is superseded.
+pub async fn attempts_of_unknown_deliveries_are_superseded(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
+    let unknown = world.new_ping(&webhook);
+    let theirs = world.pending(&other).await;
+    let token = world.take(&theirs, world.now()).await;
+    let mixed_up = Delivery { webhook: webhook.id, ..theirs.clone() };
+
+    let records = vec![
+        redelivered(&unknown, world.now(), answered(200)),
+        redelivered(&mixed_up, world.now(), answered(200)),
+        leased(&mixed_up, token, scheduled(&world, 200), Next::Succeeded),
+    ];
+    let outcome = world.commit(Vec::new(), records).await;
+
+    assert_eq!(outcome.attempts, [AttemptOutcome::Superseded; 3]);
+    assert_eq!(world.find(&theirs).await, Some(theirs));
+    assert_eq!(world.attempt_count(&webhook).await + world.attempt_count(&other).await, 0);
+}

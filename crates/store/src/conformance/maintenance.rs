@@ -1,0 +1,296 @@
+//! Upkeep.
+
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{AttemptTrigger, Delivery, FailReason, State};
+use stackbell_model::event::Event;
+use stackbell_model::ids::EventKey;
+use stackbell_model::retry::{Next, RetryPolicy};
+use stackbell_model::webhook::Webhook;
+
+use super::Harness;
+use super::fixtures::{World, answered, attempt};
+use crate::commit::{AttemptRecord, AttemptSubject, IntakeOutcome};
+use crate::maintenance::{Depth, SweepPolicy, SweepReport};
+use crate::queue::LaneMode;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Expires by the default rule and removes nothing.
+fn policy() -> SweepPolicy {
+    let never = Timestamp::from_millis(0);
+    SweepPolicy { retry: RetryPolicy::default(), finished_before: never, audit_before: never, rows_max: 1000 }
+}
+
+fn removing(finished_before: Timestamp) -> SweepPolicy {
+    SweepPolicy { finished_before, ..policy() }
+}
+
+async fn sweep(world: &World, now: Timestamp, policy: &SweepPolicy) -> SweepReport {
+    world.store.sweep(now, policy).await.expect("sweep")
+}
+
+async fn is_in(world: &World, delivery: &Delivery) -> bool {
+    let found = world.store.find_event(world.organization, delivery.event_id).await;
+    found.expect("find_event").is_some()
+}
+
+/// A sweep with nothing to do does nothing.
+pub async fn a_sweep_with_nothing_to_do_does_nothing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    assert_eq!(sweep(&world, world.now(), &policy()).await, SweepReport::default());
+    assert_eq!(world.find(&delivery).await, Some(delivery));
+}
+
+/// What a deleted webhook left pending is cancelled in the name of who deleted it, leased or not.
+pub async fn a_deleted_webhooks_deliveries_are_cancelled(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
+    let (plain, leased) = (world.pending(&webhook).await, world.pending(&webhook).await);
+    let untouched = world.pending(&other).await;
+    assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [plain.id]);
+    world.delete(&webhook).await;
+    let now = world.now();
+
+    let report = sweep(&world, now, &policy()).await;
+
+    assert_eq!(report, SweepReport { cancelled: 2, ..SweepReport::default() });
+    for delivery in [plain, leased] {
+        assert_eq!(world.state(&delivery).await, State::Cancelled { at: now, by: "analyst".into() });
+    }
+    assert_eq!(world.find(&untouched).await, Some(untouched));
+}
+
+/// What is pending expires at its age; younger ones stay.
+pub async fn what_is_too_old_expires(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let start = world.now();
+    let old = world.pending_at(&webhook, start).await;
+    let young = world.pending_at(&webhook, start.after(Duration::from_millis(1))).await;
+    let now = start.after(RetryPolicy::default().age_max);
+
+    let report = sweep(&world, now, &policy()).await;
+
+    assert_eq!(report, SweepReport { expired: 1, ..SweepReport::default() });
+    assert_eq!(world.state(&old).await, State::Failed { at: now, reason: FailReason::Expired });
+    assert_eq!(world.find(&young).await, Some(young));
+}
+
+/// What was held, or is, may grow older.
+pub async fn what_is_or_was_held_expires_later(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let suspended = world.suspended_webhook("suspended").await;
+    let inactive = world.webhook("inactive").await;
+    let resumed = world.suspended_webhook("resumed").await;
+    let start = world.now();
+    let mut deliveries = Vec::new();
+    for webhook in [&suspended, &inactive, &resumed] {
+        deliveries.push(world.pending_at(webhook, start).await);
+    }
+    let request = Webhook { active: false, ..inactive };
+    world.store.edit_webhook(&request, world.audit("webhook.edit")).await.expect("edit_webhook");
+    let audit = world.audit("webhook.resume");
+    world.store.resume_webhook(resumed.id, world.now(), audit).await.expect("resume_webhook");
+    let after_hold = world.pending_at(&resumed, world.now()).await;
+
+    let report = sweep(&world, start.after(DAY * 8), &policy()).await;
+    assert_eq!(report.expired, 1);
+    assert!(matches!(world.state(&after_hold).await, State::Failed { .. }), "made after the hold");
+
+    let report = sweep(&world, start.after(DAY * 14), &policy()).await;
+    assert_eq!(report.expired, 3);
+    for delivery in deliveries {
+        assert!(matches!(world.state(&delivery).await, State::Failed { .. }));
+    }
+}
+
+/// What is leased does not expire until its lease has run out.
+pub async fn what_is_leased_does_not_expire(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let late = world.now().after(DAY * 8);
+    world.take(&delivery, late).await;
+    assert_eq!(sweep(&world, late, &policy()).await.expired, 0);
+    assert_eq!(sweep(&world, late.after(DAY), &policy()).await.expired, 1);
+}
+
+/// What has expired is out of the queue, for probes too.
+pub async fn an_expired_delivery_is_not_leased(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    world.pending(&webhook).await;
+    let late = world.now().after(DAY * 8);
+    sweep(&world, late, &policy()).await;
+    let (_, lane) = world.lease(&webhook, LaneMode::Probe, 1, late).await;
+    assert_eq!((lane.deliveries.len(), lane.next_due), (0, None));
+}
+
+/// Finished deliveries go with their attempts, and events with their last delivery.
+pub async fn what_is_finished_goes(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let old = world.pending(&webhook).await;
+    world.try_next(&old, 200, Next::Succeeded).await;
+    let failed = world.pending(&webhook).await;
+    world.try_next(&failed, 500, Next::Failed(FailReason::AttemptsExhausted)).await;
+    let before = world.now().after(DAY);
+
+    let report = sweep(&world, world.now(), &removing(before)).await;
+
+    assert_eq!(report, SweepReport { deliveries_removed: 2, events_removed: 2, ..SweepReport::default() });
+    for delivery in [old, failed] {
+        assert_eq!(world.find(&delivery).await, None);
+        assert!(!is_in(&world, &delivery).await);
+    }
+    assert_eq!(world.attempt_count(&webhook).await, 0);
+    assert_eq!(
+        world.store.list_events(world.organization, None, 10, u64::MAX).await.expect("list_events"),
+        []
+    );
+}
+
+/// What finished too late to go stays, with its attempts and its event.
+pub async fn what_finished_lately_stays(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    world.try_next(&delivery, 200, Next::Succeeded).await;
+    let State::Succeeded { at } = world.state(&delivery).await else { panic!("it succeeded") };
+    assert_eq!(sweep(&world, at.after(DAY), &removing(at)).await, SweepReport::default());
+    assert!(is_in(&world, &delivery).await);
+    assert_eq!(world.attempt_count(&webhook).await, 1);
+}
+
+/// Pings go when deliveries do.
+pub async fn pings_go_too(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let ping = world.new_ping(&webhook);
+    let attempt = attempt(AttemptTrigger::Ping, world.now(), answered(500));
+    let subject = AttemptSubject::Ping(Box::new(ping.clone()));
+    world.recorded(AttemptRecord { webhook: webhook.id, attempt, subject }).await;
+    let report = sweep(&world, world.now(), &removing(world.now().after(DAY))).await;
+    assert_eq!(report, SweepReport { deliveries_removed: 1, ..SweepReport::default() });
+    assert_eq!((world.find(&ping).await, world.attempt_count(&webhook).await), (None, 0));
+}
+
+/// An event stays as long as one of its deliveries is pending, and its payload with it.
+pub async fn a_pending_deliverys_event_stays(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (fast, slow) = (world.webhook("fast").await, world.webhook("slow").await);
+    let event = world.new_event();
+    world.accept(&event, &[&fast, &slow]).await;
+    let done = world.store.find_delivery(fast.id, event.id).await.expect("find_delivery");
+    let done = done.expect("it is there").delivery;
+    world.try_next(&done, 200, Next::Succeeded).await;
+    let before = world.now().after(DAY);
+
+    let report = sweep(&world, world.now(), &removing(before)).await;
+
+    assert_eq!(report, SweepReport { deliveries_removed: 1, ..SweepReport::default() });
+    let (_, lane) = world.lease(&slow, LaneMode::Due, 1, world.now()).await;
+    assert_eq!(lane.deliveries[0].payload, event.payload);
+    let stored = world.store.find_event(world.organization, event.id).await.expect("find_event");
+    assert_eq!(stored.map(|stored| stored.deliveries), Some(2), "as many as it got");
+}
+
+/// An event without deliveries goes by its own age, and its id is free then.
+pub async fn a_lonely_event_goes_by_its_age(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (old, young) = (world.new_event(), world.new_event());
+    world.accept(&old, &[]).await;
+    world.accept(&young, &[]).await;
+    let report = sweep(&world, world.now(), &removing(young.accepted_at)).await;
+    assert_eq!(report, SweepReport { events_removed: 1, ..SweepReport::default() });
+    let left: Vec<EventKey> = world
+        .store
+        .list_events(world.organization, None, 10, u64::MAX)
+        .await
+        .expect("list_events")
+        .into_iter()
+        .map(|stored| stored.event.key)
+        .collect();
+    assert_eq!(left, [young.key]);
+    let again = Event { id: old.id, ..world.new_event() };
+    assert!(matches!(world.accept(&again, &[]).await, IntakeOutcome::Accepted(_)));
+}
+
+/// Audit entries go by their age.
+pub async fn old_audit_entries_go(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    world.webhook("old").await;
+    let entry = world.audit("user.create");
+    let audit_before = entry.at;
+    world.create_user(&world.new_user("young"), entry).await;
+    let policy = SweepPolicy { audit_before, ..policy() };
+    // The instance's entry for the beginning, and one webhook's.
+    let report = sweep(&world, world.now(), &policy).await;
+    assert_eq!(report, SweepReport { audit_removed: 2, ..SweepReport::default() });
+    let left = world.store.list_audit(Some(world.organization), None, 10).await.expect("list_audit");
+    assert_eq!(left.len(), 1);
+    assert_eq!(world.store.list_audit(None, None, 10).await.expect("list_audit"), []);
+}
+
+/// A sweep touches no more rows of a sort than it may, says that there is more, and comes to an end.
+pub async fn a_sweep_keeps_to_its_limit(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (deleted, old, done) =
+        (world.webhook("deleted").await, world.webhook("old").await, world.webhook("done").await);
+    for _ in 0..5 {
+        world.pending(&deleted).await;
+        world.pending(&old).await;
+        let delivery = world.pending(&done).await;
+        world.try_next(&delivery, 200, Next::Succeeded).await;
+    }
+    world.delete(&deleted).await;
+    let now = world.now().after(DAY * 8);
+    let policy = SweepPolicy { finished_before: now.before(DAY), rows_max: 2, ..policy() };
+
+    let mut total = SweepReport::default();
+    for round in 0.. {
+        assert!(round < 20, "a sweep comes to an end");
+        let report = sweep(&world, now, &policy).await;
+        assert!(report.cancelled <= 2 && report.expired <= 2, "{report:?}");
+        assert!(report.deliveries_removed <= 2 && report.events_removed <= 2, "{report:?}");
+        assert!(report.more || round > 0, "there is more to do after the first: {report:?}");
+        total.cancelled += report.cancelled;
+        total.expired += report.expired;
+        total.deliveries_removed += report.deliveries_removed;
+        total.events_removed += report.events_removed;
+        if !report.more {
+            break;
+        }
+    }
+    let expected =
+        SweepReport { cancelled: 5, expired: 5, deliveries_removed: 5, events_removed: 5, ..total };
+    assert_eq!(total, expected);
+}
+
+/// Depth counts what is pending, held or leased too, and says what is due first.
+pub async fn depth_counts_what_is_pending(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    assert_eq!(world.store.depth().await.expect("depth"), Depth::default());
+    let (plain, suspended) = (world.webhook("plain").await, world.suspended_webhook("suspended").await);
+    let first = world.pending(&plain).await;
+    world.pending(&plain).await;
+    world.pending(&suspended).await;
+    let done = world.webhook("done").await;
+    let delivery = world.pending(&done).await;
+    world.try_next(&delivery, 200, Next::Succeeded).await;
+    world.take(&first, world.now()).await;
+
+    let depth = world.store.depth().await.expect("depth");
+
+    assert_eq!(depth, Depth { pending: 3, oldest_due: Some(first.created_at), suspended: 1 });
+}
+
+/// A store that works says so.
+pub async fn a_store_that_works_says_so(harness: &dyn Harness) {
+    let world = World::blank(harness).await;
+    world.store.check().await.expect("check");
+}

@@ -1,0 +1,74 @@
+//! The suite that every store passes.
+//!
+//! Whatever the port promises is a case here, under a name that says it. A store's tests say
+//!
+//! ```ignore
+//! stackbell_store::conformance_tests!(crate::FileHarness::new());
+//! ```
+//!
+//! and have one test for each case. A case is added by writing it and naming it in [`conformance_tests!`](crate::conformance_tests).
+//! Cases use the port alone; what a restart is, the harness knows.
+
+pub mod attempts;
+pub mod audit;
+pub mod fixtures;
+pub mod health;
+pub mod history;
+pub mod identity;
+pub mod intakes;
+pub mod keys;
+mod list;
+pub mod maintenance;
+pub mod queue;
+pub mod restart;
+pub mod webhooks;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::Store;
+
+/// One database of a store under test, empty at first. Each case has its own.
+#[async_trait]
+pub trait Harness: Send + Sync {
+    /// Opens the database. A case never has it open twice: opening it after all that the last call gave was dropped
+    /// is a restart, after which all data is there and an embedded store's leases are void.
+    async fn open(&self) -> Arc<dyn Store>;
+
+    /// Whether leases end with the process that opened the store, as they do where no other process can hold any.
+    fn is_embedded(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The cases that a file holds.
+    fn cases(source: &str) -> Vec<&str> {
+        let names = source.lines().filter_map(|line| line.strip_prefix("pub async fn "));
+        names.map(|rest| rest.split('(').next().unwrap_or(rest)).collect()
+    }
+
+    fn check_listed(group: &str, source: &str) {
+        let list = include_str!("list.rs");
+        let from = list.find(&format!("$harness, {group} [")).expect("the group is listed");
+        let listed = list[from..].split(['[', ']']).nth(1).expect("the group has a list");
+        assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), cases(source), "{group}");
+    }
+
+    #[test]
+    fn every_case_is_listed() {
+        check_listed("intakes", include_str!("intakes.rs"));
+        check_listed("attempts", include_str!("attempts.rs"));
+        check_listed("health", include_str!("health.rs"));
+        check_listed("queue", include_str!("queue.rs"));
+        check_listed("webhooks", include_str!("webhooks.rs"));
+        check_listed("history", include_str!("history.rs"));
+        check_listed("identity", include_str!("identity.rs"));
+        check_listed("keys", include_str!("keys.rs"));
+        check_listed("audit", include_str!("audit.rs"));
+        check_listed("maintenance", include_str!("maintenance.rs"));
+        check_listed("restart", include_str!("restart.rs"));
+    }
+}

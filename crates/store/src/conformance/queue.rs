@@ -1,0 +1,269 @@
+//! Leasing what is due.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::Delivery;
+use stackbell_model::ids::WebhookId;
+use stackbell_model::retry::Next;
+use stackbell_model::webhook::Webhook;
+
+use super::Harness;
+use super::fixtures::World;
+use crate::commit::{NewDelivery, NewEvent};
+use crate::queue::{LaneDue, LaneMode, LaneRequest, LeasedDelivery, LeasedLane};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Deliveries that are due a second after each other, inserted in no such order, given in due order.
+async fn lane_of_three(world: &World, webhook: &Webhook) -> (Timestamp, [Delivery; 3]) {
+    let start = world.now();
+    let third = world.pending_at(webhook, start.after(SECOND * 2)).await;
+    let first = world.pending_at(webhook, start).await;
+    let second = world.pending_at(webhook, start.after(SECOND)).await;
+    (start, [first, second, third])
+}
+
+async fn deactivate(world: &World, webhook: &Webhook) {
+    let inactive = Webhook { active: false, ..world.current(webhook).await };
+    world.store.edit_webhook(&inactive, world.audit("webhook.edit")).await.expect("edit_webhook");
+}
+
+/// What is due comes earliest first, up to the limit, and the rest says when it is due.
+pub async fn what_is_due_comes_earliest_first(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (start, [first, second, third]) = lane_of_three(&world, &webhook).await;
+
+    let (_, lane) = world.lease(&webhook, LaneMode::Due, 2, start.after(HOUR)).await;
+
+    let ids: Vec<_> = lane.deliveries.iter().map(|leased| leased.delivery.id).collect();
+    assert_eq!(ids, [first.id, second.id]);
+    assert_eq!(lane.next_due, Some(start.after(SECOND * 2)));
+    assert_eq!(world.lease_due(&webhook, 2, start.after(HOUR)).await, [third.id]);
+}
+
+/// What is not due yet stays, and says when it is.
+pub async fn what_is_not_due_yet_stays(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (start, [first, second, _]) = lane_of_three(&world, &webhook).await;
+
+    let (_, early) = world.lease(&webhook, LaneMode::Due, 9, start.before(SECOND)).await;
+    assert_eq!((early.deliveries.len(), early.next_due), (0, Some(start)));
+
+    // Due is inclusive.
+    let (_, lane) = world.lease(&webhook, LaneMode::Due, 9, start.after(SECOND)).await;
+    let ids: Vec<_> = lane.deliveries.iter().map(|leased| leased.delivery.id).collect();
+    assert_eq!(ids, [first.id, second.id]);
+    assert_eq!(lane.next_due, Some(start.after(SECOND * 2)));
+}
+
+/// An empty lane gives nothing and waits for nothing.
+pub async fn an_empty_lane_gives_nothing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    for mode in [LaneMode::Due, LaneMode::Probe] {
+        let (_, lane) = world.lease(&webhook, mode, 1, world.now()).await;
+        let expected = LeasedLane { webhook: Some(webhook.clone()), deliveries: Vec::new(), next_due: None };
+        assert_eq!(lane, expected);
+    }
+}
+
+/// A lane gives its webhook as it is now, and each delivery with the bytes to send.
+pub async fn a_lane_gives_all_that_sending_needs(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let rendered = NewDelivery { body: Some("rendered".into()), ..world.new_delivery(&webhook) };
+    let (raw, chat) = (world.new_event(), world.new_event());
+    let item = world
+        .intake(vec![
+            NewEvent { event: raw.clone(), deliveries: vec![world.new_delivery(&webhook)] },
+            NewEvent { event: chat.clone(), deliveries: vec![rendered] },
+        ])
+        .await;
+    world.commit(vec![item], Vec::new()).await;
+    let edited = Webhook { standard_headers: false, ..webhook.clone() };
+    world.store.edit_webhook(&edited, world.audit("webhook.edit")).await.expect("edit_webhook");
+
+    let (_, lane) = world.lease(&webhook, LaneMode::Due, 9, world.now()).await;
+
+    assert_eq!(lane.webhook, Some(world.current(&webhook).await));
+    let mut expected = Vec::new();
+    for (event, payload) in [(&raw, raw.payload.clone()), (&chat, "rendered".into())] {
+        let found = world.store.find_delivery(webhook.id, event.id).await.expect("find_delivery");
+        expected.push(LeasedDelivery { delivery: found.expect("it is there").delivery, payload });
+    }
+    assert_eq!(lane.deliveries, expected);
+}
+
+/// What is leased is nobody else's, whose lane waits for the lease to run out.
+pub async fn what_is_leased_is_not_leased_twice(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let now = world.now();
+    world.take(&delivery, now).await;
+    for mode in [LaneMode::Due, LaneMode::Probe] {
+        let (_, lane) = world.lease(&webhook, mode, 1, now.after(SECOND)).await;
+        assert!(lane.deliveries.is_empty());
+        assert_eq!(lane.next_due, Some(world.new_lease(now).until));
+    }
+}
+
+/// A lease that ran out frees the delivery, at its very moment.
+pub async fn an_expired_lease_is_taken_again(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let now = world.now();
+    world.take(&delivery, now).await;
+    let until = world.new_lease(now).until;
+    let just_before = until.before(Duration::from_millis(1));
+    assert!(world.lease_due(&webhook, 1, just_before).await.is_empty());
+    assert_eq!(world.lease_due(&webhook, 1, until).await, [delivery.id]);
+}
+
+/// An inactive webhook's lane gives nothing, not even to a probe, and goes on once it is active again.
+pub async fn an_inactive_lane_gives_nothing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let mut due = None;
+    deactivate(&world, &webhook).await;
+    for mode in [LaneMode::Due, LaneMode::Probe] {
+        let (_, lane) = world.lease(&webhook, mode, 1, world.now()).await;
+        assert!(lane.deliveries.is_empty());
+        due = lane.next_due;
+    }
+    assert_eq!(due, Some(delivery.created_at), "being held is not looked at here");
+
+    let active = Webhook { active: true, ..world.current(&webhook).await };
+    world.store.edit_webhook(&active, world.audit("webhook.edit")).await.expect("edit_webhook");
+    assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [delivery.id]);
+}
+
+/// A suspended webhook's lane gives one delivery to a probe alone, be it due only later.
+pub async fn a_suspended_lane_gives_one_to_a_probe(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.suspended_webhook("hook").await;
+    let (start, [first, second, _]) = lane_of_three(&world, &webhook).await;
+    assert!(world.lease_due(&webhook, 9, start.after(HOUR)).await.is_empty());
+
+    let (_, lane) = world.lease(&webhook, LaneMode::Probe, 9, start.before(SECOND)).await;
+
+    let ids: Vec<_> = lane.deliveries.iter().map(|leased| leased.delivery.id).collect();
+    assert_eq!(ids, [first.id]);
+    assert_eq!(lane.next_due, second.created_at.into());
+}
+
+/// The lane of a webhook that was deleted, or never was, says so.
+pub async fn a_deleted_lane_says_so(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    world.pending(&webhook).await;
+    world.delete(&webhook).await;
+    for webhook in [webhook, world.new_webhook("never")] {
+        let (_, lane) = world.lease(&webhook, LaneMode::Due, 1, world.now()).await;
+        assert_eq!(lane, LeasedLane { webhook: None, deliveries: Vec::new(), next_due: None });
+    }
+}
+
+/// Several lanes are answered in the order in which they were asked for, each by its own limit.
+pub async fn several_lanes_are_leased_at_once(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let mut requests = Vec::new();
+    let mut expected = Vec::new();
+    for (name, limit) in [("one", 1), ("two", 2), ("none", 1)] {
+        let webhook = world.webhook(name).await;
+        let count = if name == "none" { 0 } else { 3 };
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(world.pending(&webhook).await.id);
+        }
+        let limit = NonZeroU32::new(limit).expect("a limit");
+        ids.truncate(limit.get() as usize);
+        requests.push(LaneRequest { webhook: webhook.id, limit, mode: LaneMode::Due });
+        expected.push((Some(webhook.id), ids));
+    }
+    requests.reverse();
+    expected.reverse();
+    let now = world.now();
+
+    let lanes = world.store.lease_deliveries(&requests, now, world.new_lease(now)).await;
+
+    let found: Vec<_> = lanes
+        .expect("lease_deliveries")
+        .into_iter()
+        .map(|lane| {
+            let ids: Vec<_> = lane.deliveries.iter().map(|leased| leased.delivery.id).collect();
+            (lane.webhook.map(|webhook| webhook.id), ids)
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+/// No lanes are asked for, none are given.
+pub async fn no_lanes_give_none(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let now = world.now();
+    let lanes = world.store.lease_deliveries(&[], now, world.new_lease(now)).await;
+    assert_eq!(lanes.expect("lease_deliveries"), []);
+}
+
+/// Lanes with something pending are listed, held and leased ones too; finished, empty and deleted ones are not.
+pub async fn due_lanes_are_those_with_something_pending(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let mut expected = Vec::new();
+    for name in ["plain", "leased", "inactive", "later"] {
+        let webhook = world.webhook(name).await;
+        let delivery = world.pending(&webhook).await;
+        let mut next_due = delivery.created_at;
+        match name {
+            "leased" => drop(world.take(&delivery, world.now()).await),
+            "inactive" => deactivate(&world, &webhook).await,
+            "later" => {
+                next_due = world.now().after(HOUR);
+                world.try_next(&delivery, 500, Next::Retry { at: next_due, spent: true }).await;
+            }
+            _ => drop(world.pending(&webhook).await),
+        }
+        expected.push(LaneDue { organization: world.organization, webhook: webhook.id, next_due });
+    }
+    let suspended = world.suspended_webhook("suspended").await;
+    let next_due = world.pending(&suspended).await.created_at;
+    expected.push(LaneDue { organization: world.organization, webhook: suspended.id, next_due });
+    let finished = world.webhook("finished").await;
+    let delivery = world.pending(&finished).await;
+    world.try_next(&delivery, 200, Next::Succeeded).await;
+    let deleted = world.webhook("deleted").await;
+    world.pending(&deleted).await;
+    world.delete(&deleted).await;
+    world.webhook("empty").await;
+
+    assert_eq!(world.store.due_lanes(None, 100).await.expect("due_lanes"), expected);
+}
+
+/// Pages of lanes meet without gap or overlap.
+pub async fn due_lanes_come_in_pages(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let mut expected = BTreeSet::new();
+    for count in 0..5 {
+        let webhook = world.webhook(&format!("hook-{count}")).await;
+        world.pending(&webhook).await;
+        expected.insert(webhook.id);
+    }
+    let mut found: Vec<WebhookId> = Vec::new();
+    loop {
+        let page = world.store.due_lanes(found.last().copied(), 2).await.expect("due_lanes");
+        assert!(page.len() <= 2);
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page.iter().map(|lane| lane.webhook));
+    }
+    assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+}

@@ -1,0 +1,95 @@
+//! The queue: the deliveries table itself.
+//!
+//! A *lane* is what is pending for one webhook. The engine knows which lanes have something due,
+//! and leases from a lane no more than it has permits for.
+
+use std::num::NonZeroU32;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::Delivery;
+use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::webhook::Webhook;
+
+use crate::StoreError;
+use crate::commit::Lease;
+
+/// Which deliveries of a lane are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneMode {
+    /// Those that are due (by `now`, inclusive), earliest first, then by id. Nothing while the webhook is held.
+    Due,
+    /// The unleased one that is due first, be it only later, and although the webhook is suspended. Nothing while it is inactive.
+    Probe,
+}
+
+/// What is wanted of one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneRequest {
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// How many at the most. A probe takes one.
+    pub limit: NonZeroU32,
+    /// Which.
+    pub mode: LaneMode,
+}
+
+/// A delivery that its holder may attempt now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedDelivery {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The bytes to send.
+    pub payload: Bytes,
+}
+
+/// What a lane gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedLane {
+    /// The webhook as it stands in this transaction; `None` when it was deleted.
+    pub webhook: Option<Webhook>,
+    /// What was leased, earliest due first.
+    pub deliveries: Vec<LeasedDelivery>,
+    /// When the next of the lane is due (or its lease runs out) that was not leased now; `None` when there is none.
+    /// May be past, when the limit was reached. Takes no notice of the webhook being held; `None` when it was deleted.
+    pub next_due: Option<Timestamp>,
+}
+
+/// A lane with something pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneDue {
+    /// Its organization.
+    pub organization: OrganizationId,
+    /// Its webhook.
+    pub webhook: WebhookId,
+    /// When the first of it is due, leased or not.
+    pub next_due: Timestamp,
+}
+
+/// Leasing.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Leases from each of these lanes; all leases carry `lease`. The answer has one entry a lane, in the same order.
+    ///
+    /// One transaction. Until `lease.until` nobody else gets these deliveries; from then on anybody may.
+    /// An embedded store's leases end with its process.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was leased.
+    async fn lease_deliveries(
+        &self,
+        lanes: &[LaneRequest],
+        now: Timestamp,
+        lease: Lease,
+    ) -> Result<Vec<LeasedLane>, StoreError>;
+
+    /// Up to `limit` lanes that have something pending, by webhook id, beyond `after`.
+    /// Lanes of inactive and suspended webhooks are among them, those of deleted webhooks are not.
+    ///
+    /// The cost grows with the number of webhooks, not with what is pending.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError>;
+}
