@@ -1,0 +1,136 @@
+//! Upkeep.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Delivery, FailReason, State, Trigger};
+use stackbell_model::ids::{DeliveryId, EventKey};
+use stackbell_model::retry::RetryPolicy;
+use stackbell_store::StoreError;
+use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
+
+use crate::MemoryStore;
+use crate::tables::{DeliveryRow, Tables, page};
+
+#[async_trait]
+impl Maintenance for MemoryStore {
+    async fn sweep(&self, now: Timestamp, policy: &SweepPolicy) -> Result<SweepReport, StoreError> {
+        let mut tables = self.lock();
+        let limit = policy.rows_max;
+        let mut report = SweepReport {
+            cancelled: tables.cancel(now, limit),
+            expired: tables.expire(now, &policy.retry, limit),
+            deliveries_removed: tables.remove_finished(policy.finished_before, limit),
+            events_removed: tables.remove_events(policy.finished_before, limit),
+            audit_removed: tables.remove_audit(policy.audit_before, limit),
+            more: false,
+        };
+        let SweepReport { cancelled, expired, deliveries_removed, events_removed, audit_removed, .. } =
+            report;
+        let most = [cancelled, expired, deliveries_removed, events_removed, audit_removed].into_iter().max();
+        report.more = most.is_some_and(|most| most >= u64::from(limit));
+        Ok(report)
+    }
+
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        let tables = self.lock();
+        Ok(Depth {
+            pending: tables.pending().count() as u64,
+            oldest_due: tables
+                .pending()
+                .filter(|(webhook, _, _)| {
+                    tables.webhooks.get(webhook).is_some_and(|webhook| !webhook.is_held())
+                })
+                .map(|(_, due_at, _)| due_at)
+                .min(),
+            suspended: tables.webhooks.values().filter(|webhook| webhook.health.suspension.is_some()).count()
+                as u64,
+        })
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        drop(self.lock());
+        Ok(())
+    }
+}
+
+impl Tables {
+    /// Cancels what is pending for deleted webhooks. Its leases no longer count: what they send is superseded.
+    fn cancel(&mut self, now: Timestamp, limit: u32) -> u64 {
+        let orphans = self.pending().filter_map(|(webhook, _, id)| {
+            let by = self.deleted_webhooks.get(&webhook)?;
+            Some((id, by.clone()))
+        });
+        let orphans = page(orphans, limit);
+        for (id, by) in &orphans {
+            self.end(*id, State::Cancelled { at: now, by: by.clone() });
+        }
+        orphans.len() as u64
+    }
+
+    fn expire(&mut self, now: Timestamp, retry: &RetryPolicy, limit: u32) -> u64 {
+        let expired = self.pending().filter_map(|(webhook, _, id)| {
+            let webhook = self.webhooks.get(&webhook)?;
+            let row = &self.deliveries[&id];
+            let (held, hold_ended_at) = (webhook.is_held(), webhook.health.hold_ended_at);
+            let too_old = retry.is_expired(now, held, row.delivery.created_at, hold_ended_at);
+            (too_old && row.leased_until(now).is_none()).then_some(id)
+        });
+        let expired = page(expired, limit);
+        for id in &expired {
+            self.end(*id, State::Failed { at: now, reason: FailReason::Expired });
+        }
+        expired.len() as u64
+    }
+
+    fn end(&mut self, id: DeliveryId, state: State) {
+        let delivery = self.deliveries[&id].delivery.clone();
+        self.put_delivery(DeliveryRow { delivery: Delivery { state, ..delivery }, lease: None });
+    }
+
+    fn remove_finished(&mut self, before: Timestamp, limit: u32) -> u64 {
+        let finished = self.deliveries.values().filter(|row| match row.delivery.state {
+            State::Pending { .. } => false,
+            State::Succeeded { at } | State::Failed { at, .. } | State::Cancelled { at, .. } => at < before,
+        });
+        let finished = page(finished.map(|row| row.delivery.id), limit);
+        for id in &finished {
+            self.remove_delivery(*id);
+        }
+        let gone: BTreeSet<DeliveryId> = finished.iter().copied().collect();
+        self.attempts.retain(|_, row| !gone.contains(&row.delivery));
+        finished.len() as u64
+    }
+
+    fn remove_events(&mut self, before: Timestamp, limit: u32) -> u64 {
+        let needed: BTreeSet<EventKey> =
+            self.deliveries.values().filter_map(|row| event_key(&row.delivery)).collect();
+        let lonely = self
+            .events
+            .values()
+            .filter(|stored| stored.event.accepted_at < before && !needed.contains(&stored.event.key));
+        let lonely = page(lonely.map(|s| (s.event.key, s.event.organization, s.event.id)), limit);
+        for (key, organization, id) in &lonely {
+            self.events.remove(key);
+            self.event_keys.remove(&(*organization, *id));
+        }
+        lonely.len() as u64
+    }
+
+    fn remove_audit(&mut self, before: Timestamp, limit: u32) -> u64 {
+        let old = self.audit.values().filter(|record| record.at < before).map(|record| record.id);
+        let old = page(old, limit);
+        for id in &old {
+            self.audit.remove(id);
+        }
+        old.len() as u64
+    }
+}
+
+fn event_key(delivery: &Delivery) -> Option<EventKey> {
+    match delivery.trigger {
+        Trigger::Event { key, .. } => Some(key),
+        Trigger::Ping => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! Leasing.
+
+use async_trait::async_trait;
+use stackbell_model::Timestamp;
+use stackbell_model::ids::{DeliveryId, WebhookId};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::StoreError;
+use stackbell_store::commit::Lease;
+use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedDelivery, LeasedLane, Queue};
+
+use crate::MemoryStore;
+use crate::tables::{Tables, page};
+
+#[async_trait]
+impl Queue for MemoryStore {
+    async fn lease_deliveries(
+        &self,
+        lanes: &[LaneRequest],
+        now: Timestamp,
+        lease: Lease,
+    ) -> Result<Vec<LeasedLane>, StoreError> {
+        let mut tables = self.lock();
+        Ok(lanes.iter().map(|request| tables.lease_lane(request, now, lease)).collect())
+    }
+
+    async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {
+        let tables = self.lock();
+        let webhooks =
+            tables.webhooks.values().filter(|webhook| after.is_none_or(|after| webhook.id > after));
+        let due = webhooks.filter_map(|webhook| {
+            let (next_due, _) = tables.lane(webhook.id).next()?;
+            Some(LaneDue { organization: webhook.organization, webhook: webhook.id, next_due })
+        });
+        Ok(page(due, limit))
+    }
+}
+
+impl Tables {
+    fn lease_lane(&mut self, request: &LaneRequest, now: Timestamp, lease: Lease) -> LeasedLane {
+        let Some(webhook) = self.webhooks.get(&request.webhook).cloned() else {
+            return LeasedLane { webhook: None, deliveries: Vec::new(), next_due: None };
+        };
+        let (taken, next_due) = self.choose(&webhook, request, now);
+        let deliveries = taken.into_iter().map(|id| self.lease_one(id, lease)).collect();
+        LeasedLane { webhook: Some(webhook), deliveries, next_due }
+    }
+
+    /// What to lease, and when the next of the rest is due.
+    fn choose(
+        &self,
+        webhook: &Webhook,
+        request: &LaneRequest,
+        now: Timestamp,
+    ) -> (Vec<DeliveryId>, Option<Timestamp>) {
+        let (count_max, due_max) = match request.mode {
+            LaneMode::Due if webhook.is_held() => (0, None),
+            LaneMode::Due => (request.limit.get() as usize, Some(now)),
+            LaneMode::Probe => (usize::from(webhook.active), None),
+        };
+        let mut taken = Vec::new();
+        let mut next_due: Option<Timestamp> = None;
+        for (due_at, id) in self.lane(webhook.id) {
+            let leased_until = self.deliveries[&id].leased_until(now);
+            let may_take = taken.len() < count_max && due_max.is_none_or(|max| due_at <= max);
+            if leased_until.is_none() && may_take {
+                taken.push(id);
+                continue;
+            }
+            let free_at = leased_until.map_or(due_at, |until| until.max(due_at));
+            next_due = Some(next_due.map_or(free_at, |earliest| earliest.min(free_at)));
+        }
+        (taken, next_due)
+    }
+
+    fn lease_one(&mut self, id: DeliveryId, lease: Lease) -> LeasedDelivery {
+        let row = self.deliveries.get_mut(&id).expect("what is in a lane is a delivery");
+        row.lease = Some(lease);
+        let delivery = row.delivery.clone();
+        LeasedDelivery { payload: self.stored_delivery(&delivery).payload, delivery }
+    }
+}

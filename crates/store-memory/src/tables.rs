@@ -1,0 +1,174 @@
+//! What is stored, and the few steps that several transactions share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Attempt, Delivery, State, Trigger};
+use stackbell_model::identity::{Organization, Token, TokenHash, User};
+use stackbell_model::ids::{
+    AuditId, DeliveryId, EventId, EventKey, OrganizationId, TokenId, UserId, WebhookId,
+};
+use stackbell_model::permission::Role;
+use stackbell_model::secret::SealedDataKey;
+use stackbell_model::webhook::Webhook;
+use stackbell_store::StoreError;
+use stackbell_store::audit::{AuditEntry, AuditRecord};
+use stackbell_store::commit::Lease;
+use stackbell_store::history::{StoredDelivery, StoredEvent};
+use uuid::Uuid;
+
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) organizations: BTreeMap<OrganizationId, OrganizationRow>,
+    pub(crate) users: BTreeMap<UserId, User>,
+    pub(crate) memberships: BTreeMap<(OrganizationId, UserId), Role>,
+    pub(crate) tokens: BTreeMap<TokenId, TokenRow>,
+    pub(crate) webhooks: BTreeMap<WebhookId, Webhook>,
+    /// Who deleted a webhook, for the deliveries that it left pending.
+    pub(crate) deleted_webhooks: BTreeMap<WebhookId, Box<str>>,
+    pub(crate) events: BTreeMap<EventKey, StoredEvent>,
+    /// What an organization calls its events by.
+    pub(crate) event_keys: BTreeMap<(OrganizationId, EventId), EventKey>,
+    pub(crate) deliveries: BTreeMap<DeliveryId, DeliveryRow>,
+    /// All pending deliveries, by webhook and in due order. Kept by [`Tables::put_delivery`] and [`Tables::remove_delivery`].
+    lanes: BTreeSet<(WebhookId, Timestamp, DeliveryId)>,
+    /// By webhook, start, and order of recording.
+    pub(crate) attempts: BTreeMap<(WebhookId, Timestamp, u64), AttemptRow>,
+    attempts_recorded: u64,
+    pub(crate) data_keys: Vec<SealedDataKey>,
+    pub(crate) audit: BTreeMap<AuditId, AuditRecord>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OrganizationRow {
+    pub(crate) organization: Organization,
+    pub(crate) version: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct TokenRow {
+    pub(crate) token: Token,
+    pub(crate) hash: TokenHash,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DeliveryRow {
+    pub(crate) delivery: Delivery,
+    pub(crate) lease: Option<Lease>,
+}
+
+#[derive(Debug)]
+pub(crate) struct AttemptRow {
+    pub(crate) delivery: DeliveryId,
+    pub(crate) attempt: Attempt,
+}
+
+impl DeliveryRow {
+    /// When the lease ends that keeps others from this delivery at `now`.
+    pub(crate) fn leased_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lease.map(|lease| lease.until).filter(|until| *until > now)
+    }
+}
+
+impl Tables {
+    /// Changes an organization's version, so that intakes matched before this are stale.
+    pub(crate) fn bump_version(&mut self, organization: OrganizationId) -> Result<(), StoreError> {
+        let row = self
+            .organizations
+            .get_mut(&organization)
+            .ok_or_else(|| missing_row("organizations", organization.to_string()))?;
+        row.version += 1;
+        Ok(())
+    }
+
+    pub(crate) fn write_audit(&mut self, entry: AuditEntry) {
+        self.audit.insert(entry.id, entry.into());
+    }
+
+    /// Inserts a delivery or replaces what was known of it.
+    pub(crate) fn put_delivery(&mut self, row: DeliveryRow) {
+        self.remove_delivery(row.delivery.id);
+        if let State::Pending { due_at } = row.delivery.state {
+            self.lanes.insert((row.delivery.webhook, due_at, row.delivery.id));
+        }
+        self.deliveries.insert(row.delivery.id, row);
+    }
+
+    pub(crate) fn remove_delivery(&mut self, id: DeliveryId) {
+        if let Some(row) = self.deliveries.remove(&id)
+            && let State::Pending { due_at } = row.delivery.state
+        {
+            self.lanes.remove(&(row.delivery.webhook, due_at, id));
+        }
+    }
+
+    /// What is pending, by webhook and then in due order.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = (WebhookId, Timestamp, DeliveryId)> {
+        self.lanes.iter().copied()
+    }
+
+    /// What is pending for one webhook, in due order.
+    pub(crate) fn lane(&self, webhook: WebhookId) -> impl Iterator<Item = (Timestamp, DeliveryId)> {
+        let first = (webhook, Timestamp::from_millis(i64::MIN), FIRST_DELIVERY);
+        self.lanes
+            .range(first..)
+            .take_while(move |(of, _, _)| *of == webhook)
+            .map(|(_, due_at, id)| (*due_at, *id))
+    }
+
+    pub(crate) fn put_attempt(&mut self, webhook: WebhookId, delivery: DeliveryId, attempt: Attempt) {
+        self.attempts_recorded += 1;
+        let place = (webhook, attempt.started_at, self.attempts_recorded);
+        self.attempts.insert(place, AttemptRow { delivery, attempt });
+    }
+
+    /// A delivery with the bytes that it sends.
+    pub(crate) fn stored_delivery(&self, delivery: &Delivery) -> StoredDelivery {
+        StoredDelivery { delivery: delivery.clone(), payload: self.payload(delivery) }
+    }
+
+    fn payload(&self, delivery: &Delivery) -> Bytes {
+        match (&delivery.body, delivery.trigger) {
+            (Some(body), _) => body.clone(),
+            (None, Trigger::Event { key, .. }) => self
+                .events
+                .get(&key)
+                .expect("an event is kept as long as its deliveries")
+                .event
+                .payload
+                .clone(),
+            (None, Trigger::Ping) => unreachable!("a ping without bytes of its own is never let in"),
+        }
+    }
+}
+
+/// Not after any other.
+const FIRST_DELIVERY: DeliveryId = DeliveryId::from_uuid(Uuid::nil());
+
+/// What a broken foreign key is in a database: the caller named a row that was never there.
+pub(crate) fn missing_row(table: &'static str, id: String) -> StoreError {
+    StoreError::Corrupt { table, column: "id", id, problem: "there is no such row".to_owned() }
+}
+
+/// The first `limit` of what an iterator gives.
+pub(crate) fn page<T>(rows: impl Iterator<Item = T>, limit: u32) -> Vec<T> {
+    rows.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
+}
+
+/// The same, and none behind the one at which their sizes together reach `bytes_max`.
+pub(crate) fn page_of_bytes<T>(
+    rows: impl Iterator<Item = T>,
+    limit: u32,
+    bytes_max: u64,
+    size: impl Fn(&T) -> u64,
+) -> Vec<T> {
+    let (mut bytes, mut is_full) = (0, false);
+    let within = rows.map_while(|row| {
+        let is_room = !is_full;
+        bytes += size(&row);
+        is_full = bytes >= bytes_max;
+        is_room.then_some(row)
+    });
+    page(within, limit)
+}
