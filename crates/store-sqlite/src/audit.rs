@@ -1,0 +1,38 @@
+//! Reading the audit log.
+
+use async_trait::async_trait;
+use rusqlite::params;
+use stackbell_model::ids::{AuditId, OrganizationId};
+use stackbell_store::StoreError;
+use stackbell_store::audit::{Audit, AuditRecord};
+
+use crate::SqliteStore;
+use crate::rows::audit::{audit_columns, read_audit};
+use crate::rows::{Id, list};
+
+/// `?2` is beyond every id where there is no limit.
+pub(crate) const LIST_AUDIT: &str = concat!(
+    "/* list_audit */ SELECT ",
+    audit_columns!(),
+    " FROM audit WHERE organization IS ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+);
+
+/// Beyond every id.
+const LAST: [u8; 17] = [0xff; 17];
+
+#[async_trait]
+impl Audit for SqliteStore {
+    async fn list_audit(
+        &self,
+        organization: Option<OrganizationId>,
+        before: Option<AuditId>,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        self.read("list_audit", move |connection| {
+            let organization = organization.as_ref().map(Id::bytes);
+            let before: &[u8] = before.as_ref().map_or(&LAST, |before| before.bytes());
+            list(connection, LIST_AUDIT, params![organization, before, limit], "audit", read_audit)
+        })
+        .await
+    }
+}

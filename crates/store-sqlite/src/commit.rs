@@ -1,0 +1,42 @@
+//! The group commit.
+//!
+//! What each part of a batch needs is looked at before anything of it is written, so that a refused one
+//! leaves nothing behind and no savepoint is needed. Statements, organizations and webhooks are looked up once a batch.
+
+pub(crate) mod attempts;
+pub(crate) mod intake;
+pub(crate) mod known;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use stackbell_store::StoreError;
+use stackbell_store::commit::{Batch, BatchOutcome, Commit};
+
+use crate::SqliteStore;
+use crate::error::Fault;
+use crate::leases::Leases;
+
+#[async_trait]
+impl Commit for SqliteStore {
+    async fn commit(&self, batch: Arc<Batch>) -> Result<BatchOutcome, StoreError> {
+        self.write("commit", move |connection, leases| commit(connection, leases, &batch)).await
+    }
+}
+
+fn commit(connection: &Connection, leases: &mut Leases, batch: &Batch) -> Result<BatchOutcome, Fault> {
+    let mut known = known::Known::prepare(connection)?;
+    let mut outcome = BatchOutcome::default();
+    if !batch.intakes.is_empty() {
+        let mut intake = intake::Intake::prepare(connection, &mut known, leases)?;
+        outcome.intakes = batch.intakes.iter().map(|item| intake.accept(item)).collect::<Result<_, _>>()?;
+    }
+    if !batch.attempts.is_empty() {
+        let mut recorder = attempts::Recorder::prepare(connection, &mut known, leases)?;
+        outcome.attempts =
+            batch.attempts.iter().map(|record| recorder.record(record)).collect::<Result<_, _>>()?;
+        known.write_health(connection)?;
+    }
+    Ok(outcome)
+}

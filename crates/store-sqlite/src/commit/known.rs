@@ -1,0 +1,98 @@
+//! What a batch has looked up so far.
+
+use std::collections::HashMap;
+
+use rusqlite::{CachedStatement, Connection};
+use stackbell_model::health::Health;
+use stackbell_model::ids::{OrganizationId, WebhookId};
+
+use crate::error::Fault;
+use crate::rows::webhook::{UPDATE_HEALTH, read_health, update_health};
+use crate::rows::{Id, first_of};
+
+pub(crate) const FIND_ORGANIZATION: &str =
+    "/* commit.find_organization */ SELECT number, version FROM organizations WHERE id = ?1";
+
+pub(crate) const FIND_WEBHOOK: &str = "/* commit.find_webhook */ SELECT number, organization_number, \
+    failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at \
+    FROM webhooks WHERE id = ?1 AND deleted_at IS NULL";
+
+#[derive(Clone, Copy)]
+pub(super) struct KnownOrganization {
+    pub(super) number: i64,
+    pub(super) version: u64,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct KnownWebhook {
+    pub(super) number: i64,
+    pub(super) organization_number: i64,
+    pub(super) health: Health,
+    health_changed: bool,
+}
+
+/// Organizations and webhooks, each read at most once in a batch; `None` for one that is not there.
+pub(super) struct Known<'connection> {
+    find_organization: CachedStatement<'connection>,
+    find_webhook: CachedStatement<'connection>,
+    organizations: HashMap<OrganizationId, Option<KnownOrganization>>,
+    webhooks: HashMap<WebhookId, Option<KnownWebhook>>,
+}
+
+impl<'connection> Known<'connection> {
+    pub(super) fn prepare(connection: &'connection Connection) -> Result<Self, Fault> {
+        Ok(Self {
+            find_organization: connection.prepare_cached(FIND_ORGANIZATION)?,
+            find_webhook: connection.prepare_cached(FIND_WEBHOOK)?,
+            organizations: HashMap::new(),
+            webhooks: HashMap::new(),
+        })
+    }
+
+    pub(super) fn organization(&mut self, id: OrganizationId) -> Result<Option<KnownOrganization>, Fault> {
+        if let Some(known) = self.organizations.get(&id) {
+            return Ok(*known);
+        }
+        let found = first_of(&mut self.find_organization, [id.bytes()], "organizations", |cursor| {
+            Ok(KnownOrganization { number: cursor.get("number")?, version: cursor.count("version")? })
+        })?;
+        self.organizations.insert(id, found);
+        Ok(found)
+    }
+
+    /// A webhook that is not deleted.
+    pub(super) fn webhook(&mut self, id: WebhookId) -> Result<Option<KnownWebhook>, Fault> {
+        if let Some(known) = self.webhooks.get(&id) {
+            return Ok(*known);
+        }
+        let found = first_of(&mut self.find_webhook, [id.bytes()], "webhooks", |cursor| {
+            Ok(KnownWebhook {
+                number: cursor.get("number")?,
+                organization_number: cursor.get("organization_number")?,
+                health: read_health(cursor)?,
+                health_changed: false,
+            })
+        })?;
+        self.webhooks.insert(id, found);
+        Ok(found)
+    }
+
+    /// Notes how a webhook has been doing since; [`Self::write_health`] writes it.
+    pub(super) fn set_health(&mut self, id: WebhookId, health: Health) {
+        if let Some(Some(known)) = self.webhooks.get_mut(&id)
+            && known.health != health
+        {
+            known.health = health;
+            known.health_changed = true;
+        }
+    }
+
+    /// Writes what changed, once for each webhook. Most attempts succeed and change nothing.
+    pub(super) fn write_health(&self, connection: &Connection) -> Result<(), Fault> {
+        let changed = self.webhooks.values().flatten().filter(|known| known.health_changed);
+        for known in changed {
+            update_health(&mut *connection.prepare_cached(UPDATE_HEALTH)?, known.number, &known.health)?;
+        }
+        Ok(())
+    }
+}

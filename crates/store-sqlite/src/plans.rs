@@ -1,0 +1,101 @@
+//! How SQLite goes about what we ask often, or of tables that grow.
+
+use rusqlite::Connection;
+
+use crate::commit::{attempts, intake, known};
+use crate::{audit, history, identity, maintenance, queue, rows, schema, session, tokens, webhooks};
+
+/// Whether a step reads what it needs and no more.
+fn is_good(step: &str) -> bool {
+    !step.starts_with("SCAN") && !step.contains("TEMP B-TREE")
+}
+
+fn steps(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
+    // Nothing bound is as good as anything bound: plans do not depend on it.
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().expect(sql) {
+        steps.push(row.get::<_, String>(3).expect("the step in words"));
+    }
+    steps
+}
+
+fn check(statements: &[(&str, &[&str])]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.db");
+    schema::migrate(&path).expect("a new file");
+    let connection = session::connect(&path, session::Access::Write).expect("a connection");
+    for (sql, exceptions) in statements {
+        assert!(sql.starts_with("/* "), "{sql} begins with its name");
+        let bad: Vec<String> = steps(&connection, sql).into_iter().filter(|step| !is_good(step)).collect();
+        assert_eq!(bad, *exceptions, "{sql}");
+    }
+}
+
+#[test]
+fn the_hot_path_reads_what_it_needs_and_no_more() {
+    check(&[
+        (known::FIND_ORGANIZATION, &[]),
+        (known::FIND_WEBHOOK, &[]),
+        (intake::FIND_EVENT, &[]),
+        (rows::event::INSERT_EVENT, &[]),
+        (rows::delivery::INSERT_DELIVERY, &[]),
+        (rows::attempt::INSERT_ATTEMPT, &[]),
+        (attempts::FIND_NUMBER, &[]),
+        (attempts::FIND_OF_WEBHOOK, &[]),
+        (attempts::FOLLOW, &[]),
+        (attempts::SUCCEED, &[]),
+        (rows::webhook::UPDATE_HEALTH, &[]),
+        (queue::FIND_WEBHOOK, &[]),
+        (queue::LANE, &[]),
+        (queue::FIND_DELIVERY, &[]),
+        (queue::DUE_LANES, &[]),
+        (tokens::FIND, &[]),
+        (tokens::MEMBERSHIPS, &[]),
+    ]);
+}
+
+#[test]
+fn what_people_ask_for_does_not_scan() {
+    check(&[
+        (history::FIND_EVENT, &[]),
+        (history::LIST_EVENTS, &[]),
+        (history::FIND_DELIVERY, &[]),
+        (history::FIND_PING, &[]),
+        (history::LIST_ATTEMPTS, &[]),
+        (audit::LIST_AUDIT, &[]),
+        (identity::FIND_ORGANIZATION, &[]),
+        (identity::COUNT_ADMINS, &[]),
+        (tokens::COUNT, &["SCAN CONSTANT ROW"]),
+        (webhooks::ORGANIZATION_VERSION, &[]),
+        // They are all answered, and few, so that an index in their order would not be worth its upkeep.
+        (webhooks::ORGANIZATION_WEBHOOKS, &["USE TEMP B-TREE FOR ORDER BY"]),
+        (webhooks::FIND_WEBHOOK, &[]),
+        (webhooks::WEBHOOK, &[]),
+        (webhooks::LIST_ALL_WEBHOOKS, &["USE TEMP B-TREE FOR ORDER BY"]),
+        (webhooks::LIST_WEBHOOKS, &["USE TEMP B-TREE FOR ORDER BY"]),
+        (webhooks::COUNT_SCOPE, &[]),
+        (webhooks::FIND_EDITED, &[]),
+    ]);
+}
+
+#[test]
+fn upkeep_does_not_scan_what_grows() {
+    check(&[
+        (maintenance::FIND_ORPHANS, &[]),
+        (maintenance::CANCEL, &[]),
+        (maintenance::FIND_AGED_LANES, &["SCAN w USING INDEX webhooks_by_name"]),
+        (maintenance::FIND_HOLD, &[]),
+        (maintenance::FIND_AGED, &[]),
+        (maintenance::EXPIRE, &[]),
+        (maintenance::FIND_FINISHED, &[]),
+        (maintenance::REMOVE_DELIVERY, &[]),
+        (maintenance::RELEASE_EVENT, &[]),
+        (maintenance::REMOVE_EVENTS, &[]),
+        (maintenance::REMOVE_AUDIT, &[]),
+        (maintenance::REMOVE_WEBHOOKS, &[]),
+        (maintenance::COUNT_PENDING, &["SCAN deliveries USING COVERING INDEX deliveries_pending_by_age"]),
+        (maintenance::OLDEST_DUE, &[]),
+    ]);
+}

@@ -1,0 +1,138 @@
+//! Leasing. It runs on the writer, which alone knows the leases, and writes nothing.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use stackbell_model::Timestamp;
+use stackbell_model::ids::WebhookId;
+use stackbell_model::webhook::Webhook;
+use stackbell_store::StoreError;
+use stackbell_store::commit::Lease;
+use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedDelivery, LeasedLane, Queue};
+
+use crate::SqliteStore;
+use crate::error::Fault;
+use crate::leases::Leases;
+use crate::rows::delivery::{delivery_columns, delivery_tables, read_delivery};
+use crate::rows::webhook::{read_webhook, webhook_columns};
+use crate::rows::{Id, first, list};
+
+pub(crate) const FIND_WEBHOOK: &str = concat!(
+    "/* lease_deliveries.webhook */ SELECT w.number, ",
+    webhook_columns!(),
+    " FROM webhooks w JOIN organizations o ON o.number = w.organization_number \
+     WHERE w.id = ?1 AND w.deleted_at IS NULL"
+);
+
+/// A walk along the queue's index, which has all that it asks for; it is left as soon as the rest no longer matters.
+pub(crate) const LANE: &str = "/* lease_deliveries.lane */ SELECT number, due_at FROM deliveries \
+    WHERE webhook_number = ?1 AND state = 'pending' ORDER BY due_at, id";
+
+pub(crate) const FIND_DELIVERY: &str = concat!(
+    "/* lease_deliveries.delivery */ SELECT ",
+    delivery_columns!(),
+    delivery_tables!(),
+    "WHERE d.number = ?1"
+);
+
+/// One step into the queue's index for each webhook.
+pub(crate) const DUE_LANES: &str = "/* due_lanes */ SELECT w.id, o.id, d.due_at \
+    FROM webhooks w JOIN organizations o ON o.number = w.organization_number \
+    JOIN deliveries d ON d.number = (SELECT number FROM deliveries \
+        WHERE webhook_number = w.number AND state = 'pending' ORDER BY due_at, id LIMIT 1) \
+    WHERE w.id > ?1 AND w.deleted_at IS NULL ORDER BY w.id LIMIT ?2";
+
+#[async_trait]
+impl Queue for SqliteStore {
+    async fn lease_deliveries(
+        &self,
+        lanes: &[LaneRequest],
+        now: Timestamp,
+        lease: Lease,
+    ) -> Result<Vec<LeasedLane>, StoreError> {
+        let lanes = lanes.to_vec();
+        self.write("lease_deliveries", move |connection, leases| {
+            lanes.iter().map(|request| lease_lane(connection, leases, request, now, lease)).collect()
+        })
+        .await
+    }
+
+    async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {
+        self.read("due_lanes", move |connection| {
+            // Every id is beyond no bytes at all.
+            let after: &[u8] = after.as_ref().map_or(&[], |after| after.bytes());
+            list(connection, DUE_LANES, params![after, limit], "webhooks", |cursor| {
+                Ok(LaneDue {
+                    webhook: cursor.id("id")?,
+                    organization: cursor.id("organization_number")?,
+                    next_due: cursor.time("due_at")?,
+                })
+            })
+        })
+        .await
+    }
+}
+
+fn lease_lane(
+    connection: &Connection,
+    leases: &mut Leases,
+    request: &LaneRequest,
+    now: Timestamp,
+    lease: Lease,
+) -> Result<LeasedLane, Fault> {
+    let found = first(connection, FIND_WEBHOOK, [request.webhook.bytes()], "webhooks", |cursor| {
+        Ok((cursor.get::<i64>("number")?, read_webhook(cursor)?))
+    })?;
+    let Some((number, webhook)) = found else {
+        return Ok(LeasedLane { webhook: None, deliveries: Vec::new(), next_due: None });
+    };
+    let Choice { taken, next_due } = choose(connection, leases, number, &webhook, request, now)?;
+    let mut deliveries = Vec::with_capacity(taken.len());
+    for number in taken {
+        let stored = first(connection, FIND_DELIVERY, [number], "deliveries", read_delivery)?;
+        let stored = stored.ok_or_else(|| Fault::missing("deliveries", &number))?;
+        leases.grant(number, lease);
+        deliveries.push(LeasedDelivery { delivery: stored.delivery, payload: stored.payload });
+    }
+    Ok(LeasedLane { webhook: Some(webhook), deliveries, next_due })
+}
+
+/// What to lease of a lane, by number, and when the next of the rest is due.
+struct Choice {
+    taken: Vec<i64>,
+    next_due: Option<Timestamp>,
+}
+
+fn choose(
+    connection: &Connection,
+    leases: &Leases,
+    webhook_number: i64,
+    webhook: &Webhook,
+    request: &LaneRequest,
+    now: Timestamp,
+) -> Result<Choice, Fault> {
+    let (count_max, due_max) = match request.mode {
+        LaneMode::Due if webhook.is_held() => (0, None),
+        LaneMode::Due => (usize::try_from(request.limit.get()).unwrap_or(usize::MAX), Some(now)),
+        LaneMode::Probe => (usize::from(webhook.active), None),
+    };
+    let mut choice = Choice { taken: Vec::new(), next_due: None };
+    let mut statement = connection.prepare_cached(LANE)?;
+    let mut rows = statement.query([webhook_number])?;
+    while let Some(row) = rows.next()? {
+        let number = row.get(0)?;
+        let due_at = Timestamp::from_millis(row.get(1)?);
+        let held_until = leases.held_until(number, now);
+        let may_take = choice.taken.len() < count_max && due_max.is_none_or(|max| due_at <= max);
+        if held_until.is_none() && may_take {
+            choice.taken.push(number);
+            continue;
+        }
+        let free_at = held_until.map_or(due_at, |until| until.max(due_at));
+        choice.next_due = Some(choice.next_due.map_or(free_at, |earliest| earliest.min(free_at)));
+        // All that follow are due later than this one, and none of them will be taken.
+        if held_until.is_none() {
+            break;
+        }
+    }
+    Ok(choice)
+}

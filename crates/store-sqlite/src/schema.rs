@@ -1,0 +1,148 @@
+//! The file: made, locked, recognised, brought up to date.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::error::OpenError;
+use crate::session::{Access, connect};
+
+/// What marks a file as ours: "Bell".
+const APPLICATION_ID: i64 = 0x4265_6c6c;
+
+struct Migration {
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// All of them, in order; the first brings version 1. Append-only: a published one is never edited.
+/// Each widens what was there, so that programs from `meta.oldest_reader` on can still work with the file;
+/// one that narrows it sets that to the first version that no longer needs what it removes.
+const MIGRATIONS: &[Migration] =
+    &[Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") }];
+
+/// The right to use a file, for one process and one store at a time.
+///
+/// The lock is on a file beside it: closing any handle on the database itself would drop SQLite's own locks.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
+        let mut name = OsString::from(path);
+        name.push(".lock");
+        let file = private_file().create(true).truncate(false).open(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Makes the file when there is none and runs the migrations that it lacks, each in a transaction of its own.
+/// Answers the version that it has then.
+pub(crate) fn migrate(path: &Path) -> Result<u32, OpenError> {
+    make_file(path)?;
+    let at_path = |error| OpenError::at(path, error);
+    let mut connection = connect(path, Access::Write).map_err(at_path)?;
+    check_owner(path, &connection)?;
+    let found = check_version(path, &connection)?;
+    use_write_ahead_log(path, &connection)?;
+    for (version, migration) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
+        run(&mut connection, version, migration).map_err(|source| OpenError::Migration {
+            path: path.to_owned(),
+            name: migration.name,
+            source,
+        })?;
+        tracing::info!(migration = migration.name, "the store is migrated");
+    }
+    version(&connection).map_err(at_path)
+}
+
+/// SQLite gives its `-wal` and `-shm` the rights of the file itself.
+fn make_file(path: &Path) -> Result<(), OpenError> {
+    match private_file().create_new(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+    let at_path = |error| OpenError::at(path, error);
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(at_path)?;
+    let has_tables = connection
+        .query_row("/* check_owner */ SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
+        .optional()
+        .map_err(at_path)?
+        .is_some();
+    match (application, has_tables) {
+        (APPLICATION_ID, _) | (0, false) => Ok(()),
+        _ => Err(OpenError::Foreign { path: path.to_owned() }),
+    }
+}
+
+fn check_version(path: &Path, connection: &Connection) -> Result<u32, OpenError> {
+    let at_path = |error| OpenError::at(path, error);
+    let found = version(connection).map_err(at_path)?;
+    let known = newest_version();
+    if found > known {
+        let oldest_reader: u32 = connection
+            .query_row("/* check_version */ SELECT oldest_reader FROM meta", [], |row| row.get(0))
+            .map_err(at_path)?;
+        if oldest_reader > known {
+            return Err(OpenError::TooNew { path: path.to_owned(), found, known });
+        }
+    }
+    Ok(found)
+}
+
+/// The version that the last migration brings.
+pub(crate) fn newest_version() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("a handful")
+}
+
+/// The version of the file at `path`, without making or changing it.
+pub(crate) fn stored_version(path: &Path) -> Result<Option<u32>, OpenError> {
+    if !path.try_exists()? {
+        return Ok(None);
+    }
+    let at_path = |error| OpenError::at(path, error);
+    let connection = connect(path, Access::Read).map_err(at_path)?;
+    check_owner(path, &connection)?;
+    version(&connection).map(Some).map_err(at_path)
+}
+
+fn version(connection: &Connection) -> Result<u32, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn use_write_ahead_log(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|error| OpenError::at(path, error))?;
+    if mode == "wal" { Ok(()) } else { Err(OpenError::NoWriteAheadLog { path: path.to_owned(), mode }) }
+}
+
+fn run(connection: &mut Connection, version: u32, migration: &Migration) -> Result<(), rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.execute_batch(migration.sql)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.commit()
+}

@@ -1,0 +1,346 @@
+//! The file: who may open it, what survives, what it refuses, and how large it gets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use stackbell_model::delivery::AttemptTrigger;
+use stackbell_model::event::Event;
+use stackbell_model::retry::{Next, RetryPolicy};
+use stackbell_store::commit::{
+    AttemptOutcome, AttemptRecord, AttemptSubject, Batch, IntakeItem, IntakeOutcome, NewDelivery, NewEvent,
+};
+use stackbell_store::conformance::Harness;
+use stackbell_store::conformance::fixtures::{World, answered, attempt, leased};
+use stackbell_store::maintenance::SweepPolicy;
+use stackbell_store::{Store, StoreError};
+use stackbell_store_sqlite::{OpenError, SqliteStore};
+use tempfile::TempDir;
+
+struct File {
+    folder: TempDir,
+}
+
+impl File {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("store.db")
+    }
+
+    /// A file with the store's tables, open as any program could.
+    fn tables() -> (Self, Connection) {
+        let file = Self::new();
+        SqliteStore::migrate(&file.path()).expect("a new file");
+        let connection = Connection::open(file.path()).expect("a connection");
+        (file, connection)
+    }
+
+    /// What is on the disk now, for another store to open.
+    fn copy(&self) -> Self {
+        let copy = Self::new();
+        for suffix in ["", "-wal"] {
+            let name = format!("store.db{suffix}");
+            fs::copy(self.folder.path().join(&name), copy.folder.path().join(&name)).expect("a copy");
+        }
+        copy
+    }
+}
+
+#[async_trait]
+impl Harness for File {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(&self.path()).expect("the store opens"))
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    SqliteStore::open(path)
+        .expect_err("it is refused")
+        .to_string()
+        .replace(&path.display().to_string(), "FILE")
+}
+
+#[test]
+fn a_file_has_one_store_at_a_time() {
+    let file = File::new();
+    let first = SqliteStore::open(&file.path()).expect("a new file");
+    assert_eq!(refusal(&file.path()), "FILE is in use by another process");
+    drop(first);
+    SqliteStore::open(&file.path()).expect("it is free again");
+}
+
+#[test]
+fn a_clean_stop_leaves_one_file_for_its_owner_alone() {
+    let file = File::new();
+    drop(SqliteStore::open(&file.path()).expect("a new file"));
+    assert!(!file.path().with_extension("db-wal").exists());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(file.path()).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn migrating_again_changes_nothing() {
+    let (file, _) = File::tables();
+    assert_eq!(SqliteStore::migrate(&file.path()).expect("as before"), 1);
+}
+
+#[test]
+fn a_schema_that_is_too_new_is_refused() {
+    let (file, connection) = File::tables();
+    connection.execute_batch("PRAGMA user_version = 9").expect("a later version");
+    SqliteStore::open(&file.path()).expect("its oldest reader is not newer than this program");
+    connection.execute_batch("UPDATE meta SET oldest_reader = 8").expect("a later version");
+    assert_eq!(
+        refusal(&file.path()),
+        "FILE has schema version 9, and this program knows none above 1: use a later version of Stackbell"
+    );
+}
+
+#[test]
+fn what_is_not_ours_is_refused() {
+    let file = File::new();
+    let connection = Connection::open(file.path()).expect("a file");
+    connection.execute_batch("CREATE TABLE theirs (x)").expect("a table");
+    assert_eq!(refusal(&file.path()), "FILE is a database of another program");
+}
+
+#[test]
+fn what_is_broken_is_refused() {
+    let file = File::new();
+    fs::write(file.path(), "not a database, whatever its name says\n".repeat(100)).expect("a file");
+    assert_eq!(refusal(&file.path()), "FILE is not a database, or is damaged");
+
+    let (file, connection) = File::tables();
+    drop(connection);
+    let whole = fs::read(file.path()).expect("the file");
+    fs::write(file.path(), &whole[..whole.len() / 2]).expect("half a file");
+    assert_eq!(refusal(&file.path()), "FILE is not a database, or is damaged");
+
+    let missing = file.path().join("no-such-folder");
+    assert!(matches!(SqliteStore::open(&missing), Err(OpenError::Io(_))));
+}
+
+#[tokio::test]
+async fn a_kill_loses_nothing_that_was_answered() {
+    let file = File::new();
+    let world = World::open(&file).await;
+    let webhook = world.webhook("hook").await;
+    let recorded = world.pending(&webhook).await;
+    world.try_next(&recorded, 200, Next::Succeeded).await;
+    let waiting = world.pending(&webhook).await;
+    let expected = world.store.list_attempts(webhook.id, 10, u64::MAX).await.expect("list_attempts");
+
+    let copy = file.copy();
+    let store = copy.open().await;
+
+    let found = store.list_attempts(webhook.id, 10, u64::MAX).await.expect("list_attempts");
+    assert_eq!(found, expected);
+    let lanes = store.due_lanes(None, 10).await.expect("due_lanes");
+    assert_eq!(lanes.iter().map(|lane| lane.webhook).collect::<Vec<_>>(), [webhook.id]);
+    let found = store.find_delivery(webhook.id, waiting.event_id).await.expect("find_delivery");
+    assert_eq!(found.map(|stored| stored.delivery), Some(waiting));
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_named_without_its_value() {
+    let file = File::new();
+    let world = World::open(&file).await;
+    let webhook = world.webhook("hook").await;
+    let connection = Connection::open(file.path()).expect("a connection");
+    connection.execute_batch("UPDATE webhooks SET format = 'hush'").expect("damage");
+    match world.store.organization_webhooks(world.organization).await {
+        Err(StoreError::Corrupt { table, column, id, problem }) => {
+            assert_eq!((table, column, id), ("webhooks", "format", webhook.id.to_string()));
+            assert!(!problem.contains("hush"), "{problem}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_leaves_nothing_behind_and_the_next_goes_through() {
+    let file = File::new();
+    let world = World::open(&file).await;
+    let webhook = world.webhook("hook").await;
+    let known = world.new_event();
+    world.accept(&known, &[&webhook]).await;
+    // Two events under one key: what no caller does, and the schema refuses.
+    let lease = world.new_lease(world.now());
+    let good = NewEvent {
+        event: world.new_event(),
+        deliveries: vec![NewDelivery { lease: Some(lease), ..world.new_delivery(&webhook) }],
+    };
+    let bad = NewEvent { event: Event { key: known.key, ..world.new_event() }, deliveries: Vec::new() };
+    let intakes = vec![world.intake(vec![good.clone()]).await, world.intake(vec![bad]).await];
+    let batch = Batch { intakes, attempts: Vec::new() };
+    let refused = world.store.commit(Arc::new(batch)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { context: "commit", .. })), "{refused:?}");
+
+    assert_eq!(world.store.find_event(world.organization, good.event.id).await.expect("find_event"), None);
+    let again = world.intake(vec![NewEvent { deliveries: Vec::new(), ..good.clone() }]).await;
+    let outcome = world.commit(vec![again], Vec::new()).await.intakes.remove(0);
+    assert!(matches!(outcome, IntakeOutcome::Accepted(receipts) if !receipts[0].duplicate));
+    // The number that its delivery had is another's now, and its lease must not be.
+    let next = world.pending(&webhook).await;
+    let late = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
+    let late = leased(&next, lease.token, late, Next::Succeeded);
+    assert_eq!(world.record(late).await, AttemptOutcome::Superseded);
+}
+
+#[tokio::test]
+async fn a_deleted_webhook_goes_with_its_last_delivery() {
+    let file = File::new();
+    let world = World::open(&file).await;
+    let webhook = world.webhook("hook").await;
+    world.pending(&webhook).await;
+    world.delete(&webhook).await;
+    let count = || {
+        let connection = Connection::open(file.path()).expect("a connection");
+        connection
+            .query_row("SELECT COUNT(*) FROM webhooks", [], |row| row.get::<_, i64>(0))
+            .expect("a count")
+    };
+    let mut policy = SweepPolicy {
+        retry: RetryPolicy::default(),
+        finished_before: world.now(),
+        audit_before: world.now(),
+        rows_max: 100,
+    };
+    let cancelled = world.store.sweep(world.now(), &policy).await.expect("sweep");
+    assert_eq!((cancelled.cancelled, cancelled.deliveries_removed, count()), (1, 0, 1));
+    policy.finished_before = world.now();
+    let removed = world.store.sweep(world.now(), &policy).await.expect("sweep");
+    assert_eq!((removed.deliveries_removed, removed.events_removed, count()), (1, 1, 0));
+}
+
+#[test]
+fn the_schema_refuses_nonsense() {
+    let (_file, connection) = File::tables();
+    connection
+        .execute_batch(
+            "PRAGMA foreign_keys = ON;
+             INSERT INTO organizations VALUES (1, randomblob(16), 'acme', 'Acme', '', 0, 1);
+             INSERT INTO webhooks (number, id, organization_number, scope_kind, scope_project, scope_name, name,
+                 display_name, payload_url, active, format, filters, groups, standard_headers, created_at, revision,
+                 failures) VALUES (1, randomblob(16), 1, 'organization', '', '', 'hook', 'Hook', 'https://a.example',
+                 1, 'raw', '', '', 1, 0, 1, 0);
+             INSERT INTO events VALUES (1, 1, randomblob(16), randomblob(16), 'stack', '', 'stack', 'p', 's', NULL, 0,
+                 'api', NULL, 1, 1, x'00');
+             INSERT INTO deliveries VALUES (1, randomblob(16), 1, 1, NULL, 'raw', 0, 0, 'pending', 0, NULL, NULL, NULL,
+                 NULL);",
+        )
+        .expect("what makes sense is let in");
+    for nonsense in [
+        "UPDATE deliveries SET state = 'succeeded'",
+        "UPDATE deliveries SET due_at = NULL",
+        "UPDATE deliveries SET finished_at = 1",
+        "UPDATE deliveries SET state = 'failed', due_at = NULL, finished_at = 1",
+        "UPDATE deliveries SET state = 'cancelled', due_at = NULL, finished_at = 1",
+        "UPDATE deliveries SET state = 'held'",
+        "UPDATE deliveries SET ping_id = randomblob(16)",
+        "UPDATE deliveries SET event_number = NULL, ping_id = randomblob(16)",
+        "UPDATE deliveries SET webhook_number = 2",
+        "UPDATE deliveries SET id = randomblob(15)",
+        "UPDATE deliveries SET attempts_spent = -1",
+        "UPDATE events SET deliveries_left = 2",
+        "UPDATE events SET deliveries_left = -1",
+        "UPDATE events SET organization_number = 2",
+        "UPDATE webhooks SET scope_kind = 'stack'",
+        "UPDATE webhooks SET secret = x'00'",
+        "UPDATE webhooks SET suspended_since = 1",
+        "UPDATE webhooks SET deleted_at = 1",
+        "UPDATE webhooks SET failures = 'many'",
+        "DELETE FROM webhooks",
+        "DELETE FROM organizations",
+        "INSERT INTO attempts (delivery_number, webhook_number, trigger, started_at, duration, request_url,
+             request_headers, outcome, text) VALUES (1, 1, 'schedule', 0, 0, '', x'00', 'answered', 'x')",
+        "INSERT INTO attempts (delivery_number, webhook_number, trigger, started_at, duration, request_url,
+             request_headers, outcome, text) VALUES (1, 1, 'schedule', 0, 0, '', x'00', 'unanswered', 'x')",
+        "INSERT INTO attempts (delivery_number, webhook_number, trigger, started_at, duration, request_url,
+             request_headers, outcome, text) VALUES (2, 1, 'schedule', 0, 0, '', x'00', 'our_fault', 'x')",
+        "INSERT INTO meta (one, oldest_reader) VALUES (2, 1)",
+    ] {
+        let refused = connection.execute(nonsense, []).map_err(|error| error.sqlite_error_code());
+        assert_eq!(refused, Err(Some(rusqlite::ErrorCode::ConstraintViolation)), "{nonsense}");
+    }
+}
+
+/// An update's payload as Pulumi has it, and a message of words that makes it a kilobyte.
+fn payload_of_a_kilobyte(seed: usize) -> String {
+    let head = format!(
+        r#"{{"user":{{"name":"Morty Smith","githubLogin":"morty","avatarUrl":"https://crazy-adventures.net/morty.png"}},"organization":{{"name":"Crazy Adventures","githubLogin":"crazy-adventures","avatarUrl":"https://crazy-adventures.net/logo.png"}},"projectName":"website","stackName":"website-prod","updateUrl":"https://app.pulumi.com/crazy-adventures/website/website-prod/updates/{seed}","kind":"update","result":"succeeded","resourceChanges":{{"create":{},"same":28}},"isPreview":false,"message":""#,
+        seed % 7
+    );
+    let words =
+        ["bucket", "policy", "replaced", "because", "region", "changed", "from", "eu-west-1", "to", "role"];
+    let mut chance = seed as u64 + 1;
+    let mut text = head;
+    while text.len() < 1022 {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        text.push_str(words[(chance >> 33) as usize % words.len()]);
+        text.push_str(&format!("-{:x} ", chance >> 40));
+    }
+    text.truncate(1022);
+    text + "\"}"
+}
+
+/// What a delivery to a webhook with a secret sends; each id and signature is another.
+fn request_headers(event: &Event) -> String {
+    let id = event.id;
+    let noise = format!("{}{}", event.id, event.key).replace('-', "");
+    format!(
+        "Accept: */*\r\nContent-Type: application/json\r\nPulumi-Webhook-Id: {id}\r\n\
+         Pulumi-Webhook-Kind: stack_update\r\nPulumi-Webhook-Signature: {noise}\r\n\
+         webhook-id: {id}\r\nwebhook-signature: v1,{}=\r\nwebhook-timestamp: 1767571200\r\n",
+        &noise[..43]
+    )
+}
+
+#[tokio::test]
+async fn a_thousand_delivered_events_of_a_kilobyte_stay_under_two_megabytes() {
+    let file = File::new();
+    let world = World::open(&file).await;
+    let webhook = world.webhook("hook").await;
+    let organization_version = world.snapshot().await.version;
+    for batch in 0..10 {
+        let (mut intakes, mut attempts) = (Vec::new(), Vec::new());
+        for seed in 0..100 {
+            let payload = payload_of_a_kilobyte(batch * 100 + seed);
+            assert_eq!(payload.len(), 1024);
+            let event = Event { payload: payload.into(), digest: Some([7; 32]), ..world.new_event() };
+            let lease = world.new_lease(world.now());
+            let mut delivery = world.new_delivery(&webhook);
+            delivery.lease = Some(lease);
+            let mut sent = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
+            sent.request_headers = request_headers(&event).into();
+            attempts.push(AttemptRecord {
+                webhook: webhook.id,
+                attempt: sent,
+                subject: AttemptSubject::Leased {
+                    delivery: delivery.id,
+                    token: lease.token,
+                    next: Next::Succeeded,
+                },
+            });
+            let events = vec![NewEvent { event, deliveries: vec![delivery] }];
+            intakes.push(IntakeItem { organization: world.organization, organization_version, events });
+        }
+        world.commit(intakes, Vec::new()).await;
+        let recorded = world.commit(Vec::new(), attempts).await;
+        assert!(recorded.attempts.iter().all(|one| matches!(one, AttemptOutcome::Recorded { .. })));
+    }
+    drop(world);
+    let files = fs::read_dir(file.folder.path()).expect("the folder");
+    let sizes = files.map(|entry| entry.expect("a file").metadata().expect("its size").len());
+    let bytes: u64 = sizes.sum();
+    assert!(bytes < 2_000_000, "{bytes} bytes");
+}
