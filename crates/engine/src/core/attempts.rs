@@ -1,0 +1,404 @@
+//! Attempts: begun with a permit, ended with an outcome to record. And pings and redeliveries, which pass the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Delivery, FailReason, Outcome, State, Verdict};
+use stackbell_model::ids::{DeliveryId, LeaseToken};
+use stackbell_model::retry::Next;
+use stackbell_model::webhook::Webhook;
+use stackbell_model::{Entropy, Timestamp};
+use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
+use stackbell_store::history::{StoredAttempt, StoredDelivery};
+
+use super::Core;
+use super::intake::PendingRecord;
+use super::lane::HealthChange;
+use super::messages::{AskRefusal, AskTicket, AttemptKey, Command, Notice, Send};
+use super::permits::Permit;
+
+/// How much of an answer's body is kept for attempts between the first and the last of a delivery.
+const BODY_BETWEEN_BYTES_MAX: usize = 1024;
+
+/// On whose behalf an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The queue's.
+    Leased { token: LeaseToken, trigger: AttemptTrigger },
+    /// Somebody's who asked for the delivery again.
+    Redelivery { ticket: AskTicket },
+    /// Somebody's who asked for a ping.
+    Ping { ticket: AskTicket },
+}
+
+impl Subject {
+    pub(super) fn leased(delivery: &Delivery, token: LeaseToken) -> Self {
+        debug_assert!(matches!(delivery.state, State::Pending { .. }));
+        Self::Leased { token, trigger: AttemptTrigger::Schedule }
+    }
+
+    const fn trigger(self) -> AttemptTrigger {
+        match self {
+            Self::Leased { trigger, .. } => trigger,
+            Self::Redelivery { .. } => AttemptTrigger::Redeliver,
+            Self::Ping { .. } => AttemptTrigger::Ping,
+        }
+    }
+}
+
+/// An attempt on its way.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    webhook: Arc<Webhook>,
+    delivery: StoredDelivery,
+    subject: Subject,
+    permit: Permit,
+}
+
+/// What is to be done once an outcome is recorded.
+#[derive(Clone, Debug)]
+pub(super) struct RecordNote {
+    webhook: Arc<Webhook>,
+    delivery: DeliveryId,
+    /// When the delivery is due again.
+    due_again: Option<Timestamp>,
+    /// How the delivery ended, if it did.
+    ended: Option<State>,
+    /// Who waits for it.
+    waiting: Option<(AskTicket, Box<StoredDelivery>)>,
+}
+
+impl Core {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a different thing; a struct would only rename them"
+    )]
+    pub(super) fn begin_attempt(
+        &mut self,
+        webhook: Arc<Webhook>,
+        delivery: Delivery,
+        payload: Bytes,
+        subject: Subject,
+        permit: Permit,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        if let Subject::Leased { token, .. } = subject {
+            self.in_hand.insert(delivery.id, token);
+        }
+        let key = self.next_attempt_key();
+        let in_flight = InFlight {
+            webhook: Arc::clone(&webhook),
+            delivery: StoredDelivery { delivery: delivery.clone(), payload: payload.clone() },
+            subject,
+            permit,
+        };
+        self.in_flight.insert(key, in_flight);
+        let trigger = subject.trigger();
+        if matches!(subject, Subject::Leased { .. }) && self.is_too_old(&delivery, &webhook, now) {
+            self.attempt_ended(key, not_sent(trigger, &webhook, now), now);
+            return;
+        }
+        commands.push(Command::Send(Box::new(Send {
+            key,
+            trigger,
+            webhook,
+            delivery,
+            payload,
+            started_at: now,
+        })));
+    }
+
+    fn is_too_old(&self, delivery: &Delivery, webhook: &Webhook, now: Timestamp) -> bool {
+        self.config.retry.is_expired(
+            now,
+            webhook.is_held(),
+            delivery.created_at,
+            webhook.health.hold_ended_at,
+        )
+    }
+
+    pub(super) fn attempt_ended(&mut self, key: AttemptKey, mut attempt: Attempt, now: Timestamp) {
+        let Some(InFlight { webhook, mut delivery, subject, permit }) = self.in_flight.remove(&key) else {
+            return;
+        };
+        self.permits.release(permit);
+        if let Some(lane) = self.lanes.get_mut(&webhook.id) {
+            lane.attempt_ended(&attempt, &self.config, now);
+        }
+        let (subject, note) = match subject {
+            Subject::Leased { token, trigger } => {
+                let next = self.next(trigger, &delivery.delivery, &webhook, &attempt.outcome, now);
+                if matches!(next, Next::Retry { .. }) && delivery.delivery.attempts_spent > 0 {
+                    trim_body(&mut attempt);
+                }
+                let id = delivery.delivery.id;
+                (
+                    AttemptSubject::Leased { delivery: id, token, next },
+                    RecordNote::of_next(Arc::clone(&webhook), id, next, now),
+                )
+            }
+            Subject::Redelivery { ticket } => {
+                let ended = ended_by_redelivery(&mut delivery.delivery, &attempt.outcome, now);
+                let subject = AttemptSubject::Redelivery { delivery: delivery.delivery.id };
+                (subject, RecordNote { ended, ..RecordNote::asked(Arc::clone(&webhook), ticket, delivery) })
+            }
+            Subject::Ping { ticket } => {
+                let delivery = finished_ping(delivery, &attempt.outcome, now);
+                (
+                    AttemptSubject::Ping(Box::new(delivery.delivery.clone())),
+                    RecordNote::asked(Arc::clone(&webhook), ticket, delivery),
+                )
+            }
+        };
+        let record = AttemptRecord { webhook: webhook.id, attempt, subject };
+        self.record_bytes += record_bytes(&record);
+        self.records.push_back(PendingRecord { record, note });
+        self.reschedule(webhook.id, now);
+    }
+
+    /// What becomes of a leased delivery.
+    fn next(
+        &mut self,
+        trigger: AttemptTrigger,
+        delivery: &Delivery,
+        webhook: &Webhook,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Next {
+        if matches!(outcome, Outcome::Undeliverable { .. }) && self.is_too_old(delivery, webhook, now) {
+            return Next::Failed(FailReason::Expired);
+        }
+        let State::Pending { due_at } = delivery.state else {
+            return Next::Failed(FailReason::Undeliverable);
+        };
+        match (trigger, outcome) {
+            // Cut by our own stop: it goes out as soon as we are back.
+            (_, Outcome::OurFault { .. }) if self.stopping => Next::Retry { at: now, spent: false },
+            (AttemptTrigger::Probe, Outcome::Answered(_) | Outcome::Unanswered { .. })
+                if outcome.verdict() != Verdict::Success =>
+            {
+                Next::Retry { at: due_at, spent: false }
+            }
+            _ => {
+                let chance = self.entropy.fraction();
+                self.config.retry.next(delivery.attempts_spent, outcome, now, chance)
+            }
+        }
+    }
+
+    /// An outcome is in, or came too late.
+    pub(super) fn recorded(
+        &mut self,
+        record: &AttemptRecord,
+        outcome: AttemptOutcome,
+        note: RecordNote,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        if outcome == AttemptOutcome::Superseded && self.may_be_superseded_by_ourselves(record) {
+            self.superseded.push(PendingRecord { record: record.clone(), note });
+            if self.leasing.is_none() {
+                self.sort_superseded(now, commands);
+            }
+            return;
+        }
+        self.conclude(record, outcome, note, now, commands);
+    }
+
+    fn conclude(
+        &mut self,
+        record: &AttemptRecord,
+        outcome: AttemptOutcome,
+        note: RecordNote,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        self.forget_record(record);
+        let RecordNote { webhook, delivery, due_again, ended, waiting } = note;
+        match outcome {
+            AttemptOutcome::Recorded { health } => {
+                if let Some(lane) = self.lanes.get_mut(&webhook.id) {
+                    let change = lane.learn_health(&health, &self.config, now);
+                    due_again.into_iter().for_each(|at| lane.note_due(at));
+                    self.note_health_change(&webhook, change, commands);
+                }
+                commands.extend(
+                    ended.map(|state| Command::Note(Notice::Ended { webhook: webhook.id, delivery, state })),
+                );
+                if let Some((ticket, delivery)) = waiting {
+                    let answer = StoredAttempt { delivery: *delivery, attempt: record.attempt.clone() };
+                    commands.push(Command::AnswerAsk { ticket, answer: Ok(Box::new(answer)) });
+                }
+            }
+            AttemptOutcome::Superseded => {
+                commands.push(Command::Note(Notice::Superseded { webhook: webhook.id }));
+                if let Some((ticket, _)) = waiting {
+                    commands.push(Command::AnswerAsk { ticket, answer: Err(AskRefusal::Gone) });
+                }
+            }
+        }
+        self.reschedule(webhook.id, now);
+    }
+
+    /// Whether a delivery is in our hands already: an attempt or somebody's redelivery of it is under way, or its outcome
+    /// waits to be recorded. The outcome then goes with the new lease, which is ours as well.
+    pub(super) fn is_in_hand(&mut self, delivery: DeliveryId, token: LeaseToken) -> bool {
+        if let Some(known) = self.in_hand.get_mut(&delivery) {
+            *known = token;
+            return true;
+        }
+        self.redelivering.contains_key(&delivery)
+    }
+
+    /// Gives a record the lease that its delivery has now.
+    pub(super) fn renew_lease_of(&self, record: &mut AttemptRecord) {
+        if let AttemptSubject::Leased { delivery, token, .. } = &mut record.subject
+            && let Some(current) = self.in_hand.get(delivery)
+        {
+            *token = *current;
+        }
+    }
+
+    /// Whether the lease that a record showed ran out while it was on its way, and we took the next one ourselves,
+    /// or may just be taking it.
+    fn may_be_superseded_by_ourselves(&self, record: &AttemptRecord) -> bool {
+        self.shows_old_lease(record)
+            || self.leasing.as_ref().is_some_and(|leasing| leasing.is_of(record.webhook))
+    }
+
+    fn shows_old_lease(&self, record: &AttemptRecord) -> bool {
+        match record.subject {
+            AttemptSubject::Leased { delivery, token, .. } => {
+                self.in_hand.get(&delivery).is_some_and(|current| *current != token)
+            }
+            AttemptSubject::Redelivery { .. } | AttemptSubject::Ping(_) => false,
+        }
+    }
+
+    /// No lease is being asked for now, so it is known which records came too late because of ourselves: they go again.
+    pub(super) fn sort_superseded(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        for pending in std::mem::take(&mut self.superseded) {
+            if self.shows_old_lease(&pending.record) {
+                self.records.push_back(pending);
+            } else {
+                self.conclude(&pending.record, AttemptOutcome::Superseded, pending.note, now, commands);
+            }
+        }
+    }
+
+    fn forget_record(&mut self, record: &AttemptRecord) {
+        self.record_bytes -= record_bytes(record);
+        match record.subject {
+            AttemptSubject::Leased { delivery, .. } => {
+                self.in_hand.remove(&delivery);
+            }
+            AttemptSubject::Redelivery { delivery } => self.redelivery_recorded(delivery),
+            AttemptSubject::Ping(_) => {}
+        }
+    }
+
+    /// A record that the store cannot take, ever. Its delivery is sent again once its lease has run out.
+    pub(super) fn give_up_record(
+        &mut self,
+        record: &AttemptRecord,
+        mut note: RecordNote,
+        commands: &mut Vec<Command>,
+    ) {
+        self.forget_record(record);
+        note.refuse_waiting(commands);
+        commands.push(Command::Note(Notice::Unrecordable { webhook: record.webhook }));
+    }
+
+    fn redelivery_recorded(&mut self, delivery: DeliveryId) {
+        if let Some(count) = self.redelivering.get_mut(&delivery) {
+            *count -= 1;
+            if *count == 0 {
+                self.redelivering.remove(&delivery);
+            }
+        }
+    }
+
+    fn note_health_change(&mut self, webhook: &Webhook, change: HealthChange, commands: &mut Vec<Command>) {
+        let notice = match change {
+            HealthChange::None => return,
+            HealthChange::Suspended(reason) => Notice::Suspended { webhook: webhook.id, reason },
+            HealthChange::Resumed => Notice::Resumed { webhook: webhook.id },
+        };
+        // The snapshot holds the webhook as it was; nobody edited it, so its version did not change.
+        self.snapshots.remove(&webhook.organization);
+        commands.push(Command::Note(notice));
+    }
+}
+
+impl RecordNote {
+    fn of_next(webhook: Arc<Webhook>, delivery: DeliveryId, next: Next, now: Timestamp) -> Self {
+        let (due_again, ended) = match next {
+            Next::Succeeded => (None, Some(State::Succeeded { at: now })),
+            Next::Failed(reason) => (None, Some(State::Failed { at: now, reason })),
+            Next::Retry { at, .. } => (Some(at), None),
+        };
+        Self { webhook, delivery, due_again, ended, waiting: None }
+    }
+
+    fn asked(webhook: Arc<Webhook>, ticket: AskTicket, delivery: StoredDelivery) -> Self {
+        let (id, waiting) = (delivery.delivery.id, Some((ticket, Box::new(delivery))));
+        Self { webhook, delivery: id, due_again: None, ended: None, waiting }
+    }
+
+    /// Whoever waits is told that it is not recorded now.
+    pub(super) fn refuse_waiting(&mut self, commands: &mut Vec<Command>) {
+        if let Some((ticket, _)) = self.waiting.take() {
+            commands.push(Command::AnswerAsk { ticket, answer: Err(AskRefusal::Unavailable) });
+        }
+    }
+}
+
+/// About what an outcome takes in memory.
+fn record_bytes(record: &AttemptRecord) -> usize {
+    const REST: usize = 512;
+    match &record.attempt.outcome {
+        Outcome::Answered(answer) => answer.body.len() + answer.headers.len() + REST,
+        Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => REST,
+    }
+}
+
+/// A redelivery's success ends a delivery that had not succeeded before.
+fn ended_by_redelivery(delivery: &mut Delivery, outcome: &Outcome, now: Timestamp) -> Option<State> {
+    let ends = outcome.verdict() == Verdict::Success && !matches!(delivery.state, State::Succeeded { .. });
+    ends.then(|| {
+        delivery.state = State::Succeeded { at: now };
+        delivery.state.clone()
+    })
+}
+
+fn not_sent(trigger: AttemptTrigger, webhook: &Webhook, now: Timestamp) -> Attempt {
+    Attempt {
+        trigger,
+        started_at: now,
+        duration: Duration::ZERO,
+        request_url: webhook.payload_url.expose().into(),
+        request_headers: "".into(),
+        outcome: Outcome::Undeliverable { text: "not sent: the delivery is too old".into() },
+    }
+}
+
+fn finished_ping(mut ping: StoredDelivery, outcome: &Outcome, now: Timestamp) -> StoredDelivery {
+    ping.delivery.attempts_spent = 1;
+    ping.delivery.state = match outcome.verdict() {
+        Verdict::Success => State::Succeeded { at: now },
+        Verdict::Failure | Verdict::Gone => State::Failed { at: now, reason: FailReason::AttemptsExhausted },
+        Verdict::None => State::Failed { at: now, reason: FailReason::Undeliverable },
+    };
+    ping
+}
+
+fn trim_body(attempt: &mut Attempt) {
+    if let Outcome::Answered(answer) = &mut attempt.outcome
+        && answer.body.len() > BODY_BETWEEN_BYTES_MAX
+    {
+        let end = answer.body.floor_char_boundary(BODY_BETWEEN_BYTES_MAX);
+        answer.body = answer.body[..end].into();
+    }
+}

@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use stackbell_model::retry::RetryPolicy;
+
+/// The machine's limits. Every one has a reason; those of an installation may differ.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// When a delivery is tried again.
+    pub retry: RetryPolicy,
+    /// Attempts in flight at once: bounds sockets and bodies in memory.
+    pub in_flight_max: u32,
+    /// The same for one organization, so that none can take the node for itself.
+    pub organization_in_flight_max: u32,
+    /// Attempts in flight for a webhook of which nothing is known yet.
+    pub lane_limit_start: u32,
+    /// The same for one that answers quickly.
+    pub lane_limit_max: u32,
+    /// An answer within this time is quick. Half of all permits are for webhooks whose last answer was.
+    pub quick_answer: Duration,
+    /// This many failures in a row open a webhook's breaker.
+    pub breaker_failures: u32,
+    /// How long an open breaker waits between its single probes.
+    pub breaker_wait: Duration,
+    /// The time between the first two attempts of a webhook that was resumed. Each success shortens it by a fifth,
+    /// so that an endpoint that is back is led up to full speed within a few seconds.
+    pub resume_interval: Duration,
+    /// How long a lease lasts. Longer than an exchange and the commit of its outcome, whatever the disk does.
+    pub lease_for: Duration,
+    /// Events in one commit: enough to spread the cost of a sync, few enough to keep it short.
+    pub batch_events_max: usize,
+    /// Deliveries in one commit, and with them the time that it keeps the writer.
+    pub batch_deliveries_max: usize,
+    /// Payload bytes in one commit.
+    pub batch_bytes_max: usize,
+    /// Deliveries that one publish may come to: events times webhooks that hear of them.
+    pub deliveries_in_publish_max: usize,
+    /// Outcomes in one commit.
+    pub batch_records_max: usize,
+    /// Commits under way at once. One for a store with one writer.
+    pub commits_in_flight_max: usize,
+    /// Events that wait for a commit before producers are told to come back; a quarter of it for one organization.
+    pub waiting_events_max: usize,
+    /// Outcomes that wait for a commit before nothing new is sent.
+    pub unrecorded_max: usize,
+    /// The same in bytes of what endpoints answered.
+    pub unrecorded_bytes_max: usize,
+    /// How long a ping or redelivery waits for a permit.
+    pub ask_wait_max: Duration,
+    /// Pings and redeliveries that wait for a permit before people are told to come back; a quarter of it for one organization.
+    pub waiting_asks_max: usize,
+    /// How often the store is asked for lanes with something pending that nobody told us of.
+    pub lanes_search_interval: Duration,
+    /// Organizations whose webhooks are kept ready for matching.
+    pub snapshots_max: usize,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            in_flight_max: 1024,
+            organization_in_flight_max: 256,
+            lane_limit_start: 2,
+            lane_limit_max: 16,
+            quick_answer: Duration::from_secs(1),
+            breaker_failures: 5,
+            breaker_wait: Duration::from_secs(30),
+            resume_interval: Duration::from_secs(1),
+            lease_for: Duration::from_secs(60),
+            batch_events_max: 256,
+            batch_deliveries_max: 4096,
+            batch_bytes_max: 8 * 1024 * 1024,
+            deliveries_in_publish_max: 20_000,
+            batch_records_max: 512,
+            commits_in_flight_max: 1,
+            waiting_events_max: 16_384,
+            unrecorded_max: 4096,
+            unrecorded_bytes_max: 64 * 1024 * 1024,
+            ask_wait_max: Duration::from_secs(30),
+            waiting_asks_max: 256,
+            lanes_search_interval: Duration::from_secs(30),
+            snapshots_max: 10_000,
+        }
+    }
+}

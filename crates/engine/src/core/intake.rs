@@ -1,0 +1,436 @@
+//! Publish, match, group commit, answer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::event::Event;
+use stackbell_model::ids::{DeliveryId, LeaseToken, OrganizationId};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::commit::{
+    AttemptRecord, Batch, BatchOutcome, IntakeItem, IntakeOutcome, Lease, NewDelivery, NewEvent, Receipt,
+};
+use stackbell_store::webhooks::OrganizationWebhooks;
+
+use super::Core;
+use super::attempts::{RecordNote, Subject};
+use super::config::CoreConfig;
+use super::matching::Snapshot;
+use super::messages::{Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket};
+use super::permits::Permit;
+use super::waiting::PendingIntake;
+
+/// An outcome that waits for a commit.
+#[derive(Debug)]
+pub(super) struct PendingRecord {
+    pub(super) record: AttemptRecord,
+    pub(super) note: RecordNote,
+}
+
+/// A permit kept for a delivery that is born leased.
+#[derive(Debug)]
+struct Reserved {
+    permit: Permit,
+    webhook: Arc<Webhook>,
+}
+
+/// A commit under way. `reserved` has one entry for each leased delivery of the batch, in its order.
+#[derive(Debug)]
+pub(super) struct CommitInFlight {
+    batch: Arc<Batch>,
+    tickets: Vec<PublishTicket>,
+    reserved: VecDeque<Reserved>,
+    notes: Vec<RecordNote>,
+}
+
+/// Keeps a failing store from being asked all the time.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failing: Option<(Timestamp, Duration, CommitFault)>,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LAST: Duration = Duration::from_secs(5);
+
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        self.failing.map(|(until, ..)| until)
+    }
+
+    pub(super) fn holds(&self, now: Timestamp) -> Option<CommitFault> {
+        self.failing.filter(|(until, ..)| *until > now).map(|(.., fault)| fault)
+    }
+
+    fn fail(&mut self, now: Timestamp, fault: CommitFault) {
+        let wait = self.failing.map_or(Self::FIRST, |(_, wait, _)| (wait * 2).min(Self::LAST));
+        self.failing = Some((now.after(wait), wait, fault));
+    }
+}
+
+impl From<CommitFault> for PublishRefusal {
+    fn from(fault: CommitFault) -> Self {
+        match fault {
+            CommitFault::Full => Self::Full,
+            CommitFault::Unavailable | CommitFault::Unknown | CommitFault::Corrupt => Self::Unavailable,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn publish(&mut self, publish: Publish, now: Timestamp, commands: &mut Vec<Command>) {
+        let Publish { ticket, organization, events } = publish;
+        let refusal = if self.stopping {
+            Some(PublishRefusal::Unavailable)
+        } else if !self.intakes.has_room(organization, events.len(), self.config.waiting_events_max) {
+            Some(PublishRefusal::Overloaded)
+        } else {
+            self.commit_backoff.holds(now).map(PublishRefusal::from)
+        };
+        match refusal {
+            Some(refusal) => commands.push(Command::AnswerPublish { ticket, answer: Err(refusal) }),
+            None => self.intakes.push_back(PendingIntake { ticket, organization, events }),
+        }
+    }
+
+    pub(super) fn webhooks_loaded(
+        &mut self,
+        organization: OrganizationId,
+        webhooks: Option<OrganizationWebhooks>,
+        commands: &mut Vec<Command>,
+    ) {
+        self.loading.remove(&organization);
+        let Some(webhooks) = webhooks else {
+            self.refuse_intakes(organization, PublishRefusal::NoOrganization, commands);
+            return;
+        };
+        if self.snapshots.len() >= self.config.snapshots_max {
+            // Rare, and cheap to mend: each organization is read again when its next event comes.
+            self.snapshots.clear();
+        }
+        self.snapshots.insert(organization, Arc::new(Snapshot::new(webhooks)));
+        self.intakes.resume(organization);
+    }
+
+    pub(super) fn load_failed(&mut self, organization: OrganizationId, commands: &mut Vec<Command>) {
+        self.loading.remove(&organization);
+        self.refuse_intakes(organization, PublishRefusal::Unavailable, commands);
+    }
+
+    fn refuse_intakes(
+        &mut self,
+        organization: OrganizationId,
+        refusal: PublishRefusal,
+        commands: &mut Vec<Command>,
+    ) {
+        for intake in self.intakes.drain(organization) {
+            commands.push(Command::AnswerPublish { ticket: intake.ticket, answer: Err(refusal) });
+        }
+    }
+
+    pub(super) fn start_commits(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        while self.commits.len() < self.config.commits_in_flight_max
+            && self.commit_backoff.holds(now).is_none()
+        {
+            let commit = self.gather(now, commands);
+            if commit.batch.intakes.is_empty() && commit.batch.attempts.is_empty() {
+                self.isolate = 0;
+                return;
+            }
+            let number = self.next_commit_number();
+            self.records_in_commit += commit.notes.len();
+            commands.push(Command::Commit { number, batch: Arc::clone(&commit.batch) });
+            self.commits.insert(number, commit);
+        }
+    }
+
+    /// Takes what waits into one batch, matching events on the way.
+    /// A lone producer's batch is its one event: nobody waits for company.
+    fn gather(&mut self, now: Timestamp, commands: &mut Vec<Command>) -> CommitInFlight {
+        let mut gathering = Gathering::new(now, self.new_lease(now));
+        if self.isolate > 0 {
+            self.isolate -= 1;
+            self.gather_records(1, &mut gathering);
+            if gathering.notes.is_empty() {
+                self.gather_intakes(1, &mut gathering, commands);
+            }
+        } else {
+            self.gather_intakes(self.config.batch_events_max, &mut gathering, commands);
+            self.gather_records(self.config.batch_records_max, &mut gathering);
+        }
+        let Gathering { batch, tickets, reserved, notes, .. } = gathering;
+        CommitInFlight { batch: Arc::new(batch), tickets, reserved, notes }
+    }
+
+    fn gather_intakes(&mut self, events_max: usize, gathering: &mut Gathering, commands: &mut Vec<Command>) {
+        while gathering.events < events_max
+            && let Some(intake) = self.intakes.pop()
+        {
+            let Some(snapshot) = self.snapshots.get(&intake.organization).cloned() else {
+                self.load(intake, commands);
+                continue;
+            };
+            let deliveries = intake.events.iter().map(|event| snapshot.listeners(event).count()).sum();
+            let max = self.config.deliveries_in_publish_max;
+            if deliveries > max {
+                let answer = Err(PublishRefusal::TooManyDeliveries { deliveries, max });
+                commands.push(Command::AnswerPublish { ticket: intake.ticket, answer });
+                continue;
+            }
+            if !gathering.has_room(deliveries, intake.bytes(), &self.config) {
+                self.intakes.push_front(intake);
+                return;
+            }
+            gathering.events += intake.events.len();
+            gathering.deliveries += deliveries;
+            gathering.bytes += intake.bytes();
+            gathering.tickets.push(intake.ticket);
+            let item = self.match_intake(intake, &snapshot, gathering);
+            gathering.batch.intakes.push(item);
+        }
+    }
+
+    fn match_intake(
+        &mut self,
+        intake: PendingIntake,
+        snapshot: &Snapshot,
+        gathering: &mut Gathering,
+    ) -> IntakeItem {
+        let events =
+            intake.events.into_iter().map(|event| self.match_event(event, snapshot, gathering)).collect();
+        IntakeItem { organization: intake.organization, organization_version: snapshot.version, events }
+    }
+
+    fn gather_records(&mut self, records_max: usize, gathering: &mut Gathering) {
+        while gathering.notes.len() < records_max
+            && let Some(PendingRecord { mut record, note }) = self.records.pop_front()
+        {
+            self.renew_lease_of(&mut record);
+            gathering.batch.attempts.push(record);
+            gathering.notes.push(note);
+        }
+    }
+
+    fn load(&mut self, intake: PendingIntake, commands: &mut Vec<Command>) {
+        let organization = intake.organization;
+        self.intakes.pause(intake);
+        if self.loading.insert(organization) {
+            commands.push(Command::LoadWebhooks { organization });
+        }
+    }
+
+    pub(super) fn new_lease(&mut self, now: Timestamp) -> Lease {
+        let token = LeaseToken::generate(&mut self.entropy);
+        Lease { token, until: now.after(self.config.lease_for) }
+    }
+
+    fn match_event(&mut self, event: Event, snapshot: &Snapshot, gathering: &mut Gathering) -> NewEvent {
+        let now = gathering.now;
+        let mut deliveries = Vec::new();
+        for webhook in snapshot.listeners(&event) {
+            let permit = self.permit_for_new(webhook, now);
+            deliveries.push(NewDelivery {
+                id: DeliveryId::generate(now, &mut self.entropy),
+                webhook: webhook.id,
+                format: webhook.format,
+                body: None,
+                lease: permit.is_some().then_some(gathering.lease),
+            });
+            gathering.reserved.extend(permit.map(|permit| Reserved { permit, webhook: Arc::clone(webhook) }));
+        }
+        NewEvent { event, deliveries }
+    }
+
+    /// A permit, if the webhook's lane would send a new delivery at once.
+    fn permit_for_new(&mut self, webhook: &Webhook, now: Timestamp) -> Option<Permit> {
+        if self.stopping || self.is_behind_with_records() {
+            return None;
+        }
+        let lane = self.lanes.entry(webhook.id).or_insert_with(|| {
+            let mut lane = super::Lane::new(webhook.organization, &self.config);
+            lane.learn_webhook(webhook);
+            lane
+        });
+        if !lane.takes_new(now) {
+            return None;
+        }
+        let permit = self.permits.acquire(webhook.organization, lane.pace())?;
+        lane.attempt_begins();
+        Some(permit)
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        number: CommitNumber,
+        outcome: BatchOutcome,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(commit) = self.commits.remove(&number) else { return };
+        let CommitInFlight { batch, tickets, mut reserved, notes } = commit;
+        debug_assert_eq!(outcome.intakes.len(), tickets.len());
+        debug_assert_eq!(outcome.attempts.len(), notes.len());
+        self.commit_backoff = Backoff::default();
+        self.records_in_commit -= notes.len();
+        for ((item, outcome), ticket) in batch.intakes.iter().zip(outcome.intakes).zip(tickets) {
+            match outcome {
+                IntakeOutcome::Accepted(receipts) => {
+                    self.accepted(item, &receipts, &mut reserved, now, commands);
+                    commands.push(Command::AnswerPublish { ticket, answer: Ok(receipts) });
+                }
+                IntakeOutcome::Conflict { index } => {
+                    self.drop_reserved(item, &mut reserved, now);
+                    let answer = Err(PublishRefusal::Conflict { index });
+                    commands.push(Command::AnswerPublish { ticket, answer });
+                }
+                IntakeOutcome::Stale => {
+                    self.drop_reserved(item, &mut reserved, now);
+                    self.match_again(item, ticket);
+                }
+            }
+        }
+        for ((record, outcome), note) in batch.attempts.iter().zip(outcome.attempts).zip(notes) {
+            self.recorded(record, outcome, note, now, commands);
+        }
+    }
+
+    fn accepted(
+        &mut self,
+        item: &IntakeItem,
+        receipts: &[Receipt],
+        reserved: &mut VecDeque<Reserved>,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        for (new, receipt) in item.events.iter().zip(receipts) {
+            for delivery in &new.deliveries {
+                let kept = delivery.lease.and_then(|lease| Some((lease, reserved.pop_front()?)));
+                match kept {
+                    Some((_, kept)) if receipt.duplicate => self.drop_one(kept, now),
+                    // The commit took longer than the lease, or nothing new is begun any more.
+                    Some((lease, kept)) if lease.until <= now || self.stopping => {
+                        self.drop_one(kept, now);
+                        self.note_due(item.organization, delivery.webhook, now, now);
+                    }
+                    Some((lease, kept)) => {
+                        let whole = delivery.born(&new.event);
+                        let payload = delivery.body.clone().unwrap_or_else(|| new.event.payload.clone());
+                        let subject = Subject::leased(&whole, lease.token);
+                        self.begin_attempt(kept.webhook, whole, payload, subject, kept.permit, now, commands);
+                    }
+                    None if receipt.duplicate => {}
+                    None => self.note_due(item.organization, delivery.webhook, now, now),
+                }
+            }
+        }
+    }
+
+    fn drop_reserved(&mut self, item: &IntakeItem, reserved: &mut VecDeque<Reserved>, now: Timestamp) {
+        let leased = item.events.iter().flat_map(|new| &new.deliveries).filter(|d| d.lease.is_some()).count();
+        for kept in reserved.drain(..leased.min(reserved.len())).collect::<Vec<_>>() {
+            self.drop_one(kept, now);
+        }
+    }
+
+    fn drop_one(&mut self, kept: Reserved, now: Timestamp) {
+        self.permits.release(kept.permit);
+        if let Some(lane) = self.lanes.get_mut(&kept.webhook.id) {
+            lane.attempt_dropped();
+        }
+        self.reschedule(kept.webhook.id, now);
+    }
+
+    fn match_again(&mut self, item: &IntakeItem, ticket: PublishTicket) {
+        self.snapshots.remove(&item.organization);
+        self.intakes.push_front(pending(item, ticket));
+    }
+
+    pub(super) fn commit_failed(
+        &mut self,
+        number: CommitNumber,
+        fault: CommitFault,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(commit) = self.commits.remove(&number) else { return };
+        let CommitInFlight { batch, tickets, reserved, mut notes } = commit;
+        self.records_in_commit -= notes.len();
+        for kept in reserved {
+            self.drop_one(kept, now);
+        }
+        let parts = tickets.len() + notes.len();
+        match fault {
+            CommitFault::Corrupt if parts > 1 => {
+                self.isolate = parts;
+                for (item, ticket) in batch.intakes.iter().zip(tickets).rev() {
+                    self.intakes.push_front(pending(item, ticket));
+                }
+            }
+            CommitFault::Corrupt => {
+                refuse_tickets(tickets, fault, commands);
+                batch.attempts.iter().zip(notes.drain(..)).for_each(|(record, note)| {
+                    self.give_up_record(record, note, commands);
+                });
+            }
+            CommitFault::Unavailable | CommitFault::Full | CommitFault::Unknown => {
+                self.commit_backoff.fail(now, fault);
+                refuse_tickets(tickets, fault, commands);
+                notes.iter_mut().for_each(|note| note.refuse_waiting(commands));
+            }
+        }
+        if fault == CommitFault::Unknown {
+            self.search_lanes_now(now);
+        }
+        // What an endpoint answered must not be lost: it is recorded with a later commit.
+        for (record, note) in batch.attempts.iter().cloned().zip(notes).rev() {
+            self.records.push_front(PendingRecord { record, note });
+        }
+    }
+}
+
+fn refuse_tickets(tickets: Vec<PublishTicket>, fault: CommitFault, commands: &mut Vec<Command>) {
+    let refusals =
+        tickets.into_iter().map(|ticket| Command::AnswerPublish { ticket, answer: Err(fault.into()) });
+    commands.extend(refusals);
+}
+
+fn pending(item: &IntakeItem, ticket: PublishTicket) -> PendingIntake {
+    let events = item.events.iter().map(|new| new.event.clone()).collect();
+    PendingIntake { ticket, organization: item.organization, events }
+}
+
+/// A batch in the making.
+struct Gathering {
+    now: Timestamp,
+    lease: Lease,
+    batch: Batch,
+    tickets: Vec<PublishTicket>,
+    reserved: VecDeque<Reserved>,
+    notes: Vec<RecordNote>,
+    events: usize,
+    deliveries: usize,
+    bytes: usize,
+}
+
+impl Gathering {
+    fn new(now: Timestamp, lease: Lease) -> Self {
+        Self {
+            now,
+            lease,
+            batch: Batch::default(),
+            tickets: Vec::new(),
+            reserved: VecDeque::new(),
+            notes: Vec::new(),
+            events: 0,
+            deliveries: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether an item of this size may come along. The first always may.
+    fn has_room(&self, deliveries: usize, bytes: usize, config: &CoreConfig) -> bool {
+        self.tickets.is_empty()
+            || (self.deliveries + deliveries <= config.batch_deliveries_max
+                && self.bytes + bytes <= config.batch_bytes_max)
+    }
+}

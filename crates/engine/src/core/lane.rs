@@ -1,0 +1,315 @@
+//! A lane: one webhook's way out. What it may send, and when.
+
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome, Silence, Verdict};
+use stackbell_model::health::{Health, PROBE_INTERVAL};
+use stackbell_model::ids::OrganizationId;
+use stackbell_model::webhook::Webhook;
+use stackbell_store::queue::LaneMode;
+
+use super::config::CoreConfig;
+use super::permits::Pace;
+
+/// Turns steady failure into single probes.
+///
+/// ```text
+/// closed ──failures in a row──> open ──wait over──> one attempt ──success──> closed
+///                                ^───────────────────────┘ failure
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Breaker {
+    Closed { failures: u32 },
+    Open { until: Timestamp },
+}
+
+/// Why a lane waits for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    None,
+    Inactive,
+    Suspended { probe_at: Timestamp },
+    Deleted,
+}
+
+impl Hold {
+    fn of(active: bool, health: &Health) -> Self {
+        match (active, health.suspension) {
+            (false, _) => Self::Inactive,
+            (true, Some(suspension)) => Self::Suspended { probe_at: suspension.probe_at },
+            (true, None) => Self::None,
+        }
+    }
+}
+
+/// How a lane that was held goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CatchingUp {
+    not_before: Timestamp,
+    interval: Duration,
+}
+
+impl CatchingUp {
+    /// Shorter than this it paces nothing.
+    const INTERVAL_MIN: Duration = Duration::from_millis(5);
+
+    fn after(self, now: Timestamp) -> Self {
+        Self { not_before: now.after(self.interval), ..self }
+    }
+
+    /// A fifth faster; `None` once it is at full speed.
+    fn faster(self) -> Option<Self> {
+        let interval = self.interval * 4 / 5;
+        (interval >= Self::INTERVAL_MIN).then_some(Self { interval, ..self })
+    }
+}
+
+/// When a lane can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Now, with up to so many attempts.
+    Now { attempts: u32, mode: LaneMode },
+    /// Not before this.
+    At(Timestamp),
+    /// Not before something else happens: an answer, an edit, a new delivery.
+    No,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) organization: OrganizationId,
+    /// When the first delivery that nobody holds is due, as far as is known here; may be too early, never too late.
+    pub(super) next_due: Option<Timestamp>,
+    /// A lease of it is being asked for.
+    pub(super) is_leasing: bool,
+    /// The time in [`super::Core::timers`] under which it stands.
+    pub(super) timer: Option<Timestamp>,
+    in_flight: u32,
+    limit: u32,
+    pace: Pace,
+    breaker: Breaker,
+    hold: Hold,
+    /// The last probe found everything leased: not before this.
+    no_probe_before: Option<Timestamp>,
+    /// After a resume: one at a time, ever faster.
+    catching_up: Option<CatchingUp>,
+    /// Something changed while a lease was asked for: the answer is older than that, and teaches nothing.
+    is_outdated: bool,
+}
+
+impl Lane {
+    pub(super) fn new(organization: OrganizationId, config: &CoreConfig) -> Self {
+        Self {
+            organization,
+            next_due: None,
+            is_leasing: false,
+            timer: None,
+            in_flight: 0,
+            limit: config.lane_limit_start,
+            pace: Pace::Unproven,
+            breaker: Breaker::Closed { failures: 0 },
+            hold: Hold::None,
+            no_probe_before: None,
+            catching_up: None,
+            is_outdated: false,
+        }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Something of it is due at `at`.
+    pub(super) fn note_due(&mut self, at: Timestamp) {
+        self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Whether a new delivery may be born leased: nothing stands before it, and nothing speaks against sending at once.
+    pub(super) fn takes_new(&self, now: Timestamp) -> bool {
+        self.hold == Hold::None
+            && !self.is_leasing
+            && self.next_due.is_none_or(|due| due > now)
+            && self.in_flight < self.limit
+            && matches!(self.breaker, Breaker::Closed { .. })
+            && self.catching_up.is_none()
+    }
+
+    /// When, and with how many attempts, it can go for what is due.
+    pub(super) fn readiness(&self, now: Timestamp) -> Readiness {
+        let Some(due) = self.next_due else { return Readiness::No };
+        if self.is_leasing {
+            return Readiness::No;
+        }
+        let one = |mode| Readiness::Now { attempts: 1, mode };
+        match self.hold {
+            Hold::Inactive | Hold::Deleted => return Readiness::No,
+            Hold::Suspended { .. } if self.in_flight > 0 => return Readiness::No,
+            Hold::Suspended { probe_at } => {
+                let at = self.no_probe_before.map_or(probe_at, |not_before| probe_at.max(not_before));
+                return if at > now { Readiness::At(at) } else { one(LaneMode::Probe) };
+            }
+            Hold::None => {}
+        }
+        if self.in_flight >= self.limit {
+            return Readiness::No;
+        }
+        match self.breaker {
+            Breaker::Open { .. } if self.in_flight > 0 => return Readiness::No,
+            Breaker::Open { until } if until.max(due) > now => return Readiness::At(until.max(due)),
+            Breaker::Open { .. } => return one(LaneMode::Due),
+            Breaker::Closed { .. } => {}
+        }
+        match self.catching_up {
+            _ if due > now => Readiness::At(due),
+            Some(pacing) if pacing.not_before > now => Readiness::At(pacing.not_before),
+            Some(_) => one(LaneMode::Due),
+            None => Readiness::Now { attempts: self.limit - self.in_flight, mode: LaneMode::Due },
+        }
+    }
+
+    pub(super) fn attempt_begins(&mut self) {
+        self.in_flight += 1;
+    }
+
+    /// An attempt that was reserved did not happen.
+    pub(super) fn attempt_dropped(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    /// Learns from an attempt that ended at `now`.
+    pub(super) fn attempt_ended(&mut self, attempt: &Attempt, config: &CoreConfig, now: Timestamp) {
+        self.in_flight -= 1;
+        if attempt.trigger == AttemptTrigger::Probe {
+            // The store does not know of it yet, and so the time of the last probe would seem to have come once more.
+            let wait = match attempt.outcome.verdict() {
+                Verdict::None => config.retry.own_fault_wait,
+                Verdict::Success | Verdict::Failure | Verdict::Gone => PROBE_INTERVAL,
+            };
+            self.no_probe_before = Some(now.after(wait));
+        }
+        match attempt.outcome.verdict() {
+            Verdict::Success => {
+                self.breaker = Breaker::Closed { failures: 0 };
+                self.catching_up = self.catching_up.and_then(CatchingUp::faster);
+                self.learn_speed(attempt.duration, config);
+            }
+            Verdict::Failure | Verdict::Gone => {
+                self.fail(config, now);
+                match attempt.outcome {
+                    Outcome::Unanswered { silence: Silence::TimedOut, .. } => {
+                        self.limit = 1;
+                        self.pace = Pace::Unproven;
+                    }
+                    Outcome::Answered(_) => self.learn_speed(attempt.duration, config),
+                    Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
+                    }
+                }
+            }
+            // Nothing can be sent, whatever is tried: one attempt now and then finds out when that is over.
+            Verdict::None if matches!(attempt.outcome, Outcome::OurFault { .. }) => {
+                self.breaker = Breaker::Open { until: now.after(config.retry.own_fault_wait) };
+            }
+            Verdict::None => {}
+        }
+    }
+
+    fn learn_speed(&mut self, duration: Duration, config: &CoreConfig) {
+        if duration <= config.quick_answer {
+            self.pace = Pace::Quick;
+            self.limit = (self.limit + 1).min(config.lane_limit_max);
+        } else {
+            self.pace = Pace::Unproven;
+        }
+    }
+
+    fn fail(&mut self, config: &CoreConfig, now: Timestamp) {
+        let reopened = Breaker::Open { until: now.after(config.breaker_wait) };
+        self.breaker = match self.breaker {
+            Breaker::Open { .. } => reopened,
+            Breaker::Closed { failures } if failures + 1 >= config.breaker_failures => reopened,
+            Breaker::Closed { failures } => Breaker::Closed { failures: failures + 1 },
+        };
+    }
+
+    /// The webhook as the store knows it.
+    pub(super) fn learn_webhook(&mut self, webhook: &Webhook) {
+        self.hold = Hold::of(webhook.active, &webhook.health);
+    }
+
+    /// The webhook is held, as far as is known here.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.hold, Hold::Inactive | Hold::Suspended { .. })
+    }
+
+    /// Whether something changed since the lease was asked for that is answered now. Says so once.
+    pub(super) fn take_outdated(&mut self) -> bool {
+        std::mem::take(&mut self.is_outdated)
+    }
+
+    /// The webhook is gone: what is pending for it will be cancelled by the sweep.
+    pub(super) fn learn_deletion(&mut self) {
+        self.hold = Hold::Deleted;
+    }
+
+    /// Whether nothing needs it any more.
+    pub(super) fn is_spent(&self) -> bool {
+        self.hold == Hold::Deleted && self.in_flight == 0
+    }
+
+    /// The webhook's health as the store knows it now. Says whether that set it going again.
+    pub(super) fn learn_health(
+        &mut self,
+        health: &Health,
+        config: &CoreConfig,
+        now: Timestamp,
+    ) -> HealthChange {
+        let before = self.hold;
+        if !matches!(before, Hold::Inactive | Hold::Deleted) {
+            self.hold = Hold::of(true, health);
+        }
+        match (before, health.suspension) {
+            (Hold::Suspended { .. }, None) => {
+                self.resume(config, now);
+                HealthChange::Resumed
+            }
+            (Hold::None, Some(suspension)) => HealthChange::Suspended(suspension.reason),
+            (Hold::None | Hold::Inactive | Hold::Suspended { .. } | Hold::Deleted, _) => HealthChange::None,
+        }
+    }
+
+    /// Goes on with what was held, slowly at first.
+    fn resume(&mut self, config: &CoreConfig, now: Timestamp) {
+        self.catching_up = Some(CatchingUp { not_before: now, interval: config.resume_interval });
+        self.breaker = Breaker::Closed { failures: 0 };
+        self.no_probe_before = None;
+        self.note_due(now);
+    }
+
+    /// An edit may have changed anything: look again.
+    pub(super) fn look_again(&mut self, now: Timestamp) {
+        self.hold = Hold::None;
+        self.is_outdated = self.is_leasing;
+        self.note_due(now);
+    }
+
+    /// So many deliveries were leased from it at `now`.
+    pub(super) fn leased(&mut self, count: usize, mode: LaneMode, now: Timestamp) {
+        let due_later = self.next_due.filter(|due| *due > now);
+        if mode == LaneMode::Probe && count == 0 {
+            self.no_probe_before = self.no_probe_before.max(due_later);
+        }
+        if let pacing @ Some(_) = self.catching_up {
+            let caught_up = count == 0 || self.next_due.is_none() || due_later.is_some();
+            self.catching_up = pacing.filter(|_| !caught_up).map(|pacing| pacing.after(now));
+        }
+    }
+}
+
+/// What a webhook's new health means for its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HealthChange {
+    None,
+    Suspended(stackbell_model::health::SuspensionReason),
+    Resumed,
+}

@@ -1,0 +1,333 @@
+//! Leasing what is due: which lanes, how much of each.
+
+use std::num::NonZeroU32;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::AttemptTrigger;
+use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_store::commit::Lease;
+use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedLane};
+
+use super::Core;
+use super::attempts::Subject;
+use super::lane::{Lane, Readiness};
+use super::messages::{AskRefusal, Command};
+use super::permits::{Pace, Permit};
+
+/// Lanes in one request: enough to serve many webhooks with one transaction, few enough to keep it short.
+pub(super) const LANES_IN_REQUEST_MAX: usize = 64;
+
+/// Lanes in one page of a search.
+const LANES_IN_PAGE: u32 = 1000;
+
+/// How long a lane rests of which a row cannot be read.
+const CORRUPT_LANE_WAIT: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// How long after a failed request the store is asked again.
+const FAILED_LEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[derive(Debug)]
+struct LeasingLane {
+    organization: OrganizationId,
+    request: LaneRequest,
+    permits: Vec<Permit>,
+}
+
+#[derive(Debug)]
+pub(super) struct LeaseInFlight {
+    lanes: Vec<LeasingLane>,
+    lease: Lease,
+}
+
+impl LeaseInFlight {
+    /// Whether it asks of this webhook's lane.
+    pub(super) fn is_of(&self, webhook: WebhookId) -> bool {
+        self.lanes.iter().any(|lane| lane.request.webhook == webhook)
+    }
+}
+
+/// Looking, now and then, for lanes with something pending that nobody told us of: after a start, and by other nodes.
+#[derive(Debug)]
+pub(super) enum LanesSearch {
+    Due {
+        at: Timestamp,
+        after: Option<WebhookId>,
+    },
+    /// `again`: something happened meanwhile that it may have missed.
+    UnderWay {
+        again: bool,
+    },
+}
+
+impl LanesSearch {
+    pub(super) fn due(at: Timestamp) -> Self {
+        Self::Due { at, after: None }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Due { at, .. } => Some(*at),
+            Self::UnderWay { .. } => None,
+        }
+    }
+}
+
+impl Core {
+    /// Something of a lane is due at `at`.
+    pub(super) fn note_due(
+        &mut self,
+        organization: OrganizationId,
+        webhook: WebhookId,
+        at: Timestamp,
+        now: Timestamp,
+    ) {
+        let config = &self.config;
+        self.lanes.entry(webhook).or_insert_with(|| Lane::new(organization, config)).note_due(at);
+        self.reschedule(webhook, now);
+    }
+
+    /// Puts a lane where its readiness belongs: into the ring, among the timers, or nowhere. Drops one that is spent.
+    pub(super) fn reschedule(&mut self, webhook: WebhookId, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&webhook) else { return };
+        if let Some(timer) = lane.timer.take() {
+            self.timers.remove(&(timer, webhook));
+        }
+        if lane.is_spent() {
+            self.lanes.remove(&webhook);
+            return;
+        }
+        match lane.readiness(now) {
+            Readiness::Now { .. } => self.ring.push(lane.organization, webhook, lane.pace()),
+            Readiness::At(at) => {
+                lane.timer = Some(at);
+                self.timers.insert((at, webhook));
+            }
+            Readiness::No => {}
+        }
+    }
+
+    pub(super) fn ring_due_lanes(&mut self, now: Timestamp) {
+        while let Some((at, webhook)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.remove(&(at, webhook));
+            if let Some(lane) = self.lanes.get_mut(&webhook) {
+                lane.timer = None;
+            }
+            self.reschedule(webhook, now);
+        }
+    }
+
+    pub(super) fn webhook_changed(
+        &mut self,
+        organization: OrganizationId,
+        webhook: WebhookId,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        self.snapshots.remove(&organization);
+        self.refuse_asks(AskRefusal::Changed, commands, |waiting| waiting.ask.webhook().id == webhook);
+        if let Some(lane) = self.lanes.get_mut(&webhook) {
+            lane.look_again(now);
+            self.reschedule(webhook, now);
+        }
+    }
+
+    pub(super) fn start_lease(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        // While nothing can be recorded, nothing new is sent: it would be sent again.
+        let cannot_record = self.is_behind_with_records() || self.commit_backoff.holds(now).is_some();
+        if self.leasing.is_some() || self.stopping || cannot_record {
+            return;
+        }
+        let mut lanes = Vec::new();
+        let max = self.lanes_in_request;
+        // Each pace gets half of the places, and what the other leaves.
+        for (pace, max) in [(Pace::Quick, max.div_ceil(2)), (Pace::Unproven, max), (Pace::Quick, max)] {
+            self.gather_lanes(pace, max, now, &mut lanes);
+        }
+        if lanes.is_empty() {
+            return;
+        }
+        let lease = self.new_lease(now);
+        commands.push(Command::Lease { lanes: lanes.iter().map(|lane| lane.request).collect(), lease });
+        self.leasing = Some(LeaseInFlight { lanes, lease });
+    }
+
+    fn gather_lanes(&mut self, pace: Pace, max: usize, now: Timestamp, lanes: &mut Vec<LeasingLane>) {
+        let mut refused_in_a_row = 0;
+        while lanes.len() < max
+            && self.permits.node_has_room(pace)
+            && refused_in_a_row < self.ring.organizations(pace)
+        {
+            let Some((organization, webhook)) = self.ring.pop(pace) else { return };
+            let current = self.lanes.get(&webhook).map_or(pace, Lane::pace);
+            if current != pace {
+                self.ring.push(organization, webhook, current);
+                continue;
+            }
+            match self.reserve(organization, webhook, now) {
+                Reservation::Made(lane) => {
+                    lanes.push(lane);
+                    refused_in_a_row = 0;
+                }
+                Reservation::NoPermit => {
+                    self.ring.put_back(organization, webhook, pace);
+                    refused_in_a_row += 1;
+                }
+                Reservation::NotReady => self.reschedule(webhook, now),
+            }
+        }
+    }
+
+    fn reserve(&mut self, organization: OrganizationId, webhook: WebhookId, now: Timestamp) -> Reservation {
+        let Some(lane) = self.lanes.get_mut(&webhook) else { return Reservation::NotReady };
+        let Readiness::Now { attempts, mode } = lane.readiness(now) else { return Reservation::NotReady };
+        let mut permits = Vec::new();
+        while permits.len() < attempts as usize
+            && let Some(permit) = self.permits.acquire(organization, lane.pace())
+        {
+            lane.attempt_begins();
+            permits.push(permit);
+        }
+        let Some(limit) = u32::try_from(permits.len()).ok().and_then(NonZeroU32::new) else {
+            return Reservation::NoPermit;
+        };
+        lane.is_leasing = true;
+        // What becomes due from here on is noted anew, and must not be lost when the answer comes.
+        lane.next_due = None;
+        Reservation::Made(LeasingLane {
+            organization,
+            request: LaneRequest { webhook, limit, mode },
+            permits,
+        })
+    }
+
+    pub(super) fn leased(&mut self, answers: Vec<LeasedLane>, now: Timestamp, commands: &mut Vec<Command>) {
+        let Some(LeaseInFlight { lanes, lease }) = self.leasing.take() else { return };
+        debug_assert_eq!(lanes.len(), answers.len());
+        self.lanes_in_request = (self.lanes_in_request * 2).min(LANES_IN_REQUEST_MAX);
+        for (asked, answer) in lanes.into_iter().zip(answers) {
+            self.lane_leased(asked, answer, lease, now, commands);
+        }
+        self.sort_superseded(now, commands);
+    }
+
+    fn lane_leased(
+        &mut self,
+        asked: LeasingLane,
+        answer: LeasedLane,
+        lease: Lease,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        let LeasingLane { organization, request, permits } = asked;
+        let mut permits = permits.into_iter();
+        // A lane of which a lease was asked holds permits, and so is still there.
+        let Some(lane) = self.lanes.get_mut(&request.webhook) else { return };
+        lane.is_leasing = false;
+        if let Some(webhook) = answer.webhook {
+            if lane.take_outdated() {
+                lane.note_due(now);
+            } else {
+                lane.learn_webhook(&webhook);
+            }
+            answer.next_due.into_iter().for_each(|due| lane.note_due(due));
+            lane.leased(answer.deliveries.len(), request.mode, now);
+            let webhook = std::sync::Arc::new(webhook);
+            let trigger = match request.mode {
+                LaneMode::Due => AttemptTrigger::Schedule,
+                LaneMode::Probe => AttemptTrigger::Probe,
+            };
+            for leased in answer.deliveries {
+                let is_in_hand = self.is_in_hand(leased.delivery.id, lease.token);
+                if is_in_hand || lease.until <= now || self.stopping {
+                    self.note_due(organization, request.webhook, lease.until, now);
+                    continue;
+                }
+                let Some(permit) = permits.next() else { break };
+                let subject = Subject::Leased { token: lease.token, trigger };
+                let webhook = std::sync::Arc::clone(&webhook);
+                self.begin_attempt(webhook, leased.delivery, leased.payload, subject, permit, now, commands);
+            }
+        } else {
+            lane.learn_deletion();
+        }
+        for permit in permits {
+            self.permits.release(permit);
+            if let Some(lane) = self.lanes.get_mut(&request.webhook) {
+                lane.attempt_dropped();
+            }
+        }
+        self.reschedule(request.webhook, now);
+    }
+
+    /// A row that cannot be read must not stop the lanes that it does not belong to: they are asked for one by one,
+    /// until it is known which it is.
+    pub(super) fn lease_failed(&mut self, corrupt: bool, now: Timestamp, commands: &mut Vec<Command>) {
+        let Some(LeaseInFlight { lanes, .. }) = self.leasing.take() else { return };
+        let wait = match (corrupt, lanes.len()) {
+            (true, 1) => CORRUPT_LANE_WAIT,
+            (true, _) => std::time::Duration::ZERO,
+            (false, _) => FAILED_LEASE_WAIT,
+        };
+        if corrupt {
+            self.lanes_in_request = 1;
+        }
+        for LeasingLane { organization, request, permits } in lanes {
+            let lane = self.lanes.get_mut(&request.webhook);
+            if let Some(lane) = lane {
+                lane.is_leasing = false;
+                permits.iter().for_each(|_| lane.attempt_dropped());
+            }
+            permits.into_iter().for_each(|permit| self.permits.release(permit));
+            self.note_due(organization, request.webhook, now.after(wait), now);
+        }
+        self.sort_superseded(now, commands);
+    }
+
+    pub(super) fn start_lanes_search(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        if let LanesSearch::Due { at, after } = self.lanes_search
+            && at <= now
+            && !self.stopping
+        {
+            self.lanes_search = LanesSearch::UnderWay { again: false };
+            commands.push(Command::FindLanes { after, limit: LANES_IN_PAGE });
+        }
+    }
+
+    /// Deliveries may be in the store that nobody told us of.
+    pub(super) fn search_lanes_now(&mut self, now: Timestamp) {
+        self.lanes_search = match self.lanes_search {
+            LanesSearch::Due { .. } => LanesSearch::due(now),
+            LanesSearch::UnderWay { .. } => LanesSearch::UnderWay { again: true },
+        };
+    }
+
+    pub(super) fn lanes_found(&mut self, found: &[LaneDue], now: Timestamp) {
+        for lane in found {
+            // What was learnt of a hold may have been overtaken by an edit that nobody told us of.
+            if let Some(held) = self.lanes.get_mut(&lane.webhook).filter(|lane| lane.is_held()) {
+                held.look_again(now);
+            }
+            self.note_due(lane.organization, lane.webhook, lane.next_due, now);
+        }
+        let again = matches!(self.lanes_search, LanesSearch::UnderWay { again: true });
+        self.lanes_search = match found.last() {
+            Some(_) | None if again => LanesSearch::due(now),
+            Some(last) if found.len() >= LANES_IN_PAGE as usize => {
+                LanesSearch::Due { at: now, after: Some(last.webhook) }
+            }
+            Some(_) | None => LanesSearch::due(now.after(self.config.lanes_search_interval)),
+        };
+    }
+
+    pub(super) fn lanes_not_found(&mut self, now: Timestamp) {
+        self.lanes_search = LanesSearch::due(now.after(FAILED_LEASE_WAIT));
+    }
+}
+
+enum Reservation {
+    Made(LeasingLane),
+    NoPermit,
+    NotReady,
+}

@@ -1,0 +1,56 @@
+//! Which webhooks hear of an event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stackbell_model::event::Event;
+use stackbell_model::filter::Selection;
+use stackbell_model::scope::{Scope, Subject};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::webhooks::OrganizationWebhooks;
+
+#[derive(Debug)]
+struct Listener {
+    webhook: Arc<Webhook>,
+    selection: Selection,
+}
+
+/// An organization's active webhooks, arranged by what they reach. Only the webhooks that reach an event's subject are looked at.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) version: u64,
+    whole_organization: Vec<Listener>,
+    one_subject: HashMap<Subject, Vec<Listener>>,
+}
+
+impl Snapshot {
+    pub(super) fn new(webhooks: OrganizationWebhooks) -> Self {
+        let mut snapshot =
+            Self { version: webhooks.version, whole_organization: Vec::new(), one_subject: HashMap::new() };
+        for webhook in webhooks.webhooks.into_iter().filter(|webhook| webhook.active) {
+            let listeners = match webhook.scope.clone() {
+                Scope::Organization => &mut snapshot.whole_organization,
+                Scope::Stack { project, stack } => {
+                    snapshot.one_subject.entry(Subject::Stack { project, stack }).or_default()
+                }
+                Scope::Environment { project, environment } => {
+                    snapshot.one_subject.entry(Subject::Environment { project, environment }).or_default()
+                }
+            };
+            listeners
+                .push(Listener { selection: webhook.subscription.selection(), webhook: Arc::new(webhook) });
+        }
+        snapshot
+    }
+
+    /// The webhooks that hear of `event`, each once.
+    pub(super) fn listeners(&self, event: &Event) -> impl Iterator<Item = &Arc<Webhook>> {
+        let filters = event.filters;
+        let of_subject = self.one_subject.get(&event.subject).into_iter().flatten();
+        self.whole_organization
+            .iter()
+            .chain(of_subject)
+            .filter(move |listener| listener.selection.selects(filters))
+            .map(|listener| &listener.webhook)
+    }
+}

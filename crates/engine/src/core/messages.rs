@@ -1,0 +1,298 @@
+//! What goes into the machine and what comes out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Delivery, State};
+use stackbell_model::event::Event;
+use stackbell_model::health::SuspensionReason;
+use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::commit::{Batch, BatchOutcome, Lease, Receipt};
+use stackbell_store::history::{StoredAttempt, StoredDelivery};
+use stackbell_store::queue::{LaneDue, LaneRequest, LeasedLane};
+use stackbell_store::webhooks::OrganizationWebhooks;
+
+/// Stands for a producer that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublishTicket(pub u64);
+
+/// Stands for somebody who waits for a ping or a redelivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AskTicket(pub u64);
+
+/// Stands for an attempt on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttemptKey(pub u64);
+
+/// Stands for a commit under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommitNumber(pub u64);
+
+/// Events that a producer wants accepted, as one.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Who waits.
+    pub ticket: PublishTicket,
+    /// Whose events.
+    pub organization: OrganizationId,
+    /// The events, at least one, all of that organization.
+    pub events: Vec<Event>,
+}
+
+/// What a person may ask of a webhook, past the queue.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// A ping.
+    Ping {
+        /// The webhook.
+        webhook: Arc<Webhook>,
+    },
+    /// One more attempt of a delivery.
+    Redeliver {
+        /// The delivery's webhook.
+        webhook: Arc<Webhook>,
+        /// The delivery, with its bytes.
+        delivery: Box<StoredDelivery>,
+    },
+}
+
+impl Ask {
+    /// The webhook that it is for.
+    pub const fn webhook(&self) -> &Arc<Webhook> {
+        match self {
+            Self::Ping { webhook } | Self::Redeliver { webhook, .. } => webhook,
+        }
+    }
+}
+
+/// Why a commit did not happen, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitFault {
+    /// The store could not be asked.
+    Unavailable,
+    /// There is no room left.
+    Full,
+    /// It may have happened.
+    Unknown,
+    /// Something in it meets a row that cannot be read. It will fail again.
+    Corrupt,
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A producer has events.
+    Publish(Publish),
+    /// [`Command::LoadWebhooks`] is done; `None`: there is no such organization.
+    WebhooksLoaded {
+        /// The organization.
+        organization: OrganizationId,
+        /// Its webhooks.
+        webhooks: Option<OrganizationWebhooks>,
+    },
+    /// [`Command::LoadWebhooks`] could not be done.
+    LoadFailed {
+        /// The organization.
+        organization: OrganizationId,
+    },
+    /// Somebody changed a webhook through this node.
+    WebhookChanged {
+        /// Its organization.
+        organization: OrganizationId,
+        /// The webhook.
+        webhook: WebhookId,
+    },
+    /// [`Command::Commit`] is done.
+    Committed {
+        /// Which.
+        number: CommitNumber,
+        /// What became of its parts.
+        outcome: BatchOutcome,
+    },
+    /// [`Command::Commit`] could not be done.
+    CommitFailed {
+        /// Which.
+        number: CommitNumber,
+        /// Why.
+        fault: CommitFault,
+    },
+    /// [`Command::Lease`] is done: one entry for each lane asked of.
+    Leased {
+        /// What the lanes gave.
+        lanes: Vec<LeasedLane>,
+    },
+    /// [`Command::Lease`] could not be done.
+    LeaseFailed {
+        /// Because of a row that cannot be read: it will fail again.
+        corrupt: bool,
+    },
+    /// [`Command::FindLanes`] is done.
+    LanesFound {
+        /// The lanes; fewer than the limit when there are no more.
+        lanes: Vec<LaneDue>,
+    },
+    /// [`Command::FindLanes`] could not be done.
+    LanesNotFound,
+    /// [`Command::Send`] is done.
+    AttemptEnded {
+        /// Which.
+        key: AttemptKey,
+        /// The attempt.
+        attempt: Box<Attempt>,
+    },
+    /// Somebody asks for a ping or a redelivery.
+    Ask {
+        /// Who waits.
+        ticket: AskTicket,
+        /// What for.
+        ask: Ask,
+    },
+    /// The process is to end.
+    Stop,
+    /// Time has passed.
+    Tick,
+}
+
+/// An attempt to be made now.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// Which attempt.
+    pub key: AttemptKey,
+    /// Why it is made.
+    pub trigger: AttemptTrigger,
+    /// The webhook, with the URL and the secret of this moment.
+    pub webhook: Arc<Webhook>,
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The bytes.
+    pub payload: Bytes,
+    /// When the attempt begins, by the machine's clock.
+    pub started_at: Timestamp,
+}
+
+/// Why a producer's events were not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishRefusal {
+    /// This event's id is taken by another event.
+    Conflict {
+        /// Which of the events.
+        index: usize,
+    },
+    /// The organization is gone.
+    NoOrganization,
+    /// Too many wait already. Come back soon.
+    Overloaded,
+    /// The store cannot take them now. Come back.
+    Unavailable,
+    /// The store is full. Come back when somebody has made room.
+    Full,
+    /// Events times webhooks come to more deliveries than one publish may. Send fewer events in one.
+    TooManyDeliveries {
+        /// What they come to.
+        deliveries: usize,
+        /// What they may.
+        max: usize,
+    },
+}
+
+/// Why a ping or redelivery was not made, or not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskRefusal {
+    /// Too many wait already. Come back soon.
+    Overloaded,
+    /// The node is stopping, or the store cannot take the record now. The attempt may have been made; it is recorded later.
+    Unavailable,
+    /// The webhook was changed while the ask waited. Ask again.
+    Changed,
+    /// The webhook or the delivery was deleted meanwhile.
+    Gone,
+}
+
+/// Something to do. Whoever does it comes back with the [`Input`] that it names.
+#[derive(Debug)]
+pub enum Command {
+    /// Read an organization's webhooks: [`Input::WebhooksLoaded`] or [`Input::LoadFailed`].
+    LoadWebhooks {
+        /// The organization.
+        organization: OrganizationId,
+    },
+    /// Commit: [`Input::Committed`] or [`Input::CommitFailed`].
+    Commit {
+        /// Which.
+        number: CommitNumber,
+        /// What.
+        batch: Arc<Batch>,
+    },
+    /// Lease: [`Input::Leased`] or [`Input::LeaseFailed`].
+    Lease {
+        /// From which lanes.
+        lanes: Vec<LaneRequest>,
+        /// The lease that all of them get.
+        lease: Lease,
+    },
+    /// Look for lanes with something pending: [`Input::LanesFound`] or [`Input::LanesNotFound`].
+    FindLanes {
+        /// Beyond this one.
+        after: Option<WebhookId>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Attempt: [`Input::AttemptEnded`], always, whatever comes of it.
+    Send(Box<Send>),
+    /// Tell a producer. In the same order as the events.
+    AnswerPublish {
+        /// Who.
+        ticket: PublishTicket,
+        /// What.
+        answer: Result<Vec<Receipt>, PublishRefusal>,
+    },
+    /// Tell somebody who asked.
+    AnswerAsk {
+        /// Who.
+        ticket: AskTicket,
+        /// What.
+        answer: Result<Box<StoredAttempt>, AskRefusal>,
+    },
+    /// Come back at this time with an [`Input::Tick`], if nothing else happens before. The last one given counts.
+    WakeAt(Timestamp),
+    /// Log it, count it.
+    Note(Notice),
+}
+
+/// Something worth telling an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A webhook was suspended.
+    Suspended {
+        /// Which.
+        webhook: WebhookId,
+        /// Why.
+        reason: SuspensionReason,
+    },
+    /// A webhook goes on after a suspension.
+    Resumed {
+        /// Which.
+        webhook: WebhookId,
+    },
+    /// A delivery came to its end.
+    Ended {
+        /// Whose.
+        webhook: WebhookId,
+        /// Which.
+        delivery: DeliveryId,
+        /// How.
+        state: State,
+    },
+    /// An outcome came too late to be recorded.
+    Superseded {
+        /// Whose.
+        webhook: WebhookId,
+    },
+    /// An outcome cannot be recorded, because of a row that cannot be read. Its delivery will be sent again.
+    Unrecordable {
+        /// Whose.
+        webhook: WebhookId,
+    },
+}

@@ -1,0 +1,206 @@
+//! The engine as a pure state machine: [`Input`]s in, [`Command`]s out.
+//!
+//! No IO, no clock, no tasks: [`crate::shell`] does what a command says and brings back what came of it.
+//! The same machine runs under the simulation, where the disk fails between two lines and the node dies at any of them.
+//!
+//! What it keeps is small and disposable. Whatever matters is in the store;
+//! the machine knows which lanes have something due, who holds a permit, and what is on its way to a commit.
+//!
+//! - [`intake`](self): publish, match, group commit, answer
+//! - `lane`: one webhook's permits, breaker, pacing and hold
+//! - `permits`: caps of the node and of each organization
+//! - `ring`: whose turn it is
+//! - `matching`: which webhooks hear of an event
+
+mod asks;
+mod attempts;
+mod config;
+mod intake;
+mod lane;
+mod leasing;
+mod matching;
+mod messages;
+mod permits;
+mod ring;
+mod waiting;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use stackbell_model::ids::{DeliveryId, LeaseToken, OrganizationId, WebhookId};
+use stackbell_model::{Entropy, Ordered, Timestamp};
+
+pub use config::CoreConfig;
+pub use messages::{
+    Ask, AskRefusal, AskTicket, AttemptKey, Command, CommitFault, CommitNumber, Input, Notice, Publish,
+    PublishRefusal, PublishTicket, Send,
+};
+
+use asks::WaitingAsk;
+use attempts::InFlight;
+use intake::{CommitInFlight, PendingRecord};
+use lane::Lane;
+use matching::Snapshot;
+use permits::Permits;
+use ring::Ring;
+
+/// The machine. Drive it with [`Core::handle`] for each input and one [`Core::flush`] after a burst of them.
+pub struct Core {
+    config: CoreConfig,
+    entropy: Ordered,
+    stopping: bool,
+
+    snapshots: HashMap<OrganizationId, Arc<Snapshot>>,
+    /// Organizations whose webhooks are being read.
+    loading: HashSet<OrganizationId>,
+
+    lanes: HashMap<WebhookId, Lane>,
+    permits: Permits,
+    ring: Ring,
+    timers: BTreeSet<(Timestamp, WebhookId)>,
+    /// Lanes of which a lease was asked; one request is under way at a time.
+    leasing: Option<leasing::LeaseInFlight>,
+    /// The most lanes that the next request asks of.
+    lanes_in_request: usize,
+    lanes_search: leasing::LanesSearch,
+
+    in_flight: HashMap<AttemptKey, InFlight>,
+    asks: VecDeque<WaitingAsk>,
+    /// Deliveries that somebody asked for again, until that is recorded: the queue keeps its hands off them.
+    redelivering: HashMap<DeliveryId, u32>,
+    /// Deliveries under way, from their lease until their outcome is recorded, with the lease that will record it.
+    in_hand: HashMap<DeliveryId, LeaseToken>,
+    next_attempt: u64,
+
+    intakes: waiting::Intakes,
+    records: VecDeque<PendingRecord>,
+    commits: HashMap<CommitNumber, CommitInFlight>,
+    /// Outcomes that came too late, maybe because of a lease of ours that is being asked for.
+    superseded: Vec<PendingRecord>,
+    /// Outcomes handed to a commit and not yet known to be in.
+    records_in_commit: usize,
+    /// Bytes of all outcomes that are not known to be in.
+    record_bytes: usize,
+    /// After a commit met a row that cannot be read: so many of its parts go one by one, to find out which it is.
+    isolate: usize,
+    next_commit: u64,
+    commit_backoff: intake::Backoff,
+}
+
+impl Core {
+    /// A machine that knows nothing yet: its first flush asks for the lanes that have something pending.
+    pub fn new(config: CoreConfig, entropy: Box<dyn Entropy>, now: Timestamp) -> Self {
+        Self {
+            permits: Permits::new(config.in_flight_max, config.organization_in_flight_max),
+            config,
+            entropy: Ordered::new(entropy),
+            stopping: false,
+            snapshots: HashMap::new(),
+            loading: HashSet::new(),
+            lanes: HashMap::new(),
+            ring: Ring::default(),
+            timers: BTreeSet::new(),
+            leasing: None,
+            lanes_in_request: leasing::LANES_IN_REQUEST_MAX,
+            lanes_search: leasing::LanesSearch::due(now),
+            in_flight: HashMap::new(),
+            asks: VecDeque::new(),
+            redelivering: HashMap::new(),
+            in_hand: HashMap::new(),
+            next_attempt: 0,
+            intakes: waiting::Intakes::default(),
+            records: VecDeque::new(),
+            commits: HashMap::new(),
+            superseded: Vec::new(),
+            records_in_commit: 0,
+            record_bytes: 0,
+            isolate: 0,
+            next_commit: 0,
+            commit_backoff: intake::Backoff::default(),
+        }
+    }
+
+    /// Takes in what happened. Commits, leases and wake-ups wait for [`Core::flush`].
+    pub fn handle(&mut self, input: Input, now: Timestamp, commands: &mut Vec<Command>) {
+        match input {
+            Input::Publish(publish) => self.publish(publish, now, commands),
+            Input::WebhooksLoaded { organization, webhooks } => {
+                self.webhooks_loaded(organization, webhooks, commands);
+            }
+            Input::LoadFailed { organization } => self.load_failed(organization, commands),
+            Input::WebhookChanged { organization, webhook } => {
+                self.webhook_changed(organization, webhook, now, commands);
+            }
+            Input::Committed { number, outcome } => self.committed(number, outcome, now, commands),
+            Input::CommitFailed { number, fault } => self.commit_failed(number, fault, now, commands),
+            Input::Leased { lanes } => self.leased(lanes, now, commands),
+            Input::LeaseFailed { corrupt } => self.lease_failed(corrupt, now, commands),
+            Input::LanesFound { lanes } => self.lanes_found(&lanes, now),
+            Input::LanesNotFound => self.lanes_not_found(now),
+            Input::AttemptEnded { key, attempt } => self.attempt_ended(key, *attempt, now),
+            Input::Ask { ticket, ask } => self.ask(ticket, ask, now, commands),
+            Input::Stop => self.stop(commands),
+            Input::Tick => {}
+        }
+    }
+
+    /// Starts what the inputs since the last flush made possible, and says when to come back.
+    pub fn flush(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        self.ring_due_lanes(now);
+        self.start_commits(now, commands);
+        self.start_asks(now, commands);
+        self.start_lease(now, commands);
+        self.start_lanes_search(now, commands);
+        if let Some(at) = self.wake_at(now) {
+            commands.push(Command::WakeAt(at));
+        }
+    }
+
+    /// Whether nothing is under way: no attempt, no commit, nobody waiting. Pending deliveries in the store do not count.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.asks.is_empty()
+            && self.intakes.is_empty()
+            && self.records.is_empty()
+            && self.superseded.is_empty()
+            && self.commits.is_empty()
+            && self.leasing.is_none()
+    }
+
+    /// How many attempts are on their way.
+    pub fn attempts_in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let ask = self.asks.front().map(|ask| ask.asked_at.after(self.config.ask_wait_max));
+        let search = self.lanes_search.wake_at();
+        let commit = self.commit_backoff.until().filter(|until| *until > now);
+        let earliest = [timer, search, commit, ask].into_iter().flatten().min();
+        earliest.filter(|_| !self.stopping || commit.is_some()).map(|at| at.max(now))
+    }
+
+    /// No new work from here on. What is under way ends and is recorded.
+    fn stop(&mut self, commands: &mut Vec<Command>) {
+        self.stopping = true;
+        self.refuse_asks(AskRefusal::Unavailable, commands, |_| true);
+    }
+
+    /// Commits may refer to more than one batch at a time; each has its own number.
+    fn next_commit_number(&mut self) -> CommitNumber {
+        self.next_commit += 1;
+        CommitNumber(self.next_commit)
+    }
+
+    fn next_attempt_key(&mut self) -> AttemptKey {
+        self.next_attempt += 1;
+        AttemptKey(self.next_attempt)
+    }
+
+    /// Outcomes that are not yet known to be in. Nothing new is sent while there are too many: each holds a body.
+    fn is_behind_with_records(&self) -> bool {
+        self.records.len() + self.records_in_commit >= self.config.unrecorded_max
+            || self.record_bytes >= self.config.unrecorded_bytes_max
+    }
+}

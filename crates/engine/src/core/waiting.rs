@@ -1,0 +1,150 @@
+//! Events that wait for a commit: a queue for each organization, which take turns.
+
+use std::collections::{HashMap, VecDeque};
+
+use stackbell_model::event::Event;
+use stackbell_model::ids::OrganizationId;
+
+use super::messages::PublishTicket;
+
+/// What a producer wants accepted, as one.
+#[derive(Clone, Debug)]
+pub(super) struct PendingIntake {
+    pub(super) ticket: PublishTicket,
+    pub(super) organization: OrganizationId,
+    pub(super) events: Vec<Event>,
+}
+
+impl PendingIntake {
+    /// Bytes of its payloads.
+    pub(super) fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.payload.len()).sum()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<PendingIntake>,
+    events: usize,
+    /// It cannot go on yet, and is left out of the turns.
+    is_paused: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Intakes {
+    turns: VecDeque<OrganizationId>,
+    queues: HashMap<OrganizationId, Queue>,
+    events: usize,
+}
+
+impl Intakes {
+    /// Whether so many more events may wait. An organization gets a quarter of `max`, or what its first publish needs.
+    pub(super) fn has_room(&self, organization: OrganizationId, events: usize, max: usize) -> bool {
+        let own = self.queues.get(&organization).map_or(0, |queue| queue.events);
+        self.events + events <= max && (own == 0 || own + events <= max / 4)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    pub(super) fn push_back(&mut self, intake: PendingIntake) {
+        self.queue_for(&intake).items.push_back(intake);
+    }
+
+    pub(super) fn push_front(&mut self, intake: PendingIntake) {
+        self.queue_for(&intake).items.push_front(intake);
+    }
+
+    fn queue_for(&mut self, intake: &PendingIntake) -> &mut Queue {
+        let queue = self.queues.entry(intake.organization).or_default();
+        if queue.items.is_empty() && !queue.is_paused {
+            self.turns.push_back(intake.organization);
+        }
+        self.events += intake.events.len();
+        queue.events += intake.events.len();
+        queue
+    }
+
+    /// The next of the organization whose turn it is.
+    pub(super) fn pop(&mut self) -> Option<PendingIntake> {
+        let organization = self.turns.pop_front()?;
+        let queue = self.queues.get_mut(&organization)?;
+        let intake = queue.items.pop_front()?;
+        queue.events -= intake.events.len();
+        self.events -= intake.events.len();
+        if queue.items.is_empty() {
+            self.queues.remove(&organization);
+        } else {
+            self.turns.push_back(organization);
+        }
+        Some(intake)
+    }
+
+    /// Puts back what was popped, and lets its organization wait until [`Intakes::resume`].
+    pub(super) fn pause(&mut self, intake: PendingIntake) {
+        let organization = intake.organization;
+        self.push_front(intake);
+        self.turns.retain(|other| *other != organization);
+        if let Some(queue) = self.queues.get_mut(&organization) {
+            queue.is_paused = true;
+        }
+    }
+
+    /// A paused organization goes on.
+    pub(super) fn resume(&mut self, organization: OrganizationId) {
+        if let Some(queue) = self.queues.get_mut(&organization).filter(|queue| queue.is_paused) {
+            queue.is_paused = false;
+            self.turns.push_back(organization);
+        }
+    }
+
+    /// Takes all that an organization waits for.
+    pub(super) fn drain(&mut self, organization: OrganizationId) -> VecDeque<PendingIntake> {
+        self.turns.retain(|other| *other != organization);
+        let Some(queue) = self.queues.remove(&organization) else { return VecDeque::new() };
+        self.events -= queue.events;
+        queue.items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn intake(organization: u128, ticket: u64) -> PendingIntake {
+        let organization = OrganizationId::from_uuid(Uuid::from_u128(organization));
+        PendingIntake { ticket: PublishTicket(ticket), organization, events: Vec::new() }
+    }
+
+    fn tickets(intakes: &mut Intakes) -> Vec<u64> {
+        std::iter::from_fn(|| intakes.pop()).map(|intake| intake.ticket.0).collect()
+    }
+
+    #[test]
+    fn organizations_take_turns() {
+        let mut intakes = Intakes::default();
+        for (organization, ticket) in [(1, 10), (1, 11), (1, 12), (2, 20)] {
+            intakes.push_back(intake(organization, ticket));
+        }
+        assert_eq!(tickets(&mut intakes), [10, 20, 11, 12]);
+        assert!(intakes.is_empty());
+    }
+
+    #[test]
+    fn a_paused_organization_holds_up_nobody() {
+        let mut intakes = Intakes::default();
+        for (organization, ticket) in [(1, 10), (1, 11), (2, 20)] {
+            intakes.push_back(intake(organization, ticket));
+        }
+        let first = intakes.pop().expect("the first");
+        let paused = first.organization;
+        intakes.pause(first);
+        intakes.push_back(intake(1, 12));
+        assert_eq!(tickets(&mut intakes), [20]);
+        intakes.resume(paused);
+        assert_eq!(tickets(&mut intakes), [10, 11, 12]);
+    }
+}

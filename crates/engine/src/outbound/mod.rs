@@ -1,0 +1,40 @@
+//! The one HTTP client for addresses that others choose, and the policy of where it may go.
+//!
+//! - [`OutboundClient`]: sends one request and says what became of it; whatever a server does, it ends in time.
+//! - [`OutboundPolicy`]: which addresses may be reached, built of the operator's [`Allowance`]s.
+//! - [`Target`]: a URL made ready for sending, once.
+//! - [`Resolve`]: where names come from, so that tests can play the ones that lie.
+//!
+//! What it guarantees (invariant 7):
+//! - The policy judges the resolved addresses at each connect, and the connection goes to the very addresses that were
+//!   judged. One forbidden address among a name's many refuses the name.
+//! - A connection is reused only by organizations that have the allowances under which it was made.
+//! - Redirects are answers like any other, and no proxy is ever taken from the environment.
+//! - A request is written to a connection at most once: see [`OutboundClient::send`].
+//!
+//! What it does not promise: that an allowed server is the one that the operator meant (TLS says that), or
+//! anything about a body beyond what the caller asked to keep.
+
+mod address;
+mod allowance;
+mod client;
+mod connect;
+mod dial;
+mod failure;
+mod policy;
+mod record;
+mod request;
+mod resolve;
+mod spelling;
+mod target;
+mod trust;
+
+pub use address::Refusal;
+pub use allowance::{Allowance, AllowanceError};
+pub use client::{Exchange, OutboundClient, OutboundError, OutboundSettings};
+pub use policy::OutboundPolicy;
+pub use record::{BodyEnd, canonical_name};
+pub use request::OutboundRequest;
+pub use resolve::{Resolve, ResolveError, SystemResolver};
+pub use target::{Target, TargetError};
+pub use trust::TrustError;

@@ -1,0 +1,259 @@
+//! Which addresses may be reached, and by whom.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use stackbell_model::names::OrganizationName;
+use url::{Host, Url};
+
+use super::address::{Refusal, classify, embedded};
+use super::allowance::Allowance;
+
+/// The outbound policy: public addresses are allowed, all others only where an [`Allowance`] names their
+/// network.
+///
+/// - A cloud's metadata address needs an allowance of exactly that address: no wider one opens it.
+/// - An IPv4-mapped address needs an allowance of the IPv4 address that it stands for, public ones too:
+///   nobody has a use for that spelling but to slip past a check.
+/// - Any other IPv6 transition address needs an allowance of its network, and the IPv4 address to which it leads must be
+///   allowed as well: allowing NAT64 opens no way to loopback. An allowance of exactly that address is enough by itself.
+#[derive(Clone, Debug, Default)]
+pub struct OutboundPolicy {
+    shared: Arc<Rules>,
+    own: HashMap<OrganizationName, Arc<Rules>>,
+}
+
+impl OutboundPolicy {
+    /// The policy with these exceptions; without any, public addresses alone are allowed.
+    pub fn new(allowances: impl IntoIterator<Item = Allowance>) -> Self {
+        let (named, shared): (Vec<_>, Vec<_>) =
+            allowances.into_iter().partition(|allowance| allowance.organization().is_some());
+        let mut own: HashMap<OrganizationName, Rules> = HashMap::new();
+        for allowance in named {
+            if let Some(organization) = allowance.organization().cloned() {
+                let rules = own.entry(organization).or_insert_with(|| Rules { allowances: shared.clone() });
+                rules.allowances.push(allowance);
+            }
+        }
+        let own = own.into_iter().map(|(organization, rules)| (organization, Arc::new(rules))).collect();
+        Self { shared: Arc::new(Rules { allowances: shared }), own }
+    }
+
+    /// Whether `organization` may connect to `address`.
+    ///
+    /// # Errors
+    /// [`Refusal`], saying what kind of address it is and what would allow it.
+    pub fn judge(&self, address: SocketAddr, organization: &OrganizationName) -> Result<(), Refusal> {
+        self.own.get(organization).unwrap_or(&self.shared).judge(address)
+    }
+
+    /// Whether a webhook of `organization` may be saved with this URL, so far as the URL alone can tell: a
+    /// literal address is judged, in any spelling, for the URL's port; a name passes and is judged at each
+    /// connect.
+    ///
+    /// # Errors
+    /// [`Refusal`], as above.
+    pub fn judge_literal(&self, url: &Url, organization: &OrganizationName) -> Result<(), Refusal> {
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        // Without a port nothing can be sent; port 0 is in no allowance that names one.
+        self.judge(SocketAddr::new(address, url.port_or_known_default().unwrap_or(0)), organization)
+    }
+
+    /// The rules for organizations without allowances of their own.
+    pub(super) fn shared(&self) -> &Arc<Rules> {
+        &self.shared
+    }
+
+    /// The organizations that have allowances of their own, with all that is allowed to them.
+    pub(super) fn own(&self) -> impl Iterator<Item = (&OrganizationName, &Arc<Rules>)> {
+        self.own.iter()
+    }
+}
+
+/// What is allowed to one organization, or to all that are named nowhere.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    allowances: Vec<Allowance>,
+}
+
+impl Rules {
+    /// Whether a connection may go to `address`.
+    pub(super) fn judge(&self, address: SocketAddr) -> Result<(), Refusal> {
+        match classify(address.ip()) {
+            Some(refusal) if !self.excepts(address, refusal) => Err(refusal),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn excepts(&self, address: SocketAddr, refusal: Refusal) -> bool {
+        match refusal {
+            Refusal::Metadata => self.name_exactly(address),
+            Refusal::Mapped => leads_to(address).is_some_and(|v4| match classify(v4.ip()) {
+                Some(refusal) => self.excepts(v4, refusal),
+                None => self.name(v4),
+            }),
+            Refusal::Transition => {
+                let leads_well = leads_to(address).is_none_or(|v4| self.judge(v4).is_ok());
+                self.name_exactly(address) || (self.name(address) && leads_well)
+            }
+            Refusal::Loopback
+            | Refusal::Private
+            | Refusal::LinkLocal
+            | Refusal::CarrierGradeNat
+            | Refusal::Multicast
+            | Refusal::Unspecified
+            | Refusal::Broadcast
+            | Refusal::Documentation
+            | Refusal::Benchmarking
+            | Refusal::Reserved
+            | Refusal::UniqueLocal
+            | Refusal::SiteLocal => self.name(address),
+        }
+    }
+
+    fn name(&self, address: SocketAddr) -> bool {
+        self.allowances.iter().any(|allowance| allowance.covers(address))
+    }
+
+    fn name_exactly(&self, address: SocketAddr) -> bool {
+        self.allowances.iter().any(|allowance| allowance.covers_alone(address))
+    }
+}
+
+fn leads_to(address: SocketAddr) -> Option<SocketAddr> {
+    match address.ip() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => embedded(v6).map(|v4| SocketAddr::new(IpAddr::V4(v4), address.port())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(allowances: &str) -> OutboundPolicy {
+        let parse = |text: &str| text.parse().expect("the test gives an allowance");
+        OutboundPolicy::new(allowances.split_whitespace().map(parse))
+    }
+
+    fn acme() -> OrganizationName {
+        OrganizationName::parse("acme").expect("a name")
+    }
+
+    fn check(allowances: &str, address: &str, expected: Result<(), Refusal>) {
+        let parsed = address.parse().expect("the test gives an address with a port");
+        assert_eq!(policy(allowances).judge(parsed, &acme()), expected, "{address} with {allowances:?}");
+    }
+
+    #[test]
+    fn public_addresses_alone_are_allowed() {
+        check("", "1.1.1.1:443", Ok(()));
+        check("", "[2606:4700::1111]:80", Ok(()));
+        check("", "10.0.0.1:443", Err(Refusal::Private));
+        check("", "[::1]:443", Err(Refusal::Loopback));
+        check("", "168.63.129.16:80", Err(Refusal::Metadata));
+    }
+
+    #[test]
+    fn allowances_name_networks_and_ports() {
+        check("10.0.0.0/8", "10.1.2.3:443", Ok(()));
+        check("10.0.0.0/8", "192.168.0.1:443", Err(Refusal::Private));
+        check("10.0.0.0/8:443", "10.1.2.3:443", Ok(()));
+        check("10.0.0.0/8:443", "10.1.2.3:80", Err(Refusal::Private));
+        check("fd00::/8", "[fd12::1]:80", Ok(()));
+        check("127.0.0.0/8", "[::1]:80", Err(Refusal::Loopback));
+        check("127.0.0.0/8 ::1", "[::1]:80", Ok(()));
+        check("0.0.0.0/0 ::/0", "[fe80::1]:80", Ok(()));
+    }
+
+    #[test]
+    fn allowances_name_organizations() {
+        check("10.0.0.0/8@acme", "10.1.2.3:443", Ok(()));
+        check("10.0.0.0/8@other", "10.1.2.3:443", Err(Refusal::Private));
+        check("127.0.0.0/8 10.0.0.0/8@acme", "127.0.0.1:1", Ok(()));
+        check("10.0.0.0/8@acme 127.0.0.0/8", "127.0.0.1:1", Ok(()));
+        check("10.0.0.0/8@acme 192.168.0.0/16@acme", "192.168.0.1:1", Ok(()));
+    }
+
+    #[test]
+    fn metadata_needs_its_very_address() {
+        check("169.254.0.0/16", "169.254.169.254:80", Err(Refusal::Metadata));
+        check("0.0.0.0/0 ::/0", "169.254.169.254:80", Err(Refusal::Metadata));
+        check("0.0.0.0/0 ::/0", "[fd00:ec2::254]:80", Err(Refusal::Metadata));
+        check("0.0.0.0/0 ::/0", "100.100.100.200:80", Err(Refusal::Metadata));
+        check("169.254.169.254", "169.254.169.254:80", Ok(()));
+        check("fd00:ec2::254", "[fd00:ec2::254]:80", Ok(()));
+        check("169.254.169.254:81", "169.254.169.254:80", Err(Refusal::Metadata));
+    }
+
+    #[test]
+    fn mapped_addresses_are_judged_as_ipv4_for_allowances_alone() {
+        check("", "[::ffff:1.1.1.1]:80", Err(Refusal::Mapped));
+        check("", "[::ffff:127.0.0.1]:80", Err(Refusal::Mapped));
+        check("::/0", "[::ffff:127.0.0.1]:80", Err(Refusal::Mapped));
+        check("127.0.0.0/8", "[::ffff:127.0.0.1]:80", Ok(()));
+        check("::ffff:127.0.0.0/104", "[::ffff:127.0.0.1]:80", Ok(()));
+        check("::ffff:127.0.0.0/104", "127.0.0.1:80", Ok(()));
+        check("1.1.1.0/24", "[::ffff:1.1.1.1]:80", Ok(()));
+        check("0.0.0.0/0 ::/0", "[::ffff:169.254.169.254]:80", Err(Refusal::Mapped));
+        check("169.254.169.254", "[::ffff:169.254.169.254]:80", Ok(()));
+    }
+
+    #[test]
+    fn transition_addresses_must_also_lead_somewhere_allowed() {
+        check("", "[64:ff9b::1.1.1.1]:80", Err(Refusal::Transition));
+        check("64:ff9b::/96", "[64:ff9b::1.1.1.1]:80", Ok(()));
+        check("64:ff9b::/96", "[64:ff9b::127.0.0.1]:80", Err(Refusal::Transition));
+        check("64:ff9b::/96 127.0.0.0/8", "[64:ff9b::127.0.0.1]:80", Ok(()));
+        check("64:ff9b::127.0.0.1", "[64:ff9b::127.0.0.1]:80", Ok(()));
+        check("::/0", "[64:ff9b::169.254.169.254]:80", Err(Refusal::Transition));
+        check("2002::/16", "[2002:0a00:1::]:80", Err(Refusal::Transition));
+        check("64:ff9b:1::/48", "[64:ff9b:1::1]:80", Ok(()));
+    }
+
+    fn check_literal(allowances: &str, url: &str, expected: Result<(), Refusal>) {
+        let parsed = Url::parse(url).expect("the test gives a URL");
+        assert_eq!(policy(allowances).judge_literal(&parsed, &acme()), expected, "{url} with {allowances:?}");
+    }
+
+    #[test]
+    fn literal_addresses_are_judged_in_any_spelling() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1.",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0x7f000001",
+            "017700000001",
+            "１２７.0.0.1",
+        ] {
+            check_literal("", &format!("http://{host}/"), Err(Refusal::Loopback));
+        }
+        check_literal("", "http://[::ffff:127.0.0.1]/", Err(Refusal::Mapped));
+        check_literal("", "http://[::ffff:7f00:1]/", Err(Refusal::Mapped));
+        check_literal("", "http://[64:ff9b::127.0.0.1]/", Err(Refusal::Transition));
+        check_literal("", "https://8.8.8.8/", Ok(()));
+        check_literal("127.0.0.0/8:443", "https://127.0.0.1/", Ok(()));
+        check_literal("127.0.0.0/8:443", "http://127.0.0.1/", Err(Refusal::Loopback));
+        check_literal("", "http://localhost/", Ok(()));
+        check_literal("", "http://internal.example./", Ok(()));
+    }
+
+    #[test]
+    fn refusals_name_the_class_and_the_remedy() {
+        let check = |refusal: Refusal, class: &str| {
+            let text = refusal.to_string();
+            assert!(text.starts_with(class) && text.contains("--outbound-allow"), "{text}");
+        };
+        check(Refusal::Loopback, "a loopback address");
+        check(Refusal::Metadata, "a cloud metadata address");
+        check(Refusal::Mapped, "an IPv4-mapped address");
+        check(Refusal::Transition, "an IPv6 transition address");
+    }
+}

@@ -1,0 +1,98 @@
+//! What can be prepared once for a webhook, and not for each of its deliveries: its target and its signing keys.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use stackbell_keys::{Keyring, OpenError};
+use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::names::OrganizationName;
+use stackbell_model::secret::Sealed;
+use stackbell_model::webhook::Webhook;
+use stackbell_store::{Store, StoreError};
+use stackbell_wire::signature::{SigningKey, SigningKeys};
+
+use crate::outbound::{Target, TargetError};
+
+/// Endpoints that are kept ready. Beyond this all are let go and made anew as they are needed.
+const ENDPOINTS_MAX: usize = 10_000;
+
+/// A webhook's endpoint, ready to be sent to.
+pub(super) struct Endpoint {
+    revision: u64,
+    pub(super) organization: OrganizationName,
+    pub(super) target: Arc<Target>,
+    pub(super) keys: Option<SigningKeys>,
+}
+
+/// Why an endpoint cannot be sent to. Our fault, never the endpoint's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EndpointError {
+    #[error("the webhook's organization could not be read")]
+    Store(#[from] StoreError),
+    #[error("the webhook's organization is gone")]
+    NoOrganization,
+    #[error("the webhook's secret could not be opened")]
+    Secret(#[from] OpenError),
+    #[error("the payload URL is not a URL")]
+    NotAUrl,
+    #[error("nothing can be sent to the payload URL")]
+    Target(#[from] TargetError),
+}
+
+pub(super) struct Endpoints {
+    store: Arc<dyn Store>,
+    keyring: Arc<Keyring>,
+    ready: Mutex<HashMap<WebhookId, Arc<Endpoint>>>,
+    /// Names never change, and nothing else of an organization is needed.
+    names: Mutex<HashMap<OrganizationId, OrganizationName>>,
+}
+
+impl Endpoints {
+    pub(super) fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
+        Self { store, keyring, ready: Mutex::default(), names: Mutex::default() }
+    }
+
+    /// The endpoint of this revision of a webhook.
+    pub(super) async fn prepare(&self, webhook: &Webhook) -> Result<Arc<Endpoint>, EndpointError> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(&webhook.id).cloned();
+        if let Some(endpoint) = ready.filter(|endpoint| endpoint.revision == webhook.revision) {
+            return Ok(endpoint);
+        }
+        let organization = self.organization(webhook.organization).await?;
+        let endpoint = Arc::new(Endpoint {
+            revision: webhook.revision,
+            organization,
+            target: Arc::new(Target::new(&webhook.payload_url.to_url().ok_or(EndpointError::NotAUrl)?)?),
+            keys: self.signing_keys(webhook)?,
+        });
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if ready.len() >= ENDPOINTS_MAX {
+            ready.clear();
+        }
+        ready.insert(webhook.id, Arc::clone(&endpoint));
+        Ok(endpoint)
+    }
+
+    async fn organization(&self, id: OrganizationId) -> Result<OrganizationName, EndpointError> {
+        let known = self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(name) = known {
+            return Ok(name);
+        }
+        let organization = self.store.organization(id).await?.ok_or(EndpointError::NoOrganization)?;
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(id, organization.name.clone());
+        Ok(organization.name)
+    }
+
+    fn signing_keys(&self, webhook: &Webhook) -> Result<Option<SigningKeys>, OpenError> {
+        let Some(secret) = &webhook.secret else { return Ok(None) };
+        let key = |sealed: &Sealed| {
+            self.keyring.open_secret(webhook.id, sealed).map(|secret| SigningKey::new(&secret))
+        };
+        let previous = match &secret.previous {
+            Some((sealed, until)) => Some((key(sealed)?, *until)),
+            None => None,
+        };
+        Ok(Some(SigningKeys { current: key(&secret.sealed)?, previous }))
+    }
+}

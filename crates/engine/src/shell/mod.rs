@@ -1,0 +1,214 @@
+//! The shell around the machine: one task that drives it, and the tasks that do what it says.
+//!
+//! ```text
+//! producers, people ──Message──> run loop ──Command──> store, sender ──Input──> run loop
+//! ```
+//!
+//! The run loop never waits for anything but its next message, so no lock is held and no IO is done between two decisions.
+//! Two nodes fit in one process: nothing here is global.
+
+mod clock;
+mod endpoints;
+mod metrics;
+mod run;
+mod sender;
+mod sweeper;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stackbell_keys::Keyring;
+use stackbell_model::Entropy;
+use stackbell_model::event::Event;
+use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::Store;
+use stackbell_store::commit::Receipt;
+use stackbell_store::history::{StoredAttempt, StoredDelivery};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::core::{Ask, AskRefusal, Core, CoreConfig, Input, PublishRefusal};
+use crate::outbound::OutboundClient;
+
+pub use clock::{SystemClock, WaitingClock};
+pub use metrics::Metrics;
+pub use sweeper::Retention;
+
+/// Messages that wait for the run loop. Producers beyond this wait in their own tasks.
+const INBOX_MAX: usize = 4096;
+
+/// Payload bytes of events that wait to be accepted, in all. Beyond this producers are told to come back.
+const PUBLISHING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Everything that an engine is made of.
+pub struct Parts {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// What opens webhooks' secrets.
+    pub keyring: Arc<Keyring>,
+    /// What sends.
+    pub outbound: OutboundClient,
+    /// The one clock.
+    pub clock: Arc<dyn WaitingClock>,
+    /// Chance for ids, leases and jitter.
+    pub entropy: Box<dyn Entropy>,
+    /// The machine's limits.
+    pub config: CoreConfig,
+    /// How long finished things are kept.
+    pub retention: Retention,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A running engine. Stop it with [`Engine::stop`]; dropped, it ends with nothing recorded of what is in flight.
+pub struct Engine {
+    handle: EngineHandle,
+    tasks: TaskTracker,
+    soft: CancellationToken,
+    hard: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// A way to ask things of the engine.
+#[derive(Clone)]
+pub struct EngineHandle {
+    inbox: mpsc::Sender<Message>,
+    publishing: Arc<Semaphore>,
+}
+
+/// How an engine stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything under way was recorded.
+    Clean,
+    /// Time ran out while the store did not take what was left. It will be sent again: nothing is lost.
+    Cut,
+}
+
+enum Message {
+    Publish { organization: OrganizationId, events: Vec<Event>, reply: PublishReply },
+    Ask { ask: Ask, reply: AskReply },
+    Input(Input),
+}
+
+type PublishReply = oneshot::Sender<Result<Vec<Receipt>, PublishRefusal>>;
+type AskReply = oneshot::Sender<Result<Box<StoredAttempt>, AskRefusal>>;
+
+impl Engine {
+    /// Starts an engine. It begins with what an earlier one left.
+    pub fn start(parts: Parts) -> Self {
+        let Parts { store, keyring, outbound, clock, entropy, config, retention, metrics } = parts;
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        let (soft, hard, ended) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        let core = Core::new(config.clone(), entropy, clock.now());
+        let endpoints = endpoints::Endpoints::new(Arc::clone(&store), keyring);
+        let sender = Arc::new(sender::Sender::new(endpoints, outbound, hard.clone()));
+        let run = run::Run {
+            core,
+            store: Arc::clone(&store),
+            sender,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            inbox: inbox.clone(),
+            tasks: tasks.clone(),
+            soft: soft.clone(),
+            ended: ended.clone(),
+        };
+        tasks.spawn(run.run(messages));
+        let sweeper =
+            sweeper::Sweeper { store, clock, retention, retry: config.retry, metrics, soft: soft.clone() };
+        let sweeping = ended.clone().drop_guard();
+        tasks.spawn(async move {
+            sweeper.run().await;
+            drop(sweeping);
+        });
+        tasks.close();
+        let publishing = Arc::new(Semaphore::new(PUBLISHING_BYTES_MAX));
+        Self { handle: EngineHandle { inbox, publishing }, tasks, soft, hard, ended }
+    }
+
+    /// A way to ask things of it.
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+
+    /// Ends once any part of the engine has ended, which it does by itself only through a defect.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Takes no new work and lets attempts in flight end within `limit`; then cuts what is left, which spends no attempt.
+    /// What came of them is recorded.
+    pub async fn stop(self, limit: Duration) -> Stopped {
+        self.soft.cancel();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_ok() {
+            return Stopped::Clean;
+        }
+        self.hard.cancel();
+        // Recording takes a commit or two; a store that cannot take them now would not later either.
+        match tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await {
+            Ok(()) => Stopped::Clean,
+            Err(_) => Stopped::Cut,
+        }
+    }
+}
+
+impl EngineHandle {
+    /// Accepts events of an organization, all or none. Once this is `Ok` they and their deliveries are on disk (invariant 1).
+    ///
+    /// # Errors
+    /// [`PublishRefusal`]; nothing was accepted, except that after `Unavailable` it may have been.
+    pub async fn publish(
+        &self,
+        organization: OrganizationId,
+        events: Vec<Event>,
+    ) -> Result<Vec<Receipt>, PublishRefusal> {
+        let bytes = events.iter().map(|event| event.payload.len()).sum::<usize>().min(PUBLISHING_BYTES_MAX);
+        let bytes = u32::try_from(bytes).expect("the bound is less");
+        let _room = self.publishing.try_acquire_many(bytes).map_err(|_| PublishRefusal::Overloaded)?;
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inbox.send(Message::Publish { organization, events, reply }).await;
+        sent.map_err(|_| PublishRefusal::Unavailable)?;
+        answer.await.unwrap_or(Err(PublishRefusal::Unavailable))
+    }
+
+    /// Pings a webhook and records it, whatever the endpoint answers.
+    ///
+    /// # Errors
+    /// [`AskRefusal`]; except for `Overloaded`, the ping may have been sent.
+    pub async fn ping(&self, webhook: Arc<Webhook>) -> Result<Box<StoredAttempt>, AskRefusal> {
+        self.ask(Ask::Ping { webhook }).await
+    }
+
+    /// Makes one more attempt of a delivery and records it, whatever the endpoint answers.
+    ///
+    /// # Errors
+    /// [`AskRefusal`]; except for `Overloaded`, the attempt may have been made.
+    pub async fn redeliver(
+        &self,
+        webhook: Arc<Webhook>,
+        delivery: StoredDelivery,
+    ) -> Result<Box<StoredAttempt>, AskRefusal> {
+        self.ask(Ask::Redeliver { webhook, delivery: Box::new(delivery) }).await
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Box<StoredAttempt>, AskRefusal> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inbox.send(Message::Ask { ask, reply }).await;
+        sent.map_err(|_| AskRefusal::Unavailable)?;
+        answer.await.unwrap_or(Err(AskRefusal::Unavailable))
+    }
+
+    /// Says that a webhook was created, edited, resumed or deleted, so that what is held may go on at once.
+    /// Without it what is held goes on a little later: every intake is checked against the store, and held lanes are
+    /// looked at again now and then.
+    pub async fn webhook_changed(&self, organization: OrganizationId, webhook: WebhookId) {
+        let input = Input::WebhookChanged { organization, webhook };
+        // An engine that has ended has nothing to be told.
+        let _ = self.inbox.send(Message::Input(input)).await;
+    }
+}

@@ -1,0 +1,260 @@
+//! The run loop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Attempt, Outcome, Verdict};
+use stackbell_store::commit::Batch;
+use stackbell_store::{Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clock::WaitingClock;
+use super::metrics::Metrics;
+use super::sender::Sender;
+use super::{AskReply, Message, PublishReply};
+use crate::core::{
+    AskTicket, Command, CommitFault, CommitNumber, Core, Input, Notice, Publish, PublishTicket, Send,
+};
+
+/// Messages taken in one go: what they make possible goes into one commit.
+const BURST_MAX: usize = 1024;
+
+pub(super) struct Run {
+    pub(super) core: Core,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) sender: Arc<Sender>,
+    pub(super) clock: Arc<dyn WaitingClock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) tasks: TaskTracker,
+    pub(super) soft: CancellationToken,
+    /// Cancelled when the loop, or a task that it waits for, ends unasked.
+    pub(super) ended: CancellationToken,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    publishes: HashMap<PublishTicket, PublishReply>,
+    asks: HashMap<AskTicket, AskReply>,
+}
+
+impl Run {
+    pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let _ended = self.ended.clone().drop_guard();
+        let mut waiting = Waiting::default();
+        let mut burst = Vec::with_capacity(BURST_MAX);
+        let mut commands = Vec::new();
+        let mut wake_at = None;
+        let mut stopping = false;
+        self.turn(&mut waiting, vec![Input::Tick], &mut commands, &mut wake_at);
+        while !(stopping && self.core.is_idle()) {
+            let mut inputs = Vec::new();
+            tokio::select! {
+                taken = messages.recv_many(&mut burst, BURST_MAX) => {
+                    debug_assert!(taken > 0, "the loop holds a sender itself, so the channel never ends");
+                    inputs.extend(burst.drain(..).map(|message| waiting.input_of(message)));
+                }
+                () = sleep_until(self.clock.as_ref(), wake_at) => inputs.push(Input::Tick),
+                () = self.soft.cancelled(), if !stopping => {
+                    stopping = true;
+                    inputs.push(Input::Stop);
+                }
+            }
+            self.turn(&mut waiting, inputs, &mut commands, &mut wake_at);
+        }
+    }
+
+    /// One turn of the machine: inputs in, commands out and begun.
+    fn turn(
+        &mut self,
+        waiting: &mut Waiting,
+        inputs: Vec<Input>,
+        commands: &mut Vec<Command>,
+        wake_at: &mut Option<Timestamp>,
+    ) {
+        let now = self.clock.now();
+        for input in inputs {
+            self.core.handle(input, now, commands);
+        }
+        *wake_at = None;
+        self.core.flush(now, commands);
+        self.metrics.in_flight(self.core.attempts_in_flight());
+        for command in commands.drain(..) {
+            self.execute(command, waiting, wake_at);
+        }
+    }
+
+    fn execute(&self, command: Command, waiting: &mut Waiting, wake_at: &mut Option<Timestamp>) {
+        match command {
+            Command::LoadWebhooks { organization } => self.come_back(|store| async move {
+                match store.organization_webhooks(organization).await {
+                    Ok(webhooks) => Input::WebhooksLoaded { organization, webhooks },
+                    Err(error) => {
+                        log(&error, "an organization's webhooks could not be read");
+                        Input::LoadFailed { organization }
+                    }
+                }
+            }),
+            Command::Commit { number, batch } => self.come_back(move |store| commit(store, number, batch)),
+            Command::Lease { lanes, lease } => {
+                let now = self.clock.now();
+                self.come_back(move |store| async move {
+                    match store.lease_deliveries(&lanes, now, lease).await {
+                        Ok(lanes) => Input::Leased { lanes },
+                        Err(error) => {
+                            log(&error, "deliveries could not be leased");
+                            Input::LeaseFailed { corrupt: matches!(error, StoreError::Corrupt { .. }) }
+                        }
+                    }
+                });
+            }
+            Command::FindLanes { after, limit } => self.come_back(move |store| async move {
+                match store.due_lanes(after, limit).await {
+                    Ok(lanes) => Input::LanesFound { lanes },
+                    Err(error) => {
+                        log(&error, "pending deliveries could not be looked for");
+                        Input::LanesNotFound
+                    }
+                }
+            }),
+            Command::Send(send) => self.send(send),
+            Command::AnswerPublish { ticket, answer } => {
+                if let Ok(receipts) = &answer {
+                    self.metrics.accepted(receipts.iter().filter(|receipt| !receipt.duplicate).count());
+                }
+                // A producer that went away does not want to know.
+                let _ = waiting.publishes.remove(&ticket).map(|reply| reply.send(answer));
+            }
+            Command::AnswerAsk { ticket, answer } => {
+                let _ = waiting.asks.remove(&ticket).map(|reply| reply.send(answer));
+            }
+            Command::WakeAt(at) => *wake_at = Some(at),
+            Command::Note(notice) => self.note(&notice),
+        }
+    }
+
+    fn come_back<F>(&self, ask: impl FnOnce(Arc<dyn Store>) -> F)
+    where
+        F: Future<Output = Input> + std::marker::Send + 'static,
+    {
+        let answer = ask(Arc::clone(&self.store));
+        let inbox = self.inbox.clone();
+        // A task that panics never answers, and the loop would wait for it for ever.
+        let unanswered = self.ended.clone().drop_guard();
+        self.tasks.spawn(async move {
+            // The loop ends only when it is idle; what comes later is of no use.
+            let _ = inbox.send(Message::Input(answer.await)).await;
+            unanswered.disarm();
+        });
+    }
+
+    fn send(&self, send: Box<Send>) {
+        let sender = Arc::clone(&self.sender);
+        let metrics = Arc::clone(&self.metrics);
+        self.come_back(move |_| async move {
+            let attempt = sender.attempt(&send).await;
+            metrics.attempted(&attempt);
+            log_attempt(&send, &attempt);
+            Input::AttemptEnded { key: send.key, attempt: Box::new(attempt) }
+        });
+    }
+
+    fn note(&self, notice: &Notice) {
+        match notice {
+            Notice::Suspended { webhook, reason } => tracing::warn!(
+                webhook.id = %webhook,
+                reason = reason.as_str(),
+                "a webhook was suspended: its deliveries are held, and its endpoint is probed once an hour"
+            ),
+            Notice::Resumed { webhook } => {
+                tracing::info!(webhook.id = %webhook, "a webhook goes on after its suspension");
+            }
+            Notice::Ended { webhook, delivery, state } => {
+                self.metrics.ended(state);
+                if let stackbell_model::delivery::State::Failed { reason, .. } = state {
+                    tracing::warn!(
+                        delivery.id = %delivery, webhook.id = %webhook, reason = reason.as_str(), "a delivery failed for good"
+                    );
+                }
+            }
+            Notice::Superseded { webhook } => {
+                tracing::info!(webhook.id = %webhook, "an outcome came too late to be recorded");
+            }
+            Notice::Unrecordable { webhook } => tracing::error!(
+                webhook.id = %webhook, "an outcome cannot be recorded, ever; its delivery will be sent again"
+            ),
+        }
+    }
+}
+
+impl Waiting {
+    fn input_of(&mut self, message: Message) -> Input {
+        self.next += 1;
+        match message {
+            Message::Publish { organization, events, reply } => {
+                let ticket = PublishTicket(self.next);
+                self.publishes.insert(ticket, reply);
+                Input::Publish(Publish { ticket, organization, events })
+            }
+            Message::Ask { ask, reply } => {
+                let ticket = AskTicket(self.next);
+                self.asks.insert(ticket, reply);
+                Input::Ask { ticket, ask }
+            }
+            Message::Input(input) => input,
+        }
+    }
+}
+
+async fn sleep_until(clock: &dyn WaitingClock, at: Option<Timestamp>) {
+    match at {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn commit(store: Arc<dyn Store>, number: CommitNumber, batch: Arc<Batch>) -> Input {
+    match store.commit(batch).await {
+        Ok(outcome) => Input::Committed { number, outcome },
+        Err(error) => {
+            log(&error, "a commit failed; producers were told, and outcomes will be recorded later");
+            let fault = match error {
+                StoreError::Full { .. } => CommitFault::Full,
+                StoreError::Unknown { .. } => CommitFault::Unknown,
+                StoreError::Corrupt { .. } => CommitFault::Corrupt,
+                StoreError::Unavailable { .. } => CommitFault::Unavailable,
+            };
+            Input::CommitFailed { number, fault }
+        }
+    }
+}
+
+fn log(error: &StoreError, what: &'static str) {
+    tracing::error!(error = error as &dyn std::error::Error, "{what}");
+}
+
+fn log_attempt(send: &Send, attempt: &Attempt) {
+    let status = attempt.outcome.status();
+    let duration_ms = attempt.duration.as_millis();
+    let (delivery, webhook) = (send.delivery.id, send.webhook.id);
+    match (&attempt.outcome, attempt.outcome.verdict()) {
+        (_, Verdict::Success) => {
+            tracing::debug!(delivery.id = %delivery, webhook.id = %webhook, status, duration_ms, "delivered");
+        }
+        (Outcome::Answered(_), _) => tracing::info!(
+            delivery.id = %delivery, webhook.id = %webhook, endpoint = %send.webhook.payload_url, status, duration_ms,
+            "an attempt failed"
+        ),
+        (
+            Outcome::Unanswered { text, .. } | Outcome::OurFault { text } | Outcome::Undeliverable { text },
+            _,
+        ) => tracing::info!(
+            delivery.id = %delivery, webhook.id = %webhook, endpoint = %send.webhook.payload_url, text, duration_ms,
+            "an attempt failed"
+        ),
+    }
+}

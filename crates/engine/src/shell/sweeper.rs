@@ -1,0 +1,85 @@
+//! Retention, expiry and counting: what nobody waits for, in small steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::retry::RetryPolicy;
+use stackbell_store::maintenance::{SweepPolicy, SweepReport};
+use stackbell_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::WaitingClock;
+use super::metrics::Metrics;
+
+/// How long finished things are kept.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// Finished deliveries with their attempts, and events with their last delivery.
+    pub finished: Duration,
+    /// Audit entries.
+    pub audit: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self { finished: DAY * 30, audit: DAY * 365 }
+    }
+}
+
+/// Between two sweeps when there is nothing left to do.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Between two sweeps when there is: the writer serves the engine meanwhile.
+const STEP_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Rows that one sweep touches: a few milliseconds of the writer's time.
+const ROWS_MAX: u32 = 500;
+
+pub(super) struct Sweeper {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn WaitingClock>,
+    pub(super) retention: Retention,
+    pub(super) retry: RetryPolicy,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) soft: CancellationToken,
+}
+
+impl Sweeper {
+    pub(super) async fn run(self) {
+        loop {
+            let now = self.clock.now();
+            let wait = match self.sweep(now).await {
+                Ok(report) if report.more => STEP_INTERVAL,
+                Ok(_) => SWEEP_INTERVAL,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a sweep failed; it is tried again"
+                    );
+                    SWEEP_INTERVAL
+                }
+            };
+            let next = self.clock.sleep_until(now.after(wait));
+            if self.soft.run_until_cancelled(next).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<SweepReport, StoreError> {
+        let policy = SweepPolicy {
+            retry: self.retry.clone(),
+            finished_before: now.before(self.retention.finished),
+            audit_before: now.before(self.retention.audit),
+            rows_max: ROWS_MAX,
+        };
+        let report = self.store.sweep(now, &policy).await?;
+        self.metrics.swept(&report);
+        if !report.more {
+            self.metrics.depth(&self.store.depth().await?, now);
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole data plane with a driven clock: the embedded store on disk, the shell, the outbound client, a real endpoint.
+//!
+//! What is driven is the clock of decisions; an exchange itself takes the machine's time, of which nothing here depends.
+//! Nothing is proved by waiting for nothing: where something must not happen, something else that comes later does.
+
+mod people;
+mod schedule;
+mod stopping;
+mod suspension;
+mod wire;
+mod world;

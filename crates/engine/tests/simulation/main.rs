@@ -1,0 +1,53 @@
+//! The engine under everything that can go wrong, on a manual clock.
+//!
+//! The machine ([`stackbell_engine::core`]) runs against the in-memory store and a network of endpoints that a list of
+//! operations drives: publishes, edits, pings, redeliveries; commits, leases and requests that come through, fail before,
+//! fail after, or are cut by a kill; endpoints that refuse and come back; a clock that goes on or jumps back.
+//! Then everything is let to settle, and the invariants are checked.
+//!
+//! What is failure: an invariant broken, a delivery that never ends, a machine that never comes to rest, a panic.
+//! What is not: a second send after a kill, after a lost answer, or after a lease ran out; a publish refused.
+//! What chance remains: the store is the in-memory one, so what its real brothers do with a disk is tested by their own suites;
+//! the shell around the machine is tested by running it.
+//!
+//! The lists come from a fixed seed, so a failure comes again; the shrunken list is printed. `SIMULATION_CASES` asks for more.
+
+mod disk;
+mod endpoints;
+mod invariants;
+mod operations;
+mod world;
+
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+
+use operations::Operation;
+use world::World;
+
+/// Enough to meet every fault in every place, in a few seconds.
+const CASES: u32 = 1500;
+
+#[test]
+fn any_list_of_operations_keeps_the_invariants() {
+    #[expect(clippy::disallowed_methods, reason = "how much to test is for whoever runs the test to say")]
+    let cases = std::env::var("SIMULATION_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let outcome = runner.run(&operations::lists(), |operations| {
+        run(&operations);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+fn run(operations: &[Operation]) {
+    let mut world = World::new();
+    for operation in operations {
+        world.apply(operation);
+    }
+    world.settle();
+    invariants::check(&world);
+}

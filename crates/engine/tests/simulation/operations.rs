@@ -1,0 +1,139 @@
+//! What can happen.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+/// How a request to the store ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StoreFate {
+    Done,
+    /// Done, but the node hears of it later, maybe after things that were done later.
+    HeardLater,
+    FailsBefore,
+    FailsAfter,
+}
+
+/// How a request to an endpoint ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RequestFate {
+    Answered,
+    RequestLost,
+    AnswerLost,
+}
+
+/// What an endpoint answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    Accepts,
+    Refuses,
+    AsksToWait,
+    Gone,
+}
+
+/// One thing that happens. Numbers choose among what there is, whatever that comes to.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Publish {
+        subject: usize,
+        again: Option<usize>,
+    },
+    Store {
+        which: usize,
+        fate: StoreFate,
+    },
+    /// The node hears of something that was done.
+    Hear {
+        which: usize,
+    },
+    Request {
+        which: usize,
+        fate: RequestFate,
+    },
+    Endpoint {
+        webhook: usize,
+        behaviour: Behaviour,
+    },
+    /// Time passes, and whatever is under way ends.
+    Advance(Duration),
+    /// The clock is set, and nothing ends.
+    JumpAhead(Duration),
+    SetBack(Duration),
+    /// The node dies and starts again; each bit says whether a request to the store under way had happened.
+    Kill {
+        happened: u8,
+    },
+    SetActive {
+        webhook: usize,
+        active: bool,
+        told: bool,
+    },
+    Delete {
+        webhook: usize,
+    },
+    Create {
+        subject: Option<usize>,
+    },
+    Ping {
+        webhook: usize,
+    },
+    Redeliver {
+        event: usize,
+        webhook: usize,
+    },
+    Sweep,
+}
+
+pub(crate) fn lists() -> impl Strategy<Value = Vec<Operation>> {
+    vec(operation(), 1..120)
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let small = 0..6_usize;
+    let store_fate = prop_oneof![
+        6 => Just(StoreFate::Done),
+        2 => Just(StoreFate::HeardLater),
+        1 => Just(StoreFate::FailsBefore),
+        1 => Just(StoreFate::FailsAfter),
+    ];
+    let request_fate = prop_oneof![
+        6 => Just(RequestFate::Answered),
+        1 => Just(RequestFate::RequestLost),
+        1 => Just(RequestFate::AnswerLost),
+    ];
+    let behaviour = prop_oneof![
+        3 => Just(Behaviour::Accepts),
+        2 => Just(Behaviour::Refuses),
+        1 => Just(Behaviour::AsksToWait),
+        1 => Just(Behaviour::Gone),
+    ];
+    let step = prop_oneof![
+        Just(Duration::from_millis(1)),
+        Just(Duration::from_secs(6)),
+        Just(Duration::from_secs(40)),
+        Just(Duration::from_secs(15 * 60)),
+        Just(Duration::from_secs(3700)),
+        Just(Duration::from_secs(13 * 3600)),
+        Just(Duration::from_secs(6 * 24 * 3600)),
+    ];
+    prop_oneof![
+        10 => (0..2_usize, proptest::option::weighted(0.1, 0..8_usize))
+            .prop_map(|(subject, again)| Operation::Publish { subject, again }),
+        20 => (small.clone(), store_fate).prop_map(|(which, fate)| Operation::Store { which, fate }),
+        4 => small.clone().prop_map(|which| Operation::Hear { which }),
+        14 => (small.clone(), request_fate).prop_map(|(which, fate)| Operation::Request { which, fate }),
+        3 => (small.clone(), behaviour).prop_map(|(webhook, behaviour)| Operation::Endpoint { webhook, behaviour }),
+        6 => step.clone().prop_map(Operation::Advance),
+        1 => step.prop_map(Operation::SetBack),
+        1 => (1..3600_u64).prop_map(|seconds| Operation::JumpAhead(Duration::from_secs(seconds))),
+        2 => any::<u8>().prop_map(|happened| Operation::Kill { happened }),
+        2 => (small.clone(), any::<bool>(), proptest::bool::weighted(0.8))
+            .prop_map(|(webhook, active, told)| Operation::SetActive { webhook, active, told }),
+        1 => small.clone().prop_map(|webhook| Operation::Delete { webhook }),
+        1 => proptest::option::of(0..2_usize).prop_map(|subject| Operation::Create { subject }),
+        1 => small.clone().prop_map(|webhook| Operation::Ping { webhook }),
+        1 => (0..8_usize, small).prop_map(|(event, webhook)| Operation::Redeliver { event, webhook }),
+        2 => Just(Operation::Sweep),
+    ]
+}

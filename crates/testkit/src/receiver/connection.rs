@@ -1,0 +1,63 @@
+//! One connection: requests in, replies out, until either side ends it.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Request, Shared};
+
+pub(super) async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    // A small answer must not wait for a second one.
+    let _ = stream.set_nodelay(true);
+    let mut buffer = BytesMut::new();
+    while let Some(request) = read(&mut stream, &mut buffer).await {
+        let reply = shared.take(request);
+        if let Some(gate) = &reply.gate {
+            gate.opened().await;
+        }
+        if reply.is_silent {
+            return;
+        }
+        let mut answer = BytesMut::from(reply.head().as_bytes());
+        answer.extend_from_slice(&reply.body);
+        // Who sent it may be gone: that is what some tests are about.
+        if stream.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The next request; `None` when the connection ends or carries something else.
+async fn read(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<Request> {
+    let head_end = loop {
+        match buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            Some(position) => break position,
+            None => more(stream, buffer).await?,
+        }
+    };
+    let head = String::from_utf8(buffer.split_to(head_end).into()).ok()?;
+    buffer.advance(4);
+    let mut request = parse(&head)?;
+    let length = request.header("content-length").map_or(Ok(0), str::parse::<usize>).ok()?;
+    while buffer.len() < length {
+        more(stream, buffer).await?;
+    }
+    // Copied, so that what is kept does not hold on to the whole buffer.
+    request.body = Bytes::copy_from_slice(&buffer.split_to(length));
+    Some(request)
+}
+
+async fn more(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<()> {
+    stream.read_buf(buffer).await.ok().filter(|read| *read > 0).map(drop)
+}
+
+fn parse(head: &str) -> Option<Request> {
+    let mut lines = head.split("\r\n");
+    let mut first = lines.next()?.split(' ');
+    let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let headers = lines.map(|line| line.split_once(':'));
+    let headers = headers.map(|pair| pair.map(|(name, value)| (name.to_owned(), value.trim().to_owned())));
+    Some(Request { method, path, headers: headers.collect::<Option<_>>()?, body: Bytes::new() })
+}

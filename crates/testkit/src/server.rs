@@ -1,0 +1,258 @@
+//! The built binary as a process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::client::Client;
+use crate::wait::{self, DEADLINE};
+
+/// What a log line says once the server takes requests.
+const SERVES: &str = "stackbell serves";
+
+/// How a server is to be started.
+#[derive(Clone, Debug)]
+pub struct ServerSetup {
+    binary: PathBuf,
+    organization: String,
+    token: String,
+    outbound_allow: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl ServerSetup {
+    /// The binary at `path`, with the organization `acme` and deliveries to loopback allowed.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            binary: path.into(),
+            organization: "acme".to_owned(),
+            token: "test-token-of-more-than-32-characters".to_owned(),
+            outbound_allow: vec!["127.0.0.0/8".to_owned()],
+            arguments: Vec::new(),
+        }
+    }
+
+    /// The same with deliveries to public addresses alone.
+    #[must_use]
+    pub fn without_allowance(self) -> Self {
+        Self { outbound_allow: Vec::new(), ..self }
+    }
+
+    /// The same with another organization.
+    #[must_use]
+    pub fn organization(self, name: &str) -> Self {
+        Self { organization: name.to_owned(), ..self }
+    }
+
+    /// The same with a flag and its value.
+    #[must_use]
+    pub fn flag(mut self, flag: &str, value: &str) -> Self {
+        self.arguments.extend([flag.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// Starts it on an empty data folder, and waits until it is ready.
+    pub async fn start(self) -> Server {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let running = Running::start(&self, folder.path()).await;
+        Server { setup: self, folder, running, earlier_logs: String::new() }
+    }
+
+    /// The command that serves the data folder `data`, with nothing of our own environment.
+    pub fn command(&self, data: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env_clear().arg("serve").args(["--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.arg("--data").arg(data).args(&self.arguments);
+        for allowance in &self.outbound_allow {
+            command.args(["--outbound-allow", allowance]);
+        }
+        command.env("STACKBELL_BOOTSTRAP_ORG", &self.organization);
+        command.env("STACKBELL_BOOTSTRAP_TOKEN", &self.token);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+}
+
+/// A server that runs. It is killed when dropped, and its data folder removed.
+pub struct Server {
+    setup: ServerSetup,
+    running: Running,
+    folder: TempDir,
+    earlier_logs: String,
+}
+
+/// One process.
+struct Running {
+    child: Child,
+    log: Arc<Log>,
+    address: SocketAddr,
+    // Ends with the process's standard error.
+    reading: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Log {
+    text: Mutex<String>,
+    changed: Notify,
+}
+
+impl Log {
+    fn text(&self) -> String {
+        self.text.lock().expect("nothing panics while it holds this").clone()
+    }
+
+    async fn read(self: Arc<Self>, stderr: ChildStderr) {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut text = self.text.lock().expect("nothing panics while it holds this");
+            text.push_str(&line);
+            text.push('\n');
+            drop(text);
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Running {
+    async fn start(setup: &ServerSetup, data: &Path) -> Self {
+        let mut child = setup.command(data).spawn().expect("the binary starts");
+        let log = Arc::new(Log::default());
+        let mut reading = JoinSet::new();
+        let stderr = child.stderr.take().expect("it is piped");
+        reading.spawn(Arc::clone(&log).read(stderr));
+        let address = tokio::select! {
+            address = wait::told(&log.changed, || served_at(&log.text())) => {
+                address.unwrap_or_else(|()| panic!("the server does not serve:\n{}", log.text()))
+            }
+            ended = child.wait() => panic!("the server ended ({ended:?}):\n{}", log.text()),
+        };
+        let client = Client::new(&format!("http://{address}"), "");
+        wait::until("readiness", || async { (client.get("/readyz").await.status == 200).then_some(()) })
+            .await;
+        Self { child, log, address, reading }
+    }
+
+    async fn ended(mut self) -> (ExitStatus, String) {
+        let status = timeout(DEADLINE, self.child.wait()).await.expect("it ends").expect("it was ours");
+        while self.reading.join_next().await.is_some() {}
+        (status, self.log.text())
+    }
+}
+
+/// The address in the log line that tells of it.
+fn served_at(log: &str) -> Option<SocketAddr> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut serving = lines.filter(|line| line["message"] == SERVES);
+    serving.next()?["listen"].as_str()?.parse().ok()
+}
+
+impl Server {
+    /// Where it listens; another place after a restart.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address
+    }
+
+    /// Its URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.running.address)
+    }
+
+    /// A client with the admin's token.
+    pub fn client(&self) -> Client {
+        Client::new(&self.url(), &self.setup.token)
+    }
+
+    /// The admin's token.
+    pub fn token(&self) -> &str {
+        &self.setup.token
+    }
+
+    /// How it was started.
+    pub fn setup(&self) -> &ServerSetup {
+        &self.setup
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it logged, in all its lives.
+    pub fn log(&self) -> String {
+        format!("{}{}", self.earlier_logs, self.running.log.text())
+    }
+
+    /// Checks that it logged neither an error nor a panic.
+    ///
+    /// # Panics
+    /// When it did.
+    #[track_caller]
+    pub fn assert_quiet(&self) {
+        assert_quiet(&self.log());
+    }
+
+    /// Kills it with SIGKILL and starts it again on the same folder.
+    pub async fn kill_and_restart(&mut self) {
+        self.signal(Signal::KILL);
+        self.restart().await;
+    }
+
+    /// Sends SIGTERM and gives how it ended, its whole log, and its folder.
+    pub async fn terminate(self) -> (ExitStatus, String, TempDir) {
+        self.signal(Signal::TERM);
+        let (status, log) = self.running.ended().await;
+        (status, format!("{}{log}", self.earlier_logs), self.folder)
+    }
+
+    /// Sends SIGTERM, checks that it ended with success, and starts it again on the same folder.
+    pub async fn terminate_and_restart(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.restart().await;
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// Waits for the end of the process and starts the next.
+    async fn restart(&mut self) -> ExitStatus {
+        let status =
+            timeout(DEADLINE, self.running.child.wait()).await.expect("it ends").expect("it is ours");
+        while self.running.reading.join_next().await.is_some() {}
+        self.earlier_logs.push_str(&self.running.log.text());
+        self.running = Running::start(&self.setup, self.folder.path()).await;
+        status
+    }
+
+    fn signal(&self, signal: Signal) {
+        send(&self.running.child, signal);
+    }
+}
+
+/// Sends SIGTERM to a process that nobody has waited for.
+///
+/// # Panics
+/// When somebody has.
+pub fn terminate(child: &Child) {
+    send(child, Signal::TERM);
+}
+
+fn send(child: &Child, signal: Signal) {
+    let id = child.id().expect("nobody has waited for it");
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("it is ours");
+}
+
+#[track_caller]
+fn assert_quiet(log: &str) {
+    let is_loud = |line: &&str| line.contains("panicked") || line.contains("\"level\":\"ERROR\"");
+    let loud: Vec<&str> = log.lines().filter(is_loud).collect();
+    assert!(loud.is_empty(), "{}", loud.join("\n"));
+}
