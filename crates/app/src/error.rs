@@ -1,0 +1,176 @@
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use stackbell_engine::core::{AskRefusal, PublishRefusal};
+use stackbell_store::StoreError;
+
+/// What sort of failure it was. A closed set: whoever answers a request maps each to a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request says something that it may not.
+    Invalid,
+    /// Nobody is known by this token.
+    Unauthenticated,
+    /// Whoever asks may see the organization, but not do this.
+    Forbidden,
+    /// There is no such thing, or whoever asks may not know of it (invariant 9).
+    NotFound,
+    /// The name or id is taken.
+    Conflict,
+    /// The store or the queue cannot take it now.
+    Unavailable,
+    /// The store is full.
+    Full,
+    /// A defect of ours, or a store that cannot be read.
+    Internal,
+}
+
+/// What is wrong with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldProblem {
+    /// It has to be there.
+    Required,
+    /// It may not say this.
+    Invalid,
+    /// It is taken.
+    AlreadyExists,
+}
+
+/// A field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's name on the wire.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: FieldProblem,
+    /// The rule, to follow the field's name in a sentence.
+    pub message: String,
+}
+
+/// Why something was not done. The message is for whoever asked; the cause is for the log alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What sort of failure.
+    pub code: Code,
+    /// What happened, in a sentence without a full stop.
+    pub message: String,
+    /// The fields that are wrong, if it is about fields.
+    pub fields: Vec<FieldError>,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+    /// The cause.
+    #[source]
+    pub cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error without fields or cause.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), fields: Vec::new(), retry_after: None, cause: None }
+    }
+
+    /// Fields are wrong: the message names each with its rule.
+    pub fn invalid(fields: Vec<FieldError>) -> Self {
+        let message =
+            fields.iter().map(|f| format!("{} {}", f.field, f.message)).collect::<Vec<_>>().join("; ");
+        Self { fields, ..Self::new(Code::Invalid, message) }
+    }
+
+    /// One field is wrong.
+    pub fn invalid_field(field: &'static str, message: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError { field, problem: FieldProblem::Invalid, message: message.into() }])
+    }
+
+    /// There is no such thing.
+    pub fn not_found(noun: &str, name: impl std::fmt::Display) -> Self {
+        Self::new(Code::NotFound, format!("{noun} '{name}' not found"))
+    }
+
+    fn try_again(code: Code, message: &str, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..Self::new(code, message) }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let mut mapped = match &error {
+            StoreError::Unavailable { .. } | StoreError::Unknown { .. } => Self::try_again(
+                Code::Unavailable,
+                "the store cannot be reached, try again",
+                Duration::from_secs(5),
+            ),
+            StoreError::Full { .. } => Self::try_again(
+                Code::Full,
+                "the store has no room left, try again later",
+                Duration::from_secs(30),
+            ),
+            StoreError::Corrupt { .. } => Self::new(Code::Internal, "the store could not be read"),
+        };
+        mapped.cause = Some(Box::new(error));
+        mapped
+    }
+}
+
+impl From<PublishRefusal> for Error {
+    fn from(refusal: PublishRefusal) -> Self {
+        match refusal {
+            PublishRefusal::Conflict { index } => Self {
+                fields: vec![FieldError {
+                    field: "id",
+                    problem: FieldProblem::AlreadyExists,
+                    message: "belongs to an event with other content".to_owned(),
+                }],
+                ..Self::new(
+                    Code::Conflict,
+                    format!("the id of event {index} belongs to an event with other content"),
+                )
+            },
+            PublishRefusal::TooManyDeliveries { deliveries, max } => Self::new(
+                Code::Invalid,
+                format!(
+                    "the events come to {deliveries} deliveries, and at once they may come to {max}: send fewer events in one array"
+                ),
+            ),
+            PublishRefusal::NoOrganization => Self::new(Code::NotFound, "the organization is gone"),
+            PublishRefusal::Overloaded => Self::try_again(
+                Code::Unavailable,
+                "too many events wait to be stored, try again",
+                Duration::from_secs(1),
+            ),
+            PublishRefusal::Unavailable => Self::try_again(
+                Code::Unavailable,
+                "the store cannot be reached, try again",
+                Duration::from_secs(5),
+            ),
+            PublishRefusal::Full => Self::try_again(
+                Code::Full,
+                "the store has no room left, try again later",
+                Duration::from_secs(30),
+            ),
+        }
+    }
+}
+
+impl From<AskRefusal> for Error {
+    fn from(refusal: AskRefusal) -> Self {
+        match refusal {
+            AskRefusal::Overloaded => Self::try_again(
+                Code::Unavailable,
+                "too many pings and redeliveries wait already, try again",
+                Duration::from_secs(5),
+            ),
+            AskRefusal::Unavailable => Self::try_again(
+                Code::Unavailable,
+                "the outcome could not be stored, try again",
+                Duration::from_secs(5),
+            ),
+            AskRefusal::Changed => Self::try_again(
+                Code::Unavailable,
+                "the webhook was changed meanwhile, try again",
+                Duration::from_secs(1),
+            ),
+            AskRefusal::Gone => Self::new(Code::NotFound, "the webhook or delivery was deleted meanwhile"),
+        }
+    }
+}

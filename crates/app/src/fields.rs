@@ -1,0 +1,159 @@
+//! Checking fields: all of them, so that whoever sent them is told of all that is wrong at once.
+
+use stackbell_model::permission::Role;
+
+use crate::{Code, Error, FieldError, FieldProblem};
+
+/// The most bytes of a picture's URL or an e-mail address: longer ones work nowhere.
+const TEXT_BYTES_MAX: usize = 2048;
+
+/// Collects what is wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    wrong: Vec<FieldError>,
+}
+
+impl Fields {
+    pub(crate) fn invalid(&mut self, field: &'static str, message: impl Into<String>) {
+        self.wrong.push(FieldError { field, problem: FieldProblem::Invalid, message: message.into() });
+    }
+
+    pub(crate) fn required(&mut self, field: &'static str) {
+        self.wrong.push(FieldError {
+            field,
+            problem: FieldProblem::Required,
+            message: "is required".to_owned(),
+        });
+    }
+
+    /// Reads a field; what is wrong with it is noted, and `None` returned.
+    pub(crate) fn read<T, E: std::fmt::Display>(
+        &mut self,
+        field: &'static str,
+        read: Result<T, E>,
+    ) -> Option<T> {
+        read.map_err(|error| self.invalid(field, error.to_string())).ok()
+    }
+
+    /// Reads a text that has to be there.
+    pub(crate) fn read_required<T, E: std::fmt::Display>(
+        &mut self,
+        field: &'static str,
+        text: Option<&str>,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match text {
+            Some(text) => self.read(field, parse(text)),
+            None => {
+                self.required(field);
+                None
+            }
+        }
+    }
+
+    /// Reads a text that may say anything, empty where there is none.
+    pub(crate) fn read_text(&mut self, field: &'static str, text: Option<&str>) -> String {
+        let text = text.unwrap_or_default();
+        if text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+            let rule = format!("must be at most {TEXT_BYTES_MAX} bytes long, without control characters");
+            self.invalid(field, rule);
+        }
+        text.to_owned()
+    }
+
+    /// Reads a role, which has to be there.
+    pub(crate) fn read_role(&mut self, role: Option<&str>) -> Option<Role> {
+        let known = || Role::ALL.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+        match role {
+            Some(text) => self.read_list("role", &[text.to_owned()], Role::parse, known).pop(),
+            None => {
+                self.required("role");
+                None
+            }
+        }
+    }
+
+    /// Reads each entry of a list by `parse`, which knows `known`.
+    pub(crate) fn read_list<T>(
+        &mut self,
+        field: &'static str,
+        texts: &[String],
+        parse: impl Fn(&str) -> Option<T>,
+        known: impl Fn() -> String,
+    ) -> Vec<T> {
+        self.read_explained(field, texts, parse, |unknown| {
+            format!("must be of {}; there is no {}", known(), unknown.tell(|_| String::new()))
+        })
+    }
+
+    /// Reads each entry of a list by `parse`. The entries that it does not know are told of by `explain`, some of them and
+    /// in one sentence: a long list of nonsense must not make an answer that is longer.
+    pub(crate) fn read_explained<T>(
+        &mut self,
+        field: &'static str,
+        texts: &[String],
+        parse: impl Fn(&str) -> Option<T>,
+        explain: impl Fn(&Unknown<'_>) -> String,
+    ) -> Vec<T> {
+        let unknown = Unknown(texts.iter().filter(|text| parse(text).is_none()).collect());
+        if !unknown.0.is_empty() {
+            let message = explain(&unknown);
+            self.invalid(field, message);
+        }
+        texts.iter().filter_map(|text| parse(text)).collect()
+    }
+
+    /// A text that must equal one of the URL where it is given at all.
+    pub(crate) fn matches_url(&mut self, field: &'static str, given: Option<&str>, url: Option<&str>) {
+        match (given.filter(|text| !text.is_empty()), url) {
+            (Some(given), Some(url)) if given != url => {
+                self.invalid(field, format!("must be '{url}' as in the URL, is '{}'", shorten(given)));
+            }
+            (Some(_), None) => self.invalid(field, "does not belong to a webhook of this scope"),
+            (Some(_) | None, _) => {}
+        }
+    }
+
+    /// Gives `value` only if nothing was wrong.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Error> {
+        match value {
+            Some(value) if self.wrong.is_empty() => Ok(value),
+            Some(_) | None => Err(Error::invalid(self.wrong)),
+        }
+    }
+}
+
+/// A field says a name that is taken.
+pub(crate) fn taken(field: &'static str, message: String) -> Error {
+    let wrong = FieldError { field, problem: FieldProblem::AlreadyExists, message: "is taken".to_owned() };
+    Error { fields: vec![wrong], ..Error::new(Code::Conflict, message) }
+}
+
+/// The entries of a list that are not what they may be.
+pub(crate) struct Unknown<'a>(Vec<&'a String>);
+
+impl Unknown<'_> {
+    /// The most that are told of one by one.
+    const TOLD_MAX: usize = 10;
+
+    /// `'a', 'b' and 3 more`; `remark` may say something of each.
+    pub(crate) fn tell(&self, remark: impl Fn(&str) -> String) -> String {
+        let told = self.0.iter().take(Self::TOLD_MAX);
+        let told: Vec<_> = told.map(|text| format!("'{}'{}", shorten(text), remark(text))).collect();
+        let more = match self.0.len().saturating_sub(Self::TOLD_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more}", told.join(", "))
+    }
+}
+
+/// What somebody sent, short enough to be told back.
+fn shorten(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 64;
+    let mut shortened: String = text.chars().take(CHARACTERS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(CHARACTERS_MAX).is_some() {
+        shortened.push('…');
+    }
+    shortened
+}

@@ -1,0 +1,96 @@
+//! Users. They are the instance's, so operators alone manage them.
+
+use stackbell_model::identity::{TokenOwner, User};
+use stackbell_model::ids::UserId;
+use stackbell_model::names::{DisplayName, Login};
+use stackbell_model::permission::Role;
+
+#[cfg(doc)]
+use crate::Code;
+use crate::auth::Caller;
+use crate::fields::{Fields, taken};
+use crate::page::{LISTED_MAX, Page, one_more};
+use crate::tokens::{IssuedToken, NewToken, token_in_words};
+use crate::{App, Error};
+
+/// A user as a body describes them.
+#[derive(Clone, Debug, Default)]
+pub struct UserFields {
+    /// What they log in as.
+    pub login: Option<String>,
+    /// Their name; the login if absent.
+    pub name: Option<String>,
+    /// Their address.
+    pub email: Option<String>,
+    /// A picture.
+    pub avatar_url: Option<String>,
+    /// Whether they run the instance.
+    pub operator: Option<bool>,
+}
+
+impl App {
+    /// Adds a user, with a first token: there is no other way in. The token can do nothing before somebody makes them a member.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`], [`Code::Conflict`], [`Code::Forbidden`]; those of the store.
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        body: &UserFields,
+    ) -> Result<(User, IssuedToken), Error> {
+        let caller = &self.renew(caller).await?;
+        caller.require_operator()?;
+        let user = self.read_user(body)?;
+        let first = NewToken {
+            owner: TokenOwner::User(user.id),
+            name: DisplayName::parse("first token").expect("a constant that is a name"),
+            role: Role::Admin,
+            is_operator: user.is_operator,
+            // What a token makes does not outlive it, here as elsewhere.
+            expires_at: caller.token().expires_at,
+        };
+        let issued = self.issue(first);
+        let owner = user_in_words(&user);
+        let target = format!("{owner}, with {}", token_in_words(&issued.token, &owner));
+        let audit = self.audit(caller, None, "user.create", target, Vec::new());
+        let hash = self.keyring.token_hash(issued.secret.expose());
+        let created = self.store.create_user(&user, &issued.token, hash, audit);
+        if !self.sessions.changing(created).await? {
+            return Err(taken("login", format!("User '{}' already exists", user.login)));
+        }
+        Ok((user, issued))
+    }
+
+    fn read_user(&self, body: &UserFields) -> Result<User, Error> {
+        let mut fields = Fields::default();
+        let login = fields.read_required("login", body.login.as_deref(), Login::parse);
+        let name = body.name.as_deref().or(body.login.as_deref());
+        let name = fields.read_required("name", name, DisplayName::parse);
+        let email = fields.read_text("email", body.email.as_deref());
+        let avatar_url = fields.read_text("avatarUrl", body.avatar_url.as_deref());
+        let (login, name) = fields.finish(login.zip(name))?;
+        let now = self.now();
+        let is_operator = body.operator.unwrap_or(false);
+        let id = self.chance(|entropy| UserId::generate(now, entropy));
+        Ok(User { id, login, name, email, avatar_url, is_operator, created_at: now })
+    }
+
+    /// All users, by login. Operators only.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`]; those of the store.
+    pub async fn list_users(
+        &self,
+        caller: &Caller,
+        after: Option<&Login>,
+    ) -> Result<Page<User, Login>, Error> {
+        caller.require_operator()?;
+        let users = self.store.list_users(after, one_more(LISTED_MAX)).await?;
+        Ok(Page::cut(users, LISTED_MAX, |user| user.login.clone()))
+    }
+}
+
+/// A user as the audit log says it.
+pub(crate) fn user_in_words(user: &User) -> String {
+    format!("user {}{}", user.login, if user.is_operator { ", operator" } else { "" })
+}

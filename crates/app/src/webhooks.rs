@@ -1,0 +1,386 @@
+//! Webhooks: create, list, get, edit, delete.
+
+mod settings;
+mod upkeep;
+
+use std::time::Duration;
+
+use stackbell_model::health::Health;
+use stackbell_model::ids::WebhookId;
+use stackbell_model::names::{OrganizationName, WebhookName};
+use stackbell_model::permission::Permission;
+use stackbell_model::scope::{Scope, ScopeKind};
+use stackbell_model::secret::{SecretChange, WebhookSecret};
+use stackbell_model::webhook::{StoredSecret, WEBHOOKS_IN_SCOPE_MAX, Webhook};
+use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
+
+use crate::auth::{Access, Caller};
+use crate::fields::{Fields, taken};
+use crate::page::{Page, one_more};
+use crate::{App, Code, Error};
+
+pub use upkeep::WEBHOOKS_LISTED_MAX;
+
+/// How long the secret before the last still signs (Standard Webhooks).
+const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_secs(24 * 3600);
+
+/// How often a generated name that is taken is made anew, and how often an edit that somebody overtook is tried again.
+const TRIES_MAX: u32 = 8;
+
+/// A webhook as a body describes it: each field as sent, `None` where it is absent or null.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebhookFields {
+    /// Must be the organization of the URL.
+    pub organization_name: Option<String>,
+    /// Must be the project of the URL, if anything.
+    pub project_name: Option<String>,
+    /// Must be the stack of the URL, if anything.
+    pub stack_name: Option<String>,
+    /// Must be the environment of the URL, if anything.
+    pub env_name: Option<String>,
+    /// The identifier; empty: one is made.
+    pub name: Option<String>,
+    /// The label.
+    pub display_name: Option<String>,
+    /// Where to.
+    pub payload_url: Option<String>,
+    /// Whether new events are matched.
+    pub active: Option<bool>,
+    /// How deliveries are rendered.
+    pub format: Option<String>,
+    /// Single filters.
+    pub filters: Option<Vec<String>>,
+    /// Groups of filters.
+    pub groups: Option<Vec<String>>,
+    /// What becomes of the secret.
+    pub secret: SecretChange,
+}
+
+/// A webhook, as the caller may see it.
+#[derive(Clone, Debug)]
+pub struct WebhookView {
+    /// Its organization's name.
+    pub organization: OrganizationName,
+    /// The webhook.
+    pub webhook: Webhook,
+    /// Whether the caller may see its payload URL whole.
+    pub credentials: bool,
+}
+
+fn edit_permission(scope: &Scope) -> Permission {
+    match scope.kind() {
+        ScopeKind::Organization => Permission::EditOrganizationWebhooks,
+        ScopeKind::Stack | ScopeKind::Environment => Permission::EditScopedWebhooks,
+    }
+}
+
+fn view(access: &Access<'_>, webhook: Webhook) -> WebhookView {
+    let credentials = access.may(Permission::SeeCredentials);
+    WebhookView { organization: access.organization.name.clone(), webhook, credentials }
+}
+
+impl App {
+    /// Registers a webhook.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] naming every wrong field, [`Code::Conflict`] for a name that is taken; those of access and store.
+    pub async fn create_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        scope: Scope,
+        body: &WebhookFields,
+    ) -> Result<WebhookView, Error> {
+        let caller = &self.renew(caller).await?;
+        let access = caller.in_organization(organization)?;
+        access.require(edit_permission(&scope))?;
+        let mut fields = Fields::default();
+        match &body.organization_name {
+            Some(name) if !name.is_empty() => {
+                fields.matches_url("organizationName", Some(name), Some(organization));
+            }
+            Some(_) | None => fields.required("organizationName"),
+        }
+        self.check_place(&mut fields, &scope, body);
+        let name = body.name.as_deref().filter(|name| !name.is_empty());
+        let name = name.and_then(|name| fields.read("name", WebhookName::parse(name)));
+        let settings = self.read_settings(&mut fields, &access, &scope, body, None);
+        let settings = fields.finish(settings)?;
+        let id = self.chance(|entropy| WebhookId::generate(self.now(), entropy));
+        let secret = match &body.secret {
+            SecretChange::Set(secret) => Some(self.seal(id, secret)),
+            SecretChange::Keep | SecretChange::Remove => None,
+        };
+        let webhook = Webhook {
+            id,
+            organization: access.organization.id,
+            scope,
+            name: name.clone().unwrap_or_else(|| self.generate_name()),
+            display_name: settings.display_name,
+            payload_url: settings.payload_url,
+            active: settings.active,
+            format: settings.format,
+            subscription: settings.subscription,
+            secret,
+            standard_headers: true,
+            created_at: self.now(),
+            revision: 1,
+            health: Health::default(),
+        };
+        self.insert(caller, &access, webhook, name.is_some()).await
+    }
+
+    async fn insert(
+        &self,
+        caller: &Caller,
+        access: &Access<'_>,
+        mut webhook: Webhook,
+        is_name_given: bool,
+    ) -> Result<WebhookView, Error> {
+        let scope_max = u32::try_from(WEBHOOKS_IN_SCOPE_MAX).unwrap_or(u32::MAX);
+        for _ in 0..TRIES_MAX {
+            let audit = self.audit(
+                caller,
+                Some(webhook.organization),
+                "webhook.create",
+                target(&webhook),
+                Vec::new(),
+            );
+            match self.store.create_webhook(&webhook, scope_max, audit).await? {
+                CreateOutcome::Done => {
+                    self.engine.webhook_changed(webhook.organization, webhook.id).await;
+                    return Ok(view(access, webhook));
+                }
+                CreateOutcome::NameTaken if is_name_given => return Err(name_taken(&webhook.name)),
+                CreateOutcome::NameTaken => webhook.name = self.generate_name(),
+                CreateOutcome::TooMany => {
+                    let message = format!(
+                        "there are {WEBHOOKS_IN_SCOPE_MAX} webhooks in this scope, the most that one may have"
+                    );
+                    return Err(Error::new(Code::Invalid, message));
+                }
+            }
+        }
+        Err(Error::new(Code::Internal, "no free name was found for the webhook"))
+    }
+
+    /// The webhooks of a scope, oldest first; `limit` at the most, beyond `after`.
+    ///
+    /// # Errors
+    /// Those of access and store.
+    pub async fn list_webhooks(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        scope: &Scope,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> Result<Page<WebhookView, WebhookId>, Error> {
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Read)?;
+        let limit = limit.clamp(1, WEBHOOKS_IN_SCOPE_MAX);
+        let webhooks =
+            self.store.list_webhooks(access.organization.id, scope, after, one_more(limit)).await?;
+        Ok(Page::cut(webhooks, limit, |webhook| webhook.id).map(|webhook| view(&access, webhook)))
+    }
+
+    /// One webhook.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; those of access and store.
+    pub async fn get_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        scope: &Scope,
+        name: &str,
+    ) -> Result<WebhookView, Error> {
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Read)?;
+        let webhook = self.find_webhook(&access, scope, name).await?;
+        Ok(view(&access, webhook))
+    }
+
+    /// Changes a webhook: replaces what people set if the body has all of it, else only what the body has.
+    /// Source of the rule: wire-facts.md#update-rule.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] naming every wrong field, [`Code::NotFound`]; those of access and store.
+    pub async fn edit_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        scope: &Scope,
+        name: &str,
+        body: &WebhookFields,
+    ) -> Result<WebhookView, Error> {
+        let caller = &self.renew(caller).await?;
+        let access = caller.in_organization(organization)?;
+        access.require(edit_permission(scope))?;
+        for _ in 0..TRIES_MAX {
+            let before = self.find_webhook(&access, scope, name).await?;
+            let after = self.edited(&access, &before, body)?;
+            match self.replace(caller, &before, &after).await? {
+                EditOutcome::Done => return Ok(view(&access, after)),
+                EditOutcome::Missing => return Err(Error::not_found("Webhook", name)),
+                EditOutcome::Outdated => {}
+            }
+        }
+        Err(edited_by_others())
+    }
+
+    /// Puts `after` in the place of `before`, if they differ.
+    async fn replace(
+        &self,
+        caller: &Caller,
+        before: &Webhook,
+        after: &Webhook,
+    ) -> Result<EditOutcome, Error> {
+        let changed = changed_fields(before, after);
+        if changed.is_empty() {
+            return Ok(EditOutcome::Done);
+        }
+        let audit = self.audit(caller, Some(after.organization), "webhook.edit", target(after), changed);
+        let outcome = self.store.edit_webhook(after, audit).await?;
+        if outcome == EditOutcome::Done {
+            self.engine.webhook_changed(after.organization, after.id).await;
+        }
+        Ok(outcome)
+    }
+
+    /// Deletes a webhook, if it is there.
+    ///
+    /// # Errors
+    /// Those of access and store. A webhook that is not there is none: source wire-facts.md#delete.
+    pub async fn delete_webhook(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        scope: &Scope,
+        name: &str,
+    ) -> Result<(), Error> {
+        let caller = &self.renew(caller).await?;
+        let access = caller.in_organization(organization)?;
+        access.require(edit_permission(scope))?;
+        let Ok(name) = WebhookName::parse(name) else { return Ok(()) };
+        let organization = access.organization.id;
+        let audit = self.audit(caller, Some(organization), "webhook.delete", place(scope, &name), Vec::new());
+        if let Some(id) = self.store.delete_webhook(organization, scope, &name, audit).await? {
+            self.engine.webhook_changed(organization, id).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn find_webhook(
+        &self,
+        access: &Access<'_>,
+        scope: &Scope,
+        name: &str,
+    ) -> Result<Webhook, Error> {
+        let not_found = || Error::not_found("Webhook", name);
+        let parsed = WebhookName::parse(name).map_err(|_| not_found())?;
+        let found = self.store.find_webhook(access.organization.id, scope, &parsed).await?;
+        found.ok_or_else(not_found)
+    }
+
+    fn edited(&self, access: &Access<'_>, before: &Webhook, body: &WebhookFields) -> Result<Webhook, Error> {
+        let mut fields = Fields::default();
+        let organization = access.organization.name.as_str();
+        fields.matches_url("organizationName", body.organization_name.as_deref(), Some(organization));
+        self.check_place(&mut fields, &before.scope, body);
+        fields.matches_url("name", body.name.as_deref(), Some(before.name.as_str()));
+        let settings = self.read_settings(&mut fields, access, &before.scope, body, Some(before));
+        let settings = fields.finish(settings)?;
+        Ok(Webhook {
+            display_name: settings.display_name,
+            payload_url: settings.payload_url,
+            active: settings.active,
+            format: settings.format,
+            subscription: settings.subscription,
+            secret: self.change_secret(before, &body.secret),
+            ..before.clone()
+        })
+    }
+
+    fn change_secret(&self, before: &Webhook, change: &SecretChange) -> Option<StoredSecret> {
+        match change {
+            SecretChange::Keep => before.secret.clone(),
+            SecretChange::Remove => None,
+            SecretChange::Set(secret) => {
+                let new = self.seal(before.id, secret);
+                match &before.secret {
+                    Some(old) if old.fingerprint == new.fingerprint => Some(old.clone()),
+                    Some(old) => {
+                        let until = self.now().after(PREVIOUS_SECRET_SIGNS);
+                        Some(StoredSecret { previous: Some((old.sealed.clone(), until)), ..new })
+                    }
+                    None => Some(new),
+                }
+            }
+        }
+    }
+
+    fn seal(&self, webhook: WebhookId, secret: &WebhookSecret) -> StoredSecret {
+        StoredSecret {
+            sealed: self.chance(|entropy| self.keyring.seal_secret(webhook, secret, entropy)),
+            fingerprint: self.keyring.fingerprint(webhook, secret),
+            previous: None,
+        }
+    }
+
+    /// Eight lowercase hex digits. Source: wire-facts.md#webhook-name.
+    fn generate_name(&self) -> WebhookName {
+        let number = self.chance(|entropy| entropy.next_u64()) >> 32;
+        WebhookName::parse(&format!("{number:08x}")).expect("hex digits are a name")
+    }
+
+    fn check_place(&self, fields: &mut Fields, scope: &Scope, body: &WebhookFields) {
+        let (project, stack, environment) = match scope {
+            Scope::Organization => (None, None, None),
+            Scope::Stack { project, stack } => (Some(project.as_str()), Some(stack.as_str()), None),
+            Scope::Environment { project, environment } => {
+                (Some(project.as_str()), None, Some(environment.as_str()))
+            }
+        };
+        fields.matches_url("projectName", body.project_name.as_deref(), project);
+        fields.matches_url("stackName", body.stack_name.as_deref(), stack);
+        fields.matches_url("envName", body.env_name.as_deref(), environment);
+    }
+}
+
+fn changed_fields(before: &Webhook, after: &Webhook) -> Vec<&'static str> {
+    let pairs = [
+        ("displayName", before.display_name == after.display_name),
+        ("payloadUrl", before.payload_url == after.payload_url),
+        ("active", before.active == after.active),
+        ("format", before.format == after.format),
+        ("filters", before.subscription.filters() == after.subscription.filters()),
+        ("groups", before.subscription.groups().eq(after.subscription.groups())),
+        ("secret", before.secret == after.secret),
+        ("standardHeaders", before.standard_headers == after.standard_headers),
+    ];
+    pairs.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
+}
+
+fn target(webhook: &Webhook) -> String {
+    place(&webhook.scope, &webhook.name)
+}
+
+fn place(scope: &Scope, name: &WebhookName) -> String {
+    match scope {
+        Scope::Organization => format!("webhook {name}"),
+        Scope::Stack { project, stack } => format!("webhook {name} of stack {project}/{stack}"),
+        Scope::Environment { project, environment } => {
+            format!("webhook {name} of environment {project}/{environment}")
+        }
+    }
+}
+
+fn edited_by_others() -> Error {
+    let message = "the webhook is being edited by others all the time, try again";
+    Error { retry_after: Some(Duration::from_secs(1)), ..Error::new(Code::Unavailable, message) }
+}
+
+fn name_taken(name: &WebhookName) -> Error {
+    taken("name", format!("Webhook '{name}' already exists"))
+}
