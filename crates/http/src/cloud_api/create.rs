@@ -1,0 +1,43 @@
+//! Registers a webhook.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
+
+use super::{Operation, WEBHOOK, convert};
+use crate::shared::answer;
+use crate::shared::body::Text;
+use crate::shared::context::Context;
+use crate::shared::description::{JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::routes::Route;
+use crate::shared::scope::InScope;
+
+pub(super) const OPERATION: Operation = Operation {
+    method: Method::POST,
+    path: "/hooks",
+    verb: "Create",
+    object: "Webhook",
+    summary: "Create a webhook.",
+    describe: |description| {
+        description
+            .request([(JSON, one::<WebhookRequest>())])
+            .answer(StatusCode::CREATED, "Created.", [(JSON, one::<WebhookResponse>())])
+            .refuses(StatusCode::BAD_REQUEST, "Body does not match the URL, or a field is invalid.")
+            .refuses(StatusCode::CONFLICT, "A webhook with this name already exists in the scope.")
+    },
+    route: |method, path| Route::new(method, path, create),
+};
+
+async fn create(
+    State(context): State<Arc<Context>>,
+    at: InScope,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    let fields = convert::read_fields(&text)?;
+    let view = context.app.create_webhook(&at.caller, &at.organization, at.scope, &fields).await;
+    Ok(answer::json(StatusCode::CREATED, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
+}

@@ -1,0 +1,30 @@
+//! Deletes a webhook; one that is not there, too. Source: wire-facts.md#delete.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+
+use super::{Operation, WEBHOOK};
+use crate::shared::answer;
+use crate::shared::context::Context;
+use crate::shared::error::{HttpError, about};
+use crate::shared::routes::Route;
+use crate::shared::scope::InScope;
+
+pub(super) const OPERATION: Operation = Operation {
+    method: Method::DELETE,
+    path: "/hooks/{hookName}",
+    verb: "Delete",
+    object: "Webhook",
+    summary: "Delete a webhook.",
+    describe: |description| description.empty(StatusCode::NO_CONTENT, "No content."),
+    route: |method, path| Route::new(method, path, delete),
+};
+
+async fn delete(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
+    let app = &context.app;
+    let deleted = app.delete_webhook(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    deleted.map(|()| answer::no_content()).map_err(about(WEBHOOK))
+}

@@ -1,0 +1,35 @@
+//! Lists a webhook's newest attempts. None for one that is not there: source wire-facts.md#webhook-delivery.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use stackbell_wire::rest::delivery::WebhookDelivery;
+
+use super::{Operation, WEBHOOK, convert};
+use crate::shared::context::Context;
+use crate::shared::description::{JSON, many};
+use crate::shared::error::{HttpError, about};
+use crate::shared::routes::Route;
+use crate::shared::scope::InScope;
+
+pub(super) const OPERATION: Operation = Operation {
+    method: Method::GET,
+    path: "/hooks/{hookName}/deliveries",
+    verb: "Get",
+    object: "WebhookDeliveries",
+    summary: "List the newest attempts of a webhook's deliveries.",
+    describe: |description| {
+        description.answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookDelivery>())])
+    },
+    route: |method, path| Route::new(method, path, deliveries),
+};
+
+async fn deliveries(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
+    let answer = context.large.begin().await?;
+    let views = context.app.list_attempts(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    let views = views.map_err(about(WEBHOOK))?;
+    let bytes = views.iter().map(|view| view.attempt.size()).sum();
+    answer.json(bytes, move || Ok(views.iter().map(convert::delivery).collect::<Vec<_>>())).await
+}

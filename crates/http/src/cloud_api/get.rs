@@ -1,0 +1,33 @@
+//! Shows a webhook.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use stackbell_wire::rest::webhook::WebhookResponse;
+
+use super::{Operation, WEBHOOK, convert};
+use crate::shared::answer;
+use crate::shared::context::Context;
+use crate::shared::description::{JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::routes::Route;
+use crate::shared::scope::InScope;
+
+pub(super) const OPERATION: Operation = Operation {
+    method: Method::GET,
+    path: "/hooks/{hookName}",
+    verb: "Get",
+    object: "Webhook",
+    summary: "Get a webhook.",
+    describe: |description| {
+        description.answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
+    },
+    route: |method, path| Route::new(method, path, get),
+};
+
+async fn get(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
+    let view = context.app.get_webhook(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    Ok(answer::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
+}

@@ -1,0 +1,119 @@
+//! Pulumi's API: eight operations on the webhooks of four kinds of scopes. Source: wire-facts.md#operations.
+
+mod convert;
+mod create;
+mod delete;
+mod deliveries;
+mod get;
+mod list;
+mod ping;
+mod redeliver;
+mod update;
+
+use axum::http::{Method, StatusCode};
+
+use crate::shared::description::Description;
+use crate::shared::routes::Route;
+
+/// What errors call the thing that all of this is about.
+const WEBHOOK: &str = "Webhook";
+
+/// Where webhooks are registered.
+struct Prefix {
+    path: &'static str,
+    /// What operation ids have before and after what they are about, as in `ListStackWebhooks`.
+    noun: &'static str,
+    suffix: &'static str,
+    tags: &'static [&'static str],
+    is_deprecated: bool,
+}
+
+const ORGANIZATION: Prefix = Prefix {
+    path: "/api/orgs/{orgName}",
+    noun: "Organization",
+    suffix: "",
+    tags: &["Organizations", "Webhooks"],
+    is_deprecated: false,
+};
+const STACK: Prefix = Prefix {
+    path: "/api/stacks/{orgName}/{projectName}/{stackName}",
+    noun: "Stack",
+    suffix: "",
+    tags: &["Stacks", "Webhooks"],
+    is_deprecated: false,
+};
+const ENVIRONMENT: Prefix = Prefix {
+    path: "/api/esc/environments/{orgName}/{projectName}/{envName}",
+    noun: "",
+    suffix: "_esc_environments",
+    tags: &["Environments"],
+    is_deprecated: false,
+};
+/// Without a project. Source: wire-facts.md#preview-environments.
+const PREVIEW_ENVIRONMENT: Prefix = Prefix {
+    path: "/api/preview/environments/{orgName}/{envName}",
+    noun: "",
+    suffix: "_preview_environments",
+    tags: &["Environments"],
+    is_deprecated: true,
+};
+
+const PREFIXES: [Prefix; 4] = [ORGANIZATION, STACK, ENVIRONMENT, PREVIEW_ENVIRONMENT];
+
+/// What can be done with the webhooks of a scope.
+struct Operation {
+    method: Method,
+    /// What follows the prefix.
+    path: &'static str,
+    /// The operation id is the verb, the prefix's noun, the object, the prefix's suffix.
+    verb: &'static str,
+    object: &'static str,
+    summary: &'static str,
+    /// Adds parameters, body and answers.
+    describe: fn(Description) -> Description,
+    /// The route at a whole path.
+    route: fn(Method, String) -> Route,
+}
+
+const OPERATIONS: [Operation; 8] = [
+    list::OPERATION,
+    create::OPERATION,
+    get::OPERATION,
+    update::OPERATION,
+    delete::OPERATION,
+    ping::OPERATION,
+    deliveries::OPERATION,
+    redeliver::OPERATION,
+];
+
+/// All routes below `/api`.
+pub(crate) fn routes() -> impl Iterator<Item = Route> {
+    let documented = PREFIXES
+        .into_iter()
+        .flat_map(|prefix| OPERATIONS.into_iter().map(move |operation| route(&prefix, &operation)));
+    documented.chain(misprinted())
+}
+
+fn route(prefix: &Prefix, operation: &Operation) -> Route {
+    let Operation { method, path, verb, object, summary, describe, route } = operation;
+    let id = format!("{verb}{}{object}{}", prefix.noun, prefix.suffix);
+    let not_found = "No such organization, webhook or event that the caller may see.";
+    let description = Description::new(id, prefix.tags, summary).guarded();
+    let description = describe(description.refuses(StatusCode::NOT_FOUND, not_found));
+    let description = if prefix.is_deprecated { description.deprecated() } else { description };
+    route(method.clone(), format!("{}{path}", prefix.path)).described(description)
+}
+
+/// Two paths that are misprinted in public examples, which collide with nothing and are in no document.
+/// Source: wire-facts.md#operations.
+fn misprinted() -> [Route; 2] {
+    let delete = (delete::OPERATION.route)(
+        Method::DELETE,
+        "/api/{orgName}/{projectName}/{stackName}/hooks/{hookName}".to_owned(),
+    );
+    let create = (create::OPERATION.route)(
+        Method::POST,
+        "/api/orgs/{orgName}/{projectName}/{stackName}/hooks".to_owned(),
+    );
+    [delete, create]
+}

@@ -1,0 +1,33 @@
+//! Pings a webhook. The body is not looked at: clients say that it is JSON and send none.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use stackbell_wire::rest::delivery::WebhookDelivery;
+
+use super::{Operation, WEBHOOK, convert};
+use crate::shared::answer;
+use crate::shared::context::Context;
+use crate::shared::description::{JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::routes::Route;
+use crate::shared::scope::InScope;
+
+pub(super) const OPERATION: Operation = Operation {
+    method: Method::POST,
+    path: "/hooks/{hookName}/ping",
+    verb: "Ping",
+    object: "Webhook",
+    summary: "Ping a webhook.",
+    describe: |description| {
+        description.answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookDelivery>())])
+    },
+    route: |method, path| Route::new(method, path, ping),
+};
+
+async fn ping(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
+    let view = context.app.ping(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    Ok(answer::json(StatusCode::OK, &convert::delivery(&view.map_err(about(WEBHOOK))?)))
+}

@@ -1,0 +1,34 @@
+//! Makes one more attempt of a delivery. The body is not looked at.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use stackbell_wire::rest::delivery::WebhookDelivery;
+
+use super::{Operation, WEBHOOK, convert};
+use crate::shared::answer;
+use crate::shared::context::Context;
+use crate::shared::description::{JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::routes::Route;
+use crate::shared::scope::InScope;
+
+pub(super) const OPERATION: Operation = Operation {
+    method: Method::POST,
+    path: "/hooks/{hookName}/deliveries/{event}/redeliver",
+    verb: "Redeliver",
+    object: "WebhookEvent",
+    summary: "Deliver an event again.",
+    describe: |description| {
+        description.answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookDelivery>())])
+    },
+    route: |method, path| Route::new(method, path, redeliver),
+};
+
+async fn redeliver(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
+    let app = &context.app;
+    let view = app.redeliver(&at.caller, &at.organization, &at.scope, at.webhook(), at.event()).await;
+    Ok(answer::json(StatusCode::OK, &convert::delivery(&view.map_err(about(WEBHOOK))?)))
+}

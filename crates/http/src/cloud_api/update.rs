@@ -1,0 +1,43 @@
+//! Changes a webhook. What absence means: wire-facts.md#update-rule.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
+
+use super::{Operation, WEBHOOK, convert};
+use crate::shared::answer;
+use crate::shared::body::Text;
+use crate::shared::context::Context;
+use crate::shared::description::{JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::routes::Route;
+use crate::shared::scope::InScope;
+
+pub(super) const OPERATION: Operation = Operation {
+    method: Method::PATCH,
+    path: "/hooks/{hookName}",
+    verb: "Update",
+    object: "Webhook",
+    summary: "Update a webhook.",
+    describe: |description| {
+        description
+            .request([(JSON, one::<WebhookRequest>())])
+            .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
+            .refuses(StatusCode::BAD_REQUEST, "Body does not match the URL, or a field is invalid.")
+    },
+    route: |method, path| Route::new(method, path, update),
+};
+
+async fn update(
+    State(context): State<Arc<Context>>,
+    at: InScope,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    let fields = convert::read_fields(&text)?;
+    let app = &context.app;
+    let view = app.edit_webhook(&at.caller, &at.organization, &at.scope, at.webhook(), &fields).await;
+    Ok(answer::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
+}

@@ -1,0 +1,73 @@
+//! The routes: Pulumi's API (`/api`), our own (`/v1`), operations.
+//!
+//! A handler decodes, makes one call of [`stackbell_app`], encodes; one operation a file. All routes are data
+//! (the module `shared::routes`), from which both the router and the OpenAPI document are made, so that neither has what the other has not.
+//!
+//! What holds for every answer: a request id in `X-Pulumi-Request-ID`; errors are JSON, whoever refuses; who may not see an
+//! organization is told so before anything else about the request is looked at (invariant 9).
+//!
+//! What it does not do: listen, speak TLS, or decide who may do what.
+
+mod cloud_api;
+mod openapi;
+mod operations;
+mod shared;
+mod v1;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use stackbell_app::App;
+use stackbell_model::Entropy;
+use tokio_util::task::TaskTracker;
+
+use shared::context::Context;
+use shared::routes::Route;
+
+pub use openapi::openapi;
+
+/// Which routes a router has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// All.
+    Whole,
+    /// Both APIs, for where operations have an address of their own.
+    Apis,
+    /// `/healthz`, `/readyz`, `/metrics`, `/openapi.json`.
+    Operations,
+}
+
+/// What a router is made of, beside the control plane.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// The routes to serve.
+    pub surface: Surface,
+    /// Whether this process takes work: false before it has begun and once it is stopping. Asked by `/readyz`.
+    pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Gives the metrics as OpenMetrics text.
+    pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
+    /// The requests under way that may change something. They go on when their client is gone: close this and wait for it
+    /// before what they work with ends.
+    pub changes: TaskTracker,
+    /// Chance for request ids.
+    pub entropy: Arc<Mutex<dyn Entropy>>,
+}
+
+/// The routes of `settings.surface`. Serve it with
+/// [`into_make_service_with_connect_info::<SocketAddr>`](Router::into_make_service_with_connect_info), so that the audit
+/// log knows where callers are; without, it says nothing of that.
+pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
+    let routes = routes(settings.surface);
+    shared::routes::router(routes, Arc::new(Context::new(app, settings)))
+}
+
+/// The routes of a surface.
+fn routes(surface: Surface) -> Vec<Route> {
+    let apis = || cloud_api::routes().chain(v1::routes());
+    match surface {
+        Surface::Whole => apis().chain(operations::routes()).collect(),
+        Surface::Apis => apis().collect(),
+        Surface::Operations => operations::routes().collect(),
+    }
+}

@@ -1,0 +1,108 @@
+//! The OpenAPI document, made of the routes and of the wire's types.
+
+use stackbell_wire::rest::delivery::WebhookDelivery;
+use stackbell_wire::rest::error::ErrorBody;
+use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventResponse, EventsSummary, LineResult};
+use stackbell_wire::rest::identity::{
+    AuditResponse, MemberRequest, MemberResponse, OrganizationRequest, OrganizationResponse, TokenCreated,
+    TokenRequest, TokenResponse, UserCreated, UserRequest, UserResponse,
+};
+use stackbell_wire::rest::overview::{WebhookOptions, WebhookOverview, WebhookSuspension};
+use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
+use utoipa::ToSchema;
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::{
+    Components, ComponentsBuilder, InfoBuilder, License, OpenApiBuilder, Paths, RefOr, SecurityRequirement,
+};
+
+use crate::shared::routes::Route;
+use crate::{Surface, operations, routes};
+
+const SECURITY: &str = "accessToken";
+
+/// The document of all routes, as indented JSON with a line feed at its end.
+pub fn openapi() -> String {
+    let document = OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Stackbell")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(
+                    "Webhooks for Pulumi: below /api Pulumi Cloud's webhook API, below /v1 our own.",
+                ))
+                .license(Some(License::new("Apache-2.0"))),
+        )
+        .paths(paths())
+        .components(Some(components()))
+        .build();
+    let mut text = document.to_pretty_json().expect("strings, numbers and maps by strings alone");
+    text.push('\n');
+    text
+}
+
+fn paths() -> Paths {
+    let open: Vec<String> = operations::routes().map(|route| route.path).collect();
+    let mut paths = Paths::new();
+    for Route { method, path, description, .. } in routes(Surface::Whole) {
+        let Some(description) = description else { continue };
+        let mut operation = description.of_path(&path);
+        if !open.contains(&path) {
+            operation.security = Some(vec![SecurityRequirement::new(SECURITY, [] as [&str; 0])]);
+        }
+        paths.add_path_operation(&path, vec![http_method(&method)], operation);
+    }
+    paths
+}
+
+fn http_method(method: &axum::http::Method) -> HttpMethod {
+    match method.as_str() {
+        "GET" => HttpMethod::Get,
+        "POST" => HttpMethod::Post,
+        "PUT" => HttpMethod::Put,
+        "PATCH" => HttpMethod::Patch,
+        "DELETE" => HttpMethod::Delete,
+        other => unreachable!("no route has the method {other}"),
+    }
+}
+
+fn components() -> Components {
+    let token = "`token <access token>`; `Bearer` is understood, too.";
+    let scheme =
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("Authorization", token)));
+    let schemas = [
+        with_parts::<WebhookRequest>(),
+        with_parts::<WebhookResponse>(),
+        with_parts::<WebhookDelivery>(),
+        with_parts::<WebhookOverview>(),
+        with_parts::<WebhookSuspension>(),
+        with_parts::<WebhookOptions>(),
+        with_parts::<ErrorBody>(),
+        with_parts::<EventRequest<'_>>(),
+        with_parts::<EventAccepted>(),
+        with_parts::<EventsSummary>(),
+        with_parts::<LineResult>(),
+        with_parts::<EventResponse>(),
+        with_parts::<OrganizationRequest>(),
+        with_parts::<OrganizationResponse>(),
+        with_parts::<UserRequest>(),
+        with_parts::<UserResponse>(),
+        with_parts::<UserCreated>(),
+        with_parts::<MemberRequest>(),
+        with_parts::<MemberResponse>(),
+        with_parts::<TokenRequest>(),
+        with_parts::<TokenResponse>(),
+        with_parts::<TokenCreated>(),
+        with_parts::<AuditResponse>(),
+    ];
+    let components = ComponentsBuilder::new().security_scheme(SECURITY, scheme);
+    components.schemas_from_iter(schemas.into_iter().flatten()).build()
+}
+
+/// A type with all types that it refers to.
+fn with_parts<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
+}

@@ -1,0 +1,54 @@
+//! `/healthz`: the process answers. `/readyz`: it can take work.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+
+use super::TAGS;
+use crate::shared::answer;
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON};
+use crate::shared::routes::Route;
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
+pub(super) fn alive() -> Route {
+    let description = Description::new("GetHealth", TAGS, "Whether the process answers.");
+    Route::new(Method::GET, "/healthz", get_alive).described(status(description, StatusCode::OK, "It does."))
+}
+
+pub(super) fn ready() -> Route {
+    let description = Description::new("GetReadiness", TAGS, "Whether the process takes work.");
+    let description = status(description, StatusCode::OK, "It does.");
+    let description = status(description, StatusCode::SERVICE_UNAVAILABLE, "It does not.");
+    Route::new(Method::GET, "/readyz", get_ready).described(description)
+}
+
+fn status(description: Description, status: StatusCode, text: &str) -> Description {
+    let body = ObjectBuilder::new()
+        .property("status", ObjectBuilder::new().schema_type(Type::String))
+        .required("status");
+    description.answer(status, text, [(JSON, body.into())])
+}
+
+async fn get_alive() -> Response {
+    answer::json(StatusCode::OK, &Status { status: "ok" })
+}
+
+async fn get_ready(State(context): State<Arc<Context>>) -> Response {
+    let (status, word) = if !(context.settings.readiness)() {
+        (StatusCode::SERVICE_UNAVAILABLE, "not serving")
+    } else if !context.probe.is_well(&context.app).await {
+        (StatusCode::SERVICE_UNAVAILABLE, "store unavailable")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    answer::json(status, &Status { status: word })
+}

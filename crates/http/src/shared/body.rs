@@ -1,0 +1,82 @@
+//! Reading requests' bodies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::context::Context;
+use super::error::HttpError;
+
+/// The most bytes of a body that is read as a whole.
+pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a body may take to come.
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A body that is text, at most [`BODY_BYTES_MAX`] long and not empty.
+pub(crate) struct Text(pub(crate) String);
+
+impl FromRequest<Arc<Context>> for Text {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, _: &Arc<Context>) -> Result<Self, HttpError> {
+        let (parts, body) = request.into_parts();
+        refuse_encoding(&parts.headers)?;
+        read_text(body).await.map(Self)
+    }
+}
+
+/// Refuses a body that is encoded: nobody who knows us sends one, and it would be a way around the limits.
+pub(crate) fn refuse_encoding(headers: &HeaderMap) -> Result<(), HttpError> {
+    let is_encoded = |value: &[u8]| !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().any(|value| is_encoded(value.as_bytes())) {
+        let detail = "a Content-Encoding is not accepted here, send the body as it is";
+        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    Ok(())
+}
+
+/// Reads a body as a whole.
+///
+/// # Errors
+/// 413, 408, or 400 for one that is empty, broken off, or no UTF-8.
+pub(crate) async fn read_text(body: Body) -> Result<String, HttpError> {
+    // One that announces too much is refused unread.
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let limited = Limited::new(body, BODY_BYTES_MAX);
+    let read = tokio::time::timeout(BODY_TIME_MAX, limited.collect()).await.map_err(|_| too_slow())?;
+    let bytes = read.map_err(|error| broken(error.as_ref()))?.to_bytes();
+    if bytes.is_empty() {
+        return Err(HttpError::bad_request("the request has no body, and JSON is needed"));
+    }
+    String::from_utf8(bytes.into()).map_err(|error| HttpError::bad_request(not_utf8(error.utf8_error())))
+}
+
+/// What to say of a text that is no UTF-8.
+pub(crate) fn not_utf8(error: std::str::Utf8Error) -> String {
+    format!("the text is not UTF-8 from byte {} on", error.valid_up_to())
+}
+
+fn too_large() -> HttpError {
+    let detail = format!("a body may have at most {BODY_BYTES_MAX} bytes");
+    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// The body did not come in time.
+pub(crate) fn too_slow() -> HttpError {
+    HttpError::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> HttpError {
+    if error.is::<LengthLimitError>() {
+        return too_large();
+    }
+    HttpError::bad_request("the body ended early")
+}

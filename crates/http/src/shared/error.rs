@@ -1,0 +1,239 @@
+//! Refusals, as they are answered and logged.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use stackbell_app::{Code, Error, FieldError, FieldProblem};
+use stackbell_wire::rest::body::BodyError;
+use stackbell_wire::rest::error::{ErrorBody, ErrorDetail, ErrorType};
+
+use super::answer::JSON;
+
+/// When to try again where nothing better is known.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Why a request is refused. Becomes an answer, and once a line in the log where the fault was ours.
+#[derive(Debug)]
+pub(crate) struct HttpError {
+    status: StatusCode,
+    /// A sentence without a full stop, which follows the status text.
+    detail: String,
+    errors: Vec<ErrorDetail>,
+    retry_after: Option<Duration>,
+    /// For the log alone.
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl HttpError {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// One thing about the request is wrong. `detail` names it.
+    pub(crate) fn invalid(resource: &str, attribute: &str, detail: impl Into<String>) -> Self {
+        Self::bad_request(detail).with(resource, attribute, ErrorType::Invalid)
+    }
+
+    pub(crate) fn unauthenticated() -> Self {
+        Self::from_app("Token", Error::unauthenticated())
+    }
+
+    pub(crate) fn internal(detail: &str, cause: impl StdError + Send + Sync + 'static) -> Self {
+        let cause: Option<Box<dyn StdError + Send + Sync>> = Some(Box::new(cause));
+        Self { cause, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail) }
+    }
+
+    /// The body of a request about a `resource` cannot be read.
+    pub(crate) fn body(resource: &str, error: &BodyError) -> Self {
+        match error {
+            BodyError::Field(field) => Self {
+                errors: vec![ErrorDetail::of_field(resource, field)],
+                ..Self::bad_request(field.to_string())
+            },
+            BodyError::Json(_) => {
+                let refusal = Self::bad_request(error.to_string());
+                match error.path() {
+                    Some(path) => refusal.with(resource, path, ErrorType::Invalid),
+                    None => refusal,
+                }
+            }
+        }
+    }
+
+    /// What the control plane says about a `resource`.
+    pub(crate) fn from_app(resource: &str, error: Error) -> Self {
+        Self {
+            status: status(error.code),
+            detail: error.message,
+            errors: error.fields.iter().map(|field| detail(resource, field)).collect(),
+            retry_after: error.retry_after,
+            cause: error.cause,
+        }
+    }
+
+    /// The same, saying what kind of fault it is in which attribute.
+    #[must_use]
+    pub(crate) fn with(mut self, resource: &str, attribute: &str, error_type: ErrorType) -> Self {
+        self.errors.push(ErrorDetail {
+            resource: resource.to_owned(),
+            attribute: Some(attribute.to_owned()),
+            error_type,
+            custom_message: Some(self.detail.clone()),
+        });
+        self
+    }
+
+    /// The same, saying more.
+    #[must_use]
+    pub(crate) fn explain(mut self, more: &str) -> Self {
+        self.detail = format!("{}; {more}", self.detail);
+        self
+    }
+
+    /// The status.
+    pub(crate) fn code(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// What is wrong, for where the status is told apart from it.
+    pub(crate) fn into_detail(self) -> String {
+        self.detail
+    }
+
+    /// Whether the fault was ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
+    /// Tells the log, if the fault was ours. To be called once, by whoever hands the refusal on.
+    pub(crate) fn log(&self) {
+        if !self.is_ours() {
+            return;
+        }
+        let cause = self.cause.as_deref().map(|cause| Chain(cause).to_string());
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!(error = self.detail, cause, "a request could not be served");
+        } else {
+            tracing::error!(error = self.detail, cause, "a request failed");
+        }
+    }
+}
+
+/// For `map_err`: what the control plane says about a `resource`.
+pub(crate) fn about(resource: &'static str) -> impl Fn(Error) -> HttpError {
+    move |error| HttpError::from_app(resource, error)
+}
+
+const fn status(code: Code) -> StatusCode {
+    match code {
+        Code::Invalid => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Conflict => StatusCode::CONFLICT,
+        // 507 would say it better, and no client would try again after it.
+        Code::Unavailable | Code::Full => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn detail(resource: &str, error: &FieldError) -> ErrorDetail {
+    ErrorDetail {
+        resource: resource.to_owned(),
+        attribute: Some(error.field.to_owned()),
+        error_type: match error.problem {
+            FieldProblem::Required => ErrorType::Required,
+            FieldProblem::Invalid => ErrorType::Invalid,
+            FieldProblem::AlreadyExists => ErrorType::AlreadyExists,
+        },
+        custom_message: Some(format!("{} {}", error.field, error.message)),
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        self.log();
+        let text = self.status.canonical_reason().unwrap_or("Error");
+        let mut body = ErrorBody::new(self.status.as_u16(), text, &self.detail);
+        body.errors = self.errors;
+        let bytes = serde_json::to_vec(&body).expect("strings and numbers alone");
+        let mut response = (self.status, [(CONTENT_TYPE, JSON)], bytes).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let wait = self.retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("token"));
+        }
+        response
+    }
+}
+
+/// An error and its causes, in one line.
+struct Chain<'a>(&'a (dyn StdError + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// For a path that is none of ours.
+pub(crate) async fn no_such_route() -> HttpError {
+    HttpError::new(StatusCode::NOT_FOUND, "there is no such route")
+}
+
+/// For one of ours with another method. The router adds `Allow`.
+pub(crate) async fn no_such_method() -> HttpError {
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this route has other methods, see the Allow header")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn check(code: Code, status: u16, retry_after: Option<&str>) {
+        let cause: Option<Box<dyn StdError + Send + Sync>> = Some(Box::new(io::Error::other("private")));
+        let error = Error { cause, ..Error::new(code, "it failed") };
+        let response = about("Webhook")(error).into_response();
+        assert_eq!(response.status().as_u16(), status, "{code:?}");
+        let header = response.headers().get(RETRY_AFTER).map(|value| value.to_str().expect("digits"));
+        assert_eq!(header, retry_after, "{code:?}");
+    }
+
+    #[test]
+    fn codes_and_statuses() {
+        check(Code::Invalid, 400, None);
+        check(Code::Unauthenticated, 401, None);
+        check(Code::Forbidden, 403, None);
+        check(Code::NotFound, 404, None);
+        check(Code::Conflict, 409, None);
+        check(Code::Unavailable, 503, Some("5"));
+        check(Code::Full, 503, Some("5"));
+        check(Code::Internal, 500, None);
+    }
+
+    #[test]
+    fn the_log_has_the_whole_chain_in_one_line() {
+        let error =
+            Error { cause: Some(Box::new(io::Error::other("inner"))), ..Error::new(Code::Internal, "outer") };
+        assert_eq!(Chain(&error).to_string(), "outer: inner");
+    }
+}

@@ -1,0 +1,70 @@
+//! One span, one request id and one line of the log for each request. Never a query, a body or an `Authorization`.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::context::Context;
+use super::error::HttpError;
+
+/// Source: wire-facts.md#errors.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-pulumi-request-id");
+
+/// Wraps everything else.
+pub(crate) async fn observe(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    let id = context.request_id();
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        request.id = id.to_str().unwrap_or_default(),
+        http.method = request.method().as_str(),
+        http.route = route,
+    );
+    let begun = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| log(response.status(), begun));
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+fn log(status: StatusCode, begun: Instant) {
+    let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    let code = status.as_u16();
+    if status.is_client_error() || status.is_server_error() {
+        tracing::info!(http.status = code, duration_ms, "refused");
+    } else {
+        tracing::debug!(http.status = code, duration_ms, "answered");
+    }
+}
+
+/// What a panic in a handler becomes.
+pub(crate) fn answer_panic(panic: &(dyn Any + Send)) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("of another type"), "a handler panicked");
+    HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of ours, which the log tells of")
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_as_json() {
+        let response = answer_panic(&"oh".to_owned());
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = to_bytes(response.into_body(), 1024).await.expect("a short body");
+        let expected =
+            br#"{"code":500,"message":"Internal Server Error: a defect of ours, which the log tells of"}"#;
+        assert_eq!(body.as_ref(), expected);
+    }
+}

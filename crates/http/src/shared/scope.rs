@@ -1,0 +1,75 @@
+//! The scope of webhooks that a path names.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use stackbell_app::auth::Caller;
+use stackbell_model::names::{EnvironmentName, NameError, ProjectName, StackName};
+use stackbell_model::scope::Scope;
+
+use super::context::Context;
+use super::error::HttpError;
+use super::path::{InOrganization, PathTexts};
+
+/// A caller who may know of the organization, and the scope in it that the path names.
+pub(crate) struct InScope {
+    pub(crate) caller: Caller,
+    /// The organization's name.
+    pub(crate) organization: String,
+    pub(crate) scope: Scope,
+    path: PathTexts,
+}
+
+impl InScope {
+    /// The webhook's name, as it is in the path.
+    pub(crate) fn webhook(&self) -> &str {
+        self.path.get("hookName")
+    }
+
+    /// The event's id, as it is in the path.
+    pub(crate) fn event(&self) -> &str {
+        self.path.get("event")
+    }
+}
+
+impl FromRequestParts<Arc<Context>> for InScope {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, HttpError> {
+        let InOrganization { caller, organization, path } =
+            InOrganization::from_request_parts(parts, context).await?;
+        let scope = scope(&path)?;
+        Ok(Self { caller, organization, scope, path })
+    }
+}
+
+/// Which scope it is follows from which parameters the route has.
+fn scope(path: &PathTexts) -> Result<Scope, HttpError> {
+    let project = || match path.find("projectName") {
+        Some(text) => read("projectName", text, ProjectName::parse),
+        // The deprecated routes of environments. Source: wire-facts.md#preview-environments.
+        None => Ok(ProjectName::default_project()),
+    };
+    if let Some(stack) = path.find("stackName") {
+        let (project, stack) = (project()?, read("stackName", stack, StackName::parse)?);
+        return Ok(Scope::Stack { project, stack });
+    }
+    if let Some(environment) = path.find("envName") {
+        let (project, environment) = (project()?, read("envName", environment, EnvironmentName::parse)?);
+        return Ok(Scope::Environment { project, environment });
+    }
+    Ok(Scope::Organization)
+}
+
+fn read<T>(
+    parameter: &'static str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, NameError>,
+) -> Result<T, HttpError> {
+    let refuse = |problem: &dyn Display| {
+        HttpError::invalid("Webhook", parameter, format!("{parameter} in the path {problem}"))
+    };
+    parse(text).map_err(|error| refuse(&error))
+}

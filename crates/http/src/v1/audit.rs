@@ -1,0 +1,63 @@
+//! The audit log: list.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_app::audit::{AUDIT_LISTED_MAX, AuditRecord};
+use stackbell_model::ids::AuditId;
+use stackbell_wire::rest::identity::AuditResponse;
+use stackbell_wire::rest::page::Cursor;
+use stackbell_wire::rest::rfc3339;
+
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, many};
+use crate::shared::error::{HttpError, about};
+use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
+use crate::shared::path::InOrganization;
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+/// Entries on a page where nothing else is asked for.
+const PAGE_SIZE_DEFAULT: usize = 50;
+
+pub(super) fn routes() -> [Route; 1] {
+    let summary = "List what was changed in an organization, newest first. For admins.";
+    let description = Description::new("ListAudit", &["Identity"], summary)
+        .guarded()
+        .paged("Entries on a page: 1 to 100, 50 if absent.")
+        .answer(StatusCode::OK, "Success.", [(JSON, many::<AuditResponse>())])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
+    [Route::new(Method::GET, "/v1/orgs/{orgName}/audit", list).described(description)]
+}
+
+async fn list(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    let query = QueryTexts::only(&uri, &[PAGE_SIZE, CONTINUATION_TOKEN])?;
+    let asked = PageAsked::read(&query, AUDIT_LISTED_MAX)?;
+    let before = asked.after(pages::id(AuditId::from_uuid))?;
+    let limit = asked.size.unwrap_or(PAGE_SIZE_DEFAULT);
+    let page = context.app.list_audit(&at.caller, &at.organization, before, limit).await;
+    let page = page.map_err(about("Audit"))?;
+    let entries: Vec<_> = page.items.into_iter().map(show).collect();
+    let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
+    Ok(asked.answer(&uri, &entries, next.as_ref()))
+}
+
+fn show(record: AuditRecord) -> AuditResponse {
+    AuditResponse {
+        id: record.id.to_string(),
+        at: rfc3339(record.at),
+        actor: record.actor,
+        token_id: record.token.map(|id| id.to_string()),
+        remote: record.remote,
+        action: record.action,
+        target: record.target,
+        fields: record.fields,
+    }
+}

@@ -1,0 +1,44 @@
+//! Shows an event.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_model::event::Event;
+use stackbell_wire::rest::event::EventResponse;
+
+use super::{EVENT, TAGS};
+use crate::shared::answer;
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::path::InOrganization;
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+pub(super) fn route() -> Route {
+    let description = Description::new("GetEvent", TAGS, "Get an event.")
+        .guarded()
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<EventResponse>())])
+        .refuses(StatusCode::NOT_FOUND, "No such event, or no such organization that the caller may see.");
+    Route::new(Method::GET, "/v1/orgs/{orgName}/events/{eventId}", get).described(description)
+}
+
+async fn get(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let stored = context.app.get_event(&at.caller, &at.organization, at.path.get("eventId")).await;
+    let stored = stored.map_err(about(EVENT))?;
+    Ok(answer::json(StatusCode::OK, &show(&at, &stored.event, stored.deliveries)?))
+}
+
+/// An event of the organization that `at` is about.
+pub(super) fn show(at: &InOrganization, event: &Event, deliveries: u32) -> Result<EventResponse, HttpError> {
+    let access = at.caller.in_organization(&at.organization).map_err(about(EVENT))?;
+    let shown = EventResponse::new(event, &access.organization.name, u64::from(deliveries));
+    shown.map_err(|error| HttpError::internal("the event could not be read", error))
+}

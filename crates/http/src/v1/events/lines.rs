@@ -1,0 +1,180 @@
+//! A body, line by line, however long it is.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::StreamExt;
+
+use crate::shared::body::too_slow;
+use crate::shared::error::HttpError;
+
+/// The most bytes of a line: an event with the largest payload, and white space.
+pub(super) const LINE_BYTES_MAX: usize = 300 * 1024;
+
+/// How long a body may give nothing at all.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A line that is not blank.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Its number, from 1; blank lines count.
+    pub(super) number: u64,
+    pub(super) text: LineText,
+}
+
+/// What is on a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LineText {
+    /// The line, without its end.
+    Whole(Bytes),
+    /// More than [`LINE_BYTES_MAX`]; let go.
+    TooLong,
+}
+
+/// Reads lines. Keeps one line at the most, and of one that is too long, nothing.
+pub(super) struct Lines {
+    body: BodyDataStream,
+    pending: BytesMut,
+    /// Bytes of `pending` that have no end of line.
+    searched: usize,
+    number: u64,
+    is_too_long: bool,
+}
+
+impl Lines {
+    pub(super) fn new(body: Body) -> Self {
+        let body = body.into_data_stream();
+        Self { body, pending: BytesMut::new(), searched: 0, number: 0, is_too_long: false }
+    }
+
+    /// The line that was being read when the body ended, or the one after the last.
+    pub(super) fn next_number(&self) -> u64 {
+        self.number + 1
+    }
+
+    /// The next line that is not blank; `None` at the end.
+    ///
+    /// # Errors
+    /// The body broke off, or nothing came for too long.
+    pub(super) async fn next(&mut self) -> Result<Option<Line>, HttpError> {
+        loop {
+            if let Some(text) = self.take_line() {
+                match self.finish(text) {
+                    Some(line) => return Ok(Some(line)),
+                    None => continue,
+                }
+            }
+            let chunk = tokio::time::timeout(SILENCE_MAX, self.body.next()).await.map_err(|_| too_slow())?;
+            match chunk {
+                Some(Ok(chunk)) => self.pending.extend_from_slice(&chunk),
+                Some(Err(_)) => return Err(HttpError::bad_request("the body ended early")),
+                None if self.pending.is_empty() && !self.is_too_long => return Ok(None),
+                None => {
+                    let text = self.pending.split().freeze();
+                    self.searched = 0;
+                    return Ok(self.finish(text));
+                }
+            }
+        }
+    }
+
+    /// Takes what is up to the next line feed, without it.
+    fn take_line(&mut self) -> Option<Bytes> {
+        let found = self.pending[self.searched..].iter().position(|byte| *byte == b'\n');
+        match found {
+            Some(position) => {
+                let line = self.pending.split_to(self.searched + position).freeze();
+                self.pending.advance(1);
+                self.searched = 0;
+                Some(line)
+            }
+            None => {
+                self.searched = self.pending.len();
+                if self.searched > LINE_BYTES_MAX + 1 {
+                    self.is_too_long = true;
+                    self.pending.clear();
+                    self.searched = 0;
+                }
+                None
+            }
+        }
+    }
+
+    /// Counts a line; `None` if it is blank.
+    fn finish(&mut self, text: Bytes) -> Option<Line> {
+        self.number += 1;
+        let text = without_return(text);
+        let is_too_long = std::mem::take(&mut self.is_too_long) || text.len() > LINE_BYTES_MAX;
+        let is_blank = text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
+        let text = match (is_too_long, is_blank) {
+            (true, _) => LineText::TooLong,
+            (false, true) => return None,
+            (false, false) => LineText::Whole(text),
+        };
+        Some(Line { number: self.number, text })
+    }
+}
+
+fn without_return(mut text: Bytes) -> Bytes {
+    if text.ends_with(b"\r") {
+        text.truncate(text.len() - 1);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// Lines as `number:text`, however the body is cut.
+    async fn check(body: &[u8], expected: &[&str]) {
+        for size in [1, 2, 7, 65_536, body.len().max(1)] {
+            let chunks: Vec<_> = body
+                .chunks(size)
+                .map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk)))
+                .collect();
+            let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)));
+            let mut found = Vec::new();
+            while let Some(line) = lines.next().await.expect("a whole body") {
+                let text = match line.text {
+                    LineText::Whole(text) => String::from_utf8_lossy(&text).into_owned(),
+                    LineText::TooLong => "too long".to_owned(),
+                };
+                found.push(format!("{}:{text}", line.number));
+            }
+            assert_eq!(found, expected, "in chunks of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_are_found_however_the_body_is_cut() {
+        check(b"", &[]).await;
+        check(b"\n\n", &[]).await;
+        check(b"a", &["1:a"]).await;
+        check(b"a\nb\r\n\n \t\nc\n", &["1:a", "2:b", "5:c"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_let_go_and_the_next_is_read() {
+        let mut body = b"a\n".to_vec();
+        body.extend(vec![b'x'; LINE_BYTES_MAX]);
+        body.push(b'\n');
+        body.extend(vec![b'x'; 3 * LINE_BYTES_MAX]);
+        body.extend_from_slice(b"\nb\n");
+        body.extend(vec![b'x'; LINE_BYTES_MAX + 1]);
+        let longest = format!("2:{}", "x".repeat(LINE_BYTES_MAX));
+        check(&body, &["1:a", &longest, "3:too long", "4:b", "5:too long"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_an_error_after_its_whole_lines() {
+        let chunks = [Ok(Bytes::from_static(b"a\nb")), Err(std::io::Error::other("gone"))];
+        let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)));
+        assert!(matches!(lines.next().await, Ok(Some(Line { number: 1, .. }))));
+        assert_eq!(lines.next().await.map_err(|error| error.code()), Err(400));
+        assert_eq!(lines.next_number(), 2);
+    }
+}

@@ -1,0 +1,19 @@
+//! Events: publish, list, get.
+
+mod get;
+mod lines;
+mod list;
+mod producer;
+mod publish;
+mod read;
+mod stream;
+
+use crate::shared::routes::Route;
+
+const TAGS: &[&str] = &["Events"];
+const EVENT: &str = "Event";
+const PATH: &str = "/v1/orgs/{orgName}/events";
+
+pub(super) fn routes() -> [Route; 3] {
+    [publish::route(), list::route(), get::route()]
+}

@@ -1,0 +1,69 @@
+//! Somebody who publishes in an organization, for as long as their request lasts.
+
+use std::sync::Arc;
+
+use stackbell_app::auth::Caller;
+use stackbell_app::events::{NewEvent, PublishedEvent, Publisher};
+use stackbell_wire::rest::event::EventAccepted;
+
+use super::EVENT;
+use crate::shared::context::Context;
+use crate::shared::error::{HttpError, about};
+use crate::shared::path::InOrganization;
+
+/// A text longer than this is read on a thread of its own: canonical JSON costs about a millisecond for a megabyte.
+const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Owns what publishing needs, so that it can go on in another task.
+#[derive(Clone)]
+pub(super) struct Producer(Arc<Parts>);
+
+struct Parts {
+    context: Arc<Context>,
+    caller: Caller,
+    organization: String,
+}
+
+impl Producer {
+    /// # Errors
+    /// Those of access.
+    pub(super) fn new(context: Arc<Context>, at: InOrganization) -> Result<Self, HttpError> {
+        let InOrganization { caller, organization, path: _ } = at;
+        let producer = Self(Arc::new(Parts { context, caller, organization }));
+        producer.publisher()?;
+        Ok(producer)
+    }
+
+    fn publisher(&self) -> Result<Publisher<'_>, HttpError> {
+        let Parts { context, caller, organization } = &*self.0;
+        context.app.publisher(caller, organization).map_err(about(EVENT))
+    }
+
+    /// Reads `text` by `read` where that holds up nobody else.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        text: String,
+        read: fn(&str, &Publisher<'_>) -> Result<T, HttpError>,
+    ) -> Result<T, HttpError> {
+        if text.len() <= READ_INLINE_BYTES_MAX {
+            return read(&text, &self.publisher()?);
+        }
+        let producer = self.clone();
+        let reading = tokio::task::spawn_blocking(move || read(&text, &producer.publisher()?));
+        reading.await.map_err(|error| HttpError::internal("the events could not be read", error))?
+    }
+
+    /// Publishes events, all or none; none are published without asking anybody.
+    pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<PublishedEvent>, HttpError> {
+        let publisher = self.publisher()?;
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        publisher.publish(events).await.map_err(about(EVENT))
+    }
+}
+
+/// Shows an event that is in.
+pub(super) fn accepted(event: &PublishedEvent) -> EventAccepted {
+    EventAccepted::new(event.id, event.kind, event.filters, u64::from(event.deliveries))
+}

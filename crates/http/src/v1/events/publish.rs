@@ -1,0 +1,120 @@
+//! Publishes events: one, an array, or lines of NDJSON.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventsSummary, LineResult};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AnyOfBuilder, OneOfBuilder, Schema, Type};
+
+use super::producer::{Producer, accepted};
+use super::read::{NewEvents, read_events};
+use super::{EVENT, PATH, TAGS, stream};
+use crate::shared::answer;
+use crate::shared::body::{read_text, refuse_encoding};
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, many, one};
+use crate::shared::error::HttpError;
+use crate::shared::path::InOrganization;
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+use crate::shared::time_limit::within_time;
+
+const RESULTS: &str = "results";
+
+/// What lines are answered as, and the first of the names that they may be sent under.
+pub(super) const NDJSON: &str = "application/x-ndjson";
+
+/// The same under the other names that are in use: none is registered.
+const NDJSON_NAMES: [&str; 4] =
+    [NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines"];
+
+pub(super) fn route() -> Route {
+    let summary = "Publish events: one, an array (all or none), or NDJSON (each line by itself).";
+    let events: RefOr<Schema> =
+        OneOfBuilder::new().item(one::<EventRequest<'_>>()).item(many::<EventRequest<'_>>()).into();
+    let answers = AnyOfBuilder::new()
+        .item(one::<EventAccepted>())
+        .item(many::<EventAccepted>())
+        .item(one::<EventsSummary>());
+    let description = Description::new("PublishEvents", TAGS, summary)
+        .guarded()
+        .query(
+            RESULTS,
+            "For NDJSON: `summary` (if absent) or `lines`, for a result line by line.",
+            Type::String,
+        )
+        .request([(JSON, events), (NDJSON, one::<EventRequest<'_>>())])
+        .answer(
+            StatusCode::ACCEPTED,
+            "Committed. For NDJSON: the body was read to its end; each line has its own result.",
+            [(JSON, answers.into()), (NDJSON, one::<LineResult>())],
+        )
+        .refuses(StatusCode::BAD_REQUEST, "An event is invalid; which one, and what about it.")
+        .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.")
+        .refuses(StatusCode::CONFLICT, "An id belongs to an event with other content.")
+        .refuses(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.");
+    Route::unlimited(Method::POST, PATH, publish).described(description)
+}
+
+/// How NDJSON is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Results {
+    Summary,
+    Lines,
+}
+
+async fn publish(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    request: Request,
+) -> Result<Response, HttpError> {
+    let producer = Producer::new(context, at)?;
+    let (parts, body) = request.into_parts();
+    let results = read_results(&QueryTexts::only(&parts.uri, &[RESULTS])?)?;
+    refuse_encoding(&parts.headers)?;
+    match (is_ndjson(&parts.headers), results) {
+        (true, None | Some(Results::Summary)) => stream::summarize(producer, body).await,
+        (true, Some(Results::Lines)) => Ok(stream::line_by_line(producer, body)),
+        (false, None) => within_time(publish_json(&producer, read_text(body))).await?,
+        (false, Some(_)) => Err(wrong_results(&format!("is for {NDJSON} alone"))),
+    }
+}
+
+async fn publish_json(
+    producer: &Producer,
+    text: impl Future<Output = Result<String, HttpError>>,
+) -> Result<Response, HttpError> {
+    let events = producer.read(text.await?, read_events).await?;
+    let (events, is_array) = match events {
+        NewEvents::One(event) => (vec![event], false),
+        NewEvents::Many(events) => (events, true),
+    };
+    let published: Vec<_> = producer.publish(events).await?.iter().map(accepted).collect();
+    Ok(match published.as_slice() {
+        [one] if !is_array => answer::json(StatusCode::ACCEPTED, one),
+        all => answer::json(StatusCode::ACCEPTED, &all),
+    })
+}
+
+fn read_results(query: &QueryTexts) -> Result<Option<Results>, HttpError> {
+    match query.find(RESULTS) {
+        None => Ok(None),
+        Some("summary") => Ok(Some(Results::Summary)),
+        Some("lines") => Ok(Some(Results::Lines)),
+        Some(_) => Err(wrong_results("must be 'summary' or 'lines'")),
+    }
+}
+
+fn wrong_results(rule: &str) -> HttpError {
+    HttpError::invalid(EVENT, RESULTS, format!("{RESULTS} {rule}"))
+}
+
+fn is_ndjson(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    NDJSON_NAMES.iter().any(|name| media_type.trim().eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,168 @@
+//! NDJSON: each line is an event by itself, published while later ones are still on their way.
+//!
+//! Results come in the order of the lines. What is under way at once is bounded in lines and in bytes; beyond that the body is
+//! not read on, and the sender waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
+use stackbell_app::events::PublishedEvent;
+use stackbell_wire::rest::event::{EventsSummary, LineResult, Refusal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Span;
+
+use super::lines::{LINE_BYTES_MAX, Line, LineText, Lines};
+use super::producer::{Producer, accepted};
+use super::publish::NDJSON;
+use super::read::read_event_alone;
+use crate::shared::answer;
+use crate::shared::body::not_utf8;
+use crate::shared::error::HttpError;
+
+/// Lines that are being published at once: enough to fill a commit.
+const LINES_UNDER_WAY_MAX: usize = 256;
+
+/// Bytes of lines that are being published at once, so that many long lines are no way to fill the memory.
+const BYTES_UNDER_WAY_MAX: usize = 4 * 1024 * 1024;
+
+/// Publishes all lines and tells what became of them in sum.
+///
+/// # Errors
+/// The body was not read to its end. The detail says how many lines were accepted before.
+pub(super) async fn summarize(producer: Producer, body: Body) -> Result<Response, HttpError> {
+    let mut summary = EventsSummary::default();
+    let mut results = std::pin::pin!(publish_lines(producer, body));
+    while let Some(result) = results.next().await {
+        match result {
+            Ok(result) => summary.add(result),
+            Err(Broken { error, .. }) => return Err(broken(error, &summary)),
+        }
+    }
+    Ok(answer::json(StatusCode::ACCEPTED, &summary))
+}
+
+/// Publishes all lines and tells what becomes of each as soon as all before it are told of. A body that breaks off is told of
+/// as a line that is refused.
+pub(super) fn line_by_line(producer: Producer, body: Body) -> Response {
+    let results = publish_lines(producer, body).map(|result| {
+        let result = result.unwrap_or_else(|Broken { line, error }| refused(line, error));
+        let mut text = serde_json::to_vec(&result)?;
+        text.push(b'\n');
+        Ok::<_, serde_json::Error>(Bytes::from(text))
+    });
+    (StatusCode::ACCEPTED, [(CONTENT_TYPE, NDJSON)], Body::from_stream(results)).into_response()
+}
+
+/// The body could not be read on, at this line.
+struct Broken {
+    line: u64,
+    error: HttpError,
+}
+
+fn publish_lines(
+    producer: Producer,
+    body: Body,
+) -> impl Stream<Item = Result<LineResult, Broken>> + Send + 'static {
+    let room = Arc::new(Semaphore::new(BYTES_UNDER_WAY_MAX));
+    let lines = stream::unfold(Some(Lines::new(body)), move |lines| read_on(lines, Arc::clone(&room)));
+    let complaints = Arc::new(Complaints { span: Span::current(), is_told: AtomicBool::new(false) });
+    let publishing = lines.map(move |line| {
+        let (producer, complaints) = (producer.clone(), Arc::clone(&complaints));
+        async move {
+            let (line, permit) = line?;
+            let result = publish_line(&producer, &complaints, line).await;
+            drop(permit);
+            Ok(result)
+        }
+    });
+    publishing.buffered(LINES_UNDER_WAY_MAX)
+}
+
+/// The next line once there is room for it. What broke the body off is told of in its place, after all lines before it.
+async fn read_on(
+    lines: Option<Lines>,
+    room: Arc<Semaphore>,
+) -> Option<(Result<(Line, OwnedSemaphorePermit), Broken>, Option<Lines>)> {
+    let mut lines = lines?;
+    match lines.next().await {
+        Ok(line) => {
+            let line = line?;
+            let permit = reserve(room, &line).await;
+            Some((Ok((line, permit)), Some(lines)))
+        }
+        Err(error) => Some((Err(Broken { line: lines.next_number(), error }), None)),
+    }
+}
+
+/// Waits until there is room for `line`.
+async fn reserve(room: Arc<Semaphore>, line: &Line) -> OwnedSemaphorePermit {
+    const { assert!(LINE_BYTES_MAX <= BYTES_UNDER_WAY_MAX, "a line that never has room would wait for ever") };
+    let bytes = match &line.text {
+        LineText::Whole(text) => u32::try_from(text.len()).expect("a line is short"),
+        LineText::TooLong => 0,
+    };
+    room.acquire_many_owned(bytes).await.expect("it is never closed")
+}
+
+async fn publish_line(producer: &Producer, complaints: &Complaints, line: Line) -> LineResult {
+    match publish_text(producer, line.text).await {
+        Ok(event) => told(line.number, &event),
+        Err(error) => {
+            complaints.tell(&error);
+            refused(line.number, error)
+        }
+    }
+}
+
+/// Tells the log of the first fault of ours: in an outage all lines have the same. In the request's span, which the handler
+/// may have left when a line is done.
+struct Complaints {
+    span: Span,
+    is_told: AtomicBool,
+}
+
+impl Complaints {
+    fn tell(&self, error: &HttpError) {
+        if error.is_ours() && !self.is_told.swap(true, Ordering::Relaxed) {
+            self.span.in_scope(|| error.log());
+        }
+    }
+}
+
+async fn publish_text(producer: &Producer, text: LineText) -> Result<PublishedEvent, HttpError> {
+    let LineText::Whole(text) = text else {
+        let detail = format!("a line may have at most {LINE_BYTES_MAX} bytes");
+        return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    };
+    let text = String::from_utf8(text.into());
+    let text = text.map_err(|error| HttpError::bad_request(not_utf8(error.utf8_error())))?;
+    let event = producer.read(text, read_event_alone).await?;
+    let published = producer.publish(vec![event]).await?;
+    Ok(*published.first().expect("one receipt for each event"))
+}
+
+fn told(line: u64, event: &PublishedEvent) -> LineResult {
+    let shown = accepted(event);
+    if event.duplicate {
+        LineResult::Duplicate { line, event: shown }
+    } else {
+        LineResult::Accepted { line, event: shown }
+    }
+}
+
+fn refused(line: u64, error: HttpError) -> LineResult {
+    LineResult::Refused(Refusal { line, code: error.code(), message: error.into_detail() })
+}
+
+/// What was accepted before stays accepted, and whoever sends again should know.
+fn broken(error: HttpError, summary: &EventsSummary) -> HttpError {
+    let EventsSummary { accepted, duplicates, refused, .. } = summary;
+    error.explain(&format!(
+        "before that, {accepted} lines were accepted, {duplicates} were known, {refused} were refused"
+    ))
+}

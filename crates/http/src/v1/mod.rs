@@ -1,0 +1,23 @@
+//! Our own API. Strict where Pulumi's is lenient: fields and query parameters that there are not are refused.
+
+mod audit;
+mod events;
+mod members;
+mod organizations;
+mod tokens;
+mod users;
+mod webhooks;
+
+use crate::shared::routes::Route;
+
+/// All routes below `/v1`.
+pub(crate) fn routes() -> impl Iterator<Item = Route> {
+    events::routes()
+        .into_iter()
+        .chain(webhooks::routes())
+        .chain(organizations::routes())
+        .chain(members::routes())
+        .chain(users::routes())
+        .chain(tokens::routes())
+        .chain(audit::routes())
+}

@@ -1,0 +1,80 @@
+//! Organizations: list, create.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_app::organizations::OrganizationFields;
+use stackbell_app::page::LISTED_MAX;
+use stackbell_model::names::OrganizationName;
+use stackbell_wire::rest::identity::{OrganizationRequest, OrganizationResponse};
+use stackbell_wire::rest::page::Cursor;
+
+use crate::shared::answer;
+use crate::shared::auth::Authenticated;
+use crate::shared::body::Text;
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, many, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+const TAGS: &[&str] = &["Identity"];
+const ORGANIZATION: &str = "Organization";
+const PATH: &str = "/v1/orgs";
+
+pub(super) fn routes() -> [Route; 2] {
+    let listing = Description::new(
+        "ListOrganizations",
+        TAGS,
+        "List the organizations that the caller may see, by name.",
+    )
+    .guarded()
+    .continued()
+    .answer(StatusCode::OK, "Success.", [(JSON, many::<OrganizationResponse>())])
+    .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.");
+    let creating = Description::new("CreateOrganization", TAGS, "Make an organization. For operators.")
+        .guarded()
+        .request([(JSON, one::<OrganizationRequest>())])
+        .answer(StatusCode::CREATED, "Created.", [(JSON, one::<OrganizationResponse>())])
+        .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
+        .refuses(StatusCode::CONFLICT, "The name is taken.");
+    [
+        Route::new(Method::GET, PATH, list).described(listing),
+        Route::new(Method::POST, PATH, create).described(creating),
+    ]
+}
+
+async fn list(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    let asked = PageAsked::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
+    let after = asked.after(pages::name(OrganizationName::parse))?;
+    let page = context.app.list_organizations(&caller, after.as_ref()).await.map_err(about(ORGANIZATION))?;
+    let organizations: Vec<_> = page.items.iter().map(OrganizationResponse::from).collect();
+    let next = page.next.map(|name| Cursor::Name(name.to_string()));
+    Ok(asked.answer(&uri, &organizations, next.as_ref()))
+}
+
+async fn create(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let request = OrganizationRequest::read(&text).map_err(|error| HttpError::body(ORGANIZATION, &error))?;
+    let fields = OrganizationFields {
+        name: request.name,
+        display_name: request.display_name,
+        avatar_url: request.avatar_url,
+        admin: request.admin,
+    };
+    let organization =
+        context.app.create_organization(&caller, &fields).await.map_err(about(ORGANIZATION))?;
+    Ok(answer::json(StatusCode::CREATED, &OrganizationResponse::from(&organization)))
+}

@@ -1,0 +1,209 @@
+//! Access tokens, one's own, another user's and an organization's: list, create, revoke.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_app::auth::Caller;
+use stackbell_app::page::LISTED_MAX;
+use stackbell_app::tokens::{TokenFields, Whose};
+use stackbell_model::ids::TokenId;
+use stackbell_wire::rest::identity::{TokenCreated, TokenRequest, TokenResponse};
+use stackbell_wire::rest::page::Cursor;
+
+use crate::shared::answer;
+use crate::shared::auth::Authenticated;
+use crate::shared::body::Text;
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, many, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
+use crate::shared::path::{InOrganization, PathTexts};
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+const TAGS: &[&str] = &["Identity"];
+const TOKEN: &str = "Token";
+const OWN: &str = "/v1/user/tokens";
+const OWN_ONE: &str = "/v1/user/tokens/{tokenId}";
+const USERS: &str = "/v1/users/{login}/tokens";
+const USERS_ONE: &str = "/v1/users/{login}/tokens/{tokenId}";
+const SERVICE: &str = "/v1/orgs/{orgName}/tokens";
+const SERVICE_ONE: &str = "/v1/orgs/{orgName}/tokens/{tokenId}";
+
+pub(super) fn routes() -> [Route; 9] {
+    [
+        Route::new(Method::GET, OWN, list_own).described(listing("ListOwnTokens", "List one's own tokens.")),
+        Route::new(Method::POST, OWN, create_own)
+            .described(creating("CreateOwnToken", "Make a token for oneself.")),
+        Route::new(Method::DELETE, OWN_ONE, revoke_own)
+            .described(revoking("RevokeOwnToken", "Revoke one of one's own tokens.")),
+        Route::new(Method::GET, USERS, list_users)
+            .described(listing("ListUserTokens", "List a user's tokens. For operators.")),
+        Route::new(Method::POST, USERS, create_users)
+            .described(creating("CreateUserToken", "Make a token for a user. For operators.")),
+        Route::new(Method::DELETE, USERS_ONE, revoke_users)
+            .described(revoking("RevokeUserToken", "Revoke a token of a user. For operators.")),
+        Route::new(Method::GET, SERVICE, list_service)
+            .described(listing("ListServiceTokens", "List an organization's service tokens.")),
+        Route::new(Method::POST, SERVICE, create_service)
+            .described(creating("CreateServiceToken", "Make a service token.")),
+        Route::new(Method::DELETE, SERVICE_ONE, revoke_service)
+            .described(revoking("RevokeServiceToken", "Revoke a service token.")),
+    ]
+}
+
+fn listing(id: &str, summary: &str) -> Description {
+    Description::new(id, TAGS, summary)
+        .guarded()
+        .continued()
+        .answer(StatusCode::OK, "Success.", [(JSON, many::<TokenResponse>())])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, "No such owner that the caller may see.")
+}
+
+fn creating(id: &str, summary: &str) -> Description {
+    Description::new(id, TAGS, summary)
+        .guarded()
+        .request([(JSON, one::<TokenRequest>())])
+        .answer(StatusCode::CREATED, "Created.", [(JSON, one::<TokenCreated>())])
+        .refuses(
+            StatusCode::BAD_REQUEST,
+            "A field is invalid, or the token would be more than the one that makes it, or outlive it.",
+        )
+        .refuses(StatusCode::NOT_FOUND, "No such owner that the caller may see.")
+        .refuses(StatusCode::CONFLICT, "The owner has as many tokens as one may have.")
+}
+
+fn revoking(id: &str, summary: &str) -> Description {
+    Description::new(id, TAGS, summary)
+        .guarded()
+        .empty(StatusCode::NO_CONTENT, "No content.")
+        .refuses(StatusCode::NOT_FOUND, "No such token or owner that the caller may see.")
+}
+
+async fn list_own(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    list(&context, &caller, Whose::Own, &uri).await
+}
+
+async fn list_users(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    path: PathTexts,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    list(&context, &caller, Whose::User(path.get("login")), &uri).await
+}
+
+async fn list_service(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    list(&context, &at.caller, Whose::Service(&at.organization), &uri).await
+}
+
+async fn list(
+    context: &Context,
+    caller: &Caller,
+    whose: Whose<'_>,
+    uri: &Uri,
+) -> Result<Response, HttpError> {
+    let asked = PageAsked::read(&QueryTexts::only(uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
+    let after = asked.after(pages::id(TokenId::from_uuid))?;
+    let page = context.app.list_tokens(caller, whose, after).await.map_err(about(TOKEN))?;
+    let tokens: Vec<_> = page.items.iter().map(TokenResponse::from).collect();
+    let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
+    Ok(asked.answer(uri, &tokens, next.as_ref()))
+}
+
+async fn create_own(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    create(&context, &caller, Whose::Own, &uri, &text).await
+}
+
+async fn create_users(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    path: PathTexts,
+    uri: Uri,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    create(&context, &caller, Whose::User(path.get("login")), &uri, &text).await
+}
+
+async fn create_service(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    create(&context, &at.caller, Whose::Service(&at.organization), &uri, &text).await
+}
+
+async fn create(
+    context: &Context,
+    caller: &Caller,
+    whose: Whose<'_>,
+    uri: &Uri,
+    text: &str,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(uri, &[])?;
+    let request = TokenRequest::read(text).map_err(|error| HttpError::body(TOKEN, &error))?;
+    let fields = TokenFields {
+        name: request.name,
+        role: request.role,
+        operator: request.operator,
+        expires_at: request.expires_at,
+    };
+    let issued = context.app.create_token(caller, whose, &fields).await.map_err(about(TOKEN))?;
+    let created = TokenCreated { about: (&issued.token).into(), token: issued.secret.expose().to_owned() };
+    Ok(answer::json(StatusCode::CREATED, &created))
+}
+
+async fn revoke_own(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    path: PathTexts,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    revoke(&context, &caller, Whose::Own, path.get("tokenId"), &uri).await
+}
+
+async fn revoke_users(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    path: PathTexts,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    revoke(&context, &caller, Whose::User(path.get("login")), path.get("tokenId"), &uri).await
+}
+
+async fn revoke_service(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    revoke(&context, &at.caller, Whose::Service(&at.organization), at.path.get("tokenId"), &uri).await
+}
+
+async fn revoke(
+    context: &Context,
+    caller: &Caller,
+    whose: Whose<'_>,
+    id: &str,
+    uri: &Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(uri, &[])?;
+    let revoked = context.app.revoke_token(caller, whose, id).await;
+    revoked.map(|()| answer::no_content()).map_err(about(TOKEN))
+}

@@ -1,0 +1,19 @@
+//! The routes in process: a real control plane and engine on the in-memory store, and receivers on loopback.
+
+mod audit;
+mod bodies;
+mod documentation;
+mod errors;
+mod events;
+mod identity;
+mod invisibility;
+mod late;
+mod lists;
+mod ndjson;
+mod operations;
+mod paths;
+mod permissions;
+mod support;
+mod tokens;
+mod updates;
+mod webhooks;

@@ -1,0 +1,45 @@
+//! A whole instance, and how to ask things of it.
+
+mod answer;
+mod receiver;
+mod world;
+
+pub(crate) use answer::Answer;
+pub(crate) use receiver::Receiver;
+pub(crate) use world::{ADMIN, ORGANIZATION, World, request};
+
+use serde_json::{Value, json};
+
+/// Without the moments, which differ.
+pub(crate) fn without(mut value: Value, names: &[&str]) -> Value {
+    for name in names {
+        let removed = value.as_object_mut().expect("an object").remove(*name);
+        assert!(removed.is_some_and(|value| !value.is_null()), "{name}");
+    }
+    value
+}
+
+/// A payload that is accepted.
+pub(crate) fn stack_update(stack: &str) -> Value {
+    json!({
+        "projectName": "website", "stackName": stack, "updateUrl": "https://a.example/updates/1",
+        "kind": "update", "result": "succeeded", "resourceChanges": {"same": 28, "create": 3},
+        "isPreview": false,
+    })
+}
+
+/// An event that is accepted.
+pub(crate) fn event(id: Option<&str>) -> Value {
+    let mut event = json!({"kind": "stack_update", "payload": stack_update("website-prod")});
+    if let Some(id) = id {
+        event["id"] = json!(id);
+    }
+    event
+}
+
+/// A webhook of the organization that is accepted.
+pub(crate) fn webhook(name: &str, url: &str) -> Value {
+    json!({
+        "organizationName": ORGANIZATION, "name": name, "displayName": "d", "payloadUrl": url, "active": true,
+    })
+}

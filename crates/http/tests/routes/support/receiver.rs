@@ -1,0 +1,57 @@
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// An endpoint on loopback that answers all alike, and tells of what it got.
+pub(crate) struct Receiver {
+    address: SocketAddr,
+    received: mpsc::UnboundedReceiver<Received>,
+    // Dropped, and with it the server.
+    _task: JoinSet<()>,
+}
+
+/// A request that came.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Receiver {
+    pub(crate) async fn answering(status: StatusCode) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (sender, received) = mpsc::unbounded_channel();
+        let take = move |request: Request| {
+            let sender = sender.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = to_bytes(body, usize::MAX).await.expect("a whole body");
+                // A test that has ended wants to know no more.
+                let _ = sender.send(Received { headers: parts.headers, body });
+                status
+            }
+        };
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            axum::serve(listener, Router::new().fallback(take)).await.expect("it never ends");
+        });
+        Self { address, received, _task: task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/secret", self.address)
+    }
+
+    /// The next request, once it is there.
+    pub(crate) async fn next(&mut self) -> Received {
+        self.received.recv().await.expect("the server runs")
+    }
+}

@@ -1,0 +1,210 @@
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use stackbell_app::beginnings::beginnings;
+use stackbell_app::{App, AppParts};
+use stackbell_engine::core::CoreConfig;
+use stackbell_engine::outbound::{
+    Allowance, OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver,
+};
+use stackbell_engine::shell::{Engine, Metrics, Parts, Retention, Stopped, SystemClock};
+use stackbell_http::{HttpSettings, Surface, router};
+use stackbell_keys::{Keyring, MasterKey};
+use stackbell_model::filter::Subscription;
+use stackbell_model::health::Health;
+use stackbell_model::ids::{AuditId, WebhookId};
+use stackbell_model::names::{DisplayName, Login, OrganizationName, WebhookName};
+use stackbell_model::scope::Scope;
+use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
+use stackbell_model::{Clock, Entropy, Timestamp};
+use stackbell_store::audit::AuditEntry;
+use stackbell_store::identity::Identity;
+use stackbell_store::webhooks::{CreateOutcome, Webhooks};
+use stackbell_store_memory::MemoryStore;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::Answer;
+
+pub(crate) const ORGANIZATION: &str = "crazy-adventures";
+/// The token of `morty`, admin of [`ORGANIZATION`] and operator.
+pub(crate) const ADMIN: &str = "sb-the-bootstrap-token-of-thirty-two-characters";
+
+struct Seeded(ChaCha20Rng);
+
+impl Seeded {
+    fn new(seed: u64) -> Self {
+        Self(ChaCha20Rng::seed_from_u64(seed))
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill_bytes(bytes);
+    }
+}
+
+/// Goes on by a millisecond whenever it is asked, so that what is made later has a later id.
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+/// An instance with one organization and its admin.
+pub(crate) struct World {
+    pub(crate) router: Router,
+    pub(crate) is_serving: Arc<AtomicBool>,
+    /// The requests under way that may change something.
+    pub(crate) changes: TaskTracker,
+    store: MemoryStore,
+    // Dropped, and with it all that it does.
+    engine: Option<Engine>,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::of_surface(Surface::Whole).await
+    }
+
+    pub(crate) async fn of_surface(surface: Surface) -> Self {
+        let mut entropy = Seeded::new(1);
+        let clock = Arc::new(Ticking(AtomicI64::new(SystemClock.now().as_millis())));
+        let master = MasterKey::generate(&mut entropy);
+        let (keyring, _) = Keyring::generate(&master, &mut entropy, clock.now());
+        let keyring = Arc::new(keyring);
+        let store = MemoryStore::new();
+        let name = OrganizationName::parse(ORGANIZATION).expect("a name");
+        let login = Login::parse("morty").expect("a login");
+        let first = beginnings(name, login, ADMIN, &keyring, clock.now(), &mut entropy);
+        assert!(store.begin(first).await.expect("the store works"));
+        let policy = OutboundPolicy::new(Allowance::loopback());
+        let resolver = Arc::new(SystemResolver::default());
+        let settings = OutboundSettings::default();
+        let outbound = OutboundClient::new(&settings, &policy, resolver, Arc::new(SystemClock)).await;
+        let metrics = Arc::new(Metrics::default());
+        let engine = Engine::start(Parts {
+            store: Arc::new(store.clone()),
+            keyring: Arc::clone(&keyring),
+            outbound: outbound.expect("certificates"),
+            clock: Arc::new(SystemClock),
+            entropy: Box::new(Seeded::new(2)),
+            config: CoreConfig::default(),
+            retention: Retention::default(),
+            metrics: Arc::clone(&metrics),
+        });
+        let app = App::new(AppParts {
+            store: Arc::new(store.clone()),
+            engine: engine.handle(),
+            keyring,
+            clock,
+            entropy: Box::new(Seeded::new(3)),
+            outbound: Arc::new(policy),
+            slack_hosts: vec!["hooks.slack.com".to_owned()],
+        });
+        let is_serving = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&is_serving);
+        let changes = TaskTracker::new();
+        let settings = HttpSettings {
+            changes: changes.clone(),
+            surface,
+            readiness: Arc::new(move || asked.load(Ordering::SeqCst)),
+            metrics: Arc::new(move || metrics.encode()),
+            entropy: Arc::new(Mutex::new(Seeded::new(4))),
+        };
+        Self { router: router(Arc::new(app), settings), is_serving, changes, store, engine: Some(engine) }
+    }
+
+    /// Ends the engine; what needs it is refused from now on.
+    pub(crate) async fn stop_engine(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            assert_eq!(engine.stop(Duration::from_secs(10)).await, Stopped::Clean);
+        }
+    }
+
+    /// A webhook of the organization that was saved when the settings were others.
+    pub(crate) async fn save_unchecked(&self, name: &str, url: &str, format: Format) {
+        let at = SystemClock.now();
+        let organization = OrganizationName::parse(ORGANIZATION).expect("a name");
+        let found = self.store.find_organization(&organization).await.expect("the store works");
+        let mut entropy = Seeded::new(u64::from(url.as_bytes()[7]));
+        let webhook = Webhook {
+            id: WebhookId::generate(at, &mut entropy),
+            organization: found.expect("it is there").id,
+            scope: Scope::Organization,
+            name: WebhookName::parse(name).expect("a name"),
+            display_name: DisplayName::parse(name).expect("a name"),
+            payload_url: PayloadUrl::from_stored(url),
+            active: true,
+            format,
+            subscription: Subscription::default(),
+            secret: None,
+            standard_headers: true,
+            created_at: at,
+            revision: 1,
+            health: Health::default(),
+        };
+        let audit = AuditEntry {
+            id: AuditId::generate(at, &mut entropy),
+            at,
+            organization: None,
+            actor: "test".into(),
+            token: None,
+            remote: None,
+            action: "webhook.create",
+            target: name.into(),
+            fields: Vec::new(),
+        };
+        let created = self.store.create_webhook(&webhook, 10, audit).await;
+        assert_eq!(created.expect("the store works"), CreateOutcome::Done);
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("it cannot fail");
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.expect("a whole body");
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends a request with a token and, unless it is null, a JSON body.
+    pub(crate) async fn ask(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        self.send(request(token, method, path).body(body).expect("a request")).await
+    }
+
+    /// The same as the admin.
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.ask(ADMIN, method, path, body).await
+    }
+
+    /// A new user with this role in the organization, or a member of nothing; the user's token.
+    pub(crate) async fn user(&self, login: &str, role: Option<&str>) -> String {
+        let user = self.admin("POST", "/v1/users", json!({"login": login})).await.expect(201);
+        if let Some(role) = role {
+            let path = format!("/v1/orgs/{ORGANIZATION}/members/{login}");
+            self.admin("PUT", &path, json!({"role": role})).await.expect(200);
+        }
+        user["token"].as_str().expect("a token").to_owned()
+    }
+}
+
+/// A request as curl's examples make it.
+pub(crate) fn request(token: &str, method: &str, path: &str) -> axum::http::request::Builder {
+    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Accept", "application/vnd.pulumi+8")
+        .header("Content-Type", "application/json")
+        .header("Authorization", format!("token {token}"))
+}

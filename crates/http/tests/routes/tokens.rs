@@ -1,0 +1,162 @@
+//! Tokens, and which of them may manage which.
+
+use serde_json::{Value, json};
+use stackbell_app::tokens::TOKENS_OF_OWNER_MAX;
+
+use crate::support::{ADMIN, ORGANIZATION, World, without};
+
+const OWN: &str = "/v1/user/tokens";
+const SOON: &str = "2998-01-01T00:00:00.000Z";
+const LATER: &str = "2999-01-01T00:00:00.000Z";
+
+fn service() -> String {
+    format!("/v1/orgs/{ORGANIZATION}/tokens")
+}
+
+/// A token that was made, and its id.
+async fn issue(world: &World, maker: &str, path: &str, body: Value) -> (String, String) {
+    let issued = world.ask(maker, "POST", path, body).await.expect(201);
+    let text = |name: &str| issued[name].as_str().expect("a text").to_owned();
+    (text("token"), text("id"))
+}
+
+/// The names of the tokens that somebody sees.
+async fn names(world: &World, token: &str, path: &str) -> Vec<String> {
+    let listed = world.ask(token, "GET", path, Value::Null).await.expect(200);
+    let name = |one: &Value| one["name"].as_str().expect("a name").to_owned();
+    listed.as_array().expect("an array").iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn tokens_are_shown_once_and_end_at_once() {
+    let world = World::start().await;
+    let body = json!({"name": "laptop", "role": "member", "expiresAt": "2999-01-01T00:00:00Z"});
+    let issued = world.admin("POST", "/v1/user/tokens", body).await.expect(201);
+    let (token, id) = (issued["token"].as_str().expect("a token"), issued["id"].as_str().expect("an id"));
+    let expected = json!({
+        "name": "laptop", "role": "member", "operator": false, "expiresAt": "2999-01-01T00:00:00.000Z",
+        "lastUsedAt": null,
+    });
+    assert_eq!(without(issued.clone(), &["id", "createdAt", "token"]), expected);
+    let listed = world.ask(token, "GET", "/v1/user/tokens", Value::Null).await;
+    assert!(!listed.text().contains(token));
+    assert_eq!(listed.expect(200).as_array().map(Vec::len), Some(1));
+    // A token can make none that is mightier than itself.
+    let mightier = json!({"name": "x", "role": "admin"});
+    world.ask(token, "POST", "/v1/user/tokens", mightier).await.refusal(400);
+    world.admin("DELETE", &format!("/v1/user/tokens/{id}"), Value::Null).await.expect_empty(204);
+    world.ask(token, "GET", "/v1/user/tokens", Value::Null).await.expect(401);
+    world.admin("DELETE", &format!("/v1/user/tokens/{id}"), Value::Null).await.refusal(404);
+    let past = json!({"name": "x", "role": "viewer", "expiresAt": "2000-01-01T00:00:00Z"});
+    assert_eq!(world.admin("POST", "/v1/user/tokens", past).await.details(), ["Token expiresAt invalid"]);
+}
+
+#[tokio::test]
+async fn service_tokens() {
+    let world = World::start().await;
+    let tokens = format!("/v1/orgs/{ORGANIZATION}/tokens");
+    let issued = world.admin("POST", &tokens, json!({"name": "ci", "role": "viewer"})).await.expect(201);
+    let (token, id) = (issued["token"].as_str().expect("a token"), issued["id"].as_str().expect("an id"));
+    world.ask(token, "GET", &format!("/api/orgs/{ORGANIZATION}/hooks"), Value::Null).await.expect(200);
+    let refusal = world.ask(token, "GET", "/v1/user/tokens", Value::Null).await.refusal(403);
+    assert_eq!(refusal, "a service token has no tokens of its own");
+    assert_eq!(world.ask(ADMIN, "GET", &tokens, Value::Null).await.expect(200)[0]["id"], id);
+    world.admin("DELETE", &format!("{tokens}/{id}"), Value::Null).await.expect_empty(204);
+    world.ask(token, "GET", &format!("/api/orgs/{ORGANIZATION}/hooks"), Value::Null).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_token_manages_those_that_may_no_more_than_itself() {
+    let world = World::start().await;
+    let role = |role: &str| json!({"name": role, "role": role});
+    let (_, admin) = issue(&world, ADMIN, OWN, role("admin")).await;
+    let operating = json!({"name": "operating", "role": "viewer", "operator": true});
+    let (_, operating) = issue(&world, ADMIN, OWN, operating).await;
+    let (member, member_id) = issue(&world, ADMIN, OWN, role("member")).await;
+    let (_, viewer) = issue(&world, ADMIN, OWN, role("viewer")).await;
+    assert_eq!(names(&world, &member, OWN).await, ["member", "viewer"]);
+    let one = |id: &str| format!("{OWN}/{id}");
+    for above in [&admin, &operating] {
+        let refusal = world.ask(&member, "DELETE", &one(above), Value::Null).await.refusal(404);
+        assert_eq!(refusal, format!("Token '{above}' not found"));
+    }
+    let operating = json!({"name": "x", "role": "viewer", "operator": true});
+    let answer = world.ask(&member, "POST", OWN, operating).await;
+    assert_eq!(answer.refusal(400), "operator can be set by an operator alone");
+    world.ask(&member, "DELETE", &one(&viewer), Value::Null).await.expect_empty(204);
+    world.ask(&member, "DELETE", &one(&member_id), Value::Null).await.expect_empty(204);
+    world.ask(&member, "GET", OWN, Value::Null).await.expect(401);
+    assert_eq!(names(&world, ADMIN, OWN).await, ["bootstrap", "admin", "operating"]);
+}
+
+#[tokio::test]
+async fn a_token_does_not_outlive_its_maker() {
+    let world = World::start().await;
+    let expiring = json!({"name": "a", "role": "admin", "operator": true, "expiresAt": SOON});
+    let (maker, _) = issue(&world, ADMIN, OWN, expiring).await;
+    for path in [OWN.to_owned(), service(), "/v1/users/morty/tokens".to_owned()] {
+        let mut body = json!({"name": "b", "role": "viewer"});
+        let made = world.ask(&maker, "POST", &path, body.clone()).await.expect(201);
+        assert_eq!(made["expiresAt"], SOON, "{path}");
+        body["expiresAt"] = json!(SOON);
+        world.ask(&maker, "POST", &path, body.clone()).await.expect(201);
+        body["expiresAt"] = json!(LATER);
+        let answer = world.ask(&maker, "POST", &path, body.clone()).await;
+        assert_eq!(answer.refusal(400), "expiresAt may not be later than that of the token that makes it");
+        assert_eq!(answer.details(), ["Token expiresAt invalid"]);
+        world.ask(ADMIN, "POST", &path, body).await.expect(201);
+    }
+    let user = world.ask(&maker, "POST", "/v1/users", json!({"login": "rick"})).await.expect(201);
+    assert_eq!(user["tokenExpiresAt"], SOON);
+}
+
+#[tokio::test]
+async fn operators_issue_and_revoke_the_tokens_of_users() {
+    let world = World::start().await;
+    let first = world.user("rick", Some("viewer")).await;
+    let path = "/v1/users/rick/tokens";
+    let (token, id) = issue(&world, ADMIN, path, json!({"name": "new", "role": "viewer"})).await;
+    assert_eq!(names(&world, ADMIN, path).await, ["first token", "new"]);
+    let hooks = format!("/api/orgs/{ORGANIZATION}/hooks");
+    world.ask(&token, "GET", &hooks, Value::Null).await.expect(200);
+    let operating = json!({"name": "x", "role": "viewer", "operator": true});
+    let answer = world.admin("POST", path, operating).await;
+    assert_eq!(answer.refusal(400), "operator can be set for an operator alone");
+    let one = format!("{path}/{id}");
+    for (method, path) in [("GET", path), ("POST", path), ("DELETE", one.as_str())] {
+        let body = if method == "POST" { json!({"name": "x", "role": "viewer"}) } else { Value::Null };
+        world.ask(&first, method, path, body).await.refusal(403);
+    }
+    world.admin("DELETE", &format!("/v1/users/morty/tokens/{id}"), Value::Null).await.refusal(404);
+    world.admin("DELETE", &one, Value::Null).await.expect_empty(204);
+    world.ask(&token, "GET", &hooks, Value::Null).await.expect(401);
+    assert_eq!(
+        world.admin("GET", "/v1/users/no/tokens", Value::Null).await.refusal(404),
+        "User 'no' not found"
+    );
+    // Whatever the operator's token may otherwise: whoever holds a stolen one must be stopped.
+    let least = json!({"name": "least", "role": "viewer", "operator": true});
+    let (least, _) = issue(&world, ADMIN, OWN, least).await;
+    let listed = world.ask(&least, "GET", path, Value::Null).await.expect(200);
+    let id = listed[0]["id"].as_str().expect("an id");
+    assert_eq!(listed[0]["role"], "admin");
+    let mightier = json!({"name": "x", "role": "admin"});
+    world.ask(&least, "POST", path, mightier).await.refusal(400);
+    world.ask(&least, "DELETE", &format!("{path}/{id}"), Value::Null).await.expect_empty(204);
+    world.ask(&first, "GET", &hooks, Value::Null).await.expect(401);
+}
+
+#[tokio::test]
+async fn an_owner_has_so_many_tokens() {
+    let world = World::start().await;
+    let body = json!({"name": "ci", "role": "publisher"});
+    for _ in 0..TOKENS_OF_OWNER_MAX {
+        world.admin("POST", &service(), body.clone()).await.expect(201);
+    }
+    let refusal = world.admin("POST", &service(), body.clone()).await.refusal(409);
+    assert!(
+        refusal.starts_with("there are 100 tokens of this owner, the most that one may have"),
+        "{refusal}"
+    );
+    world.admin("POST", OWN, body).await.expect(201);
+}
