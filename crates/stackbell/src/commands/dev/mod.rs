@@ -1,0 +1,141 @@
+//! `stackbell dev`: the first minute.
+//!
+//! A server with its store in a temporary folder, an organization, a user and a token; a receiver with its webhook; a first
+//! event, delivered; then what to do next. All but the token is made through the public API, as anybody would.
+
+mod first_event;
+mod guide;
+mod receiver;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use stackbell_engine::outbound::Allowance;
+use stackbell_engine::shell::SystemClock;
+use stackbell_model::names::{Login, NameError, OrganizationName};
+use stackbell_model::secret::WebhookSecret;
+use stackbell_model::{Clock as _, Entropy as _};
+
+use crate::bootstrap::Developer;
+use crate::client::{Client, ClientSettings};
+use crate::config::{Environment, Found, SecretText, SettingFlags, Settings};
+use crate::entropy::SystemEntropy;
+use crate::lifecycle::{Signals, stop_unless_hurried};
+use crate::server::{self, Base, Server};
+use crate::telemetry;
+
+use first_event::FirstEvent;
+use guide::Guide;
+use receiver::Receiver;
+
+/// The user that `dev` works as.
+const LOGIN: &str = "dev";
+
+/// Random bytes of the receiver's secret: as many as its signature has.
+const SECRET_BYTES: usize = 32;
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// The organization to make
+    #[arg(long, default_value = "acme", value_parser = organization)]
+    org: OrganizationName,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+fn organization(text: &str) -> Result<OrganizationName, NameError> {
+    OrganizationName::parse(text)
+}
+
+pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    // Removed when this ends, if nobody names a folder to keep.
+    let temporary = tempfile::Builder::new().prefix("stackbell-dev-").tempdir();
+    let temporary = temporary.context("cannot make a temporary folder")?;
+    let data = temporary.path().join("data").display().to_string();
+    // What happens is printed in words of its own; the log speaks up when something is wrong.
+    let defaults = [("data", data.into()), ("log_level", "warn".into())];
+    let mut settings = Found::collect(&args.settings, environment, &defaults)?.settings()?;
+    settings.outbound.allowances.extend(Allowance::loopback());
+    telemetry::start(&settings.logs)?;
+    super::block_on(dev(&settings, &args.org)).context("cannot start the runtime")??;
+    temporary.close().context("cannot remove the temporary folder")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn dev(settings: &Settings, organization: &OrganizationName) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let socket = server::bind(settings.server.listen).await?;
+    let opened = server::open(&settings.storage).await?;
+    let mut base = Base::new(opened, settings.master_key.as_ref()).await?;
+    let developer = Developer {
+        store: base.store.as_ref(),
+        keyring: &base.keyring,
+        organization: organization.clone(),
+        login: Login::parse(LOGIN).expect("a constant that is a login"),
+        now: base.now(),
+    };
+    let developer_token = developer.prepare(&mut base.entropy).await?;
+    let token = SecretText::new(developer_token.secret.expose().to_owned());
+    let mut secret = [0; SECRET_BYTES];
+    base.entropy.fill(&mut secret);
+    let secret = secret.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let secret = WebhookSecret::new(&secret).expect("short enough");
+
+    let (store, mut entropy) = (Arc::clone(&base.store), SystemEntropy::seeded()?);
+    let server = Server::start(settings, socket, base).await?;
+    let receiver = Receiver::start(&secret).await?;
+    let outcome = tokio::select! {
+        ready = show(&server, &receiver, organization, &token, &secret) => match ready {
+            Ok(()) => wait(&mut signals, &server).await,
+            Err(error) => Err(error),
+        },
+        _ = signals.next() => Ok(()),
+    };
+    let limit = settings.server.stop_timeout;
+    let stop = async move {
+        // Before the server has ended, as that closes the store.
+        if let Err(error) = developer_token.revoke(store.as_ref(), SystemClock.now(), &mut entropy).await {
+            tracing::warn!(%error, "the token could not be revoked; it ends a day after it was made");
+        }
+        drop(store);
+        server.stop(limit).await;
+        receiver.stop().await;
+    };
+    stop_unless_hurried(&mut signals, stop).await;
+    outcome
+}
+
+/// Makes the webhook, publishes the first event, waits until it is there, and says what to do next.
+async fn show(
+    server: &Server,
+    receiver: &Receiver,
+    organization: &OrganizationName,
+    token: &SecretText,
+    secret: &WebhookSecret,
+) -> anyhow::Result<()> {
+    // This machine's address, whatever the public one is.
+    let url = server::local_url(server.address());
+    let guide = Guide { url: &url, organization, token, receiver: receiver.url() };
+    guide.print_head(&mut io::stdout())?;
+    let client = Client::new(ClientSettings { url: url.clone(), token: Some(token.clone()) });
+    let first = FirstEvent {
+        client: Arc::new(client),
+        organization: organization.to_string(),
+        receiver: receiver.url().to_owned(),
+        secret: secret.clone(),
+    };
+    first.publish().await?;
+    receiver.first_delivery().await;
+    guide.print_next(&mut io::stdout())?;
+    Ok(())
+}
+
+async fn wait(signals: &mut Signals, server: &Server) -> anyhow::Result<()> {
+    tokio::select! {
+        _ = signals.next() => Ok(()),
+        () = server.ended() => Err(anyhow::anyhow!("the server ended by itself, which is a defect")),
+    }
+}

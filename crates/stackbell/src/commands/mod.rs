@@ -1,0 +1,222 @@
+//! The command line: one file a verb, and what the verbs' ends mean.
+
+mod config_check;
+mod dev;
+mod doctor;
+mod event;
+mod migrate;
+mod openapi;
+mod org;
+mod serve;
+mod token;
+mod user;
+mod verb;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ureq::http::StatusCode;
+
+use crate::client::ClientError;
+use crate::config::{ConfigError, Environment, SettingFlags};
+
+/// Something failed.
+const FAILURE: u8 = 1;
+/// It was asked for in a way that cannot be understood, by flags or by settings.
+const USAGE: u8 = 2;
+/// The server cannot be reached.
+const UNREACHABLE: u8 = 3;
+/// The server knows no such token, or the token may not.
+const DENIED: u8 = 4;
+
+/// Self-hosted webhooks for Pulumi: it rings when your stacks change.
+#[derive(Debug, Parser)]
+#[command(name = "stackbell", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(SettingFlags),
+    /// Try it: a server with an organization, a token, a receiver and a first event
+    Dev(dev::DevArgs),
+    /// Bring the store's file up to date
+    Migrate(SettingFlags),
+    /// Look for what is wrong with a server's settings, data folder, store and surroundings
+    Doctor(SettingFlags),
+    /// Settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Organizations and their members
+    Org(org::OrgArgs),
+    /// Users
+    User(user::UserArgs),
+    /// Access tokens
+    Token(token::TokenArgs),
+    /// Events
+    Event(event::EventArgs),
+    /// Print the OpenAPI document of the server's APIs
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print each setting, its value and where that comes from; fail if the settings cannot be used
+    Check(SettingFlags),
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// Whatever went wrong; [`fail`] says what the process ends with then.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print()?;
+            return Ok(u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from));
+        }
+    };
+    let environment = Environment::of_process()?;
+    // Not locked: a server writes from several threads.
+    let out = &mut io::stdout();
+    match cli.command {
+        Command::Serve(flags) => serve::run(&flags, &environment),
+        Command::Dev(args) => dev::run(&args, &environment),
+        Command::Migrate(flags) => migrate::run(&flags, &environment, out),
+        Command::Doctor(flags) => doctor::run(&flags, &environment, out),
+        Command::Config(ConfigCommand::Check(flags)) => config_check::run(&flags, &environment, out),
+        Command::Org(args) => org::run(&args, &environment, out),
+        Command::User(args) => user::run(&args, &environment, out),
+        Command::Token(args) => token::run(&args, &environment, out),
+        Command::Event(args) => event::run(&args, &environment, out),
+        Command::Openapi => openapi::run(out),
+    }
+}
+
+/// Says on standard error what went wrong, and gives what the process is to end with.
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    // Whoever read the output has seen enough, as `head` has.
+    if error.downcast_ref::<io::Error>().is_some_and(|error| is_broken_pipe(error)) {
+        return ExitCode::SUCCESS;
+    }
+    // There is nobody left to tell when standard error is gone.
+    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("error: {error:#}\n"));
+    ExitCode::from(exit_code(error))
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<ConfigError>().is_some() {
+        return USAGE;
+    }
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Unreachable { .. }) => UNREACHABLE,
+        Some(ClientError::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. }) => DENIED,
+        Some(ClientError::NoToken) => USAGE,
+        Some(
+            ClientError::Refused { .. }
+            | ClientError::NotJson { .. }
+            | ClientError::Request(_)
+            | ClientError::Form(_),
+        )
+        | None => FAILURE,
+    }
+}
+
+/// What runs servers.
+/// How long threads that wait for something outside may hold up the end of the process.
+const THREADS_END_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Runs a command's future to its end. A thread that still waits for something then does not keep the process alive.
+fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(future);
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    Ok(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn settings_given_as_flags() {
+        let check = |line: &str, expected: &[(&str, &[&str])]| {
+            let Command::Serve(flags) = parse(line).expect(line).command else { panic!("{line}") };
+            let given: Vec<_> = flags.given.iter().map(|(key, texts)| (*key, texts.clone())).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(key, texts)| (*key, texts.iter().map(ToString::to_string).collect()))
+                .collect();
+            assert_eq!(given, expected, "{line}");
+        };
+        check("stackbell serve", &[]);
+        check(
+            "stackbell serve --listen 127.0.0.1:1 --data d",
+            &[("data", &["d"]), ("listen", &["127.0.0.1:1"])],
+        );
+        check("stackbell serve --allow-plain-http", &[("allow_plain_http", &["true"])]);
+        check("stackbell serve --allow-plain-http=false", &[("allow_plain_http", &["false"])]);
+        check(
+            "stackbell serve --outbound-allow 10.0.0.0/8 --outbound-allow ::1@acme",
+            &[("outbound_allow", &["10.0.0.0/8", "::1@acme"])],
+        );
+        check("stackbell serve --master-key-file k", &[("master_key", &["k"])]);
+    }
+
+    #[test]
+    fn lines_that_are_understood() {
+        for line in [
+            "stackbell dev --org acme --listen 127.0.0.1:0",
+            "stackbell config check --config c.toml",
+            "stackbell org new acme --display-name Acme --admin analyst",
+            "stackbell org member set acme analyst viewer --url https://s.example",
+            "stackbell org member list acme --output json",
+            "stackbell org member remove acme analyst",
+            "stackbell user new analyst --name Analyst --email a@example.com --operator",
+            "stackbell token new --name ci --role publisher --expires-in 90d --org acme",
+            "stackbell token list --org acme",
+            "stackbell token revoke 00000000-0000-7000-8000-000000000000",
+            "stackbell event send acme --kind stack_update payload.json",
+            "stackbell event send acme --ndjson -",
+            "stackbell openapi",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not() {
+        for line in [
+            "stackbell",
+            "stackbell serve --token t",
+            "stackbell serve --master-key k",
+            "stackbell org member set acme analyst owner",
+            "stackbell token new --name ci --expires-in soon",
+            "stackbell event send acme --id 00000000-0000-4000-8000-000000000000",
+            "stackbell event send acme --kind stack --ndjson",
+            "stackbell org list --url s.example",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The process's environment, read once.
+
+use std::collections::BTreeMap;
+
+use super::error::ConfigError;
+use super::keys::VARIABLE_PREFIX;
+
+/// What the names of other programs' variables that we read begin with.
+const PULUMI_PREFIX: &str = "PULUMI_";
+
+/// The variables that concern us, by name. Shows no values, for some are secrets.
+#[derive(Clone, Default)]
+pub(crate) struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Reads this process's variables: the one place that does.
+    ///
+    /// # Errors
+    /// [`ConfigError::VariableNotText`], when one that concerns us is no UTF-8.
+    pub(crate) fn of_process() -> Result<Self, ConfigError> {
+        let mut variables = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            if [VARIABLE_PREFIX, PULUMI_PREFIX].iter().any(|prefix| name.starts_with(prefix)) {
+                let value = value.into_string();
+                let value = value.map_err(|_| ConfigError::VariableNotText { variable: name.clone() })?;
+                variables.insert(name, value);
+            }
+        }
+        Ok(Self(variables))
+    }
+
+    /// A variable's value. One that is set to nothing counts as not set, since that is how compose files leave it out.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Our own variables, by name, those set to nothing too.
+    pub(crate) fn own_names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str).filter(|name| name.starts_with(VARIABLE_PREFIX))
+    }
+
+    /// Whether Kubernetes set this variable by itself, because a service's name begins with `stackbell`:
+    /// it puts addresses of services into every container's environment, under names made of theirs.
+    pub(crate) fn is_service_link(&self, name: &str) -> bool {
+        let is_address =
+            |value: &str| ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+        let is_of_a_port = |rest: &str| {
+            let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| rest.starts_with(protocol))
+        };
+        name.ends_with("_SERVICE_HOST")
+            || name.ends_with("_SERVICE_PORT")
+            || name.contains("_SERVICE_PORT_")
+            || name.split_once("_PORT_").is_some_and(|(_, rest)| is_of_a_port(rest))
+            || (name.ends_with("_PORT") && self.get(name).is_some_and(is_address))
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_service_link(name: &str, value: &str, expected: bool) {
+        let environment = Environment::from_iter([(name, value)]);
+        assert_eq!(environment.is_service_link(name), expected, "{name}={value}");
+    }
+
+    #[test]
+    fn what_kubernetes_sets() {
+        check_service_link("STACKBELL_SERVICE_HOST", "10.0.0.1", true);
+        check_service_link("STACKBELL_SERVICE_PORT", "8722", true);
+        check_service_link("STACKBELL_SERVICE_PORT_HTTP", "8722", true);
+        check_service_link("STACKBELL_PORT", "tcp://10.0.0.1:8722", true);
+        check_service_link("STACKBELL_PORT_8722_TCP", "tcp://10.0.0.1:8722", true);
+        check_service_link("STACKBELL_PORT_8722_TCP_ADDR", "10.0.0.1", true);
+        check_service_link("STACKBELL_PORT", "8722", false);
+        check_service_link("STACKBELL_PORT_RANGE", "1", false);
+        check_service_link("STACKBELL_LISTEN", "127.0.0.1:1", false);
+    }
+
+    #[test]
+    fn nothing_is_not_set_and_values_stay_hidden() {
+        let environment = Environment::from_iter([("STACKBELL_DATA", ""), ("STACKBELL_TOKEN", "hidden")]);
+        assert_eq!(environment.get("STACKBELL_DATA"), None);
+        assert!(!format!("{environment:?}").contains("hidden"));
+    }
+}

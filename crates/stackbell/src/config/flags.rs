@@ -1,0 +1,73 @@
+//! The flags of settings, made from the table.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use super::keys::{KEYS, Key, Kind};
+
+const CONFIG: &str = "config";
+
+/// The settings that were given as flags.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SettingFlags {
+    /// The configuration file.
+    pub(crate) config: Option<PathBuf>,
+    /// What was given, by setting; of a secret, the file that holds it.
+    pub(crate) given: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        let config = Arg::new(CONFIG)
+            .long(CONFIG)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("The configuration file, in TOML [env: STACKBELL_CONFIG]");
+        command.arg(config).args(KEYS.iter().map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.config = matches.get_one::<PathBuf>(CONFIG).cloned();
+        for key in KEYS {
+            if matches.value_source(key.name) == Some(ValueSource::CommandLine) {
+                let texts = matches.get_many::<String>(key.name).unwrap_or_default().cloned().collect();
+                self.given.insert(key.name, texts);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn argument(key: &'static Key) -> Arg {
+    let help = match key.kind {
+        Kind::Secret => {
+            format!("File with: {} [env: {} or {}_FILE]", key.help, key.variable(), key.variable())
+        }
+        _ => format!("{} [env: {}]", key.help, key.variable()),
+    };
+    let argument = Arg::new(key.name).long(key.flag()).help(help).value_name(match key.kind {
+        Kind::Secret => "FILE",
+        _ => key.value_name,
+    });
+    match key.kind {
+        Kind::List => argument.action(ArgAction::Append),
+        // Alone it means true.
+        Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::Text | Kind::Secret | Kind::Number => argument.action(ArgAction::Set),
+    }
+}

@@ -1,0 +1,111 @@
+//! The binary from outside: what it prints, and what it exits with.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+/// The binary, with none of the caller's settings.
+fn stackbell(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("stackbell").expect("the binary of this package");
+    command.env_clear().current_dir(folder);
+    command
+}
+
+/// Runs it, and gives exit code, standard output and standard error.
+fn run(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code().expect("it exits"), text(output.stdout), text(output.stderr))
+}
+
+fn check(arguments: &[&str], variables: &[(&str, &str)], expected: i32, said: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = stackbell(folder.path());
+    let (code, out, error) = run(command.args(arguments).envs(variables.iter().copied()));
+    assert_eq!(code, expected, "{arguments:?}\n{out}\n{error}");
+    assert!(format!("{out}{error}").contains(said), "{arguments:?}\n{out}\n{error}");
+}
+
+#[test]
+fn help_and_version() {
+    check(&["--help"], &[], 0, "Usage: stackbell");
+    check(&["serve", "--help"], &[], 0, "[env: STACKBELL_PUBLIC_URL]");
+    check(&["--version"], &[], 0, env!("CARGO_PKG_VERSION"));
+    check(&[], &[], 2, "Usage: stackbell");
+    check(&["serve", "--lisen", "x"], &[], 2, "--listen");
+}
+
+#[test]
+fn config_check_shows_values_and_where_they_come_from() {
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.toml"), "retention_days = 7\n").expect("written");
+    let mut command = stackbell(folder.path());
+    command.args(["config", "check", "--config", "c.toml", "--data", "d"]).env("STACKBELL_MASTER_KEY", key);
+    let (code, out, error) = run(&mut command);
+    assert_eq!(code, 0, "{error}");
+    let line = |name: &str| {
+        let line = out.lines().find(|line| line.split_whitespace().next() == Some(name)).expect(name);
+        line.split_whitespace().skip(1).collect::<Vec<_>>()
+    };
+    assert_eq!(line("retention_days"), ["7", "c.toml"]);
+    assert_eq!(line("data"), ["d", "--data"]);
+    assert_eq!(line("master_key"), ["***", "STACKBELL_MASTER_KEY"]);
+    assert_eq!(line("listen"), ["127.0.0.1:8722", "default"]);
+    assert_eq!(line("public_url"), ["-"]);
+    assert!(!out.contains(key));
+}
+
+#[test]
+fn settings_that_cannot_be_used() {
+    check(&["config", "check"], &[("STACKBELL_LISTN", "x")], 2, "the nearest is STACKBELL_LISTEN");
+    check(&["config", "check", "--listen", "x"], &[], 2, "listen (--listen) is not valid");
+    check(
+        &["config", "check", "--config", "none.toml"],
+        &[],
+        2,
+        "cannot read the configuration file none.toml",
+    );
+    let plain = ["serve", "--listen", "0.0.0.0:0"];
+    check(&plain, &[], 2, "allow_plain_http");
+    check(&["doctor", "--listen", "x"], &[], 1, "fail  settings");
+}
+
+#[test]
+fn an_empty_store_needs_to_be_told_how_to_begin() {
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    check(&serve, &[], 1, "STACKBELL_BOOTSTRAP_ORG");
+    check(&[&serve[..], &["--expect-existing"]].concat(), &[], 1, "is the right volume mounted?");
+    let variables = [("STACKBELL_BOOTSTRAP_ORG", "acme"), ("STACKBELL_BOOTSTRAP_TOKEN", "short")];
+    let everywhere = ["serve", "--listen", "0.0.0.0:0", "--allow-plain-http"];
+    check(&everywhere, &variables, 1, "at least 32 characters");
+}
+
+#[test]
+fn migrate_says_from_where_to_where() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let migrate = || run(stackbell(folder.path()).args(["migrate", "--data", "d"]));
+    let (code, out, _) = migrate();
+    assert!(code == 0 && out.contains("stackbell.db: made, at version "), "{out}");
+    let (code, out, _) = migrate();
+    assert!(code == 0 && out.trim_end().ends_with(" already"), "{out}");
+}
+
+#[test]
+fn client_verbs_exit_by_what_went_wrong() {
+    // Nobody listens on port 1.
+    let nobody = [("STACKBELL_URL", "http://127.0.0.1:1"), ("STACKBELL_TOKEN", "t")];
+    check(&["org", "list"], &nobody, 3, "cannot reach http://127.0.0.1:1/");
+    check(&["org", "list"], &[], 2, "there is no token");
+    check(&["org", "list", "--token", "t"], &nobody, 2, "--token");
+    check(&["event", "send", "acme", "none.json"], &nobody, 1, "cannot read none.json");
+}
+
+#[test]
+fn the_openapi_document_is_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (code, out, _) = run(stackbell(folder.path()).arg("openapi"));
+    assert_eq!(code, 0);
+    let document: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert!(document["paths"].as_object().is_some_and(|paths| !paths.is_empty()));
+}

@@ -1,0 +1,64 @@
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use stackbell_testkit::{Client, Server, ServerSetup};
+
+pub(crate) fn setup() -> ServerSetup {
+    ServerSetup::new(env!("CARGO_BIN_EXE_stackbell"))
+}
+
+pub(crate) async fn server() -> Server {
+    setup().start().await
+}
+
+/// A body that registers a webhook of the organization.
+pub(crate) fn webhook(name: &str, url: &str) -> Value {
+    json!({"organizationName": "acme", "name": name, "displayName": name, "payloadUrl": url, "active": true})
+}
+
+/// The same with a secret.
+pub(crate) fn signed_webhook(name: &str, url: &str, secret: &str) -> Value {
+    let mut body = webhook(name, url);
+    body["secret"] = secret.into();
+    body
+}
+
+pub(crate) async fn register(client: &Client, body: &Value) {
+    client.post("/api/orgs/acme/hooks", body).await.expect(201);
+}
+
+/// An event of an update that succeeded.
+pub(crate) fn update() -> Value {
+    json!({"kind": "stack_update", "payload": {
+        "projectName": "web", "stackName": "prod",
+        "updateUrl": "https://app.example.com/acme/web/prod/updates/42",
+        "kind": "update", "result": "succeeded",
+        "resourceChanges": {"create": 3, "same": 28}, "isPreview": false,
+    }})
+}
+
+pub(crate) async fn publish(client: &Client, event: &Value) -> Value {
+    client.post("/v1/orgs/acme/events", event).await.expect(202).json()
+}
+
+/// As receivers compute it. Source: wire-facts.md#signature.
+pub(crate) fn hmac_hex(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+    mac.update(body);
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// JSON without the white space between its parts, and nothing else changed.
+pub(crate) fn compact(text: &str) -> String {
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    let keep = |character: &char| {
+        match *character {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_in_string => is_escaped = true,
+            '"' => is_in_string = !is_in_string,
+            _ => {}
+        }
+        is_in_string || !character.is_ascii_whitespace()
+    };
+    text.chars().filter(keep).collect()
+}
