@@ -1,0 +1,117 @@
+//! The server under test: its own process, on an empty folder.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use crate::load::{Load, Request};
+use crate::receiver::HOOK_PATH;
+
+const TOKEN: &str = "the-benchmark's-own-token-of-loopback";
+const ORGANIZATION: &str = "acme";
+
+/// The server's process. Killed when dropped.
+pub(crate) struct ServerProcess {
+    child: Child,
+    address: SocketAddr,
+    _data: TempDir,
+}
+
+/// One event of about a kilobyte.
+pub(crate) fn event_body() -> Bytes {
+    let payload = format!(
+        r#"{{"projectName":"website","stackName":"website-prod","updateUrl":"https://app.example.com/acme/website/website-prod/updates/42","kind":"update","result":"succeeded","resourceChanges":{{"create":3,"same":28}},"isPreview":false,"note":"{}"}}"#,
+        "0123456789".repeat(75)
+    );
+    Bytes::from(format!(r#"{{"kind":"stack_update","payload":{payload}}}"#))
+}
+
+impl ServerProcess {
+    /// Starts the server with one webhook, which points at the receiver.
+    pub(crate) async fn start(binary: Option<PathBuf>, receiver: SocketAddr) -> anyhow::Result<Self> {
+        let binary = match binary {
+            Some(binary) => binary,
+            None => std::env::current_exe()?.with_file_name("stackbell"),
+        };
+        ensure!(binary.exists(), "{} is not there: build it with cargo build --release", binary.display());
+        let data = tempfile::tempdir()?;
+        // The port may be taken by somebody else before the server takes it; then the start fails and says so.
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let child = Command::new(&binary)
+            .args(["serve", "--listen", &address.to_string(), "--outbound-allow", "127.0.0.0/8"])
+            .args(["--log-level", "warn", "--data"])
+            .arg(data.path())
+            .env("STACKBELL_BOOTSTRAP_ORG", ORGANIZATION)
+            .env("STACKBELL_BOOTSTRAP_TOKEN", TOKEN)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        let mut server = Self { child, address, _data: data };
+        server.wait_until_ready().await?;
+        server.register(receiver).await?;
+        Ok(server)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn publish_request(&self) -> Request {
+        request(format!("/v1/orgs/{ORGANIZATION}/events"), event_body(), 202)
+    }
+
+    /// User and system time of the server so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let id = self.child.id().context("the server has ended")?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The second field is the name in parentheses; utime and stime are fields 14 and 15, in hundredths of a second.
+        let after_name = stat.rsplit_once(')').context("the server's /proc/…/stat")?.1;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks =
+            |n: usize| -> anyhow::Result<u64> { Ok(fields.get(n).context("too few fields")?.parse()?) };
+        Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+    }
+
+    /// Ends the server; whatever is left behind is an error.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let id = self.child.id().context("the server has ended by itself")?;
+        Command::new("kill").arg(id.to_string()).status().await?;
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}");
+            }
+            if tokio::net::TcpStream::connect(self.address).await.is_ok() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the server did not get ready");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn register(&self, receiver: SocketAddr) -> anyhow::Result<()> {
+        let body = format!(
+            r#"{{"organizationName":"{ORGANIZATION}","name":"bench","displayName":"bench","payloadUrl":"http://{receiver}{HOOK_PATH}","active":true,"secret":"a secret"}}"#
+        );
+        let request = request(format!("/api/orgs/{ORGANIZATION}/hooks"), Bytes::from(body), 201);
+        // No time is enough for one request.
+        Load::run(self.address, request, 1, Duration::ZERO).await?;
+        Ok(())
+    }
+}
+
+fn request(path: String, body: Bytes, expected: u16) -> Request {
+    Request { path, token: Some(TOKEN.to_owned()), body, expected }
+}
