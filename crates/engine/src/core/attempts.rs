@@ -252,6 +252,11 @@ impl Core {
         self.redelivering.contains_key(&delivery)
     }
 
+    /// Whether an attempt of a delivery is on its way, or its outcome waits to be recorded.
+    pub(super) fn is_under_way(&self, delivery: DeliveryId) -> bool {
+        self.in_hand.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
+    }
+
     /// Gives a record the lease that its delivery has now.
     pub(super) fn renew_lease_of(&self, record: &mut AttemptRecord) {
         if let AttemptSubject::Leased { delivery, token, .. } = &mut record.subject
@@ -279,6 +284,9 @@ impl Core {
 
     /// No lease is being asked for now, so it is known which records came too late because of ourselves: they go again.
     pub(super) fn sort_superseded(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        for delivery in std::mem::take(&mut self.redelivered) {
+            self.redelivery_recorded(delivery);
+        }
         for pending in std::mem::take(&mut self.superseded) {
             if self.shows_old_lease(&pending.record) {
                 self.records.push_back(pending);
@@ -293,6 +301,9 @@ impl Core {
         match record.subject {
             AttemptSubject::Leased { delivery, .. } => {
                 self.in_hand.remove(&delivery);
+            }
+            AttemptSubject::Redelivery { delivery } if self.leasing.is_some() => {
+                self.redelivered.push(delivery);
             }
             AttemptSubject::Redelivery { delivery } => self.redelivery_recorded(delivery),
             AttemptSubject::Ping(_) => {}

@@ -312,6 +312,11 @@ impl Core {
                         self.drop_one(kept, now);
                         self.note_due(item.organization, delivery.webhook, now, now);
                     }
+                    // It was found in the store, by a search or by somebody who asked for it, before we heard that it is in.
+                    Some((lease, kept)) if self.is_under_way(delivery.id) => {
+                        self.drop_one(kept, now);
+                        self.note_due(item.organization, delivery.webhook, lease.until, now);
+                    }
                     Some((lease, kept)) => {
                         let whole = delivery.born(&new.event);
                         let payload = delivery.body.clone().unwrap_or_else(|| new.event.payload.clone());

@@ -68,6 +68,8 @@ pub struct Core {
     asks: VecDeque<WaitingAsk>,
     /// Deliveries that somebody asked for again, until that is recorded: the queue keeps its hands off them.
     redelivering: HashMap<DeliveryId, u32>,
+    /// Those of them that were recorded while a lease was asked for, whose answer may be older than that.
+    redelivered: Vec<DeliveryId>,
     /// Deliveries under way, from their lease until their outcome is recorded, with the lease that will record it.
     in_hand: HashMap<DeliveryId, LeaseToken>,
     next_attempt: u64,
@@ -106,6 +108,7 @@ impl Core {
             in_flight: HashMap::new(),
             asks: VecDeque::new(),
             redelivering: HashMap::new(),
+            redelivered: Vec::new(),
             in_hand: HashMap::new(),
             next_attempt: 0,
             intakes: waiting::Intakes::default(),
