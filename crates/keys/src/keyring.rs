@@ -5,7 +5,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use stackbell_model::identity::TokenHash;
-use stackbell_model::ids::{DataKeyId, WebhookId};
+use stackbell_model::ids::{DataKeyId, OrganizationId, WebhookId};
 use stackbell_model::secret::{Purpose, Sealed, SealedDataKey, WebhookSecret};
 use stackbell_model::{Entropy, Timestamp};
 use zeroize::Zeroizing;
@@ -15,6 +15,9 @@ use crate::master::MasterKey;
 
 /// Says what was sealed, so that nothing else that is kept for the same webhook could be taken for its secret.
 const WEBHOOK_SECRET: &[u8] = b"webhook secret\0";
+
+/// The same of an organization's token for starting deployments.
+const DEPLOYMENTS_TOKEN: &[u8] = b"deployments token\0";
 
 /// The data keys, open. Never prints a key, and wipes them when dropped.
 ///
@@ -57,6 +60,9 @@ pub enum OpenError {
     /// It opened, but holds no webhook secret.
     #[error("does not hold a webhook's secret")]
     NotASecret,
+    /// It opened, but holds no text.
+    #[error("does not hold a token")]
+    NotAToken,
 }
 
 impl Keyring {
@@ -140,6 +146,30 @@ impl Keyring {
         WebhookSecret::new(text).map_err(|_| OpenError::NotASecret)
     }
 
+    /// Seals an organization's token for starting deployments, for that organization alone.
+    pub fn seal_deployments_token(
+        &self,
+        organization: OrganizationId,
+        token: &str,
+        entropy: &mut dyn Entropy,
+    ) -> Sealed {
+        self.seal(token.as_bytes(), &deployments_context(organization), entropy)
+    }
+
+    /// Opens an organization's token for starting deployments.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`OpenError::Refused`] also when it is another organization's.
+    pub fn open_deployments_token(
+        &self,
+        organization: OrganizationId,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<String>, OpenError> {
+        let plain = self.open_sealed(sealed, &deployments_context(organization))?;
+        let text = std::str::from_utf8(&plain).map_err(|_| OpenError::NotAToken)?;
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+
     /// What is stored of an access token, and what a presented one is looked up by. Takes any text: people choose
     /// bootstrap tokens themselves.
     pub fn token_hash(&self, token_text: &str) -> TokenHash {
@@ -193,6 +223,10 @@ fn hmac(key: &DataKey, parts: &[&[u8]]) -> [u8; 32] {
 
 fn associated(key: DataKeyId, context: &[u8]) -> Vec<u8> {
     [key.as_uuid().as_bytes(), context].concat()
+}
+
+fn deployments_context(organization: OrganizationId) -> Vec<u8> {
+    [DEPLOYMENTS_TOKEN, organization.as_uuid().as_bytes()].concat()
 }
 
 fn secret_context(webhook: WebhookId) -> Vec<u8> {

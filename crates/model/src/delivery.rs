@@ -1,11 +1,12 @@
 //! A delivery: one event (or ping) for one webhook, over all its attempts.
 //!
 //! ```text
-//!            accepted ──> pending ──2xx──────────────> succeeded
-//!                          │  ^ └──webhook deleted ──> cancelled
-//!                 attempt  │  │ retry, probe              │
-//!                          └──┘ ──no attempts left,       │ recovered (while kept)
-//!                                 too old, cannot ──> failed ──> pending
+//!            accepted ──> pending ──2xx───────────────> succeeded
+//!                          │  ^ └──webhook deleted,
+//!                          │  │    or asked for ─────> cancelled ──> pending (retried or recovered while kept,
+//!                 attempt  │  │ retry, probe                          unless its webhook was deleted)
+//!                          └──┘ ──no attempts left,
+//!                                 too old, cannot ───> failed ─────> pending (likewise)
 //! ```
 //!
 //! A pending delivery is due at a moment; whether it is *held* follows from its webhook and is stored nowhere else.
@@ -52,11 +53,14 @@ pub enum FailReason {
     Expired,
     /// It can never be sent, as the attempt's text says.
     Undeliverable,
+    /// The attempt failed, and another one might start the same run twice.
+    NotRepeatable,
 }
 
 impl FailReason {
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::AttemptsExhausted, Self::Expired, Self::Undeliverable];
+    pub const ALL: &'static [Self] =
+        &[Self::AttemptsExhausted, Self::Expired, Self::Undeliverable, Self::NotRepeatable];
 
     /// The word for it in stores and answers.
     pub const fn as_str(self) -> &'static str {
@@ -64,12 +68,73 @@ impl FailReason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::Expired => "expired",
             Self::Undeliverable => "undeliverable",
+            Self::NotRepeatable => "not_repeatable",
         }
     }
 
     /// Reads that word; `None` when there is no such reason.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// Why a delivery was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CancelReason {
+    /// Its webhook was deleted. It stays cancelled.
+    WebhookDeleted,
+    /// Somebody asked for it.
+    Asked,
+}
+
+impl CancelReason {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::WebhookDeleted, Self::Asked];
+
+    /// The word for it in stores and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebhookDeleted => "webhook_deleted",
+            Self::Asked => "asked",
+        }
+    }
+
+    /// Reads that word; `None` when there is no such reason.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// A [`State`] without what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateKind {
+    /// See [`State::Pending`].
+    Pending,
+    /// See [`State::Succeeded`].
+    Succeeded,
+    /// See [`State::Failed`].
+    Failed,
+    /// See [`State::Cancelled`].
+    Cancelled,
+}
+
+impl StateKind {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Pending, Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// The word for it in stores and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads that word; `None` when there is no such state.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|state| state.as_str() == text)
     }
 }
 
@@ -93,24 +158,31 @@ pub enum State {
         /// Why.
         reason: FailReason,
     },
-    /// Its webhook was deleted.
+    /// Nobody wants it any more.
     Cancelled {
         /// When.
         at: Timestamp,
-        /// Who deleted the webhook: a login or a service token's name.
+        /// Why.
+        reason: CancelReason,
+        /// Who cancelled it or deleted the webhook: a login or a service token's name.
         by: Box<str>,
     },
 }
 
 impl State {
+    /// Which state this is.
+    pub const fn kind(&self) -> StateKind {
+        match self {
+            Self::Pending { .. } => StateKind::Pending,
+            Self::Succeeded { .. } => StateKind::Succeeded,
+            Self::Failed { .. } => StateKind::Failed,
+            Self::Cancelled { .. } => StateKind::Cancelled,
+        }
+    }
+
     /// The word for it in stores and answers.
     pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Pending { .. } => "pending",
-            Self::Succeeded { .. } => "succeeded",
-            Self::Failed { .. } => "failed",
-            Self::Cancelled { .. } => "cancelled",
-        }
+        self.kind().as_str()
     }
 }
 
@@ -133,10 +205,19 @@ pub struct Delivery {
     pub body: Option<Bytes>,
     /// When it came to be.
     pub created_at: Timestamp,
-    /// Scheduled attempts that the endpoint has used up. Redeliveries, probes and our own faults do not count.
+    /// When somebody last had it tried anew after it had ended: its schedule and its age count from then.
+    pub rearmed_at: Option<Timestamp>,
+    /// Scheduled attempts that the endpoint has used up since. Redeliveries, probes and our own faults do not count.
     pub attempts_spent: u32,
     /// Where it stands.
     pub state: State,
+}
+
+impl Delivery {
+    /// From when its schedule and its age count.
+    pub fn armed_at(&self) -> Timestamp {
+        self.rearmed_at.unwrap_or(self.created_at)
+    }
 }
 
 /// Why an attempt was made.
@@ -192,6 +273,9 @@ pub enum Silence {
 pub enum Outcome {
     /// The endpoint answered. The status line decides: 2xx is success, all else failure.
     Answered(Answer),
+    /// The endpoint answered 2xx, and its body says that it was asked too often and took nothing: its failure.
+    /// Source: wire-facts.md#microsoft-teams.
+    Throttled(Answer),
     /// The request may have left, and no answer came. The endpoint's failure.
     Unanswered {
         /// Why, for programs.
@@ -243,7 +327,7 @@ impl Outcome {
         match self {
             Self::Answered(Answer { status: 200..=299, .. }) => Verdict::Success,
             Self::Answered(Answer { status: 410, .. }) => Verdict::Gone,
-            Self::Answered(_) | Self::Unanswered { .. } => Verdict::Failure,
+            Self::Answered(_) | Self::Throttled(_) | Self::Unanswered { .. } => Verdict::Failure,
             Self::OurFault { .. } | Self::Undeliverable { .. } => Verdict::None,
         }
     }
@@ -251,8 +335,24 @@ impl Outcome {
     /// The status code, 0 without an answer. Source: wire-facts.md#webhook-delivery.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Answered(answer) => answer.status,
+            Self::Answered(answer) | Self::Throttled(answer) => answer.status,
             Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => 0,
+        }
+    }
+
+    /// The answer, if one came.
+    pub const fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answered(answer) | Self::Throttled(answer) => Some(answer),
+            Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn answer_mut(&mut self) -> Option<&mut Answer> {
+        match self {
+            Self::Answered(answer) | Self::Throttled(answer) => Some(answer),
+            Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => None,
         }
     }
 }

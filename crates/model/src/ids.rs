@@ -95,6 +95,10 @@ ordered_id!(
     DeliveryId
 );
 ordered_id!(
+    /// A recovery of a webhook's deliveries.
+    RecoveryId
+);
+ordered_id!(
     /// An entry of the audit log.
     AuditId
 );

@@ -5,11 +5,13 @@
 //!
 //! - what there is: [`ids`], [`names`], [`event`], [`webhook`], [`delivery`], [`identity`]
 //! - what is asked for: [`filter`] (kinds, filters, groups), [`scope`] (which stacks and environments)
-//! - what happens next: [`retry`] (after an attempt), [`health`] (when a webhook is suspended)
+//! - what happens next: [`retry`] (after an attempt), [`health`] (when a webhook is suspended), [`recovery`] (all again)
+//! - how a stack elsewhere is started: [`deployments`]
 //! - who may: [`permission`]
 
 pub mod clock;
 pub mod delivery;
+pub mod deployments;
 pub mod entropy;
 pub mod event;
 pub mod filter;
@@ -18,6 +20,7 @@ pub mod identity;
 pub mod ids;
 pub mod names;
 pub mod permission;
+pub mod recovery;
 pub mod retry;
 pub mod scope;
 pub mod secret;

@@ -35,14 +35,14 @@ impl Role {
     /// Whether this role may do a thing in its organization.
     pub const fn may(self, permission: Permission) -> bool {
         use Permission::{
-            EditMembers, EditOrganizationWebhooks, EditScopedWebhooks, Publish, Read, ReadAudit, ReadMembers,
-            Redeliver, SeeCredentials,
+            EditDeployments, EditMembers, EditOrganizationWebhooks, EditScopedWebhooks, Publish, Read,
+            ReadAudit, ReadMembers, Redeliver, SeeCredentials,
         };
         match self {
             Self::Admin => true,
             Self::Member => match permission {
                 Read | SeeCredentials | EditScopedWebhooks | Redeliver | Publish | ReadMembers => true,
-                EditOrganizationWebhooks | EditMembers | ReadAudit => false,
+                EditOrganizationWebhooks | EditMembers | EditDeployments | ReadAudit => false,
             },
             Self::Publisher => matches!(permission, Publish),
             Self::Viewer => matches!(permission, Read | ReadMembers),
@@ -66,7 +66,7 @@ pub enum Permission {
     EditOrganizationWebhooks,
     /// Create, edit, delete webhooks of stacks and environments.
     EditScopedWebhooks,
-    /// Ping, redeliver, recover, resume.
+    /// Ping, redeliver, retry, cancel, recover, resume.
     Redeliver,
     /// Publish events.
     Publish,
@@ -74,6 +74,8 @@ pub enum Permission {
     ReadMembers,
     /// Change who belongs to it, and its service tokens.
     EditMembers,
+    /// See and change what starts other stacks' deployments.
+    EditDeployments,
     /// Read the audit log.
     ReadAudit,
 }
@@ -89,6 +91,7 @@ impl Permission {
         Self::Publish,
         Self::ReadMembers,
         Self::EditMembers,
+        Self::EditDeployments,
         Self::ReadAudit,
     ];
 
@@ -99,10 +102,11 @@ impl Permission {
             Self::SeeCredentials => "see payload URLs and signatures",
             Self::EditOrganizationWebhooks => "edit webhooks of the organization",
             Self::EditScopedWebhooks => "edit webhooks of stacks and environments",
-            Self::Redeliver => "ping, redeliver or resume",
+            Self::Redeliver => "ping, redeliver, retry, cancel, recover or resume",
             Self::Publish => "publish events",
             Self::ReadMembers => "see members",
             Self::EditMembers => "edit members and service tokens",
+            Self::EditDeployments => "see or edit the deployments credential",
             Self::ReadAudit => "read the audit log",
         }
     }
@@ -124,6 +128,7 @@ mod tests {
             (Permission::Publish, [true, true, true, false]),
             (Permission::ReadMembers, [true, true, false, true]),
             (Permission::EditMembers, [true, false, false, false]),
+            (Permission::EditDeployments, [true, false, false, false]),
             (Permission::ReadAudit, [true, false, false, false]),
         ];
         assert_eq!(expected.len(), Permission::ALL.len());

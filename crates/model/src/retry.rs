@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::delivery::{FailReason, Outcome, Verdict};
+use crate::delivery::{Answer, Delivery, FailReason, Outcome, Silence, Verdict};
+use crate::webhook::Format;
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -28,6 +29,8 @@ pub struct RetryPolicy {
     pub age_max: Duration,
     /// The same for one that was held.
     pub held_age_max: Duration,
+    /// How long a delivery that starts a run is tried again, where no run can have started.
+    pub run_retried_for: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -43,6 +46,7 @@ impl Default for RetryPolicy {
             own_fault_wait: secs(60),
             age_max: hours(7 * 24),
             held_age_max: hours(14 * 24),
+            run_retried_for: hours(1),
         }
     }
 }
@@ -64,49 +68,77 @@ pub enum Next {
 }
 
 impl RetryPolicy {
-    /// What becomes of a delivery whose scheduled attempt ended in `outcome` at `now`, with `attempts_spent` spent before it.
+    /// What becomes of a pending delivery whose scheduled attempt ended in `outcome` at `now`.
     /// `chance` is a fraction from 0 up to 1.
-    pub fn next(&self, attempts_spent: u32, outcome: &Outcome, now: Timestamp, chance: f64) -> Next {
+    pub fn next(&self, delivery: &Delivery, outcome: &Outcome, now: Timestamp, chance: f64) -> Next {
         match outcome.verdict() {
             Verdict::Success => Next::Succeeded,
-            Verdict::Failure | Verdict::Gone => {
-                match usize::try_from(attempts_spent).ok().and_then(|n| self.waits.get(n)) {
-                    Some(wait) => {
-                        let wait = wait.mul_f64(1.0 + self.jitter * chance).max(self.asked_wait(outcome));
-                        Next::Retry { at: now.after(wait), spent: true }
-                    }
-                    None => Next::Failed(FailReason::AttemptsExhausted),
-                }
+            Verdict::Failure | Verdict::Gone if !is_repeatable(delivery.format, outcome) => {
+                Next::Failed(FailReason::NotRepeatable)
             }
+            Verdict::Failure | Verdict::Gone => self.next_try(delivery, outcome, now, chance),
             Verdict::None => match outcome {
                 Outcome::Undeliverable { .. } => Next::Failed(FailReason::Undeliverable),
-                Outcome::OurFault { .. } | Outcome::Answered(_) | Outcome::Unanswered { .. } => {
+                Outcome::OurFault { .. }
+                | Outcome::Answered(_)
+                | Outcome::Throttled(_)
+                | Outcome::Unanswered { .. } => {
                     Next::Retry { at: now.after(self.own_fault_wait), spent: false }
                 }
             },
         }
     }
 
-    fn asked_wait(&self, outcome: &Outcome) -> Duration {
-        match outcome {
-            Outcome::Answered(answer) => answer.retry_after.unwrap_or_default().min(self.retry_after_max),
-            Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
-                Duration::ZERO
-            }
+    fn next_try(&self, delivery: &Delivery, outcome: &Outcome, now: Timestamp, chance: f64) -> Next {
+        let spent = usize::try_from(delivery.attempts_spent).ok();
+        let Some(wait) = spent.and_then(|spent| self.waits.get(spent)) else {
+            return Next::Failed(FailReason::AttemptsExhausted);
+        };
+        let asked = outcome.answer().and_then(|answer| answer.retry_after).unwrap_or_default();
+        let wait = wait.mul_f64(1.0 + self.jitter * chance).max(asked.min(self.retry_after_max));
+        let at = now.after(wait);
+        if starts_run(delivery.format) && at.since(delivery.armed_at()) > self.run_retried_for {
+            return Next::Failed(FailReason::AttemptsExhausted);
         }
+        Next::Retry { at, spent: true }
     }
 
-    /// Whether a delivery that came to be at `created_at` is too old to be sent.
+    /// Whether a delivery whose age counts from `armed_at` is too old to be sent.
     /// `held` says whether its webhook is held now, `hold_ended_at` when it last was.
     pub fn is_expired(
         &self,
         now: Timestamp,
         held: bool,
-        created_at: Timestamp,
+        armed_at: Timestamp,
         hold_ended_at: Option<Timestamp>,
     ) -> bool {
-        let was_held = held || hold_ended_at.is_some_and(|ended| created_at < ended);
-        now.since(created_at) >= if was_held { self.held_age_max } else { self.age_max }
+        let was_held = held || hold_ended_at.is_some_and(|ended| armed_at < ended);
+        now.since(armed_at) >= if was_held { self.held_age_max } else { self.age_max }
+    }
+}
+
+/// Whether a delivery of this format starts something at its endpoint that must not be started twice.
+const fn starts_run(format: Format) -> bool {
+    match format {
+        Format::PulumiDeployments => true,
+        Format::Raw | Format::Slack | Format::MsTeams => false,
+    }
+}
+
+/// Whether another attempt may follow a failed one: always, but where that starts runs only if none can have started.
+pub const fn is_repeatable(format: Format, outcome: &Outcome) -> bool {
+    if !starts_run(format) {
+        return true;
+    }
+    match outcome {
+        Outcome::Unanswered { silence, .. } => match silence {
+            Silence::Forbidden | Silence::Unresolved | Silence::Unreachable => true,
+            Silence::TimedOut | Silence::Broken => false,
+        },
+        Outcome::Answered(Answer { status, .. }) => matches!(*status, 429 | 503),
+        Outcome::Throttled(_) => false,
+        Outcome::OurFault { .. } => true,
+        Outcome::Undeliverable { .. } => false,
     }
 }
 
@@ -127,20 +159,37 @@ pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Answer, Silence};
+    use crate::delivery::{State, Trigger};
+    use crate::ids::{DeliveryId, EventId, OrganizationId, WebhookId};
 
     fn answered(status: u16, retry_after: Option<u64>) -> Outcome {
         let retry_after = retry_after.map(Duration::from_secs);
         Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after })
     }
 
+    /// A delivery that was made at 0.
+    fn delivery(format: Format, attempts_spent: u32) -> Delivery {
+        let nil = uuid::Uuid::nil();
+        let made = Timestamp::from_millis(0);
+        Delivery {
+            id: DeliveryId::from_uuid(nil),
+            organization: OrganizationId::from_uuid(nil),
+            webhook: WebhookId::from_uuid(nil),
+            trigger: Trigger::Ping,
+            event_id: EventId::from_uuid(nil),
+            format,
+            body: None,
+            created_at: made,
+            rearmed_at: None,
+            attempts_spent,
+            state: State::Pending { due_at: made },
+        }
+    }
+
     fn check(attempts_spent: u32, outcome: &Outcome, chance: f64, expected: Next) {
         let now = Timestamp::from_millis(0);
-        assert_eq!(
-            RetryPolicy::default().next(attempts_spent, outcome, now, chance),
-            expected,
-            "{outcome:?}"
-        );
+        let delivery = delivery(Format::Raw, attempts_spent);
+        assert_eq!(RetryPolicy::default().next(&delivery, outcome, now, chance), expected, "{outcome:?}");
     }
 
     fn retry(at_ms: i64) -> Next {
@@ -185,6 +234,61 @@ mod tests {
         let expected = Next::Retry { at: Timestamp::from_millis(60_000), spent: false };
         check(3, &Outcome::OurFault { text: "".into() }, 0.0, expected);
         check(0, &Outcome::Undeliverable { text: "".into() }, 0.0, Next::Failed(FailReason::Undeliverable));
+    }
+
+    #[test]
+    fn a_throttled_message_is_tried_again() {
+        let Outcome::Answered(answer) = answered(200, Some(60)) else { unreachable!("it was answered") };
+        check(0, &Outcome::Throttled(answer), 0.0, retry(60_000));
+    }
+
+    /// Of a delivery that starts a run, with the second attempt at `at_ms` after it was made.
+    fn check_run(outcome: &Outcome, at_ms: i64, expected: Next) {
+        let now = Timestamp::from_millis(at_ms);
+        let delivery = delivery(Format::PulumiDeployments, 1);
+        let next = RetryPolicy::default().next(&delivery, outcome, now, 0.0);
+        assert_eq!(next, expected, "{outcome:?} at {at_ms} ms");
+    }
+
+    fn silent(silence: Silence) -> Outcome {
+        Outcome::Unanswered { silence, text: "".into() }
+    }
+
+    #[test]
+    fn a_run_is_tried_again_only_where_none_can_have_started() {
+        for outcome in [silent(Silence::Forbidden), silent(Silence::Unresolved), silent(Silence::Unreachable)]
+        {
+            check_run(&outcome, 1000, retry(31_000));
+        }
+        check_run(&answered(503, None), 1000, retry(31_000));
+        check_run(&answered(429, Some(60)), 1000, retry(61_000));
+        let ours = Outcome::OurFault { text: "".into() };
+        check_run(&ours, 1000, Next::Retry { at: Timestamp::from_millis(61_000), spent: false });
+        let for_good = Next::Failed(FailReason::NotRepeatable);
+        for outcome in [silent(Silence::TimedOut), silent(Silence::Broken)] {
+            check_run(&outcome, 1000, for_good);
+        }
+        for status in [301, 400, 401, 403, 404, 409, 410, 422, 500, 502, 504] {
+            check_run(&answered(status, None), 1000, for_good);
+        }
+        check_run(&answered(202, None), 1000, Next::Succeeded);
+    }
+
+    #[test]
+    fn a_run_is_tried_again_for_an_hour() {
+        let hour = 3_600_000;
+        check_run(&answered(503, None), hour - 30_000, retry(hour));
+        let exhausted = Next::Failed(FailReason::AttemptsExhausted);
+        check_run(&answered(503, None), hour - 29_999, exhausted);
+        check_run(&answered(429, Some(7200)), 0, exhausted);
+    }
+
+    #[test]
+    fn an_hour_counts_from_when_it_was_asked_for_again() {
+        let now = Timestamp::from_millis(5 * 3_600_000);
+        let rearmed = Delivery { rearmed_at: Some(now), ..delivery(Format::PulumiDeployments, 0) };
+        let next = RetryPolicy::default().next(&rearmed, &answered(503, None), now, 0.0);
+        assert_eq!(next, Next::Retry { at: now.after(secs(5)), spent: true });
     }
 
     #[test]

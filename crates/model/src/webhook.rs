@@ -1,6 +1,8 @@
 //! A webhook: who wants to hear of what, and where.
 
 use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use url::Url;
 
@@ -8,7 +10,7 @@ use crate::Timestamp;
 use crate::filter::Subscription;
 use crate::health::Health;
 use crate::ids::{OrganizationId, WebhookId};
-use crate::names::{DisplayName, WebhookName};
+use crate::names::{DisplayName, NameError, WebhookName};
 use crate::scope::{Scope, ScopeKind};
 use crate::secret::Sealed;
 
@@ -171,6 +173,49 @@ impl fmt::Debug for PayloadUrl {
     }
 }
 
+/// How many attempts a minute are made at most, spread evenly: 1 to [`Pace::PER_MINUTE_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pace(NonZeroU32);
+
+impl Pace {
+    /// A thousand a second: beyond this a pace is none.
+    pub const PER_MINUTE_MAX: u32 = 60_000;
+
+    /// `None` when it is out of range.
+    pub fn per_minute(attempts: u32) -> Option<Self> {
+        NonZeroU32::new(attempts).filter(|n| n.get() <= Self::PER_MINUTE_MAX).map(Self)
+    }
+
+    /// Attempts a minute.
+    pub const fn attempts_per_minute(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The time from one attempt to the next.
+    pub fn interval(self) -> Duration {
+        Duration::from_secs(60) / self.0.get()
+    }
+}
+
+/// Why a webhook was set inactive: 1 to 256 characters after trimming, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PauseReason(DisplayName);
+
+impl PauseReason {
+    /// Reads a reason.
+    ///
+    /// # Errors
+    /// [`NameError`], saying what such a text has to be.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        DisplayName::parse(text).map(Self)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 /// A webhook's secret as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
@@ -207,6 +252,10 @@ pub struct Webhook {
     pub secret: Option<StoredSecret>,
     /// Whether signed deliveries also carry the headers of Standard Webhooks.
     pub standard_headers: bool,
+    /// The most attempts a minute; `None` for what its format brings along.
+    pub pace: Option<Pace>,
+    /// Why somebody set it inactive, in their words. `None` while it is active.
+    pub pause_reason: Option<PauseReason>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// Counts its edits, from 1. Whoever prepared something from it compares this.
@@ -215,7 +264,46 @@ pub struct Webhook {
     pub health: Health,
 }
 
+/// How a webhook does, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WebhookState {
+    /// New events are matched and sent.
+    Active,
+    /// Somebody switched it off.
+    Inactive,
+    /// Its endpoint fails, and what is for it waits.
+    Suspended,
+}
+
+impl WebhookState {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Active, Self::Inactive, Self::Suspended];
+
+    /// The word for it in questions and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Suspended => "suspended",
+        }
+    }
+
+    /// Reads that word; `None` when there is no such state.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|state| state.as_str() == text)
+    }
+}
+
 impl Webhook {
+    /// How it does: somebody's word counts before its endpoint's.
+    pub const fn state(&self) -> WebhookState {
+        match (self.active, &self.health.suspension) {
+            (false, _) => WebhookState::Inactive,
+            (true, Some(_)) => WebhookState::Suspended,
+            (true, None) => WebhookState::Active,
+        }
+    }
+
     /// Whether its pending deliveries wait for a person or a probe.
     pub fn is_held(&self) -> bool {
         !self.active || self.health.suspension.is_some()

@@ -14,9 +14,8 @@ use stackbell_model::retry::Next;
 use stackbell_store::StoreError;
 use stackbell_store::commit::{
     AttemptOutcome, AttemptRecord, AttemptSubject, Batch, BatchOutcome, Commit, IntakeItem, IntakeOutcome,
-    NewDelivery, NewEvent, Receipt,
+    NewDelivery, NewEvent, QuotaPart, Receipt,
 };
-use stackbell_store::history::StoredEvent;
 
 use crate::MemoryStore;
 use crate::tables::{DeliveryRow, Tables};
@@ -43,6 +42,9 @@ impl Tables {
             Ok(receipts) => receipts,
             Err(index) => return IntakeOutcome::Conflict { index },
         };
+        if let Some(part) = self.over_quota(&item, &receipts) {
+            return IntakeOutcome::OverQuota(part);
+        }
         for (new, receipt) in item.events.into_iter().zip(&receipts) {
             if !receipt.duplicate {
                 self.insert_event(new);
@@ -74,6 +76,22 @@ impl Tables {
         Ok(receipts)
     }
 
+    fn over_quota(&self, item: &IntakeItem, receipts: &[Receipt]) -> Option<QuotaPart> {
+        if receipts.iter().all(|receipt| receipt.duplicate) {
+            return None;
+        }
+        let new = receipts.iter().filter(|receipt| !receipt.duplicate);
+        let deliveries: u64 = new.map(|receipt| u64::from(receipt.deliveries)).sum();
+        let usage = self.usage(item.organization);
+        if usage.pending + deliveries > item.quota.pending_max {
+            Some(QuotaPart::Pending)
+        } else if usage.stored_bytes >= item.quota.stored_bytes_max {
+            Some(QuotaPart::StoredBytes)
+        } else {
+            None
+        }
+    }
+
     fn known_event(&self, event: &Event) -> Option<(Option<[u8; 32]>, u32)> {
         let key = self.event_keys.get(&(event.organization, event.id))?;
         self.events.get(key).map(|stored| (stored.event.digest, stored.deliveries))
@@ -84,8 +102,7 @@ impl Tables {
         for delivery in deliveries {
             self.put_delivery(born(&event, &delivery));
         }
-        self.event_keys.insert((event.organization, event.id), event.key);
-        self.events.insert(event.key, StoredEvent { event, deliveries: count });
+        self.put_event(event, count);
     }
 
     fn record(&mut self, AttemptRecord { webhook, attempt, subject }: AttemptRecord) -> AttemptOutcome {
@@ -109,7 +126,7 @@ impl Tables {
         let Some(row) = row else { return AttemptOutcome::Superseded };
 
         let health = health.after(attempt.trigger, verdict, ended_at);
-        self.put_attempt(webhook, row.delivery.id, attempt);
+        self.put_attempt(&row.delivery, attempt);
         self.put_delivery(row);
         if let Some(webhook) = self.webhooks.get_mut(&webhook) {
             webhook.health = health;

@@ -1,8 +1,10 @@
 //! Data keys.
 
 use async_trait::async_trait;
-use stackbell_model::secret::SealedDataKey;
+use stackbell_model::ids::DataKeyId;
+use stackbell_model::secret::{Purpose, SealedDataKey};
 use stackbell_store::StoreError;
+use stackbell_store::audit::AuditEntry;
 use stackbell_store::keys::Keys;
 
 use crate::MemoryStore;
@@ -22,4 +24,25 @@ impl Keys for MemoryStore {
         tables.data_keys.sort_by_key(|key| (key.created_at, key.id));
         Ok(true)
     }
+
+    async fn replace_data_keys(&self, keys: &[SealedDataKey], audit: AuditEntry) -> Result<bool, StoreError> {
+        let mut tables = self.lock();
+        if identities(keys) != identities(&tables.data_keys) {
+            return Ok(false);
+        }
+        for stored in &mut tables.data_keys {
+            if let Some(key) = keys.iter().find(|key| key.id == stored.id) {
+                stored.bytes = key.bytes.clone();
+            }
+        }
+        tables.write_audit(audit);
+        Ok(true)
+    }
+}
+
+/// Which keys these are, whatever their bytes.
+fn identities(keys: &[SealedDataKey]) -> Vec<(DataKeyId, Purpose)> {
+    let mut identities: Vec<_> = keys.iter().map(|key| (key.id, key.purpose)).collect();
+    identities.sort();
+    identities
 }

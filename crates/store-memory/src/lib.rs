@@ -7,11 +7,15 @@
 
 mod audit;
 mod commit;
+mod deployments;
 mod history;
 mod identity;
+mod instance;
 mod keys;
 mod maintenance;
 mod queue;
+mod recoveries;
+mod statistics;
 mod tables;
 mod webhooks;
 

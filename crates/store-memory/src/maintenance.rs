@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Delivery, FailReason, State, Trigger};
+use stackbell_model::delivery::{CancelReason, Delivery, FailReason, State};
 use stackbell_model::ids::{DeliveryId, EventKey};
+use stackbell_model::recovery::RecoveryState;
 use stackbell_model::retry::RetryPolicy;
 use stackbell_store::StoreError;
 use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
@@ -26,10 +27,21 @@ impl Maintenance for MemoryStore {
             audit_removed: tables.remove_audit(policy.audit_before, limit),
             more: false,
         };
+        let recoveries_removed = tables.remove_recoveries(policy.audit_before, limit);
+        let tallies_removed = tables.remove_tallies(policy.audit_before, limit);
         let SweepReport { cancelled, expired, deliveries_removed, events_removed, audit_removed, .. } =
             report;
-        let most = [cancelled, expired, deliveries_removed, events_removed, audit_removed].into_iter().max();
-        report.more = most.is_some_and(|most| most >= u64::from(limit));
+        report.more = [
+            cancelled,
+            expired,
+            deliveries_removed,
+            events_removed,
+            audit_removed,
+            recoveries_removed,
+            tallies_removed,
+        ]
+        .into_iter()
+        .any(|rows| rows >= u64::from(limit));
         Ok(report)
     }
 
@@ -59,12 +71,13 @@ impl Tables {
     /// Cancels what is pending for deleted webhooks. Its leases no longer count: what they send is superseded.
     fn cancel(&mut self, now: Timestamp, limit: u32) -> u64 {
         let orphans = self.pending().filter_map(|(webhook, _, id)| {
-            let by = self.deleted_webhooks.get(&webhook)?;
-            Some((id, by.clone()))
+            let deleted = self.deleted_webhooks.get(&webhook)?;
+            Some((id, deleted.by.clone()))
         });
         let orphans = page(orphans, limit);
         for (id, by) in &orphans {
-            self.end(*id, State::Cancelled { at: now, by: by.clone() });
+            let reason = CancelReason::WebhookDeleted;
+            self.end(*id, State::Cancelled { at: now, reason, by: by.clone() });
         }
         orphans.len() as u64
     }
@@ -73,8 +86,8 @@ impl Tables {
         let expired = self.pending().filter_map(|(webhook, _, id)| {
             let webhook = self.webhooks.get(&webhook)?;
             let row = &self.deliveries[&id];
-            let (held, hold_ended_at) = (webhook.is_held(), webhook.health.hold_ended_at);
-            let too_old = retry.is_expired(now, held, row.delivery.created_at, hold_ended_at);
+            let held = webhook.is_held() || self.sending_hold.is_some();
+            let too_old = retry.is_expired(now, held, row.delivery.armed_at(), webhook.health.hold_ended_at);
             (too_old && row.leased_until(now).is_none()).then_some(id)
         });
         let expired = page(expired, limit);
@@ -84,7 +97,8 @@ impl Tables {
         expired.len() as u64
     }
 
-    fn end(&mut self, id: DeliveryId, state: State) {
+    /// Ends what is pending, and its lease with it.
+    pub(crate) fn end(&mut self, id: DeliveryId, state: State) {
         let delivery = self.deliveries[&id].delivery.clone();
         self.put_delivery(DeliveryRow { delivery: Delivery { state, ..delivery }, lease: None });
     }
@@ -104,8 +118,12 @@ impl Tables {
     }
 
     fn remove_events(&mut self, before: Timestamp, limit: u32) -> u64 {
-        let needed: BTreeSet<EventKey> =
-            self.deliveries.values().filter_map(|row| event_key(&row.delivery)).collect();
+        let needed: BTreeSet<EventKey> = self
+            .deliveries
+            .values()
+            .filter_map(|row| self.event_of(&row.delivery))
+            .map(|event| event.key)
+            .collect();
         let lonely = self
             .events
             .values()
@@ -126,11 +144,25 @@ impl Tables {
         }
         old.len() as u64
     }
-}
 
-fn event_key(delivery: &Delivery) -> Option<EventKey> {
-    match delivery.trigger {
-        Trigger::Event { key, .. } => Some(key),
-        Trigger::Ping => None,
+    fn remove_recoveries(&mut self, before: Timestamp, limit: u32) -> u64 {
+        let ended = self.recoveries.values().filter(|row| match row.recovery.state {
+            RecoveryState::Running => false,
+            RecoveryState::Done { at } | RecoveryState::Abandoned { at } => at < before,
+        });
+        let ended = page(ended.map(|row| row.recovery.id), limit);
+        for id in &ended {
+            self.recoveries.remove(id);
+        }
+        ended.len() as u64
+    }
+
+    fn remove_tallies(&mut self, before: Timestamp, limit: u32) -> u64 {
+        let old = self.tallies.keys().copied().take_while(|(hour, _, _)| *hour < before);
+        let old = page(old, limit);
+        for place in &old {
+            self.tallies.remove(place);
+        }
+        old.len() as u64
     }
 }

@@ -5,17 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, Delivery, State, Trigger};
+use stackbell_model::deployments::DeploymentsCredential;
+use stackbell_model::event::Event;
 use stackbell_model::identity::{Organization, Token, TokenHash, User};
 use stackbell_model::ids::{
-    AuditId, DeliveryId, EventId, EventKey, OrganizationId, TokenId, UserId, WebhookId,
+    AuditId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, TokenId, UserId, WebhookId,
 };
 use stackbell_model::permission::Role;
+use stackbell_model::recovery::Recovery;
 use stackbell_model::secret::SealedDataKey;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::audit::{AuditEntry, AuditRecord};
 use stackbell_store::commit::Lease;
 use stackbell_store::history::{StoredDelivery, StoredEvent};
+use stackbell_store::instance::SendingHold;
+use stackbell_store::statistics::Tally;
 use uuid::Uuid;
 
 #[derive(Debug, Default)]
@@ -25,8 +30,8 @@ pub(crate) struct Tables {
     pub(crate) memberships: BTreeMap<(OrganizationId, UserId), Role>,
     pub(crate) tokens: BTreeMap<TokenId, TokenRow>,
     pub(crate) webhooks: BTreeMap<WebhookId, Webhook>,
-    /// Who deleted a webhook, for the deliveries that it left pending.
-    pub(crate) deleted_webhooks: BTreeMap<WebhookId, Box<str>>,
+    /// For the deliveries that they left behind.
+    pub(crate) deleted_webhooks: BTreeMap<WebhookId, DeletedWebhook>,
     pub(crate) events: BTreeMap<EventKey, StoredEvent>,
     /// What an organization calls its events by.
     pub(crate) event_keys: BTreeMap<(OrganizationId, EventId), EventKey>,
@@ -36,6 +41,12 @@ pub(crate) struct Tables {
     /// By webhook, start, and order of recording.
     pub(crate) attempts: BTreeMap<(WebhookId, Timestamp, u64), AttemptRow>,
     attempts_recorded: u64,
+    pub(crate) recoveries: BTreeMap<RecoveryId, RecoveryRow>,
+    /// By the hour's beginning. Events are of no webhook; all else is of one, and an organization's is their sum.
+    /// Kept by [`Tables::put_delivery`], [`Tables::put_attempt`] and [`Tables::put_event`].
+    pub(crate) tallies: BTreeMap<(Timestamp, OrganizationId, Option<WebhookId>), Tally>,
+    pub(crate) deployments_credentials: BTreeMap<OrganizationId, DeploymentsCredential>,
+    pub(crate) sending_hold: Option<SendingHold>,
     pub(crate) data_keys: Vec<SealedDataKey>,
     pub(crate) audit: BTreeMap<AuditId, AuditRecord>,
 }
@@ -50,6 +61,20 @@ pub(crate) struct OrganizationRow {
 pub(crate) struct TokenRow {
     pub(crate) token: Token,
     pub(crate) hash: TokenHash,
+}
+
+#[derive(Debug)]
+pub(crate) struct DeletedWebhook {
+    pub(crate) webhook: Webhook,
+    /// Who deleted it.
+    pub(crate) by: Box<str>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RecoveryRow {
+    pub(crate) recovery: Recovery,
+    /// When the last delivery was made that it had tried anew, and that one's id.
+    pub(crate) done_to: Option<(Timestamp, DeliveryId)>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,8 +111,16 @@ impl Tables {
         self.audit.insert(entry.id, entry.into());
     }
 
+    pub(crate) fn put_event(&mut self, event: Event, deliveries: u32) {
+        self.tally(event.accepted_at, event.organization, None).events += 1;
+        self.event_keys.insert((event.organization, event.id), event.key);
+        self.events.insert(event.key, StoredEvent { event, deliveries });
+    }
+
     /// Inserts a delivery or replaces what was known of it.
     pub(crate) fn put_delivery(&mut self, row: DeliveryRow) {
+        let earlier = self.deliveries.get(&row.delivery.id).map(|row| row.delivery.state.kind());
+        self.count_delivery(earlier, &row.delivery);
         self.remove_delivery(row.delivery.id);
         if let State::Pending { due_at } = row.delivery.state {
             self.lanes.insert((row.delivery.webhook, due_at, row.delivery.id));
@@ -117,10 +150,18 @@ impl Tables {
             .map(|(_, due_at, id)| (*due_at, *id))
     }
 
-    pub(crate) fn put_attempt(&mut self, webhook: WebhookId, delivery: DeliveryId, attempt: Attempt) {
+    pub(crate) fn put_attempt(&mut self, delivery: &Delivery, attempt: Attempt) {
+        self.count_attempt(delivery, &attempt);
         self.attempts_recorded += 1;
-        let place = (webhook, attempt.started_at, self.attempts_recorded);
-        self.attempts.insert(place, AttemptRow { delivery, attempt });
+        let place = (delivery.webhook, attempt.started_at, self.attempts_recorded);
+        self.attempts.insert(place, AttemptRow { delivery: delivery.id, attempt });
+    }
+
+    /// A webhook's attempts, newest first.
+    pub(crate) fn attempts_of(&self, webhook: WebhookId) -> impl Iterator<Item = &AttemptRow> {
+        let first = (webhook, Timestamp::from_millis(i64::MIN), u64::MIN);
+        let last = (webhook, Timestamp::from_millis(i64::MAX), u64::MAX);
+        self.attempts.range(first..=last).rev().map(|(_, row)| row)
     }
 
     /// A delivery with the bytes that it sends.
@@ -128,17 +169,21 @@ impl Tables {
         StoredDelivery { delivery: delivery.clone(), payload: self.payload(delivery) }
     }
 
-    fn payload(&self, delivery: &Delivery) -> Bytes {
-        match (&delivery.body, delivery.trigger) {
+    /// What a delivery is of; `None` for a ping.
+    pub(crate) fn event_of(&self, delivery: &Delivery) -> Option<&Event> {
+        match delivery.trigger {
+            Trigger::Event { key, .. } => {
+                Some(&self.events.get(&key).expect("an event is kept as long as its deliveries").event)
+            }
+            Trigger::Ping => None,
+        }
+    }
+
+    pub(crate) fn payload(&self, delivery: &Delivery) -> Bytes {
+        match (&delivery.body, self.event_of(delivery)) {
             (Some(body), _) => body.clone(),
-            (None, Trigger::Event { key, .. }) => self
-                .events
-                .get(&key)
-                .expect("an event is kept as long as its deliveries")
-                .event
-                .payload
-                .clone(),
-            (None, Trigger::Ping) => unreachable!("a ping without bytes of its own is never let in"),
+            (None, Some(event)) => event.payload.clone(),
+            (None, None) => unreachable!("a ping without bytes of its own is never let in"),
         }
     }
 }

@@ -12,7 +12,7 @@ use stackbell_store::audit::AuditEntry;
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome, OrganizationWebhooks, Webhooks};
 
 use crate::MemoryStore;
-use crate::tables::{Tables, page};
+use crate::tables::{DeletedWebhook, Tables, page};
 
 #[async_trait]
 impl Webhooks for MemoryStore {
@@ -70,12 +70,13 @@ impl Webhooks for MemoryStore {
         audit: AuditEntry,
     ) -> Result<Option<WebhookId>, StoreError> {
         let mut tables = self.lock();
-        let Some(id) = tables.find_in_scope(organization, scope, name).map(|webhook| webhook.id) else {
+        let Some(webhook) = tables.find_in_scope(organization, scope, name).cloned() else {
             return Ok(None);
         };
+        let id = webhook.id;
         tables.bump_version(organization)?;
         tables.webhooks.remove(&id);
-        tables.deleted_webhooks.insert(id, audit.actor.clone());
+        tables.deleted_webhooks.insert(id, DeletedWebhook { webhook, by: audit.actor.clone() });
         tables.write_audit(audit);
         Ok(Some(id))
     }

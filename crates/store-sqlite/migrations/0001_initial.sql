@@ -8,10 +8,15 @@
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     oldest_reader INTEGER NOT NULL CHECK (oldest_reader >= 1),
-    checks INTEGER NOT NULL DEFAULT 0
+    checks INTEGER NOT NULL DEFAULT 0,
+    sending_held_since INTEGER,
+    sending_hold_reason TEXT,
+    CHECK ((sending_held_since IS NULL) = (sending_hold_reason IS NULL))
 ) STRICT;
 INSERT INTO meta (one, oldest_reader) VALUES (1, 1);
 
+-- `pending` and `stored_bytes` are what there is of an organization's deliveries and of packed bytes of its events,
+-- deliveries and attempts. They change with what they count, in the same transaction.
 CREATE TABLE organizations (
     number INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -19,7 +24,9 @@ CREATE TABLE organizations (
     display_name TEXT NOT NULL,
     avatar_url TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    version INTEGER NOT NULL CHECK (version >= 1)
+    version INTEGER NOT NULL CHECK (version >= 1),
+    pending INTEGER NOT NULL DEFAULT 0 CHECK (pending >= 0),
+    stored_bytes INTEGER NOT NULL DEFAULT 0 CHECK (stored_bytes >= 0)
 ) STRICT;
 
 CREATE TABLE users (
@@ -65,10 +72,21 @@ CREATE TABLE data_keys (
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- `stacks` are words of the form project/stack.
+CREATE TABLE deployments_credentials (
+    organization_number INTEGER PRIMARY KEY REFERENCES organizations (number),
+    api_url TEXT NOT NULL,
+    token_key BLOB NOT NULL CHECK (length(token_key) = 16),
+    token BLOB NOT NULL,
+    stacks TEXT NOT NULL,
+    set_at INTEGER NOT NULL
+) STRICT;
+
 -- A deleted webhook stays, out of sight, as long as it has deliveries: they say whose they were and who deleted it.
 -- `scope_project` and `scope_name` are empty for an organization's own.
+-- Its number is never another's: tallies outlive it.
 CREATE TABLE webhooks (
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     organization_number INTEGER NOT NULL REFERENCES organizations (number),
     scope_kind TEXT NOT NULL CHECK (
@@ -90,6 +108,8 @@ CREATE TABLE webhooks (
     previous_secret BLOB,
     previous_secret_until INTEGER,
     standard_headers INTEGER NOT NULL CHECK (standard_headers IN (0, 1)),
+    pace INTEGER CHECK (pace > 0),
+    pause_reason TEXT,
     created_at INTEGER NOT NULL,
     revision INTEGER NOT NULL CHECK (revision >= 1),
     failures INTEGER NOT NULL CHECK (failures >= 0),
@@ -107,12 +127,15 @@ CREATE TABLE webhooks (
     CHECK ((previous_secret_key IS NULL) = (previous_secret IS NULL)),
     CHECK ((previous_secret_key IS NULL) = (previous_secret_until IS NULL)),
     CHECK (secret_key IS NOT NULL OR previous_secret_key IS NULL),
+    CHECK (active = 0 OR pause_reason IS NULL),
     CHECK ((suspended_since IS NULL) = (suspension_reason IS NULL)),
     CHECK ((suspended_since IS NULL) = (probe_at IS NULL)),
     CHECK ((deleted_at IS NULL) = (deleted_by IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX webhooks_by_name
     ON webhooks (organization_number, scope_kind, scope_project, scope_name, name) WHERE deleted_at IS NULL;
+-- Deleted ones too.
+CREATE INDEX webhooks_by_organization ON webhooks (organization_number);
 CREATE INDEX webhooks_deleted ON webhooks (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- `token` names no row for good: a token may be revoked while its events are kept.
@@ -144,19 +167,22 @@ CREATE INDEX events_done ON events (accepted_at) WHERE deliveries_left = 0;
 -- A ping has an id and bytes of its own instead of an event.
 CREATE TABLE deliveries (
     number INTEGER PRIMARY KEY,
-    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    id BLOB NOT NULL CHECK (length(id) = 16),
     webhook_number INTEGER NOT NULL REFERENCES webhooks (number),
     event_number INTEGER,
     ping_id BLOB CHECK (length(ping_id) = 16),
     format TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    rearmed_at INTEGER,
     attempts_spent INTEGER NOT NULL CHECK (attempts_spent >= 0),
     state TEXT NOT NULL CHECK (state = 'pending' OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled'),
     due_at INTEGER,
     finished_at INTEGER,
     fail_reason TEXT CHECK (
         fail_reason = 'attempts_exhausted' OR fail_reason = 'expired' OR fail_reason = 'undeliverable'
+        OR fail_reason = 'not_repeatable'
     ),
+    cancel_reason TEXT CHECK (cancel_reason = 'webhook_deleted' OR cancel_reason = 'asked'),
     cancelled_by TEXT,
     body BLOB,
     CHECK ((event_number IS NULL) <> (ping_id IS NULL)),
@@ -164,15 +190,23 @@ CREATE TABLE deliveries (
     CHECK ((state = 'pending') = (due_at IS NOT NULL)),
     CHECK ((state = 'pending') = (finished_at IS NULL)),
     CHECK ((state = 'failed') = (fail_reason IS NOT NULL)),
+    CHECK ((state = 'cancelled') = (cancel_reason IS NOT NULL)),
     CHECK ((state = 'cancelled') = (cancelled_by IS NOT NULL))
 ) STRICT;
+-- Newest first, webhook by webhook. Nobody asks for a delivery by its id alone, so that this is all that ids need.
+CREATE UNIQUE INDEX deliveries_by_id ON deliveries (webhook_number, id);
 -- One delivery for each event and webhook; and what is left of a webhook.
 CREATE UNIQUE INDEX deliveries_by_event ON deliveries (webhook_number, event_number);
 CREATE UNIQUE INDEX deliveries_by_ping ON deliveries (webhook_number, ping_id) WHERE ping_id IS NOT NULL;
 -- The queue.
 CREATE INDEX deliveries_pending ON deliveries (webhook_number, due_at, id) WHERE state = 'pending';
 -- What may have grown too old: a retried delivery is due long after it was made.
-CREATE INDEX deliveries_pending_by_age ON deliveries (webhook_number, created_at) WHERE state = 'pending';
+CREATE INDEX deliveries_pending_by_age ON deliveries (webhook_number, ifnull(rearmed_at, created_at))
+    WHERE state = 'pending';
+-- What did not arrive: newest first for people, and oldest first for recoveries. A delivery that succeeds is never in.
+CREATE INDEX deliveries_lost ON deliveries (webhook_number, id) WHERE state = 'failed' OR state = 'cancelled';
+CREATE INDEX deliveries_lost_by_age ON deliveries (webhook_number, created_at, id)
+    WHERE state = 'failed' OR state = 'cancelled';
 CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
 
 -- `webhook_number` is its delivery's, and so no foreign key of its own.
@@ -188,7 +222,8 @@ CREATE TABLE attempts (
     request_url TEXT NOT NULL,
     request_headers BLOB NOT NULL,
     outcome TEXT NOT NULL CHECK (
-        outcome = 'answered' OR outcome = 'unanswered' OR outcome = 'our_fault' OR outcome = 'undeliverable'
+        outcome = 'answered' OR outcome = 'throttled' OR outcome = 'unanswered' OR outcome = 'our_fault'
+        OR outcome = 'undeliverable'
     ),
     status INTEGER,
     retry_after INTEGER,
@@ -199,16 +234,54 @@ CREATE TABLE attempts (
         OR silence = 'broken'
     ),
     text TEXT,
-    CHECK ((outcome = 'answered') = (status IS NOT NULL)),
-    CHECK ((outcome = 'answered') = (response_headers IS NOT NULL)),
-    CHECK ((outcome = 'answered') = (response_body IS NOT NULL)),
-    CHECK ((outcome = 'answered') = (text IS NULL)),
-    CHECK (outcome = 'answered' OR retry_after IS NULL),
+    CHECK ((outcome = 'answered' OR outcome = 'throttled') = (status IS NOT NULL)),
+    CHECK ((outcome = 'answered' OR outcome = 'throttled') = (response_headers IS NOT NULL)),
+    CHECK ((outcome = 'answered' OR outcome = 'throttled') = (response_body IS NOT NULL)),
+    CHECK ((outcome = 'answered' OR outcome = 'throttled') = (text IS NULL)),
+    CHECK (outcome = 'answered' OR outcome = 'throttled' OR retry_after IS NULL),
     CHECK ((outcome = 'unanswered') = (silence IS NOT NULL))
 ) STRICT;
 -- Newest first: by when they started, then (an index ends with the row's number) as they were recorded.
 CREATE INDEX attempts_by_webhook ON attempts (webhook_number, started_at);
 CREATE INDEX attempts_by_delivery ON attempts (delivery_number);
+
+-- `after_created_at` and `after_id` are of the last delivery that was looked at; before the first, `since` and nothing.
+-- It outlives its webhook, and so names it by id.
+CREATE TABLE recoveries (
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    organization_number INTEGER NOT NULL REFERENCES organizations (number),
+    webhook BLOB NOT NULL CHECK (length(webhook) = 16),
+    since INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    total INTEGER NOT NULL CHECK (total >= 0),
+    rearmed INTEGER NOT NULL CHECK (rearmed >= 0),
+    after_created_at INTEGER NOT NULL,
+    after_id BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state = 'running' OR state = 'done' OR state = 'abandoned'),
+    ended_at INTEGER,
+    CHECK ((state = 'running') = (ended_at IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX recoveries_running ON recoveries (webhook) WHERE state = 'running';
+CREATE INDEX recoveries_by_organization ON recoveries (organization_number, id);
+CREATE INDEX recoveries_ended ON recoveries (ended_at) WHERE ended_at IS NOT NULL;
+
+-- What an hour saw, by when it began; webhook 0 is the organization as a whole.
+-- By hour first, so that a commit changes neighbours, whichever webhooks it is about.
+CREATE TABLE tallies (
+    hour INTEGER NOT NULL,
+    organization_number INTEGER NOT NULL,
+    webhook_number INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    made INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    attempts_failed INTEGER NOT NULL,
+    attempts_took INTEGER NOT NULL,
+    PRIMARY KEY (hour, organization_number, webhook_number)
+) STRICT, WITHOUT ROWID;
 
 -- Outlives what it speaks of, and so refers to nothing.
 CREATE TABLE audit (

@@ -17,6 +17,7 @@ use stackbell_store::commit::{Batch, BatchOutcome, Commit};
 use crate::SqliteStore;
 use crate::error::Fault;
 use crate::leases::Leases;
+use crate::ledger::Ledger;
 
 #[async_trait]
 impl Commit for SqliteStore {
@@ -27,16 +28,18 @@ impl Commit for SqliteStore {
 
 fn commit(connection: &Connection, leases: &mut Leases, batch: &Batch) -> Result<BatchOutcome, Fault> {
     let mut known = known::Known::prepare(connection)?;
+    let mut ledger = Ledger::default();
     let mut outcome = BatchOutcome::default();
     if !batch.intakes.is_empty() {
-        let mut intake = intake::Intake::prepare(connection, &mut known, leases)?;
+        let mut intake = intake::Intake::prepare(connection, &mut known, leases, &mut ledger)?;
         outcome.intakes = batch.intakes.iter().map(|item| intake.accept(item)).collect::<Result<_, _>>()?;
     }
     if !batch.attempts.is_empty() {
-        let mut recorder = attempts::Recorder::prepare(connection, &mut known, leases)?;
+        let mut recorder = attempts::Recorder::prepare(connection, &mut known, leases, &mut ledger)?;
         outcome.attempts =
             batch.attempts.iter().map(|record| recorder.record(record)).collect::<Result<_, _>>()?;
         known.write_health(connection)?;
     }
+    ledger.write(connection)?;
     Ok(outcome)
 }

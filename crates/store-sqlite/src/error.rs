@@ -65,6 +65,14 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// It is a store, but not all of it is there.
+    #[error("{path} is damaged: {problem}")]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What was found first.
+        problem: String,
+    },
     /// Anything else that SQLite refused.
     #[error("{path} cannot be opened")]
     Database {

@@ -1,16 +1,24 @@
 //! Reading events, deliveries and attempts.
 
+pub(crate) mod deliveries;
+
 use async_trait::async_trait;
-use rusqlite::params;
-use stackbell_model::ids::{EventId, EventKey, OrganizationId, WebhookId};
+use bytes::Bytes;
+use rusqlite::{Connection, params};
+use stackbell_model::delivery::Attempt;
+use stackbell_model::ids::{DeliveryId, EventId, EventKey, OrganizationId, WebhookId};
 use stackbell_store::StoreError;
-use stackbell_store::history::{History, StoredAttempt, StoredDelivery, StoredEvent};
+use stackbell_store::history::{
+    DeliveryFilter, DeliveryOverview, DeliveryPage, History, StoredAttempt, StoredDelivery, StoredEvent,
+};
 
 use crate::SqliteStore;
+use crate::error::Fault;
 use crate::rows::attempt::{attempt_columns, read_attempt};
 use crate::rows::delivery::{delivery_columns, delivery_tables, read_delivery};
 use crate::rows::event::{event_columns, read_event};
-use crate::rows::{Cursor, Id, first, list_while};
+use crate::rows::overview::read_overview;
+use crate::rows::{Cursor, Id, first, list, list_while};
 
 pub(crate) const FIND_EVENT: &str = concat!(
     "/* find_event */ SELECT ",
@@ -52,6 +60,19 @@ pub(crate) const LIST_ATTEMPTS: &str = concat!(
      JOIN deliveries d ON d.number = a.delivery_number LEFT JOIN events e ON e.number = d.event_number \
      WHERE w.id = ?1 ORDER BY a.started_at DESC, a.number DESC LIMIT ?2"
 );
+
+/// Narrow, so that what is sorted is small; each is read by itself then.
+pub(crate) const DELIVERY_ATTEMPTS: &str = "/* delivery_attempts */ SELECT number FROM attempts \
+    WHERE delivery_number = ?1 ORDER BY started_at DESC, number DESC LIMIT ?2";
+
+pub(crate) const ATTEMPT: &str = concat!(
+    "/* delivery_attempts.attempt */ SELECT ",
+    attempt_columns!(),
+    " FROM attempts a WHERE a.number = ?1"
+);
+
+pub(crate) const PAYLOAD: &str = "/* delivery.payload */ SELECT d.number, ifnull(d.body, e.payload) \
+    FROM deliveries d LEFT JOIN events e ON e.number = d.event_number WHERE d.number = ?1";
 
 /// Beyond every id.
 const LAST: [u8; 17] = [0xff; 17];
@@ -100,6 +121,58 @@ impl History for SqliteStore {
         .await
     }
 
+    async fn list_deliveries(
+        &self,
+        organization: OrganizationId,
+        filter: &DeliveryFilter,
+        before: Option<DeliveryId>,
+        limit: u32,
+        looked_at_max: u32,
+    ) -> Result<DeliveryPage, StoreError> {
+        let filter = filter.clone();
+        self.read("list_deliveries", move |connection| {
+            deliveries::list_page(connection, organization, &filter, before, limit, looked_at_max)
+        })
+        .await
+    }
+
+    async fn delivery(
+        &self,
+        organization: OrganizationId,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryOverview, Bytes)>, StoreError> {
+        self.read("delivery", move |connection| {
+            let Some(number) = deliveries::find_number(connection, organization, id)? else {
+                return Ok(None);
+            };
+            let overview = first(connection, deliveries::OVERVIEW, [number], "deliveries", read_overview)?;
+            let payload = first(connection, PAYLOAD, [number], "deliveries", |cursor| {
+                cursor.raw("number")?;
+                cursor
+                    .unpacked_or_null("body")?
+                    .ok_or_else(|| cursor.fault("body", &"there are no bytes to send"))
+            })?;
+            Ok(overview.zip(payload))
+        })
+        .await
+    }
+
+    async fn delivery_attempts(
+        &self,
+        organization: OrganizationId,
+        delivery: DeliveryId,
+        limit: u32,
+        bytes_max: u64,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        self.read("delivery_attempts", move |connection| {
+            let Some(number) = deliveries::find_number(connection, organization, delivery)? else {
+                return Ok(Vec::new());
+            };
+            delivery_attempts(connection, number, limit, bytes_max)
+        })
+        .await
+    }
+
     async fn list_attempts(
         &self,
         webhook: WebhookId,
@@ -117,6 +190,34 @@ impl History for SqliteStore {
         })
         .await
     }
+}
+
+fn delivery_attempts(
+    connection: &Connection,
+    delivery_number: i64,
+    limit: u32,
+    bytes_max: u64,
+) -> Result<Vec<Attempt>, Fault> {
+    let parameters = params![delivery_number, limit];
+    let numbers: Vec<i64> =
+        list(connection, DELIVERY_ATTEMPTS, parameters, "attempts", |cursor| cursor.get("number"))?;
+    let mut has_room = room(bytes_max, attempt_size);
+    let mut attempts = Vec::new();
+    for number in numbers {
+        let attempt = first(connection, ATTEMPT, [number], "attempts", read_attempt)?
+            .ok_or_else(|| Fault::missing("attempts", &number))?;
+        let goes_on = has_room(&attempt);
+        attempts.push(attempt);
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(attempts)
+}
+
+fn attempt_size(attempt: &Attempt) -> u64 {
+    let answered = attempt.outcome.answer().map_or(0, |answer| answer.headers.len() + answer.body.len());
+    (attempt.request_headers.len() + answered) as u64
 }
 
 /// Whether there is room behind a row: until the sizes of all together reach `bytes_max`.

@@ -336,7 +336,8 @@ fn is_last_admin(connection: &Connection, numbers: [i64; 2]) -> Result<bool, Fau
     Ok(counts == Some((1, 1)))
 }
 
-fn find_organization(connection: &Connection, id: OrganizationId) -> Result<Option<i64>, Fault> {
+/// The number of an organization; `None` when there is none.
+pub(crate) fn find_organization(connection: &Connection, id: OrganizationId) -> Result<Option<i64>, Fault> {
     first(connection, FIND_ORGANIZATION_NUMBER, [id.bytes()], "organizations", |cursor| cursor.get("number"))
 }
 

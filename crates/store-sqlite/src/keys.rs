@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
-use stackbell_model::secret::SealedDataKey;
+use stackbell_model::ids::DataKeyId;
+use stackbell_model::secret::{Purpose, SealedDataKey};
 use stackbell_store::StoreError;
+use stackbell_store::audit::AuditEntry;
 use stackbell_store::keys::Keys;
 
 use crate::SqliteStore;
 use crate::error::Fault;
+use crate::rows::audit::insert_audit;
 use crate::rows::key::read_data_key;
 use crate::rows::{Id, change, first, list};
 
@@ -19,6 +22,8 @@ const ANY: &str = "/* install_data_keys.any */ SELECT 1 FROM data_keys LIMIT 1";
 const INSERT: &str = "/* install_data_keys */ INSERT INTO data_keys (id, purpose, bytes, created_at) \
     VALUES (?1, ?2, ?3, ?4)";
 
+const REPLACE: &str = "/* replace_data_keys */ UPDATE data_keys SET bytes = ?2 WHERE id = ?1";
+
 #[async_trait]
 impl Keys for SqliteStore {
     async fn data_keys(&self) -> Result<Vec<SealedDataKey>, StoreError> {
@@ -29,6 +34,29 @@ impl Keys for SqliteStore {
         let keys = keys.to_vec();
         self.write("install_data_keys", move |connection, _| install(connection, &keys)).await
     }
+
+    async fn replace_data_keys(&self, keys: &[SealedDataKey], audit: AuditEntry) -> Result<bool, StoreError> {
+        let keys = keys.to_vec();
+        self.write("replace_data_keys", move |connection, _| {
+            let stored = list(connection, DATA_KEYS, [], "data_keys", read_data_key)?;
+            if identities(&keys) != identities(&stored) {
+                return Ok(false);
+            }
+            for key in &keys {
+                change(connection, REPLACE, params![key.id.bytes(), key.bytes])?;
+            }
+            insert_audit(connection, &audit)?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// Which keys these are, whatever their bytes.
+fn identities(keys: &[SealedDataKey]) -> Vec<(DataKeyId, Purpose)> {
+    let mut identities: Vec<_> = keys.iter().map(|key| (key.id, key.purpose)).collect();
+    identities.sort();
+    identities
 }
 
 fn install(connection: &Connection, keys: &[SealedDataKey]) -> Result<bool, Fault> {

@@ -4,27 +4,34 @@
 //! - `session`: one connection and its transactions, and how it comes back after a fault
 //! - `schema`: making, locking, checking and migrating the file
 //! - `leases`: who may attempt what; in memory, as one process has the file
+//! - `ledger`: what a transaction changes of the counts, added up and written at its end
 //! - `rows`: columns to types and back
 //! - by noun, the port: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
-//!   `maintenance`
+//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `instance`, `backup`
 //!
 //! What is committed is synced (`synchronous=FULL`) before it is answered, and readers begin after it: invariants 1 and 10.
 //! Not promised: that two processes can share the file. The second is refused.
 
 mod audit;
+mod backup;
 mod commit;
+mod deployments;
 mod error;
 mod history;
 mod identity;
+mod instance;
 mod keys;
 mod leases;
+mod ledger;
 mod maintenance;
 #[cfg(test)]
 mod plans;
 mod queue;
+mod recoveries;
 mod rows;
 mod schema;
 mod session;
+mod statistics;
 mod threads;
 mod tokens;
 mod webhooks;
@@ -34,6 +41,8 @@ use std::path::Path;
 use rusqlite::Connection;
 use stackbell_store::StoreError;
 
+use crate::backup::Copier;
+pub use crate::backup::inspect_copy;
 use crate::error::Fault;
 pub use crate::error::OpenError;
 use crate::leases::Leases;
@@ -52,6 +61,7 @@ const READERS: usize = 3;
 pub struct SqliteStore {
     // In the order in which they are to end: the last connection to close, the writer's, clears the write-ahead log,
     // and another process may have the file only after that.
+    copier: Pool<Copier>,
     readers: Pool<Session>,
     writer: Pool<Writer>,
     _lock: FileLock,
@@ -70,6 +80,7 @@ impl SqliteStore {
         let readers = readers.collect::<Result<Vec<_>, _>>().map_err(|error| OpenError::at(path, error))?;
         let writer = Session::open(path, Access::Write).map_err(|error| OpenError::at(path, error))?;
         Ok(Self {
+            copier: Pool::start("store-copier", vec![Copier::new(path)])?,
             readers: Pool::start("store-reader", readers)?,
             writer: Pool::start("store-writer", vec![Writer::new(writer)])?,
             _lock: lock,

@@ -5,41 +5,52 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use stackbell_model::Timestamp;
+use stackbell_model::delivery::StateKind;
 use stackbell_model::retry::RetryPolicy;
 use stackbell_store::StoreError;
 use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
 
 use crate::SqliteStore;
 use crate::error::Fault;
+use crate::instance::find_hold;
 use crate::leases::Leases;
+use crate::ledger::{Account, Ledger};
 use crate::rows::{change, first, list};
 
-pub(crate) const FIND_ORPHANS: &str = "/* sweep.orphans */ SELECT d.number, w.deleted_by \
+pub(crate) const FIND_ORPHANS: &str = "/* sweep.orphans */ SELECT d.number, w.number, \
+    w.organization_number, w.deleted_by \
     FROM webhooks w INDEXED BY webhooks_deleted \
     JOIN deliveries d INDEXED BY deliveries_pending ON d.webhook_number = w.number AND d.state = 'pending' \
     WHERE w.deleted_at IS NOT NULL LIMIT ?1";
 
 pub(crate) const CANCEL: &str = "/* sweep.cancel */ UPDATE deliveries SET state = 'cancelled', \
-    due_at = NULL, finished_at = ?2, cancelled_by = ?3 WHERE number = ?1 AND state = 'pending'";
+    due_at = NULL, finished_at = ?2, cancel_reason = 'webhook_deleted', cancelled_by = ?3 \
+    WHERE number = ?1 AND state = 'pending'";
 
 /// One step into the index by age for each webhook.
 pub(crate) const FIND_AGED_LANES: &str = "/* sweep.aged_lanes */ SELECT w.number FROM webhooks w \
     WHERE w.deleted_at IS NULL AND EXISTS (SELECT 1 FROM deliveries d INDEXED BY deliveries_pending_by_age \
-        WHERE d.webhook_number = w.number AND d.state = 'pending' AND d.created_at <= ?1)";
+        WHERE d.webhook_number = w.number AND d.state = 'pending' \
+            AND ifnull(d.rearmed_at, d.created_at) <= ?1)";
 
-pub(crate) const FIND_HOLD: &str = "/* sweep.hold */ SELECT active AND suspended_since IS NULL, \
-    hold_ended_at FROM webhooks WHERE number = ?1 AND deleted_at IS NULL";
+pub(crate) const FIND_HOLD: &str = "/* sweep.hold */ SELECT organization_number, \
+    active AND suspended_since IS NULL, hold_ended_at FROM webhooks WHERE number = ?1 AND deleted_at IS NULL";
 
-/// Those made between two moments, both included: the oldest first.
+/// Those armed between two moments, both included: the oldest first.
 pub(crate) const FIND_AGED: &str = "/* sweep.aged */ SELECT number FROM deliveries \
     INDEXED BY deliveries_pending_by_age WHERE webhook_number = ?1 AND state = 'pending' \
-    AND created_at BETWEEN ?2 AND ?3 ORDER BY created_at";
+    AND ifnull(rearmed_at, created_at) BETWEEN ?2 AND ?3 \
+    ORDER BY ifnull(rearmed_at, created_at)";
 
 pub(crate) const EXPIRE: &str = "/* sweep.expire */ UPDATE deliveries SET state = 'failed', due_at = NULL, \
     finished_at = ?2, fail_reason = 'expired' WHERE number = ?1 AND state = 'pending'";
 
-pub(crate) const FIND_FINISHED: &str = "/* sweep.finished */ SELECT number, event_number FROM deliveries \
-    WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2";
+pub(crate) const FIND_FINISHED: &str = "/* sweep.finished */ SELECT d.number, d.event_number, \
+    w.organization_number, ifnull(length(d.body), 0) + ifnull((SELECT SUM(length(request_headers) \
+        + ifnull(length(response_headers), 0) + ifnull(length(response_body), 0)) \
+        FROM attempts WHERE delivery_number = d.number), 0) \
+    FROM deliveries d INDEXED BY deliveries_finished CROSS JOIN webhooks w ON w.number = d.webhook_number \
+    WHERE d.finished_at < ?1 ORDER BY d.finished_at LIMIT ?2";
 
 /// Its attempts go with it.
 pub(crate) const REMOVE_DELIVERY: &str =
@@ -49,7 +60,15 @@ pub(crate) const RELEASE_EVENT: &str =
     "/* sweep.release_event */ UPDATE events SET deliveries_left = deliveries_left - 1 WHERE number = ?1";
 
 pub(crate) const REMOVE_EVENTS: &str = "/* sweep.remove_events */ DELETE FROM events WHERE number IN \
-    (SELECT number FROM events WHERE deliveries_left = 0 AND accepted_at < ?1 ORDER BY accepted_at LIMIT ?2)";
+    (SELECT number FROM events WHERE deliveries_left = 0 AND accepted_at < ?1 ORDER BY accepted_at LIMIT ?2) \
+    RETURNING organization_number, length(payload)";
+
+pub(crate) const REMOVE_RECOVERIES: &str = "/* sweep.remove_recoveries */ DELETE FROM recoveries WHERE id IN \
+    (SELECT id FROM recoveries WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2)";
+
+pub(crate) const REMOVE_TALLIES: &str = "/* sweep.remove_tallies */ DELETE FROM tallies \
+    WHERE (hour, organization_number, webhook_number) IN \
+    (SELECT hour, organization_number, webhook_number FROM tallies WHERE hour < ?1 ORDER BY hour LIMIT ?2)";
 
 pub(crate) const REMOVE_AUDIT: &str = "/* sweep.remove_audit */ DELETE FROM audit WHERE id IN \
     (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)";
@@ -87,7 +106,10 @@ impl Maintenance for SqliteStore {
         });
         let aged: Vec<i64> = aged.await?;
         self.write("sweep", move |connection, leases| {
-            Sweep { connection, leases, now, policy: &policy }.run(&aged)
+            let is_sending_held = find_hold(connection)?.is_some();
+            let ledger = Ledger::default();
+            let sweep = Sweep { connection, leases, ledger, now, policy: &policy, is_sending_held };
+            sweep.run(&aged)
         })
         .await
     }
@@ -124,6 +146,7 @@ impl Maintenance for SqliteStore {
 
 /// Whether a webhook's deliveries wait, or until when they did.
 struct Hold {
+    organization_number: i64,
     is_held: bool,
     ended_at: Option<Timestamp>,
 }
@@ -131,22 +154,26 @@ struct Hold {
 struct Sweep<'sweep> {
     connection: &'sweep Connection,
     leases: &'sweep mut Leases,
+    ledger: Ledger,
     now: Timestamp,
     policy: &'sweep SweepPolicy,
+    is_sending_held: bool,
 }
 
 impl Sweep<'_> {
-    fn run(&mut self, aged: &[i64]) -> Result<SweepReport, Fault> {
+    fn run(mut self, aged: &[i64]) -> Result<SweepReport, Fault> {
         self.leases.end_stale(self.now);
         let mut report = SweepReport {
             cancelled: self.cancel()?,
             expired: self.expire(aged)?,
             deliveries_removed: self.remove_deliveries()?,
-            events_removed: self.remove(REMOVE_EVENTS, self.policy.finished_before)?,
+            events_removed: self.remove_events()?,
             audit_removed: self.remove(REMOVE_AUDIT, self.policy.audit_before)?,
             more: false,
         };
         let webhooks_removed = self.remove(REMOVE_WEBHOOKS, self.policy.finished_before)?;
+        let recoveries_removed = self.remove(REMOVE_RECOVERIES, self.policy.audit_before)?;
+        let tallies_removed = self.remove(REMOVE_TALLIES, self.policy.audit_before)?;
         report.more = [
             report.cancelled,
             report.expired,
@@ -154,19 +181,25 @@ impl Sweep<'_> {
             report.events_removed,
             report.audit_removed,
             webhooks_removed,
+            recoveries_removed,
+            tallies_removed,
         ]
         .into_iter()
         .any(|rows| rows >= u64::from(self.policy.rows_max));
+        self.ledger.write(self.connection)?;
         Ok(report)
     }
 
     fn cancel(&mut self) -> Result<u64, Fault> {
         let orphans = list(self.connection, FIND_ORPHANS, [self.policy.rows_max], "deliveries", |cursor| {
-            Ok((cursor.get::<i64>("number")?, cursor.get::<Box<str>>("cancelled_by")?))
+            let number = cursor.get::<i64>("number")?;
+            let webhook = cursor.get("webhook_number")?;
+            let account = Account { webhook, organization: cursor.get("organization_number")? };
+            Ok((number, account, cursor.get::<Box<str>>("cancelled_by")?))
         })?;
-        for (number, by) in &orphans {
+        for (number, account, by) in &orphans {
             change(self.connection, CANCEL, params![number, self.now.as_millis(), by])?;
-            self.leases.end(*number);
+            self.end(*number, *account, StateKind::Cancelled);
         }
         Ok(orphans.len() as u64)
     }
@@ -177,38 +210,48 @@ impl Sweep<'_> {
         let mut expired = Vec::new();
         for webhook_number in aged {
             let hold = first(self.connection, FIND_HOLD, [webhook_number], "webhooks", |cursor| {
+                let organization_number = cursor.get("organization_number")?;
                 let is_held = !cursor.get::<bool>("active")?;
-                Ok(Hold { is_held, ended_at: cursor.time_or_null("hold_ended_at")? })
+                Ok(Hold { organization_number, is_held, ended_at: cursor.time_or_null("hold_ended_at")? })
             })?;
-            let Some(hold) = hold else { continue };
+            let Some(mut hold) = hold else { continue };
+            hold.is_held |= self.is_sending_held;
+            let account = Account { organization: hold.organization_number, webhook: *webhook_number };
             for (first, last) in too_old(&self.policy.retry, &hold, self.now) {
-                self.find_unleased(*webhook_number, first, last, rows_max, &mut expired)?;
+                self.find_unleased(account, first, last, rows_max, &mut expired)?;
             }
         }
-        for number in &expired {
+        for (number, account) in &expired {
             change(self.connection, EXPIRE, params![number, self.now.as_millis()])?;
-            self.leases.end(*number);
+            self.end(*number, *account, StateKind::Failed);
         }
         Ok(expired.len() as u64)
     }
 
-    /// Adds to `found`, up to `rows_max` in all, the unleased deliveries of a lane that were made in that time.
+    /// A pending delivery came into a state that ends it.
+    fn end(&mut self, number: i64, account: Account, state: StateKind) {
+        self.leases.end(number);
+        self.ledger.pending(account.organization, -1);
+        self.ledger.ended(account, self.now, state);
+    }
+
+    /// Adds to `found`, up to `rows_max` in all, the unleased deliveries of a lane that were armed in that time.
     fn find_unleased(
         &self,
-        webhook_number: i64,
+        account: Account,
         first: Timestamp,
         last: Timestamp,
         rows_max: usize,
-        found: &mut Vec<i64>,
+        found: &mut Vec<(i64, Account)>,
     ) -> Result<(), Fault> {
         let mut statement = self.connection.prepare_cached(FIND_AGED)?;
-        let mut rows = statement.query(params![webhook_number, first.as_millis(), last.as_millis()])?;
+        let mut rows = statement.query(params![account.webhook, first.as_millis(), last.as_millis()])?;
         while found.len() < rows_max
             && let Some(row) = rows.next()?
         {
             let number = row.get(0)?;
             if self.leases.held_until(number, self.now).is_none() {
-                found.push(number);
+                found.push((number, account));
             }
         }
         Ok(())
@@ -217,13 +260,26 @@ impl Sweep<'_> {
     fn remove_deliveries(&mut self) -> Result<u64, Fault> {
         let parameters = params![self.policy.finished_before.as_millis(), self.policy.rows_max];
         let finished = list(self.connection, FIND_FINISHED, parameters, "deliveries", |cursor| {
-            Ok((cursor.get::<i64>("number")?, cursor.get::<Option<i64>>("event_number")?))
+            let numbers = (cursor.get::<i64>("number")?, cursor.get::<Option<i64>>("event_number")?);
+            Ok((numbers, cursor.get("organization_number")?, cursor.get::<i64>("body")?))
         })?;
-        for (number, event_number) in &finished {
+        for ((number, event_number), organization_number, bytes) in &finished {
+            self.ledger.stored(*organization_number, -bytes);
             change(self.connection, REMOVE_DELIVERY, [number])?;
             change(self.connection, RELEASE_EVENT, [event_number])?;
         }
         Ok(finished.len() as u64)
+    }
+
+    fn remove_events(&mut self) -> Result<u64, Fault> {
+        let parameters = params![self.policy.finished_before.as_millis(), self.policy.rows_max];
+        let removed = list(self.connection, REMOVE_EVENTS, parameters, "events", |cursor| {
+            Ok((cursor.get::<i64>("organization_number")?, cursor.get::<i64>("payload")?))
+        })?;
+        for (organization_number, bytes) in &removed {
+            self.ledger.stored(*organization_number, -bytes);
+        }
+        Ok(removed.len() as u64)
     }
 
     fn remove(&self, sql: &str, before: Timestamp) -> Result<u64, Fault> {
@@ -232,7 +288,7 @@ impl Sweep<'_> {
     }
 }
 
-/// Between which moments (both included) deliveries were made that [`RetryPolicy::is_expired`] says are too old.
+/// Between which moments (both included) deliveries were armed that [`RetryPolicy::is_expired`] says are too old.
 fn too_old(retry: &RetryPolicy, hold: &Hold, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
     let beginning = Timestamp::from_millis(i64::MIN);
     let too_old_if_held = now.before(retry.held_age_max);
@@ -257,7 +313,7 @@ mod tests {
         let retry = RetryPolicy { age_max: 7 * day, held_age_max: 14 * day, ..RetryPolicy::default() };
         let at = |days: i64| Timestamp::from_millis(days * 24 * 3_600_000);
         let (now, ended_at) = (at(20), ended_at.map(at));
-        let windows = too_old(&retry, &Hold { is_held, ended_at }, now);
+        let windows = too_old(&retry, &Hold { organization_number: 1, is_held, ended_at }, now);
         for created_at in
             (0..=21).flat_map(|day| [-1, 0, 1].map(|ms| Timestamp::from_millis(at(day).as_millis() + ms)))
         {

@@ -3,7 +3,11 @@
 use rusqlite::Connection;
 
 use crate::commit::{attempts, intake, known};
-use crate::{audit, history, identity, maintenance, queue, rows, schema, session, tokens, webhooks};
+use crate::history::deliveries;
+use crate::{
+    audit, deployments, history, identity, instance, ledger, maintenance, queue, recoveries, rows, schema,
+};
+use crate::{session, statistics, tokens, webhooks};
 
 /// Whether a step reads what it needs and no more.
 fn is_good(step: &str) -> bool {
@@ -46,6 +50,8 @@ fn the_hot_path_reads_what_it_needs_and_no_more() {
         (attempts::FIND_OF_WEBHOOK, &[]),
         (attempts::FOLLOW, &[]),
         (attempts::SUCCEED, &[]),
+        (ledger::ADD_TALLY, &[]),
+        (ledger::ADD_USAGE, &[]),
         (rows::webhook::UPDATE_HEALTH, &[]),
         (queue::FIND_WEBHOOK, &[]),
         (queue::LANE, &[]),
@@ -64,6 +70,33 @@ fn what_people_ask_for_does_not_scan() {
         (history::FIND_DELIVERY, &[]),
         (history::FIND_PING, &[]),
         (history::LIST_ATTEMPTS, &[]),
+        (history::DELIVERY_ATTEMPTS, &["USE TEMP B-TREE FOR ORDER BY"]),
+        (history::ATTEMPT, &[]),
+        (history::PAYLOAD, &[]),
+        (deliveries::WEBHOOKS, &[]),
+        (deliveries::WALK, &[]),
+        (deliveries::WALK_LOST, &[]),
+        (deliveries::PASSES, &["USE TEMP B-TREE FOR ORDER BY"]),
+        (deliveries::OVERVIEW, &["USE TEMP B-TREE FOR ORDER BY"]),
+        (deliveries::FIND_NUMBER, &[]),
+        (recoveries::FIND_CHANGED, &[]),
+        (recoveries::COUNT, &[]),
+        (recoveries::FIND_WEBHOOK, &[]),
+        (recoveries::FIND_RUNNING, &[]),
+        (recoveries::FIND, &[]),
+        (recoveries::LIST, &[]),
+        (recoveries::RUNNING, &["SCAN r USING INDEX recoveries_running", "USE TEMP B-TREE FOR ORDER BY"]),
+        (recoveries::FIND_STEP, &[]),
+        (recoveries::FIND_LOST, &[]),
+        (recoveries::CANCEL, &[]),
+        (recoveries::HASTEN, &[]),
+        (recoveries::REARM, &[]),
+        (statistics::FIND_ORGANIZATION, &[]),
+        (statistics::FIND_WEBHOOK, &[]),
+        (statistics::NEXT_HOUR, &[]),
+        (statistics::TALLY, &[]),
+        (statistics::USAGE, &[]),
+        (deployments::FIND, &[]),
         (audit::LIST_AUDIT, &[]),
         (identity::FIND_ORGANIZATION, &[]),
         (identity::COUNT_ADMINS, &[]),
@@ -95,6 +128,9 @@ fn upkeep_does_not_scan_what_grows() {
         (maintenance::REMOVE_EVENTS, &[]),
         (maintenance::REMOVE_AUDIT, &[]),
         (maintenance::REMOVE_WEBHOOKS, &[]),
+        (maintenance::REMOVE_RECOVERIES, &[]),
+        (maintenance::REMOVE_TALLIES, &[]),
+        (instance::FIND, &["SCAN meta"]),
         (maintenance::COUNT_PENDING, &["SCAN deliveries USING COVERING INDEX deliveries_pending_by_age"]),
         (maintenance::OLDEST_DUE, &[]),
     ]);

@@ -9,7 +9,9 @@ pub(crate) mod delivery;
 pub(crate) mod event;
 pub(crate) mod identity;
 pub(crate) mod key;
+pub(crate) mod overview;
 pub(crate) mod packed;
+pub(crate) mod recovery;
 pub(crate) mod webhook;
 
 use std::fmt::Display;
@@ -19,7 +21,7 @@ use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, Params, Row};
 use stackbell_model::Timestamp;
 use stackbell_model::ids::{
-    AuditId, DataKeyId, DeliveryId, EventId, EventKey, OrganizationId, TokenId, UserId, WebhookId,
+    AuditId, DataKeyId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, TokenId, UserId, WebhookId,
 };
 use uuid::Uuid;
 
@@ -45,7 +47,7 @@ macro_rules! ids {
     )+};
 }
 
-ids!(AuditId DataKeyId DeliveryId EventId EventKey OrganizationId TokenId UserId WebhookId);
+ids!(AuditId DataKeyId DeliveryId EventId EventKey OrganizationId RecoveryId TokenId UserId WebhookId);
 
 /// Counters of ours, far below the limit.
 pub(crate) fn integer(count: u64) -> i64 {

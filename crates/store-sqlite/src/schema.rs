@@ -74,7 +74,7 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn private_file() -> OpenOptions {
+pub(crate) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -82,7 +82,7 @@ fn private_file() -> OpenOptions {
     options
 }
 
-fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+pub(crate) fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let at_path = |error| OpenError::at(path, error);
     let application: i64 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(at_path)?;
@@ -97,7 +97,7 @@ fn check_owner(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     }
 }
 
-fn check_version(path: &Path, connection: &Connection) -> Result<u32, OpenError> {
+pub(crate) fn check_version(path: &Path, connection: &Connection) -> Result<u32, OpenError> {
     let at_path = |error| OpenError::at(path, error);
     let found = version(connection).map_err(at_path)?;
     let known = newest_version();
@@ -128,7 +128,7 @@ pub(crate) fn stored_version(path: &Path) -> Result<Option<u32>, OpenError> {
     version(&connection).map(Some).map_err(at_path)
 }
 
-fn version(connection: &Connection) -> Result<u32, rusqlite::Error> {
+pub(crate) fn version(connection: &Connection) -> Result<u32, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 

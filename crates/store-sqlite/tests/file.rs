@@ -228,15 +228,15 @@ fn the_schema_refuses_nonsense() {
     connection
         .execute_batch(
             "PRAGMA foreign_keys = ON;
-             INSERT INTO organizations VALUES (1, randomblob(16), 'acme', 'Acme', '', 0, 1);
+             INSERT INTO organizations VALUES (1, randomblob(16), 'acme', 'Acme', '', 0, 1, 0, 0);
              INSERT INTO webhooks (number, id, organization_number, scope_kind, scope_project, scope_name, name,
                  display_name, payload_url, active, format, filters, groups, standard_headers, created_at, revision,
                  failures) VALUES (1, randomblob(16), 1, 'organization', '', '', 'hook', 'Hook', 'https://a.example',
                  1, 'raw', '', '', 1, 0, 1, 0);
              INSERT INTO events VALUES (1, 1, randomblob(16), randomblob(16), 'stack', '', 'stack', 'p', 's', NULL, 0,
                  'api', NULL, 1, 1, x'00');
-             INSERT INTO deliveries VALUES (1, randomblob(16), 1, 1, NULL, 'raw', 0, 0, 'pending', 0, NULL, NULL, NULL,
-                 NULL);",
+             INSERT INTO deliveries VALUES (1, randomblob(16), 1, 1, NULL, 'raw', 0, NULL, 0, 'pending', 0, NULL, NULL,
+                 NULL, NULL, NULL);",
         )
         .expect("what makes sense is let in");
     for nonsense in [
@@ -332,7 +332,12 @@ async fn a_thousand_delivered_events_of_a_kilobyte_stay_under_two_megabytes() {
                 },
             });
             let events = vec![NewEvent { event, deliveries: vec![delivery] }];
-            intakes.push(IntakeItem { organization: world.organization, organization_version, events });
+            intakes.push(IntakeItem {
+                organization: world.organization,
+                organization_version,
+                events,
+                quota: stackbell_store::commit::Quota::UNLIMITED,
+            });
         }
         world.commit(intakes, Vec::new()).await;
         let recorded = world.commit(Vec::new(), attempts).await;

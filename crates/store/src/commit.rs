@@ -33,6 +33,33 @@ pub struct IntakeItem {
     pub organization_version: u64,
     /// The events, in the producer's order; at least one, all of this organization.
     pub events: Vec<NewEvent>,
+    /// What the organization may keep.
+    pub quota: Quota,
+}
+
+/// The most that an organization may keep. An item that brings something new is refused when there would be more
+/// pending than it may be, or when as much is stored as may be before it: parts of the batch before it count.
+/// What is in already (duplicates) counts nothing and is answered as ever, and outcomes are always recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Pending deliveries, those that the item brings along included.
+    pub pending_max: u64,
+    /// [`crate::statistics::Usage::stored_bytes`]: once they are as many, nothing new is let in.
+    pub stored_bytes_max: u64,
+}
+
+impl Quota {
+    /// None.
+    pub const UNLIMITED: Self = Self { pending_max: u64::MAX, stored_bytes_max: u64::MAX };
+}
+
+/// Which part of a [`Quota`] an item would break: the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaPart {
+    /// See [`Quota::pending_max`].
+    Pending,
+    /// See [`Quota::stored_bytes_max`].
+    StoredBytes,
 }
 
 /// An event with the deliveries that its matching gave.
@@ -71,6 +98,7 @@ impl NewDelivery {
             format: self.format,
             body: self.body.clone(),
             created_at: event.accepted_at,
+            rearmed_at: None,
             attempts_spent: 0,
             state: State::Pending { due_at: event.accepted_at },
         }
@@ -84,7 +112,8 @@ impl NewDelivery {
 pub struct Lease {
     /// Whoever records must show it.
     pub token: LeaseToken,
-    /// From this moment on anybody else may take the delivery. Until somebody does, its holder may still record.
+    /// From this moment on anybody else may take the delivery. Until somebody does, its holder may still record, for an
+    /// hour at least: a store need not remember longer who it was.
     pub until: Timestamp,
 }
 
@@ -98,6 +127,8 @@ pub enum IntakeOutcome {
         /// Which of the item's events.
         index: usize,
     },
+    /// Nothing of it is in: the organization keeps as much as it may. Looked at after all else.
+    OverQuota(QuotaPart),
     /// Nothing of it is in: the organization's webhooks have changed (or the organization is gone). Match again.
     Stale,
 }

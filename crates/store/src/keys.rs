@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use stackbell_model::secret::SealedDataKey;
 
 use crate::StoreError;
+use crate::audit::AuditEntry;
 
 /// Keeping data keys.
 #[async_trait]
@@ -19,4 +20,11 @@ pub trait Keys: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn install_data_keys(&self, keys: &[SealedDataKey]) -> Result<bool, StoreError>;
+
+    /// Replaces the sealed bytes of all data keys, which are sealed anew under another master key; their ids, purposes
+    /// and times stay. `false`, and nothing changed, unless `keys` are exactly those that there are.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn replace_data_keys(&self, keys: &[SealedDataKey], audit: AuditEntry) -> Result<bool, StoreError>;
 }

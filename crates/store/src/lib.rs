@@ -12,18 +12,27 @@
 //! - [`queue`]: leasing what is due; the deliveries table is the queue
 //! - [`history`]: reading events, deliveries and attempts
 //! - [`webhooks`], [`identity`], [`keys`]: what people edit, each change with its [`audit`] entry
+//! - [`recoveries`]: ended deliveries tried anew, pending ones given up
+//! - [`deployments`]: credentials for starting other stacks' deployments
+//! - [`statistics`]: counts over time, and what an organization keeps
 //! - [`maintenance`]: retention, expiry, liveness
+//! - [`instance`]: holding and resuming all sending; [`backup`]: copies, where a store makes them
 
 pub mod audit;
+pub mod backup;
 pub mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod deployments;
 mod error;
 pub mod history;
 pub mod identity;
+pub mod instance;
 pub mod keys;
 pub mod maintenance;
 pub mod queue;
+pub mod recoveries;
+pub mod statistics;
 pub mod webhooks;
 
 pub use error::StoreError;
@@ -38,6 +47,10 @@ pub trait Store:
     + keys::Keys
     + audit::Audit
     + maintenance::Maintenance
+    + recoveries::Recoveries
+    + statistics::Statistics
+    + deployments::Deployments
+    + instance::Instance
 {
 }
 
@@ -50,5 +63,9 @@ impl<S> Store for S where
         + keys::Keys
         + audit::Audit
         + maintenance::Maintenance
+        + recoveries::Recoveries
+        + statistics::Statistics
+        + deployments::Deployments
+        + instance::Instance
 {
 }

@@ -13,7 +13,7 @@ pub struct SweepPolicy {
     pub retry: RetryPolicy,
     /// Deliveries (pings too) finished before this go with their attempts, and events with none left accepted before it.
     pub finished_before: Timestamp,
-    /// Audit entries before this go.
+    /// Audit entries, ended recoveries and hours of statistics before this go.
     pub audit_before: Timestamp,
     /// The most rows of each sort that one sweep touches, so that it never holds up the engine.
     pub rows_max: u32,

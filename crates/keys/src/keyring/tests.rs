@@ -234,3 +234,22 @@ fn debug_shows_no_key_and_no_secret() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_deployments_token_opens_for_its_organization_alone() {
+    let Bench { keyring, mut entropy, .. } = bench();
+    let (one, other) =
+        (OrganizationId::generate(NOW, &mut entropy), OrganizationId::generate(NOW, &mut entropy));
+    let sealed = keyring.seal_deployments_token(one, "pul-0123", &mut entropy);
+    let opened = |organization| {
+        keyring.open_deployments_token(organization, &sealed).map(|token| token.as_str().to_owned())
+    };
+    assert_eq!(opened(one), Ok("pul-0123".to_owned()));
+    assert_eq!(opened(other), Err(OpenError::Refused));
+    let context = deployments_context(one);
+    let no_text = keyring.seal(&[0xff], &context, &mut entropy);
+    assert_eq!(keyring.open_deployments_token(one, &no_text).err(), Some(OpenError::NotAToken));
+    // What is sealed for a webhook of the same id is no token.
+    let secret = keyring.seal_secret(WebhookId::from_uuid(*one.as_uuid()), &secret("s"), &mut entropy);
+    assert_eq!(keyring.open_deployments_token(one, &secret).err(), Some(OpenError::Refused));
+}

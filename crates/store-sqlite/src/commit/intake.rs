@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, params};
 use stackbell_model::event::Event;
 use stackbell_model::ids::EventId;
-use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Receipt};
+use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, QuotaPart, Receipt};
 
-use super::known::Known;
+use super::known::{Known, KnownOrganization};
 use crate::error::Fault;
 use crate::leases::Leases;
+use crate::ledger::{Account, Ledger};
 use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
 use crate::rows::event::{INSERT_EVENT, insert_event};
 use crate::rows::{Id, first_of};
@@ -36,6 +37,7 @@ pub(super) struct Intake<'batch, 'connection> {
     connection: &'connection Connection,
     known: &'batch mut Known<'connection>,
     leases: &'batch mut Leases,
+    ledger: &'batch mut Ledger,
     find_event: CachedStatement<'connection>,
     insert_event: CachedStatement<'connection>,
     insert_delivery: CachedStatement<'connection>,
@@ -48,11 +50,13 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         connection: &'connection Connection,
         known: &'batch mut Known<'connection>,
         leases: &'batch mut Leases,
+        ledger: &'batch mut Ledger,
     ) -> Result<Self, Fault> {
         Ok(Self {
             connection,
             known,
             leases,
+            ledger,
             find_event: connection.prepare_cached(FIND_EVENT)?,
             insert_event: connection.prepare_cached(INSERT_EVENT)?,
             insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
@@ -70,8 +74,8 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
             return Ok(IntakeOutcome::Stale);
         }
         match item.events.as_slice() {
-            [only] => self.accept_one(organization.number, only),
-            events => self.accept_all(organization.number, events),
+            [only] => self.accept_one(&organization, item.quota, only),
+            events => self.accept_all(&organization, item.quota, events),
         }
     }
 
@@ -91,7 +95,22 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
     }
 
     /// The usual case: the insert itself finds out whether the id is taken.
-    fn accept_one(&mut self, organization_number: i64, new: &NewEvent) -> Result<IntakeOutcome, Fault> {
+    fn accept_one(
+        &mut self,
+        organization: &KnownOrganization,
+        quota: Quota,
+        new: &NewEvent,
+    ) -> Result<IntakeOutcome, Fault> {
+        let organization_number = organization.number;
+        if let Some(part) = self.exceeded(organization, quota, new.deliveries.len()) {
+            return Ok(match self.find_earlier(organization_number, new.event.id)? {
+                None => IntakeOutcome::OverQuota(part),
+                Some(earlier) => match earlier.receipt(&new.event) {
+                    Some(receipt) => IntakeOutcome::Accepted(vec![receipt]),
+                    None => IntakeOutcome::Conflict { index: 0 },
+                },
+            });
+        }
         if let Some(receipt) = self.insert(organization_number, new, 0)? {
             return Ok(IntakeOutcome::Accepted(vec![receipt]));
         }
@@ -102,11 +121,43 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         })
     }
 
-    fn accept_all(&mut self, organization_number: i64, events: &[NewEvent]) -> Result<IntakeOutcome, Fault> {
+    /// Which part of its quota an organization would exceed with a new event that brings so many deliveries along.
+    fn exceeded(
+        &self,
+        organization: &KnownOrganization,
+        quota: Quota,
+        deliveries: usize,
+    ) -> Option<QuotaPart> {
+        let change = self.ledger.usage(organization.number);
+        let pending = (organization.pending + change.pending).unsigned_abs() + deliveries as u64;
+        let stored_bytes = (organization.stored_bytes + change.stored_bytes).unsigned_abs();
+        if pending > quota.pending_max {
+            Some(QuotaPart::Pending)
+        } else if stored_bytes >= quota.stored_bytes_max {
+            Some(QuotaPart::StoredBytes)
+        } else {
+            None
+        }
+    }
+
+    fn accept_all(
+        &mut self,
+        organization: &KnownOrganization,
+        quota: Quota,
+        events: &[NewEvent],
+    ) -> Result<IntakeOutcome, Fault> {
+        let organization_number = organization.number;
         let duplicates = match self.find_duplicates(organization_number, events)? {
             Ok(duplicates) => duplicates,
             Err(index) => return Ok(IntakeOutcome::Conflict { index }),
         };
+        let new = events.iter().zip(&duplicates).filter(|(_, duplicate)| duplicate.is_none());
+        let deliveries = new.clone().map(|(new, _)| new.deliveries.len()).sum();
+        if new.count() > 0
+            && let Some(part) = self.exceeded(organization, quota, deliveries)
+        {
+            return Ok(IntakeOutcome::OverQuota(part));
+        }
         let mut receipts = Vec::with_capacity(events.len());
         let mut first_webhook = 0;
         for (new, duplicate) in events.iter().zip(duplicates) {
@@ -161,14 +212,19 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         first_webhook: usize,
     ) -> Result<Option<Receipt>, Fault> {
         let deliveries = count(&new.deliveries);
-        if !insert_event(&mut self.insert_event, organization_number, &new.event, deliveries)? {
-            return Ok(None);
-        }
+        let stored = insert_event(&mut self.insert_event, organization_number, &new.event, deliveries)?;
+        let Some(stored_bytes) = stored else { return Ok(None) };
+        self.ledger.event(organization_number, new.event.accepted_at, stored_bytes);
+        self.ledger.pending(organization_number, i64::from(deliveries));
         let event_number = self.connection.last_insert_rowid();
         for (position, delivery) in (first_webhook..).zip(&new.deliveries) {
             let webhook_number = self.webhook_numbers[position];
             let row = delivery.born(&new.event);
-            insert_delivery(&mut self.insert_delivery, webhook_number, Some(event_number), &row)?;
+            let stored_bytes =
+                insert_delivery(&mut self.insert_delivery, webhook_number, Some(event_number), &row)?;
+            self.ledger.stored(organization_number, stored_bytes);
+            let account = Account { organization: organization_number, webhook: webhook_number };
+            self.ledger.made(account, row.created_at);
             if let Some(lease) = delivery.lease {
                 self.leases.grant(self.connection.last_insert_rowid(), lease);
             }

@@ -7,11 +7,12 @@ use stackbell_model::health::Health;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 
 use crate::error::Fault;
+use crate::ledger::Account;
 use crate::rows::webhook::{UPDATE_HEALTH, read_health, update_health};
 use crate::rows::{Id, first_of};
 
-pub(crate) const FIND_ORGANIZATION: &str =
-    "/* commit.find_organization */ SELECT number, version FROM organizations WHERE id = ?1";
+pub(crate) const FIND_ORGANIZATION: &str = "/* commit.find_organization */ SELECT number, version, pending, stored_bytes \
+    FROM organizations WHERE id = ?1";
 
 pub(crate) const FIND_WEBHOOK: &str = "/* commit.find_webhook */ SELECT number, organization_number, \
     failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at \
@@ -21,6 +22,10 @@ pub(crate) const FIND_WEBHOOK: &str = "/* commit.find_webhook */ SELECT number, 
 pub(super) struct KnownOrganization {
     pub(super) number: i64,
     pub(super) version: u64,
+    /// Before the batch.
+    pub(super) pending: i64,
+    /// Before the batch.
+    pub(super) stored_bytes: i64,
 }
 
 #[derive(Clone, Copy)]
@@ -39,6 +44,12 @@ pub(super) struct Known<'connection> {
     webhooks: HashMap<WebhookId, Option<KnownWebhook>>,
 }
 
+impl KnownWebhook {
+    pub(super) fn account(&self) -> Account {
+        Account { organization: self.organization_number, webhook: self.number }
+    }
+}
+
 impl<'connection> Known<'connection> {
     pub(super) fn prepare(connection: &'connection Connection) -> Result<Self, Fault> {
         Ok(Self {
@@ -54,7 +65,12 @@ impl<'connection> Known<'connection> {
             return Ok(*known);
         }
         let found = first_of(&mut self.find_organization, [id.bytes()], "organizations", |cursor| {
-            Ok(KnownOrganization { number: cursor.get("number")?, version: cursor.count("version")? })
+            Ok(KnownOrganization {
+                number: cursor.get("number")?,
+                version: cursor.count("version")?,
+                pending: cursor.get("pending")?,
+                stored_bytes: cursor.get("stored_bytes")?,
+            })
         })?;
         self.organizations.insert(id, found);
         Ok(found)

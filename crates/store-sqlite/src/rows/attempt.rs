@@ -7,7 +7,7 @@ use stackbell_model::delivery::{Answer, Attempt, AttemptTrigger, Outcome, Silenc
 
 use crate::error::Fault;
 use crate::rows::Cursor;
-use crate::rows::packed::pack;
+use crate::rows::packed::{pack, size};
 
 /// Of `attempts a`.
 macro_rules! attempt_columns {
@@ -42,6 +42,9 @@ fn read_outcome(cursor: &mut Cursor<'_>) -> Result<Outcome, Fault> {
     match (outcome, status.zip(headers).zip(body), silence, text) {
         ("answered", Some(((status, headers), body)), None, None) => {
             Ok(Outcome::Answered(Answer { status, headers, body, retry_after }))
+        }
+        ("throttled", Some(((status, headers), body)), None, None) => {
+            Ok(Outcome::Throttled(Answer { status, headers, body, retry_after }))
         }
         ("unanswered", None, Some(silence), Some(text)) => {
             Ok(Outcome::Unanswered { silence, text: text.into() })
@@ -82,6 +85,7 @@ fn outcome_columns(outcome: &Outcome) -> OutcomeColumns<'_> {
     let none = OutcomeColumns::default();
     match outcome {
         Outcome::Answered(answer) => OutcomeColumns { outcome: "answered", answer: Some(answer), ..none },
+        Outcome::Throttled(answer) => OutcomeColumns { outcome: "throttled", answer: Some(answer), ..none },
         Outcome::Unanswered { silence, text } => {
             OutcomeColumns { outcome: "unanswered", silence: Some(*silence), text: Some(text), ..none }
         }
@@ -97,14 +101,17 @@ pub(crate) const INSERT_ATTEMPT: &str = "/* insert_attempt */ INSERT INTO attemp
      status, retry_after, response_headers, response_body, silence, text) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
-/// Inserts an attempt through [`INSERT_ATTEMPT`].
+/// Inserts an attempt through [`INSERT_ATTEMPT`]. Answers the bytes that it stored.
 pub(crate) fn insert_attempt(
     statement: &mut Statement<'_>,
     delivery_number: i64,
     webhook_number: i64,
     attempt: &Attempt,
-) -> Result<(), rusqlite::Error> {
+) -> Result<i64, rusqlite::Error> {
     let OutcomeColumns { outcome, answer, silence, text } = outcome_columns(&attempt.outcome);
+    let request_headers = pack(attempt.request_headers.as_bytes());
+    let response_headers = answer.map(|answer| pack(answer.headers.as_bytes()));
+    let response_body = answer.map(|answer| pack(answer.body.as_bytes()));
     let parameters = params![
         delivery_number,
         webhook_number,
@@ -112,19 +119,21 @@ pub(crate) fn insert_attempt(
         attempt.started_at.as_millis(),
         milliseconds(attempt.duration),
         attempt.request_url,
-        pack(attempt.request_headers.as_bytes()),
+        request_headers,
         outcome,
         answer.map(|answer| answer.status),
         answer.and_then(|answer| answer.retry_after).map(milliseconds),
-        answer.map(|answer| pack(answer.headers.as_bytes())),
-        answer.map(|answer| pack(answer.body.as_bytes())),
+        response_headers,
+        response_body,
         silence.map(silence_word),
         text,
     ];
-    statement.execute(parameters).map(|_| ())
+    statement.execute(parameters)?;
+    let answered = [response_headers, response_body];
+    Ok(size(&request_headers) + answered.iter().flatten().map(|packed| size(packed)).sum::<i64>())
 }
 
 /// Three hundred million years at the most.
-fn milliseconds(duration: Duration) -> i64 {
+pub(crate) fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,21 +2,21 @@
 
 use rusqlite::{Statement, params};
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Delivery, FailReason, State, Trigger};
+use stackbell_model::delivery::{CancelReason, Delivery, FailReason, State, Trigger};
 use stackbell_model::filter::EventKind;
 use stackbell_model::webhook::Format;
 use stackbell_store::history::StoredDelivery;
 
 use crate::error::Fault;
-use crate::rows::packed::pack;
+use crate::rows::packed::{pack, size};
 use crate::rows::{Cursor, Id};
 
 /// Of `deliveries d`, its `webhooks w`, their `organizations o` and, for all but pings, its `events e`.
 /// The event's payload is read only where the delivery has no bytes of its own.
 macro_rules! delivery_columns {
     () => {
-        "d.id, o.id, w.id, d.ping_id, d.format, d.created_at, d.attempts_spent, \
-         d.state, d.due_at, d.finished_at, d.fail_reason, d.cancelled_by, d.body, \
+        "d.id, o.id, w.id, d.ping_id, d.format, d.created_at, d.rearmed_at, d.attempts_spent, \
+         d.state, d.due_at, d.finished_at, d.fail_reason, d.cancel_reason, d.cancelled_by, d.body, \
          e.key, e.id, e.kind, iif(d.body IS NULL, e.payload, NULL)"
     };
 }
@@ -40,6 +40,7 @@ pub(crate) fn read_delivery(cursor: &mut Cursor<'_>) -> Result<StoredDelivery, F
     let ping_id = cursor.id_or_null("ping_id")?;
     let format = cursor.word("format", Format::parse)?;
     let created_at = cursor.time("created_at")?;
+    let rearmed_at = cursor.time_or_null("rearmed_at")?;
     let attempts_spent = cursor.get("attempts_spent")?;
     let state = read_state(cursor)?;
     let body = cursor.unpacked_or_null("body")?;
@@ -68,6 +69,7 @@ pub(crate) fn read_delivery(cursor: &mut Cursor<'_>) -> Result<StoredDelivery, F
         format,
         body,
         created_at,
+        rearmed_at,
         attempts_spent,
         state,
     };
@@ -81,62 +83,66 @@ fn skip_event(cursor: &mut Cursor<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn read_state(cursor: &mut Cursor<'_>) -> Result<State, Fault> {
+/// The columns `state` to `cancelled_by`.
+pub(crate) fn read_state(cursor: &mut Cursor<'_>) -> Result<State, Fault> {
     let state = cursor.text("state")?;
     let due_at = cursor.time_or_null("due_at")?;
     let finished_at = cursor.time_or_null("finished_at")?;
-    let reason = cursor.text_or_null("fail_reason")?.and_then(FailReason::parse);
-    let by = cursor.text_or_null("cancelled_by")?;
-    match (state, due_at, finished_at, reason, by) {
+    let failed = cursor.text_or_null("fail_reason")?.and_then(FailReason::parse);
+    let cancelled = cursor.text_or_null("cancel_reason")?.and_then(CancelReason::parse);
+    let cancelled = cancelled.zip(cursor.text_or_null("cancelled_by")?);
+    match (state, due_at, finished_at, failed, cancelled) {
         ("pending", Some(due_at), None, None, None) => Ok(State::Pending { due_at }),
         ("succeeded", None, Some(at), None, None) => Ok(State::Succeeded { at }),
         ("failed", None, Some(at), Some(reason), None) => Ok(State::Failed { at, reason }),
-        ("cancelled", None, Some(at), None, Some(by)) => Ok(State::Cancelled { at, by: by.into() }),
-        _ => Err(cursor.fault("state", &"does not go with the times, the reason and the name beside it")),
+        ("cancelled", None, Some(at), None, Some((reason, by))) => {
+            Ok(State::Cancelled { at, reason, by: by.into() })
+        }
+        _ => Err(cursor.fault("state", &"does not go with the times, the reasons and the name beside it")),
     }
 }
 
-/// What becomes of a row when its delivery comes into a state: due_at, finished_at, fail_reason, cancelled_by.
+/// What becomes of a row when its delivery comes into a state: `due_at` to `cancelled_by`.
+#[derive(Default)]
 pub(crate) struct StateColumns<'state> {
     pub(crate) state: &'static str,
     pub(crate) due_at: Option<i64>,
     pub(crate) finished_at: Option<i64>,
     pub(crate) fail_reason: Option<&'static str>,
+    pub(crate) cancel_reason: Option<&'static str>,
     pub(crate) cancelled_by: Option<&'state str>,
 }
 
 pub(crate) fn state_columns(state: &State) -> StateColumns<'_> {
-    let (due_at, finished_at) = match state {
-        State::Pending { due_at } => (Some(*due_at), None),
-        State::Succeeded { at } | State::Failed { at, .. } | State::Cancelled { at, .. } => (None, Some(*at)),
-    };
-    StateColumns {
-        state: state.as_str(),
-        due_at: due_at.map(Timestamp::as_millis),
-        finished_at: finished_at.map(Timestamp::as_millis),
-        fail_reason: match state {
-            State::Failed { reason, .. } => Some(reason.as_str()),
-            State::Pending { .. } | State::Succeeded { .. } | State::Cancelled { .. } => None,
-        },
-        cancelled_by: match state {
-            State::Cancelled { by, .. } => Some(by),
-            State::Pending { .. } | State::Succeeded { .. } | State::Failed { .. } => None,
+    let none = StateColumns { state: state.as_str(), ..StateColumns::default() };
+    match state {
+        State::Pending { due_at } => StateColumns { due_at: Some(due_at.as_millis()), ..none },
+        State::Succeeded { at } => StateColumns { finished_at: Some(at.as_millis()), ..none },
+        State::Failed { at, reason } => {
+            StateColumns { finished_at: Some(at.as_millis()), fail_reason: Some(reason.as_str()), ..none }
+        }
+        State::Cancelled { at, reason, by } => StateColumns {
+            finished_at: Some(at.as_millis()),
+            cancel_reason: Some(reason.as_str()),
+            cancelled_by: Some(by),
+            ..none
         },
     }
 }
 
 pub(crate) const INSERT_DELIVERY: &str = "/* insert_delivery */ INSERT INTO deliveries \
-    (id, webhook_number, event_number, ping_id, format, created_at, attempts_spent, state, due_at, finished_at, \
-     fail_reason, cancelled_by, body) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    (id, webhook_number, event_number, ping_id, format, created_at, rearmed_at, attempts_spent, state, due_at, \
+     finished_at, fail_reason, cancel_reason, cancelled_by, body) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-/// Inserts a delivery through [`INSERT_DELIVERY`]; a ping has no event's number.
+/// Inserts a delivery through [`INSERT_DELIVERY`]; a ping has no event's number. Answers the bytes that it stored.
 pub(crate) fn insert_delivery(
     statement: &mut Statement<'_>,
     webhook_number: i64,
     event_number: Option<i64>,
     delivery: &Delivery,
-) -> Result<(), rusqlite::Error> {
+) -> Result<i64, rusqlite::Error> {
+    let body = delivery.body.as_deref().map(pack);
     let columns = state_columns(&delivery.state);
     let parameters = params![
         delivery.id.bytes(),
@@ -145,13 +151,16 @@ pub(crate) fn insert_delivery(
         event_number.is_none().then_some(delivery.event_id.bytes()),
         delivery.format.as_str(),
         delivery.created_at.as_millis(),
+        delivery.rearmed_at.map(Timestamp::as_millis),
         delivery.attempts_spent,
         columns.state,
         columns.due_at,
         columns.finished_at,
         columns.fail_reason,
+        columns.cancel_reason,
         columns.cancelled_by,
-        delivery.body.as_deref().map(pack),
+        body,
     ];
-    statement.execute(parameters).map(|_| ())
+    statement.execute(parameters)?;
+    Ok(body.as_deref().map_or(0, size))
 }

@@ -8,7 +8,7 @@ use stackbell_model::scope::Subject;
 use stackbell_store::history::StoredEvent;
 
 use crate::error::Fault;
-use crate::rows::packed::pack;
+use crate::rows::packed::{pack, size};
 use crate::rows::{Cursor, Id, join};
 
 /// Of `events e` and its `organizations o`.
@@ -39,7 +39,8 @@ pub(crate) fn read_event(cursor: &mut Cursor<'_>) -> Result<StoredEvent, Fault> 
     Ok(StoredEvent { event, deliveries })
 }
 
-fn read_subject(cursor: &mut Cursor<'_>) -> Result<Subject, Fault> {
+/// The columns `subject_kind` to `subject_name`.
+pub(crate) fn read_subject(cursor: &mut Cursor<'_>) -> Result<Subject, Fault> {
     let kind = cursor.text("subject_kind")?;
     match kind {
         "stack" => Ok(Subject::Stack {
@@ -61,19 +62,25 @@ pub(crate) const INSERT_EVENT: &str = "/* insert_event */ INSERT INTO events \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14) \
     ON CONFLICT (organization_number, id) DO NOTHING";
 
-/// Inserts an event through [`INSERT_EVENT`]; whether it did.
+/// A subject's columns: kind, project, name.
+pub(crate) fn subject_columns(subject: &Subject) -> [&str; 3] {
+    match subject {
+        Subject::Stack { project, stack } => ["stack", project.as_str(), stack.as_str()],
+        Subject::Environment { project, environment } => {
+            ["environment", project.as_str(), environment.as_str()]
+        }
+    }
+}
+
+/// Inserts an event through [`INSERT_EVENT`]; the bytes that it stored if it did.
 pub(crate) fn insert_event(
     statement: &mut Statement<'_>,
     organization_number: i64,
     event: &Event,
     deliveries: u32,
-) -> Result<bool, rusqlite::Error> {
-    let (subject_kind, subject_project, subject_name) = match &event.subject {
-        Subject::Stack { project, stack } => ("stack", project.as_str(), stack.as_str()),
-        Subject::Environment { project, environment } => {
-            ("environment", project.as_str(), environment.as_str())
-        }
-    };
+) -> Result<Option<i64>, rusqlite::Error> {
+    let [subject_kind, subject_project, subject_name] = subject_columns(&event.subject);
+    let payload = pack(&event.payload);
     let changed = statement.execute(params![
         organization_number,
         event.key.bytes(),
@@ -88,7 +95,7 @@ pub(crate) fn insert_event(
         event.source.as_str(),
         event.token.as_ref().map(Id::bytes),
         deliveries,
-        pack(&event.payload),
+        payload,
     ])?;
-    Ok(changed == 1)
+    Ok((changed == 1).then_some(size(&payload)))
 }

@@ -60,6 +60,11 @@ pub(crate) fn pack(bytes: &[u8]) -> Vec<u8> {
     })
 }
 
+/// The bytes that something packed takes.
+pub(crate) fn size(packed: &[u8]) -> i64 {
+    i64::try_from(packed.len()).expect("it is in memory")
+}
+
 /// `None` where it would not be shorter.
 fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
     if !(PACKED_BYTES_MIN..=UNPACKED_BYTES_MAX).contains(&bytes.len()) {

@@ -8,7 +8,7 @@ use stackbell_model::health::{Health, Suspension, SuspensionReason};
 use stackbell_model::names::{DisplayName, EnvironmentName, ProjectName, StackName, WebhookName};
 use stackbell_model::scope::Scope;
 use stackbell_model::secret::Sealed;
-use stackbell_model::webhook::{Format, PayloadUrl, StoredSecret, Webhook};
+use stackbell_model::webhook::{Format, Pace, PauseReason, PayloadUrl, StoredSecret, Webhook};
 
 use crate::error::Fault;
 use crate::rows::{Cursor, Id, change, integer, join};
@@ -20,7 +20,7 @@ macro_rules! webhook_columns {
          w.active, w.format, w.filters, w.groups, \
          w.secret_key, w.secret, w.secret_fingerprint, \
          w.previous_secret_key, w.previous_secret, w.previous_secret_until, \
-         w.standard_headers, w.created_at, w.revision, \
+         w.standard_headers, w.pace, w.pause_reason, w.created_at, w.revision, \
          w.failures, w.failing_since, w.suspended_since, w.suspension_reason, w.probe_at, w.hold_ended_at"
     };
 }
@@ -43,13 +43,25 @@ pub(crate) fn read_webhook(cursor: &mut Cursor<'_>) -> Result<Webhook, Fault> {
         scope,
         secret: read_secret(cursor)?,
         standard_headers: cursor.get("standard_headers")?,
+        pace: read_pace(cursor)?,
+        pause_reason: read_pause_reason(cursor)?,
         created_at: cursor.time("created_at")?,
         revision: cursor.count("revision")?,
         health: read_health(cursor)?,
     })
 }
 
-fn read_scope(cursor: &mut Cursor<'_>) -> Result<Scope, Fault> {
+fn read_pace(cursor: &mut Cursor<'_>) -> Result<Option<Pace>, Fault> {
+    let Some(attempts) = cursor.get::<Option<u32>>("pace")? else { return Ok(None) };
+    Pace::per_minute(attempts).map(Some).ok_or_else(|| cursor.fault("pace", &"is out of range"))
+}
+
+fn read_pause_reason(cursor: &mut Cursor<'_>) -> Result<Option<PauseReason>, Fault> {
+    let Some(text) = cursor.text_or_null("pause_reason")? else { return Ok(None) };
+    PauseReason::parse(text).map(Some).map_err(|error| cursor.fault("pause_reason", &error))
+}
+
+pub(crate) fn read_scope(cursor: &mut Cursor<'_>) -> Result<Scope, Fault> {
     let kind = cursor.text("scope_kind")?;
     match kind {
         "organization" => {
@@ -127,13 +139,14 @@ pub(crate) fn scope_columns(scope: &Scope) -> [&str; 3] {
 pub(crate) const INSERT_WEBHOOK: &str = "/* insert_webhook */ INSERT INTO webhooks \
     (id, organization_number, scope_kind, scope_project, scope_name, name, display_name, payload_url, active, \
      format, filters, groups, secret_key, secret, secret_fingerprint, previous_secret_key, previous_secret, \
-     previous_secret_until, standard_headers, created_at, revision, failures) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, 0)";
+     previous_secret_until, standard_headers, pace, pause_reason, created_at, revision, failures) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
+     ?23, 0)";
 
 pub(crate) const UPDATE_WEBHOOK: &str = "/* update_webhook */ UPDATE webhooks SET \
     display_name = ?2, payload_url = ?3, active = ?4, format = ?5, filters = ?6, groups = ?7, secret_key = ?8, \
     secret = ?9, secret_fingerprint = ?10, previous_secret_key = ?11, previous_secret = ?12, \
-    previous_secret_until = ?13, standard_headers = ?14, revision = revision + 1 \
+    previous_secret_until = ?13, standard_headers = ?14, pace = ?15, pause_reason = ?16, revision = revision + 1 \
     WHERE number = ?1";
 
 pub(crate) const UPDATE_HEALTH: &str = "/* update_health */ UPDATE webhooks SET failures = ?2, \
@@ -194,6 +207,8 @@ pub(crate) fn insert_webhook(
             secret.previous_bytes,
             secret.previous_until,
             webhook.standard_headers,
+            webhook.pace.map(Pace::attempts_per_minute),
+            webhook.pause_reason.as_ref().map(PauseReason::as_str),
             webhook.created_at.as_millis(),
             integer(webhook.revision),
         ],
@@ -227,6 +242,8 @@ pub(crate) fn update_webhook(
         secret.previous_bytes,
         secret.previous_until,
         webhook.standard_headers,
+        webhook.pace.map(Pace::attempts_per_minute),
+        webhook.pause_reason.as_ref().map(PauseReason::as_str),
     ];
     change(connection, UPDATE_WEBHOOK, parameters).map(|_| ())
 }

@@ -99,6 +99,12 @@ pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
         .collect();
     outcomes.push(Outcome::OurFault { text: "cut by our stop".into() });
     outcomes.push(Outcome::Undeliverable { text: "no credential".into() });
+    outcomes.push(Outcome::Throttled(Answer {
+        status: 200,
+        headers: "Content-Type: text/plain\r\n".into(),
+        body: "Microsoft Teams endpoint returned HTTP error 429".into(),
+        retry_after: None,
+    }));
     outcomes.push(Outcome::Answered(Answer {
         status: 503,
         headers: "Retry-After: 7\r\nX-\u{e9}: \u{fffd}\r\n".into(),

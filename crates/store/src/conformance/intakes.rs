@@ -11,7 +11,7 @@ use stackbell_model::webhook::{Format, Webhook};
 
 use super::Harness;
 use super::fixtures::{World, answered, attempt, leased};
-use crate::commit::{AttemptOutcome, IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Receipt};
+use crate::commit::{AttemptOutcome, IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, Receipt};
 use crate::history::StoredEvent;
 
 /// An event that a producer chose the id of.
@@ -45,6 +45,7 @@ fn born(event: &Event, new: &NewDelivery) -> Delivery {
         format: new.format,
         body: new.body.clone(),
         created_at: event.accepted_at,
+        rearmed_at: None,
         attempts_spent: 0,
         state: State::Pending { due_at: event.accepted_at },
     }
@@ -298,7 +299,8 @@ pub async fn ids_of_events_are_each_organizations_own(harness: &dyn Harness) {
     world.accept(&event, &[]).await;
 
     let events = vec![without_deliveries(&theirs)];
-    let item = IntakeItem { organization: other.id, organization_version, events };
+    let quota = Quota::UNLIMITED;
+    let item = IntakeItem { organization: other.id, organization_version, events, quota };
     let outcome = world.commit(vec![item], Vec::new()).await;
 
     assert_eq!(outcome.intakes, [accepted(&theirs, 0)]);
@@ -340,7 +342,8 @@ pub async fn an_intake_of_an_unknown_organization_is_stale(harness: &dyn Harness
     let world = World::open(harness).await;
     let organization = world.new_organization("nobody").id;
     let event = Event { organization, ..world.new_event() };
-    let item = IntakeItem { organization, organization_version: 1, events: vec![without_deliveries(&event)] };
+    let (events, quota) = (vec![without_deliveries(&event)], Quota::UNLIMITED);
+    let item = IntakeItem { organization, organization_version: 1, events, quota };
     let outcome = world.commit(vec![item], Vec::new()).await;
     assert_eq!(outcome.intakes, [IntakeOutcome::Stale]);
 }

@@ -37,3 +37,49 @@ pub async fn data_keys_are_installed_once(harness: &dyn Harness) {
     assert!(!world.store.install_data_keys(&second).await.expect("install_data_keys"));
     assert_eq!(world.store.data_keys().await.expect("data_keys"), first);
 }
+
+/// Data keys that are sealed anew keep all but their bytes, in whatever order they come.
+pub async fn data_keys_are_sealed_anew(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let keys = keys(&world);
+    world.store.install_data_keys(&keys).await.expect("install_data_keys");
+    let anew: Vec<_> =
+        keys.iter().map(|key| SealedDataKey { bytes: [7; 60].into(), ..key.clone() }).collect();
+    let newest_first: Vec<_> = anew.iter().rev().cloned().collect();
+    let replaced = world.store.replace_data_keys(&newest_first, world.audit("keys.rotate")).await;
+    assert!(replaced.expect("replace_data_keys"));
+    assert_eq!(world.store.data_keys().await.expect("data_keys"), anew);
+    assert_eq!(world.actions().await, ["keys.rotate"]);
+}
+
+/// Data keys are replaced by exactly themselves: not by fewer, by more, by others, or by one twice.
+pub async fn other_data_keys_replace_nothing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let installed = keys(&world);
+    world.store.install_data_keys(&installed).await.expect("install_data_keys");
+    let others = keys(&world);
+    let anew: Vec<_> =
+        installed.iter().map(|key| SealedDataKey { bytes: [7; 60].into(), ..key.clone() }).collect();
+    let swapped = |index: usize, other: &SealedDataKey| {
+        let mut keys = anew.clone();
+        keys[index] = other.clone();
+        keys
+    };
+    let more = [anew.clone(), vec![others[0].clone()]].concat();
+    let repurposed = SealedDataKey { purpose: anew[1].purpose, ..anew[0].clone() };
+    let refused = [
+        Vec::new(),
+        anew[1..].to_vec(),
+        more,
+        swapped(0, &others[0]),
+        swapped(0, &anew[1]),
+        swapped(0, &repurposed),
+        others,
+    ];
+    for keys in refused {
+        let replaced = world.store.replace_data_keys(&keys, world.audit("refused")).await;
+        assert!(!replaced.expect("replace_data_keys"), "{keys:?}");
+        assert_eq!(world.store.data_keys().await.expect("data_keys"), installed);
+    }
+    assert_eq!(world.actions().await, [""; 0]);
+}

@@ -26,6 +26,20 @@ macro_rules! conformance_tests {
             stale_comes_before_conflict
             an_intake_of_an_unknown_organization_is_stale
         ] }
+        $crate::conformance_group! { $harness, quotas [
+            as_many_may_be_pending_as_the_quota_says
+            an_event_without_deliveries_adds_nothing_pending
+            what_has_ended_makes_room
+            something_new_comes_in_until_as_much_is_stored
+            pending_comes_before_bytes
+            duplicates_are_answered_over_quota
+            a_duplicate_within_an_item_counts_once
+            stale_and_conflict_come_before_quota
+            an_item_over_quota_fails_alone
+            bytes_of_the_same_batch_count
+            outcomes_are_recorded_over_quota
+            quotas_are_each_organizations_own
+        ] }
         $crate::conformance_group! { $harness, attempts [
             a_success_ends_the_delivery
             a_retry_makes_it_due_again
@@ -73,6 +87,37 @@ macro_rules! conformance_tests {
             due_lanes_are_those_with_something_pending
             due_lanes_come_in_pages
         ] }
+        $crate::conformance_group! { $harness, changes [
+            a_cancelled_delivery_says_by_whom
+            cancelling_ends_a_lease
+            what_has_ended_is_not_cancelled
+            a_redelivery_ends_a_cancelled_delivery
+            a_pending_delivery_is_hastened
+            hastening_keeps_a_lease
+            what_did_not_arrive_begins_anew
+            beginning_anew_leaves_old_leases_void
+            what_succeeded_is_not_tried_anew
+            what_cannot_be_changed_is_missing
+            a_deleted_webhooks_deliveries_are_left_alone
+            changes_have_their_entries
+        ] }
+        $crate::conformance_group! { $harness, recoveries [
+            a_recovery_of_nothing_ends_at_once
+            what_did_not_arrive_is_recovered
+            steps_take_the_oldest_first
+            steps_part_those_of_one_moment
+            a_recovery_begins_at_its_moment
+            what_ended_later_is_left_alone
+            nothing_is_recovered_twice
+            what_people_did_meanwhile_stands
+            a_deleted_webhooks_recovery_is_abandoned
+            a_webhook_has_one_recovery_at_a_time
+            a_missing_webhook_has_no_recovery
+            a_recovery_that_is_done_stays_done
+            recoveries_are_listed
+            recoveries_have_their_entries
+            old_recoveries_go_once_they_have_ended
+        ] }
         $crate::conformance_group! { $harness, webhooks [
             a_created_webhook_is_there
             a_name_is_taken_in_its_scope_alone
@@ -104,6 +149,35 @@ macro_rules! conformance_tests {
             lists_are_cut_by_bytes_too
             durations_are_kept_in_milliseconds
         ] }
+        $crate::conformance_group! { $harness, deliveries [
+            deliveries_are_listed_newest_first
+            filters_combine
+            bounded_pages_go_on_to_the_end
+            a_search_for_nothing_ends
+            organizations_deliveries_do_not_mix
+            a_deleted_webhooks_deliveries_are_listed
+            an_overview_says_what_the_delivery_is
+            an_overview_has_the_last_attempt
+            a_delivery_comes_with_its_bytes
+            a_deliverys_attempts_are_listed
+        ] }
+        $crate::conformance_group! { $harness, statistics [
+            nothing_has_no_tallies
+            an_event_counts_once
+            attempts_and_ends_are_counted
+            pings_are_counted
+            superseded_records_are_not_counted
+            what_a_sweep_ends_is_counted
+            ends_are_counted_each_time
+            redeliveries_are_counted
+            things_count_in_their_hour
+            hours_are_listed_by_when_they_began
+            an_organizations_hours_are_its_webhooks_together
+            organizations_tallies_do_not_mix
+            old_hours_go
+            pending_is_exact
+            stored_bytes_grow_and_shrink
+        ] }
         $crate::conformance_group! { $harness, identity [
             a_new_store_is_empty
             a_store_with_a_user_is_not_empty
@@ -132,6 +206,15 @@ macro_rules! conformance_tests {
         $crate::conformance_group! { $harness, keys [
             the_first_data_keys_are_installed
             data_keys_are_installed_once
+            data_keys_are_sealed_anew
+            other_data_keys_replace_nothing
+        ] }
+        $crate::conformance_group! { $harness, deployments [
+            a_credential_is_kept_whole
+            a_credential_replaces_the_one_before
+            a_removed_credential_is_gone
+            credentials_do_not_mix
+            credentials_have_their_entries
         ] }
         $crate::conformance_group! { $harness, audit [
             each_change_has_its_entry
@@ -145,6 +228,8 @@ macro_rules! conformance_tests {
             a_deleted_webhooks_deliveries_are_cancelled
             what_is_too_old_expires
             what_is_or_was_held_expires_later
+            what_was_tried_anew_expires_at_its_new_age
+            what_was_tried_anew_after_a_hold_was_not_held
             what_is_leased_does_not_expire
             an_expired_delivery_is_not_leased
             what_is_finished_goes
@@ -157,12 +242,25 @@ macro_rules! conformance_tests {
             depth_counts_what_is_pending
             a_store_that_works_says_so
         ] }
+        $crate::conformance_group! { $harness, instance [
+            a_new_store_sends
+            sending_is_held_once
+            sending_is_resumed_once
+            resuming_ends_every_webhooks_hold
+            resuming_what_is_not_held_marks_nothing
+            what_a_hold_covers_expires_later
+            what_is_held_expires_at_last
+            a_hold_leaves_the_queue_alone
+            holds_have_their_entries
+        ] }
         $crate::conformance_group! { $harness, restart [
             what_people_edit_outlives_a_restart
             what_happened_outlives_a_restart
             what_was_leased_before_a_restart_comes_again
             duplicates_are_known_after_a_restart
             an_embedded_stores_leases_end_with_its_process
+            a_recovery_goes_on_after_a_restart
+            what_concerns_the_whole_outlives_a_restart
         ] }
     };
 }

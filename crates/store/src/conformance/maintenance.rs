@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{AttemptTrigger, Delivery, FailReason, State};
+use stackbell_model::delivery::{AttemptTrigger, CancelReason, Delivery, FailReason, State};
 use stackbell_model::event::Event;
 use stackbell_model::ids::EventKey;
 use stackbell_model::retry::{Next, RetryPolicy};
@@ -59,7 +59,9 @@ pub async fn a_deleted_webhooks_deliveries_are_cancelled(harness: &dyn Harness) 
 
     assert_eq!(report, SweepReport { cancelled: 2, ..SweepReport::default() });
     for delivery in [plain, leased] {
-        assert_eq!(world.state(&delivery).await, State::Cancelled { at: now, by: "analyst".into() });
+        let reason = CancelReason::WebhookDeleted;
+        let expected = State::Cancelled { at: now, reason, by: "analyst".into() };
+        assert_eq!(world.state(&delivery).await, expected);
     }
     assert_eq!(world.find(&untouched).await, Some(untouched));
 }
@@ -106,6 +108,36 @@ pub async fn what_is_or_was_held_expires_later(harness: &dyn Harness) {
     for delivery in deliveries {
         assert!(matches!(world.state(&delivery).await, State::Failed { .. }));
     }
+}
+
+/// What was tried anew expires at its age since then, not since it was made.
+pub async fn what_was_tried_anew_expires_at_its_new_age(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.failed(&webhook).await;
+    world.pass(DAY * 10);
+    let audit = world.audit("delivery.retry");
+    let armed_at = audit.at;
+    world.retry(&delivery, audit).await;
+    let just_before = armed_at.after(DAY * 7).before(Duration::from_millis(1));
+    assert_eq!(sweep(&world, just_before, &policy()).await.expired, 0);
+    let now = armed_at.after(DAY * 7);
+    assert_eq!(sweep(&world, now, &policy()).await.expired, 1);
+    assert_eq!(world.state(&delivery).await, State::Failed { at: now, reason: FailReason::Expired });
+}
+
+/// A delivery that was tried anew after a hold is none of those that the hold covered.
+pub async fn what_was_tried_anew_after_a_hold_was_not_held(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.failed(&webhook).await;
+    let held = world.pending(&webhook).await;
+    let audit = world.audit("webhook.resume");
+    world.store.resume_webhook(webhook.id, world.now(), audit).await.expect("resume_webhook");
+    world.retry(&delivery, world.audit("delivery.retry")).await;
+    assert_eq!(sweep(&world, world.now().after(DAY * 8), &policy()).await.expired, 1);
+    assert!(matches!(world.state(&delivery).await, State::Failed { .. }));
+    assert_eq!(world.find(&held).await, Some(held));
 }
 
 /// What is leased does not expire until its lease has run out.

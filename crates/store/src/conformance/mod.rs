@@ -11,16 +11,23 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod changes;
+pub mod deliveries;
+pub mod deployments;
 pub mod fixtures;
 pub mod health;
 pub mod history;
 pub mod identity;
+pub mod instance;
 pub mod intakes;
 pub mod keys;
 mod list;
 pub mod maintenance;
 pub mod queue;
+pub mod quotas;
+pub mod recoveries;
 pub mod restart;
+pub mod statistics;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -60,15 +67,22 @@ mod tests {
     #[test]
     fn every_case_is_listed() {
         check_listed("intakes", include_str!("intakes.rs"));
+        check_listed("quotas", include_str!("quotas.rs"));
         check_listed("attempts", include_str!("attempts.rs"));
         check_listed("health", include_str!("health.rs"));
         check_listed("queue", include_str!("queue.rs"));
+        check_listed("changes", include_str!("changes.rs"));
+        check_listed("recoveries", include_str!("recoveries.rs"));
         check_listed("webhooks", include_str!("webhooks.rs"));
         check_listed("history", include_str!("history.rs"));
+        check_listed("deliveries", include_str!("deliveries.rs"));
+        check_listed("statistics", include_str!("statistics.rs"));
         check_listed("identity", include_str!("identity.rs"));
         check_listed("keys", include_str!("keys.rs"));
+        check_listed("deployments", include_str!("deployments.rs"));
         check_listed("audit", include_str!("audit.rs"));
         check_listed("maintenance", include_str!("maintenance.rs"));
+        check_listed("instance", include_str!("instance.rs"));
         check_listed("restart", include_str!("restart.rs"));
     }
 }

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use stackbell_model::delivery::AttemptTrigger;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{AttemptTrigger, State};
+use stackbell_model::deployments::DeploymentsCredential;
 use stackbell_model::event::Event;
 use stackbell_model::ids::DataKeyId;
+use stackbell_model::recovery::{Recovery, RecoveryState};
 use stackbell_model::retry::Next;
-use stackbell_model::secret::{Purpose, SealedDataKey};
+use stackbell_model::secret::{Purpose, Sealed, SealedDataKey};
 
 use super::Harness;
 use super::fixtures::{World, answered, attempt, leased, organization_name};
+use crate::audit::AuditEntry;
 use crate::commit::{AttemptOutcome, IntakeOutcome};
+use crate::instance::SendingHold;
 
 /// Longer than any lease that a case takes.
 const BEYOND_LEASES: Duration = Duration::from_secs(3600);
@@ -111,4 +116,59 @@ pub async fn an_embedded_stores_leases_end_with_its_process(harness: &dyn Harnes
     let late = leased(&delivery, lost, late, Next::Succeeded);
     assert_eq!(world.record(late).await, AttemptOutcome::Superseded);
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await, [delivery.id]);
+}
+
+/// A recovery goes on after a restart where it was, and takes nothing twice.
+pub async fn a_recovery_goes_on_after_a_restart(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (first, second) = (world.failed(&webhook).await, world.failed(&webhook).await);
+    let recovery = world.recovery(&webhook).await;
+    let step = world.advance(&recovery, world.now(), 1).await;
+    let audit = AuditEntry { at: recovery.created_at, ..world.audit("delivery.cancel") };
+    world.cancel(&first, audit).await;
+    let cancelled = world.find(&first).await;
+
+    let world = world.restarted(harness).await;
+
+    let running = world.store.running_recoveries(10).await.expect("running_recoveries");
+    assert_eq!(running, std::slice::from_ref(&step));
+    let now = world.now();
+    let state = RecoveryState::Done { at: now };
+    assert_eq!(world.advance(&recovery, now, 10).await, Recovery { rearmed: 2, state, ..step });
+    assert_eq!(world.find(&first).await, cancelled, "it had its turn");
+    assert_eq!(world.state(&second).await, State::Pending { due_at: now });
+}
+
+/// Counts, credentials and the hold of all sending outlive a restart.
+pub async fn what_concerns_the_whole_outlives_a_restart(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    world.failed(&webhook).await;
+    world.pending(&webhook).await;
+    let hold = SendingHold { since: world.now(), reason: "restored".into() };
+    world.store.hold_sending(&hold, world.audit("sending.hold")).await.expect("hold_sending");
+    let credential = DeploymentsCredential {
+        organization: world.organization,
+        api_url: "https://api.example.com/".parse().expect("a URL"),
+        token: Sealed { key: world.random(DataKeyId::generate), bytes: [1; 40].into() },
+        stacks: Vec::new(),
+        set_at: world.now(),
+    };
+    let set = world.store.set_deployments_credential(&credential, world.audit("deployments.set")).await;
+    assert!(set.expect("set_deployments_credential"));
+    let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
+    let counts = async |world: &World| {
+        let tallies = world.store.tallies(world.organization, None, from, to).await.expect("tallies");
+        (tallies, world.usage().await)
+    };
+    let before = counts(&world).await;
+    assert_eq!((before.0[0].tally.made, before.1.pending), (2, 1));
+
+    let world = world.restarted(harness).await;
+
+    assert_eq!(counts(&world).await, before);
+    assert_eq!(world.store.sending_hold().await.expect("sending_hold"), Some(hold));
+    let found = world.store.deployments_credential(world.organization).await;
+    assert_eq!(found.expect("deployments_credential"), Some(credential));
 }

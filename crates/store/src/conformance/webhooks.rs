@@ -8,7 +8,7 @@ use stackbell_model::ids::{DataKeyId, WebhookId};
 use stackbell_model::names::DisplayName;
 use stackbell_model::scope::{Scope, ScopeKind};
 use stackbell_model::secret::{Purpose, Sealed, SealedDataKey};
-use stackbell_model::webhook::{Format, PayloadUrl, StoredSecret, Webhook};
+use stackbell_model::webhook::{Format, Pace, PauseReason, PayloadUrl, StoredSecret, Webhook};
 
 use super::Harness;
 use super::fixtures::{World, environment_scope, organization_scope, stack_scope, webhook_name};
@@ -56,6 +56,8 @@ async fn full_webhook(world: &World) -> Webhook {
         subscription: subscription.expect("a subscription"),
         secret: Some(secret(world).await),
         standard_headers: false,
+        pace: Pace::per_minute(90),
+        pause_reason: Some(PauseReason::parse("Gr\u{fc}\u{df}e").expect("a reason")),
         ..world.new_webhook("Full.Hook_1")
     }
 }
@@ -161,7 +163,7 @@ pub async fn an_edit_replaces_what_can_be_edited(harness: &dyn Harness) {
     let before = Webhook { scope: stack_scope("test"), ..world.new_webhook("hook") };
     world.create(&before).await;
     let version = world.snapshot().await.version;
-    let wanted = Webhook { active: true, ..full_webhook(&world).await };
+    let wanted = full_webhook(&world).await;
     let request = Webhook { id: before.id, ..wanted.clone() };
 
     assert_eq!(edit(&world, &request).await, EditOutcome::Done);
@@ -173,6 +175,9 @@ pub async fn an_edit_replaces_what_can_be_edited(harness: &dyn Harness) {
         subscription: wanted.subscription,
         secret: wanted.secret,
         standard_headers: wanted.standard_headers,
+        active: false,
+        pace: wanted.pace,
+        pause_reason: wanted.pause_reason,
         revision: 2,
         ..before.clone()
     };
@@ -180,7 +185,8 @@ pub async fn an_edit_replaces_what_can_be_edited(harness: &dyn Harness) {
     assert_eq!(world.snapshot().await.webhooks, std::slice::from_ref(&expected));
     assert_ne!(world.snapshot().await.version, version);
 
-    let cleared = Webhook { secret: None, subscription: Subscription::default(), ..expected };
+    let (secret, subscription) = (None, Subscription::default());
+    let cleared = Webhook { secret, subscription, pace: None, pause_reason: None, ..expected };
     assert_eq!(edit(&world, &cleared).await, EditOutcome::Done);
     assert_eq!(find(&world, &before).await, Some(Webhook { revision: 3, ..cleared }));
 }

@@ -1,0 +1,110 @@
+//! Counting: tallies as things happen, usage whenever somebody asks.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
+use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_store::StoreError;
+use stackbell_store::history::attempt_size;
+use stackbell_store::statistics::{HourTally, Statistics, Tally, Usage};
+
+use crate::MemoryStore;
+use crate::tables::Tables;
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[async_trait]
+impl Statistics for MemoryStore {
+    async fn tallies(
+        &self,
+        organization: OrganizationId,
+        webhook: Option<WebhookId>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<HourTally>, StoreError> {
+        let tables = self.lock();
+        let mut hours: BTreeMap<Timestamp, Tally> = BTreeMap::new();
+        for ((hour, of, of_webhook), tally) in &tables.tallies {
+            let is_asked_for = *of == organization && (webhook.is_none() || *of_webhook == webhook);
+            if is_asked_for && (from..to).contains(hour) {
+                add(hours.entry(*hour).or_default(), tally);
+            }
+        }
+        Ok(hours.into_iter().map(|(hour, tally)| HourTally { hour, tally }).collect())
+    }
+
+    async fn usage(&self, organization: OrganizationId) -> Result<Usage, StoreError> {
+        Ok(self.lock().usage(organization))
+    }
+}
+
+impl Tables {
+    /// The tally of the hour of `at`.
+    pub(crate) fn tally(
+        &mut self,
+        at: Timestamp,
+        organization: OrganizationId,
+        webhook: Option<WebhookId>,
+    ) -> &mut Tally {
+        let hour = Timestamp::from_millis(at.as_millis().div_euclid(HOUR_MS) * HOUR_MS);
+        self.tallies.entry((hour, organization, webhook)).or_default()
+    }
+
+    /// Counts what happens to a delivery that was in the state `earlier`, or is new, and now is this.
+    pub(crate) fn count_delivery(&mut self, earlier: Option<StateKind>, now: &Delivery) {
+        let (organization, webhook) = (now.organization, Some(now.webhook));
+        if earlier.is_none() {
+            self.tally(now.created_at, organization, webhook).made += 1;
+        }
+        if earlier == Some(now.state.kind()) {
+            return;
+        }
+        match now.state {
+            State::Pending { .. } => {}
+            State::Succeeded { at } => self.tally(at, organization, webhook).succeeded += 1,
+            State::Failed { at, .. } => self.tally(at, organization, webhook).failed += 1,
+            State::Cancelled { at, .. } => self.tally(at, organization, webhook).cancelled += 1,
+        }
+    }
+
+    pub(crate) fn count_attempt(&mut self, delivery: &Delivery, attempt: &Attempt) {
+        let ended_at = attempt.started_at.after(attempt.duration);
+        let tally = self.tally(ended_at, delivery.organization, Some(delivery.webhook));
+        tally.attempts += 1;
+        tally.attempts_failed += u64::from(attempt.outcome.verdict() != Verdict::Success);
+        tally.attempts_took += attempt.duration;
+    }
+
+    pub(crate) fn usage(&self, organization: OrganizationId) -> Usage {
+        let deliveries = || {
+            self.deliveries.values().map(|row| &row.delivery).filter(|row| row.organization == organization)
+        };
+        let events = self.events.values().map(|stored| &stored.event);
+        let payloads = events.filter(|event| event.organization == organization);
+        let payload_bytes: usize = payloads.map(|event| event.payload.len()).sum();
+        let body_bytes: usize = deliveries().filter_map(|row| row.body.as_ref()).map(Bytes::len).sum();
+        let attempts = self
+            .attempts
+            .values()
+            .filter(|row| self.deliveries[&row.delivery].delivery.organization == organization);
+        let attempt_bytes: u64 = attempts.map(|row| attempt_size(&row.attempt)).sum();
+        Usage {
+            pending: deliveries().filter(|row| row.state.kind() == StateKind::Pending).count() as u64,
+            stored_bytes: (payload_bytes + body_bytes) as u64 + attempt_bytes,
+        }
+    }
+}
+
+fn add(sum: &mut Tally, tally: &Tally) {
+    sum.events += tally.events;
+    sum.made += tally.made;
+    sum.succeeded += tally.succeeded;
+    sum.failed += tally.failed;
+    sum.cancelled += tally.cancelled;
+    sum.attempts += tally.attempts;
+    sum.attempts_failed += tally.attempts_failed;
+    sum.attempts_took += tally.attempts_took;
+}

@@ -1,0 +1,121 @@
+//! Copies of the store, and what they hold.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OpenFlags};
+use stackbell_store::StoreError;
+use stackbell_store::backup::{Backup, CopyReport, TableCount};
+
+use crate::SqliteStore;
+use crate::error::{OpenError, refused};
+use crate::schema;
+use crate::session::{Access, connect};
+use crate::threads::Worker;
+
+/// Makes copies, one at a time, on a connection of its own: writers and readers go on.
+/// What they write meanwhile stays in the write-ahead log until the copy is made.
+#[derive(Debug)]
+pub(crate) struct Copier {
+    path: PathBuf,
+}
+
+impl Copier {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    fn copy_to(&self, into: &Path) -> Result<CopyReport, StoreError> {
+        const CONTEXT: &str = "copy_to";
+        let refuse_io = |error: io::Error| refused_io(CONTEXT, error);
+        // SQLite fills an empty file, and would make one that everybody may read.
+        schema::private_file().create_new(true).open(into).map_err(refuse_io)?;
+        let refuse = |error| refused(CONTEXT, error);
+        let connection = connect(&self.path, Access::Write).map_err(refuse)?;
+        let target = into.to_str().ok_or_else(|| refuse_io(io::ErrorKind::InvalidFilename.into()))?;
+        connection.execute("/* copy_to */ VACUUM INTO ?1", [target]).map_err(refuse)?;
+        drop(connection);
+        File::open(into).and_then(|file| file.sync_all()).map_err(refuse_io)?;
+        let folder = into.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))
+            .and_then(|folder| folder.sync_all())
+            .map_err(refuse_io)?;
+        report(&open_copy(into).map_err(refuse)?).map_err(refuse)
+    }
+}
+
+impl Worker for Copier {
+    fn recover(&mut self) {}
+
+    fn idle(&mut self) {}
+}
+
+#[async_trait]
+impl Backup for SqliteStore {
+    async fn copy_to(&self, into: &Path) -> Result<CopyReport, StoreError> {
+        let into = into.to_owned();
+        self.copier.run("copy_to", move |copier| copier.copy_to(&into)).await
+    }
+}
+
+/// Looks through a copy that no process uses: whether it is whole and its rows refer to what there is, which schema
+/// it has, and what it holds. Changes nothing. Blocks while it reads all of it.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn inspect_copy(path: &Path) -> Result<CopyReport, OpenError> {
+    // SQLite would make it.
+    fs::metadata(path)?;
+    let at_path = |error| OpenError::at(path, error);
+    let connection = open_copy(path).map_err(at_path)?;
+    schema::check_owner(path, &connection)?;
+    if schema::check_version(path, &connection)? == 0 {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let inconsistent = |problem| OpenError::Inconsistent { path: path.to_owned(), problem };
+    let verdict: String = connection
+        .query_row("/* inspect.integrity */ PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(at_path)?;
+    if verdict != "ok" {
+        return Err(inconsistent(verdict));
+    }
+    let mut check =
+        connection.prepare("/* inspect.references */ PRAGMA foreign_key_check").map_err(at_path)?;
+    let mut rows = check.query([]).map_err(at_path)?;
+    if let Some(row) = rows.next().map_err(at_path)? {
+        let table: String = row.get(0).map_err(at_path)?;
+        return Err(inconsistent(format!("a row of {table} refers to one that is not there")));
+    }
+    report(&connection).map_err(at_path)
+}
+
+fn open_copy(path: &Path) -> Result<Connection, rusqlite::Error> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+fn report(connection: &Connection) -> Result<CopyReport, rusqlite::Error> {
+    let mut names = connection.prepare(
+        "/* inspect.tables */ SELECT name FROM sqlite_schema WHERE type = 'table' \
+         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+    )?;
+    let names = names.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let count = |table: String| {
+        // The names are those of our schema.
+        let sql = format!("/* inspect.count */ SELECT COUNT(*) FROM \"{table}\"");
+        let rows = connection.query_row(&sql, [], |row| row.get::<_, i64>(0))?;
+        Ok(TableCount { table, rows: rows.unsigned_abs() })
+    };
+    let tables = names.into_iter().map(count).collect::<Result<Vec<_>, rusqlite::Error>>()?;
+    Ok(CopyReport { schema: schema::version(connection)?, tables })
+}
+
+fn refused_io(context: &'static str, error: io::Error) -> StoreError {
+    let is_full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    );
+    let source = Box::new(error);
+    if is_full { StoreError::Full { context, source } } else { StoreError::Unavailable { context, source } }
+}

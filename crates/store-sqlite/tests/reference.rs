@@ -1,0 +1,431 @@
+//! Whatever is asked of it, in whatever order, the store answers as the reference in memory does.
+//!
+//! Both are given the same list of operations, each by a world of its own whose time and chance are the other's.
+//! A failure is an answer, or something that can be read afterwards, that is not the same in both.
+//! Not compared: an organization's version and its stored bytes, which each store counts in its own way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{AttemptTrigger, Delivery, FailReason};
+use stackbell_model::event::Event;
+use stackbell_model::ids::LeaseToken;
+use stackbell_model::recovery::Recovery;
+use stackbell_model::retry::{Next, RetryPolicy};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::Store;
+use stackbell_store::audit::AuditRecord;
+use stackbell_store::commit::{
+    AttemptRecord, AttemptSubject, Batch, BatchOutcome, IntakeItem, NewDelivery, NewEvent, Quota,
+};
+use stackbell_store::conformance::Harness;
+use stackbell_store::conformance::fixtures::{World, answered, attempt, leased, redelivered};
+use stackbell_store::history::{DeliveryFilter, DeliveryPage, StoredAttempt, StoredEvent};
+use stackbell_store::instance::SendingHold;
+use stackbell_store::maintenance::{Depth, SweepPolicy};
+use stackbell_store::queue::{LaneDue, LaneMode};
+use stackbell_store::statistics::HourTally;
+use stackbell_store_memory::MemoryStore;
+use stackbell_store_sqlite::SqliteStore;
+use tempfile::TempDir;
+
+/// Lists of operations that are tried.
+const CASES: u32 = 60;
+
+const OPERATIONS_MAX: usize = 60;
+const WEBHOOKS: usize = 3;
+const ALL: u32 = 10_000;
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A lease that ran out longer ago may be forgotten, or not.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Accept { heard_by: [bool; WEBHOOKS], has_body: bool, is_leased: bool, pending_max: u64, hours_ago: u32 },
+    AcceptAgain { event: usize, digest: u8 },
+    Lease { webhook: usize, limit: u32, mode: LaneMode },
+    Record { held: usize, status: u16, next: After },
+    Redeliver { delivery: usize, status: u16 },
+    Ping { webhook: usize, status: u16 },
+    Cancel { delivery: usize },
+    Retry { delivery: usize },
+    Recover { webhook: usize, since: usize },
+    Advance { recovery: usize, rows_max: u32 },
+    Replace { webhook: usize },
+    Toggle { webhook: usize },
+    Resume { webhook: usize },
+    HoldSending,
+    ResumeSending,
+    Pass { minutes: u32 },
+    Sweep { days_kept: u32 },
+    Restart,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum After {
+    Succeeded,
+    Failed,
+    Retry { minutes: u32, spent: bool },
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let which = || 0..16_usize;
+    let status = || prop_oneof![Just(200), Just(410), Just(500)];
+    let mode = prop_oneof![3 => Just(LaneMode::Due), 1 => Just(LaneMode::Probe)];
+    let after = prop_oneof![
+        1 => Just(After::Succeeded),
+        3 => Just(After::Failed),
+        1 => (0..300_u32, any::<bool>()).prop_map(|(minutes, spent)| After::Retry { minutes, spent }),
+    ];
+    let pending_max = prop_oneof![3 => Just(u64::MAX), 1 => 0..8_u64];
+    let accept = (any::<[bool; WEBHOOKS]>(), any::<bool>(), any::<bool>(), pending_max, 0..400_u32);
+    let operation = prop_oneof![
+        6 => accept.prop_map(|(heard_by, has_body, is_leased, pending_max, hours_ago)| {
+            Operation::Accept { heard_by, has_body, is_leased, pending_max, hours_ago }
+        }),
+        1 => (which(), 1..3_u8).prop_map(|(event, digest)| Operation::AcceptAgain { event, digest }),
+        4 => (which(), 1..5_u32, mode)
+            .prop_map(|(webhook, limit, mode)| Operation::Lease { webhook, limit, mode }),
+        6 => (which(), status(), after)
+            .prop_map(|(held, status, next)| Operation::Record { held, status, next }),
+        2 => (which(), status()).prop_map(|(delivery, status)| Operation::Redeliver { delivery, status }),
+        1 => (which(), status()).prop_map(|(webhook, status)| Operation::Ping { webhook, status }),
+        2 => which().prop_map(|delivery| Operation::Cancel { delivery }),
+        2 => which().prop_map(|delivery| Operation::Retry { delivery }),
+        2 => (which(), which()).prop_map(|(webhook, since)| Operation::Recover { webhook, since }),
+        4 => (which(), 1..4_u32)
+            .prop_map(|(recovery, rows_max)| Operation::Advance { recovery, rows_max }),
+        1 => which().prop_map(|webhook| Operation::Replace { webhook }),
+        1 => which().prop_map(|webhook| Operation::Toggle { webhook }),
+        1 => which().prop_map(|webhook| Operation::Resume { webhook }),
+        1 => Just(Operation::HoldSending),
+        1 => Just(Operation::ResumeSending),
+        2 => prop_oneof![0..120_u32, 0..20_000_u32].prop_map(|minutes| Operation::Pass { minutes }),
+        2 => (0..20_u32).prop_map(|days_kept| Operation::Sweep { days_kept }),
+        1 => Just(Operation::Restart),
+    ];
+    proptest::collection::vec(operation, 1..OPERATIONS_MAX)
+}
+
+/// A store's answers, and what can be read from it.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    answer: String,
+    webhooks: Vec<Webhook>,
+    events: Vec<StoredEvent>,
+    deliveries: DeliveryPage,
+    attempts: Vec<StoredAttempt>,
+    lanes: Vec<LaneDue>,
+    depth: Depth,
+    tallies: Vec<Vec<HourTally>>,
+    pending: u64,
+    recoveries: Vec<Recovery>,
+    hold: Option<SendingHold>,
+    audit: Vec<AuditRecord>,
+}
+
+/// The reference.
+struct InMemory(MemoryStore);
+
+#[async_trait]
+impl Harness for InMemory {
+    async fn open(&self) -> Arc<dyn Store> {
+        self.0.void_leases();
+        Arc::new(self.0.clone())
+    }
+}
+
+/// What is compared with it.
+struct OnDisk(TempDir);
+
+#[async_trait]
+impl Harness for OnDisk {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(&self.0.path().join("store.db")).expect("the store opens"))
+    }
+}
+
+struct Held {
+    delivery: Delivery,
+    token: LeaseToken,
+    until: Timestamp,
+}
+
+/// One of the two, and what there is to operate on.
+struct Side<'harness> {
+    harness: &'harness dyn Harness,
+    world: World,
+    webhooks: Vec<Webhook>,
+    events: Vec<Event>,
+    deliveries: Vec<Delivery>,
+    held: Vec<Held>,
+    recoveries: Vec<Recovery>,
+}
+
+fn pick<T: Clone>(from: &[T], index: usize) -> Option<T> {
+    from.get(index.checked_rem(from.len())?).cloned()
+}
+
+impl<'harness> Side<'harness> {
+    async fn begin(harness: &'harness dyn Harness) -> Self {
+        let world = World::open(harness).await;
+        let mut webhooks = Vec::new();
+        for name in ["one", "two", "three"] {
+            webhooks.push(world.webhook(name).await);
+        }
+        let (events, deliveries, held, recoveries) = Default::default();
+        Self { harness, world, webhooks, events, deliveries, held, recoveries }
+    }
+
+    async fn step(mut self, operation: &Operation) -> (Self, Seen) {
+        let answer = if matches!(operation, Operation::Restart) {
+            self.world = self.world.restarted(self.harness).await;
+            String::new()
+        } else {
+            // Nothing to operate on is no answer: in both, or they differ.
+            self.apply(operation).await.unwrap_or_default()
+        };
+        let seen = self.look(answer).await;
+        (self, seen)
+    }
+
+    async fn apply(&mut self, operation: &Operation) -> Option<String> {
+        match *operation {
+            Operation::Accept { heard_by, has_body, is_leased, pending_max, hours_ago } => {
+                let new = self.new_event(heard_by, has_body, is_leased, hours_ago);
+                Some(self.accept(new, pending_max).await)
+            }
+            Operation::AcceptAgain { event, digest } => {
+                let key = self.world.new_event().key;
+                let event = Event { key, digest: Some([digest; 32]), ..pick(&self.events, event)? };
+                let deliveries = vec![self.world.new_delivery(&self.webhooks[0])];
+                Some(self.accept(NewEvent { event, deliveries }, 0).await)
+            }
+            Operation::Lease { webhook, limit, mode } => Some(self.lease(webhook, limit, mode).await),
+            Operation::Record { held, status, next } => self.record_held(held, status, next).await,
+            Operation::Redeliver { delivery, status } => {
+                let delivery = pick(&self.deliveries, delivery)?;
+                Some(self.record(redelivered(&delivery, self.world.now(), answered(status))).await)
+            }
+            Operation::Ping { webhook, status } => Some(self.ping(webhook, status).await),
+            Operation::Cancel { delivery } => {
+                let delivery = pick(&self.deliveries, delivery)?;
+                let audit = self.world.audit("delivery.cancel");
+                Some(format!("{:?}", self.world.cancel(&delivery, audit).await))
+            }
+            Operation::Retry { delivery } => {
+                let delivery = pick(&self.deliveries, delivery)?;
+                let audit = self.world.audit("delivery.retry");
+                Some(format!("{:?}", self.world.retry(&delivery, audit).await))
+            }
+            Operation::Recover { webhook, since } => Some(self.recover(webhook, since).await),
+            Operation::Advance { recovery, rows_max } => {
+                let recovery = pick(&self.recoveries, recovery)?;
+                let now = self.world.now();
+                let advanced = self.world.store.advance_recovery(recovery.id, now, rows_max).await;
+                Some(format!("{:?}", advanced.expect("advance_recovery")))
+            }
+            Operation::Replace { webhook } => self.replace(webhook).await,
+            Operation::Toggle { webhook } => Some(self.toggle(webhook).await),
+            Operation::Resume { webhook } => {
+                let webhook = pick(&self.webhooks, webhook)?;
+                let (now, audit) = (self.world.now(), self.world.audit("webhook.resume"));
+                let resumed = self.world.store.resume_webhook(webhook.id, now, audit).await;
+                Some(format!("{:?}", resumed.expect("resume_webhook")))
+            }
+            Operation::HoldSending => {
+                let hold = SendingHold { since: self.world.now(), reason: "restored".into() };
+                let held = self.world.store.hold_sending(&hold, self.world.audit("sending.hold")).await;
+                Some(format!("{:?}", held.expect("hold_sending")))
+            }
+            Operation::ResumeSending => {
+                let resumed = self.world.store.resume_sending(self.world.audit("sending.resume")).await;
+                Some(format!("{:?}", resumed.expect("resume_sending")))
+            }
+            Operation::Pass { minutes } => {
+                self.world.pass(MINUTE * minutes);
+                None
+            }
+            Operation::Sweep { days_kept } => Some(self.sweep(days_kept).await),
+            Operation::Restart => unreachable!("it is the step's own"),
+        }
+    }
+
+    fn new_event(
+        &mut self,
+        heard_by: [bool; WEBHOOKS],
+        has_body: bool,
+        is_leased: bool,
+        hours_ago: u32,
+    ) -> NewEvent {
+        let world = &self.world;
+        let accepted_at = world.now().before(MINUTE * 60 * hours_ago);
+        let event = Event { accepted_at, digest: Some([1; 32]), ..world.new_event() };
+        let lease = is_leased.then(|| world.new_lease(world.now()));
+        let hearing = self.webhooks.iter().zip(heard_by).filter(|(_, hears)| *hears);
+        let deliveries: Vec<NewDelivery> = hearing
+            .map(|(webhook, _)| {
+                let body = has_body.then(|| "{\"text\":\"done\"}".into());
+                NewDelivery { body, lease, ..world.new_delivery(webhook) }
+            })
+            .collect();
+        for delivery in &deliveries {
+            self.deliveries.push(delivery.born(&event));
+            self.held.extend(lease.map(|lease| Held {
+                delivery: delivery.born(&event),
+                token: lease.token,
+                until: lease.until,
+            }));
+        }
+        self.events.push(event.clone());
+        NewEvent { event, deliveries }
+    }
+
+    async fn accept(&mut self, new: NewEvent, pending_max: u64) -> String {
+        let quota = Quota { pending_max, ..Quota::UNLIMITED };
+        let item = IntakeItem { quota, ..self.world.intake(vec![new]).await };
+        format!("{:?}", self.commit(Batch { intakes: vec![item], attempts: Vec::new() }).await)
+    }
+
+    async fn commit(&self, batch: Batch) -> BatchOutcome {
+        self.world.store.commit(Arc::new(batch)).await.expect("commit")
+    }
+
+    async fn record(&self, record: AttemptRecord) -> String {
+        format!("{:?}", self.commit(Batch { intakes: Vec::new(), attempts: vec![record] }).await)
+    }
+
+    async fn lease(&mut self, webhook: usize, limit: u32, mode: LaneMode) -> String {
+        let webhook = pick(&self.webhooks, webhook).expect("there are some");
+        let now = self.world.now();
+        let (token, lane) = self.world.lease(&webhook, mode, limit, now).await;
+        let until = now.after(MINUTE);
+        for leased in &lane.deliveries {
+            self.held.push(Held { delivery: leased.delivery.clone(), token, until });
+        }
+        format!("{lane:?}")
+    }
+
+    /// Records under a lease, which may be somebody else's by now, or void.
+    async fn record_held(&mut self, held: usize, status: u16, next: After) -> Option<String> {
+        let now = self.world.now();
+        self.held.retain(|held| held.until.after(REMEMBERED_FOR) > now);
+        let held = self.held.get(held.checked_rem(self.held.len())?)?;
+        let next = match next {
+            After::Succeeded => Next::Succeeded,
+            After::Failed => Next::Failed(FailReason::AttemptsExhausted),
+            After::Retry { minutes, spent } => Next::Retry { at: now.after(MINUTE * minutes), spent },
+        };
+        let attempt = attempt(AttemptTrigger::Schedule, now, answered(status));
+        Some(self.record(leased(&held.delivery, held.token, attempt, next)).await)
+    }
+
+    async fn ping(&mut self, webhook: usize, status: u16) -> String {
+        let webhook = pick(&self.webhooks, webhook).expect("there are some");
+        let ping = self.world.new_ping(&webhook);
+        self.deliveries.push(ping.clone());
+        let attempt = attempt(AttemptTrigger::Ping, self.world.now(), answered(status));
+        let subject = AttemptSubject::Ping(Box::new(ping));
+        self.record(AttemptRecord { webhook: webhook.id, attempt, subject }).await
+    }
+
+    async fn recover(&mut self, webhook: usize, since: usize) -> String {
+        let webhook = pick(&self.webhooks, webhook).expect("there are some");
+        let since = pick(&self.deliveries, since).map(|delivery| delivery.created_at);
+        let since = since.unwrap_or(Timestamp::from_millis(0));
+        let recovery = self.world.new_recovery(&webhook, since).await;
+        let created = self.world.create_recovery(&recovery).await;
+        self.recoveries.push(recovery.clone());
+        format!("{created:?} {recovery:?}")
+    }
+
+    /// Deletes a webhook, and puts another in of the same name.
+    async fn replace(&mut self, webhook: usize) -> Option<String> {
+        let index = webhook.checked_rem(self.webhooks.len())?;
+        self.world.delete(&self.webhooks[index]).await;
+        self.webhooks[index] = self.world.webhook(self.webhooks[index].name.as_str()).await;
+        None
+    }
+
+    async fn toggle(&mut self, webhook: usize) -> String {
+        let webhook = pick(&self.webhooks, webhook).expect("there are some");
+        let current = self.world.current(&webhook).await;
+        let wanted = Webhook { active: !current.active, ..current };
+        let edited = self.world.store.edit_webhook(&wanted, self.world.audit("webhook.edit")).await;
+        format!("{:?}", edited.expect("edit_webhook"))
+    }
+
+    async fn sweep(&mut self, days_kept: u32) -> String {
+        let now = self.world.now();
+        let policy = SweepPolicy {
+            retry: RetryPolicy::default(),
+            finished_before: now.before(DAY * days_kept),
+            // No hour that is still counted in.
+            audit_before: now.before(DAY * (days_kept * 2 + 1)),
+            rows_max: ALL,
+        };
+        format!("{:?}", self.world.store.sweep(now, &policy).await.expect("sweep"))
+    }
+
+    async fn look(&self, answer: String) -> Seen {
+        let (store, organization) = (&self.world.store, self.world.organization);
+        let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
+        let mut attempts = Vec::new();
+        let mut tallies = vec![store.tallies(organization, None, from, to).await.expect("tallies")];
+        for webhook in &self.webhooks {
+            attempts.extend(store.list_attempts(webhook.id, ALL, u64::MAX).await.expect("list_attempts"));
+            let hours = store.tallies(organization, Some(webhook.id), from, to).await;
+            tallies.push(hours.expect("tallies"));
+        }
+        let filter = DeliveryFilter::default();
+        let deliveries = store.list_deliveries(organization, &filter, None, ALL, ALL).await;
+        Seen {
+            answer,
+            webhooks: self.world.snapshot().await.webhooks,
+            events: store.list_events(organization, None, ALL, u64::MAX).await.expect("list_events"),
+            deliveries: deliveries.expect("list_deliveries"),
+            attempts,
+            lanes: store.due_lanes(None, ALL).await.expect("due_lanes"),
+            depth: store.depth().await.expect("depth"),
+            tallies,
+            pending: self.world.usage().await.pending,
+            recoveries: store.list_recoveries(organization, None, ALL).await.expect("list_recoveries"),
+            hold: store.sending_hold().await.expect("sending_hold"),
+            audit: store.list_audit(Some(organization), None, ALL).await.expect("list_audit"),
+        }
+    }
+}
+
+async fn run(operations: &[Operation]) {
+    let (memory, disk) = (InMemory(MemoryStore::new()), OnDisk(tempfile::tempdir().expect("a folder")));
+    let (mut reference, mut compared) = (Side::begin(&memory).await, Side::begin(&disk).await);
+    for (index, operation) in operations.iter().enumerate() {
+        let (expected, found);
+        (reference, expected) = reference.step(operation).await;
+        (compared, found) = compared.step(operation).await;
+        assert_eq!(found.answer, expected.answer, "to operation {index}, {operation:?}");
+        assert_eq!(found, expected, "after operation {index}, {operation:?}");
+    }
+}
+
+#[test]
+fn it_answers_as_the_reference_does() {
+    #[expect(clippy::disallowed_methods, reason = "how much to test is for whoever runs the test to say")]
+    let cases = std::env::var("REFERENCE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let outcome = TestRunner::new_with_rng(config, rng).run(&operations(), |operations| {
+        runtime.block_on(run(&operations));
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}

@@ -1,0 +1,229 @@
+//! One delivery given up, or tried anew, because somebody asked for it.
+
+use std::time::Duration;
+
+use stackbell_model::delivery::{AttemptTrigger, CancelReason, Delivery, FailReason, State, StateKind};
+use stackbell_model::ids::DeliveryId;
+use stackbell_model::retry::Next;
+
+use super::Harness;
+use super::fixtures::{World, answered, attempt, ended_at, leased, redelivered};
+use crate::commit::AttemptOutcome;
+use crate::queue::LaneMode;
+use crate::recoveries::DeliveryChange;
+
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+/// A cancelled delivery says when, why and by whom, is otherwise as it was, and is out of the queue.
+pub async fn a_cancelled_delivery_says_by_whom(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let audit = world.audit("delivery.cancel");
+    let (at, by) = (audit.at, audit.actor.clone());
+
+    assert_eq!(world.cancel(&delivery, audit).await, DeliveryChange::Done { webhook: webhook.id });
+
+    let state = State::Cancelled { at, reason: CancelReason::Asked, by };
+    let expected = Delivery { state, ..delivery };
+    assert_eq!(world.find(&expected).await, Some(expected.clone()));
+    assert!(world.lease_due(&webhook, 10, at.after(AN_HOUR)).await.is_empty());
+    let (_, lane) = world.lease(&webhook, LaneMode::Probe, 1, at).await;
+    assert_eq!((lane.deliveries.len(), lane.next_due), (0, None));
+    assert_eq!(world.store.due_lanes(None, 10).await.expect("due_lanes"), []);
+}
+
+/// An attempt that was under way when its delivery was cancelled comes too late.
+pub async fn cancelling_ends_a_lease(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+    world.cancel(&delivery, world.audit("delivery.cancel")).await;
+    let (cancelled, health) = (world.find(&delivery).await, world.current(&webhook).await.health);
+
+    for next in [Next::Succeeded, Next::Retry { at: world.now(), spent: true }] {
+        let late = attempt(AttemptTrigger::Schedule, world.now(), answered(500));
+        let outcome = world.record(leased(&delivery, token, late, next)).await;
+        assert_eq!(outcome, AttemptOutcome::Superseded);
+    }
+
+    assert_eq!(world.find(&delivery).await, cancelled);
+    assert_eq!(world.attempt_count(&webhook).await, 0);
+    assert_eq!(world.current(&webhook).await.health, health);
+}
+
+/// What has ended is not cancelled, and stays as it was.
+pub async fn what_has_ended_is_not_cancelled(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let ended =
+        [world.succeeded(&webhook).await, world.failed(&webhook).await, world.cancelled(&webhook).await];
+    for delivery in ended {
+        let refusal = DeliveryChange::State(delivery.state.kind());
+        assert_eq!(world.cancel(&delivery, world.audit("delivery.cancel")).await, refusal);
+        assert_eq!(world.find(&delivery).await, Some(delivery));
+    }
+}
+
+/// A cancelled delivery can be sent again, and a success ends it.
+pub async fn a_redelivery_ends_a_cancelled_delivery(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.cancelled(&webhook).await;
+    world.recorded(redelivered(&delivery, world.now(), answered(500))).await;
+    assert_eq!(world.find(&delivery).await, Some(delivery.clone()));
+
+    let record = redelivered(&delivery, world.now(), answered(200));
+    let at = ended_at(&record.attempt);
+    world.recorded(record).await;
+
+    let expected = Delivery { state: State::Succeeded { at }, ..delivery };
+    assert_eq!(world.find(&expected).await, Some(expected.clone()));
+}
+
+/// A pending delivery is due when somebody asks, and keeps what it has spent and its age.
+pub async fn a_pending_delivery_is_hastened(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let later = world.now().after(AN_HOUR);
+    world.try_next(&delivery, 500, Next::Retry { at: later, spent: true }).await;
+    let audit = world.audit("delivery.retry");
+    let at = audit.at;
+    assert!(world.lease_due(&webhook, 1, at).await.is_empty());
+
+    assert_eq!(world.retry(&delivery, audit).await, DeliveryChange::Done { webhook: webhook.id });
+
+    let expected = Delivery { attempts_spent: 1, state: State::Pending { due_at: at }, ..delivery };
+    assert_eq!(expected.rearmed_at, None);
+    assert_eq!(world.find(&expected).await, Some(expected.clone()));
+    assert_eq!(world.lease_due(&webhook, 1, at).await, [expected.id]);
+}
+
+/// A leased delivery that is hastened stays its holder's, who may record.
+pub async fn hastening_keeps_a_lease(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+
+    let change = world.retry(&delivery, world.audit("delivery.retry")).await;
+
+    assert_eq!(change, DeliveryChange::Done { webhook: webhook.id });
+    assert!(world.lease_due(&webhook, 1, world.now()).await.is_empty(), "it is still leased");
+    let attempt = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
+    world.recorded(leased(&delivery, token, attempt, Next::Succeeded)).await;
+    assert_eq!(world.state(&delivery).await.kind(), StateKind::Succeeded);
+}
+
+/// What failed or was cancelled begins anew: due at once, nothing spent, its age counting from now, its attempts kept.
+pub async fn what_did_not_arrive_begins_anew(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    for (name, is_failed) in [("failed", true), ("cancelled", false)] {
+        let webhook = world.webhook(name).await;
+        let delivery = world.pending(&webhook).await;
+        world.try_next(&delivery, 500, Next::Retry { at: world.now(), spent: true }).await;
+        if is_failed {
+            world.try_next(&delivery, 500, Next::Failed(FailReason::AttemptsExhausted)).await;
+        } else {
+            world.cancel(&delivery, world.audit("delivery.cancel")).await;
+        }
+        let attempts = world.attempt_count(&webhook).await;
+        world.pass(AN_HOUR);
+        let audit = world.audit("delivery.retry");
+        let at = audit.at;
+
+        assert_eq!(world.retry(&delivery, audit).await, DeliveryChange::Done { webhook: webhook.id });
+
+        let state = State::Pending { due_at: at };
+        let expected = Delivery { rearmed_at: Some(at), attempts_spent: 0, state, ..delivery };
+        assert_eq!(world.find(&expected).await, Some(expected.clone()));
+        assert_eq!(world.attempt_count(&webhook).await, attempts);
+        let due_at = world.now();
+        world.try_next(&expected, 500, Next::Retry { at: due_at, spent: true }).await;
+        let state = State::Pending { due_at };
+        assert_eq!(world.find(&expected).await, Some(Delivery { attempts_spent: 1, state, ..expected }));
+    }
+}
+
+/// A lease from before a delivery was given up is no good once it is tried anew.
+pub async fn beginning_anew_leaves_old_leases_void(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let old = world.take(&delivery, world.now()).await;
+    world.cancel(&delivery, world.audit("delivery.cancel")).await;
+    world.retry(&delivery, world.audit("delivery.retry")).await;
+
+    let late = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
+    let outcome = world.record(leased(&delivery, old, late, Next::Succeeded)).await;
+
+    assert_eq!(outcome, AttemptOutcome::Superseded);
+    assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [delivery.id], "nobody holds it");
+}
+
+/// What arrived is left alone.
+pub async fn what_succeeded_is_not_tried_anew(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.succeeded(&webhook).await;
+    let refusal = DeliveryChange::State(StateKind::Succeeded);
+    assert_eq!(world.retry(&delivery, world.audit("delivery.retry")).await, refusal);
+    assert_eq!(world.find(&delivery).await, Some(delivery));
+}
+
+/// Pings, other organizations' deliveries and those that are not there are missing.
+pub async fn what_cannot_be_changed_is_missing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let ping = world.pinged(&webhook).await;
+    let delivery = world.pending(&webhook).await;
+    let unknown = Delivery { id: world.ordered(DeliveryId::generate), ..delivery.clone() };
+    for absent in [&ping, &unknown] {
+        assert_eq!(world.cancel(absent, world.audit("refused")).await, DeliveryChange::Missing);
+        assert_eq!(world.retry(absent, world.audit("refused")).await, DeliveryChange::Missing);
+    }
+    let other = world.other_organization("other").await.id;
+    let cancelled = world.store.cancel_delivery(other, delivery.id, world.audit("refused")).await;
+    assert_eq!(cancelled.expect("cancel_delivery"), DeliveryChange::Missing);
+    let retried = world.store.retry_delivery(other, delivery.id, world.audit("refused")).await;
+    assert_eq!(retried.expect("retry_delivery"), DeliveryChange::Missing);
+    for untouched in [ping, delivery] {
+        assert_eq!(world.find(&untouched).await, Some(untouched));
+    }
+}
+
+/// What a deleted webhook left behind is neither cancelled by people nor tried anew, whatever its state.
+pub async fn a_deleted_webhooks_deliveries_are_left_alone(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let left = [world.succeeded(&webhook).await, world.failed(&webhook).await, world.pending(&webhook).await];
+    world.delete(&webhook).await;
+    for delivery in left {
+        let refusal = DeliveryChange::WebhookDeleted;
+        assert_eq!(world.cancel(&delivery, world.audit("refused")).await, refusal);
+        assert_eq!(world.retry(&delivery, world.audit("refused")).await, refusal);
+        assert_eq!(world.find(&delivery).await, Some(delivery));
+    }
+}
+
+/// What was changed has an entry; what was refused has none.
+pub async fn changes_have_their_entries(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (arrived, ping) = (world.succeeded(&webhook).await, world.pinged(&webhook).await);
+    let delivery = world.pending(&webhook).await;
+    let before = world.actions().await.len();
+
+    for refused in [&arrived, &ping] {
+        world.cancel(refused, world.audit("refused")).await;
+        world.retry(refused, world.audit("refused")).await;
+    }
+    world.retry(&delivery, world.audit("hastened")).await;
+    world.cancel(&delivery, world.audit("cancelled")).await;
+    world.cancel(&delivery, world.audit("refused")).await;
+    world.retry(&delivery, world.audit("begun anew")).await;
+
+    assert_eq!(world.actions().await[before..], ["hastened", "cancelled", "begun anew"]);
+}

@@ -1,0 +1,167 @@
+//! Sending, held and resumed as a whole.
+
+use std::time::Duration;
+
+use stackbell_model::health::Health;
+use stackbell_model::retry::RetryPolicy;
+use stackbell_model::webhook::Webhook;
+use stackbell_model::{Timestamp, delivery::StateKind};
+
+use super::Harness;
+use super::fixtures::World;
+use crate::audit::AuditEntry;
+use crate::instance::SendingHold;
+use crate::maintenance::SweepPolicy;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn audit(world: &World, action: &'static str) -> AuditEntry {
+    AuditEntry { organization: None, ..world.audit(action) }
+}
+
+fn new_hold(world: &World, reason: &str) -> SendingHold {
+    SendingHold { since: world.now(), reason: reason.into() }
+}
+
+async fn hold(world: &World) -> SendingHold {
+    let hold = new_hold(world, "restored");
+    let held = world.store.hold_sending(&hold, audit(world, "sending.hold")).await;
+    assert!(held.expect("hold_sending"));
+    hold
+}
+
+/// Resumes, and says when.
+async fn resume(world: &World) -> Timestamp {
+    let audit = audit(world, "sending.resume");
+    let at = audit.at;
+    assert!(world.store.resume_sending(audit).await.expect("resume_sending"));
+    at
+}
+
+async fn found(world: &World) -> Option<SendingHold> {
+    world.store.sending_hold().await.expect("sending_hold")
+}
+
+async fn expired(world: &World, now: Timestamp) -> u64 {
+    let never = Timestamp::from_millis(0);
+    let policy = SweepPolicy {
+        retry: RetryPolicy::default(),
+        finished_before: never,
+        audit_before: never,
+        rows_max: 1000,
+    };
+    world.store.sweep(now, &policy).await.expect("sweep").expired
+}
+
+/// A new store sends.
+pub async fn a_new_store_sends(harness: &dyn Harness) {
+    let world = World::blank(harness).await;
+    assert_eq!(found(&world).await, None);
+}
+
+/// Sending is held once: who comes second changes nothing.
+pub async fn sending_is_held_once(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let first = hold(&world).await;
+    assert_eq!(found(&world).await, Some(first.clone()));
+    let second = new_hold(&world, "maintenance \u{1f514}");
+    let held = world.store.hold_sending(&second, audit(&world, "refused")).await;
+    assert!(!held.expect("hold_sending"));
+    assert_eq!(found(&world).await, Some(first));
+}
+
+/// Sending is resumed once, and can be held again.
+pub async fn sending_is_resumed_once(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    hold(&world).await;
+    resume(&world).await;
+    assert_eq!(found(&world).await, None);
+    assert!(!world.store.resume_sending(audit(&world, "refused")).await.expect("resume_sending"));
+    let again = hold(&world).await;
+    assert_eq!(found(&world).await, Some(again));
+}
+
+/// Resuming marks the end of a hold for every webhook of every organization, and touches nothing else of them.
+pub async fn resuming_ends_every_webhooks_hold(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let other = world.other_organization("other").await.id;
+    world.webhook("active").await;
+    world.suspended_webhook("suspended").await;
+    world.create(&Webhook { active: false, ..world.new_webhook("inactive") }).await;
+    let theirs = Webhook { organization: other, ..world.new_webhook("theirs") };
+    world.create(&theirs).await;
+    let before = world.snapshot().await.webhooks;
+    hold(&world).await;
+    assert_eq!(world.snapshot().await.webhooks, before, "holding touches no webhook");
+
+    let at = resume(&world).await;
+
+    let ended = |webhook: Webhook| Webhook {
+        health: Health { hold_ended_at: Some(at), ..webhook.health },
+        ..webhook
+    };
+    let expected: Vec<_> = before.into_iter().map(ended).collect();
+    assert_eq!(world.snapshot().await.webhooks, expected);
+    let found = world.store.webhook(other, theirs.id).await.expect("webhook");
+    assert_eq!(found, Some(ended(theirs)));
+}
+
+/// Resuming what is not held marks nothing.
+pub async fn resuming_what_is_not_held_marks_nothing(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    assert!(!world.store.resume_sending(audit(&world, "refused")).await.expect("resume_sending"));
+    assert_eq!(world.current(&webhook).await, webhook);
+}
+
+/// What waits while sending is held expires at the age of what is held, then and afterwards.
+pub async fn what_a_hold_covers_expires_later(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let covered = world.pending(&webhook).await;
+    let start = covered.created_at;
+    hold(&world).await;
+    assert_eq!(expired(&world, start.after(DAY * 8)).await, 0, "while it is held");
+
+    resume(&world).await;
+    let afterwards = world.pending(&webhook).await;
+
+    assert_eq!(expired(&world, start.after(DAY * 8)).await, 1);
+    assert_eq!(world.state(&afterwards).await.kind(), StateKind::Failed, "made after the hold");
+    assert_eq!(world.find(&covered).await, Some(covered.clone()));
+    let at_last = start.after(DAY * 14);
+    assert_eq!(expired(&world, at_last.before(Duration::from_millis(1))).await, 0);
+    assert_eq!(expired(&world, at_last).await, 1);
+}
+
+/// A hold that lasts for ever does not keep deliveries for ever.
+pub async fn what_is_held_expires_at_last(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let start = world.pending(&webhook).await.created_at;
+    hold(&world).await;
+    assert_eq!(expired(&world, start.after(DAY * 14)).await, 1);
+}
+
+/// A hold binds who sends, not the queue: what is due can be leased.
+pub async fn a_hold_leaves_the_queue_alone(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    hold(&world).await;
+    let delivery = world.pending(&webhook).await;
+    assert_eq!(world.store.due_lanes(None, 10).await.expect("due_lanes").len(), 1);
+    assert_eq!(world.lease_due(&webhook, 10, world.now()).await, [delivery.id]);
+}
+
+/// Holding and resuming have entries in the instance's log; what changed nothing has none.
+pub async fn holds_have_their_entries(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    world.store.resume_sending(audit(&world, "refused")).await.expect("resume_sending");
+    hold(&world).await;
+    let again = new_hold(&world, "again");
+    world.store.hold_sending(&again, audit(&world, "refused")).await.expect("hold_sending");
+    resume(&world).await;
+    let records = world.store.list_audit(None, None, 100).await.expect("list_audit");
+    let actions: Vec<_> = records.iter().rev().map(|record| record.action.as_str()).collect();
+    assert_eq!(actions, ["instance.begin", "sending.hold", "sending.resume"]);
+}

@@ -1,0 +1,219 @@
+//! What an organization may keep: what would be beyond it is refused, and nothing else is.
+
+use stackbell_model::delivery::AttemptTrigger;
+use stackbell_model::event::Event;
+use stackbell_model::ids::OrganizationId;
+use stackbell_model::retry::Next;
+use stackbell_model::webhook::Webhook;
+
+use super::Harness;
+use super::fixtures::{World, answered, attempt, leased, redelivered};
+use crate::commit::{AttemptOutcome, IntakeItem, IntakeOutcome, NewEvent, Quota, QuotaPart, Receipt};
+
+const fn pending(pending_max: u64) -> Quota {
+    Quota { pending_max, ..Quota::UNLIMITED }
+}
+
+const fn bytes(stored_bytes_max: u64) -> Quota {
+    Quota { stored_bytes_max, ..Quota::UNLIMITED }
+}
+
+const TOO_MANY: IntakeOutcome = IntakeOutcome::OverQuota(QuotaPart::Pending);
+const TOO_LARGE: IntakeOutcome = IntakeOutcome::OverQuota(QuotaPart::StoredBytes);
+
+/// A new event for these webhooks, that has a digest.
+fn event_for(world: &World, webhooks: &[&Webhook]) -> NewEvent {
+    let event = Event { digest: Some([1; 32]), ..world.new_event() };
+    let deliveries = webhooks.iter().map(|webhook| world.new_delivery(webhook)).collect();
+    NewEvent { event, deliveries }
+}
+
+/// The same event again, as its producer sends it a second time.
+fn again(world: &World, new: &NewEvent) -> NewEvent {
+    let event = Event { key: world.new_event().key, ..new.event.clone() };
+    NewEvent { event, deliveries: new.deliveries.clone() }
+}
+
+async fn offer(world: &World, events: Vec<NewEvent>, quota: Quota) -> IntakeOutcome {
+    let item = IntakeItem { quota, ..world.intake(events).await };
+    world.commit(vec![item], Vec::new()).await.intakes.remove(0)
+}
+
+fn is_accepted(outcome: &IntakeOutcome) -> bool {
+    matches!(outcome, IntakeOutcome::Accepted(_))
+}
+
+async fn count_events(world: &World, organization: OrganizationId) -> usize {
+    world.store.list_events(organization, None, 100, u64::MAX).await.expect("list_events").len()
+}
+
+/// As many may be pending as the quota says, those included that an item brings along.
+pub async fn as_many_may_be_pending_as_the_quota_says(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (one, two) = (world.webhook("one").await, world.webhook("two").await);
+    world.pending(&one).await;
+    let events = || vec![event_for(&world, &[&one]), event_for(&world, &[&one, &two])];
+
+    assert_eq!(offer(&world, events(), pending(3)).await, TOO_MANY);
+    assert_eq!(count_events(&world, world.organization).await, 1, "nothing of it is in");
+    assert_eq!(world.usage().await.pending, 1);
+    assert!(is_accepted(&offer(&world, events(), pending(4)).await));
+    assert_eq!(world.usage().await.pending, 4);
+    assert_eq!(offer(&world, vec![event_for(&world, &[&one])], pending(4)).await, TOO_MANY);
+}
+
+/// An event that nobody hears of adds nothing that is pending, and comes in where as many are as may be.
+pub async fn an_event_without_deliveries_adds_nothing_pending(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    world.pending(&webhook).await;
+    assert!(is_accepted(&offer(&world, vec![event_for(&world, &[])], pending(1)).await));
+}
+
+/// Leased and held deliveries count as pending; those that ended make room.
+pub async fn what_has_ended_makes_room(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let token = world.take(&delivery, world.now()).await;
+    let held = Webhook { active: false, ..webhook.clone() };
+    world.store.edit_webhook(&held, world.audit("webhook.edit")).await.expect("edit_webhook");
+    let events = || vec![event_for(&world, &[&webhook])];
+    assert_eq!(offer(&world, events(), pending(1)).await, TOO_MANY);
+
+    let attempt = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
+    world.recorded(leased(&delivery, token, attempt, Next::Succeeded)).await;
+
+    assert!(is_accepted(&offer(&world, events(), pending(1)).await));
+}
+
+/// Something new comes in as long as less is stored than may be, whatever its own size.
+pub async fn something_new_comes_in_until_as_much_is_stored(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    assert_eq!(offer(&world, vec![event_for(&world, &[])], bytes(0)).await, TOO_LARGE);
+    assert!(is_accepted(&offer(&world, vec![event_for(&world, &[])], bytes(1)).await));
+    let stored = world.usage().await.stored_bytes;
+    assert_eq!(offer(&world, vec![event_for(&world, &[])], bytes(stored)).await, TOO_LARGE);
+    assert_eq!(count_events(&world, world.organization).await, 1, "nothing of it is in");
+    assert!(is_accepted(&offer(&world, vec![event_for(&world, &[])], bytes(stored + 1)).await));
+}
+
+/// What is pending is looked at first.
+pub async fn pending_comes_before_bytes(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let none = Quota { pending_max: 0, stored_bytes_max: 0 };
+    assert_eq!(offer(&world, vec![event_for(&world, &[&webhook])], none).await, TOO_MANY);
+    assert_eq!(offer(&world, vec![event_for(&world, &[])], none).await, TOO_LARGE);
+}
+
+/// What is in already is answered as ever; something new beside it is refused with it.
+pub async fn duplicates_are_answered_over_quota(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let first = event_for(&world, &[&webhook]);
+    let full = Quota { pending_max: 0, stored_bytes_max: 0 };
+    assert!(is_accepted(&offer(&world, vec![first.clone()], Quota::UNLIMITED).await));
+
+    let receipt = Receipt { id: first.event.id, deliveries: 1, duplicate: true };
+    for count in [1, 2] {
+        let events = vec![again(&world, &first); count];
+        let expected = IntakeOutcome::Accepted(vec![receipt; count]);
+        assert_eq!(offer(&world, events, full).await, expected);
+    }
+    let mixed = || vec![again(&world, &first), event_for(&world, &[&webhook])];
+    assert_eq!(offer(&world, mixed(), pending(1)).await, TOO_MANY);
+    assert!(is_accepted(&offer(&world, mixed(), pending(2)).await), "the duplicate's do not count again");
+    assert_eq!(world.usage().await.pending, 2);
+}
+
+/// An event that an item has twice counts once.
+pub async fn a_duplicate_within_an_item_counts_once(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let first = event_for(&world, &[&webhook]);
+    let events = vec![first.clone(), again(&world, &first)];
+    assert!(is_accepted(&offer(&world, events, pending(1)).await));
+    assert_eq!(world.usage().await.pending, 1);
+}
+
+/// Whether an item is stale or in conflict is looked at before its quota is.
+pub async fn stale_and_conflict_come_before_quota(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let first = event_for(&world, &[]);
+    offer(&world, vec![first.clone()], Quota::UNLIMITED).await;
+    let mut other = event_for(&world, &[&webhook]);
+    (other.event.id, other.event.digest) = (first.event.id, Some([2; 32]));
+    let events = vec![event_for(&world, &[&webhook]), other];
+    assert_eq!(offer(&world, events, pending(0)).await, IntakeOutcome::Conflict { index: 1 });
+
+    let item = IntakeItem { quota: pending(0), ..world.intake(vec![event_for(&world, &[&webhook])]).await };
+    world.webhook("late").await;
+    assert_eq!(world.commit(vec![item], Vec::new()).await.intakes, [IntakeOutcome::Stale]);
+}
+
+/// An item over its quota is refused alone; what came before it in the batch counts, what comes after it may fit.
+pub async fn an_item_over_quota_fails_alone(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (one, two) = (world.webhook("one").await, world.webhook("two").await);
+    let mut items = Vec::new();
+    for webhooks in [&[&one][..], &[&one, &two][..], &[&two][..]] {
+        let events = vec![event_for(&world, webhooks)];
+        items.push(IntakeItem { quota: pending(2), ..world.intake(events).await });
+    }
+    let refused = items[1].events[0].event.id;
+
+    let outcome = world.commit(items, Vec::new()).await;
+
+    let accepted: Vec<bool> = outcome.intakes.iter().map(is_accepted).collect();
+    assert_eq!(accepted, [true, false, true]);
+    assert_eq!(outcome.intakes[1], TOO_MANY);
+    assert_eq!(world.store.find_event(world.organization, refused).await.expect("find_event"), None);
+    assert_eq!(world.usage().await.pending, 2);
+}
+
+/// What came before an item in its batch is stored before it, too.
+pub async fn bytes_of_the_same_batch_count(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let mut items = Vec::new();
+    for _ in 0..2 {
+        items.push(IntakeItem { quota: bytes(1), ..world.intake(vec![event_for(&world, &[])]).await });
+    }
+    let outcome = world.commit(items, Vec::new()).await;
+    assert!(is_accepted(&outcome.intakes[0]));
+    assert_eq!(outcome.intakes[1], TOO_LARGE);
+}
+
+/// Outcomes are recorded however much is kept, beside an item that is refused.
+pub async fn outcomes_are_recorded_over_quota(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let full = Quota { pending_max: 0, stored_bytes_max: 0 };
+    let item = IntakeItem { quota: full, ..world.intake(vec![event_for(&world, &[&webhook])]).await };
+    let record = redelivered(&delivery, world.now(), answered(500));
+    let outcome = world.commit(vec![item], vec![record]).await;
+    assert_eq!(outcome.intakes, [TOO_MANY]);
+    assert!(matches!(outcome.attempts[0], AttemptOutcome::Recorded { .. }));
+}
+
+/// What one organization keeps is nothing to another.
+pub async fn quotas_are_each_organizations_own(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    world.pending(&webhook).await;
+    let other = world.other_organization("other").await.id;
+    let theirs = Webhook { organization: other, ..world.new_webhook("theirs") };
+    world.create(&theirs).await;
+    let snapshot = world.store.organization_webhooks(other).await.expect("organization_webhooks");
+    let mut new = event_for(&world, &[&theirs]);
+    new.event.organization = other;
+    let quota = Quota { pending_max: 1, stored_bytes_max: 1 };
+    let organization_version = snapshot.expect("it is there").version;
+    let item = IntakeItem { organization: other, organization_version, events: vec![new], quota };
+    let outcome = world.commit(vec![item], Vec::new()).await;
+    assert!(is_accepted(&outcome.intakes[0]), "{outcome:?}");
+    assert_eq!(world.usage().await.pending, 1);
+    assert_eq!(world.store.usage(other).await.expect("usage").pending, 1);
+}

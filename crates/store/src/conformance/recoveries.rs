@@ -1,0 +1,320 @@
+//! All of a webhook's deliveries that did not arrive, tried anew as a job in steps.
+
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{AttemptTrigger, Delivery, FailReason, State, StateKind};
+use stackbell_model::ids::RecoveryId;
+use stackbell_model::recovery::{Recovery, RecoveryState};
+use stackbell_model::retry::{Next, RetryPolicy};
+use stackbell_model::webhook::Webhook;
+
+use super::Harness;
+use super::fixtures::{World, answered, attempt, leased};
+use crate::maintenance::SweepPolicy;
+use crate::queue::LaneMode;
+use crate::recoveries::RecoveryCreated;
+
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// From the beginning of time.
+const EVER: Timestamp = Timestamp::from_millis(0);
+
+async fn are_pending(world: &World, deliveries: &[Delivery]) -> Vec<bool> {
+    let mut pending = Vec::new();
+    for delivery in deliveries {
+        pending.push(world.state(delivery).await.kind() == StateKind::Pending);
+    }
+    pending
+}
+
+async fn several_failed(world: &World, webhook: &Webhook, count: usize) -> Vec<Delivery> {
+    let mut failed = Vec::new();
+    for _ in 0..count {
+        failed.push(world.failed(webhook).await);
+    }
+    failed
+}
+
+/// A recovery with nothing to do is done after its first step.
+pub async fn a_recovery_of_nothing_ends_at_once(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    world.succeeded(&webhook).await;
+    let recovery = world.recovery(&webhook).await;
+    let found = world.store.recovery(world.organization, recovery.id).await.expect("recovery");
+    assert_eq!(found, Some(recovery.clone()), "it is kept whole");
+    assert_eq!(recovery.total, 0);
+    let now = world.now();
+
+    let done = Recovery { state: RecoveryState::Done { at: now }, ..recovery.clone() };
+    assert_eq!(world.advance(&recovery, now, 10).await, done);
+    let found = world.store.recovery(world.organization, recovery.id).await.expect("recovery");
+    assert_eq!(found, Some(done));
+}
+
+/// What failed or was cancelled begins anew; what is pending or arrived, pings and other webhooks' stay as they are.
+pub async fn what_did_not_arrive_is_recovered(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
+    let lost = [world.failed(&webhook).await, world.cancelled(&webhook).await];
+    let mut untouched = vec![world.succeeded(&webhook).await, world.pinged(&webhook).await];
+    untouched.extend([world.failed(&other).await, world.pending(&webhook).await]);
+    let recovery = world.recovery(&webhook).await;
+    assert_eq!(recovery.total, 2);
+    let now = world.now();
+
+    let state = RecoveryState::Done { at: now };
+    assert_eq!(world.advance(&recovery, now, 10).await, Recovery { rearmed: 2, state, ..recovery });
+
+    for delivery in lost {
+        let state = State::Pending { due_at: now };
+        let expected = Delivery { rearmed_at: Some(now), attempts_spent: 0, state, ..delivery };
+        assert_eq!(world.find(&expected).await, Some(expected));
+    }
+    for delivery in untouched {
+        assert_eq!(world.find(&delivery).await, Some(delivery));
+    }
+    assert_eq!(world.lease_due(&webhook, 10, now).await.len(), 3, "nobody holds them");
+}
+
+/// A step takes as many as it may, those that were made first, and a full one is not the last.
+pub async fn steps_take_the_oldest_first(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    // The later the id, the earlier it was made.
+    let latest = world.now();
+    let mut lost = Vec::new();
+    for seconds in 0..4 {
+        let accepted_at = latest.before(Duration::from_secs(seconds));
+        lost.insert(0, world.failed_at(&webhook, accepted_at).await);
+    }
+    let recovery = world.recovery(&webhook).await;
+
+    let step = world.advance(&recovery, world.now(), 3).await;
+    assert_eq!((step.rearmed, step.state), (3, RecoveryState::Running));
+    assert_eq!(are_pending(&world, &lost).await, [true, true, true, false]);
+    let step = world.advance(&recovery, world.now(), 1).await;
+    assert_eq!((step.rearmed, step.state), (4, RecoveryState::Running));
+    assert_eq!(are_pending(&world, &lost).await, [true; 4]);
+    let now = world.now();
+    let step = world.advance(&recovery, now, 3).await;
+    assert_eq!((step.rearmed, step.state), (4, RecoveryState::Done { at: now }));
+}
+
+/// Those that were made at one moment are taken by their ids, each once.
+pub async fn steps_part_those_of_one_moment(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let accepted_at = world.now();
+    let mut lost = Vec::new();
+    for _ in 0..3 {
+        lost.push(world.failed_at(&webhook, accepted_at).await);
+    }
+    let recovery = world.recovery(&webhook).await;
+    for count in 1..=3 {
+        let step = world.advance(&recovery, world.now(), 1).await;
+        assert_eq!(step.rearmed, count);
+        let expected: Vec<bool> = (1..=3).map(|index| index <= count).collect();
+        assert_eq!(are_pending(&world, &lost).await, expected);
+    }
+}
+
+/// A recovery begins with what was made at its moment, which counting agrees with.
+pub async fn a_recovery_begins_at_its_moment(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let since = world.now();
+    let earlier = world.failed_at(&webhook, since.before(Duration::from_millis(1))).await;
+    let exactly = world.failed_at(&webhook, since).await;
+    let recovery = world.new_recovery(&webhook, since).await;
+    assert_eq!(recovery.total, 1);
+    world.create_recovery(&recovery).await;
+    assert_eq!(world.advance(&recovery, world.now(), 10).await.rearmed, 1);
+    assert_eq!(are_pending(&world, &[earlier, exactly]).await, [false, true]);
+    let all = world.store.count_recoverable(webhook.id, EVER).await.expect("count_recoverable");
+    assert_eq!(all, 1, "what is pending again is not to be recovered");
+}
+
+/// What ended when the recovery was asked for is its own; what ended later is left alone.
+pub async fn what_ended_later_is_left_alone(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (lost, later) = (world.pending(&webhook).await, world.pending(&webhook).await);
+    let (at, after) = (world.audit("delivery.cancel"), world.audit("delivery.cancel"));
+    let created_at = at.at;
+    world.cancel(&lost, at).await;
+    let recovery = Recovery { created_at, ..world.new_recovery(&webhook, EVER).await };
+    world.create_recovery(&recovery).await;
+    world.cancel(&later, after).await;
+
+    let step = world.advance(&recovery, world.now(), 10).await;
+
+    assert_eq!((step.rearmed, step.total), (1, 1));
+    assert_eq!(are_pending(&world, &[lost, later]).await, [true, false]);
+}
+
+/// What a recovery has tried anew and what failed again is not taken twice, even where a clock went back meanwhile.
+pub async fn nothing_is_recovered_twice(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let lost = several_failed(&world, &webhook, 3).await;
+    let recovery = world.recovery(&webhook).await;
+    world.advance(&recovery, world.now(), 2).await;
+    let (token, lane) = world.lease(&webhook, LaneMode::Due, 2, world.now()).await;
+    assert_eq!(lane.deliveries.len(), 2);
+    for delivery in &lost[..2] {
+        let early = attempt(AttemptTrigger::Schedule, recovery.created_at.before(A_SECOND), answered(500));
+        let next = Next::Failed(FailReason::AttemptsExhausted);
+        world.recorded(leased(delivery, token, early, next)).await;
+    }
+
+    let step = world.advance(&recovery, world.now(), 10).await;
+
+    assert_eq!(step.rearmed, 3);
+    assert_eq!(are_pending(&world, &lost).await, [false, false, true]);
+}
+
+/// What people tried anew before its turn came is not counted, and not touched.
+pub async fn what_people_did_meanwhile_stands(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let lost = several_failed(&world, &webhook, 2).await;
+    let recovery = world.recovery(&webhook).await;
+    world.retry(&lost[1], world.audit("delivery.retry")).await;
+    let retried = world.find(&lost[1]).await;
+
+    let step = world.advance(&recovery, world.now(), 10).await;
+
+    assert_eq!((step.total, step.rearmed), (2, 1));
+    assert_eq!(world.find(&lost[1]).await, retried);
+}
+
+/// A recovery whose webhook is deleted in the middle is given up, and tries nothing more.
+pub async fn a_deleted_webhooks_recovery_is_abandoned(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let lost = several_failed(&world, &webhook, 2).await;
+    let recovery = world.recovery(&webhook).await;
+    world.advance(&recovery, world.now(), 1).await;
+    world.delete(&webhook).await;
+    let now = world.now();
+
+    let expected = Recovery { rearmed: 1, state: RecoveryState::Abandoned { at: now }, ..recovery };
+    assert_eq!(world.advance(&expected, now, 1).await, expected);
+
+    assert_eq!(are_pending(&world, &lost).await, [true, false]);
+    assert_eq!(world.advance(&expected, world.now(), 1).await, expected);
+    assert_eq!(world.store.running_recoveries(10).await.expect("running_recoveries"), []);
+}
+
+/// A webhook has one recovery that is running; when that has ended it may have another.
+pub async fn a_webhook_has_one_recovery_at_a_time(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
+    let first = world.recovery(&webhook).await;
+    let second = world.new_recovery(&webhook, EVER).await;
+
+    assert_eq!(world.create_recovery(&second).await, RecoveryCreated::Running { id: first.id });
+    let found = world.store.recovery(world.organization, second.id).await.expect("recovery");
+    assert_eq!(found, None, "what was refused leaves nothing behind");
+    world.recovery(&other).await;
+    world.advance(&first, world.now(), 10).await;
+    assert_eq!(world.create_recovery(&second).await, RecoveryCreated::Done);
+}
+
+/// A webhook that is deleted, another organization's, or was never there has no recovery.
+pub async fn a_missing_webhook_has_no_recovery(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (deleted, webhook) = (world.webhook("deleted").await, world.webhook("hook").await);
+    world.delete(&deleted).await;
+    let other = world.other_organization("other").await.id;
+    let theirs = Webhook { organization: other, ..webhook };
+    for missing in [deleted, theirs, world.new_webhook("never")] {
+        let recovery = world.new_recovery(&missing, EVER).await;
+        assert_eq!(world.create_recovery(&recovery).await, RecoveryCreated::WebhookMissing);
+    }
+    assert_eq!(world.store.running_recoveries(10).await.expect("running_recoveries"), []);
+}
+
+/// A recovery that is done stays as it is and tries nothing more; one that was never there is none.
+pub async fn a_recovery_that_is_done_stays_done(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let recovery = world.recovery(&webhook).await;
+    let done = world.advance(&recovery, world.now(), 10).await;
+    let lost = world.failed(&webhook).await;
+    assert_eq!(world.advance(&recovery, world.now(), 10).await, done);
+    assert_eq!(world.find(&lost).await, Some(lost));
+    let unknown = world.ordered(RecoveryId::generate);
+    let advanced = world.store.advance_recovery(unknown, world.now(), 10).await;
+    assert_eq!(advanced.expect("advance_recovery"), None);
+}
+
+/// Recoveries are listed newest first in their organization alone; those that are running oldest first, of all.
+pub async fn recoveries_are_listed(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let mut oldest_first = Vec::new();
+    for name in ["one", "two", "three"] {
+        let webhook = world.webhook(name).await;
+        oldest_first.push(world.recovery(&webhook).await);
+    }
+    let other = world.other_organization("other").await.id;
+    let done = world.advance(&oldest_first[1], world.now(), 10).await;
+    let listed = async |organization, before, limit| {
+        let page = world.store.list_recoveries(organization, before, limit).await;
+        page.expect("list_recoveries").into_iter().map(|recovery| recovery.id).collect::<Vec<_>>()
+    };
+    let [first, second, third] = [0, 1, 2].map(|index: usize| oldest_first[index].id);
+
+    assert_eq!(listed(world.organization, None, 2).await, [third, second]);
+    assert_eq!(listed(world.organization, Some(second), 2).await, [first]);
+    assert_eq!(listed(other, None, 10).await, []);
+    let all = world.store.list_recoveries(world.organization, None, 10).await.expect("list_recoveries");
+    assert_eq!(all[1], done);
+    assert_eq!(world.store.recovery(other, first).await.expect("recovery"), None);
+    let running = async |limit| {
+        let running = world.store.running_recoveries(limit).await.expect("running_recoveries");
+        running.into_iter().map(|recovery| recovery.id).collect::<Vec<_>>()
+    };
+    assert_eq!(running(10).await, [first, third]);
+    assert_eq!(running(1).await, [first]);
+}
+
+/// A recovery has an entry; one that was refused has none, and neither have its steps.
+pub async fn recoveries_have_their_entries(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    world.failed(&webhook).await;
+    let before = world.actions().await.len();
+    let recovery = world.recovery(&webhook).await;
+    let refused = world.new_recovery(&webhook, EVER).await;
+    world.store.create_recovery(&refused, world.audit("refused")).await.expect("create_recovery");
+    let missing = world.new_recovery(&world.new_webhook("never"), EVER).await;
+    world.store.create_recovery(&missing, world.audit("refused")).await.expect("create_recovery");
+    world.advance(&recovery, world.now(), 10).await;
+    assert_eq!(world.actions().await[before..], ["recovery.create"]);
+}
+
+/// Recoveries that have ended go with the audit log's age; those that are running stay.
+pub async fn old_recoveries_go_once_they_have_ended(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
+    let (ended, running) = (world.recovery(&webhook).await, world.recovery(&other).await);
+    let at = world.now();
+    world.advance(&ended, at, 10).await;
+    let listed = async || world.store.list_recoveries(world.organization, None, 10).await.expect("list");
+    let sweep = async |audit_before| {
+        let policy = SweepPolicy {
+            retry: RetryPolicy::default(),
+            finished_before: EVER,
+            audit_before,
+            rows_max: 1000,
+        };
+        world.store.sweep(at, &policy).await.expect("sweep");
+    };
+    sweep(at).await;
+    assert_eq!(listed().await.len(), 2);
+    sweep(at.after(Duration::from_millis(1))).await;
+    assert_eq!(listed().await, [running]);
+}
