@@ -10,6 +10,7 @@ use crate::signature::SigningKeys;
 /// What we say we are. Sent and not recorded, as receivers' logs have it anyway.
 pub const USER_AGENT: &str = concat!("Stackbell/", env!("CARGO_PKG_VERSION"));
 
+const ACCEPT: &str = "Accept";
 const USER_AGENT_NAME: &str = "User-Agent";
 const PULUMI_SIGNATURE: &str = "Pulumi-Webhook-Signature";
 const STANDARD_SIGNATURE: &str = "webhook-signature";
@@ -39,7 +40,7 @@ impl RequestHeaders {
     /// The headers of `request`. Source of names and values: wire-facts.md#outgoing-request.
     pub fn new(request: &Outgoing<'_>) -> Self {
         let mut headers = Vec::with_capacity(9);
-        headers.push(("Accept", Cow::Borrowed("*/*")));
+        headers.push((ACCEPT, Cow::Borrowed("*/*")));
         headers.push(("Content-Type", Cow::Borrowed("application/json")));
         headers.push((USER_AGENT_NAME, Cow::Borrowed(USER_AGENT)));
         headers.push(("Pulumi-Webhook-Id", Cow::Owned(request.id.to_string())));
@@ -54,6 +55,14 @@ impl RequestHeaders {
             }
         }
         Self(headers)
+    }
+
+    /// The same with another `Accept`.
+    #[must_use]
+    pub fn with_accept(mut self, accept: &'static str) -> Self {
+        self.0.retain(|(name, _)| *name != ACCEPT);
+        self.0.push((ACCEPT, Cow::Borrowed(accept)));
+        self
     }
 
     /// Names, spelled as they go on the wire, and values.
@@ -124,7 +133,7 @@ mod tests {
 
     fn ping_headers(keys: Option<&SigningKeys>, standard_headers: bool) -> RequestHeaders {
         let id = EventId::from_uuid(uuid::uuid!("c64dd9a8-be18-4e6a-8208-2bb2efbbd13a"));
-        let body = ping::body(AT);
+        let body = ping::render(stackbell_model::webhook::Format::Raw, AT);
         RequestHeaders::new(&Outgoing { id, kind: ping::KIND, body: &body, keys, standard_headers, at: AT })
     }
 

@@ -2,8 +2,32 @@
 //!
 //! - [`json`]: any JSON text to the one form in which it is stored, signed and sent
 //! - [`raw`]: a producer's payload, checked, filled in and classified
+//! - [`render`]: what is sent of an event in each format; the chat formats share one message (`chat`)
 //! - [`ping`]: the body of a ping
 
+mod chat;
 pub mod json;
+mod ms_teams;
 pub mod ping;
+mod pulumi_deployments;
 pub mod raw;
+mod slack;
+
+use bytes::Bytes;
+use stackbell_model::event::Event;
+use stackbell_model::webhook::Format;
+use url::Url;
+
+/// The body of a delivery of `event` in `format`; `None` where that is the event's payload itself.
+///
+/// The same event gives the same bytes, whatever the time and the webhook. Chat messages link what the payload links,
+/// as far as it is https or below `public_url`, which a server may have on a plain network.
+/// Infallible: what a payload does not tell is left out of a message.
+pub fn render(format: Format, event: &Event, public_url: Option<&Url>) -> Option<Bytes> {
+    match format {
+        Format::Raw => None,
+        Format::Slack => Some(slack::render(&chat::message(event, public_url))),
+        Format::MsTeams => Some(ms_teams::render(&chat::message(event, public_url))),
+        Format::PulumiDeployments => Some(pulumi_deployments::BODY),
+    }
+}

@@ -2,15 +2,28 @@
 
 use bytes::Bytes;
 use stackbell_model::Timestamp;
+use stackbell_model::webhook::Format;
+
+use super::{ms_teams, slack};
 
 /// The kind of a ping on the wire. It is no event's kind.
 pub const KIND: &str = "ping";
 
-/// The body of a ping that is sent at `at`; its `timestamp` is the one of the ping's record, in whole seconds.
-/// Receivers read `message`, whose text has been the same for years. Source: wire-facts.md#ping.
-pub fn body(at: Timestamp) -> Bytes {
-    let seconds = at.as_secs();
-    Bytes::from(format!(r#"{{"timestamp":{seconds},"message":"🍹 Just a friendly ping from Pulumi 🍹"}}"#))
+/// What a ping says. Receivers read it, and it has been the same for years. Source: wire-facts.md#ping.
+const MESSAGE: &str = "🍹 Just a friendly ping from Pulumi 🍹";
+
+/// The body of a ping that is sent at `at`, in `format`; empty for `pulumi_deployments`, whose ping only looks at the
+/// stack. The raw one's `timestamp` is the one of the ping's record, in whole seconds.
+pub fn render(format: Format, at: Timestamp) -> Bytes {
+    match format {
+        Format::Raw => {
+            let seconds = at.as_secs();
+            Bytes::from(format!(r#"{{"timestamp":{seconds},"message":"{MESSAGE}"}}"#))
+        }
+        Format::Slack => slack::plain(MESSAGE),
+        Format::MsTeams => ms_teams::plain(MESSAGE),
+        Format::PulumiDeployments => Bytes::new(),
+    }
 }
 
 #[cfg(test)]
@@ -18,11 +31,11 @@ mod tests {
     use super::*;
 
     fn check(milliseconds: i64, expected: &str) {
-        assert_eq!(body(Timestamp::from_millis(milliseconds)), expected.as_bytes());
+        assert_eq!(render(Format::Raw, Timestamp::from_millis(milliseconds)), expected.as_bytes());
     }
 
     #[test]
-    fn bytes_are_those_observed() {
+    fn raw_bytes_are_those_observed() {
         let of_the_first = r#"{"timestamp":1778653144,"message":"🍹 Just a friendly ping from Pulumi 🍹"}"#;
         check(1_778_653_144_000, of_the_first);
         check(1_778_653_144_999, of_the_first);

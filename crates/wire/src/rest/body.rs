@@ -59,6 +59,11 @@ impl Body {
         }
     }
 
+    /// Whether a field is there and null, for where that says something.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.0.members().any(|(found, value)| found == name && value.is_null())
+    }
+
     /// A string.
     ///
     /// # Errors
@@ -135,6 +140,8 @@ mod tests {
         check(r#"{"a":"x\n"}"#, text, Ok(Some("x\n".to_owned())));
         check(r#"{"a":null,"b":[]}"#, text, Ok(None));
         check("{}", text, Ok(None));
+        check(r#"{"a":null}"#, |body| Ok(body.is_null("a")), Ok(true));
+        check(r#"{"a":0}"#, |body| Ok(body.is_null("a") || body.is_null("b")), Ok(false));
         check(r#"{"a":3}"#, text, Err("a must be a string, is a number"));
         check("[]", text, Err("body: must be a JSON object (at byte 0)"));
         check(r#"{"a":"1","a":"2"}"#, text, Err("body: a: the same key twice (at byte 9)"));

@@ -64,9 +64,11 @@ impl WebhookDelivery {
     }
 }
 
-fn response(outcome: &Outcome) -> (String, String) {
+pub(super) fn response(outcome: &Outcome) -> (String, String) {
     match outcome {
-        Outcome::Answered(answer) => (answer.headers.to_string(), answer.body.to_string()),
+        Outcome::Answered(answer) | Outcome::Throttled(answer) => {
+            (answer.headers.to_string(), answer.body.to_string())
+        }
         Outcome::Unanswered { text, .. } => (String::new(), format!("{NO_ANSWER}: {text}")),
         Outcome::OurFault { text } | Outcome::Undeliverable { text } => (String::new(), text.to_string()),
     }
@@ -103,6 +105,7 @@ mod tests {
             format: Format::Raw,
             body: None,
             created_at: Timestamp::from_millis(0),
+            rearmed_at: None,
             attempts_spent: 1,
             state: State::Succeeded { at: Timestamp::from_millis(0) },
         }

@@ -1,14 +1,16 @@
 //! JSON bodies of both APIs.
 //!
 //! - Pulumi's: [`webhook`], [`delivery`], [`error`]; exactly the shapes that its clients know
-//! - our own: [`event`], [`identity`], [`overview`], [`page`]
+//! - our own: [`event`], [`every_delivery`], [`identity`], [`operation`], [`overview`], [`page`]
 //! - [`body`]: how request bodies are read, so that every error names its field
 
 pub mod body;
 pub mod delivery;
 pub mod error;
 pub mod event;
+pub mod every_delivery;
 pub mod identity;
+pub mod operation;
 pub mod overview;
 pub mod page;
 pub mod webhook;

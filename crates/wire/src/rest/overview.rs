@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use stackbell_model::scope::Scope;
-use stackbell_model::webhook::Webhook;
+use stackbell_model::webhook::{Pace, Webhook};
 use utoipa::ToSchema;
 
 use super::body::{Body, BodyError};
@@ -44,6 +44,14 @@ pub struct WebhookOverview {
     pub suspension: Option<WebhookSuspension>,
     /// Whether signed deliveries also carry the headers of Standard Webhooks.
     pub standard_headers: bool,
+    /// The most attempts a minute, where somebody set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u32, required = false)]
+    pub attempts_per_minute: Option<u32>,
+    /// Why it is inactive, where somebody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub pause_reason: Option<String>,
 }
 
 /// Why a webhook's deliveries are held.
@@ -67,11 +75,6 @@ impl From<&Webhook> for WebhookOverview {
             reason: suspension.reason.as_str(),
             since: rfc3339(suspension.since),
         });
-        let state = match (webhook.active, &suspension) {
-            (false, _) => "inactive",
-            (true, Some(_)) => "suspended",
-            (true, None) => "active",
-        };
         Self {
             id: webhook.id.to_string(),
             scope: webhook.scope.kind().as_str(),
@@ -82,20 +85,31 @@ impl From<&Webhook> for WebhookOverview {
             display_name: webhook.display_name.to_string(),
             active: webhook.active,
             format: webhook.format.as_str(),
-            state,
+            state: webhook.state().as_str(),
             suspension,
             standard_headers: webhook.standard_headers,
+            attempts_per_minute: webhook.pace.map(Pace::attempts_per_minute),
+            pause_reason: webhook.pause_reason.as_ref().map(|reason| reason.as_str().to_owned()),
         }
     }
 }
 
-/// What our own API changes of a webhook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+/// What our own API changes of a webhook; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct WebhookOptions {
-    /// Whether signed deliveries also carry the headers of Standard Webhooks; stays as it is if absent.
+    /// Whether signed deliveries also carry the headers of Standard Webhooks.
     #[schema(value_type = bool, required = false)]
     pub standard_headers: Option<bool>,
+    /// The most attempts a minute, 1 to 60,000; null for what the format brings along.
+    #[schema(value_type = Option<u32>, required = false)]
+    pub attempts_per_minute: Option<Option<u64>>,
+    /// Whether new events are matched.
+    #[schema(value_type = bool, required = false)]
+    pub active: Option<bool>,
+    /// Why it is inactive, in 1 to 256 characters; null takes it away, and so does setting it active.
+    #[schema(value_type = Option<String>, required = false)]
+    pub pause_reason: Option<Option<String>>,
 }
 
 impl WebhookOptions {
@@ -105,8 +119,17 @@ impl WebhookOptions {
     /// [`BodyError`], naming the field that is unknown or of the wrong type.
     pub fn read(text: &str) -> Result<Self, BodyError> {
         let body = Body::read(text)?;
-        body.only(&["standardHeaders"])?;
-        Ok(Self { standard_headers: body.truth("standardHeaders")? })
+        body.only(&["standardHeaders", "attemptsPerMinute", "active", "pauseReason"])?;
+        let attempts_per_minute = match body.whole("attemptsPerMinute")? {
+            None if body.is_null("attemptsPerMinute") => Some(None),
+            attempts => attempts.map(Some),
+        };
+        let pause_reason = match body.text("pauseReason")? {
+            None if body.is_null("pauseReason") => Some(None),
+            reason => reason.map(Some),
+        };
+        let (standard_headers, active) = (body.truth("standardHeaders")?, body.truth("active")?);
+        Ok(Self { standard_headers, attempts_per_minute, active, pause_reason })
     }
 }
 
@@ -117,7 +140,7 @@ mod tests {
     use stackbell_model::health::{Health, Suspension, SuspensionReason};
     use stackbell_model::ids::{OrganizationId, WebhookId};
     use stackbell_model::names::{DisplayName, ProjectName, StackName, WebhookName};
-    use stackbell_model::webhook::{Format, PayloadUrl};
+    use stackbell_model::webhook::{Format, PauseReason, PayloadUrl};
     use uuid::Uuid;
 
     use super::*;
@@ -135,6 +158,8 @@ mod tests {
             subscription: Subscription::default(),
             secret: None,
             standard_headers: true,
+            pace: None,
+            pause_reason: None,
             created_at: Timestamp::from_millis(0),
             revision: 1,
             health: Health::default(),
@@ -174,10 +199,33 @@ mod tests {
     #[test]
     fn options() {
         let read = |text| WebhookOptions::read(text).map_err(|error| error.to_string());
-        assert_eq!(read("{}"), Ok(WebhookOptions { standard_headers: None }));
-        let off = WebhookOptions { standard_headers: Some(false) };
+        assert_eq!(read("{}"), Ok(WebhookOptions::default()));
+        let off = WebhookOptions { standard_headers: Some(false), ..WebhookOptions::default() };
         assert_eq!(read(r#"{"standardHeaders":false}"#), Ok(off));
-        let unknown = "active is no field here; there are 'standardHeaders'";
-        assert_eq!(read(r#"{"active":false}"#), Err(unknown.to_owned()));
+        let all = WebhookOptions {
+            standard_headers: None,
+            attempts_per_minute: Some(Some(60)),
+            active: Some(false),
+            pause_reason: Some(Some("moving".to_owned())),
+        };
+        let text = r#"{"attemptsPerMinute":60,"active":false,"pauseReason":"moving"}"#;
+        assert_eq!(read(text), Ok(all));
+        let none = WebhookOptions {
+            attempts_per_minute: Some(None),
+            pause_reason: Some(None),
+            ..WebhookOptions::default()
+        };
+        assert_eq!(read(r#"{"attemptsPerMinute":null,"pauseReason":null}"#), Ok(none));
+        let unknown = "pace is no field here; there are 'standardHeaders', 'attemptsPerMinute', 'active', 'pauseReason'";
+        assert_eq!(read(r#"{"pace":1}"#), Err(unknown.to_owned()));
+    }
+
+    #[test]
+    fn what_people_set_is_shown() {
+        let pace = Pace::per_minute(60);
+        let pause_reason = PauseReason::parse("moving").ok();
+        let shown = WebhookOverview::from(&Webhook { pace, pause_reason, active: false, ..webhook() });
+        assert_eq!(shown.attempts_per_minute, Some(60));
+        assert_eq!(shown.pause_reason.as_deref(), Some("moving"));
     }
 }

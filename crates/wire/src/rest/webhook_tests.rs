@@ -83,6 +83,8 @@ fn webhook(scope: Scope) -> Webhook {
         format: Format::Slack,
         secret: Some(StoredSecret { sealed, fingerprint: [0xab; 32], previous: None }),
         standard_headers: true,
+        pace: None,
+        pause_reason: None,
         created_at: Timestamp::from_millis(0),
         revision: 1,
         health: Health::default(),

@@ -2,7 +2,7 @@
 //!
 //! [`read_event`] is the one way from what a producer sent to what an event is made of. What it promises:
 //!
-//! - `payload` is canonical JSON (see [`super::json`]) of at most [`PAYLOAD_BYTES_MAX`] bytes, with `organization`, with
+//! - `payload` is canonical JSON (see [`super::json`]) of at most as many bytes as an operator allows, with `organization`, with
 //!   the names of a stack or an environment, and with what its kind is classified by
 //! - every field that the wire's documentation names has its documented type; all others pass as they are
 //! - a documented field that is null counts as absent and is left out
@@ -15,7 +15,6 @@ mod schema;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use stackbell_model::event::PAYLOAD_BYTES_MAX;
 use stackbell_model::filter::{EventKind, FilterSet};
 use stackbell_model::identity::{Organization, User};
 use stackbell_model::scope::Subject;
@@ -97,9 +96,15 @@ pub enum PayloadError {
     Field(FieldError),
     /// Too long, once it was filled in.
     #[error(
-        "payload must be at most {PAYLOAD_BYTES_MAX} bytes long with user and organization filled in, is {0}"
+        "payload must be at most {bytes_max} bytes long with user and organization filled in, is {bytes} (the setting \
+         payload_bytes_max)"
     )]
-    TooLarge(usize),
+    TooLarge {
+        /// The bytes that there are.
+        bytes: usize,
+        /// The bytes that there may be.
+        bytes_max: usize,
+    },
 }
 
 impl PayloadError {
@@ -108,13 +113,13 @@ impl PayloadError {
         match self {
             Self::Kind(_) => "kind".to_owned(),
             Self::Json(error) if !error.path().is_empty() => format!("payload.{}", error.path()),
-            Self::Json(_) | Self::TooLarge(_) => "payload".to_owned(),
+            Self::Json(_) | Self::TooLarge { .. } => "payload".to_owned(),
             Self::Field(error) => error.path().to_owned(),
         }
     }
 }
 
-/// Makes of a kind and a payload, as a producer sent them, what an event is made of.
+/// Makes of a kind and a payload, as a producer sent them, what an event is made of. Its payload has at most `bytes_max`.
 ///
 /// `organization`, its `githubLogin` and `user` are filled in from `filling` where they are absent: `user` becomes the
 /// first member, `organization` the one after it, `githubLogin` the last of its object.
@@ -122,9 +127,14 @@ impl PayloadError {
 /// # Errors
 /// [`PayloadError`], naming the field and what is allowed there. An `organization.githubLogin` other than that of
 /// `filling` is an error, too.
-pub fn read_event(kind_text: &str, payload: &str, filling: &Filling<'_>) -> Result<Classified, PayloadError> {
+pub fn read_event(
+    kind_text: &str,
+    payload: &str,
+    filling: &Filling<'_>,
+    bytes_max: usize,
+) -> Result<Classified, PayloadError> {
     let kind = EventKind::parse(kind_text).ok_or_else(|| PayloadError::Kind(quote(kind_text)))?;
-    let sent = CanonicalObject::read(payload, PAYLOAD_BYTES_MAX).map_err(PayloadError::Json)?;
+    let sent = CanonicalObject::read(payload, bytes_max).map_err(PayloadError::Json)?;
     let in_payload = |error: FieldError| PayloadError::Field(error.inside("payload"));
     let schema = schema::of(kind);
     schema::check(&sent, schema).map_err(in_payload)?;
@@ -134,8 +144,8 @@ pub fn read_event(kind_text: &str, payload: &str, filling: &Filling<'_>) -> Resu
     let filled = fill::fill(&sent, schema, filling);
     let sent = Bytes::from(sent.into_text());
     let payload = filled.map_or_else(|| sent.clone(), Bytes::from);
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(PayloadError::TooLarge(payload.len()));
+    if payload.len() > bytes_max {
+        return Err(PayloadError::TooLarge { bytes: payload.len(), bytes_max });
     }
     Ok(Classified { kind, filters, subject, payload, sent })
 }

@@ -2,6 +2,8 @@ use std::path::Path;
 
 use stackbell_model::filter::Filter;
 
+use stackbell_model::event::PAYLOAD_BYTES_MAX;
+
 use super::*;
 
 const ORGANIZATION: Party<'static> =
@@ -30,7 +32,8 @@ fn words(filters: FilterSet) -> Vec<&'static str> {
 fn each_sample_is_what_its_name_says() {
     for filter in Filter::ALL {
         let text = golden(filter.as_str());
-        let classified = read_event(filter.kind().as_str(), &text, &WITH_USER).expect("a sample is valid");
+        let classified = read_event(filter.kind().as_str(), &text, &WITH_USER, PAYLOAD_BYTES_MAX)
+            .expect("a sample is valid");
         let expected = match filter {
             Filter::DriftDetected => vec!["drift_detected", "drift_detection_succeeded"],
             other => vec![other.as_str()],
@@ -50,11 +53,12 @@ fn compact(text: &str) -> String {
 #[test]
 fn the_sample_of_a_ping_is_a_ping() {
     let at = stackbell_model::Timestamp::from_millis(1_778_653_144_000);
-    assert_eq!(crate::payload::ping::body(at), compact(&golden("ping")).as_bytes());
+    let body = crate::payload::ping::render(stackbell_model::webhook::Format::Raw, at);
+    assert_eq!(body, compact(&golden("ping")).as_bytes());
 }
 
 fn check_filled(filling: &Filling<'_>, sent: &str, expected: &str) {
-    let classified = read_event("stack", sent, filling).expect(sent);
+    let classified = read_event("stack", sent, filling, PAYLOAD_BYTES_MAX).expect(sent);
     assert_eq!(std::str::from_utf8(&classified.payload), Ok(expected), "{sent}");
     assert_eq!(words(classified.filters), ["stack_created"]);
 }
@@ -82,7 +86,8 @@ fn what_is_absent_is_filled_in() {
 
 #[test]
 fn the_digest_is_of_what_was_sent() {
-    let digest = |text: &str, filling| read_event("stack", text, filling).expect(text).digest();
+    let digest =
+        |text: &str, filling| read_event("stack", text, filling, PAYLOAD_BYTES_MAX).expect(text).digest();
     let sent = format!("{{{NAMES}}}");
     assert_eq!(digest(&sent, &WITH_USER), digest(&format!(" {sent} "), &WITHOUT_USER));
     assert_ne!(digest(&sent, &WITH_USER), digest(&format!("{{{ORGANIZATION_JSON},{NAMES}}}"), &WITH_USER));
@@ -94,7 +99,8 @@ const STACK: &str = r#""projectName":"web","stackName":"prod""#;
 const ENVIRONMENT: &str = r#""projectName":"web","environmentName":"prod""#;
 
 fn check_filters(kind: &str, members: &str, expected: &[&str]) {
-    let classified = read_event(kind, &format!("{{{members}}}"), &WITHOUT_USER).expect(members);
+    let classified =
+        read_event(kind, &format!("{{{members}}}"), &WITHOUT_USER, PAYLOAD_BYTES_MAX).expect(members);
     assert_eq!(words(classified.filters), expected, "{members}");
 }
 
@@ -115,7 +121,8 @@ fn filters() {
 }
 
 fn check_error(kind: &str, members: &str, path: &str, expected: &str) {
-    let error = read_event(kind, &format!("{{{members}}}"), &WITH_USER).expect_err(members);
+    let error =
+        read_event(kind, &format!("{{{members}}}"), &WITH_USER, PAYLOAD_BYTES_MAX).expect_err(members);
     assert_eq!((error.path().as_str(), error.to_string().as_str()), (path, expected), "{members}");
 }
 
@@ -219,9 +226,21 @@ fn other_errors() {
         let head = format!(r#"{NAMES},"x":""#);
         format!("{head}{}\"", "x".repeat(size - head.len() - 3))
     };
-    let too_large = read_event("stack", &format!("{{{}}}", long(PAYLOAD_BYTES_MAX)), &WITHOUT_USER);
-    assert_eq!(too_large, Err(PayloadError::TooLarge(PAYLOAD_BYTES_MAX + ORGANIZATION_JSON.len() + 1)));
-    let too_large = read_event("stack", &format!("{{{}}}", long(PAYLOAD_BYTES_MAX + 1)), &WITHOUT_USER);
+    let too_large =
+        read_event("stack", &format!("{{{}}}", long(PAYLOAD_BYTES_MAX)), &WITHOUT_USER, PAYLOAD_BYTES_MAX);
+    assert_eq!(
+        too_large,
+        Err(PayloadError::TooLarge {
+            bytes: PAYLOAD_BYTES_MAX + ORGANIZATION_JSON.len() + 1,
+            bytes_max: PAYLOAD_BYTES_MAX
+        })
+    );
+    let too_large = read_event(
+        "stack",
+        &format!("{{{}}}", long(PAYLOAD_BYTES_MAX + 1)),
+        &WITHOUT_USER,
+        PAYLOAD_BYTES_MAX,
+    );
     assert!(matches!(too_large, Err(PayloadError::Json(_))));
 }
 
@@ -230,6 +249,6 @@ fn unknown_fields_pass_and_known_values_lose_exponents() {
     let sent = format!(
         r#"{{{ORGANIZATION_JSON},{STACK},"status":"running","version":1e2,"mine":{{"a":[1.50,null]}}}}"#
     );
-    let classified = read_event("deployment", &sent, &WITHOUT_USER).expect("valid");
+    let classified = read_event("deployment", &sent, &WITHOUT_USER, PAYLOAD_BYTES_MAX).expect("valid");
     assert_eq!(classified.payload, sent.replace("1e2", "100").as_bytes());
 }

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use stackbell_model::event::EVENTS_IN_ITEM_MAX;
 use stackbell_model::ids::EventId;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaFormat, Type};
@@ -84,8 +83,11 @@ pub enum EventRequestFault {
     #[error("an event must be an object {{\"kind\", \"payload\", \"id\"}}")]
     NotAnObject,
     /// More events than are accepted as one.
-    #[error("at most {EVENTS_IN_ITEM_MAX} events may be sent in one array")]
-    TooMany,
+    #[error("at most {max} events may be sent in one array (the setting events_in_request_max)")]
+    TooMany {
+        /// So many are.
+        max: usize,
+    },
     /// A field is missing or wrong.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -119,13 +121,13 @@ impl From<EventRequestFault> for EventRequestError {
     }
 }
 
-/// Reads a body that is one event or an array of them.
+/// Reads a body that is one event or an array of at most `events_max` of them.
 ///
 /// # Errors
 /// [`EventRequestError`].
-pub fn read_body(text: &str) -> Result<EventBody<'_>, EventRequestError> {
+pub fn read_body(text: &str, events_max: usize) -> Result<EventBody<'_>, EventRequestError> {
     if first_character(text) == Some('[') {
-        read_array(text).map(EventBody::Many)
+        read_array(text, events_max).map(EventBody::Many)
     } else {
         read_one(text).map(EventBody::One)
     }
@@ -139,14 +141,16 @@ pub fn read_one(text: &str) -> Result<EventRequest<'_>, EventRequestError> {
     Ok(Envelope::read(text)?.open()?)
 }
 
-/// Reads an array of at most [`EVENTS_IN_ITEM_MAX`] events; it may be empty.
+/// Reads an array of at most `events_max` events; it may be empty.
 ///
 /// # Errors
 /// [`EventRequestError`] about the first event that is wrong, with its index, or about the array, without.
-pub fn read_array(text: &str) -> Result<Vec<EventRequest<'_>>, EventRequestError> {
-    let Items(items) = serde_json::from_str(text).map_err(EventRequestFault::Json)?;
-    if items.len() > EVENTS_IN_ITEM_MAX {
-        return Err(EventRequestFault::TooMany.into());
+pub fn read_array(text: &str, events_max: usize) -> Result<Vec<EventRequest<'_>>, EventRequestError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let items = Items { max: events_max }.deserialize(&mut json);
+    let items = items.and_then(|items| json.end().map(|()| items)).map_err(EventRequestFault::Json)?;
+    if items.len() > events_max {
+        return Err(EventRequestFault::TooMany { max: events_max }.into());
     }
     items.into_iter().enumerate().map(|(index, item)| read_item(index, item)).collect()
 }
@@ -208,18 +212,21 @@ fn event_id(text: &str) -> Result<EventId, FieldError> {
 }
 
 /// Items of an array, up to one more than are allowed: what a hostile body makes us keep is bounded.
-struct Items<'a>(Vec<&'a RawValue>);
+#[derive(Clone, Copy)]
+struct Items {
+    max: usize,
+}
 
-impl<'de> Deserialize<'de> for Items<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ItemsVisitor)
+impl<'de> DeserializeSeed<'de> for Items {
+    type Value = Vec<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
     }
 }
 
-struct ItemsVisitor;
-
-impl<'de> Visitor<'de> for ItemsVisitor {
-    type Value = Items<'de>;
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of events")
@@ -228,11 +235,11 @@ impl<'de> Visitor<'de> for ItemsVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = sequence.next_element::<&RawValue>()? {
-            if items.len() <= EVENTS_IN_ITEM_MAX {
+            if items.len() <= self.max {
                 items.push(item);
             }
         }
-        Ok(Items(items))
+        Ok(items)
     }
 }
 
@@ -276,7 +283,7 @@ mod tests {
     }
 
     fn check_array(text: &str, expected: Result<&[&str], (Option<&str>, &str)>) {
-        let actual = read_array(text)
+        let actual = read_array(text, 1000)
             .map(|events| events.iter().map(show).collect::<Vec<_>>())
             .map_err(|error| (error.path(), error.to_string()));
         let expected = expected
@@ -296,18 +303,16 @@ mod tests {
         check_array("[1]", Err((Some("[0]"), &format!("[0]: {object}"))));
         check_array("[", Err((None, "EOF while parsing a list at line 1 column 1")));
         let many = |count| format!("[{}]", vec![r#"{"kind":"a","payload":{}}"#; count].join(","));
-        assert_eq!(
-            read_array(&many(EVENTS_IN_ITEM_MAX)).map(|events| events.len()).ok(),
-            Some(EVENTS_IN_ITEM_MAX)
-        );
-        let too_many = Err((None, "at most 1000 events may be sent in one array"));
-        check_array(&many(EVENTS_IN_ITEM_MAX + 1), too_many);
+        assert_eq!(read_array(&many(1000), 1000).map(|events| events.len()).ok(), Some(1000));
+        let too_many =
+            Err((None, "at most 1000 events may be sent in one array (the setting events_in_request_max)"));
+        check_array(&many(1001), too_many);
     }
 
     #[test]
     fn bodies_are_told_apart() {
-        assert!(matches!(read_body(" \n[]"), Ok(EventBody::Many(events)) if events.is_empty()));
-        assert!(matches!(read_body(r#" {"kind":"a","payload":1}"#), Ok(EventBody::One(_))));
+        assert!(matches!(read_body(" \n[]", 1), Ok(EventBody::Many(events)) if events.is_empty()));
+        assert!(matches!(read_body(r#" {"kind":"a","payload":1}"#, 1), Ok(EventBody::One(_))));
     }
 
     #[test]

@@ -1,0 +1,194 @@
+//! The rows of a message, out of a payload's fields. A row without data is none.
+
+use std::borrow::Cow;
+
+use super::super::{Fact, Text, one_line};
+use crate::payload::json::{CanonicalObject, Value};
+
+/// The most items of a list that one row tells; the rest is `…`.
+const ITEMS_MAX: usize = 8;
+
+/// A payload as it is read here: `None` for one that is no JSON object.
+pub(super) struct Payload(Option<CanonicalObject>);
+
+impl Payload {
+    /// Reads what was canonical when it was accepted, however long.
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let text = std::str::from_utf8(bytes).ok();
+        Self(text.and_then(|text| CanonicalObject::read(text, usize::MAX).ok()))
+    }
+
+    fn get(&self, field: &str) -> Option<Value<'_>> {
+        self.0.as_ref()?.get(field)
+    }
+
+    pub(super) fn text(&self, field: &str) -> Option<Cow<'_, str>> {
+        self.get(field)?.text()
+    }
+
+    /// A word out of a fixed list; empty when it is absent.
+    pub(super) fn word(&self, field: &str) -> &str {
+        self.get(field).and_then(Value::escaped_text).unwrap_or_default()
+    }
+
+    pub(super) fn truth(&self, field: &str) -> Option<bool> {
+        self.get(field)?.truth()
+    }
+
+    /// A text on one line, if there is anything in it.
+    pub(super) fn line(&self, field: &str) -> Option<String> {
+        self.get(field).and_then(line)
+    }
+
+    pub(super) fn inner(&self, object: &str, field: &str) -> Option<Cow<'_, str>> {
+        self.get(object)?.get(field)?.text()
+    }
+
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts { payload: self, facts: Vec::new() }
+    }
+}
+
+/// Gathers rows.
+pub(super) struct Facts<'a> {
+    payload: &'a Payload,
+    facts: Vec<Fact>,
+}
+
+impl Facts<'_> {
+    pub(super) fn end(self) -> Vec<Fact> {
+        self.facts
+    }
+
+    fn add(mut self, name: &'static str, text: Option<Text>) -> Self {
+        self.facts.extend(text.map(|text| Fact { name, text }));
+        self
+    }
+
+    /// A row in our words.
+    pub(super) fn ours(self, name: &'static str, word: Option<&str>) -> Self {
+        self.add(name, word.map(|word| Text::Prose(word.to_owned())))
+    }
+
+    pub(super) fn prose(self, name: &'static str, field: &str) -> Self {
+        let text = self.payload.line(field).map(Text::Prose);
+        self.add(name, text)
+    }
+
+    pub(super) fn code(self, name: &'static str, field: &str) -> Self {
+        let text = self.payload.line(field).map(Text::Code);
+        self.add(name, text)
+    }
+
+    pub(super) fn number(self, name: &'static str, field: &str) -> Self {
+        let text = self.payload.get(field).and_then(digits).map(Text::Prose);
+        self.add(name, text)
+    }
+
+    /// Those of the fields that are there, in one row.
+    pub(super) fn joined(self, name: &'static str, fields: [&str; 2], separator: &str) -> Self {
+        let parts: Vec<_> = fields.iter().filter_map(|field| self.payload.line(field)).collect();
+        let text = (!parts.is_empty()).then(|| Text::Prose(parts.join(separator)));
+        self.add(name, text)
+    }
+
+    pub(super) fn operation(self, field: &str) -> Self {
+        self.prose("Operation", field)
+    }
+
+    /// Who asked for it: `Morty Smith (morty)`, or what there is of that.
+    pub(super) fn user(self) -> Self {
+        let part = |field| self.payload.inner("user", field).map(|text| one_line(&text));
+        let present = |field| part(field).filter(|text| !text.is_empty());
+        let text = match (present("name"), present("githubLogin")) {
+            (Some(name), Some(login)) if name != login => Some(format!("{name} ({login})")),
+            (name, login) => login.or(name),
+        };
+        self.add("User", text.map(Text::Prose))
+    }
+
+    /// How many resources changed, how many did not, and which operations made up the changes if there were several.
+    pub(super) fn resources(self) -> Self {
+        let counts: Vec<(String, u64)> = self
+            .payload
+            .get("resourceChanges")
+            .and_then(Value::members)
+            .into_iter()
+            .flatten()
+            .map(count)
+            .collect();
+        let changed = counts.iter().filter(|(operation, _)| operation != "same");
+        let total = changed.clone().fold(0_u64, |total, (_, count)| total.saturating_add(*count));
+        let same = counts.iter().find(|(operation, _)| operation == "same").map(|(_, count)| *count);
+        let told: Vec<_> = changed
+            .filter(|(operation, count)| *count > 0 && !operation.is_empty())
+            .map(|(operation, count)| format!("{operation} {count}"))
+            .collect();
+        let number = |number: u64| Text::Prose(number.to_string());
+        self.add("Resources changed", (!counts.is_empty()).then(|| number(total)))
+            .add("Resources unchanged", same.map(number))
+            .add("Changes", (told.len() > 1).then(|| Text::Prose(list(told, ", "))))
+    }
+
+    /// The environment whose change this is, and the revisions that it touches.
+    pub(super) fn imported(self) -> Self {
+        let reference = self.payload.get("importedEnvironmentReference");
+        let part = |field| reference.and_then(|reference| reference.get(field)).and_then(line);
+        let names: Vec<_> = [part("projectName"), part("environmentName")].into_iter().flatten().collect();
+        let revision = reference.and_then(|reference| reference.get("revision")).and_then(digits);
+        let affected = self.payload.get("affectedRevisions").and_then(Value::items).into_iter().flatten();
+        let affected: Vec<_> = affected.filter_map(digits).collect();
+        self.add("Imported environment", (!names.is_empty()).then(|| Text::Prose(names.join("/"))))
+            .add("Imported revision", revision.map(Text::Prose))
+            .add("Affected revisions", (!affected.is_empty()).then(|| Text::Prose(list(affected, ", "))))
+    }
+
+    /// Which secrets still have their old value, and why.
+    pub(super) fn failed_rotations(self) -> Self {
+        let rotations = self.payload.get("rotations").and_then(Value::items).into_iter().flatten();
+        let failed = rotations.filter(|rotation| {
+            rotation.get("status").and_then(Value::escaped_text).is_some_and(|status| status == "failed")
+        });
+        let told: Vec<_> = failed
+            .filter_map(|rotation| {
+                let name = rotation.get("environmentPath").or_else(|| rotation.get("id")).and_then(line)?;
+                Some(match rotation.get("errorMessage").and_then(line) {
+                    Some(error) => format!("{name}: {error}"),
+                    None => name,
+                })
+            })
+            .collect();
+        self.add("Not rotated", (!told.is_empty()).then(|| Text::Prose(list(told, "; "))))
+    }
+}
+
+/// A whole number's digits: it may have more than fit into any integer of ours.
+fn digits(value: Value<'_>) -> Option<String> {
+    value.is_whole().then(|| value.raw().to_owned())
+}
+
+fn line(value: Value<'_>) -> Option<String> {
+    let line = one_line(&value.text()?);
+    (!line.is_empty()).then_some(line)
+}
+
+/// An operation and how often it was done; one beyond 64 bits counts as the most that there is.
+fn count((operation, value): (&str, Value<'_>)) -> (String, u64) {
+    (one_line(&unescape(operation)), value.whole().unwrap_or(u64::MAX))
+}
+
+/// A key as the producer meant it.
+fn unescape(key: &str) -> Cow<'_, str> {
+    if !key.contains('\\') {
+        return Cow::Borrowed(key);
+    }
+    Cow::Owned(serde_json::from_str(&format!("\"{key}\"")).expect("a key out of canonical text"))
+}
+
+fn list(mut items: Vec<String>, separator: &str) -> String {
+    if items.len() > ITEMS_MAX {
+        items.truncate(ITEMS_MAX);
+        items.push("…".to_owned());
+    }
+    items.join(separator)
+}

@@ -1,0 +1,101 @@
+//! A payload's words on their way into markup.
+
+/// The text on one line: runs of white space and control characters become one space. What would turn the reading
+/// direction around is left out, as it can make a text look like another.
+pub(in crate::payload) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars().filter(|character| !turns_direction(*character)) {
+        if !character.is_whitespace() && !character.is_control() {
+            line.push(character);
+        } else if !line.is_empty() && !line.ends_with(' ') {
+            line.push(' ');
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Unicode's explicit directional formatting characters.
+fn turns_direction(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
+/// How much of a text fits.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::payload) struct Limit {
+    /// The most that it may cost, escaped, the mark of a cut included.
+    pub(in crate::payload) cost_max: usize,
+    /// What an escaped piece costs, in whatever the service counts.
+    pub(in crate::payload) cost: fn(&str) -> usize,
+}
+
+/// What marks a cut.
+const CUT: &str = "…";
+
+/// Escaped text that grows piece by piece, and ends in `…` where the limit cut it. A piece is never cut.
+#[derive(Debug)]
+pub(in crate::payload) struct Written {
+    out: String,
+    cost: usize,
+    /// How much of `out` leaves room for the mark of a cut.
+    safe: usize,
+    limit: Limit,
+}
+
+impl Written {
+    /// Nothing yet.
+    pub(in crate::payload) fn new(limit: Limit) -> Self {
+        debug_assert!((limit.cost)(CUT) <= limit.cost_max, "room for the mark");
+        Self { out: String::new(), cost: 0, safe: 0, limit }
+    }
+
+    /// Adds a piece. `false` when it did not fit: then the text is cut, and nothing more is to be added.
+    pub(in crate::payload) fn push(&mut self, piece: &str) -> bool {
+        let cost = self.cost + (self.limit.cost)(piece);
+        if cost > self.limit.cost_max {
+            self.out.truncate(self.safe);
+            self.out.push_str(CUT);
+            return false;
+        }
+        self.out.push_str(piece);
+        self.cost = cost;
+        if cost + (self.limit.cost)(CUT) <= self.limit.cost_max {
+            self.safe = self.out.len();
+        }
+        true
+    }
+
+    /// What was written.
+    pub(in crate::payload) fn into_text(self) -> String {
+        self.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line() {
+        assert_eq!(one_line("  a\r\n\tb\u{0}\u{2028}c \u{a0}"), "a b c");
+        assert_eq!(one_line("ev\u{202e}lin\u{2066}e"), "evline");
+        assert_eq!(one_line(" \n "), "");
+    }
+
+    #[test]
+    fn a_cut_is_between_pieces_and_within_the_limit() {
+        let check = |pieces: &[&str], expected: &str| {
+            let mut written = Written::new(Limit { cost_max: 6, cost: |piece| piece.chars().count() });
+            let fits = pieces.iter().all(|piece| written.push(piece));
+            let text = written.into_text();
+            assert_eq!(text, expected);
+            assert_eq!(fits, !text.ends_with('…'));
+        };
+        check(&["a", "b", "&gt;"], "ab&gt;");
+        check(&["a", "b", "&gt;", "c"], "ab…");
+        check(&["a", "&gt;", "b", "c"], "a&gt;…");
+        check(&["1", "2", "3", "4", "5", "6"], "123456");
+        check(&["1", "2", "3", "4", "5", "6", "7"], "12345…");
+        check(&["much too long"], "…");
+    }
+}

@@ -1,0 +1,7 @@
+//! The body of a delivery that runs a deployment of another stack.
+
+use bytes::Bytes;
+
+/// An update with the stack's own deployment settings, which are inherited unless a request says otherwise.
+/// Source: wire-facts.md#formats.
+pub(super) const BODY: Bytes = Bytes::from_static(br#"{"operation":"update"}"#);

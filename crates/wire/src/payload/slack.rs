@@ -1,0 +1,215 @@
+//! A message for a Slack incoming webhook: Block Kit, with a plain text for notifications.
+//!
+//! Every text is `mrkdwn` with `verbatim`, by which Slack links neither bare URLs nor names nor mentions by itself; what
+//! is left for a payload's words to do is markup, and [`Prose`] takes that from them. Slack has no escape for its
+//! formatting characters, so they are replaced by characters that look alike.
+//!
+//! Source of frame, limits and escapes: wire-facts.md#slack.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::chat::{Fact, Limit, Link, Message, Status, Text, Written};
+
+/// The most fields of a section.
+const FIELDS_MAX: usize = 10;
+/// A section's text takes 3,000 characters. With subject and headline this leaves room in the first one.
+const URL_MAX: usize = 2400;
+/// Organization, project and stack have at most 100 characters each.
+const SUBJECT: Limit = limit(400);
+/// Of the 3,000 that a section's text may have: the beginning says what is wrong.
+const DETAIL: Limit = limit(2000);
+/// Of the 2,000 that a field may have, as fields stand in two narrow columns.
+const VALUE: Limit = limit(600);
+/// Of the 3,000 that an element's text may have.
+const CONTEXT: Limit = limit(1000);
+
+/// Slack counts characters; so many UTF-16 units are never fewer.
+const fn limit(cost_max: usize) -> Limit {
+    Limit { cost_max, cost: |piece| piece.encode_utf16().count() }
+}
+
+/// The message.
+pub(super) fn render(message: &Message) -> Bytes {
+    let subject = prose(&message.subject, SUBJECT);
+    let mut blocks = vec![Block::Section { text: markdown(title(message, &subject)) }];
+    blocks.extend(message.detail.as_ref().map(|text| Block::Section { text: markdown(prose(text, DETAIL)) }));
+    let fields: Vec<_> = message.facts.iter().take(FIELDS_MAX).map(|fact| markdown(field(fact))).collect();
+    if !fields.is_empty() {
+        blocks.push(Block::Fields { fields });
+    }
+    blocks.push(Block::Context { elements: [markdown(prose(&message.context, CONTEXT))] });
+    encode(&Body { text: format!("{subject}: {}", message.headline), blocks })
+}
+
+/// A message that is one sentence of ours.
+pub(super) fn plain(sentence: &str) -> Bytes {
+    encode(&Body { text: sentence.to_owned(), blocks: Vec::new() })
+}
+
+fn encode(body: &Body) -> Bytes {
+    Bytes::from(serde_json::to_vec(body).expect("strings and lists have a JSON form"))
+}
+
+#[derive(Serialize)]
+struct Body {
+    text: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blocks: Vec<Block>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block {
+    Section {
+        text: Markdown,
+    },
+    #[serde(rename = "section")]
+    Fields {
+        fields: Vec<Markdown>,
+    },
+    Context {
+        elements: [Markdown; 1],
+    },
+}
+
+#[derive(Serialize)]
+struct Markdown {
+    r#type: &'static str,
+    text: String,
+    verbatim: bool,
+}
+
+fn markdown(text: String) -> Markdown {
+    Markdown { r#type: "mrkdwn", text, verbatim: true }
+}
+
+fn title(message: &Message, subject: &str) -> String {
+    let headline = match message.link.as_ref().and_then(target) {
+        Some(url) => format!("<{url}|{}>", message.headline),
+        None => message.headline.to_owned(),
+    };
+    format!("{}*{subject}* {headline}", icon(message.status))
+}
+
+fn field(fact: &Fact) -> String {
+    let value = match &fact.text {
+        Text::Prose(text) => prose(text, VALUE),
+        Text::Code(text) => code(text, VALUE),
+    };
+    format!("*{}*\n{value}", fact.name)
+}
+
+/// With the space after it; nothing for what is neither good nor bad.
+const fn icon(status: Status) -> &'static str {
+    match status {
+        Status::Succeeded => ":white_check_mark: ",
+        Status::Failed => ":x: ",
+        Status::Running => ":hourglass_flowing_sand: ",
+        Status::Forbidden => ":no_entry: ",
+        Status::Warning => ":warning: ",
+        Status::Neutral => "",
+    }
+}
+
+/// The link's URL as it stands in `<url|text>`, unless it is too long there.
+fn target(link: &Link) -> Option<String> {
+    let url = link.url().replace('&', "&amp;");
+    (url.len() <= URL_MAX).then_some(url)
+}
+
+/// The text so that it reads as it is, whatever stands before and after it.
+fn prose(text: &str, limit: Limit) -> String {
+    let mut written = Written::new(limit);
+    let mut before = None;
+    for (at, character) in text.char_indices() {
+        let after = &text[at + character.len_utf8()..];
+        let mut buffer = [0; 4];
+        let piece = match character {
+            // A `>` that begins a line makes it a quotation, escaped or not.
+            '>' if at == 0 => "›",
+            '*' => "∗",
+            '~' => "∼",
+            '`' => "ˋ",
+            // Within a word it is never formatting, and names are full of it.
+            '_' if !is_within_word(before, after) => "ˍ",
+            ':' if begins_emoji(after) => "∶",
+            _ => escaped(character, &mut buffer),
+        };
+        if !written.push(piece) {
+            break;
+        }
+        before = Some(character);
+    }
+    written.into_text()
+}
+
+/// The text in a font of one width, where nothing but its own end means anything.
+fn code(text: &str, limit: Limit) -> String {
+    let mut written = Written::new(Limit { cost_max: limit.cost_max - 2, ..limit });
+    for character in text.chars() {
+        let mut buffer = [0; 4];
+        let piece = if character == '`' { "ˋ" } else { escaped(character, &mut buffer) };
+        if !written.push(piece) {
+            break;
+        }
+    }
+    format!("`{}`", written.into_text())
+}
+
+fn escaped(character: char, buffer: &mut [u8; 4]) -> &str {
+    match character {
+        '&' => "&amp;",
+        '<' => "&lt;",
+        '>' => "&gt;",
+        _ => character.encode_utf8(buffer),
+    }
+}
+
+fn is_within_word(before: Option<char>, after: &str) -> bool {
+    before.is_some_and(char::is_alphanumeric) && after.chars().next().is_some_and(char::is_alphanumeric)
+}
+
+/// Whether a colon is the first of a `:name:`.
+fn begins_emoji(after: &str) -> bool {
+    let end = after
+        .find(|character: char| !character.is_alphanumeric() && !matches!(character, '_' | '-' | '+' | '\''));
+    end.is_some_and(|end| end > 0 && after[end..].starts_with(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(prose(text, DETAIL), expected);
+    }
+
+    #[test]
+    fn words_stay_words() {
+        check(
+            "a & b <!channel> <@U1> <https://e.example|x>",
+            "a &amp; b &lt;!channel&gt; &lt;@U1&gt; &lt;https://e.example|x&gt;",
+        );
+        check("> not a quotation > here", "› not a quotation &gt; here");
+        check("*b* ~s~ `c` ```d```", "∗b∗ ∼s∼ ˋcˋ ˋˋˋdˋˋˋ");
+        check("my_stack_name _i_ __init__", "my_stack_name ˍiˍ ˍˍinitˍˍ");
+        check(":white_check_mark: all :+1::x: fine", "∶white_check_mark: all ∶+1:∶x: fine");
+        check("urn:pulumi:prod::web", "urn∶pulumi∶prod::web");
+        check("at 3: no, a:b", "at 3: no, a:b");
+    }
+
+    #[test]
+    fn code_keeps_what_is_copied() {
+        let urn = "urn:pulumi:prod::web::aws:s3/bucket:Bucket::_a*b_";
+        assert_eq!(code(urn, VALUE), format!("`{urn}`"));
+        assert_eq!(code("a`b` <!here>", VALUE), "`aˋbˋ &lt;!here&gt;`");
+        assert_eq!(code(&"x".repeat(700), VALUE), format!("`{}…`", "x".repeat(597)));
+    }
+
+    #[test]
+    fn cuts_are_between_entities() {
+        let text = prose(&"&".repeat(1000), limit(12));
+        assert_eq!(text, "&amp;&amp;…");
+    }
+}

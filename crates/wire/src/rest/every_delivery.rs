@@ -1,0 +1,242 @@
+//! Deliveries as our own API shows them: one event for one webhook, over all its attempts.
+
+use std::fmt;
+
+use serde::Serialize;
+use stackbell_model::delivery::Attempt;
+use stackbell_model::webhook::PayloadUrl;
+use utoipa::ToSchema;
+
+use super::delivery::response;
+use super::rfc3339;
+use crate::headers::mask_signatures;
+
+/// A delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryResponse {
+    /// Its id.
+    pub id: String,
+    /// The event's id: what endpoints get as `Pulumi-Webhook-Id`.
+    pub event_id: String,
+    /// The event's kind, or `ping`.
+    pub kind: String,
+    /// Its webhook.
+    pub webhook: DeliveryWebhook,
+    /// `raw`, `slack`, `ms_teams` or `pulumi_deployments`, as it was when the event was accepted.
+    pub format: String,
+    /// The project of the stack or environment that the event is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub project_name: Option<String>,
+    /// The stack that the event is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub stack_name: Option<String>,
+    /// The environment that the event is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub environment_name: Option<String>,
+    /// When it was made: RFC 3339, UTC, milliseconds, as all moments here.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When somebody last had it tried anew after it had ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, required = false)]
+    pub rearmed_at: Option<String>,
+    /// `pending`, `succeeded`, `failed` or `cancelled`.
+    pub state: String,
+    /// While it is pending: when it is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, required = false)]
+    pub due_at: Option<String>,
+    /// Once it is not pending any more: since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, required = false)]
+    pub finished_at: Option<String>,
+    /// Why it failed: `attempts_exhausted`, `expired`, `undeliverable` or `not_repeatable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub fail_reason: Option<String>,
+    /// Why it was cancelled: `webhook_deleted` or `asked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub cancel_reason: Option<String>,
+    /// Who cancelled it, or deleted its webhook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub cancelled_by: Option<String>,
+    /// How many attempts there are, of every trigger.
+    pub attempts: u32,
+    /// How many of its schedule are used up.
+    pub attempts_spent: u32,
+    /// The last attempt in short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = DeliveryLastAttempt, required = false)]
+    pub last_attempt: Option<DeliveryLastAttempt>,
+}
+
+/// The webhook of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryWebhook {
+    /// Its id.
+    pub id: String,
+    /// Its identifier, unique in its scope.
+    pub name: String,
+    /// Where it is registered: `organization`, `stack` or `environment`.
+    pub scope: String,
+    /// The project of its stack or environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub project_name: Option<String>,
+    /// Its stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub stack_name: Option<String>,
+    /// Its environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub env_name: Option<String>,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+/// A delivery's last attempt in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryLastAttempt {
+    /// When it began.
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// HTTP status, 0 when there was no response.
+    pub response_code: u16,
+    /// Why there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub error: Option<String>,
+}
+
+/// A delivery with what it sends, and its attempts.
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryDetail {
+    /// The delivery.
+    #[serde(flatten)]
+    pub delivery: DeliveryResponse,
+    /// The body that it sends, as text.
+    pub payload: String,
+    /// Its newest attempts, newest first; at most 100, and at most about 4 MiB.
+    pub history: Vec<AttemptResponse>,
+}
+
+/// Hides what is sent and what was answered.
+impl fmt::Debug for DeliveryDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliveryDetail").field("delivery", &self.delivery).finish_non_exhaustive()
+    }
+}
+
+/// An attempt: one request.
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptResponse {
+    /// Why it was made: `schedule`, `probe`, `redeliver` or `ping`.
+    pub trigger: &'static str,
+    /// When it began.
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// URL called.
+    pub request_url: String,
+    /// CRLF-separated header lines.
+    pub request_headers: String,
+    /// HTTP status, 0 when there was no response.
+    pub response_code: u16,
+    /// CRLF-separated header lines.
+    pub response_headers: String,
+    /// Body; empty when there was no response.
+    pub response_body: String,
+    /// Why there was no response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub error: Option<String>,
+}
+
+impl AttemptResponse {
+    /// Shows `attempt`. Somebody who may not see credentials gets the URL cut to scheme and host, and no signatures.
+    pub fn new(attempt: &Attempt, sees_credentials: bool) -> Self {
+        let (request_url, request_headers) = if sees_credentials {
+            (attempt.request_url.to_string(), attempt.request_headers.to_string())
+        } else {
+            let url = PayloadUrl::from_stored(&attempt.request_url).redacted();
+            (url, mask_signatures(&attempt.request_headers))
+        };
+        let (response_headers, text) = response(&attempt.outcome);
+        let (response_body, error) = match attempt.outcome.answer() {
+            Some(_) => (text, None),
+            None => (String::new(), Some(text)),
+        };
+        Self {
+            trigger: attempt.trigger.as_str(),
+            started_at: rfc3339(attempt.started_at),
+            duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+            request_url,
+            request_headers,
+            response_code: attempt.outcome.status(),
+            response_headers,
+            response_body,
+            error,
+        }
+    }
+}
+
+/// Hides URL, headers and bodies.
+impl fmt::Debug for AttemptResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("AttemptResponse");
+        shown.field("trigger", &self.trigger).field("response_code", &self.response_code);
+        shown.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use stackbell_model::Timestamp;
+    use stackbell_model::delivery::{Answer, AttemptTrigger, Outcome, Silence};
+
+    use super::*;
+
+    fn check(outcome: Outcome, sees_credentials: bool, expected: &str) {
+        let attempt = Attempt {
+            trigger: AttemptTrigger::Redeliver,
+            started_at: Timestamp::from_millis(1_778_653_144_070),
+            duration: Duration::from_micros(7_900),
+            request_url: "https://a.example/secret".into(),
+            request_headers: "Pulumi-Webhook-Signature: 95d2\r\n".into(),
+            outcome,
+        };
+        let shown = AttemptResponse::new(&attempt, sees_credentials);
+        assert_eq!(serde_json::to_string(&shown).expect("plain data"), expected);
+        assert!(!format!("{shown:?}").contains("a.example"));
+    }
+
+    #[test]
+    fn attempts() {
+        let head = r#"{"trigger":"redeliver","startedAt":"2026-05-13T06:19:04.070Z","durationMs":7,"#;
+        let whole = r#""requestUrl":"https://a.example/secret","requestHeaders":"Pulumi-Webhook-Signature: 95d2\r\n","#;
+        let cut = r#""requestUrl":"https://a.example","requestHeaders":"Pulumi-Webhook-Signature: ***\r\n","#;
+        let answer = Answer { status: 405, headers: "A: b\r\n".into(), body: "no".into(), retry_after: None };
+        let answered = r#""responseCode":405,"responseHeaders":"A: b\r\n","responseBody":"no"}"#;
+        check(Outcome::Answered(answer.clone()), true, &format!("{head}{whole}{answered}"));
+        check(Outcome::Answered(answer), false, &format!("{head}{cut}{answered}"));
+        let silent = Outcome::Unanswered { silence: Silence::Unresolved, text: "no such host".into() };
+        let unanswered = r#""responseCode":0,"responseHeaders":"","responseBody":"","error":"URL error with webhook: no such host"}"#;
+        check(silent, true, &format!("{head}{whole}{unanswered}"));
+    }
+}
