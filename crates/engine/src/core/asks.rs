@@ -9,6 +9,7 @@ use stackbell_wire::payload::ping;
 
 use super::Core;
 use super::attempts::Subject;
+use super::backoff::Recording;
 use super::lane::Lane;
 use super::messages::{Ask, AskRefusal, AskTicket, Command};
 use super::permits::Permit;
@@ -63,9 +64,12 @@ impl Core {
         }
         let asked_before = now.before(self.config.ask_wait_max);
         self.refuse_asks(AskRefusal::Overloaded, commands, |waiting| waiting.asked_at <= asked_before);
+        if self.commit_backoff.recording(now, !self.commits.is_empty()) == Recording::Fails {
+            return;
+        }
         for _ in 0..self.asks.len() {
             let Some(waiting) = self.asks.pop_front() else { return };
-            match self.permit_for_ask(waiting.ask.webhook()) {
+            match self.permit_for_ask(waiting.ask.webhook(), now) {
                 Some(permit) => self.start_ask(waiting, permit, now, commands),
                 None => self.asks.push_back(waiting),
             }
@@ -73,13 +77,9 @@ impl Core {
     }
 
     /// Asks count against the caps of node and organization; the lane's own limit does not keep a person waiting.
-    fn permit_for_ask(&mut self, webhook: &Webhook) -> Option<Permit> {
+    fn permit_for_ask(&mut self, webhook: &Webhook, now: Timestamp) -> Option<Permit> {
         let config = &self.config;
-        let lane = self.lanes.entry(webhook.id).or_insert_with(|| {
-            let mut lane = Lane::new(webhook.organization, config);
-            lane.learn_webhook(webhook);
-            lane
-        });
+        let lane = self.lanes.entry(webhook.id).or_insert_with(|| Lane::of(webhook, config, now));
         let permit = self.permits.acquire(webhook.organization, lane.pace())?;
         lane.attempt_begins();
         Some(permit)
@@ -108,7 +108,7 @@ impl Core {
     }
 
     fn new_ping(&mut self, webhook: &Webhook, now: Timestamp) -> StoredDelivery {
-        let payload = ping::body(now);
+        let payload = ping::render(webhook.format, now);
         let delivery = Delivery {
             id: DeliveryId::generate(now, &mut self.entropy),
             organization: webhook.organization,
@@ -118,6 +118,7 @@ impl Core {
             format: webhook.format,
             body: Some(payload.clone()),
             created_at: now,
+            rearmed_at: None,
             attempts_spent: 0,
             state: State::Pending { due_at: now },
         };

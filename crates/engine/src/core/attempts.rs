@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use stackbell_model::delivery::{Attempt, AttemptTrigger, Delivery, FailReason, Outcome, State, Verdict};
 use stackbell_model::ids::{DeliveryId, LeaseToken};
-use stackbell_model::retry::Next;
+use stackbell_model::retry::{Next, is_repeatable};
 use stackbell_model::webhook::Webhook;
 use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
 
 use super::Core;
+use super::in_hand::{InHand, KeptLease};
 use super::intake::PendingRecord;
 use super::lane::HealthChange;
 use super::messages::{AskRefusal, AskTicket, AttemptKey, Command, Notice, Send};
@@ -85,7 +86,9 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         if let Subject::Leased { token, .. } = subject {
-            self.in_hand.insert(delivery.id, token);
+            // A clock that jumps may have us lease it once more beside that.
+            self.kept.retain(|kept| kept.leased.delivery.id != delivery.id);
+            self.in_hand.insert(delivery.id, InHand::new(&delivery, token));
         }
         let key = self.next_attempt_key();
         let in_flight = InFlight {
@@ -99,6 +102,9 @@ impl Core {
         if matches!(subject, Subject::Leased { .. }) && self.is_too_old(&delivery, &webhook, now) {
             self.attempt_ended(key, not_sent(trigger, &webhook, now), now);
             return;
+        }
+        if let Some(lane) = self.lanes.get_mut(&webhook.id) {
+            lane.sends(now);
         }
         commands.push(Command::Send(Box::new(Send {
             key,
@@ -114,7 +120,7 @@ impl Core {
         self.config.retry.is_expired(
             now,
             webhook.is_held(),
-            delivery.created_at,
+            delivery.armed_at(),
             webhook.health.hold_ended_at,
         )
     }
@@ -176,14 +182,15 @@ impl Core {
         match (trigger, outcome) {
             // Cut by our own stop: it goes out as soon as we are back.
             (_, Outcome::OurFault { .. }) if self.stopping => Next::Retry { at: now, spent: false },
-            (AttemptTrigger::Probe, Outcome::Answered(_) | Outcome::Unanswered { .. })
-                if outcome.verdict() != Verdict::Success =>
+            (AttemptTrigger::Probe, _)
+                if matches!(outcome.verdict(), Verdict::Failure | Verdict::Gone)
+                    && is_repeatable(delivery.format, outcome) =>
             {
                 Next::Retry { at: due_at, spent: false }
             }
             _ => {
                 let chance = self.entropy.fraction();
-                self.config.retry.next(delivery.attempts_spent, outcome, now, chance)
+                self.config.retry.next(delivery, outcome, now, chance)
             }
         }
     }
@@ -215,7 +222,7 @@ impl Core {
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        self.forget_record(record);
+        let kept = self.forget_record(record);
         let RecordNote { webhook, delivery, due_again, ended, waiting } = note;
         match outcome {
             AttemptOutcome::Recorded { health } => {
@@ -239,31 +246,10 @@ impl Core {
                 }
             }
         }
+        if let Some(kept) = kept {
+            self.go_on_with(kept, now);
+        }
         self.reschedule(webhook.id, now);
-    }
-
-    /// Whether a delivery is in our hands already: an attempt or somebody's redelivery of it is under way, or its outcome
-    /// waits to be recorded. The outcome then goes with the new lease, which is ours as well.
-    pub(super) fn is_in_hand(&mut self, delivery: DeliveryId, token: LeaseToken) -> bool {
-        if let Some(known) = self.in_hand.get_mut(&delivery) {
-            *known = token;
-            return true;
-        }
-        self.redelivering.contains_key(&delivery)
-    }
-
-    /// Whether an attempt of a delivery is on its way, or its outcome waits to be recorded.
-    pub(super) fn is_under_way(&self, delivery: DeliveryId) -> bool {
-        self.in_hand.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
-    }
-
-    /// Gives a record the lease that its delivery has now.
-    pub(super) fn renew_lease_of(&self, record: &mut AttemptRecord) {
-        if let AttemptSubject::Leased { delivery, token, .. } = &mut record.subject
-            && let Some(current) = self.in_hand.get(delivery)
-        {
-            *token = *current;
-        }
     }
 
     /// Whether the lease that a record showed ran out while it was on its way, and we took the next one ourselves,
@@ -276,7 +262,7 @@ impl Core {
     fn shows_old_lease(&self, record: &AttemptRecord) -> bool {
         match record.subject {
             AttemptSubject::Leased { delivery, token, .. } => {
-                self.in_hand.get(&delivery).is_some_and(|current| *current != token)
+                self.in_hand.get(&delivery).is_some_and(|current| current.token() != token)
             }
             AttemptSubject::Redelivery { .. } | AttemptSubject::Ping(_) => false,
         }
@@ -296,11 +282,12 @@ impl Core {
         }
     }
 
-    fn forget_record(&mut self, record: &AttemptRecord) {
+    /// Gives the lease that we have taken of its delivery since, if any.
+    fn forget_record(&mut self, record: &AttemptRecord) -> Option<KeptLease> {
         self.record_bytes -= record_bytes(record);
         match record.subject {
-            AttemptSubject::Leased { delivery, .. } => {
-                self.in_hand.remove(&delivery);
+            AttemptSubject::Leased { delivery, token, .. } => {
+                return self.in_hand.remove(&delivery).and_then(|in_hand| in_hand.kept_beside(token));
             }
             AttemptSubject::Redelivery { delivery } if self.leasing.is_some() => {
                 self.redelivered.push(delivery);
@@ -308,6 +295,7 @@ impl Core {
             AttemptSubject::Redelivery { delivery } => self.redelivery_recorded(delivery),
             AttemptSubject::Ping(_) => {}
         }
+        None
     }
 
     /// A record that the store cannot take, ever. Its delivery is sent again once its lease has run out.
@@ -369,10 +357,7 @@ impl RecordNote {
 /// About what an outcome takes in memory.
 fn record_bytes(record: &AttemptRecord) -> usize {
     const REST: usize = 512;
-    match &record.attempt.outcome {
-        Outcome::Answered(answer) => answer.body.len() + answer.headers.len() + REST,
-        Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => REST,
-    }
+    record.attempt.outcome.answer().map_or(REST, |answer| answer.body.len() + answer.headers.len() + REST)
 }
 
 /// A redelivery's success ends a delivery that had not succeeded before.
@@ -406,7 +391,7 @@ fn finished_ping(mut ping: StoredDelivery, outcome: &Outcome, now: Timestamp) ->
 }
 
 fn trim_body(attempt: &mut Attempt) {
-    if let Outcome::Answered(answer) = &mut attempt.outcome
+    if let Some(answer) = attempt.outcome.answer_mut()
         && answer.body.len() > BODY_BETWEEN_BYTES_MAX
     {
         let end = answer.body.floor_char_boundary(BODY_BETWEEN_BYTES_MAX);

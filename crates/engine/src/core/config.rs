@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use stackbell_model::retry::RetryPolicy;
+use stackbell_store::commit::Quota;
 
 /// The machine's limits. Every one has a reason; those of an installation may differ.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
     /// When a delivery is tried again.
     pub retry: RetryPolicy,
+    /// What an organization may keep. Beyond it its events are refused until something has gone.
+    pub quota: Quota,
     /// Attempts in flight at once: bounds sockets and bodies in memory.
     pub in_flight_max: u32,
     /// The same for one organization, so that none can take the node for itself.
@@ -30,7 +33,7 @@ pub struct CoreConfig {
     pub batch_events_max: usize,
     /// Deliveries in one commit, and with them the time that it keeps the writer.
     pub batch_deliveries_max: usize,
-    /// Payload bytes in one commit.
+    /// Bytes of payloads and rendered messages in one commit.
     pub batch_bytes_max: usize,
     /// Deliveries that one publish may come to: events times webhooks that hear of them.
     pub deliveries_in_publish_max: usize,
@@ -50,6 +53,8 @@ pub struct CoreConfig {
     pub waiting_asks_max: usize,
     /// How often the store is asked for lanes with something pending that nobody told us of.
     pub lanes_search_interval: Duration,
+    /// How often the store is asked whether sending is held, which another node may have been told.
+    pub sending_look_interval: Duration,
     /// Organizations whose webhooks are kept ready for matching.
     pub snapshots_max: usize,
 }
@@ -58,6 +63,7 @@ impl Default for CoreConfig {
     fn default() -> Self {
         Self {
             retry: RetryPolicy::default(),
+            quota: Quota { pending_max: 1_000_000, stored_bytes_max: 20 * 1024 * 1024 * 1024 },
             in_flight_max: 1024,
             organization_in_flight_max: 256,
             lane_limit_start: 2,
@@ -79,6 +85,7 @@ impl Default for CoreConfig {
             ask_wait_max: Duration::from_secs(30),
             waiting_asks_max: 256,
             lanes_search_interval: Duration::from_secs(30),
+            sending_look_interval: Duration::from_secs(15),
             snapshots_max: 10_000,
         }
     }

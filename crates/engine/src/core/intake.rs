@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
+use bytes::Bytes;
 use stackbell_model::Timestamp;
 use stackbell_model::event::Event;
 use stackbell_model::ids::{DeliveryId, LeaseToken, OrganizationId};
@@ -15,8 +15,10 @@ use stackbell_store::webhooks::OrganizationWebhooks;
 
 use super::Core;
 use super::attempts::{RecordNote, Subject};
+use super::backoff::Backoff;
 use super::config::CoreConfig;
-use super::matching::Snapshot;
+use super::lane::Lane;
+use super::matching::{Rendered, Snapshot};
 use super::messages::{Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket};
 use super::permits::Permit;
 use super::waiting::PendingIntake;
@@ -42,30 +44,6 @@ pub(super) struct CommitInFlight {
     tickets: Vec<PublishTicket>,
     reserved: VecDeque<Reserved>,
     notes: Vec<RecordNote>,
-}
-
-/// Keeps a failing store from being asked all the time.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
-    failing: Option<(Timestamp, Duration, CommitFault)>,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LAST: Duration = Duration::from_secs(5);
-
-    pub(super) fn until(&self) -> Option<Timestamp> {
-        self.failing.map(|(until, ..)| until)
-    }
-
-    pub(super) fn holds(&self, now: Timestamp) -> Option<CommitFault> {
-        self.failing.filter(|(until, ..)| *until > now).map(|(.., fault)| fault)
-    }
-
-    fn fail(&mut self, now: Timestamp, fault: CommitFault) {
-        let wait = self.failing.map_or(Self::FIRST, |(_, wait, _)| (wait * 2).min(Self::LAST));
-        self.failing = Some((now.after(wait), wait, fault));
-    }
 }
 
 impl From<CommitFault> for PublishRefusal {
@@ -97,6 +75,7 @@ impl Core {
         &mut self,
         organization: OrganizationId,
         webhooks: Option<OrganizationWebhooks>,
+        now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
         self.loading.remove(&organization);
@@ -108,6 +87,7 @@ impl Core {
             // Rare, and cheap to mend: each organization is read again when its next event comes.
             self.snapshots.clear();
         }
+        self.learn_rates(&webhooks.webhooks, now);
         self.snapshots.insert(organization, Arc::new(Snapshot::new(webhooks)));
         self.intakes.resume(organization);
     }
@@ -183,7 +163,6 @@ impl Core {
             }
             gathering.events += intake.events.len();
             gathering.deliveries += deliveries;
-            gathering.bytes += intake.bytes();
             gathering.tickets.push(intake.ticket);
             let item = self.match_intake(intake, &snapshot, gathering);
             gathering.batch.intakes.push(item);
@@ -196,9 +175,15 @@ impl Core {
         snapshot: &Snapshot,
         gathering: &mut Gathering,
     ) -> IntakeItem {
-        let events =
+        let events: Vec<_> =
             intake.events.into_iter().map(|event| self.match_event(event, snapshot, gathering)).collect();
-        IntakeItem { organization: intake.organization, organization_version: snapshot.version, events }
+        gathering.bytes += events.iter().map(bytes_of).sum::<usize>();
+        IntakeItem {
+            organization: intake.organization,
+            organization_version: snapshot.version,
+            events,
+            quota: self.config.quota,
+        }
     }
 
     fn gather_records(&mut self, records_max: usize, gathering: &mut Gathering) {
@@ -227,13 +212,14 @@ impl Core {
     fn match_event(&mut self, event: Event, snapshot: &Snapshot, gathering: &mut Gathering) -> NewEvent {
         let now = gathering.now;
         let mut deliveries = Vec::new();
+        let mut rendered = Rendered::default();
         for webhook in snapshot.listeners(&event) {
             let permit = self.permit_for_new(webhook, now);
             deliveries.push(NewDelivery {
                 id: DeliveryId::generate(now, &mut self.entropy),
                 webhook: webhook.id,
                 format: webhook.format,
-                body: None,
+                body: rendered.body(webhook.format, &event, self.public_url.as_ref()),
                 lease: permit.is_some().then_some(gathering.lease),
             });
             gathering.reserved.extend(permit.map(|permit| Reserved { permit, webhook: Arc::clone(webhook) }));
@@ -243,15 +229,11 @@ impl Core {
 
     /// A permit, if the webhook's lane would send a new delivery at once.
     fn permit_for_new(&mut self, webhook: &Webhook, now: Timestamp) -> Option<Permit> {
-        if self.stopping || self.is_behind_with_records() {
+        if !self.may_send() {
             return None;
         }
-        let lane = self.lanes.entry(webhook.id).or_insert_with(|| {
-            let mut lane = super::Lane::new(webhook.organization, &self.config);
-            lane.learn_webhook(webhook);
-            lane
-        });
-        if !lane.takes_new(now) {
+        let lane = self.lanes.entry(webhook.id).or_insert_with(|| Lane::of(webhook, &self.config, now));
+        if !lane.takes_new(webhook, now) {
             return None;
         }
         let permit = self.permits.acquire(webhook.organization, lane.pace())?;
@@ -283,6 +265,11 @@ impl Core {
                     let answer = Err(PublishRefusal::Conflict { index });
                     commands.push(Command::AnswerPublish { ticket, answer });
                 }
+                IntakeOutcome::OverQuota(part) => {
+                    self.drop_reserved(item, &mut reserved, now);
+                    let answer = Err(PublishRefusal::OverQuota(part));
+                    commands.push(Command::AnswerPublish { ticket, answer });
+                }
                 IntakeOutcome::Stale => {
                     self.drop_reserved(item, &mut reserved, now);
                     self.match_again(item, ticket);
@@ -312,8 +299,9 @@ impl Core {
                         self.drop_one(kept, now);
                         self.note_due(item.organization, delivery.webhook, now, now);
                     }
-                    // It was found in the store, by a search or by somebody who asked for it, before we heard that it is in.
-                    Some((lease, kept)) if self.is_under_way(delivery.id) => {
+                    // Sending was held meanwhile; or it was found in the store, by a search or by somebody who asked for it,
+                    // before we heard that it is in.
+                    Some((lease, kept)) if !self.may_begin() || self.is_under_way(delivery.id) => {
                         self.drop_one(kept, now);
                         self.note_due(item.organization, delivery.webhook, lease.until, now);
                     }
@@ -402,6 +390,12 @@ fn refuse_tickets(tickets: Vec<PublishTicket>, fault: CommitFault, commands: &mu
 fn pending(item: &IntakeItem, ticket: PublishTicket) -> PendingIntake {
     let events = item.events.iter().map(|new| new.event.clone()).collect();
     PendingIntake { ticket, organization: item.organization, events }
+}
+
+/// What a new event brings into a commit: its payload, and the messages that were rendered of it.
+fn bytes_of(new: &NewEvent) -> usize {
+    let bodies = new.deliveries.iter().filter_map(|delivery| delivery.body.as_ref());
+    new.event.payload.len() + bodies.map(Bytes::len).sum::<usize>()
 }
 
 /// A batch in the making.

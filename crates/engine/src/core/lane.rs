@@ -10,6 +10,7 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::queue::LaneMode;
 
 use super::config::CoreConfig;
+use super::pacer::{Pacer, Rate};
 use super::permits::Pace;
 
 /// Turns steady failure into single probes.
@@ -90,6 +91,14 @@ pub(super) struct Lane {
     pace: Pace,
     breaker: Breaker,
     hold: Hold,
+    /// Keeps it to what its endpoint's service takes, or to what people set.
+    pacer: Option<Pacer>,
+    /// Of which revision of the webhook that is.
+    revision: u64,
+    /// Whether it has changed since a lease was last asked for.
+    has_new_rate: bool,
+    /// Whether its webhook has been seen since it last changed. Until then it asks for one delivery, which brings it along.
+    is_known: bool,
     /// The last probe found everything leased: not before this.
     no_probe_before: Option<Timestamp>,
     /// After a resume: one at a time, ever faster.
@@ -110,10 +119,22 @@ impl Lane {
             pace: Pace::Unproven,
             breaker: Breaker::Closed { failures: 0 },
             hold: Hold::None,
+            pacer: None,
+            revision: 0,
+            has_new_rate: false,
+            is_known: false,
             no_probe_before: None,
             catching_up: None,
             is_outdated: false,
         }
+    }
+
+    /// The lane of a webhook that was just seen.
+    pub(super) fn of(webhook: &Webhook, config: &CoreConfig, now: Timestamp) -> Self {
+        let mut lane = Self::new(webhook.organization, config);
+        lane.learn_webhook(webhook);
+        lane.learn_rate(webhook, now);
+        lane
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -126,8 +147,12 @@ impl Lane {
     }
 
     /// Whether a new delivery may be born leased: nothing stands before it, and nothing speaks against sending at once.
-    pub(super) fn takes_new(&self, now: Timestamp) -> bool {
+    /// Never where there is a pace to keep: by when the commit is done, others may have gone.
+    pub(super) fn takes_new(&self, webhook: &Webhook, now: Timestamp) -> bool {
         self.hold == Hold::None
+            && self.is_known
+            && self.pacer.is_none()
+            && Rate::of(webhook).is_none()
             && !self.is_leasing
             && self.next_due.is_none_or(|due| due > now)
             && self.in_flight < self.limit
@@ -136,7 +161,20 @@ impl Lane {
     }
 
     /// When, and with how many attempts, it can go for what is due.
-    pub(super) fn readiness(&self, now: Timestamp) -> Readiness {
+    pub(super) fn readiness(&mut self, now: Timestamp) -> Readiness {
+        let (attempts, mode) = match self.readiness_unpaced(now) {
+            Readiness::Now { attempts, mode } => (if self.is_known { attempts } else { 1 }, mode),
+            later @ (Readiness::At(_) | Readiness::No) => return later,
+        };
+        let Some(pacer) = &mut self.pacer else { return Readiness::Now { attempts, mode } };
+        pacer.tell(now);
+        match pacer.available() {
+            0 => Readiness::At(pacer.ready_at()),
+            available => Readiness::Now { attempts: attempts.min(available), mode },
+        }
+    }
+
+    fn readiness_unpaced(&self, now: Timestamp) -> Readiness {
         let Some(due) = self.next_due else { return Readiness::No };
         if self.is_leasing {
             return Readiness::No;
@@ -168,8 +206,35 @@ impl Lane {
         }
     }
 
+    /// Whether it may make one more attempt of what is leased already.
+    pub(super) fn may_attempt(&mut self, now: Timestamp) -> bool {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.tell(now);
+        }
+        let is_closed = match self.breaker {
+            Breaker::Closed { .. } => true,
+            Breaker::Open { until } => until <= now && self.in_flight == 0,
+        };
+        is_closed
+            && self.hold == Hold::None
+            && self.in_flight < self.limit
+            && self.pacer.is_none_or(|pacer| pacer.available() > 0)
+            && self.catching_up.is_none_or(|pacing| pacing.not_before <= now)
+    }
+
     pub(super) fn attempt_begins(&mut self) {
         self.in_flight += 1;
+    }
+
+    pub(super) fn is_paced(&self) -> bool {
+        self.pacer.is_some()
+    }
+
+    /// A request leaves.
+    pub(super) fn sends(&mut self, now: Timestamp) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.take(1, now);
+        }
     }
 
     /// An attempt that was reserved did not happen.
@@ -201,7 +266,9 @@ impl Lane {
                         self.limit = 1;
                         self.pace = Pace::Unproven;
                     }
-                    Outcome::Answered(_) => self.learn_speed(attempt.duration, config),
+                    Outcome::Answered(_) | Outcome::Throttled(_) => {
+                        self.learn_speed(attempt.duration, config);
+                    }
                     Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
                     }
                 }
@@ -235,6 +302,43 @@ impl Lane {
     /// The webhook as the store knows it.
     pub(super) fn learn_webhook(&mut self, webhook: &Webhook) {
         self.hold = Hold::of(webhook.active, &webhook.health);
+        self.is_known = true;
+    }
+
+    /// What its webhook is paced to. News may come late: an older webhook than the last teaches nothing.
+    pub(super) fn learn_rate(&mut self, webhook: &Webhook, now: Timestamp) {
+        if webhook.revision < self.revision {
+            return;
+        }
+        self.revision = webhook.revision;
+        let rate = Rate::of(webhook);
+        if rate == self.pacer.map(Pacer::rate) {
+            return;
+        }
+        self.has_new_rate = true;
+        match (&mut self.pacer, rate) {
+            (Some(pacer), Some(rate)) => pacer.set_rate(rate, now),
+            (pacer, rate) => *pacer = rate.map(|rate| Pacer::new(rate, now)),
+        }
+    }
+
+    /// A lease is asked for, as many as the rate lets go that is known now.
+    pub(super) fn lease_begins(&mut self) {
+        self.is_leasing = true;
+        self.has_new_rate = false;
+        // What becomes due from here on is noted anew, and must not be lost when the answer comes.
+        self.next_due = None;
+    }
+
+    /// How many of the leased attempts may be made now: fewer than were asked for only if the rate has changed since.
+    pub(super) fn room(&mut self, now: Timestamp) -> u32 {
+        match &mut self.pacer {
+            Some(pacer) if self.has_new_rate => {
+                pacer.tell(now);
+                pacer.available()
+            }
+            Some(_) | None => u32::MAX,
+        }
     }
 
     /// The webhook is held, as far as is known here.
@@ -289,6 +393,7 @@ impl Lane {
     /// An edit may have changed anything: look again.
     pub(super) fn look_again(&mut self, now: Timestamp) {
         self.hold = Hold::None;
+        self.is_known = false;
         self.is_outdated = self.is_leasing;
         self.note_due(now);
     }

@@ -5,11 +5,14 @@ use std::num::NonZeroU32;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::AttemptTrigger;
 use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::Lease;
 use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedLane};
 
 use super::Core;
 use super::attempts::Subject;
+use super::backoff::Recording;
+use super::in_hand::KeptLease;
 use super::lane::{Lane, Readiness};
 use super::messages::{AskRefusal, Command};
 use super::permits::{Pace, Permit};
@@ -126,21 +129,38 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         self.snapshots.remove(&organization);
+        self.forget_kept(webhook, now);
         self.refuse_asks(AskRefusal::Changed, commands, |waiting| waiting.ask.webhook().id == webhook);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.look_again(now);
+            // A lane that waits for its turn would not learn before then that it need not.
+            if lane.is_paced() && self.loading.insert(organization) {
+                commands.push(Command::LoadWebhooks { organization });
+            }
             self.reschedule(webhook, now);
         }
     }
 
+    /// Lanes learn what their webhooks are paced to now.
+    pub(super) fn learn_rates(&mut self, webhooks: &[Webhook], now: Timestamp) {
+        for webhook in webhooks {
+            if let Some(lane) = self.lanes.get_mut(&webhook.id) {
+                lane.learn_rate(webhook, now);
+                self.reschedule(webhook.id, now);
+            }
+        }
+    }
+
     pub(super) fn start_lease(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        // While nothing can be recorded, nothing new is sent: it would be sent again.
-        let cannot_record = self.is_behind_with_records() || self.commit_backoff.holds(now).is_some();
-        if self.leasing.is_some() || self.stopping || cannot_record {
+        if self.leasing.is_some() || !self.may_send() {
             return;
         }
+        let max = match self.commit_backoff.recording(now, self.has_something_to_commit()) {
+            Recording::Works => self.lanes_in_request,
+            Recording::Untried => 1,
+            Recording::Fails => return,
+        };
         let mut lanes = Vec::new();
-        let max = self.lanes_in_request;
         // Each pace gets half of the places, and what the other leaves.
         for (pace, max) in [(Pace::Quick, max.div_ceil(2)), (Pace::Unproven, max), (Pace::Quick, max)] {
             self.gather_lanes(pace, max, now, &mut lanes);
@@ -192,9 +212,7 @@ impl Core {
         let Some(limit) = u32::try_from(permits.len()).ok().and_then(NonZeroU32::new) else {
             return Reservation::NoPermit;
         };
-        lane.is_leasing = true;
-        // What becomes due from here on is noted anew, and must not be lost when the answer comes.
-        lane.next_due = None;
+        lane.lease_begins();
         Reservation::Made(LeasingLane {
             organization,
             request: LaneRequest { webhook, limit, mode },
@@ -226,6 +244,8 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&request.webhook) else { return };
         lane.is_leasing = false;
         if let Some(webhook) = answer.webhook {
+            lane.learn_rate(&webhook, now);
+            let mut room = lane.room(now);
             if lane.take_outdated() {
                 lane.note_due(now);
             } else {
@@ -239,12 +259,14 @@ impl Core {
                 LaneMode::Probe => AttemptTrigger::Probe,
             };
             for leased in answer.deliveries {
-                let is_in_hand = self.is_in_hand(leased.delivery.id, lease.token);
-                if is_in_hand || lease.until <= now || self.stopping {
+                let is_under_way = self.is_under_way(leased.delivery.id);
+                if is_under_way || lease.until <= now || !self.may_begin() || room == 0 {
                     self.note_due(organization, request.webhook, lease.until, now);
+                    self.keep_lease(KeptLease { webhook: std::sync::Arc::clone(&webhook), leased, lease });
                     continue;
                 }
                 let Some(permit) = permits.next() else { break };
+                room -= 1;
                 let subject = Subject::Leased { token: lease.token, trigger };
                 let webhook = std::sync::Arc::clone(&webhook);
                 self.begin_attempt(webhook, leased.delivery, leased.payload, subject, permit, now, commands);

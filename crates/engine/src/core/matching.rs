@@ -1,13 +1,16 @@
-//! Which webhooks hear of an event.
+//! Which webhooks hear of an event, and what they are sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stackbell_model::event::Event;
 use stackbell_model::filter::Selection;
 use stackbell_model::scope::{Scope, Subject};
-use stackbell_model::webhook::Webhook;
+use stackbell_model::webhook::{Format, Webhook};
 use stackbell_store::webhooks::OrganizationWebhooks;
+use stackbell_wire::payload;
+use url::Url;
 
 #[derive(Debug)]
 struct Listener {
@@ -52,5 +55,20 @@ impl Snapshot {
             .chain(of_subject)
             .filter(move |listener| listener.selection.selects(filters))
             .map(|listener| &listener.webhook)
+    }
+}
+
+/// What was rendered of one event, once for each format.
+#[derive(Debug, Default)]
+pub(super) struct Rendered(Vec<(Format, Bytes)>);
+
+impl Rendered {
+    pub(super) fn body(&mut self, format: Format, event: &Event, public_url: Option<&Url>) -> Option<Bytes> {
+        if let Some((_, body)) = self.0.iter().find(|(known, _)| *known == format) {
+            return Some(body.clone());
+        }
+        let body = payload::render(format, event, public_url)?;
+        self.0.push((format, body.clone()));
+        Some(body)
     }
 }

@@ -9,8 +9,9 @@ use stackbell_model::event::Event;
 use stackbell_model::health::SuspensionReason;
 use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
-use stackbell_store::commit::{Batch, BatchOutcome, Lease, Receipt};
+use stackbell_store::commit::{Batch, BatchOutcome, Lease, QuotaPart, Receipt};
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
+use stackbell_store::instance::SendingHold;
 use stackbell_store::queue::{LaneDue, LaneRequest, LeasedLane};
 use stackbell_store::webhooks::OrganizationWebhooks;
 
@@ -104,6 +105,22 @@ pub enum Input {
         /// The webhook.
         webhook: WebhookId,
     },
+    /// Something of a webhook may be due now that was not before: somebody retried or recovered a delivery.
+    LaneChanged {
+        /// Its organization.
+        organization: OrganizationId,
+        /// The webhook.
+        webhook: WebhookId,
+    },
+    /// Somebody held or resumed sending.
+    SendingChanged,
+    /// [`Command::ReadSendingHold`] is done.
+    SendingRead {
+        /// Why nothing is sent; `None` when sending goes on.
+        hold: Option<SendingHold>,
+    },
+    /// [`Command::ReadSendingHold`] could not be done.
+    SendingNotRead,
     /// [`Command::Commit`] is done.
     Committed {
         /// Which.
@@ -182,6 +199,8 @@ pub enum PublishRefusal {
     },
     /// The organization is gone.
     NoOrganization,
+    /// The organization keeps as much as it may. Come back when some of it has been delivered, or has gone.
+    OverQuota(QuotaPart),
     /// Too many wait already. Come back soon.
     Overloaded,
     /// The store cannot take them now. Come back.
@@ -239,6 +258,8 @@ pub enum Command {
         /// At most so many.
         limit: u32,
     },
+    /// Read whether sending is held: [`Input::SendingRead`] or [`Input::SendingNotRead`].
+    ReadSendingHold,
     /// Attempt: [`Input::AttemptEnded`], always, whatever comes of it.
     Send(Box<Send>),
     /// Tell a producer. In the same order as the events.
@@ -285,6 +306,13 @@ pub enum Notice {
         /// How.
         state: State,
     },
+    /// Nothing is sent by itself any more, until somebody resumes.
+    SendingHeld {
+        /// Since when, and why.
+        hold: SendingHold,
+    },
+    /// Sending goes on.
+    SendingResumed,
     /// An outcome came too late to be recorded.
     Superseded {
         /// Whose.

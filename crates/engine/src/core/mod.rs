@@ -9,26 +9,33 @@
 //! - [`intake`](self): publish, match, group commit, answer
 //! - `lane`: one webhook's permits, breaker, pacing and hold
 //! - `permits`: caps of the node and of each organization
+//! - `pacer`: a webhook's own rate
 //! - `ring`: whose turn it is
+//! - `sending`: whether anything is sent at all
 //! - `matching`: which webhooks hear of an event
 
 mod asks;
 mod attempts;
+mod backoff;
 mod config;
+mod in_hand;
 mod intake;
 mod lane;
 mod leasing;
 mod matching;
 mod messages;
+mod pacer;
 mod permits;
 mod ring;
+mod sending;
 mod waiting;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use stackbell_model::ids::{DeliveryId, LeaseToken, OrganizationId, WebhookId};
+use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
 use stackbell_model::{Entropy, Ordered, Timestamp};
+use url::Url;
 
 pub use config::CoreConfig;
 pub use messages::{
@@ -38,17 +45,22 @@ pub use messages::{
 
 use asks::WaitingAsk;
 use attempts::InFlight;
+use in_hand::{InHand, KeptLease};
 use intake::{CommitInFlight, PendingRecord};
 use lane::Lane;
 use matching::Snapshot;
 use permits::Permits;
 use ring::Ring;
+use sending::Sending;
 
 /// The machine. Drive it with [`Core::handle`] for each input and one [`Core::flush`] after a burst of them.
 pub struct Core {
     config: CoreConfig,
+    /// What links in messages are built from.
+    public_url: Option<Url>,
     entropy: Ordered,
     stopping: bool,
+    sending: Sending,
 
     snapshots: HashMap<OrganizationId, Arc<Snapshot>>,
     /// Organizations whose webhooks are being read.
@@ -71,7 +83,9 @@ pub struct Core {
     /// Those of them that were recorded while a lease was asked for, whose answer may be older than that.
     redelivered: Vec<DeliveryId>,
     /// Deliveries under way, from their lease until their outcome is recorded, with the lease that will record it.
-    in_hand: HashMap<DeliveryId, LeaseToken>,
+    in_hand: HashMap<DeliveryId, InHand>,
+    /// Leases of deliveries that are under way no more.
+    kept: Vec<KeptLease>,
     next_attempt: u64,
 
     intakes: waiting::Intakes,
@@ -86,17 +100,25 @@ pub struct Core {
     /// After a commit met a row that cannot be read: so many of its parts go one by one, to find out which it is.
     isolate: usize,
     next_commit: u64,
-    commit_backoff: intake::Backoff,
+    commit_backoff: backoff::Backoff,
 }
 
 impl Core {
     /// A machine that knows nothing yet: its first flush asks for the lanes that have something pending.
-    pub fn new(config: CoreConfig, entropy: Box<dyn Entropy>, now: Timestamp) -> Self {
+    /// `public_url` is what links in messages are built from.
+    pub fn new(
+        config: CoreConfig,
+        public_url: Option<Url>,
+        entropy: Box<dyn Entropy>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             permits: Permits::new(config.in_flight_max, config.organization_in_flight_max),
             config,
+            public_url,
             entropy: Ordered::new(entropy),
             stopping: false,
+            sending: Sending::unknown(now),
             snapshots: HashMap::new(),
             loading: HashSet::new(),
             lanes: HashMap::new(),
@@ -110,6 +132,7 @@ impl Core {
             redelivering: HashMap::new(),
             redelivered: Vec::new(),
             in_hand: HashMap::new(),
+            kept: Vec::new(),
             next_attempt: 0,
             intakes: waiting::Intakes::default(),
             records: VecDeque::new(),
@@ -119,7 +142,7 @@ impl Core {
             record_bytes: 0,
             isolate: 0,
             next_commit: 0,
-            commit_backoff: intake::Backoff::default(),
+            commit_backoff: backoff::Backoff::default(),
         }
     }
 
@@ -128,7 +151,7 @@ impl Core {
         match input {
             Input::Publish(publish) => self.publish(publish, now, commands),
             Input::WebhooksLoaded { organization, webhooks } => {
-                self.webhooks_loaded(organization, webhooks, commands);
+                self.webhooks_loaded(organization, webhooks, now, commands);
             }
             Input::LoadFailed { organization } => self.load_failed(organization, commands),
             Input::WebhookChanged { organization, webhook } => {
@@ -142,6 +165,13 @@ impl Core {
             Input::LanesNotFound => self.lanes_not_found(now),
             Input::AttemptEnded { key, attempt } => self.attempt_ended(key, *attempt, now),
             Input::Ask { ticket, ask } => self.ask(ticket, ask, now, commands),
+            Input::LaneChanged { organization, webhook } => {
+                self.forget_kept(webhook, now);
+                self.note_due(organization, webhook, now, now);
+            }
+            Input::SendingChanged => self.sending_changed(now),
+            Input::SendingRead { hold } => self.sending_read(hold, now, commands),
+            Input::SendingNotRead => self.sending_not_read(now),
             Input::Stop => self.stop(commands),
             Input::Tick => {}
         }
@@ -149,9 +179,11 @@ impl Core {
 
     /// Starts what the inputs since the last flush made possible, and says when to come back.
     pub fn flush(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        self.start_sending_look(now, commands);
         self.ring_due_lanes(now);
         self.start_commits(now, commands);
         self.start_asks(now, commands);
+        self.start_kept(now, commands);
         self.start_lease(now, commands);
         self.start_lanes_search(now, commands);
         if let Some(at) = self.wake_at(now) {
@@ -170,9 +202,30 @@ impl Core {
             && self.leasing.is_none()
     }
 
+    /// Whether the queue may begin what it has leased: sending is not held, and we are not stopping.
+    fn may_begin(&self) -> bool {
+        self.sending.goes() && !self.stopping
+    }
+
+    /// Whether the queue may lease more: the outcomes before it are not too many.
+    fn may_send(&self) -> bool {
+        self.may_begin() && !self.is_behind_with_records()
+    }
+
+    /// Whether there is something to commit, or will be as soon as an endpoint has answered.
+    fn has_something_to_commit(&self) -> bool {
+        let waits = !self.records.is_empty() || !self.intakes.is_empty();
+        waits || !self.commits.is_empty() || !self.in_flight.is_empty()
+    }
+
     /// How many attempts are on their way.
     pub fn attempts_in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// How many outcomes are not known to be recorded.
+    pub fn unrecorded(&self) -> usize {
+        self.records.len() + self.records_in_commit + self.superseded.len()
     }
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
@@ -180,7 +233,8 @@ impl Core {
         let ask = self.asks.front().map(|ask| ask.asked_at.after(self.config.ask_wait_max));
         let search = self.lanes_search.wake_at();
         let commit = self.commit_backoff.until().filter(|until| *until > now);
-        let earliest = [timer, search, commit, ask].into_iter().flatten().min();
+        let look = self.sending.wake_at();
+        let earliest = [timer, search, look, commit, ask].into_iter().flatten().min();
         earliest.filter(|_| !self.stopping || commit.is_some()).map(|at| at.max(now))
     }
 

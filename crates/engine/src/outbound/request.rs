@@ -41,6 +41,15 @@ impl OutboundRequest {
     ) -> Self {
         Self { organization, method: Method::POST, target, headers, body }
     }
+
+    /// A `GET`, which has no bytes.
+    pub fn get(
+        organization: OrganizationName,
+        target: Arc<Target>,
+        headers: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self { organization, method: Method::GET, target, headers, body: Bytes::new() }
+    }
 }
 
 /// Why a request could not be built: our own fault, each of them.

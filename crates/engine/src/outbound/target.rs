@@ -30,7 +30,7 @@ pub enum TargetError {
     /// No host.
     #[error("the URL must name a host")]
     NoHost,
-    /// It has characters that cannot be in a request.
+    /// It, or what authorizes us there, has characters that cannot be in a request.
     #[error("the URL cannot be written in a request")]
     Syntax(#[source] http::Error),
 }
@@ -58,6 +58,17 @@ impl Target {
             .map_err(TargetError::Syntax)?;
         let authorization = basic_authorization(url).map_err(TargetError::Syntax)?;
         Ok(Self { uri, authorization, shown: format!("{}://{host}", url.scheme()).into() })
+    }
+
+    /// The same with this `Authorization`, in the place of any that the URL brought along.
+    ///
+    /// # Errors
+    /// [`TargetError::Syntax`], when it has characters that cannot be in a header.
+    pub fn with_authorization(self, authorization: &str) -> Result<Self, TargetError> {
+        let mut value = HeaderValue::try_from(authorization)
+            .map_err(|error| TargetError::Syntax(http::Error::from(error)))?;
+        value.set_sensitive(true);
+        Ok(Self { authorization: Some(value), ..self })
     }
 
     pub(super) fn uri(&self) -> &Uri {

@@ -20,7 +20,8 @@ const ENDPOINTS_MAX: usize = 10_000;
 pub(super) struct Endpoint {
     revision: u64,
     pub(super) organization: OrganizationName,
-    pub(super) target: Arc<Target>,
+    /// Where its payload URL leads; `None` where that names a stack.
+    pub(super) target: Option<Arc<Target>>,
     pub(super) keys: Option<SigningKeys>,
 }
 
@@ -33,8 +34,6 @@ pub(super) enum EndpointError {
     NoOrganization,
     #[error("the webhook's secret could not be opened")]
     Secret(#[from] OpenError),
-    #[error("the payload URL is not a URL")]
-    NotAUrl,
     #[error("nothing can be sent to the payload URL")]
     Target(#[from] TargetError),
 }
@@ -59,10 +58,11 @@ impl Endpoints {
             return Ok(endpoint);
         }
         let organization = self.organization(webhook.organization).await?;
+        let url = webhook.payload_url.to_url();
         let endpoint = Arc::new(Endpoint {
             revision: webhook.revision,
             organization,
-            target: Arc::new(Target::new(&webhook.payload_url.to_url().ok_or(EndpointError::NotAUrl)?)?),
+            target: url.map(|url| Target::new(&url)).transpose()?.map(Arc::new),
             keys: self.signing_keys(webhook)?,
         });
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);

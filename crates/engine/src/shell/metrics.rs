@@ -1,29 +1,58 @@
-//! What is counted. No metric carries the name of an organization or a webhook.
+//! What is counted. No metric carries the name of an organization or a webhook (they are people's own).
+//!
+//! | name | kind | labels | what |
+//! | --- | --- | --- | --- |
+//! | `stackbell_events_accepted_total` | counter | `kind` | events that were accepted, duplicates aside |
+//! | `stackbell_publishes_refused_total` | counter | `reason` | publishes that were refused |
+//! | `stackbell_deliveries_ended_total` | counter | `state` | deliveries that came to their end |
+//! | `stackbell_attempts_total` | counter | `result` | attempts that ended, those that were not sent included |
+//! | `stackbell_attempt_duration_seconds` | histogram | | how long attempts took that an endpoint was asked for |
+//! | `stackbell_attempts_in_flight` | gauge | | attempts that are on their way |
+//! | `stackbell_outcomes_unrecorded` | gauge | | outcomes that are not known to be on disk |
+//! | `stackbell_deliveries_pending` | gauge | | deliveries that are not done, held ones included |
+//! | `stackbell_oldest_due_seconds` | gauge | | how long the first delivery has been due that is not held |
+//! | `stackbell_webhooks_suspended` | gauge | | webhooks that are suspended |
+//! | `stackbell_recoveries_running` | gauge | | recoveries that are not done |
+//! | `stackbell_sending_held` | gauge | | 1 while all sending is held, else 0 |
+//! | `stackbell_commit_duration_seconds` | histogram | | how long commits took, their sync included |
+//! | `stackbell_commits_failed_total` | counter | `fault` | commits that failed |
+//!
+//! `result`: `success`, `status`, `throttled`, `silence`, `our_fault`, `undeliverable`.
+//! `state`: `succeeded`, `failed`, `cancelled`; those that people cancel one by one are not counted.
+//! `reason`: `conflict`, `no_organization`, `quota_pending`, `quota_stored_bytes`, `overloaded`, `unavailable`, `full`,
+//! `too_many_deliveries`. `fault`: `unavailable`, `full`, `unknown`, `corrupt`.
+//! Pending, oldest due and suspended are counted every half a minute.
 
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, Outcome, State};
+use stackbell_model::delivery::{Attempt, Outcome, State, Verdict};
+use stackbell_model::filter::EventKind;
+use stackbell_store::commit::QuotaPart;
 use stackbell_store::maintenance::{Depth, SweepReport};
 
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Result {
-    Success,
-    Status,
-    Silence,
-    OurFault,
-    Undeliverable,
+use crate::core::{CommitFault, PublishRefusal};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AttemptLabels {
-    result: Result,
+    result: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,56 +60,106 @@ struct DeliveryLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    fault: &'static str,
+}
+
 /// The engine's counters, in Prometheus' text format.
 pub struct Metrics {
     registry: Registry,
-    events: Counter,
+    events: Family<EventLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
     attempts: Family<AttemptLabels, Counter>,
     attempt_seconds: Histogram,
     in_flight: Gauge,
+    unrecorded: Gauge,
     pending: Gauge,
     oldest_due_seconds: Gauge,
     suspended: Gauge,
+    recoveries: Gauge,
+    held: Gauge,
+    commit_seconds: Histogram,
+    commits_failed: Family<FaultLabels, Counter>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("stackbell");
-        let events = Counter::default();
-        registry.register("events_accepted", "Events that were accepted", events.clone());
-        let deliveries = Family::<DeliveryLabels, Counter>::default();
-        registry.register(
-            "deliveries_ended",
-            "Deliveries that came to their end, by state",
-            deliveries.clone(),
-        );
-        let attempts = Family::<AttemptLabels, Counter>::default();
-        registry.register("attempts", "Attempts that ended, by result", attempts.clone());
-        // 1 ms to 16 s: an exchange takes 15 s at the most.
-        let attempt_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 15));
-        registry.register("attempt_duration_seconds", "How long attempts took", attempt_seconds.clone());
-        let mut gauge = |name: &'static str, help: &'static str| {
-            let gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
-            gauge
-        };
-        let in_flight = gauge("attempts_in_flight", "Attempts that are on their way");
-        let pending = gauge("deliveries_pending", "Deliveries that are not done, held ones included");
-        let oldest_due_seconds = gauge("oldest_due_seconds", "How long the first of them has been due");
-        let suspended = gauge("webhooks_suspended", "Webhooks that are suspended");
+        // 1 ms to 33 s: an exchange takes 25 s at the most.
+        let attempt_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        // A quarter of a millisecond, a fast disk's sync, to 8 s.
+        let commit_seconds = Histogram::new(exponential_buckets(0.00025, 2.0, 16));
+        let registry = &mut registry;
         Self {
-            registry,
-            events,
-            deliveries,
-            attempts,
-            attempt_seconds,
-            in_flight,
-            pending,
-            oldest_due_seconds,
-            suspended,
+            events: add(registry, "events_accepted", "Events that were accepted, by kind", Family::default()),
+            refusals: add(
+                registry,
+                "publishes_refused",
+                "Publishes that were refused, by reason",
+                Family::default(),
+            ),
+            deliveries: add(
+                registry,
+                "deliveries_ended",
+                "Deliveries that came to their end, by state",
+                Family::default(),
+            ),
+            attempts: add(registry, "attempts", "Attempts that ended, by result", Family::default()),
+            attempt_seconds: add(
+                registry,
+                "attempt_duration_seconds",
+                "How long attempts took that an endpoint was asked for",
+                attempt_seconds,
+            ),
+            in_flight: add(
+                registry,
+                "attempts_in_flight",
+                "Attempts that are on their way",
+                Gauge::default(),
+            ),
+            unrecorded: add(
+                registry,
+                "outcomes_unrecorded",
+                "Outcomes that are not known to be on disk",
+                Gauge::default(),
+            ),
+            pending: add(
+                registry,
+                "deliveries_pending",
+                "Deliveries that are not done, held ones included",
+                Gauge::default(),
+            ),
+            oldest_due_seconds: add(
+                registry,
+                "oldest_due_seconds",
+                "How long the first delivery has been due that is not held",
+                Gauge::default(),
+            ),
+            suspended: add(registry, "webhooks_suspended", "Webhooks that are suspended", Gauge::default()),
+            recoveries: add(registry, "recoveries_running", "Recoveries that are not done", Gauge::default()),
+            held: add(registry, "sending_held", "Whether all sending is held", Gauge::default()),
+            commit_seconds: add(
+                registry,
+                "commit_duration_seconds",
+                "How long commits took, their sync included",
+                commit_seconds,
+            ),
+            commits_failed: add(
+                registry,
+                "commits_failed",
+                "Commits that failed, by fault",
+                Family::default(),
+            ),
+            registry: std::mem::take(registry),
         }
     }
+}
+
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &'static str, help: &'static str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {
@@ -88,34 +167,66 @@ impl Metrics {
     ///
     /// # Errors
     /// When a metric cannot be written as text, which would be a defect.
-    pub fn encode(&self) -> std::result::Result<String, std::fmt::Error> {
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
 
-    pub(super) fn accepted(&self, events: usize) {
-        self.events.inc_by(events as u64);
+    pub(super) fn accepted(&self, kind: EventKind) {
+        self.events.get_or_create(&EventLabels { kind: kind.as_str() }).inc();
+    }
+
+    pub(super) fn refused(&self, refusal: PublishRefusal) {
+        let reason = match refusal {
+            PublishRefusal::Conflict { .. } => "conflict",
+            PublishRefusal::NoOrganization => "no_organization",
+            PublishRefusal::OverQuota(QuotaPart::Pending) => "quota_pending",
+            PublishRefusal::OverQuota(QuotaPart::StoredBytes) => "quota_stored_bytes",
+            PublishRefusal::Overloaded => "overloaded",
+            PublishRefusal::Unavailable => "unavailable",
+            PublishRefusal::Full => "full",
+            PublishRefusal::TooManyDeliveries { .. } => "too_many_deliveries",
+        };
+        self.refusals.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     pub(super) fn attempted(&self, attempt: &Attempt) {
         let result = match &attempt.outcome {
-            Outcome::Answered(answer) if (200..300).contains(&answer.status) => Result::Success,
-            Outcome::Answered(_) => Result::Status,
-            Outcome::Unanswered { .. } => Result::Silence,
-            Outcome::OurFault { .. } => Result::OurFault,
-            Outcome::Undeliverable { .. } => Result::Undeliverable,
+            Outcome::Answered(_) if attempt.outcome.verdict() == Verdict::Success => "success",
+            Outcome::Answered(_) => "status",
+            Outcome::Throttled(_) => "throttled",
+            Outcome::Unanswered { .. } => "silence",
+            Outcome::OurFault { .. } => "our_fault",
+            Outcome::Undeliverable { .. } => "undeliverable",
         };
         self.attempts.get_or_create(&AttemptLabels { result }).inc();
-        self.attempt_seconds.observe(attempt.duration.as_secs_f64());
+        if attempt.outcome.verdict() != Verdict::None {
+            self.attempt_seconds.observe(attempt.duration.as_secs_f64());
+        }
     }
 
     pub(super) fn ended(&self, state: &State) {
         self.deliveries.get_or_create(&DeliveryLabels { state: state.as_str() }).inc();
     }
 
-    pub(super) fn in_flight(&self, attempts: usize) {
+    pub(super) fn under_way(&self, attempts: usize, unrecorded: usize) {
         self.in_flight.set(i64::try_from(attempts).unwrap_or(i64::MAX));
+        self.unrecorded.set(i64::try_from(unrecorded).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn committed(&self, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn commit_failed(&self, fault: CommitFault) {
+        let fault = match fault {
+            CommitFault::Unavailable => "unavailable",
+            CommitFault::Full => "full",
+            CommitFault::Unknown => "unknown",
+            CommitFault::Corrupt => "corrupt",
+        };
+        self.commits_failed.get_or_create(&FaultLabels { fault }).inc();
     }
 
     pub(super) fn swept(&self, report: &SweepReport) {
@@ -129,5 +240,54 @@ impl Metrics {
         let waited = depth.oldest_due.map_or(0, |due| now.since(due).as_secs());
         self.oldest_due_seconds.set(i64::try_from(waited).unwrap_or(i64::MAX));
         self.suspended.set(i64::try_from(depth.suspended).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn recoveries(&self, running: u64) {
+        self.recoveries.set(i64::try_from(running).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn held(&self, is_held: bool) {
+        self.held.set(i64::from(is_held));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stackbell_model::delivery::AttemptTrigger;
+
+    /// The table above is what people build dashboards and alerts on.
+    #[test]
+    fn every_metric_is_in_the_table_and_the_other_way_round() {
+        let metrics = Metrics::default();
+        metrics.accepted(EventKind::StackUpdate);
+        metrics.refused(PublishRefusal::Full);
+        metrics.attempted(&Attempt {
+            trigger: AttemptTrigger::Schedule,
+            started_at: Timestamp::from_millis(0),
+            duration: Duration::ZERO,
+            request_url: "".into(),
+            request_headers: "".into(),
+            outcome: Outcome::OurFault { text: "".into() },
+        });
+        metrics.ended(&State::Succeeded { at: Timestamp::from_millis(0) });
+        metrics.commit_failed(CommitFault::Full);
+        let text = metrics.encode().expect("text");
+        let help = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let is_counter = |kind| kind == "counter";
+        let mut actual: Vec<_> = help
+            .map(|(name, kind)| format!("{name}{}|{kind}", if is_counter(kind) { "_total" } else { "" }))
+            .collect();
+        let table = include_str!("metrics.rs").lines().filter_map(|line| line.strip_prefix("//! | `"));
+        let mut expected: Vec<_> = table
+            .map(|row| {
+                let mut cells = row.split('|').map(str::trim);
+                let name = cells.next().unwrap_or_default().trim_end_matches('`');
+                format!("{name}|{}", cells.next().unwrap_or_default())
+            })
+            .collect();
+        actual.sort();
+        expected.sort();
+        assert_eq!(actual, expected);
     }
 }

@@ -5,14 +5,18 @@
 //! ```
 //!
 //! The run loop never waits for anything but its next message, so no lock is held and no IO is done between two decisions.
+//! Beside it a sweeper removes what is old, and a recoverer has deliveries tried anew.
 //! Two nodes fit in one process: nothing here is global.
 
 mod clock;
+mod deployments;
 mod endpoints;
 mod metrics;
+mod recoverer;
 mod run;
 mod sender;
 mod sweeper;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +29,10 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::Store;
 use stackbell_store::commit::Receipt;
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::core::{Ask, AskRefusal, Core, CoreConfig, Input, PublishRefusal};
 use crate::outbound::OutboundClient;
@@ -56,6 +61,8 @@ pub struct Parts {
     pub entropy: Box<dyn Entropy>,
     /// The machine's limits.
     pub config: CoreConfig,
+    /// Where this server is reached: what links in messages are built from.
+    pub public_url: Option<Url>,
     /// How long finished things are kept.
     pub retention: Retention,
     /// Where to count.
@@ -76,6 +83,8 @@ pub struct Engine {
 pub struct EngineHandle {
     inbox: mpsc::Sender<Message>,
     publishing: Arc<Semaphore>,
+    recovery_created: Arc<Notify>,
+    metrics: Arc<Metrics>,
 }
 
 /// How an engine stopped.
@@ -99,14 +108,16 @@ type AskReply = oneshot::Sender<Result<Box<StoredAttempt>, AskRefusal>>;
 impl Engine {
     /// Starts an engine. It begins with what an earlier one left.
     pub fn start(parts: Parts) -> Self {
-        let Parts { store, keyring, outbound, clock, entropy, config, retention, metrics } = parts;
+        let Parts { store, keyring, outbound, clock, entropy, config, public_url, retention, metrics } =
+            parts;
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
         let (soft, hard, ended) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-        let core = Core::new(config.clone(), entropy, clock.now());
-        let endpoints = endpoints::Endpoints::new(Arc::clone(&store), keyring);
-        let sender = Arc::new(sender::Sender::new(endpoints, outbound, hard.clone()));
+        let core = Core::new(config.clone(), public_url, entropy, clock.now());
+        let endpoints = endpoints::Endpoints::new(Arc::clone(&store), Arc::clone(&keyring));
+        let deployments = deployments::Deployments::new(Arc::clone(&store), keyring);
+        let sender = Arc::new(sender::Sender::new(endpoints, deployments, outbound, hard.clone()));
         let run = run::Run {
             core,
             store: Arc::clone(&store),
@@ -117,18 +128,32 @@ impl Engine {
             tasks: tasks.clone(),
             soft: soft.clone(),
             ended: ended.clone(),
+            trouble: Arc::default(),
         };
         tasks.spawn(run.run(messages));
-        let sweeper =
-            sweeper::Sweeper { store, clock, retention, retry: config.retry, metrics, soft: soft.clone() };
-        let sweeping = ended.clone().drop_guard();
-        tasks.spawn(async move {
-            sweeper.run().await;
-            drop(sweeping);
-        });
+        let recovery_created = Arc::new(Notify::new());
+        let recoverer = recoverer::Recoverer {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            inbox: inbox.clone(),
+            created: Arc::clone(&recovery_created),
+            soft: soft.clone(),
+        };
+        spawn_part(&tasks, &ended, recoverer.run());
+        let sweeper = sweeper::Sweeper {
+            store,
+            clock,
+            retention,
+            retry: config.retry,
+            metrics: Arc::clone(&metrics),
+            soft: soft.clone(),
+        };
+        spawn_part(&tasks, &ended, sweeper.run());
         tasks.close();
         let publishing = Arc::new(Semaphore::new(PUBLISHING_BYTES_MAX));
-        Self { handle: EngineHandle { inbox, publishing }, tasks, soft, hard, ended }
+        let handle = EngineHandle { inbox, publishing, recovery_created, metrics };
+        Self { handle, tasks, soft, hard, ended }
     }
 
     /// A way to ask things of it.
@@ -157,12 +182,37 @@ impl Engine {
     }
 }
 
+/// A task that ends unasked, by a panic, ends the engine.
+fn spawn_part(
+    tasks: &TaskTracker,
+    ended: &CancellationToken,
+    part: impl Future<Output = ()> + std::marker::Send + 'static,
+) {
+    let guard = ended.clone().drop_guard();
+    tasks.spawn(async move {
+        part.await;
+        drop(guard);
+    });
+}
+
 impl EngineHandle {
     /// Accepts events of an organization, all or none. Once this is `Ok` they and their deliveries are on disk (invariant 1).
     ///
     /// # Errors
     /// [`PublishRefusal`]; nothing was accepted, except that after `Unavailable` it may have been.
     pub async fn publish(
+        &self,
+        organization: OrganizationId,
+        events: Vec<Event>,
+    ) -> Result<Vec<Receipt>, PublishRefusal> {
+        let answer = self.try_publish(organization, events).await;
+        if let Err(refusal) = answer {
+            self.metrics.refused(refusal);
+        }
+        answer
+    }
+
+    async fn try_publish(
         &self,
         organization: OrganizationId,
         events: Vec<Event>,
@@ -207,7 +257,26 @@ impl EngineHandle {
     /// Without it what is held goes on a little later: every intake is checked against the store, and held lanes are
     /// looked at again now and then.
     pub async fn webhook_changed(&self, organization: OrganizationId, webhook: WebhookId) {
-        let input = Input::WebhookChanged { organization, webhook };
+        self.tell(Input::WebhookChanged { organization, webhook }).await;
+    }
+
+    /// Says that one of a webhook's deliveries was cancelled or is to be tried again, so that it goes at once.
+    /// Without it that is found a little later.
+    pub async fn lane_changed(&self, organization: OrganizationId, webhook: WebhookId) {
+        self.tell(Input::LaneChanged { organization, webhook }).await;
+    }
+
+    /// Says that sending was held or resumed, so that it is read anew at once. Without it that is read a little later.
+    pub async fn sending_changed(&self) {
+        self.tell(Input::SendingChanged).await;
+    }
+
+    /// Says that a recovery was created, so that it begins at once. Without it that is found a little later.
+    pub fn recovery_created(&self) {
+        self.recovery_created.notify_one();
+    }
+
+    async fn tell(&self, input: Input) {
         // An engine that has ended has nothing to be told.
         let _ = self.inbox.send(Message::Input(input)).await;
     }

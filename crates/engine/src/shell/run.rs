@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, Outcome, Verdict};
-use stackbell_store::commit::Batch;
+use stackbell_store::commit::{Batch, BatchOutcome, IntakeOutcome};
 use stackbell_store::{Store, StoreError};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::WaitingClock;
 use super::metrics::Metrics;
 use super::sender::Sender;
+use super::trouble::Trouble;
 use super::{AskReply, Message, PublishReply};
 use crate::core::{
     AskTicket, Command, CommitFault, CommitNumber, Core, Input, Notice, Publish, PublishTicket, Send,
@@ -33,6 +35,7 @@ pub(super) struct Run {
     pub(super) soft: CancellationToken,
     /// Cancelled when the loop, or a task that it waits for, ends unasked.
     pub(super) ended: CancellationToken,
+    pub(super) trouble: Arc<Trouble>,
 }
 
 #[derive(Default)]
@@ -82,7 +85,7 @@ impl Run {
         }
         *wake_at = None;
         self.core.flush(now, commands);
-        self.metrics.in_flight(self.core.attempts_in_flight());
+        self.metrics.under_way(self.core.attempts_in_flight(), self.core.unrecorded());
         for command in commands.drain(..) {
             self.execute(command, waiting, wake_at);
         }
@@ -99,7 +102,10 @@ impl Run {
                     }
                 }
             }),
-            Command::Commit { number, batch } => self.come_back(move |store| commit(store, number, batch)),
+            Command::Commit { number, batch } => {
+                let (trouble, metrics) = (Arc::clone(&self.trouble), Arc::clone(&self.metrics));
+                self.come_back(move |store| commit(store, trouble, metrics, number, batch));
+            }
             Command::Lease { lanes, lease } => {
                 let now = self.clock.now();
                 self.come_back(move |store| async move {
@@ -121,11 +127,17 @@ impl Run {
                     }
                 }
             }),
+            Command::ReadSendingHold => self.come_back(|store| async move {
+                match store.sending_hold().await {
+                    Ok(hold) => Input::SendingRead { hold },
+                    Err(error) => {
+                        log(&error, "whether sending is held could not be read; it is read again");
+                        Input::SendingNotRead
+                    }
+                }
+            }),
             Command::Send(send) => self.send(send),
             Command::AnswerPublish { ticket, answer } => {
-                if let Ok(receipts) = &answer {
-                    self.metrics.accepted(receipts.iter().filter(|receipt| !receipt.duplicate).count());
-                }
                 // A producer that went away does not want to know.
                 let _ = waiting.publishes.remove(&ticket).map(|reply| reply.send(answer));
             }
@@ -181,6 +193,17 @@ impl Run {
                     );
                 }
             }
+            Notice::SendingHeld { hold } => {
+                self.metrics.held(true);
+                tracing::warn!(
+                    reason = &*hold.reason,
+                    "sending is held: nothing goes out but what somebody asks for, until an operator resumes"
+                );
+            }
+            Notice::SendingResumed => {
+                self.metrics.held(false);
+                tracing::info!("sending goes on");
+            }
             Notice::Superseded { webhook } => {
                 tracing::info!(webhook.id = %webhook, "an outcome came too late to be recorded");
             }
@@ -217,19 +240,40 @@ async fn sleep_until(clock: &dyn WaitingClock, at: Option<Timestamp>) {
     }
 }
 
-async fn commit(store: Arc<dyn Store>, number: CommitNumber, batch: Arc<Batch>) -> Input {
-    match store.commit(batch).await {
-        Ok(outcome) => Input::Committed { number, outcome },
+async fn commit(
+    store: Arc<dyn Store>,
+    trouble: Arc<Trouble>,
+    metrics: Arc<Metrics>,
+    number: CommitNumber,
+    batch: Arc<Batch>,
+) -> Input {
+    let started = Instant::now();
+    match store.commit(Arc::clone(&batch)).await {
+        Ok(outcome) => {
+            trouble.over();
+            metrics.committed(started.elapsed());
+            count_accepted(&metrics, &batch, &outcome);
+            Input::Committed { number, outcome }
+        }
         Err(error) => {
-            log(&error, "a commit failed; producers were told, and outcomes will be recorded later");
+            trouble.on(&error);
             let fault = match error {
                 StoreError::Full { .. } => CommitFault::Full,
                 StoreError::Unknown { .. } => CommitFault::Unknown,
                 StoreError::Corrupt { .. } => CommitFault::Corrupt,
                 StoreError::Unavailable { .. } => CommitFault::Unavailable,
             };
+            metrics.commit_failed(fault);
             Input::CommitFailed { number, fault }
         }
+    }
+}
+
+fn count_accepted(metrics: &Metrics, batch: &Batch, outcome: &BatchOutcome) {
+    for (item, outcome) in batch.intakes.iter().zip(&outcome.intakes) {
+        let IntakeOutcome::Accepted(receipts) = outcome else { continue };
+        let new = item.events.iter().zip(receipts).filter(|(_, receipt)| !receipt.duplicate);
+        new.for_each(|(new, _)| metrics.accepted(new.event.kind));
     }
 }
 
@@ -245,7 +289,7 @@ fn log_attempt(send: &Send, attempt: &Attempt) {
         (_, Verdict::Success) => {
             tracing::debug!(delivery.id = %delivery, webhook.id = %webhook, status, duration_ms, "delivered");
         }
-        (Outcome::Answered(_), _) => tracing::info!(
+        (Outcome::Answered(_) | Outcome::Throttled(_), _) => tracing::info!(
             delivery.id = %delivery, webhook.id = %webhook, endpoint = %send.webhook.payload_url, status, duration_ms,
             "an attempt failed"
         ),

@@ -2,78 +2,166 @@
 
 use std::time::Duration;
 
-use stackbell_model::delivery::{Attempt, Outcome};
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome};
 use stackbell_model::webhook::Format;
 use stackbell_wire::headers::{Outgoing, RequestHeaders};
 use tokio_util::sync::CancellationToken;
 
-use super::endpoints::{EndpointError, Endpoints};
+use super::deployments::{Deployments, Refused, Wanted};
+use super::endpoints::{Endpoint, EndpointError, Endpoints};
 use crate::core::Send;
-use crate::outbound::{OutboundClient, OutboundRequest};
+use crate::outbound::{Exchange, OutboundClient, OutboundRequest};
 
 /// How much of an answer's body is kept; the machine trims it for attempts between the first and the last.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// What an endpoint for Teams says behind a 2xx when it took nothing. Source: wire-facts.md#microsoft-teams.
+const TEAMS_THROTTLED: &str = "Microsoft Teams endpoint returned HTTP error 429";
+
+/// What is said of an attempt that our own stop cut.
+const CUT: &str = "cut short: the server was stopped before the endpoint had answered";
+
+/// The same where another attempt might start a second run.
+const CUT_RUN: &str = "cut short: the server was stopped before the API had answered; it may have started the deployment, so that \
+     it is not asked again";
+
 pub(super) struct Sender {
     endpoints: Endpoints,
+    deployments: Deployments,
     outbound: OutboundClient,
     /// Cut what is in flight: the process must end.
     hard: CancellationToken,
 }
 
+/// What was asked, and what became of it.
+struct Made {
+    /// Another than the webhook's payload URL, where that only names a stack.
+    url: Option<Box<str>>,
+    headers: String,
+    outcome: Outcome,
+    duration: Duration,
+}
+
+impl Made {
+    /// Nothing was sent.
+    fn nothing(outcome: Outcome) -> Self {
+        Self { url: None, headers: String::new(), outcome, duration: Duration::ZERO }
+    }
+}
+
 impl Sender {
-    pub(super) fn new(endpoints: Endpoints, outbound: OutboundClient, hard: CancellationToken) -> Self {
-        Self { endpoints, outbound, hard }
+    pub(super) fn new(
+        endpoints: Endpoints,
+        deployments: Deployments,
+        outbound: OutboundClient,
+        hard: CancellationToken,
+    ) -> Self {
+        Self { endpoints, deployments, outbound, hard }
     }
 
     /// Makes an attempt. Ends in any case.
     pub(super) async fn attempt(&self, send: &Send) -> Attempt {
-        let (request_headers, outcome, duration) = match send.delivery.format {
-            Format::Raw => self.exchange(send).await,
-            format @ (Format::Slack | Format::MsTeams | Format::PulumiDeployments) => {
-                let text = format!("format '{}' cannot be delivered by this version", format.as_str());
-                (String::new(), Outcome::Undeliverable { text: text.into() }, Duration::ZERO)
-            }
+        let made = match self.endpoints.prepare(&send.webhook).await {
+            Ok(endpoint) => match send.delivery.format {
+                Format::Raw | Format::Slack | Format::MsTeams => self.post(send, &endpoint).await,
+                Format::PulumiDeployments => self.run(send, &endpoint).await,
+            },
+            Err(error) => Made::nothing(not_prepared(&error)),
         };
         Attempt {
             trigger: send.trigger,
             started_at: send.started_at,
-            duration,
-            request_url: send.webhook.payload_url.expose().into(),
-            request_headers: request_headers.into(),
-            outcome,
+            duration: made.duration,
+            request_url: made.url.unwrap_or_else(|| send.webhook.payload_url.expose().into()),
+            request_headers: made.headers.into(),
+            outcome: made.outcome,
         }
     }
 
-    async fn exchange(&self, send: &Send) -> (String, Outcome, Duration) {
-        let endpoint = match self.endpoints.prepare(&send.webhook).await {
-            Ok(endpoint) => endpoint,
-            Err(error) => return (String::new(), not_prepared(&error), Duration::ZERO),
+    async fn post(&self, send: &Send, endpoint: &Endpoint) -> Made {
+        let Some(target) = endpoint.target.clone() else {
+            let text = "the webhook's payload URL has become a stack, to which no message can be sent";
+            return Made::nothing(Outcome::Undeliverable { text: text.into() });
         };
-        let headers = RequestHeaders::new(&Outgoing {
-            id: send.delivery.event_id,
-            kind: send.delivery.trigger.kind(),
-            body: &send.payload,
-            keys: endpoint.keys.as_ref(),
-            standard_headers: send.webhook.standard_headers,
-            at: send.started_at,
-        });
+        let headers = headers(send, endpoint);
         let record = headers.record_lines();
-        let headers = headers.into_pairs();
-        let (organization, target) = (endpoint.organization.clone(), endpoint.target.clone());
-        let request = OutboundRequest::post(organization, target, headers, send.payload.clone());
-        let exchange = self.outbound.send(request, BODY_BYTES_MAX);
-        match self.hard.run_until_cancelled(exchange).await {
-            Some(exchange) => (record, exchange.outcome, exchange.duration),
-            None => {
-                let text = "cut short: the server was stopped before the endpoint had answered";
-                (record, Outcome::OurFault { text: text.into() }, Duration::ZERO)
-            }
+        let organization = endpoint.organization.clone();
+        let request = OutboundRequest::post(organization, target, headers.into_pairs(), send.payload.clone());
+        let (outcome, duration) = match self.exchange(request).await {
+            Some(Exchange { outcome, duration, .. }) => (outcome, duration),
+            None => (Outcome::OurFault { text: CUT.into() }, Duration::ZERO),
+        };
+        let outcome = if send.delivery.format == Format::MsTeams { judge_teams(outcome) } else { outcome };
+        Made { url: None, headers: record, outcome, duration }
+    }
+
+    /// Starts a deployment; a ping only looks at its stack.
+    async fn run(&self, send: &Send, endpoint: &Endpoint) -> Made {
+        let wanted = match send.trigger {
+            AttemptTrigger::Ping => Wanted::Look,
+            AttemptTrigger::Schedule | AttemptTrigger::Probe | AttemptTrigger::Redeliver => Wanted::Run,
+        };
+        let stack = send.webhook.payload_url.expose();
+        let prepared =
+            self.deployments.prepare(send.webhook.organization, &endpoint.organization, stack, wanted);
+        let (url, target) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(refused) => return Made::nothing(not_run(refused)),
+        };
+        let headers = headers(send, endpoint).with_accept(Deployments::ACCEPT);
+        let record = headers.record_lines();
+        let (organization, headers) = (endpoint.organization.clone(), headers.into_pairs());
+        let request = match wanted {
+            Wanted::Run => OutboundRequest::post(organization, target, headers, send.payload.clone()),
+            Wanted::Look => OutboundRequest::get(organization, target, headers),
+        };
+        let (outcome, duration) = match (self.exchange(request).await, wanted) {
+            (Some(Exchange { outcome, duration, .. }), _) => (outcome, duration),
+            (None, Wanted::Look) => (Outcome::OurFault { text: CUT.into() }, Duration::ZERO),
+            (None, Wanted::Run) => (Outcome::Undeliverable { text: CUT_RUN.into() }, Duration::ZERO),
+        };
+        Made { url: Some(url), headers: record, outcome, duration }
+    }
+
+    /// `None` when our own stop cut it.
+    async fn exchange(&self, request: OutboundRequest) -> Option<Exchange> {
+        self.hard.run_until_cancelled(self.outbound.send(request, BODY_BYTES_MAX)).await
+    }
+}
+
+fn headers(send: &Send, endpoint: &Endpoint) -> RequestHeaders {
+    RequestHeaders::new(&Outgoing {
+        id: send.delivery.event_id,
+        kind: send.delivery.trigger.kind(),
+        body: &send.payload,
+        keys: endpoint.keys.as_ref(),
+        standard_headers: send.webhook.standard_headers,
+        at: send.started_at,
+    })
+}
+
+fn judge_teams(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Answered(answer)
+            if (200..300).contains(&answer.status) && answer.body.contains(TEAMS_THROTTLED) =>
+        {
+            Outcome::Throttled(answer)
         }
+        other => other,
     }
 }
 
 fn not_prepared(error: &EndpointError) -> Outcome {
     tracing::error!(error = error as &dyn std::error::Error, "an attempt could not be prepared");
     Outcome::OurFault { text: error.to_string().into() }
+}
+
+fn not_run(refused: Refused) -> Outcome {
+    match refused {
+        Refused::NotNow(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a deployment could not be prepared");
+            Outcome::OurFault { text: error.to_string().into() }
+        }
+        Refused::Never(refusal) => Outcome::Undeliverable { text: refusal.to_string().into() },
+    }
 }

@@ -3,7 +3,14 @@
 //! What is driven is the clock of decisions; an exchange itself takes the machine's time, of which nothing here depends.
 //! Nothing is proved by waiting for nothing: where something must not happen, something else that comes later does.
 
+mod deployments;
+mod formats;
+mod full_disk;
+mod full_store;
+mod holding;
+mod paces;
 mod people;
+mod recovering;
 mod schedule;
 mod stopping;
 mod suspension;

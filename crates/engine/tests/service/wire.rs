@@ -4,9 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use stackbell_engine::core::CoreConfig;
 use stackbell_engine::shell::SystemClock;
 use stackbell_model::Clock as _;
-use stackbell_model::delivery::{FailReason, Outcome, State};
 use stackbell_model::secret::WebhookSecret;
-use stackbell_model::webhook::{Format, StoredSecret};
+use stackbell_model::webhook::StoredSecret;
 use stackbell_testkit::Request;
 
 use crate::world::{PAYLOAD, World};
@@ -125,23 +124,4 @@ async fn a_rotated_secret_verifies_for_a_day_more() {
 
 fn header(name: &str, value: &str) -> (HeaderName, HeaderValue) {
     (name.parse().expect("a name"), value.parse().expect("a value"))
-}
-
-/// Until there is a renderer for it, a delivery fails and says why: it is not tried again, and nothing is sent.
-#[tokio::test]
-async fn a_format_without_a_renderer_fails_with_its_text() {
-    let mut world = World::start().await;
-    let webhook = world.webhook("hook", |webhook| webhook.format = Format::Slack).await;
-    let (event, deliveries) = world.publish().await;
-    assert_eq!(deliveries, 1);
-    let is_failed = |state: &State| matches!(state, State::Failed { reason: FailReason::Undeliverable, .. });
-    world.delivery_when("failure", &webhook, event, |delivery| is_failed(&delivery.state)).await;
-    let attempts = world.attempts(&webhook).await;
-    match &attempts[0].outcome {
-        Outcome::Undeliverable { text } => {
-            assert_eq!(&**text, "format 'slack' cannot be delivered by this version");
-        }
-        other => panic!("{other:?}"),
-    }
-    assert_eq!((attempts.len(), world.receiver.connections()), (1, 0));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stackbell_engine::core::CoreConfig;
+use stackbell_engine::core::{CoreConfig, PublishRefusal};
 use stackbell_engine::outbound::{OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver};
 use stackbell_engine::shell::{Engine, EngineHandle, Metrics, Parts, Retention, Stopped};
 use stackbell_keys::{Keyring, MasterKey};
@@ -21,6 +21,7 @@ use stackbell_model::webhook::{Format, PayloadUrl, StoredSecret, Webhook};
 use stackbell_model::{Clock as _, Entropy as _, Timestamp};
 use stackbell_store::Store;
 use stackbell_store::audit::AuditEntry;
+use stackbell_store::commit::Receipt;
 use stackbell_store::history::StoredDelivery;
 use stackbell_store::webhooks::EditOutcome;
 use stackbell_store_sqlite::SqliteStore;
@@ -39,10 +40,11 @@ pub(crate) struct World {
     pub(crate) receiver: Receiver,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) entropy: SeededEntropy,
+    pub(crate) organization: OrganizationId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) metrics: Arc<Metrics>,
     config: CoreConfig,
-    organization: OrganizationId,
     engine: Engine,
-    store: Arc<dyn Store>,
     folder: TempDir,
 }
 
@@ -52,11 +54,21 @@ impl World {
     }
 
     pub(crate) async fn start_with(now: Timestamp, config: CoreConfig) -> Self {
+        Self::start_on(now, config, |store| store).await
+    }
+
+    /// The same with something between the engine and its store.
+    pub(crate) async fn start_on(
+        now: Timestamp,
+        config: CoreConfig,
+        between: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut entropy = SeededEntropy::new(1);
         let master = MasterKey::generate(&mut entropy);
         let keyring = Arc::new(Keyring::generate(&master, &mut entropy, now).0);
-        let store = open(folder.path());
+        let store = between(open(folder.path()));
+        let metrics = Arc::new(Metrics::default());
         let clock = Arc::new(ManualClock::at(now));
         let organization = Organization {
             id: OrganizationId::generate(now, &mut entropy),
@@ -67,7 +79,7 @@ impl World {
         };
         let audit = audit(now, &mut entropy);
         store.create_organization(&organization, None, audit).await.expect("a store");
-        let engine = start_engine(&store, &keyring, &clock, &config, entropy.next_u64()).await;
+        let engine = start_engine(&store, &keyring, &clock, &config, entropy.next_u64(), &metrics).await;
         let receiver = Receiver::start().await;
         Self {
             clock,
@@ -79,18 +91,21 @@ impl World {
             engine,
             store,
             folder,
+            metrics,
         }
     }
 
     /// Stops the engine within `limit` and starts it again on the same file.
     pub(crate) async fn restart(self, limit: Duration) -> Self {
-        let Self { clock, receiver, keyring, mut entropy, config, organization, engine, store, folder } =
-            self;
+        let Self {
+            clock, receiver, keyring, mut entropy, config, organization, engine, store, folder, ..
+        } = self;
+        let metrics = Arc::new(Metrics::default());
         assert_eq!(engine.stop(limit).await, Stopped::Clean);
         drop(store);
         let store = open(folder.path());
-        let engine = start_engine(&store, &keyring, &clock, &config, entropy.next_u64()).await;
-        Self { clock, receiver, keyring, entropy, config, organization, engine, store, folder }
+        let engine = start_engine(&store, &keyring, &clock, &config, entropy.next_u64(), &metrics).await;
+        Self { clock, receiver, keyring, entropy, config, organization, engine, store, folder, metrics }
     }
 
     pub(crate) fn handle(&self) -> EngineHandle {
@@ -113,6 +128,8 @@ impl World {
             subscription: Subscription::default(),
             secret: None,
             standard_headers: true,
+            pace: None,
+            pause_reason: None,
             created_at: now,
             revision: 1,
             health: Default::default(),
@@ -161,6 +178,12 @@ impl World {
 
     /// Publishes an event that no two webhooks hear differently, and says how many deliveries it got.
     pub(crate) async fn publish(&mut self) -> (EventId, u32) {
+        let receipts = self.try_publish().await.expect("accepted");
+        (receipts[0].id, receipts[0].deliveries)
+    }
+
+    /// The same, where it may be refused.
+    pub(crate) async fn try_publish(&mut self) -> Result<Vec<Receipt>, PublishRefusal> {
         let now = self.clock.now();
         let event = Event {
             key: EventKey::generate(now, &mut self.entropy),
@@ -178,8 +201,7 @@ impl World {
             source: Source::Api,
             token: None,
         };
-        let receipts = self.handle().publish(self.organization, vec![event]).await.expect("accepted");
-        (receipts[0].id, receipts[0].deliveries)
+        self.handle().publish(self.organization, vec![event]).await
     }
 
     pub(crate) async fn delivery(&self, webhook: &Webhook, event: EventId) -> StoredDelivery {
@@ -233,7 +255,7 @@ impl World {
         wait::until("a request under a moving clock", look).await;
     }
 
-    fn audit(&mut self) -> AuditEntry {
+    pub(crate) fn audit(&mut self) -> AuditEntry {
         audit(self.clock.now(), &mut self.entropy)
     }
 }
@@ -248,6 +270,7 @@ async fn start_engine(
     clock: &Arc<ManualClock>,
     config: &CoreConfig,
     seed: u64,
+    metrics: &Arc<Metrics>,
 ) -> Engine {
     let policy = OutboundPolicy::new(["127.0.0.0/8".parse().expect("an allowance")]);
     let (settings, resolver) = (OutboundSettings::default(), Arc::new(SystemResolver::default()));
@@ -259,8 +282,9 @@ async fn start_engine(
         clock: Arc::<ManualClock>::clone(clock),
         entropy: Box::new(SeededEntropy::new(seed)),
         config: config.clone(),
+        public_url: None,
         retention: Retention::default(),
-        metrics: Arc::new(Metrics::default()),
+        metrics: Arc::clone(metrics),
     })
 }
 

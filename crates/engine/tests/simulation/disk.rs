@@ -7,6 +7,7 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::scope::Subject;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{Commit, IntakeOutcome};
+use stackbell_store::instance::Instance;
 use stackbell_store::queue::Queue;
 use stackbell_store::webhooks::Webhooks;
 
@@ -26,6 +27,7 @@ impl World {
                 self.unheard.push(input);
                 return;
             }
+            StoreFate::Full => failed(&command, CommitFault::Full),
             StoreFate::FailsBefore => failed(&command, CommitFault::Unavailable),
             StoreFate::FailsAfter => {
                 if let Input::Leased { lanes } = self.store_does(&command) {
@@ -55,7 +57,8 @@ impl World {
             Command::Commit { number, batch } => {
                 let heard = self.who_hears();
                 let new = batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
-                self.leases.extend(new.filter_map(|delivery| Some((delivery.id, delivery.lease?.until))));
+                let step = self.endpoints.next_step();
+                self.leases.extend(new.filter_map(|new| Some((new.id, (new.lease?.until, step)))));
                 let outcome = now(self.store.commit(Arc::clone(batch))).expect("the store works");
                 for (item, outcome) in batch.intakes.iter().zip(&outcome.intakes) {
                     let IntakeOutcome::Accepted(receipts) = outcome else { continue };
@@ -73,12 +76,16 @@ impl World {
                 let lanes =
                     now(self.store.lease_deliveries(lanes, self.now, *lease)).expect("the store works");
                 let leased = lanes.iter().flat_map(|lane| &lane.deliveries);
-                self.leases.extend(leased.map(|leased| (leased.delivery.id, lease.until)));
+                let step = self.endpoints.next_step();
+                self.leases.extend(leased.map(|leased| (leased.delivery.id, (lease.until, step))));
                 Input::Leased { lanes }
             }
             Command::FindLanes { after, limit } => Input::LanesFound {
                 lanes: now(self.store.due_lanes(*after, *limit)).expect("the store works"),
             },
+            Command::ReadSendingHold => {
+                Input::SendingRead { hold: now(self.store.sending_hold()).expect("the store works") }
+            }
             other => unreachable!("not for the store: {other:?}"),
         }
     }
@@ -100,6 +107,7 @@ fn failed(command: &Command, fault: CommitFault) -> Input {
         Command::Commit { number, .. } => Input::CommitFailed { number: *number, fault },
         Command::Lease { .. } => Input::LeaseFailed { corrupt: false },
         Command::FindLanes { .. } => Input::LanesNotFound,
+        Command::ReadSendingHold => Input::SendingNotRead,
         other => unreachable!("not for the store: {other:?}"),
     }
 }

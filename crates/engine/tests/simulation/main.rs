@@ -1,7 +1,7 @@
 //! The engine under everything that can go wrong, on a manual clock.
 //!
 //! The machine ([`stackbell_engine::core`]) runs against the in-memory store and a network of endpoints that a list of
-//! operations drives: publishes, edits, pings, redeliveries; commits, leases and requests that come through, fail before,
+//! operations drives: publishes, edits, pings, redeliveries, retries, recoveries, sending held and resumed; commits, leases and requests that come through, fail before,
 //! fail after, or are cut by a kill; endpoints that refuse and come back; a clock that goes on or jumps back.
 //! Then everything is let to settle, and the invariants are checked.
 //!
@@ -16,6 +16,7 @@ mod disk;
 mod endpoints;
 mod invariants;
 mod operations;
+mod people;
 mod world;
 
 use proptest::prelude::ProptestConfig;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::sample::select;
+use stackbell_model::webhook::Format;
 
 /// How a request to the store ends.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,8 @@ pub(crate) enum StoreFate {
     HeardLater,
     FailsBefore,
     FailsAfter,
+    /// There is no room left.
+    Full,
 }
 
 /// How a request to an endpoint ends.
@@ -74,6 +78,13 @@ pub(crate) enum Operation {
     },
     Create {
         subject: Option<usize>,
+        format: Format,
+        pace: Option<u32>,
+    },
+    SetPace {
+        webhook: usize,
+        pace: Option<u32>,
+        told: bool,
     },
     Ping {
         webhook: usize,
@@ -81,6 +92,28 @@ pub(crate) enum Operation {
     Redeliver {
         event: usize,
         webhook: usize,
+    },
+    Cancel {
+        event: usize,
+        webhook: usize,
+    },
+    Retry {
+        event: usize,
+        webhook: usize,
+        told: bool,
+    },
+    /// Of what was made since so long ago.
+    Recover {
+        webhook: usize,
+        ago: Duration,
+    },
+    RecoveryStep {
+        which: usize,
+        told: bool,
+    },
+    SetHeld {
+        held: bool,
+        told: bool,
     },
     Sweep,
 }
@@ -96,6 +129,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(StoreFate::HeardLater),
         1 => Just(StoreFate::FailsBefore),
         1 => Just(StoreFate::FailsAfter),
+        1 => Just(StoreFate::Full),
     ];
     let request_fate = prop_oneof![
         6 => Just(RequestFate::Answered),
@@ -117,6 +151,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         Just(Duration::from_secs(13 * 3600)),
         Just(Duration::from_secs(6 * 24 * 3600)),
     ];
+    let told = proptest::bool::weighted(0.8);
+    let pace = prop_oneof![Just(None), Just(Some(1)), Just(Some(7)), Just(Some(60)), Just(Some(60_000))];
     prop_oneof![
         10 => (0..2_usize, proptest::option::weighted(0.1, 0..8_usize))
             .prop_map(|(subject, again)| Operation::Publish { subject, again }),
@@ -125,15 +161,24 @@ fn operation() -> impl Strategy<Value = Operation> {
         14 => (small.clone(), request_fate).prop_map(|(which, fate)| Operation::Request { which, fate }),
         3 => (small.clone(), behaviour).prop_map(|(webhook, behaviour)| Operation::Endpoint { webhook, behaviour }),
         6 => step.clone().prop_map(Operation::Advance),
-        1 => step.prop_map(Operation::SetBack),
+        1 => step.clone().prop_map(Operation::SetBack),
         1 => (1..3600_u64).prop_map(|seconds| Operation::JumpAhead(Duration::from_secs(seconds))),
         2 => any::<u8>().prop_map(|happened| Operation::Kill { happened }),
-        2 => (small.clone(), any::<bool>(), proptest::bool::weighted(0.8))
+        2 => (small.clone(), any::<bool>(), told)
             .prop_map(|(webhook, active, told)| Operation::SetActive { webhook, active, told }),
         1 => small.clone().prop_map(|webhook| Operation::Delete { webhook }),
-        1 => proptest::option::of(0..2_usize).prop_map(|subject| Operation::Create { subject }),
+        1 => (proptest::option::of(0..2_usize), select(Format::ALL), pace.clone())
+            .prop_map(|(subject, format, pace)| Operation::Create { subject, format, pace }),
+        1 => (small.clone(), pace, told)
+            .prop_map(|(webhook, pace, told)| Operation::SetPace { webhook, pace, told }),
         1 => small.clone().prop_map(|webhook| Operation::Ping { webhook }),
-        1 => (0..8_usize, small).prop_map(|(event, webhook)| Operation::Redeliver { event, webhook }),
+        1 => (0..8_usize, small.clone()).prop_map(|(event, webhook)| Operation::Redeliver { event, webhook }),
+        2 => (0..8_usize, small.clone()).prop_map(|(event, webhook)| Operation::Cancel { event, webhook }),
+        2 => (0..8_usize, small.clone(), told)
+            .prop_map(|(event, webhook, told)| Operation::Retry { event, webhook, told }),
+        1 => (small.clone(), step.clone()).prop_map(|(webhook, ago)| Operation::Recover { webhook, ago }),
+        2 => (small, told).prop_map(|(which, told)| Operation::RecoveryStep { which, told }),
+        1 => (proptest::bool::weighted(0.3), told).prop_map(|(held, told)| Operation::SetHeld { held, told }),
         2 => Just(Operation::Sweep),
     ]
 }

@@ -11,24 +11,26 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use stackbell_engine::core::{
     Ask, AskTicket, Command, Core, CoreConfig, Input, Publish, PublishRefusal, PublishTicket, Send,
 };
+use stackbell_model::delivery::Delivery;
 use stackbell_model::event::{Event, Source};
-use stackbell_model::filter::{EventKind, Filter, FilterSet, Subscription};
-use stackbell_model::health::Health;
+use stackbell_model::filter::{EventKind, Filter, FilterSet};
 use stackbell_model::identity::Organization;
-use stackbell_model::ids::{AuditId, DeliveryId, EventId, EventKey, OrganizationId, WebhookId};
-use stackbell_model::names::{DisplayName, OrganizationName, ProjectName, StackName, WebhookName};
+use stackbell_model::ids::{AuditId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, WebhookId};
+use stackbell_model::names::{DisplayName, OrganizationName, ProjectName, StackName};
 use stackbell_model::retry::RetryPolicy;
-use stackbell_model::scope::{Scope, Subject};
-use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
+use stackbell_model::scope::Subject;
+use stackbell_model::webhook::{Format, Pace};
 use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::audit::{Audit, AuditEntry};
+use stackbell_store::commit::Quota;
 use stackbell_store::history::{History, StoredDelivery};
 use stackbell_store::identity::Identity;
 use stackbell_store::maintenance::{Maintenance, SweepPolicy};
-use stackbell_store::webhooks::{EditOutcome, Webhooks};
+use stackbell_store::queue::LeasedLane;
+use stackbell_store::webhooks::Webhooks;
 use stackbell_store_memory::MemoryStore;
 
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, is_by_itself};
 use crate::operations::{Operation, RequestFate, StoreFate};
 
 pub(crate) struct Seeded(pub ChaCha20Rng);
@@ -68,7 +70,7 @@ pub(crate) struct World {
     pub expected: HashMap<EventId, Vec<WebhookId>>,
     pub now: Timestamp,
     core: Core,
-    entropy: Seeded,
+    pub entropy: Seeded,
     /// Counts the kills.
     pub life: u32,
     pub(super) disk: Vec<Command>,
@@ -78,13 +80,25 @@ pub(crate) struct World {
     wake_at: Option<Timestamp>,
     tickets: u64,
     publishing: HashMap<PublishTicket, Vec<EventId>>,
-    published: Vec<(EventId, usize)>,
-    /// When the last lease of a delivery runs out.
-    pub(super) leases: HashMap<DeliveryId, Timestamp>,
+    pub published: Vec<(EventId, usize)>,
+    /// When the last lease of a delivery runs out, and its place among all that happened.
+    pub(super) leases: HashMap<DeliveryId, (Timestamp, u64)>,
     /// By how much the clock was set back, in all: what was due before is due later by as much.
     set_back: Duration,
     /// Webhooks that were edited through another node, of which this one hears only when it searches.
-    untold: HashSet<WebhookId>,
+    pub untold: HashSet<WebhookId>,
+    /// The same of webhooks that have something due.
+    pub untold_lanes: HashSet<WebhookId>,
+    /// Whether sending goes on, as the node was told in this life.
+    sending_goes: Option<bool>,
+    /// How much time has gone by, whatever the clock said.
+    pub elapsed: Duration,
+    /// Deliveries that somebody cancelled.
+    pub cancelled: HashSet<(WebhookId, EventId)>,
+    /// When deliveries were made to begin anew, by the place among all that happened.
+    pub rearmed: HashMap<(WebhookId, EventId), Vec<u64>>,
+    /// What each recovery has made pending.
+    pub recovered: HashMap<RecoveryId, HashSet<EventId>>,
 }
 
 impl World {
@@ -93,7 +107,7 @@ impl World {
         let now_at = Timestamp::from_millis(1_700_000_000_000);
         let store = MemoryStore::new();
         let organization = OrganizationId::generate(now_at, &mut entropy);
-        let core = Core::new(config(), Box::new(Seeded(ChaCha20Rng::from_seed([2; 32]))), now_at);
+        let core = Core::new(config(), None, Box::new(Seeded(ChaCha20Rng::from_seed([2; 32]))), now_at);
         let mut world = Self {
             store,
             organization,
@@ -116,6 +130,12 @@ impl World {
             leases: HashMap::new(),
             set_back: Duration::ZERO,
             untold: HashSet::new(),
+            untold_lanes: HashSet::new(),
+            sending_goes: None,
+            elapsed: Duration::ZERO,
+            cancelled: HashSet::new(),
+            rearmed: HashMap::new(),
+            recovered: HashMap::new(),
         };
         world.found();
         world.turn(Vec::new());
@@ -132,12 +152,12 @@ impl World {
         };
         let audit = self.audit();
         assert!(now(self.store.create_organization(&organization, None, audit)).expect("the store works"));
-        for subject in [None, Some(0), Some(0)] {
-            self.create(subject);
-        }
+        self.create(None, Format::Raw, None);
+        self.create(Some(0), Format::Slack, None);
+        self.create(Some(0), Format::Raw, None);
     }
 
-    fn audit(&mut self) -> AuditEntry {
+    pub(crate) fn audit(&mut self) -> AuditEntry {
         AuditEntry {
             id: AuditId::generate(self.now, &mut self.entropy),
             at: self.now,
@@ -149,34 +169,6 @@ impl World {
             target: "".into(),
             fields: Vec::new(),
         }
-    }
-
-    fn create(&mut self, subject: Option<usize>) {
-        let id = WebhookId::generate(self.now, &mut self.entropy);
-        let scope = match subject {
-            None => Scope::Organization,
-            Some(n) => Scope::Stack { project: project(), stack: stack(n) },
-        };
-        let webhook = Webhook {
-            id,
-            organization: self.organization,
-            scope,
-            name: WebhookName::parse(&format!("w{}", self.webhooks.len())).expect("a name"),
-            display_name: DisplayName::parse("a webhook").expect("a name"),
-            payload_url: PayloadUrl::from_stored("https://example.com/hook"),
-            active: true,
-            format: Format::Raw,
-            subscription: Subscription::default(),
-            secret: None,
-            standard_headers: true,
-            created_at: self.now,
-            revision: 1,
-            health: Health::default(),
-        };
-        let audit = self.audit();
-        now(self.store.create_webhook(&webhook, 100, audit)).expect("the store works");
-        self.webhooks.push(id);
-        self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook: id }]);
     }
 
     pub(crate) fn apply(&mut self, operation: &Operation) {
@@ -196,9 +188,17 @@ impl World {
                 self.move_clock(self.now.before(by));
             }
             Operation::Kill { happened } => self.kill(happened),
-            Operation::SetActive { webhook, active, told } => self.set_active(webhook, active, told),
+            Operation::SetActive { webhook, active, told } => {
+                self.edit(webhook, told, |webhook| webhook.active = active);
+            }
+            Operation::SetPace { webhook, pace, told } => {
+                if let Some(webhook) = self.webhook(webhook) {
+                    self.endpoints.paces_set.entry(webhook.id).or_default().push(webhook.revision + 1);
+                }
+                self.edit(webhook, told, |webhook| webhook.pace = pace.and_then(Pace::per_minute));
+            }
             Operation::Delete { webhook } => self.delete(webhook),
-            Operation::Create { subject } => self.create(subject),
+            Operation::Create { subject, format, pace } => self.create(subject, format, pace),
             Operation::Ping { webhook } => {
                 if let Some(webhook) = self.webhook(webhook) {
                     let ticket = AskTicket(self.ticket());
@@ -206,11 +206,18 @@ impl World {
                 }
             }
             Operation::Redeliver { event, webhook } => self.redeliver(event, webhook),
+            Operation::Cancel { event, webhook } => self.cancel(event, webhook),
+            Operation::Retry { event, webhook, told } => self.retry(event, webhook, told),
+            Operation::Recover { webhook, ago } => self.recover(webhook, ago),
+            Operation::RecoveryStep { which, told } => {
+                self.recovery_step(which, told);
+            }
+            Operation::SetHeld { held, told } => self.set_held(held, told),
             Operation::Sweep => self.sweep(),
         }
     }
 
-    fn ticket(&mut self) -> u64 {
+    pub(crate) fn ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets
     }
@@ -239,43 +246,6 @@ impl World {
         self.publishing.insert(ticket, vec![id]);
         let publish = Publish { ticket, organization: self.organization, events: vec![event] };
         self.turn(vec![Input::Publish(publish)]);
-    }
-
-    fn webhook(&self, n: usize) -> Option<Webhook> {
-        let id = self.webhooks[n % self.webhooks.len()];
-        let all = now(self.store.organization_webhooks(self.organization)).expect("the store works");
-        all?.webhooks.into_iter().find(|webhook| webhook.id == id)
-    }
-
-    fn set_active(&mut self, n: usize, active: bool, told: bool) {
-        let Some(mut webhook) = self.webhook(n) else { return };
-        webhook.active = active;
-        let audit = self.audit();
-        let edited = now(self.store.edit_webhook(&webhook, audit)).expect("the store works");
-        assert_eq!(edited, EditOutcome::Done);
-        if !told {
-            self.untold.insert(webhook.id);
-        } else {
-            self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook: webhook.id }]);
-        }
-    }
-
-    fn delete(&mut self, n: usize) {
-        let Some(webhook) = self.webhook(n) else { return };
-        let audit = self.audit();
-        now(self.store.delete_webhook(self.organization, &webhook.scope, &webhook.name, audit))
-            .expect("the store works");
-        self.deleted.insert(webhook.id);
-        self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook: webhook.id }]);
-    }
-
-    fn redeliver(&mut self, event: usize, n: usize) {
-        let Some((id, _)) = self.published.get(event).copied() else { return };
-        let Some(webhook) = self.webhook(n) else { return };
-        let Some(delivery) = self.delivery(webhook.id, id) else { return };
-        let ticket = AskTicket(self.ticket());
-        let ask = Ask::Redeliver { webhook: Arc::new(webhook), delivery: Box::new(delivery) };
-        self.turn(vec![Input::Ask { ticket, ask }]);
     }
 
     pub(crate) fn delivery(&self, webhook: WebhookId, event: EventId) -> Option<StoredDelivery> {
@@ -317,6 +287,7 @@ impl World {
     }
 
     fn move_clock(&mut self, to: Timestamp) {
+        self.elapsed += to.since(self.now);
         self.now = to;
         self.turn(vec![Input::Tick]);
     }
@@ -325,6 +296,11 @@ impl World {
     pub(super) fn turn(&mut self, inputs: Vec<Input>) {
         let mut commands = Vec::new();
         for input in inputs {
+            match &input {
+                Input::SendingRead { hold } => self.sending_goes = Some(hold.is_none()),
+                Input::Leased { lanes } => self.note_lost_leases(lanes),
+                _ => {}
+            }
             self.core.handle(input, self.now, &mut commands);
         }
         self.wake_at = None;
@@ -332,8 +308,11 @@ impl World {
         for command in commands {
             match command {
                 Command::Send(send) => {
-                    let lease_until = self.leases.get(&send.delivery.id).copied().unwrap_or(self.now);
-                    let place = self.endpoints.leaves(&send, self.life, lease_until);
+                    if is_by_itself(send.trigger) {
+                        assert_eq!(self.sending_goes, Some(true), "sent while sending is held: {send:?}");
+                    }
+                    let lease = self.leases.get(&send.delivery.id).copied().unwrap_or((self.now, 0));
+                    let place = self.endpoints.leaves(&send, self.life, lease, self.elapsed);
                     self.network.push(UnderWay { send, place });
                 }
                 Command::WakeAt(at) => self.wake_at = Some(at),
@@ -342,9 +321,20 @@ impl World {
                 Command::LoadWebhooks { .. }
                 | Command::Commit { .. }
                 | Command::Lease { .. }
+                | Command::ReadSendingHold
                 | Command::FindLanes { .. } => self.disk.push(command),
             }
         }
+    }
+
+    /// A lease that is over when the node hears of it may have taken the place of one that the node still goes by, if the
+    /// clock was set back meanwhile.
+    fn note_lost_leases(&mut self, lanes: &[LeasedLane]) {
+        let leased = lanes.iter().flat_map(|lane| &lane.deliveries).map(|leased| &leased.delivery);
+        let is_over =
+            |delivery: &&Delivery| self.leases.get(&delivery.id).is_some_and(|(until, _)| *until <= self.now);
+        let lost = leased.filter(is_over).map(|delivery| (delivery.webhook, delivery.event_id));
+        self.endpoints.lost_leases.extend(lost);
     }
 
     fn producer_is_told(
@@ -385,9 +375,10 @@ impl World {
         self.unheard.clear();
         self.publishing.clear();
         self.life += 1;
+        self.sending_goes = None;
         self.store.void_leases();
         let seed = [u8::try_from(10 + self.life % 200).expect("less than 210"); 32];
-        self.core = Core::new(config(), Box::new(Seeded(ChaCha20Rng::from_seed(seed))), self.now);
+        self.core = Core::new(config(), None, Box::new(Seeded(ChaCha20Rng::from_seed(seed))), self.now);
         self.turn(Vec::new());
     }
 
@@ -397,6 +388,11 @@ impl World {
         for webhook in std::mem::take(&mut self.untold) {
             self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook }]);
         }
+        self.set_held(false, true);
+        for webhook in std::mem::take(&mut self.untold_lanes) {
+            self.turn(vec![Input::LaneChanged { organization: self.organization, webhook }]);
+        }
+        while self.recovery_step(0, true) {}
         for _ in 0..20_000 {
             if !self.unheard.is_empty() {
                 self.hear(0);
@@ -459,16 +455,18 @@ fn config() -> CoreConfig {
         waiting_events_max: 6,
         unrecorded_max: 4,
         waiting_asks_max: 2,
+        quota: Quota { pending_max: 40, stored_bytes_max: u64::MAX },
+        sending_look_interval: Duration::from_secs(1000 * 24 * 3600),
         // Never within a list: the machine must not need it to find what it knows of.
         lanes_search_interval: Duration::from_secs(1000 * 24 * 3600),
         ..CoreConfig::default()
     }
 }
 
-fn project() -> ProjectName {
+pub(crate) fn project() -> ProjectName {
     ProjectName::parse("website").expect("a name")
 }
 
-fn stack(n: usize) -> StackName {
+pub(crate) fn stack(n: usize) -> StackName {
     StackName::parse(&format!("s{n}")).expect("a name")
 }

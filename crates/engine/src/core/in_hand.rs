@@ -1,0 +1,125 @@
+//! Deliveries that are under way: from their lease until their outcome is recorded, they are not sent beside themselves.
+//!
+//! A lease may run out meanwhile, or we may not yet have heard that the outcome is in; then we may find the delivery in the
+//! queue and lease it once more. An outcome that waits goes with the new lease. One that is in leaves it over, and the
+//! delivery goes on under it.
+
+use std::sync::Arc;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::Delivery;
+use stackbell_model::ids::{DeliveryId, LeaseToken, WebhookId};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::commit::{AttemptRecord, AttemptSubject, Lease};
+use stackbell_store::queue::LeasedDelivery;
+
+use super::Core;
+use super::attempts::Subject;
+use super::messages::Command;
+use super::permits::Permit;
+
+/// What is known of a delivery that is under way.
+#[derive(Debug)]
+pub(super) struct InHand {
+    /// The lease that will record its outcome.
+    token: LeaseToken,
+    /// Which beginning of it: somebody may cancel it and have it begin anew meanwhile.
+    rearmed_at: Option<Timestamp>,
+    /// The lease that we have taken since.
+    kept: Option<Box<KeptLease>>,
+}
+
+/// A lease that cannot be used yet.
+#[derive(Debug)]
+pub(super) struct KeptLease {
+    pub(super) webhook: Arc<Webhook>,
+    pub(super) leased: LeasedDelivery,
+    pub(super) lease: Lease,
+}
+
+impl InHand {
+    pub(super) fn new(delivery: &Delivery, token: LeaseToken) -> Self {
+        Self { token, rearmed_at: delivery.rearmed_at, kept: None }
+    }
+
+    pub(super) fn token(&self) -> LeaseToken {
+        self.token
+    }
+
+    /// The lease that is left once the outcome is dealt with that showed `token`.
+    pub(super) fn kept_beside(self, token: LeaseToken) -> Option<KeptLease> {
+        self.kept.map(|kept| *kept).filter(|kept| kept.lease.token != token)
+    }
+}
+
+impl Core {
+    /// Whether an attempt of a delivery is on its way, or its outcome waits to be recorded.
+    pub(super) fn is_under_way(&self, delivery: DeliveryId) -> bool {
+        self.in_hand.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
+    }
+
+    /// Takes note that a delivery that is under way was leased once more. An outcome that waits goes with that lease; but
+    /// not if the delivery was cancelled and has begun anew since, which that outcome says nothing about.
+    pub(super) fn keep_lease(&mut self, kept: KeptLease) {
+        let delivery = &kept.leased.delivery;
+        if let Some(in_hand) = self.in_hand.get_mut(&delivery.id) {
+            if in_hand.rearmed_at == delivery.rearmed_at {
+                in_hand.token = kept.lease.token;
+            }
+            in_hand.kept = Some(Box::new(kept));
+        }
+    }
+
+    /// Gives a record the lease that its delivery has now.
+    pub(super) fn renew_lease_of(&self, record: &mut AttemptRecord) {
+        if let AttemptSubject::Leased { delivery, token, .. } = &mut record.subject
+            && let Some(current) = self.in_hand.get(delivery)
+        {
+            *token = current.token;
+        }
+    }
+
+    /// What we still hold a lease of goes as soon as its lane may.
+    pub(super) fn go_on_with(&mut self, kept: KeptLease, now: Timestamp) {
+        self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
+        self.kept.push(kept);
+    }
+
+    /// Attempts what is leased already and can go now. What does not go in time waits for its lease to run out.
+    pub(super) fn start_kept(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        for kept in std::mem::take(&mut self.kept) {
+            if kept.lease.until <= now {
+                self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
+            } else if let Some(permit) = self.permit_for_kept(&kept.webhook, now) {
+                let KeptLease { webhook, leased: LeasedDelivery { delivery, payload }, lease } = kept;
+                let subject = Subject::leased(&delivery, lease.token);
+                self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
+            } else {
+                self.kept.push(kept);
+            }
+        }
+    }
+
+    /// Somebody changed the webhook or one of its deliveries: what we hold of it is read anew, once its lease has run out.
+    pub(super) fn forget_kept(&mut self, webhook: WebhookId, now: Timestamp) {
+        let (of_it, others): (Vec<_>, _) =
+            std::mem::take(&mut self.kept).into_iter().partition(|kept| kept.webhook.id == webhook);
+        self.kept = others;
+        for kept in of_it {
+            self.note_due(kept.webhook.organization, webhook, kept.lease.until, now);
+        }
+    }
+
+    fn permit_for_kept(&mut self, webhook: &Webhook, now: Timestamp) -> Option<Permit> {
+        if !self.may_send() {
+            return None;
+        }
+        let lane = self.lanes.get_mut(&webhook.id)?;
+        if !lane.may_attempt(now) {
+            return None;
+        }
+        let permit = self.permits.acquire(webhook.organization, lane.pace())?;
+        lane.attempt_begins();
+        Some(permit)
+    }
+}

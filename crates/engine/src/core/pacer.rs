@@ -1,0 +1,231 @@
+//! A lane's pace: so many attempts in a time, spread evenly, with a short burst after a rest.
+//!
+//! The generic cell rate algorithm: one number says how much of the burst is used up and when it is back.
+//! In any window of time there are at most `burst + window / interval` attempts, whatever is asked for.
+
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::webhook::{Format, Pace, Webhook};
+
+/// How many attempts in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rate {
+    interval: Duration,
+    burst: u32,
+}
+
+impl Rate {
+    /// One message a second for a webhook, with short bursts. Source: wire-facts.md#slack.
+    const SLACK: Self = Self { interval: Duration::from_secs(1), burst: 3 };
+
+    /// Four messages a second, and 60 in 30 seconds: a burst of 4 and one for each 56th part of the rest.
+    /// Source: wire-facts.md#microsoft-teams.
+    const MS_TEAMS: Self = Self { interval: Duration::from_millis(536), burst: 4 };
+
+    /// Attempts that are closer together than this go as one burst: a lease for each of them would cost more than it evens out.
+    const EVEN_WITHIN: Duration = Duration::from_millis(100);
+
+    /// What a webhook is paced to: what people set, else what its format's service takes; `None` for no pace.
+    pub(super) fn of(webhook: &Webhook) -> Option<Self> {
+        match (webhook.pace, webhook.format) {
+            (Some(pace), _) => Some(Self::even(pace)),
+            (None, Format::Slack) => Some(Self::SLACK),
+            (None, Format::MsTeams) => Some(Self::MS_TEAMS),
+            (None, Format::Raw | Format::PulumiDeployments) => None,
+        }
+    }
+
+    fn even(pace: Pace) -> Self {
+        let interval = pace.interval();
+        let in_burst = Self::EVEN_WITHIN.as_nanos() / interval.as_nanos().max(1);
+        Self { interval, burst: u32::try_from(in_burst).unwrap_or(u32::MAX).max(1) }
+    }
+
+    fn interval_nanos(self) -> i128 {
+        nanos(self.interval)
+    }
+
+    /// How far ahead of its time the last attempt of a burst goes.
+    fn tolerance_nanos(self) -> i128 {
+        self.interval_nanos() * i128::from(self.burst - 1)
+    }
+}
+
+/// Keeps a lane to its rate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pacer {
+    rate: Rate,
+    /// When the burst will be whole again, less one interval; in nanoseconds since the Unix epoch.
+    theoretical: i128,
+    /// When it was last told the time.
+    told_at: Timestamp,
+}
+
+impl Pacer {
+    pub(super) fn new(rate: Rate, now: Timestamp) -> Self {
+        Self { rate, theoretical: at_nanos(now), told_at: now }
+    }
+
+    pub(super) fn rate(self) -> Rate {
+        self.rate
+    }
+
+    /// Goes on at another rate. As many attempts are owed as before.
+    pub(super) fn set_rate(&mut self, rate: Rate, now: Timestamp) {
+        self.tell(now);
+        let owed = (self.theoretical - at_nanos(now)).max(0);
+        self.theoretical = at_nanos(now) + owed * rate.interval_nanos() / self.rate.interval_nanos();
+        self.rate = rate;
+    }
+
+    /// Tells it the time, before it is asked anything. A clock that was set back takes what is owed along.
+    pub(super) fn tell(&mut self, now: Timestamp) {
+        self.theoretical -= nanos(self.told_at.since(now));
+        self.told_at = now;
+    }
+
+    /// How many attempts may be made at the time that it was told.
+    pub(super) fn available(&self) -> u32 {
+        let ahead = at_nanos(self.told_at) + self.rate.tolerance_nanos() - self.theoretical;
+        if ahead < 0 {
+            return 0;
+        }
+        let attempts = ahead / self.rate.interval_nanos() + 1;
+        u32::try_from(attempts).unwrap_or(u32::MAX).min(self.rate.burst)
+    }
+
+    /// When the next attempt may be made; may be past.
+    pub(super) fn ready_at(&self) -> Timestamp {
+        let nanos = self.theoretical - self.rate.tolerance_nanos();
+        // Rounded up: a millisecond early would find it not ready.
+        let millis = -(-nanos).div_euclid(1_000_000);
+        Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+
+    /// So many attempts are made now, whether or not they may be: those that somebody asked for do not wait.
+    pub(super) fn take(&mut self, attempts: u32, now: Timestamp) {
+        self.tell(now);
+        let owed = self.rate.interval_nanos() * i128::from(attempts);
+        self.theoretical = self.theoretical.max(at_nanos(now)) + owed;
+    }
+}
+
+fn nanos(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX / 4)
+}
+
+fn at_nanos(at: Timestamp) -> i128 {
+    i128::from(at.as_millis()) * 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{ProptestConfig, prop_assert, proptest};
+
+    const BEGIN: Timestamp = Timestamp::from_millis(1_778_653_205_000);
+
+    fn at(milliseconds: u64) -> Timestamp {
+        BEGIN.after(Duration::from_millis(milliseconds))
+    }
+
+    fn per_minute(attempts: u32) -> Rate {
+        Rate::even(Pace::per_minute(attempts).expect("in range"))
+    }
+
+    fn available_at(mut pacer: Pacer, now: Timestamp) -> u32 {
+        pacer.tell(now);
+        pacer.available()
+    }
+
+    /// Takes all that may be taken, as soon as it may, until `end`; gives the times in milliseconds.
+    fn drain(rate: Rate, end: u64) -> Vec<u64> {
+        let mut pacer = Pacer::new(rate, BEGIN);
+        let mut now = BEGIN;
+        let mut taken = Vec::new();
+        while now < at(end) {
+            pacer.tell(now);
+            let attempts = pacer.available();
+            assert!(attempts > 0, "ready at {now:?}, and is not");
+            pacer.take(attempts, now);
+            let since = u64::try_from(now.since(BEGIN).as_millis()).expect("short");
+            taken.extend((0..attempts).map(|_| since));
+            now = pacer.ready_at();
+        }
+        taken
+    }
+
+    #[test]
+    fn a_burst_and_then_evenly() {
+        assert_eq!(drain(Rate::SLACK, 4000), [0, 0, 0, 1000, 2000, 3000]);
+        assert_eq!(drain(per_minute(60), 3000), [0, 1000, 2000]);
+        assert_eq!(drain(per_minute(7), 20_000), [0, 8572, 17_144]);
+        assert_eq!(drain(Rate::MS_TEAMS, 30_000).len(), 59);
+        let fast = drain(per_minute(60_000), 1000);
+        assert!((1000..=1100).contains(&fast.len()), "{}", fast.len());
+    }
+
+    #[test]
+    fn a_rest_gives_the_burst_back_and_no_more() {
+        let mut pacer = Pacer::new(Rate::SLACK, BEGIN);
+        pacer.take(3, BEGIN);
+        let available = [0, 999, 1000, 3000, 3_600_000].map(|later| available_at(pacer, at(later)));
+        assert_eq!(available, [0, 0, 1, 3, 3]);
+    }
+
+    #[test]
+    fn what_somebody_asked_for_counts() {
+        let mut pacer = Pacer::new(Rate::SLACK, BEGIN);
+        pacer.take(10, BEGIN);
+        assert_eq!(pacer.ready_at(), at(8000));
+        assert_eq!((available_at(pacer, at(7999)), available_at(pacer, at(8000))), (0, 1));
+    }
+
+    #[test]
+    fn another_rate_goes_on_with_what_is_owed() {
+        let mut pacer = Pacer::new(per_minute(1), BEGIN);
+        pacer.take(1, BEGIN);
+        assert_eq!(pacer.ready_at(), at(60_000));
+        pacer.set_rate(per_minute(60), BEGIN);
+        assert_eq!(pacer.ready_at(), at(1000));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_lengthens_nothing() {
+        let mut pacer = Pacer::new(Rate::SLACK, BEGIN);
+        pacer.take(3, BEGIN);
+        let earlier = BEGIN.before(Duration::from_secs(24 * 3600));
+        pacer.tell(earlier);
+        assert_eq!(pacer.ready_at(), earlier.after(Duration::from_secs(1)));
+        assert_eq!(available_at(pacer, earlier.after(Duration::from_secs(1))), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_window_has_more_than_its_share(
+            attempts in 1..60_000u32,
+            steps in proptest::collection::vec((0..3000u64, 1..20u32), 1..60),
+        ) {
+            let rate = per_minute(attempts);
+            let mut pacer = Pacer::new(rate, BEGIN);
+            let (mut now, mut taken) = (0, Vec::new());
+            for (wait, wanted) in steps {
+                now += wait;
+                pacer.tell(at(now));
+                let given = wanted.min(pacer.available());
+                pacer.take(given, at(now));
+                taken.extend((0..given).map(|_| now));
+            }
+            for (n, from) in taken.iter().enumerate() {
+                for (count, to) in (1..).zip(&taken[n..]) {
+                    let window = u128::from(to - from) * 1_000_000;
+                    let share = u128::from(rate.burst) + window / rate.interval.as_nanos();
+                    prop_assert!(count <= share, "{count} within {window} ns");
+                }
+            }
+        }
+    }
+}

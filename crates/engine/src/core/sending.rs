@@ -1,0 +1,106 @@
+//! Whether anything is sent at all: an operator, or a restored backup, may hold it.
+//!
+//! What is held is accepted, matched and kept; what somebody asks for goes out. Nothing is sent by itself until it is
+//! known that nothing is held.
+
+use stackbell_model::Timestamp;
+use stackbell_store::instance::SendingHold;
+
+use super::Core;
+use super::messages::{Command, Notice};
+
+/// How long after a failed look the store is asked again.
+const FAILED_LOOK_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What is known of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Known {
+    /// Not yet: the store has not been asked since the start.
+    Nothing,
+    Going,
+    Held,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Due {
+        at: Timestamp,
+    },
+    /// `again`: something happened meanwhile that it may have missed.
+    UnderWay {
+        again: bool,
+    },
+}
+
+/// Sending, as far as it is known here.
+#[derive(Debug)]
+pub(super) struct Sending {
+    known: Known,
+    look: Look,
+}
+
+impl Sending {
+    pub(super) fn unknown(now: Timestamp) -> Self {
+        Self { known: Known::Nothing, look: Look::Due { at: now } }
+    }
+
+    /// Whether deliveries may be sent by themselves.
+    pub(super) fn goes(&self) -> bool {
+        self.known == Known::Going
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        match self.look {
+            Look::Due { at } => Some(at),
+            Look::UnderWay { .. } => None,
+        }
+    }
+}
+
+impl Core {
+    /// Somebody held or resumed sending.
+    pub(super) fn sending_changed(&mut self, now: Timestamp) {
+        self.sending.look = match self.sending.look {
+            Look::Due { .. } => Look::Due { at: now },
+            Look::UnderWay { .. } => Look::UnderWay { again: true },
+        };
+    }
+
+    pub(super) fn start_sending_look(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        if let Look::Due { at } = self.sending.look
+            && at <= now
+            && !self.stopping
+        {
+            self.sending.look = Look::UnderWay { again: false };
+            commands.push(Command::ReadSendingHold);
+        }
+    }
+
+    pub(super) fn sending_read(
+        &mut self,
+        hold: Option<SendingHold>,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        let known = if hold.is_some() { Known::Held } else { Known::Going };
+        self.look_again(now.after(self.config.sending_look_interval), now);
+        match (&self.sending.known, hold) {
+            (Known::Nothing | Known::Going, Some(hold)) => {
+                commands.push(Command::Note(Notice::SendingHeld { hold }));
+            }
+            (Known::Held, None) => commands.push(Command::Note(Notice::SendingResumed)),
+            (Known::Held, Some(_)) | (Known::Nothing | Known::Going, None) => {}
+        }
+        self.sending.known = known;
+    }
+
+    /// What was known before still holds, as far as anybody can say.
+    pub(super) fn sending_not_read(&mut self, now: Timestamp) {
+        self.look_again(now.after(FAILED_LOOK_WAIT), now);
+    }
+
+    fn look_again(&mut self, at: Timestamp, now: Timestamp) {
+        let again = self.sending.look == Look::UnderWay { again: true };
+        self.sending.look = Look::Due { at: if again { now } else { at } };
+    }
+}
