@@ -31,6 +31,22 @@ impl App {
         Ok(Page::cut(records, limit, |record| record.id))
     }
 
+    /// What was changed in the instance as a whole, newest first; `limit` at the most, older than `before`. Operators only.
+    ///
+    /// # Errors
+    /// [`crate::Code::Forbidden`]; those of the store.
+    pub async fn list_instance_audit(
+        &self,
+        caller: &Caller,
+        before: Option<AuditId>,
+        limit: usize,
+    ) -> Result<Page<AuditRecord, AuditId>, Error> {
+        caller.require_operator()?;
+        let limit = limit.clamp(1, AUDIT_LISTED_MAX);
+        let records = self.store.list_audit(None, before, one_more(limit)).await?;
+        Ok(Page::cut(records, limit, |record| record.id))
+    }
+
     /// An entry for what `caller` changes now.
     pub(crate) fn audit(
         &self,

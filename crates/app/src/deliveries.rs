@@ -1,5 +1,7 @@
 //! Deliveries: list a webhook's attempts, ping, redeliver.
 
+pub mod every;
+
 use std::sync::Arc;
 
 use stackbell_model::ids::EventId;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use stackbell_engine::core::{AskRefusal, PublishRefusal};
 use stackbell_store::StoreError;
+use stackbell_store::commit::QuotaPart;
 
 /// What sort of failure it was. A closed set: whoever answers a request maps each to a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Code {
     NotFound,
     /// The name or id is taken.
     Conflict,
+    /// The organization has as much as it may.
+    TooMany,
     /// The store or the queue cannot take it now.
     Unavailable,
     /// The store is full.
@@ -132,6 +135,7 @@ impl From<PublishRefusal> for Error {
                     "the events come to {deliveries} deliveries, and at once they may come to {max}: send fewer events in one array"
                 ),
             ),
+            PublishRefusal::OverQuota(part) => over_quota(part),
             PublishRefusal::NoOrganization => Self::new(Code::NotFound, "the organization is gone"),
             PublishRefusal::Overloaded => Self::try_again(
                 Code::Unavailable,
@@ -150,6 +154,23 @@ impl From<PublishRefusal> for Error {
             ),
         }
     }
+}
+
+/// What an organization keeps goes down by deliveries and by retention, neither of which is quick.
+const OVER_QUOTA_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+fn over_quota(part: QuotaPart) -> Error {
+    let message = match part {
+        QuotaPart::Pending => {
+            "the organization would have more pending deliveries than it may (the setting pending_deliveries_max), try again \
+             when some of them have been delivered"
+        }
+        QuotaPart::StoredBytes => {
+            "the organization keeps as many bytes as it may (the setting stored_bytes_max), try again when some of them have \
+             gone"
+        }
+    };
+    Error::try_again(Code::TooMany, message, OVER_QUOTA_RETRY_AFTER)
 }
 
 impl From<AskRefusal> for Error {

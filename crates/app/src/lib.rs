@@ -9,26 +9,36 @@ pub mod audit;
 pub mod auth;
 pub mod beginnings;
 pub mod deliveries;
+pub mod deployments;
 mod error;
 pub mod events;
 mod fields;
+pub mod instance;
+mod limits;
 pub mod organizations;
 pub mod page;
+pub mod recoveries;
+pub mod statistics;
 pub mod tokens;
 pub mod users;
 pub mod webhooks;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stackbell_engine::outbound::OutboundPolicy;
 use stackbell_engine::shell::EngineHandle;
 use stackbell_keys::Keyring;
 use stackbell_model::{Clock, Entropy, Ordered, Timestamp};
+use stackbell_store::backup::Backup;
 use stackbell_store::{Store, StoreError};
 
 pub use error::{Code, Error, FieldError, FieldProblem};
+pub use limits::Limits;
 
 use auth::Sessions;
+use instance::backup::Copying;
+use instance::master_key::MasterKeySource;
 
 /// What the control plane is made of.
 pub struct AppParts {
@@ -46,6 +56,14 @@ pub struct AppParts {
     pub outbound: Arc<OutboundPolicy>,
     /// The hosts that format `slack` may send to.
     pub slack_hosts: Vec<String>,
+    /// How much one organization may have.
+    pub limits: Limits,
+    /// Where the master key comes from.
+    pub master_keys: Arc<dyn MasterKeySource>,
+    /// What makes copies of the store; `None` where the store does not.
+    pub backup: Option<Arc<dyn Backup>>,
+    /// The folder for copies: ours alone, and empty.
+    pub scratch: PathBuf,
 }
 
 /// The control plane.
@@ -57,15 +75,34 @@ pub struct App {
     entropy: Mutex<Ordered>,
     outbound: Arc<OutboundPolicy>,
     slack_hosts: Vec<String>,
+    limits: Limits,
+    master_keys: Arc<dyn MasterKeySource>,
+    backup: Option<Arc<dyn Backup>>,
+    scratch: PathBuf,
+    copying: Copying,
     sessions: Sessions,
 }
 
 impl App {
     /// Puts it together.
     pub fn new(parts: AppParts) -> Self {
-        let AppParts { store, engine, keyring, clock, entropy, outbound, slack_hosts } = parts;
-        let (entropy, sessions) = (Mutex::new(Ordered::new(entropy)), Sessions::default());
-        Self { store, engine, keyring, clock, entropy, outbound, slack_hosts, sessions }
+        let AppParts { store, engine, keyring, clock, entropy, outbound, slack_hosts, .. } = parts;
+        let AppParts { limits, master_keys, backup, scratch, .. } = parts;
+        Self {
+            store,
+            engine,
+            keyring,
+            clock,
+            entropy: Mutex::new(Ordered::new(entropy)),
+            outbound,
+            slack_hosts,
+            limits,
+            master_keys,
+            backup,
+            scratch,
+            copying: Copying::default(),
+            sessions: Sessions::default(),
+        }
     }
 
     /// Whether requests can be served now: the store can be read and written.

@@ -11,7 +11,7 @@ use stackbell_model::names::{OrganizationName, WebhookName};
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::{Scope, ScopeKind};
 use stackbell_model::secret::{SecretChange, WebhookSecret};
-use stackbell_model::webhook::{StoredSecret, WEBHOOKS_IN_SCOPE_MAX, Webhook};
+use stackbell_model::webhook::{StoredSecret, Webhook};
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
 
 use crate::auth::{Access, Caller};
@@ -19,7 +19,7 @@ use crate::fields::{Fields, taken};
 use crate::page::{Page, one_more};
 use crate::{App, Code, Error};
 
-pub use upkeep::WEBHOOKS_LISTED_MAX;
+pub use upkeep::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookOptions};
 
 /// How long the secret before the last still signs (Standard Webhooks).
 const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_secs(24 * 3600);
@@ -123,6 +123,8 @@ impl App {
             subscription: settings.subscription,
             secret,
             standard_headers: true,
+            pace: None,
+            pause_reason: None,
             created_at: self.now(),
             revision: 1,
             health: Health::default(),
@@ -137,7 +139,7 @@ impl App {
         mut webhook: Webhook,
         is_name_given: bool,
     ) -> Result<WebhookView, Error> {
-        let scope_max = u32::try_from(WEBHOOKS_IN_SCOPE_MAX).unwrap_or(u32::MAX);
+        let scope_max = self.limits.webhooks_in_scope_max;
         for _ in 0..TRIES_MAX {
             let audit = self.audit(
                 caller,
@@ -155,13 +157,18 @@ impl App {
                 CreateOutcome::NameTaken => webhook.name = self.generate_name(),
                 CreateOutcome::TooMany => {
                     let message = format!(
-                        "there are {WEBHOOKS_IN_SCOPE_MAX} webhooks in this scope, the most that one may have"
+                        "there are {scope_max} webhooks in this scope, the most that one may have (the setting webhooks_in_scope_max)"
                     );
                     return Err(Error::new(Code::Invalid, message));
                 }
             }
         }
         Err(Error::new(Code::Internal, "no free name was found for the webhook"))
+    }
+
+    /// The most webhooks that a scope may have.
+    pub fn webhooks_in_scope_max(&self) -> usize {
+        self.limits.webhooks_in_scope_max as usize
     }
 
     /// The webhooks of a scope, oldest first; `limit` at the most, beyond `after`.
@@ -178,7 +185,7 @@ impl App {
     ) -> Result<Page<WebhookView, WebhookId>, Error> {
         let access = caller.in_organization(organization)?;
         access.require(Permission::Read)?;
-        let limit = limit.clamp(1, WEBHOOKS_IN_SCOPE_MAX);
+        let limit = limit.clamp(1, self.webhooks_in_scope_max());
         let webhooks =
             self.store.list_webhooks(access.organization.id, scope, after, one_more(limit)).await?;
         Ok(Page::cut(webhooks, limit, |webhook| webhook.id).map(|webhook| view(&access, webhook)))
@@ -298,6 +305,7 @@ impl App {
             format: settings.format,
             subscription: settings.subscription,
             secret: self.change_secret(before, &body.secret),
+            pause_reason: before.pause_reason.clone().filter(|_| !settings.active),
             ..before.clone()
         })
     }
@@ -358,11 +366,13 @@ fn changed_fields(before: &Webhook, after: &Webhook) -> Vec<&'static str> {
         ("groups", before.subscription.groups().eq(after.subscription.groups())),
         ("secret", before.secret == after.secret),
         ("standardHeaders", before.standard_headers == after.standard_headers),
+        ("attemptsPerMinute", before.pace == after.pace),
+        ("pauseReason", before.pause_reason == after.pause_reason),
     ];
     pairs.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
 }
 
-fn target(webhook: &Webhook) -> String {
+pub(crate) fn target(webhook: &Webhook) -> String {
     place(&webhook.scope, &webhook.name)
 }
 

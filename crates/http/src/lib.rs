@@ -9,12 +9,14 @@
 //! What it does not do: listen, speak TLS, or decide who may do what.
 
 mod cloud_api;
+mod limits;
 mod openapi;
 mod operations;
 mod shared;
 mod v1;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -25,7 +27,9 @@ use tokio_util::task::TaskTracker;
 use shared::context::Context;
 use shared::routes::Route;
 
+pub use limits::Limits;
 pub use openapi::openapi;
+pub use shared::proxies::TrustedProxies;
 
 /// Which routes a router has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,12 @@ pub enum Surface {
 pub struct HttpSettings {
     /// The routes to serve.
     pub surface: Surface,
+    /// How much one request may bring.
+    pub limits: Limits,
+    /// The proxies that are believed when they say where a request comes from.
+    pub trusted_proxies: TrustedProxies,
+    /// Requests a second with one token, and twice as many at once; `None` for as many as come.
+    pub requests_per_second: Option<NonZeroU32>,
     /// Whether this process takes work: false before it has begun and once it is stopping. Asked by `/readyz`.
     pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Gives the metrics as OpenMetrics text.

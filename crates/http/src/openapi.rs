@@ -3,9 +3,16 @@
 use stackbell_wire::rest::delivery::WebhookDelivery;
 use stackbell_wire::rest::error::ErrorBody;
 use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventResponse, EventsSummary, LineResult};
+use stackbell_wire::rest::every_delivery::{
+    AttemptResponse, DeliveryDetail, DeliveryLastAttempt, DeliveryResponse, DeliveryWebhook,
+};
 use stackbell_wire::rest::identity::{
     AuditResponse, MemberRequest, MemberResponse, OrganizationRequest, OrganizationResponse, TokenCreated,
     TokenRequest, TokenResponse, UserCreated, UserRequest, UserResponse,
+};
+use stackbell_wire::rest::operation::{
+    DeploymentsRequest, DeploymentsResponse, HoldRequest, InstanceResponse, MasterKeyRotated,
+    RecoveryRequest, RecoveryResponse, SendingResponse, StatisticsBucket, StatisticsResponse, UsageResponse,
 };
 use stackbell_wire::rest::overview::{WebhookOptions, WebhookOverview, WebhookSuspension};
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
@@ -95,6 +102,22 @@ fn components() -> Components {
         with_parts::<TokenResponse>(),
         with_parts::<TokenCreated>(),
         with_parts::<AuditResponse>(),
+        with_parts::<DeliveryResponse>(),
+        with_parts::<DeliveryWebhook>(),
+        with_parts::<DeliveryLastAttempt>(),
+        with_parts::<DeliveryDetail>(),
+        with_parts::<AttemptResponse>(),
+        with_parts::<RecoveryRequest>(),
+        with_parts::<RecoveryResponse>(),
+        with_parts::<StatisticsResponse>(),
+        with_parts::<StatisticsBucket>(),
+        with_parts::<UsageResponse>(),
+        with_parts::<DeploymentsRequest>(),
+        with_parts::<DeploymentsResponse>(),
+        with_parts::<InstanceResponse>(),
+        with_parts::<SendingResponse>(),
+        with_parts::<HoldRequest>(),
+        with_parts::<MasterKeyRotated>(),
     ];
     let components = ComponentsBuilder::new().security_scheme(SECURITY, scheme);
     components.schemas_from_iter(schemas.into_iter().flatten()).build()

@@ -1,20 +1,93 @@
-//! What our own API adds to webhooks: all of an organization at a glance, Standard Webhooks, suspension.
+//! What our own API adds to webhooks: all of an organization at a glance, options of our own, suspension.
 
 use stackbell_model::ids::WebhookId;
 use stackbell_model::permission::Permission;
-use stackbell_model::webhook::Webhook;
+use stackbell_model::scope::{Scope, ScopeKind};
+use stackbell_model::webhook::{Format, Pace, PauseReason, Webhook, WebhookState};
 use stackbell_store::webhooks::EditOutcome;
 
 use super::{TRIES_MAX, WebhookView, edit_permission, edited_by_others, target, view};
 use crate::auth::{Access, Caller};
-use crate::page::{Page, one_more};
+use crate::fields::Fields;
+use crate::page::Page;
 use crate::{App, Error};
 
 /// The most webhooks on a page of those of an organization.
 pub const WEBHOOKS_LISTED_MAX: usize = 100;
 
+/// Webhooks that are read at once while one looks for those that pass a filter.
+const READ_MAX: u32 = 500;
+
+/// The most webhooks that a page may cost to find.
+const LOOKED_AT_MAX: u32 = 10_000;
+
+/// Which webhooks are wanted: those that are all of this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebhookFilter {
+    /// Of this kind of scope.
+    pub scope: Option<ScopeKind>,
+    /// Of a stack or environment in this project.
+    pub project: Option<String>,
+    /// Of a stack of this name.
+    pub stack: Option<String>,
+    /// Of an environment of this name.
+    pub environment: Option<String>,
+    /// Active, or not.
+    pub active: Option<bool>,
+    /// In this state.
+    pub state: Option<WebhookState>,
+    /// Of this format.
+    pub format: Option<Format>,
+    /// With this text in name, display name, or scheme and host of the payload URL; case does not matter.
+    pub text: Option<String>,
+}
+
+/// What our own API changes of a webhook; `None` leaves it as it is, `Some(None)` takes it away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebhookOptions {
+    /// Whether signed deliveries also carry the headers of Standard Webhooks.
+    pub standard_headers: Option<bool>,
+    /// The most attempts a minute.
+    pub attempts_per_minute: Option<Option<u64>>,
+    /// Whether new events are matched.
+    pub active: Option<bool>,
+    /// Why it is inactive, for people.
+    pub pause_reason: Option<Option<String>>,
+}
+
+impl WebhookFilter {
+    fn passes(&self, webhook: &Webhook) -> bool {
+        let (project, stack, environment) = match &webhook.scope {
+            Scope::Organization => (None, None, None),
+            Scope::Stack { project, stack } => (Some(project.as_str()), Some(stack.as_str()), None),
+            Scope::Environment { project, environment } => {
+                (Some(project.as_str()), None, Some(environment.as_str()))
+            }
+        };
+        let is = |wanted: &Option<String>, actual: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| actual == Some(wanted))
+        };
+        self.scope.is_none_or(|scope| scope == webhook.scope.kind())
+            && is(&self.project, project)
+            && is(&self.stack, stack)
+            && is(&self.environment, environment)
+            && self.active.is_none_or(|active| active == webhook.active)
+            && self.state.is_none_or(|state| state == webhook.state())
+            && self.format.is_none_or(|format| format == webhook.format)
+            && self.text.as_deref().is_none_or(|text| has_text(webhook, text))
+    }
+}
+
+fn has_text(webhook: &Webhook, text: &str) -> bool {
+    let text = text.to_lowercase();
+    let shown = [webhook.name.as_str(), webhook.display_name.as_str(), &webhook.payload_url.redacted()];
+    shown.iter().any(|shown| shown.to_lowercase().contains(&text))
+}
+
 impl App {
-    /// The webhooks of an organization, of all scopes, oldest first; `limit` at the most, beyond `after`.
+    /// The webhooks of an organization, of all scopes, that pass `filter`, oldest first; `limit` at the most, beyond
+    /// `after`. A page may be short or empty and there be a next one: looking at more than about 10,000 webhooks is left to
+    /// the next request.
     ///
     /// # Errors
     /// Those of access and store.
@@ -22,26 +95,54 @@ impl App {
         &self,
         caller: &Caller,
         organization: &str,
+        filter: &WebhookFilter,
         after: Option<WebhookId>,
         limit: usize,
     ) -> Result<Page<WebhookView, WebhookId>, Error> {
         let access = caller.in_organization(organization)?;
         access.require(Permission::Read)?;
         let limit = limit.clamp(1, WEBHOOKS_LISTED_MAX);
-        let webhooks = self.store.list_all_webhooks(access.organization.id, after, one_more(limit)).await?;
-        Ok(Page::cut(webhooks, limit, |webhook| webhook.id).map(|webhook| view(&access, webhook)))
+        let (mut found, mut last, mut looked_at) = (Vec::new(), after, 0);
+        loop {
+            let read = self.store.list_all_webhooks(access.organization.id, last, READ_MAX).await?;
+            let is_end = read.len() < READ_MAX as usize;
+            looked_at += READ_MAX;
+            last = read.last().map(|webhook| webhook.id).or(last);
+            found.extend(read.into_iter().filter(|webhook| filter.passes(webhook)));
+            if is_end || found.len() > limit || looked_at >= LOOKED_AT_MAX {
+                let page = Page::cut(found, limit, |webhook| webhook.id);
+                let next = page.next.or(last.filter(|_| !is_end));
+                return Ok(Page { next, ..page }.map(|webhook| view(&access, webhook)));
+            }
+        }
     }
 
-    /// Sets whether a webhook's signed deliveries also carry the headers of Standard Webhooks; `None` leaves it.
+    /// The webhook of this id, of whatever scope.
     ///
     /// # Errors
     /// [`crate::Code::NotFound`]; those of access and store.
-    pub async fn set_standard_headers(
+    pub async fn get_any_webhook(
         &self,
         caller: &Caller,
         organization: &str,
         id: &str,
-        standard_headers: Option<bool>,
+    ) -> Result<WebhookView, Error> {
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Read)?;
+        let webhook = self.webhook_by_id(&access, id).await?;
+        Ok(view(&access, webhook))
+    }
+
+    /// Changes what our own API has of a webhook.
+    ///
+    /// # Errors
+    /// [`crate::Code::Invalid`] naming every wrong field, [`crate::Code::NotFound`]; those of access and store.
+    pub async fn set_webhook_options(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: &str,
+        options: &WebhookOptions,
     ) -> Result<WebhookView, Error> {
         let caller = &self.renew(caller).await?;
         let access = caller.in_organization(organization)?;
@@ -49,8 +150,7 @@ impl App {
         for _ in 0..TRIES_MAX {
             let before = self.webhook_by_id(&access, id).await?;
             access.require(edit_permission(&before.scope))?;
-            let standard_headers = standard_headers.unwrap_or(before.standard_headers);
-            let after = Webhook { standard_headers, ..before.clone() };
+            let after = with_options(&before, options)?;
             match self.replace(caller, &before, &after).await? {
                 EditOutcome::Done => return Ok(view(&access, after)),
                 EditOutcome::Missing => return Err(Error::not_found("Webhook", id)),
@@ -88,10 +188,40 @@ impl App {
         Ok(view(&access, Webhook { health, ..webhook }))
     }
 
-    async fn webhook_by_id(&self, access: &Access<'_>, id: &str) -> Result<Webhook, Error> {
+    pub(crate) async fn webhook_by_id(&self, access: &Access<'_>, id: &str) -> Result<Webhook, Error> {
         let not_found = || Error::not_found("Webhook", id);
         let parsed = WebhookId::parse(id).ok_or_else(not_found)?;
         let found = self.store.webhook(access.organization.id, parsed).await?;
         found.ok_or_else(not_found)
     }
+}
+
+fn with_options(before: &Webhook, options: &WebhookOptions) -> Result<Webhook, Error> {
+    let mut fields = Fields::default();
+    let active = options.active.unwrap_or(before.active);
+    let pace = match options.attempts_per_minute {
+        None => before.pace,
+        Some(None) => None,
+        Some(Some(attempts)) => read_pace(&mut fields, attempts),
+    };
+    let pause_reason = match &options.pause_reason {
+        None => before.pause_reason.clone().filter(|_| !active),
+        Some(None) => None,
+        Some(Some(_)) if active => {
+            fields.invalid("pauseReason", "is for a webhook that is not active: send it with active false");
+            None
+        }
+        Some(Some(text)) => fields.read("pauseReason", PauseReason::parse(text)),
+    };
+    let standard_headers = options.standard_headers.unwrap_or(before.standard_headers);
+    fields.finish(Some(Webhook { standard_headers, pace, active, pause_reason, ..before.clone() }))
+}
+
+fn read_pace(fields: &mut Fields, attempts: u64) -> Option<Pace> {
+    let pace = u32::try_from(attempts).ok().and_then(Pace::per_minute);
+    if pace.is_none() {
+        let rule = format!("must be 1 to {}, or null for what the format brings along", Pace::PER_MINUTE_MAX);
+        fields.invalid("attemptsPerMinute", rule);
+    }
+    pace
 }

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_model::ids::WebhookId;
-use stackbell_model::webhook::WEBHOOKS_IN_SCOPE_MAX;
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::webhook::WebhookResponse;
 
@@ -27,7 +26,7 @@ pub(super) const OPERATION: Operation = Operation {
     summary: "List webhooks.",
     describe: |description| {
         description
-            .paged("Cuts the list into pages of 1 to 1000; the whole list if absent.")
+            .paged("Cuts the list into pages of 1 to as many as a scope may have (1000); the whole list if absent.")
             .answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
     },
@@ -35,9 +34,10 @@ pub(super) const OPERATION: Operation = Operation {
 };
 
 async fn list(State(context): State<Arc<Context>>, at: InScope, uri: Uri) -> Result<Response, HttpError> {
-    let asked = PageAsked::read(&QueryTexts::any(&uri)?, WEBHOOKS_IN_SCOPE_MAX)?;
+    let limit = context.app.webhooks_in_scope_max();
+    let asked = PageAsked::read(&QueryTexts::any(&uri)?, limit)?;
     let after = asked.after(pages::id(WebhookId::from_uuid))?;
-    let limit = asked.size.unwrap_or(WEBHOOKS_IN_SCOPE_MAX);
+    let limit = asked.size.unwrap_or(limit);
     let page = context.app.list_webhooks(&at.caller, &at.organization, &at.scope, after, limit).await;
     let page = page.map_err(about(WEBHOOK))?;
     let webhooks: Vec<_> = page.items.iter().map(convert::webhook).collect();

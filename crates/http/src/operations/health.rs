@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::TAGS;
+use super::probe::Condition;
 use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON};
@@ -43,12 +44,14 @@ async fn get_alive() -> Response {
 }
 
 async fn get_ready(State(context): State<Arc<Context>>) -> Response {
-    let (status, word) = if !(context.settings.readiness)() {
-        (StatusCode::SERVICE_UNAVAILABLE, "not serving")
-    } else if !context.probe.is_well(&context.app).await {
-        (StatusCode::SERVICE_UNAVAILABLE, "store unavailable")
+    let (status, word) = if (context.settings.readiness)() {
+        match context.probe.condition(&context.app).await {
+            Condition::Well => (StatusCode::OK, "ok"),
+            Condition::Full => (StatusCode::SERVICE_UNAVAILABLE, "store full"),
+            Condition::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store unavailable"),
+        }
     } else {
-        (StatusCode::OK, "ok")
+        (StatusCode::SERVICE_UNAVAILABLE, "not serving")
     };
     answer::json(status, &Status { status: word })
 }

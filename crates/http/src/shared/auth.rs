@@ -4,13 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 use stackbell_app::auth::Caller;
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::error::{HttpError, about};
+use super::rates::{TokenRates, TooFast};
 
 /// Somebody who presents a good token.
 pub(crate) struct Authenticated(pub(crate) Caller);
@@ -20,9 +22,23 @@ impl FromRequestParts<Arc<Context>> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, HttpError> {
         let token = token(&parts.headers).ok_or_else(HttpError::unauthenticated)?;
-        let caller = context.app.authenticate(token, remote(parts)).await;
-        caller.map(Self).map_err(about("Token"))
+        let caller = context
+            .app
+            .authenticate(token, client(&parts.extensions, &parts.headers, context))
+            .await
+            .map_err(about("Token"))?;
+        if let Some(rates) = &context.rates {
+            rates.count(caller.token().id, Instant::now()).map_err(|too_fast| refuse(rates, too_fast))?;
+        }
+        Ok(Self(caller))
     }
+}
+
+fn refuse(rates: &TokenRates, TooFast { wait }: TooFast) -> HttpError {
+    let rate = rates.rate();
+    let detail =
+        format!("with one token {rate} requests a second may come (the setting requests_per_second)");
+    HttpError::too_many(detail, wait)
 }
 
 /// The token of the one `Authorization` header; `None` where there is none, another scheme, or more than one.
@@ -34,8 +50,10 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     Some(token.trim()).filter(|token| is_known && !token.is_empty())
 }
 
-fn remote(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
+/// Where the request comes from; `None` where nobody knows who is connected.
+pub(crate) fn client(extensions: &Extensions, headers: &HeaderMap, context: &Context) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(context.settings.trusted_proxies.client(peer.ip(), headers))
 }
 
 #[cfg(test)]

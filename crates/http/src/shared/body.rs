@@ -12,22 +12,19 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::context::Context;
 use super::error::HttpError;
 
-/// The most bytes of a body that is read as a whole.
-pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 /// How long a body may take to come.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// A body that is text, at most [`BODY_BYTES_MAX`] long and not empty.
+/// A body that is text, at most [`crate::Limits::request_bytes_max`] long and not empty.
 pub(crate) struct Text(pub(crate) String);
 
 impl FromRequest<Arc<Context>> for Text {
     type Rejection = HttpError;
 
-    async fn from_request(request: Request, _: &Arc<Context>) -> Result<Self, HttpError> {
+    async fn from_request(request: Request, context: &Arc<Context>) -> Result<Self, HttpError> {
         let (parts, body) = request.into_parts();
         refuse_encoding(&parts.headers)?;
-        read_text(body).await.map(Self)
+        read_text(body, context.settings.limits.request_bytes_max).await.map(Self)
     }
 }
 
@@ -41,18 +38,18 @@ pub(crate) fn refuse_encoding(headers: &HeaderMap) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// Reads a body as a whole.
+/// Reads a body of at most `bytes_max` as a whole.
 ///
 /// # Errors
 /// 413, 408, or 400 for one that is empty, broken off, or no UTF-8.
-pub(crate) async fn read_text(body: Body) -> Result<String, HttpError> {
+pub(crate) async fn read_text(body: Body, bytes_max: usize) -> Result<String, HttpError> {
     // One that announces too much is refused unread.
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-        return Err(too_large());
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large(bytes_max));
     }
-    let limited = Limited::new(body, BODY_BYTES_MAX);
+    let limited = Limited::new(body, bytes_max);
     let read = tokio::time::timeout(BODY_TIME_MAX, limited.collect()).await.map_err(|_| too_slow())?;
-    let bytes = read.map_err(|error| broken(error.as_ref()))?.to_bytes();
+    let bytes = read.map_err(|error| broken(error.as_ref(), bytes_max))?.to_bytes();
     if bytes.is_empty() {
         return Err(HttpError::bad_request("the request has no body, and JSON is needed"));
     }
@@ -64,8 +61,8 @@ pub(crate) fn not_utf8(error: std::str::Utf8Error) -> String {
     format!("the text is not UTF-8 from byte {} on", error.valid_up_to())
 }
 
-fn too_large() -> HttpError {
-    let detail = format!("a body may have at most {BODY_BYTES_MAX} bytes");
+fn too_large(bytes_max: usize) -> HttpError {
+    let detail = format!("a body may have at most {bytes_max} bytes (the setting request_bytes_max)");
     HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
@@ -74,9 +71,9 @@ pub(crate) fn too_slow() -> HttpError {
     HttpError::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
 }
 
-fn broken(error: &(dyn std::error::Error + 'static)) -> HttpError {
+fn broken(error: &(dyn std::error::Error + 'static), bytes_max: usize) -> HttpError {
     if error.is::<LengthLimitError>() {
-        return too_large();
+        return too_large(bytes_max);
     }
     HttpError::bad_request("the body ended early")
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use stackbell_app::App;
 
 use super::large::LargeAnswers;
+use super::observe::NowAndThen;
+use super::rates::TokenRates;
 use crate::HttpSettings;
 use crate::operations::probe::Probe;
 
@@ -16,14 +18,21 @@ pub(crate) struct Context {
     pub(crate) settings: HttpSettings,
     pub(crate) probe: Probe,
     pub(crate) large: LargeAnswers,
+    /// When it was last told that requests are refused for a while.
+    pub(crate) lasting_told: NowAndThen,
+    /// `None` for no limit.
+    pub(crate) rates: Option<TokenRates>,
     /// The OpenAPI document, made once.
     pub(crate) document: Bytes,
 }
 
 impl Context {
     pub(crate) fn new(app: Arc<App>, settings: HttpSettings) -> Self {
+        let rates = settings.requests_per_second.map(TokenRates::new);
         Self {
             app,
+            rates,
+            lasting_told: NowAndThen::default(),
             settings,
             probe: Probe::default(),
             large: LargeAnswers::default(),

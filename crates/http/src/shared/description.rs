@@ -110,6 +110,10 @@ impl Description {
     pub(crate) fn guarded(self) -> Self {
         self.refuses(StatusCode::UNAUTHORIZED, "No token, or one that is not good.")
             .refuses(StatusCode::FORBIDDEN, "The token may not do this.")
+            .refuses(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many, or too much: try again after `Retry-After` seconds.",
+            )
             .refuses(StatusCode::SERVICE_UNAVAILABLE, "Not now: try again after `Retry-After` seconds.")
     }
 
@@ -146,6 +150,8 @@ fn path_parameter(name: &str) -> &'static str {
         "event" | "eventId" => "Event id.",
         "login" => "Login of a user.",
         "tokenId" => "Token id.",
+        "deliveryId" => "Delivery id.",
+        "recoveryId" => "Recovery id.",
         _ => "",
     }
 }

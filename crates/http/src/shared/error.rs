@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -24,13 +25,16 @@ pub(crate) struct HttpError {
     detail: String,
     errors: Vec<ErrorDetail>,
     retry_after: Option<Duration>,
+    /// Whether every request is refused by it for a while, so that the log tells of it now and then alone.
+    is_lasting: bool,
     /// For the log alone.
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
+        let (errors, detail) = (Vec::new(), detail.into());
+        Self { status, detail, errors, retry_after: None, is_lasting: false, cause: None }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -40,6 +44,11 @@ impl HttpError {
     /// One thing about the request is wrong. `detail` names it.
     pub(crate) fn invalid(resource: &str, attribute: &str, detail: impl Into<String>) -> Self {
         Self::bad_request(detail).with(resource, attribute, ErrorType::Invalid)
+    }
+
+    /// Not so many, or not so soon: the next may come after `wait`.
+    pub(crate) fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
     pub(crate) fn unauthenticated() -> Self {
@@ -75,6 +84,7 @@ impl HttpError {
             detail: error.message,
             errors: error.fields.iter().map(|field| detail(resource, field)).collect(),
             retry_after: error.retry_after,
+            is_lasting: error.code == Code::Full,
             cause: error.cause,
         }
     }
@@ -115,7 +125,7 @@ impl HttpError {
 
     /// Tells the log, if the fault was ours. To be called once, by whoever hands the refusal on.
     pub(crate) fn log(&self) {
-        if !self.is_ours() {
+        if !self.is_ours() || self.is_lasting {
             return;
         }
         let cause = self.cause.as_deref().map(|cause| Chain(cause).to_string());
@@ -139,6 +149,7 @@ const fn status(code: Code) -> StatusCode {
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Conflict => StatusCode::CONFLICT,
+        Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
         // 507 would say it better, and no client would try again after it.
         Code::Unavailable | Code::Full => StatusCode::SERVICE_UNAVAILABLE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -161,13 +172,17 @@ fn detail(resource: &str, error: &FieldError) -> ErrorDetail {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         self.log();
+        let lasting = self.is_lasting.then(|| Lasting(self.detail.as_str().into()));
         let text = self.status.canonical_reason().unwrap_or("Error");
         let mut body = ErrorBody::new(self.status.as_u16(), text, &self.detail);
         body.errors = self.errors;
         let bytes = serde_json::to_vec(&body).expect("strings and numbers alone");
         let mut response = (self.status, [(CONTENT_TYPE, JSON)], bytes).into_response();
+        if let Some(lasting) = lasting {
+            response.extensions_mut().insert(lasting);
+        }
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             let wait = self.retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
         }
@@ -177,6 +192,10 @@ impl IntoResponse for HttpError {
         response
     }
 }
+
+/// With an answer: why it is a refusal, as those around it are.
+#[derive(Clone, Debug)]
+pub(crate) struct Lasting(pub(crate) Arc<str>);
 
 /// An error and its causes, in one line.
 struct Chain<'a>(&'a (dyn StdError + 'static));
@@ -225,6 +244,7 @@ mod tests {
         check(Code::Forbidden, 403, None);
         check(Code::NotFound, 404, None);
         check(Code::Conflict, 409, None);
+        check(Code::TooMany, 429, Some("5"));
         check(Code::Unavailable, 503, Some("5"));
         check(Code::Full, 503, Some("5"));
         check(Code::Internal, 500, None);

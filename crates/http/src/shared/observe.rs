@@ -1,7 +1,8 @@
 //! One span, one request id and one line of the log for each request. Never a query, a body or an `Authorization`.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, StatusCode};
@@ -10,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::auth::client;
 use super::context::Context;
-use super::error::HttpError;
+use super::error::{HttpError, Lasting};
 
 /// Source: wire-facts.md#errors.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-pulumi-request-id");
@@ -19,27 +21,56 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-pulumi-requ
 /// Wraps everything else.
 pub(crate) async fn observe(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
     let id = context.request_id();
+    let client = client(request.extensions(), request.headers(), &context);
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let span = tracing::info_span!(
         "request",
         request.id = id.to_str().unwrap_or_default(),
         http.method = request.method().as_str(),
         http.route = route,
+        client.address = client.map(tracing::field::display),
     );
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| log(response.status(), begun));
+    span.in_scope(|| log(&response, begun, &context.lasting_told));
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
-fn log(status: StatusCode, begun: Instant) {
+fn log(response: &Response, begun: Instant, lasting_told: &NowAndThen) {
+    let status = response.status();
     let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
     let code = status.as_u16();
-    if status.is_client_error() || status.is_server_error() {
-        tracing::info!(http.status = code, duration_ms, "refused");
-    } else {
-        tracing::debug!(http.status = code, duration_ms, "answered");
+    match response.extensions().get::<Lasting>() {
+        Some(Lasting(reason)) if lasting_told.is_time() => {
+            tracing::warn!(
+                http.status = code,
+                error = &**reason,
+                "requests are refused, this one and others"
+            );
+        }
+        None if status.is_client_error() || status.is_server_error() => {
+            tracing::info!(http.status = code, duration_ms, "refused");
+        }
+        Some(_) | None => tracing::debug!(http.status = code, duration_ms, "answered"),
+    }
+}
+
+/// How often what lasts is told of.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Tells whether it is time again.
+#[derive(Default)]
+pub(crate) struct NowAndThen(Mutex<Option<Instant>>);
+
+impl NowAndThen {
+    fn is_time(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = last.is_none_or(|at| at.elapsed() >= TOLD_EVERY);
+        if is_time {
+            *last = Some(Instant::now());
+        }
+        is_time
     }
 }
 
@@ -57,6 +88,14 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lasts_is_told_of_now_and_then() {
+        let told = NowAndThen::default();
+        assert_eq!([told.is_time(), told.is_time()], [true, false]);
+        tokio::time::advance(TOLD_EVERY).await;
+        assert_eq!([told.is_time(), told.is_time()], [true, false]);
+    }
 
     #[tokio::test]
     async fn a_panic_is_answered_as_json() {

@@ -8,6 +8,9 @@ use super::error::HttpError;
 /// The most parameters that an error tells of one by one.
 const TOLD_MAX: usize = 10;
 
+/// What a moment in a query is told to be.
+pub(crate) const MOMENT: &str = "a moment like 2026-05-13T06:19:04Z";
+
 /// The parameters of a query, decoded.
 pub(crate) struct QueryTexts(Vec<(String, String)>);
 
@@ -45,6 +48,21 @@ impl QueryTexts {
         };
         let detail = format!("this route has no query parameter {names}; {allowed}");
         Err(HttpError::bad_request(detail))
+    }
+
+    /// A parameter as `parse` understands it, which is told to be `rule` where it does not.
+    ///
+    /// # Errors
+    /// 400 that names the parameter and the rule.
+    pub(crate) fn read<T>(
+        &self,
+        resource: &str,
+        name: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+        rule: &str,
+    ) -> Result<Option<T>, HttpError> {
+        let refuse = || HttpError::invalid(resource, name, format!("{name} must be {rule}"));
+        self.find(name).map(|text| parse(text).ok_or_else(refuse)).transpose()
     }
 
     /// A parameter; the last one where it is given more than once, `None` where it is empty.

@@ -19,6 +19,7 @@ use super::description::Description;
 use super::error::{no_such_method, no_such_route};
 use super::observe::{answer_panic, observe};
 use super::time_limit::limit_time;
+use crate::v1::SQLITE;
 
 /// A method of a path.
 pub(crate) struct Route {
@@ -90,7 +91,10 @@ pub(crate) fn router(routes: Vec<Route>, context: Arc<Context>) -> Router {
     let router =
         paths.into_iter().fold(Router::new(), |router, (path, methods)| router.route(&path, methods));
     // What is streamed line by line is to arrive line by line.
-    let compressed = DefaultPredicate::new().and(NotForContentType::const_new("application/x-ndjson"));
+    let compressed = DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/x-ndjson"))
+        // A backup has a digest of the bytes that are sent.
+        .and(NotForContentType::const_new(SQLITE));
     router
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_route)

@@ -20,7 +20,7 @@ use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
 
 /// Entries on a page where nothing else is asked for.
-const PAGE_SIZE_DEFAULT: usize = 50;
+pub(super) const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn routes() -> [Route; 1] {
     let summary = "List what was changed in an organization, newest first. For admins.";
@@ -49,7 +49,7 @@ async fn list(
     Ok(asked.answer(&uri, &entries, next.as_ref()))
 }
 
-fn show(record: AuditRecord) -> AuditResponse {
+pub(super) fn show(record: AuditRecord) -> AuditResponse {
     AuditResponse {
         id: record.id.to_string(),
         at: rfc3339(record.at),

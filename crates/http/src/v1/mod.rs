@@ -1,14 +1,21 @@
 //! Our own API. Strict where Pulumi's is lenient: fields and query parameters that there are not are refused.
 
 mod audit;
+mod deliveries;
+mod deployments;
 mod events;
+mod instance;
 mod members;
 mod organizations;
+mod recoveries;
+mod statistics;
 mod tokens;
 mod users;
 mod webhooks;
 
 use crate::shared::routes::Route;
+
+pub(crate) use instance::SQLITE;
 
 /// All routes below `/v1`.
 pub(crate) fn routes() -> impl Iterator<Item = Route> {
@@ -20,4 +27,9 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         .chain(users::routes())
         .chain(tokens::routes())
         .chain(audit::routes())
+        .chain(deliveries::routes())
+        .chain(recoveries::routes())
+        .chain(statistics::routes())
+        .chain(deployments::routes())
+        .chain(instance::routes())
 }

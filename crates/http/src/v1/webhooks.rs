@@ -1,14 +1,17 @@
-//! What our own API adds to webhooks: list those of all scopes, switch Standard Webhooks, resume.
+//! What our own API adds to webhooks: list those of all scopes, look at one, set options of our own, resume.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
-use stackbell_app::webhooks::{WEBHOOKS_LISTED_MAX, WebhookView};
+use stackbell_app::webhooks::{self as app, WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookView};
 use stackbell_model::ids::WebhookId;
+use stackbell_model::scope::ScopeKind;
+use stackbell_model::webhook::{Format, WebhookState};
 use stackbell_wire::rest::overview::{WebhookOptions, WebhookOverview};
 use stackbell_wire::rest::page::Cursor;
+use utoipa::openapi::schema::Type;
 
 use crate::shared::answer;
 use crate::shared::body::Text;
@@ -25,33 +28,51 @@ const WEBHOOK: &str = "Webhook";
 const PATH: &str = "/v1/orgs/{orgName}/webhooks";
 const PATH_OF_ONE: &str = "/v1/orgs/{orgName}/webhooks/{webhookId}";
 const PATH_OF_RESUME: &str = "/v1/orgs/{orgName}/webhooks/{webhookId}/resume";
+const NOT_FOUND: &str = "No such webhook, or no such organization that the caller may see.";
 
-pub(super) fn routes() -> [Route; 3] {
-    let not_found = "No such webhook, or no such organization that the caller may see.";
-    let listing = "List an organization's webhooks of all scopes, oldest first, with their state.";
-    let listing = Description::new("ListAllWebhooks", TAGS, listing)
+pub(super) fn routes() -> [Route; 4] {
+    let getting = Description::new("GetAnyWebhook", TAGS, "Get a webhook of any scope, with its state.")
         .guarded()
-        .paged("Webhooks on a page: 1 to 100, 100 if absent.")
-        .answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookOverview>())])
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
-        .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
-    let setting =
-        Description::new("SetWebhookOptions", TAGS, "Switch the headers of Standard Webhooks on or off.")
-            .guarded()
-            .request([(JSON, one::<WebhookOptions>())])
-            .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
-            .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
-            .refuses(StatusCode::NOT_FOUND, not_found);
+        .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
+    let setting = Description::new("SetWebhookOptions", TAGS, "Change what only this API has of a webhook.")
+        .guarded()
+        .request([(JSON, one::<WebhookOptions>())])
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
+        .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
+        .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     let resuming = "End a webhook's suspension. One that is not suspended stays as it is.";
     let resuming = Description::new("ResumeWebhook", TAGS, resuming)
         .guarded()
         .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
-        .refuses(StatusCode::NOT_FOUND, not_found);
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     [
-        Route::new(Method::GET, PATH, list).described(listing),
+        Route::new(Method::GET, PATH, list).described(listing()),
+        Route::new(Method::GET, PATH_OF_ONE, get).described(getting),
         Route::new(Method::PATCH, PATH_OF_ONE, set).described(setting),
         Route::new(Method::POST, PATH_OF_RESUME, resume).described(resuming),
     ]
+}
+
+fn listing() -> Description {
+    let summary = "List an organization's webhooks of all scopes, oldest first, with their state. A page may be short, \
+        or empty, and there be a next one.";
+    Description::new("ListAllWebhooks", TAGS, summary)
+        .guarded()
+        .query("scope", "Only of `organization`, `stack` or `environment`.", Type::String)
+        .query("project", "Only of stacks and environments in this project.", Type::String)
+        .query("stack", "Only of stacks of this name.", Type::String)
+        .query("environment", "Only of environments of this name.", Type::String)
+        .query("active", "Only active ones (`true`), or only others (`false`).", Type::Boolean)
+        .query("state", "Only `active`, `inactive` or `suspended` ones.", Type::String)
+        .query("format", "Only of this format.", Type::String)
+        .query("text", "Only with this in name, display name or host, in whatever case.", Type::String)
+        .paged("Webhooks on a page: 1 to 100, 100 if absent.")
+        .answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookOverview>())])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.")
 }
 
 async fn list(
@@ -59,15 +80,61 @@ async fn list(
     at: InOrganization,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    let query = QueryTexts::only(&uri, &[PAGE_SIZE, CONTINUATION_TOKEN])?;
+    let (filter, query) = read_filter(&uri)?;
     let asked = PageAsked::read(&query, WEBHOOKS_LISTED_MAX)?;
     let after = asked.after(pages::id(WebhookId::from_uuid))?;
     let limit = asked.size.unwrap_or(WEBHOOKS_LISTED_MAX);
-    let page = context.app.list_all_webhooks(&at.caller, &at.organization, after, limit).await;
+    let page = context.app.list_all_webhooks(&at.caller, &at.organization, &filter, after, limit).await;
     let page = page.map_err(about(WEBHOOK))?;
     let webhooks: Vec<_> = page.items.iter().map(|view| WebhookOverview::from(&view.webhook)).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
     Ok(asked.answer(&uri, &webhooks, next.as_ref()))
+}
+
+fn read_filter(uri: &Uri) -> Result<(WebhookFilter, QueryTexts), HttpError> {
+    let known = [
+        "scope",
+        "project",
+        "stack",
+        "environment",
+        "active",
+        "state",
+        "format",
+        "text",
+        PAGE_SIZE,
+        CONTINUATION_TOKEN,
+    ];
+    let query = QueryTexts::only(uri, &known)?;
+    let text = |name| query.find(name).map(str::to_owned);
+    let scopes = [ScopeKind::Organization, ScopeKind::Stack, ScopeKind::Environment];
+    let scope = |text: &str| scopes.into_iter().find(|scope| scope.as_str() == text);
+    let filter = WebhookFilter {
+        scope: query.read(WEBHOOK, "scope", scope, "'organization', 'stack' or 'environment'")?,
+        project: text("project"),
+        stack: text("stack"),
+        environment: text("environment"),
+        active: query.read(WEBHOOK, "active", |text| text.parse().ok(), "'true' or 'false'")?,
+        state: query.read(WEBHOOK, "state", WebhookState::parse, "'active', 'inactive' or 'suspended'")?,
+        format: query.read(
+            WEBHOOK,
+            "format",
+            Format::parse,
+            "'raw', 'slack', 'ms_teams' or 'pulumi_deployments'",
+        )?,
+        text: text("text"),
+    };
+    Ok((filter, query))
+}
+
+async fn get(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let id = at.path.get("webhookId");
+    let found = context.app.get_any_webhook(&at.caller, &at.organization, id).await;
+    Ok(show(&found.map_err(about(WEBHOOK))?))
 }
 
 async fn set(
@@ -77,9 +144,15 @@ async fn set(
     Text(text): Text,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
-    let options = WebhookOptions::read(&text).map_err(|error| HttpError::body(WEBHOOK, &error))?;
-    let (id, headers) = (at.path.get("webhookId"), options.standard_headers);
-    let set = context.app.set_standard_headers(&at.caller, &at.organization, id, headers).await;
+    let read = WebhookOptions::read(&text).map_err(|error| HttpError::body(WEBHOOK, &error))?;
+    let options = app::WebhookOptions {
+        standard_headers: read.standard_headers,
+        attempts_per_minute: read.attempts_per_minute,
+        active: read.active,
+        pause_reason: read.pause_reason,
+    };
+    let id = at.path.get("webhookId");
+    let set = context.app.set_webhook_options(&at.caller, &at.organization, id, &options).await;
     Ok(show(&set.map_err(about(WEBHOOK))?))
 }
 

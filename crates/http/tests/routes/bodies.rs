@@ -36,7 +36,10 @@ async fn bodies_that_are_too_large() {
     let large = vec![b' '; 4 * 1024 * 1024 + 1];
     for path in [HOOKS, EVENTS, "/v1/orgs"] {
         let refusal = post(&world, path, large.clone()).await.refusal(413);
-        assert_eq!(refusal, "a body may have at most 4194304 bytes", "{path}");
+        assert_eq!(
+            refusal, "a body may have at most 4194304 bytes (the setting request_bytes_max)",
+            "{path}"
+        );
         // One that does not say how long it is.
         let chunks =
             large.chunks(65_536).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();

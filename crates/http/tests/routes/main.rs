@@ -2,10 +2,12 @@
 
 mod audit;
 mod bodies;
+mod callers;
 mod documentation;
 mod errors;
 mod events;
 mod identity;
+mod instance;
 mod invisibility;
 mod late;
 mod lists;
@@ -16,4 +18,5 @@ mod permissions;
 mod support;
 mod tokens;
 mod updates;
+mod upkeep;
 mod webhooks;

@@ -38,7 +38,7 @@ async fn lines_are_counted_and_refusals_listed() {
     let summary = post(&world, EVENTS, mixed()).await.expect(202);
     let refusals = json!([
         {"line": 4, "code": 409, "message": "the id belongs to an event with other content"},
-        {"line": 5, "code": 413, "message": "a line may have at most 307200 bytes"},
+        {"line": 5, "code": 413, "message": "a line may have at most 307200 bytes (the setting payload_bytes_max and some room)"},
         {"line": 6, "code": 400, "message": "payload is required"},
         {"line": 7, "code": 400, "message": "the text is not UTF-8 from byte 0 on"},
     ]);

@@ -112,6 +112,32 @@ async fn members_and_service_tokens() {
 }
 
 #[tokio::test]
+async fn upkeep() {
+    let world = World::start().await;
+    let tokens = tokens(&world).await;
+    let unknown = "c64dd9a8-be18-4e6a-8208-2bb2efbbd13a";
+    let path = |of: &str| format!("/v1/orgs/{ORGANIZATION}/{of}");
+    let one = path(&format!("deliveries/{unknown}"));
+    let hook = path(&format!("webhooks/{unknown}"));
+    let since = json!({"since": "2020-01-01T00:00:00Z"});
+    let rows = vec![
+        row("GET", path("webhooks"), Value::Null, [200, 200, 403, 200]),
+        row("GET", &hook, Value::Null, [404, 404, 403, 404]),
+        row("GET", path("deliveries"), Value::Null, [200, 200, 403, 200]),
+        row("GET", &one, Value::Null, [404, 404, 403, 404]),
+        row("POST", format!("{one}/cancel"), Value::Null, [404, 404, 403, 403]),
+        row("POST", format!("{one}/retry"), Value::Null, [404, 404, 403, 403]),
+        row("POST", format!("{one}/redeliver"), Value::Null, [404, 404, 403, 403]),
+        row("POST", format!("{hook}/recoveries"), since, [404, 404, 403, 403]),
+        row("GET", path("recoveries"), Value::Null, [200, 200, 403, 200]),
+        row("GET", path("statistics"), Value::Null, [200, 200, 403, 200]),
+        row("GET", path("deployments"), Value::Null, [404, 403, 403, 403]),
+        row("DELETE", path("deployments"), Value::Null, [404, 403, 403, 403]),
+    ];
+    check(&world, &tokens, rows).await;
+}
+
+#[tokio::test]
 async fn the_instance_is_for_operators() {
     let world = World::start().await;
     let tokens = tokens(&world).await;
@@ -124,6 +150,12 @@ async fn the_instance_is_for_operators() {
         row("POST", "/v1/users/nobody/tokens", json!({"name": "x", "role": "viewer"}), [403; 4]),
         row("DELETE", "/v1/users/morty/tokens/x", Value::Null, [403; 4]),
         row("GET", "/v1/user/tokens", Value::Null, [200; 4]),
+        row("GET", "/v1/instance", Value::Null, [403; 4]),
+        row("GET", "/v1/instance/audit", Value::Null, [403; 4]),
+        row("POST", "/v1/instance/sending/hold", json!({"reason": "x"}), [403; 4]),
+        row("POST", "/v1/instance/sending/resume", Value::Null, [403; 4]),
+        row("POST", "/v1/instance/master-key/rotate", Value::Null, [403; 4]),
+        row("POST", "/v1/instance/backup", Value::Null, [403; 4]),
     ];
     check(&world, &tokens, rows).await;
     world.ask(ADMIN, "GET", "/v1/users", Value::Null).await.expect(200);

@@ -6,11 +6,17 @@ use axum::body::{Body, BodyDataStream};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 
+use crate::Limits;
 use crate::shared::body::too_slow;
 use crate::shared::error::HttpError;
 
+/// What a line may have beside the payload: kind, id and white space.
+const BESIDE_PAYLOAD_BYTES_MAX: usize = 44 * 1024;
+
 /// The most bytes of a line: an event with the largest payload, and white space.
-pub(super) const LINE_BYTES_MAX: usize = 300 * 1024;
+pub(super) const fn line_bytes_max(limits: Limits) -> usize {
+    limits.payload_bytes_max + BESIDE_PAYLOAD_BYTES_MAX
+}
 
 /// How long a body may give nothing at all.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -28,13 +34,14 @@ pub(super) struct Line {
 pub(super) enum LineText {
     /// The line, without its end.
     Whole(Bytes),
-    /// More than [`LINE_BYTES_MAX`]; let go.
+    /// More than [`line_bytes_max`]; let go.
     TooLong,
 }
 
 /// Reads lines. Keeps one line at the most, and of one that is too long, nothing.
 pub(super) struct Lines {
     body: BodyDataStream,
+    line_bytes_max: usize,
     pending: BytesMut,
     /// Bytes of `pending` that have no end of line.
     searched: usize,
@@ -43,9 +50,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body) -> Self {
-        let body = body.into_data_stream();
-        Self { body, pending: BytesMut::new(), searched: 0, number: 0, is_too_long: false }
+    pub(super) fn new(body: Body, limits: Limits) -> Self {
+        let (body, line_bytes_max) = (body.into_data_stream(), line_bytes_max(limits));
+        Self { body, line_bytes_max, pending: BytesMut::new(), searched: 0, number: 0, is_too_long: false }
     }
 
     /// The line that was being read when the body ended, or the one after the last.
@@ -91,7 +98,7 @@ impl Lines {
             }
             None => {
                 self.searched = self.pending.len();
-                if self.searched > LINE_BYTES_MAX + 1 {
+                if self.searched > self.line_bytes_max + 1 {
                     self.is_too_long = true;
                     self.pending.clear();
                     self.searched = 0;
@@ -105,7 +112,7 @@ impl Lines {
     fn finish(&mut self, text: Bytes) -> Option<Line> {
         self.number += 1;
         let text = without_return(text);
-        let is_too_long = std::mem::take(&mut self.is_too_long) || text.len() > LINE_BYTES_MAX;
+        let is_too_long = std::mem::take(&mut self.is_too_long) || text.len() > self.line_bytes_max;
         let is_blank = text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
         let text = match (is_too_long, is_blank) {
             (true, _) => LineText::TooLong,
@@ -136,7 +143,7 @@ mod tests {
                 .chunks(size)
                 .map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk)))
                 .collect();
-            let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)));
+            let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), Limits::default());
             let mut found = Vec::new();
             while let Some(line) = lines.next().await.expect("a whole body") {
                 let text = match line.text {
@@ -159,20 +166,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_that_is_too_long_is_let_go_and_the_next_is_read() {
+        let max = line_bytes_max(Limits::default());
         let mut body = b"a\n".to_vec();
-        body.extend(vec![b'x'; LINE_BYTES_MAX]);
+        body.extend(vec![b'x'; max]);
         body.push(b'\n');
-        body.extend(vec![b'x'; 3 * LINE_BYTES_MAX]);
+        body.extend(vec![b'x'; 3 * max]);
         body.extend_from_slice(b"\nb\n");
-        body.extend(vec![b'x'; LINE_BYTES_MAX + 1]);
-        let longest = format!("2:{}", "x".repeat(LINE_BYTES_MAX));
+        body.extend(vec![b'x'; max + 1]);
+        let longest = format!("2:{}", "x".repeat(max));
         check(&body, &["1:a", &longest, "3:too long", "4:b", "5:too long"]).await;
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_an_error_after_its_whole_lines() {
         let chunks = [Ok(Bytes::from_static(b"a\nb")), Err(std::io::Error::other("gone"))];
-        let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)));
+        let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), Limits::default());
         assert!(matches!(lines.next().await, Ok(Some(Line { number: 1, .. }))));
         assert_eq!(lines.next().await.map_err(|error| error.code()), Err(400));
         assert_eq!(lines.next_number(), 2);

@@ -7,6 +7,7 @@ use stackbell_app::events::{NewEvent, PublishedEvent, Publisher};
 use stackbell_wire::rest::event::EventAccepted;
 
 use super::EVENT;
+use crate::Limits;
 use crate::shared::context::Context;
 use crate::shared::error::{HttpError, about};
 use crate::shared::path::InOrganization;
@@ -39,17 +40,23 @@ impl Producer {
         context.app.publisher(caller, organization).map_err(about(EVENT))
     }
 
+    /// How much a request may bring.
+    pub(super) fn limits(&self) -> Limits {
+        self.0.context.settings.limits
+    }
+
     /// Reads `text` by `read` where that holds up nobody else.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         text: String,
-        read: fn(&str, &Publisher<'_>) -> Result<T, HttpError>,
+        read: fn(&str, &Publisher<'_>, Limits) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
+        let limits = self.limits();
         if text.len() <= READ_INLINE_BYTES_MAX {
-            return read(&text, &self.publisher()?);
+            return read(&text, &self.publisher()?, limits);
         }
         let producer = self.clone();
-        let reading = tokio::task::spawn_blocking(move || read(&text, &producer.publisher()?));
+        let reading = tokio::task::spawn_blocking(move || read(&text, &producer.publisher()?, limits));
         reading.await.map_err(|error| HttpError::internal("the events could not be read", error))?
     }
 

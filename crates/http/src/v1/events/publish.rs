@@ -79,7 +79,9 @@ async fn publish(
     match (is_ndjson(&parts.headers), results) {
         (true, None | Some(Results::Summary)) => stream::summarize(producer, body).await,
         (true, Some(Results::Lines)) => Ok(stream::line_by_line(producer, body)),
-        (false, None) => within_time(publish_json(&producer, read_text(body))).await?,
+        (false, None) => {
+            within_time(publish_json(&producer, read_text(body, producer.limits().request_bytes_max))).await?
+        }
         (false, Some(_)) => Err(wrong_results(&format!("is for {NDJSON} alone"))),
     }
 }

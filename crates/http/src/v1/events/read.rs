@@ -11,6 +11,7 @@ use stackbell_wire::rest::event::{
 
 use super::EVENT;
 use super::publish::NDJSON;
+use crate::Limits;
 use crate::shared::error::HttpError;
 
 /// What a body held.
@@ -23,12 +24,16 @@ pub(super) enum NewEvents {
 ///
 /// # Errors
 /// 400 about the first event that is wrong, naming its index and field.
-pub(super) fn read_events(text: &str, publisher: &Publisher<'_>) -> Result<NewEvents, HttpError> {
+pub(super) fn read_events(
+    text: &str,
+    publisher: &Publisher<'_>,
+    limits: Limits,
+) -> Result<NewEvents, HttpError> {
     let filling = filling(publisher);
-    match read_body(text).map_err(|error| refuse_body(text, &error))? {
-        EventBody::One(event) => new_event(&event, None, &filling).map(NewEvents::One),
+    match read_body(text, limits.events_in_request_max).map_err(|error| refuse_body(text, &error))? {
+        EventBody::One(event) => new_event(&event, None, &filling, limits).map(NewEvents::One),
         EventBody::Many(events) => {
-            let read = |(index, event)| new_event(event, Some(index), &filling);
+            let read = |(index, event)| new_event(event, Some(index), &filling, limits);
             events.iter().enumerate().map(read).collect::<Result<_, _>>().map(NewEvents::Many)
         }
     }
@@ -38,9 +43,13 @@ pub(super) fn read_events(text: &str, publisher: &Publisher<'_>) -> Result<NewEv
 ///
 /// # Errors
 /// 400, naming the field.
-pub(super) fn read_event_alone(text: &str, publisher: &Publisher<'_>) -> Result<NewEvent, HttpError> {
+pub(super) fn read_event_alone(
+    text: &str,
+    publisher: &Publisher<'_>,
+    limits: Limits,
+) -> Result<NewEvent, HttpError> {
     let event = read_one(text).map_err(|error| refuse_request(&error))?;
-    new_event(&event, None, &filling(publisher))
+    new_event(&event, None, &filling(publisher), limits)
 }
 
 fn filling<'a>(publisher: &'a Publisher<'_>) -> Filling<'a> {
@@ -51,8 +60,9 @@ fn new_event(
     event: &EventRequest<'_>,
     index: Option<usize>,
     filling: &Filling<'_>,
+    limits: Limits,
 ) -> Result<NewEvent, HttpError> {
-    let classified = read_event(&event.kind, event.payload.get(), filling)
+    let classified = read_event(&event.kind, event.payload.get(), filling, limits.payload_bytes_max)
         .map_err(|error| refuse_payload(&error, index))?;
     Ok(NewEvent {
         id: event.id.map(|id| (id, classified.digest())),
@@ -83,7 +93,7 @@ fn is_followed(text: &str) -> bool {
 fn refuse_request(error: &EventRequestError) -> HttpError {
     let error_type = match &error.fault {
         EventRequestFault::Field(field) => error_type(field.problem()),
-        EventRequestFault::Json(_) | EventRequestFault::NotAnObject | EventRequestFault::TooMany => {
+        EventRequestFault::Json(_) | EventRequestFault::NotAnObject | EventRequestFault::TooMany { .. } => {
             ErrorType::Invalid
         }
     };
@@ -97,7 +107,7 @@ fn refuse_request(error: &EventRequestError) -> HttpError {
 fn refuse_payload(error: &PayloadError, index: Option<usize>) -> HttpError {
     let error_type = match error {
         PayloadError::Field(field) => error_type(field.problem()),
-        PayloadError::Kind(_) | PayloadError::Json(_) | PayloadError::TooLarge(_) => ErrorType::Invalid,
+        PayloadError::Kind(_) | PayloadError::Json(_) | PayloadError::TooLarge { .. } => ErrorType::Invalid,
     };
     let at = index.map(|index| format!("[{index}].")).unwrap_or_default();
     HttpError::bad_request(format!("{at}{error}")).with(EVENT, &format!("{at}{}", error.path()), error_type)

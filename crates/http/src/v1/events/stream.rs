@@ -16,7 +16,7 @@ use stackbell_wire::rest::event::{EventsSummary, LineResult, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Span;
 
-use super::lines::{LINE_BYTES_MAX, Line, LineText, Lines};
+use super::lines::{Line, LineText, Lines, line_bytes_max};
 use super::producer::{Producer, accepted};
 use super::publish::NDJSON;
 use super::read::read_event_alone;
@@ -68,8 +68,11 @@ fn publish_lines(
     producer: Producer,
     body: Body,
 ) -> impl Stream<Item = Result<LineResult, Broken>> + Send + 'static {
-    let room = Arc::new(Semaphore::new(BYTES_UNDER_WAY_MAX));
-    let lines = stream::unfold(Some(Lines::new(body)), move |lines| read_on(lines, Arc::clone(&room)));
+    // A line that never has room would wait for ever.
+    let room = BYTES_UNDER_WAY_MAX.max(line_bytes_max(producer.limits()));
+    let room = Arc::new(Semaphore::new(room));
+    let lines = Lines::new(body, producer.limits());
+    let lines = stream::unfold(Some(lines), move |lines| read_on(lines, Arc::clone(&room)));
     let complaints = Arc::new(Complaints { span: Span::current(), is_told: AtomicBool::new(false) });
     let publishing = lines.map(move |line| {
         let (producer, complaints) = (producer.clone(), Arc::clone(&complaints));
@@ -101,7 +104,6 @@ async fn read_on(
 
 /// Waits until there is room for `line`.
 async fn reserve(room: Arc<Semaphore>, line: &Line) -> OwnedSemaphorePermit {
-    const { assert!(LINE_BYTES_MAX <= BYTES_UNDER_WAY_MAX, "a line that never has room would wait for ever") };
     let bytes = match &line.text {
         LineText::Whole(text) => u32::try_from(text.len()).expect("a line is short"),
         LineText::TooLong => 0,
@@ -136,7 +138,9 @@ impl Complaints {
 
 async fn publish_text(producer: &Producer, text: LineText) -> Result<PublishedEvent, HttpError> {
     let LineText::Whole(text) = text else {
-        let detail = format!("a line may have at most {LINE_BYTES_MAX} bytes");
+        let max = line_bytes_max(producer.limits());
+        let detail =
+            format!("a line may have at most {max} bytes (the setting payload_bytes_max and some room)");
         return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     };
     let text = String::from_utf8(text.into());

@@ -1,10 +1,12 @@
 //! A whole instance, and how to ask things of it.
 
 mod answer;
+mod fakes;
 mod receiver;
 mod world;
 
 pub(crate) use answer::Answer;
+pub(crate) use fakes::COPY;
 pub(crate) use receiver::Receiver;
 pub(crate) use world::{ADMIN, ORGANIZATION, World, request};
 

@@ -15,7 +15,7 @@ use stackbell_engine::outbound::{
     Allowance, OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver,
 };
 use stackbell_engine::shell::{Engine, Metrics, Parts, Retention, Stopped, SystemClock};
-use stackbell_http::{HttpSettings, Surface, router};
+use stackbell_http::{HttpSettings, Limits, Surface, TrustedProxies, router};
 use stackbell_keys::{Keyring, MasterKey};
 use stackbell_model::filter::Subscription;
 use stackbell_model::health::Health;
@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::Answer;
+use super::fakes::Fake;
 
 pub(crate) const ORGANIZATION: &str = "crazy-adventures";
 /// The token of `morty`, admin of [`ORGANIZATION`] and operator.
@@ -66,6 +67,8 @@ pub(crate) struct World {
     pub(crate) is_serving: Arc<AtomicBool>,
     /// The requests under way that may change something.
     pub(crate) changes: TaskTracker,
+    /// Where copies are made.
+    pub(crate) scratch: tempfile::TempDir,
     store: MemoryStore,
     // Dropped, and with it all that it does.
     engine: Option<Engine>,
@@ -77,6 +80,11 @@ impl World {
     }
 
     pub(crate) async fn of_surface(surface: Surface) -> Self {
+        Self::with(|settings| settings.surface = surface).await
+    }
+
+    /// One whose routes have other settings than usual.
+    pub(crate) async fn with(change: impl FnOnce(&mut HttpSettings)) -> Self {
         let mut entropy = Seeded::new(1);
         let clock = Arc::new(Ticking(AtomicI64::new(SystemClock.now().as_millis())));
         let master = MasterKey::generate(&mut entropy);
@@ -100,8 +108,10 @@ impl World {
             entropy: Box::new(Seeded::new(2)),
             config: CoreConfig::default(),
             retention: Retention::default(),
+            public_url: None,
             metrics: Arc::clone(&metrics),
         });
+        let scratch = tempfile::tempdir().expect("a folder");
         let app = App::new(AppParts {
             store: Arc::new(store.clone()),
             engine: engine.handle(),
@@ -110,18 +120,33 @@ impl World {
             entropy: Box::new(Seeded::new(3)),
             outbound: Arc::new(policy),
             slack_hosts: vec!["hooks.slack.com".to_owned()],
+            limits: stackbell_app::Limits::default(),
+            master_keys: Arc::new(Fake),
+            backup: Some(Arc::new(Fake)),
+            scratch: scratch.path().to_owned(),
         });
         let is_serving = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&is_serving);
         let changes = TaskTracker::new();
-        let settings = HttpSettings {
+        let mut settings = HttpSettings {
+            limits: Limits::default(),
             changes: changes.clone(),
-            surface,
+            surface: Surface::Whole,
+            trusted_proxies: TrustedProxies::default(),
+            requests_per_second: None,
             readiness: Arc::new(move || asked.load(Ordering::SeqCst)),
             metrics: Arc::new(move || metrics.encode()),
             entropy: Arc::new(Mutex::new(Seeded::new(4))),
         };
-        Self { router: router(Arc::new(app), settings), is_serving, changes, store, engine: Some(engine) }
+        change(&mut settings);
+        Self {
+            router: router(Arc::new(app), settings),
+            is_serving,
+            changes,
+            scratch,
+            store,
+            engine: Some(engine),
+        }
     }
 
     /// Ends the engine; what needs it is refused from now on.
@@ -149,6 +174,8 @@ impl World {
             subscription: Subscription::default(),
             secret: None,
             standard_headers: true,
+            pace: None,
+            pause_reason: None,
             created_at: at,
             revision: 1,
             health: Health::default(),

@@ -1,0 +1,210 @@
+//! Deliveries of a whole organization, as our own API has them: list, look at one, cancel, retry, redeliver.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stackbell_model::delivery::{Attempt, StateKind, Trigger};
+use stackbell_model::ids::DeliveryId;
+use stackbell_model::permission::Permission;
+use stackbell_store::audit::AuditEntry;
+use stackbell_store::history::attempt_size;
+use stackbell_store::recoveries::DeliveryChange;
+
+use super::{AttemptView, LIST_BYTES_MAX};
+use crate::auth::{Access, Caller};
+use crate::page::Page;
+use crate::{App, Code, Error};
+
+pub use stackbell_store::history::{DeliveryFilter, DeliveryOverview, KindFilter, LastAttempt};
+
+/// The most deliveries on a page.
+pub const DELIVERIES_LISTED_MAX: usize = 100;
+
+/// The most rows that a page may cost to find: a filter that matches nothing among millions must not read them all.
+const LOOKED_AT_MAX: u32 = 10_000;
+
+/// The most attempts that are shown of a delivery: more than any schedule makes.
+const HISTORY_MAX: u32 = 100;
+
+/// A delivery with all that is known of it, as the caller may see it.
+#[derive(Clone, Debug)]
+pub struct DeliveryView {
+    /// The delivery.
+    pub overview: DeliveryOverview,
+    /// The bytes that it sends.
+    pub payload: Bytes,
+    /// Its newest attempts, newest first, up to a number and [`LIST_BYTES_MAX`].
+    pub history: Vec<Attempt>,
+    /// Whether the caller may see URLs whole, and signatures.
+    pub credentials: bool,
+}
+
+impl DeliveryView {
+    /// The bytes of what has no small limit.
+    pub fn size(&self) -> u64 {
+        self.payload.len() as u64 + self.history.iter().map(attempt_size).sum::<u64>()
+    }
+}
+
+/// What can be done to a delivery as it is.
+#[derive(Clone, Copy)]
+enum Change {
+    Cancel,
+    Retry,
+}
+
+impl App {
+    /// An organization's deliveries, newest first; `limit` at the most, older than `before`. A page may be short or
+    /// empty and there be a next one: looking for more than about 10,000 rows is left to the next request.
+    ///
+    /// # Errors
+    /// Those of access and store.
+    pub async fn list_deliveries(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        filter: &DeliveryFilter,
+        before: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Page<DeliveryOverview, DeliveryId>, Error> {
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Read)?;
+        let limit = u32::try_from(limit.clamp(1, DELIVERIES_LISTED_MAX)).expect("clamped");
+        let id = access.organization.id;
+        let page = self.store.list_deliveries(id, filter, before, limit, LOOKED_AT_MAX).await?;
+        Ok(Page { items: page.deliveries, next: page.next })
+    }
+
+    /// One delivery.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; those of access and store.
+    pub async fn get_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        delivery: &str,
+    ) -> Result<DeliveryView, Error> {
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Read)?;
+        let (overview, payload) = self.find_delivery(&access, delivery).await?;
+        let id = access.organization.id;
+        let history = self.store.delivery_attempts(id, overview.id, HISTORY_MAX, LIST_BYTES_MAX).await?;
+        let credentials = access.may(Permission::SeeCredentials);
+        Ok(DeliveryView { overview, payload, history, credentials })
+    }
+
+    /// Cancels a pending delivery.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::Conflict`] when it is not pending; those of access and store.
+    pub async fn cancel_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        delivery: &str,
+    ) -> Result<DeliveryOverview, Error> {
+        self.change_delivery(caller, organization, delivery, Change::Cancel).await
+    }
+
+    /// Has a delivery tried now: a pending one goes on with its schedule, a failed or cancelled one begins anew.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::Conflict`] when it has succeeded or its webhook was deleted; those of access and store.
+    pub async fn retry_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        delivery: &str,
+    ) -> Result<DeliveryOverview, Error> {
+        self.change_delivery(caller, organization, delivery, Change::Retry).await
+    }
+
+    /// Makes one more attempt of a delivery, whatever its state, and gives the record.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::Conflict`] when its webhook was deleted; those of access, engine and store.
+    pub async fn redeliver_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        delivery: &str,
+    ) -> Result<AttemptView, Error> {
+        let caller = &self.renew(caller).await?;
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Redeliver)?;
+        let (overview, _) = self.find_delivery(&access, delivery).await?;
+        refuse_ping(&overview)?;
+        let webhook = self.store.webhook(access.organization.id, overview.webhook).await?;
+        let webhook = webhook.ok_or_else(webhook_deleted)?;
+        let stored = self.store.find_delivery(overview.webhook, overview.event_id).await?;
+        let stored = stored.ok_or_else(|| not_found(delivery))?;
+        let attempt = self.engine.redeliver(Arc::new(webhook), stored).await?;
+        Ok(AttemptView { attempt: *attempt, credentials: access.may(Permission::SeeCredentials) })
+    }
+
+    async fn change_delivery(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        delivery: &str,
+        change: Change,
+    ) -> Result<DeliveryOverview, Error> {
+        let caller = &self.renew(caller).await?;
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Redeliver)?;
+        let (overview, _) = self.find_delivery(&access, delivery).await?;
+        refuse_ping(&overview)?;
+        let (organization, id) = (access.organization.id, overview.id);
+        let target = format!("delivery {id} of webhook {}", overview.webhook_name);
+        let audit = |action| -> AuditEntry {
+            self.audit(caller, Some(organization), action, target.as_str(), Vec::new())
+        };
+        let changed = match change {
+            Change::Cancel => self.store.cancel_delivery(organization, id, audit("delivery.cancel")).await?,
+            Change::Retry => self.store.retry_delivery(organization, id, audit("delivery.retry")).await?,
+        };
+        match changed {
+            DeliveryChange::Done { webhook } => self.engine.lane_changed(organization, webhook).await,
+            DeliveryChange::Missing => return Err(not_found(delivery)),
+            DeliveryChange::State(state) => return Err(wrong_state(change, state)),
+            DeliveryChange::WebhookDeleted => return Err(webhook_deleted()),
+        }
+        Ok(self.find_delivery(&access, delivery).await?.0)
+    }
+
+    async fn find_delivery(
+        &self,
+        access: &Access<'_>,
+        delivery: &str,
+    ) -> Result<(DeliveryOverview, Bytes), Error> {
+        let not_found = || not_found(delivery);
+        let id = DeliveryId::parse(delivery).ok_or_else(not_found)?;
+        self.store.delivery(access.organization.id, id).await?.ok_or_else(not_found)
+    }
+}
+
+fn not_found(delivery: &str) -> Error {
+    Error::not_found("Delivery", delivery)
+}
+
+fn webhook_deleted() -> Error {
+    Error::new(Code::Conflict, "the delivery's webhook was deleted, so there is nowhere to send it")
+}
+
+fn refuse_ping(overview: &DeliveryOverview) -> Result<(), Error> {
+    match overview.trigger {
+        Trigger::Event { .. } => Ok(()),
+        Trigger::Ping => {
+            Err(Error::new(Code::Conflict, "a ping is over with its one attempt: ping the webhook again"))
+        }
+    }
+}
+
+fn wrong_state(change: Change, state: StateKind) -> Error {
+    let rule = match change {
+        Change::Cancel => "only a pending one can be cancelled",
+        Change::Retry => "only one that has not succeeded can be retried; redeliver sends it once more",
+    };
+    Error::new(Code::Conflict, format!("the delivery is {}: {rule}", state.as_str()))
+}

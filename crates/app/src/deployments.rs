@@ -1,0 +1,183 @@
+//! An organization's credential for starting other stacks' deployments. For admins.
+
+use stackbell_model::deployments::{DeploymentsCredential, STACKS_MAX, StackReference};
+use stackbell_model::permission::Permission;
+use stackbell_model::secret::Sealed;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::auth::{Access, Caller};
+use crate::fields::Fields;
+use crate::{App, Error};
+
+/// The most bytes of an API's URL or a token: longer ones work nowhere.
+const TEXT_BYTES_MAX: usize = 2048;
+
+/// What the audit log says it was done to.
+const TARGET: &str = "the deployments credential";
+
+/// A credential as a body describes it: each field as sent, `None` where it is absent or null.
+#[derive(Clone, Default)]
+pub struct DeploymentsFields {
+    /// The API.
+    pub api_url: Option<String>,
+    /// The token; may be absent where there is one for the same URL, which then stays.
+    pub token: Option<Zeroizing<String>>,
+    /// The stacks that may be started, each as `project/stack`.
+    pub stacks: Option<Vec<String>>,
+}
+
+impl App {
+    /// An organization's credential.
+    ///
+    /// # Errors
+    /// [`crate::Code::NotFound`] when it has none; those of access and store.
+    pub async fn get_deployments(
+        &self,
+        caller: &Caller,
+        organization: &str,
+    ) -> Result<DeploymentsCredential, Error> {
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::EditDeployments)?;
+        let found = self.store.deployments_credential(access.organization.id).await?;
+        found.ok_or_else(|| not_found(&access))
+    }
+
+    /// Sets an organization's credential, in the place of any other.
+    ///
+    /// # Errors
+    /// [`crate::Code::Invalid`] naming every wrong field; those of access and store.
+    pub async fn set_deployments(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        body: &DeploymentsFields,
+    ) -> Result<DeploymentsCredential, Error> {
+        let caller = &self.renew(caller).await?;
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::EditDeployments)?;
+        let before = self.store.deployments_credential(access.organization.id).await?;
+        let mut fields = Fields::default();
+        let api_url = self.read_api_url(&mut fields, &access, body.api_url.as_deref());
+        let stacks = read_stacks(&mut fields, body.stacks.as_deref());
+        let kept = before.as_ref().filter(|before| api_url.as_ref() == Some(&before.api_url));
+        let token = self.read_deployments_token(&mut fields, &access, body, kept);
+        let ((api_url, stacks), token) = fields.finish(api_url.zip(stacks).zip(token))?;
+        let changed = changed_fields(before.as_ref(), &api_url, &stacks, body.token.is_some());
+        let organization = access.organization.id;
+        let audit = self.audit(caller, Some(organization), "deployments.set", TARGET, changed);
+        let credential = DeploymentsCredential { organization, api_url, token, stacks, set_at: audit.at };
+        if !self.store.set_deployments_credential(&credential, audit).await? {
+            return Err(Error::not_found("Organization", &access.organization.name));
+        }
+        Ok(credential)
+    }
+
+    /// Removes an organization's credential: what would need it fails from now on.
+    ///
+    /// # Errors
+    /// [`crate::Code::NotFound`] when it has none; those of access and store.
+    pub async fn remove_deployments(&self, caller: &Caller, organization: &str) -> Result<(), Error> {
+        let caller = &self.renew(caller).await?;
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::EditDeployments)?;
+        let organization = access.organization.id;
+        let audit = self.audit(caller, Some(organization), "deployments.remove", TARGET, Vec::new());
+        if !self.store.remove_deployments_credential(organization, audit).await? {
+            return Err(not_found(&access));
+        }
+        Ok(())
+    }
+
+    fn read_api_url(&self, fields: &mut Fields, access: &Access<'_>, text: Option<&str>) -> Option<Url> {
+        let url = fields.read_required("apiUrl", text, parse_api_url)?;
+        match self.outbound.judge_literal(&url, &access.organization.name) {
+            Ok(()) => Some(url),
+            Err(refusal) => {
+                let (kind, remedy) = (refusal.kind(), refusal.remedy());
+                let message =
+                    format!("must not name {kind}: the outbound policy forbids it; allow it with {remedy}");
+                fields.invalid("apiUrl", message);
+                None
+            }
+        }
+    }
+
+    /// The token sealed. One that is kept stays as it was sealed: it goes nowhere but where it went before.
+    fn read_deployments_token(
+        &self,
+        fields: &mut Fields,
+        access: &Access<'_>,
+        body: &DeploymentsFields,
+        kept: Option<&DeploymentsCredential>,
+    ) -> Option<Sealed> {
+        match (&body.token, kept) {
+            (Some(token), _) => {
+                let token = fields.read("token", check_token(token))?;
+                let organization = access.organization.id;
+                Some(self.chance(|entropy| self.keyring.seal_deployments_token(organization, token, entropy)))
+            }
+            (None, Some(kept)) => Some(kept.token.clone()),
+            (None, None) => {
+                fields.required("token");
+                None
+            }
+        }
+    }
+}
+
+fn not_found(access: &Access<'_>) -> Error {
+    Error::not_found("Deployments credential of", &access.organization.name)
+}
+
+fn parse_api_url(text: &str) -> Result<Url, String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("must be at most {TEXT_BYTES_MAX} bytes long, is {}", text.len()));
+    }
+    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    let is_plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+        return Err("must be http:// or https://, a host, and no user, query or fragment".to_owned());
+    }
+    Ok(url)
+}
+
+fn check_token(token: &str) -> Result<&str, String> {
+    let is_good = (1..=TEXT_BYTES_MAX).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    let rule = || format!("must be 1 to {TEXT_BYTES_MAX} visible ASCII characters");
+    if is_good { Ok(token) } else { Err(rule()) }
+}
+
+fn read_stacks(fields: &mut Fields, texts: Option<&[String]>) -> Option<Vec<StackReference>> {
+    let Some(texts) = texts else {
+        fields.required("stacks");
+        return None;
+    };
+    if texts.len() > STACKS_MAX {
+        fields.invalid("stacks", format!("must have at most {STACKS_MAX} entries, has {}", texts.len()));
+        return None;
+    }
+    let mut stacks = fields.read_explained("stacks", texts, StackReference::parse, |unknown| {
+        format!("must be of the form project/stack, is not in {}", unknown.tell(|_| String::new()))
+    });
+    stacks.sort();
+    stacks.dedup();
+    Some(stacks)
+}
+
+fn changed_fields(
+    before: Option<&DeploymentsCredential>,
+    api_url: &Url,
+    stacks: &[StackReference],
+    is_token_new: bool,
+) -> Vec<&'static str> {
+    let changes = [
+        ("apiUrl", before.is_none_or(|before| before.api_url != *api_url)),
+        ("token", is_token_new),
+        ("stacks", before.is_none_or(|before| before.stacks != stacks)),
+    ];
+    changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(field, _)| field).collect()
+}

@@ -1,0 +1,60 @@
+//! Sealing the data keys with another master key. The key itself never comes through here.
+
+use std::error::Error as StdError;
+
+use async_trait::async_trait;
+use stackbell_store::StoreError;
+use stackbell_store::audit::AuditEntry;
+
+use crate::auth::Caller;
+use crate::{App, Code, Error};
+
+/// Where the master key comes from, as far as it can be changed while we run.
+#[async_trait]
+pub trait MasterKeySource: Send + Sync {
+    /// Seals all data keys with another master key, in one transaction with `audit`; gives how many there are.
+    ///
+    /// # Errors
+    /// [`RotateError`]. After [`RotateError::Store`] and [`RotateError::Failed`] it may have been done.
+    async fn rotate(&self, audit: AuditEntry) -> Result<usize, RotateError>;
+}
+
+/// Why the master key was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    /// It cannot be as things are; the text says what whoever asks can do about it.
+    #[error("{0}")]
+    Refused(String),
+    /// The store could not be asked.
+    #[error("the data keys could not be sealed anew")]
+    Store(#[source] StoreError),
+    /// Something else failed.
+    #[error("the master key could not be changed")]
+    Failed(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl From<RotateError> for Error {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Refused(text) => Self::new(Code::Conflict, text),
+            RotateError::Store(error) => error.into(),
+            RotateError::Failed(cause) => {
+                let message = "the master key could not be changed, see the server's log";
+                Self { cause: Some(cause), ..Self::new(Code::Internal, message) }
+            }
+        }
+    }
+}
+
+impl App {
+    /// Seals the data keys with another master key; gives how many there are. Operators only.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`]; [`Code::Conflict`] when there is no other key to change to; those of the store.
+    pub async fn rotate_master_key(&self, caller: &Caller) -> Result<usize, Error> {
+        let caller = &self.renew(caller).await?;
+        caller.require_operator()?;
+        let audit = self.audit(caller, None, "master_key.rotate", "the master key", Vec::new());
+        Ok(self.master_keys.rotate(audit).await?)
+    }
+}

@@ -1,0 +1,82 @@
+//! Cancels, retries and redelivers.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryResponse};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+
+use super::show::show;
+use super::{DELIVERY, NOT_FOUND, TAGS};
+use crate::shared::answer;
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::path::InOrganization;
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+const CANCEL: &str = "/v1/orgs/{orgName}/deliveries/{deliveryId}/cancel";
+const RETRY: &str = "/v1/orgs/{orgName}/deliveries/{deliveryId}/retry";
+const REDELIVER: &str = "/v1/orgs/{orgName}/deliveries/{deliveryId}/redeliver";
+
+pub(super) fn routes() -> [Route; 3] {
+    let delivery = one::<DeliveryResponse>;
+    let cancelling = describe("CancelDelivery", "Cancel a pending delivery.", delivery());
+    let retrying = "Have a delivery tried now by its schedule; a failed or cancelled one begins anew.";
+    let retrying = describe("RetryDelivery", retrying, delivery());
+    let redelivering = "Make one more attempt of a delivery, whatever its state.";
+    let redelivering = describe("RedeliverDelivery", redelivering, one::<AttemptResponse>());
+    [
+        Route::new(Method::POST, CANCEL, cancel).described(cancelling),
+        Route::new(Method::POST, RETRY, retry).described(retrying),
+        Route::new(Method::POST, REDELIVER, redeliver).described(redelivering),
+    ]
+}
+
+fn describe(id: &str, summary: &str, answer: RefOr<Schema>) -> Description {
+    Description::new(id, TAGS, summary)
+        .guarded()
+        .answer(StatusCode::OK, "Success.", [(JSON, answer)])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, NOT_FOUND)
+        .refuses(StatusCode::CONFLICT, "In its state it cannot be; the text says why.")
+}
+
+async fn cancel(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let id = at.path.get("deliveryId");
+    let cancelled = context.app.cancel_delivery(&at.caller, &at.organization, id).await;
+    Ok(answer::json(StatusCode::OK, &show(&cancelled.map_err(about(DELIVERY))?)))
+}
+
+async fn retry(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let id = at.path.get("deliveryId");
+    let retried = context.app.retry_delivery(&at.caller, &at.organization, id).await;
+    Ok(answer::json(StatusCode::OK, &show(&retried.map_err(about(DELIVERY))?)))
+}
+
+async fn redeliver(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let id = at.path.get("deliveryId");
+    let made = context.app.redeliver_delivery(&at.caller, &at.organization, id).await;
+    let made = made.map_err(about(DELIVERY))?;
+    let shown = AttemptResponse::new(&made.attempt.attempt, made.credentials);
+    Ok(answer::json(StatusCode::OK, &shown))
+}

@@ -1,0 +1,52 @@
+//! Gets a delivery with what it sends, and its attempts.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryDetail};
+
+use super::show::show;
+use super::{DELIVERY, NOT_FOUND, PATH_OF_ONE, TAGS};
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::path::InOrganization;
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+pub(super) fn route() -> Route {
+    let summary = "Get a delivery with what it sends, and its attempts.";
+    let description = Description::new("GetDelivery", TAGS, summary)
+        .guarded()
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<DeliveryDetail>())])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
+    Route::new(Method::GET, PATH_OF_ONE, get).described(description)
+}
+
+async fn get(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let answer = context.large.begin().await?;
+    let id = at.path.get("deliveryId");
+    let view = context.app.get_delivery(&at.caller, &at.organization, id).await.map_err(about(DELIVERY))?;
+    let bytes = view.size();
+    answer
+        .json(bytes, move || {
+            Ok(DeliveryDetail {
+                delivery: show(&view.overview),
+                payload: String::from_utf8_lossy(&view.payload).into_owned(),
+                history: view
+                    .history
+                    .iter()
+                    .map(|attempt| AttemptResponse::new(attempt, view.credentials))
+                    .collect(),
+            })
+        })
+        .await
+}

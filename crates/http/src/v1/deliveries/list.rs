@@ -1,0 +1,119 @@
+//! Lists an organization's deliveries, newest first.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_app::deliveries::every::{DELIVERIES_LISTED_MAX, DeliveryFilter, KindFilter};
+use stackbell_model::delivery::StateKind;
+use stackbell_model::filter::EventKind;
+use stackbell_model::ids::{DeliveryId, WebhookId};
+use stackbell_model::names::{EnvironmentName, ProjectName, StackName};
+use stackbell_model::scope::Subject;
+use stackbell_wire::rest::every_delivery::DeliveryResponse;
+use stackbell_wire::rest::page::Cursor;
+use stackbell_wire::rest::read_rfc3339;
+use utoipa::openapi::schema::Type;
+
+use super::show::show;
+use super::{DELIVERY, PATH, TAGS};
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, many};
+use crate::shared::error::{HttpError, about};
+use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
+use crate::shared::path::InOrganization;
+use crate::shared::query::{MOMENT, QueryTexts};
+use crate::shared::routes::Route;
+
+/// Deliveries on a page where nothing else is asked for.
+const PAGE_SIZE_DEFAULT: usize = 50;
+
+pub(super) fn route() -> Route {
+    let summary = "List an organization's deliveries, newest first. A page may be short, or empty, and there be a \
+        next one.";
+    let description = Description::new("ListAllDeliveries", TAGS, summary)
+        .guarded()
+        .query("webhook", "Only of the webhook of this id.", Type::String)
+        .query(
+            "project",
+            "Only of events about this project's stack or environment, named beside.",
+            Type::String,
+        )
+        .query("stack", "Only of events about this stack.", Type::String)
+        .query("environment", "Only of events about this environment.", Type::String)
+        .query("kind", "Only of this kind of event, or `ping`.", Type::String)
+        .query("state", "Only `pending`, `succeeded`, `failed` or `cancelled` ones.", Type::String)
+        .query("from", "Only those made at this moment (RFC 3339) or later.", Type::String)
+        .query("to", "Only those made before this moment (RFC 3339).", Type::String)
+        .paged("Deliveries on a page: 1 to 100, 50 if absent.")
+        .answer(StatusCode::OK, "Success.", [(JSON, many::<DeliveryResponse>())])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
+    Route::new(Method::GET, PATH, list).described(description)
+}
+
+async fn list(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    let known = [
+        "webhook",
+        "project",
+        "stack",
+        "environment",
+        "kind",
+        "state",
+        "from",
+        "to",
+        PAGE_SIZE,
+        CONTINUATION_TOKEN,
+    ];
+    let query = QueryTexts::only(&uri, &known)?;
+    let filter = read_filter(&query)?;
+    let asked = PageAsked::read(&query, DELIVERIES_LISTED_MAX)?;
+    let before = asked.after(pages::id(DeliveryId::from_uuid))?;
+    let limit = asked.size.unwrap_or(PAGE_SIZE_DEFAULT);
+    let page = context.app.list_deliveries(&at.caller, &at.organization, &filter, before, limit).await;
+    let page = page.map_err(about(DELIVERY))?;
+    let deliveries: Vec<_> = page.items.iter().map(show).collect();
+    let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
+    Ok(asked.answer(&uri, &deliveries, next.as_ref()))
+}
+
+fn read_filter(query: &QueryTexts) -> Result<DeliveryFilter, HttpError> {
+    let kind = |text: &str| match text {
+        "ping" => Some(KindFilter::Ping),
+        text => EventKind::parse(text).map(KindFilter::Event),
+    };
+    Ok(DeliveryFilter {
+        webhook: query.read(DELIVERY, "webhook", WebhookId::parse, "the id of a webhook")?,
+        subject: read_subject(query)?,
+        kind: query.read(DELIVERY, "kind", kind, "'ping' or a kind of event, which docs/api.md lists")?,
+        state: query.read(
+            DELIVERY,
+            "state",
+            StateKind::parse,
+            "'pending', 'succeeded', 'failed' or 'cancelled'",
+        )?,
+        from: query.read(DELIVERY, "from", read_rfc3339, MOMENT)?,
+        to: query.read(DELIVERY, "to", read_rfc3339, MOMENT)?,
+    })
+}
+
+fn read_subject(query: &QueryTexts) -> Result<Option<Subject>, HttpError> {
+    let rule = "a valid name";
+    let project = query.read(DELIVERY, "project", |text| ProjectName::parse(text).ok(), rule)?;
+    let stack = query.read(DELIVERY, "stack", |text| StackName::parse(text).ok(), rule)?;
+    let environment = query.read(DELIVERY, "environment", |text| EnvironmentName::parse(text).ok(), rule)?;
+    match (project, stack, environment) {
+        (None, None, None) => Ok(None),
+        (Some(project), Some(stack), None) => Ok(Some(Subject::Stack { project, stack })),
+        (Some(project), None, Some(environment)) => Ok(Some(Subject::Environment { project, environment })),
+        _ => {
+            let detail = "project goes with either stack or environment, and each of them with project";
+            Err(HttpError::invalid(DELIVERY, "project", detail))
+        }
+    }
+}

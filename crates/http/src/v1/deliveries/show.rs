@@ -1,0 +1,81 @@
+//! Deliveries as they are answered.
+
+use stackbell_app::deliveries::every::{DeliveryOverview, LastAttempt};
+use stackbell_model::delivery::State;
+use stackbell_model::scope::{Scope, Subject};
+use stackbell_wire::rest::every_delivery::{DeliveryLastAttempt, DeliveryResponse, DeliveryWebhook};
+use stackbell_wire::rest::rfc3339;
+
+/// Shows a delivery.
+pub(super) fn show(overview: &DeliveryOverview) -> DeliveryResponse {
+    let (project_name, stack_name, environment_name) = match &overview.subject {
+        None => (None, None, None),
+        Some(Subject::Stack { project, stack }) => (Some(project.to_string()), Some(stack.to_string()), None),
+        Some(Subject::Environment { project, environment }) => {
+            (Some(project.to_string()), None, Some(environment.to_string()))
+        }
+    };
+    let mut shown = DeliveryResponse {
+        id: overview.id.to_string(),
+        event_id: overview.event_id.to_string(),
+        kind: overview.trigger.kind().to_owned(),
+        webhook: show_webhook(overview),
+        format: overview.format.as_str().to_owned(),
+        project_name,
+        stack_name,
+        environment_name,
+        created_at: rfc3339(overview.created_at),
+        rearmed_at: overview.rearmed_at.map(rfc3339),
+        state: overview.state.as_str().to_owned(),
+        due_at: None,
+        finished_at: None,
+        fail_reason: None,
+        cancel_reason: None,
+        cancelled_by: None,
+        attempts: overview.attempts,
+        attempts_spent: overview.attempts_spent,
+        last_attempt: overview.last_attempt.as_ref().map(show_last),
+    };
+    match &overview.state {
+        State::Pending { due_at } => shown.due_at = Some(rfc3339(*due_at)),
+        State::Succeeded { at } => shown.finished_at = Some(rfc3339(*at)),
+        State::Failed { at, reason } => {
+            shown.finished_at = Some(rfc3339(*at));
+            shown.fail_reason = Some(reason.as_str().to_owned());
+        }
+        State::Cancelled { at, reason, by } => {
+            shown.finished_at = Some(rfc3339(*at));
+            shown.cancel_reason = Some(reason.as_str().to_owned());
+            shown.cancelled_by = Some(by.to_string());
+        }
+    }
+    shown
+}
+
+fn show_webhook(overview: &DeliveryOverview) -> DeliveryWebhook {
+    let (project_name, stack_name, env_name) = match &overview.webhook_scope {
+        Scope::Organization => (None, None, None),
+        Scope::Stack { project, stack } => (Some(project.to_string()), Some(stack.to_string()), None),
+        Scope::Environment { project, environment } => {
+            (Some(project.to_string()), None, Some(environment.to_string()))
+        }
+    };
+    DeliveryWebhook {
+        id: overview.webhook.to_string(),
+        name: overview.webhook_name.to_string(),
+        scope: overview.webhook_scope.kind().as_str().to_owned(),
+        project_name,
+        stack_name,
+        env_name,
+        deleted: overview.is_webhook_deleted,
+    }
+}
+
+fn show_last(last: &LastAttempt) -> DeliveryLastAttempt {
+    DeliveryLastAttempt {
+        started_at: rfc3339(last.started_at),
+        duration_ms: u64::try_from(last.duration.as_millis()).unwrap_or(u64::MAX),
+        response_code: last.status,
+        error: last.text.as_deref().map(str::to_owned),
+    }
+}

@@ -1,0 +1,78 @@
+//! A copy of the store, streamed. Not under the time limit of other requests: it takes as long as the disk and the
+//! reader need. A reader who goes away takes the copy along.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
+use stackbell_app::instance::backup::StoreCopy;
+use tokio_util::io::ReaderStream;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+
+use super::{INSTANCE, TAGS};
+use crate::shared::auth::Authenticated;
+use crate::shared::context::Context;
+use crate::shared::description::Description;
+use crate::shared::error::{HttpError, about};
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+/// What the file is. Source: the registry of media types, `application/vnd.sqlite3`.
+pub(crate) const SQLITE: &str = "application/vnd.sqlite3";
+
+/// Source: RFC 9530.
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// What is read from the disk at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+pub(super) fn route() -> Route {
+    let file = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+    let summary = "Get a copy of the store as of this moment, with its length and digest. It holds no master key. For operators.";
+    let description = Description::new("BackUp", TAGS, summary)
+        .guarded()
+        .answer(StatusCode::OK, "The file.", [(SQLITE, file.into())])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::CONFLICT, "Another backup is being made or read, or the store makes none.");
+    Route::unlimited(Method::POST, "/v1/instance/backup", back_up).described(description)
+}
+
+async fn back_up(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    // Making the copy goes on when the client hangs up, and removes it then: dropped halfway the store would go on
+    // writing to a file that somebody else has begun.
+    let app = Arc::clone(&context.app);
+    let making = context.settings.changes.spawn(async move { app.back_up(&caller).await });
+    let made = making.await.map_err(|error| HttpError::internal("the backup was cut", error))?;
+    Ok(answer(made.map_err(about(INSTANCE))?))
+}
+
+fn answer(copy: StoreCopy) -> Response {
+    let StoreCopy { file, bytes, sha256, guard, .. } = copy;
+    let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
+    let digest = HeaderValue::from_str(&digest).expect("base64 may be in a header");
+    let file = tokio::fs::File::from_std(file);
+    // The file goes with the last of the stream.
+    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(move |chunk| {
+        let _kept = &guard;
+        chunk
+    });
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(SQLITE)),
+        (CONTENT_LENGTH, HeaderValue::from(bytes)),
+        (CONTENT_DIGEST, digest),
+    ];
+    (StatusCode::OK, headers, Body::from_stream(chunks)).into_response()
+}

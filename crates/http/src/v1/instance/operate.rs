@@ -1,0 +1,103 @@
+//! How the instance does; holding and resuming all sending; its master key.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_app::instance::SendingHold;
+use stackbell_wire::rest::operation::{HoldRequest, InstanceResponse, MasterKeyRotated, SendingResponse};
+use stackbell_wire::rest::rfc3339;
+
+use super::{INSTANCE, TAGS};
+use crate::shared::answer;
+use crate::shared::auth::Authenticated;
+use crate::shared::body::Text;
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+pub(super) fn routes() -> [Route; 4] {
+    let describe = |id, summary| {
+        Description::new(id, TAGS, summary)
+            .guarded()
+            .refuses(StatusCode::BAD_REQUEST, "A parameter or a field is invalid.")
+    };
+    let getting = describe("GetInstance", "Get how the instance does. For operators.").answer(
+        StatusCode::OK,
+        "Success.",
+        [(JSON, one::<InstanceResponse>())],
+    );
+    let holding = "Hold all sending but pings and redeliveries. For operators.";
+    let holding = describe("HoldSending", holding)
+        .request([(JSON, one::<HoldRequest>())])
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
+        .refuses(StatusCode::CONFLICT, "It is held already.");
+    let resuming = describe("ResumeSending", "Resume sending. For operators.")
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
+        .refuses(StatusCode::CONFLICT, "It is not held.");
+    let rotating =
+        "Seal the data keys with another master key, which the server finds or makes. For operators.";
+    let rotating = describe("RotateMasterKey", rotating)
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<MasterKeyRotated>())])
+        .refuses(StatusCode::CONFLICT, "There is no other key; the text says what to do.");
+    [
+        Route::new(Method::GET, "/v1/instance", get).described(getting),
+        Route::new(Method::POST, "/v1/instance/sending/hold", hold).described(holding),
+        Route::new(Method::POST, "/v1/instance/sending/resume", resume).described(resuming),
+        Route::new(Method::POST, "/v1/instance/master-key/rotate", rotate).described(rotating),
+    ]
+}
+
+async fn get(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let hold = context.app.sending_hold(&caller).await.map_err(about(INSTANCE))?;
+    let shown = InstanceResponse { version: env!("CARGO_PKG_VERSION"), sending: show(hold.as_ref()) };
+    Ok(answer::json(StatusCode::OK, &shown))
+}
+
+async fn hold(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let request = HoldRequest::read(&text).map_err(|error| HttpError::body(INSTANCE, &error))?;
+    let hold = context.app.hold_sending(&caller, request.reason.as_deref()).await;
+    Ok(answer::json(StatusCode::OK, &show(Some(&hold.map_err(about(INSTANCE))?))))
+}
+
+async fn resume(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    context.app.resume_sending(&caller).await.map_err(about(INSTANCE))?;
+    Ok(answer::json(StatusCode::OK, &show(None)))
+}
+
+async fn rotate(
+    State(context): State<Arc<Context>>,
+    Authenticated(caller): Authenticated,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let count = context.app.rotate_master_key(&caller).await.map_err(about(INSTANCE))?;
+    Ok(answer::json(StatusCode::OK, &MasterKeyRotated { data_keys: count as u64 }))
+}
+
+fn show(hold: Option<&SendingHold>) -> SendingResponse {
+    SendingResponse {
+        held: hold.is_some(),
+        since: hold.map(|hold| rfc3339(hold.since)),
+        reason: hold.map(|hold| hold.reason.to_string()),
+    }
+}

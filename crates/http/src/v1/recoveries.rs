@@ -1,0 +1,118 @@
+//! Recoveries: create, list, get.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use stackbell_app::recoveries::RECOVERIES_LISTED_MAX;
+use stackbell_model::ids::RecoveryId;
+use stackbell_model::recovery::{Recovery, RecoveryState};
+use stackbell_wire::rest::operation::{RecoveryRequest, RecoveryResponse};
+use stackbell_wire::rest::page::Cursor;
+use stackbell_wire::rest::rfc3339;
+
+use crate::shared::answer;
+use crate::shared::body::Text;
+use crate::shared::context::Context;
+use crate::shared::description::{Description, JSON, many, one};
+use crate::shared::error::{HttpError, about};
+use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
+use crate::shared::path::InOrganization;
+use crate::shared::query::QueryTexts;
+use crate::shared::routes::Route;
+
+const TAGS: &[&str] = &["Deliveries"];
+const RECOVERY: &str = "Recovery";
+const PATH_OF_WEBHOOK: &str = "/v1/orgs/{orgName}/webhooks/{webhookId}/recoveries";
+const PATH: &str = "/v1/orgs/{orgName}/recoveries";
+const PATH_OF_ONE: &str = "/v1/orgs/{orgName}/recoveries/{recoveryId}";
+
+/// Recoveries on a page where nothing else is asked for.
+const PAGE_SIZE_DEFAULT: usize = 50;
+
+pub(super) fn routes() -> [Route; 3] {
+    let creating =
+        "Have all failed and cancelled deliveries of a webhook tried anew that were made since a moment.";
+    let creating = Description::new("CreateRecovery", TAGS, creating)
+        .guarded()
+        .request([(JSON, one::<RecoveryRequest>())])
+        .answer(StatusCode::ACCEPTED, "Begun.", [(JSON, one::<RecoveryResponse>())])
+        .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
+        .refuses(StatusCode::NOT_FOUND, "No such webhook, or no such organization that the caller may see.")
+        .refuses(StatusCode::CONFLICT, "The webhook has a recovery that is running.");
+    let listing =
+        Description::new("ListRecoveries", TAGS, "List an organization's recoveries, newest first.")
+            .guarded()
+            .paged("Recoveries on a page: 1 to 100, 50 if absent.")
+            .answer(StatusCode::OK, "Success.", [(JSON, many::<RecoveryResponse>())])
+            .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+            .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
+    let getting = Description::new("GetRecovery", TAGS, "Get a recovery, to see how far it is.")
+        .guarded()
+        .answer(StatusCode::OK, "Success.", [(JSON, one::<RecoveryResponse>())])
+        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+        .refuses(StatusCode::NOT_FOUND, "No such recovery, or no such organization that the caller may see.");
+    [
+        Route::new(Method::POST, PATH_OF_WEBHOOK, create).described(creating),
+        Route::new(Method::GET, PATH, list).described(listing),
+        Route::new(Method::GET, PATH_OF_ONE, get).described(getting),
+    ]
+}
+
+async fn create(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+    Text(text): Text,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let request = RecoveryRequest::read(&text).map_err(|error| HttpError::body(RECOVERY, &error))?;
+    let webhook = at.path.get("webhookId");
+    let created = context.app.create_recovery(&at.caller, &at.organization, webhook, request.since).await;
+    Ok(answer::json(StatusCode::ACCEPTED, &show(&created.map_err(about(RECOVERY))?)))
+}
+
+async fn list(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    let query = QueryTexts::only(&uri, &[PAGE_SIZE, CONTINUATION_TOKEN])?;
+    let asked = PageAsked::read(&query, RECOVERIES_LISTED_MAX)?;
+    let before = asked.after(pages::id(RecoveryId::from_uuid))?;
+    let limit = asked.size.unwrap_or(PAGE_SIZE_DEFAULT);
+    let page = context.app.list_recoveries(&at.caller, &at.organization, before, limit).await;
+    let page = page.map_err(about(RECOVERY))?;
+    let recoveries: Vec<_> = page.items.iter().map(show).collect();
+    let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
+    Ok(asked.answer(&uri, &recoveries, next.as_ref()))
+}
+
+async fn get(
+    State(context): State<Arc<Context>>,
+    at: InOrganization,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    QueryTexts::only(&uri, &[])?;
+    let id = at.path.get("recoveryId");
+    let found = context.app.get_recovery(&at.caller, &at.organization, id).await;
+    Ok(answer::json(StatusCode::OK, &show(&found.map_err(about(RECOVERY))?)))
+}
+
+fn show(recovery: &Recovery) -> RecoveryResponse {
+    RecoveryResponse {
+        id: recovery.id.to_string(),
+        webhook: recovery.webhook.to_string(),
+        since: rfc3339(recovery.since),
+        created_at: rfc3339(recovery.created_at),
+        created_by: recovery.created_by.to_string(),
+        state: recovery.state.as_str(),
+        total: recovery.total,
+        rearmed: recovery.rearmed,
+        ended_at: match recovery.state {
+            RecoveryState::Running => None,
+            RecoveryState::Done { at } | RecoveryState::Abandoned { at } => Some(rfc3339(at)),
+        },
+    }
+}
