@@ -1,12 +1,13 @@
 //! The client of the public API, for the verbs of the command line.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::{Method, Request, Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy, SendBody};
 use url::Url;
 
@@ -17,6 +18,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// From the request's end to the answer's head: a ping alone may take the 15 s of an exchange.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// The same for what is made before it is sent, such as a copy of a large store.
+const MAKE_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// The most bytes of an answer: a page of lists is far below it.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -31,12 +35,23 @@ pub(crate) struct ClientSettings {
     pub(crate) url: Url,
     /// The token; `None` when there is none to be found.
     pub(crate) token: Option<SecretText>,
+    /// Authorities that are trusted besides the usual ones, in PEM.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// A client of one server.
 pub(crate) struct Client {
     agent: Agent,
     settings: ClientSettings,
+}
+
+/// A list, or the beginning of one.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// What is in it.
+    pub(crate) items: Vec<Value>,
+    /// Whether there is more than was asked for.
+    pub(crate) is_cut: bool,
 }
 
 /// A body to send.
@@ -53,7 +68,7 @@ pub(crate) enum Payload<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nobody is there, or not for long enough.
-    #[error("cannot reach {url}: is the server running, and is this its address (--url, STACKBELL_URL)?")]
+    #[error("cannot reach {url}: is the server running, and is this its address (--server, STACKBELL_URL)?")]
     Unreachable {
         /// The server.
         url: Url,
@@ -83,6 +98,15 @@ pub(crate) enum ClientError {
         /// Its status.
         status: StatusCode,
     },
+    /// The authorities cannot be read.
+    #[error("cannot use the authorities in {path}")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No token.
     #[error("there is no token: set STACKBELL_TOKEN, STACKBELL_TOKEN_FILE or PULUMI_ACCESS_TOKEN")]
     NoToken,
@@ -96,11 +120,15 @@ struct Refusal {
 
 impl ClientSettings {
     /// The server from the flag, `STACKBELL_URL` or `PULUMI_BACKEND_URL`; the token from `STACKBELL_TOKEN`,
-    /// `STACKBELL_TOKEN_FILE` or `PULUMI_ACCESS_TOKEN`.
+    /// `STACKBELL_TOKEN_FILE` or `PULUMI_ACCESS_TOKEN`; further authorities from the flag or `STACKBELL_CA_FILE`.
     ///
     /// # Errors
     /// [`ConfigError`], when one of them cannot be used.
-    pub(crate) fn find(flag: Option<&Url>, environment: &Environment) -> Result<Self, ConfigError> {
+    pub(crate) fn find(
+        flag: Option<&Url>,
+        ca_file: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
         let token = match (environment.get("STACKBELL_TOKEN"), environment.get("STACKBELL_TOKEN_FILE")) {
             (Some(_), Some(_)) => {
                 return Err(ConfigError::Both {
@@ -117,7 +145,8 @@ impl ClientSettings {
             Some(url) => url.clone(),
             None => Self::url(environment)?,
         };
-        Ok(Self { url, token: token.map(SecretText::new) })
+        let ca_file = ca_file.or_else(|| environment.get("STACKBELL_CA_FILE").map(Path::new));
+        Ok(Self { url, token: token.map(SecretText::new), ca_file: ca_file.map(Path::to_owned) })
     }
 
     fn url(environment: &Environment) -> Result<Url, ConfigError> {
@@ -147,8 +176,11 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
 
 impl Client {
     /// A client. Connects to nothing yet.
-    pub(crate) fn new(settings: ClientSettings) -> Self {
-        let tls = TlsConfig::builder().root_certs(roots()).build();
+    ///
+    /// # Errors
+    /// [`ClientError::Authorities`].
+    pub(crate) fn new(settings: ClientSettings) -> Result<Self, ClientError> {
+        let tls = TlsConfig::builder().root_certs(roots(settings.ca_file.as_deref())?).build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -159,7 +191,7 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIME))
             .timeout_recv_response(Some(ANSWER_TIME))
             .build();
-        Self { agent: config.new_agent(), settings }
+        Ok(Self { agent: config.new_agent(), settings })
     }
 
     /// Asks, and gives the answer's JSON; `Value::Null` for an empty one.
@@ -172,8 +204,25 @@ impl Client {
         path: &[&str],
         payload: Payload<'_>,
     ) -> Result<Value, ClientError> {
-        let mut response = self.send(method, &self.at(path, None), payload)?;
+        let mut response = self.send(method, &self.at(path, &[]), payload)?;
         self.read(&mut response)
+    }
+
+    /// Asks for what is not JSON, and gives the answer as it begins, if it is a success.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) fn download(&self, method: Method, path: &[&str]) -> Result<Response<Body>, ClientError> {
+        let request = self.request(method, &self.at(path, &[]))?.body(SendBody::none())?;
+        let patient = self.agent.configure_request(request);
+        let mut response = self.run(patient.timeout_recv_response(Some(MAKE_TIME)).build())?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        // A refusal is JSON, and read as the error that it is.
+        self.read(&mut response)?;
+        Err(ClientError::NotJson { url: self.settings.url.clone(), status })
     }
 
     /// All of a list, page by page.
@@ -181,11 +230,25 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub(crate) fn list(&self, path: &[&str]) -> Result<Vec<Value>, ClientError> {
+        Ok(self.list_some(path, &[], None)?.items)
+    }
+
+    /// A list by these query parameters, page by page; no more than `limit` of it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) fn list_some(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        limit: Option<usize>,
+    ) -> Result<Listed, ClientError> {
         let mut items = Vec::new();
         let mut continuation: Option<String> = None;
         loop {
-            let url = self.at(path, continuation.as_deref());
-            let mut response = self.send(Method::GET, &url, Payload::Empty)?;
+            let next = continuation.as_deref().map(|token| ("continuationToken", token));
+            let query: Vec<_> = query.iter().copied().chain(next).collect();
+            let mut response = self.send(Method::GET, &self.at(path, &query), Payload::Empty)?;
             let next = response.headers().get(CONTINUATION).and_then(|value| value.to_str().ok());
             let next = next.map(str::to_owned);
             let status = response.status();
@@ -193,10 +256,16 @@ impl Client {
                 return Err(ClientError::NotJson { url: self.settings.url.clone(), status });
             };
             items.extend(page);
+            if let Some(limit) = limit
+                && (items.len() > limit || (items.len() == limit && next.is_some()))
+            {
+                items.truncate(limit);
+                return Ok(Listed { items, is_cut: true });
+            }
             match next {
                 // The same page again would be asked for without end.
                 Some(next) if continuation.as_ref() != Some(&next) => continuation = Some(next),
-                Some(_) | None => return Ok(items),
+                Some(_) | None => return Ok(Listed { items, is_cut: false }),
             }
         }
     }
@@ -206,28 +275,23 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub(crate) fn is_ready(&self) -> Result<Result<(), StatusCode>, ClientError> {
-        let request = Request::get(self.at(&["readyz"], None).as_str());
+        let request = Request::get(self.at(&["readyz"], &[]).as_str());
         let response = self.run(request.body(SendBody::none())?)?;
         Ok(if response.status().is_success() { Ok(()) } else { Err(response.status()) })
     }
 
-    fn at(&self, path: &[&str], continuation: Option<&str>) -> Url {
+    fn at(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.settings.url.clone();
         url.path_segments_mut().expect("http URLs have paths").pop_if_empty().extend(path);
         url.set_query(None);
-        if let Some(continuation) = continuation {
-            url.query_pairs_mut().append_pair("continuationToken", continuation);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         url
     }
 
     fn send(&self, method: Method, url: &Url, payload: Payload<'_>) -> Result<Response<Body>, ClientError> {
-        let token = self.settings.token.as_ref().ok_or(ClientError::NoToken)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(url.as_str())
-            .header("Authorization", format!("token {}", token.expose()))
-            .header("Accept", "application/json");
+        let request = self.request(method, url)?;
         match payload {
             Payload::Empty => self.run(request.body(SendBody::none())?),
             Payload::Json(value) => {
@@ -240,6 +304,13 @@ impl Client {
                 self.run(request.header("Content-Type", media_type).body(SendBody::from_reader(reader))?)
             }
         }
+    }
+
+    fn request(&self, method: Method, url: &Url) -> Result<ureq::http::request::Builder, ClientError> {
+        let token = self.settings.token.as_ref().ok_or(ClientError::NoToken)?;
+        let request = Request::builder().method(method).uri(url.as_str());
+        let authorization = format!("token {}", token.expose());
+        Ok(request.header("Authorization", authorization).header("Accept", "application/json"))
     }
 
     fn run(&self, request: Request<SendBody<'_>>) -> Result<Response<Body>, ClientError> {
@@ -278,13 +349,29 @@ impl Client {
     }
 }
 
-/// The operating system's authorities, among them those of the company; Mozilla's where it has none.
-fn roots() -> RootCerts {
+/// The operating system's authorities (or those of `SSL_CERT_FILE`), Mozilla's where it has none, and those of the file.
+fn roots(ca_file: Option<&Path>) -> Result<RootCerts, ClientError> {
     let native = rustls_native_certs::load_native_certs().certs;
-    if native.is_empty() {
-        return RootCerts::WebPki;
+    let native = native.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned());
+    let mut trusted: Vec<Certificate<'static>> = native.collect();
+    let Some(path) = ca_file else {
+        return Ok(if trusted.is_empty() { RootCerts::WebPki } else { RootCerts::from(trusted) });
+    };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Authorities {
+        path: path.to_owned(),
+        source,
+    };
+    let pem = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    let usual = trusted.len();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.into()))? {
+            trusted.push(certificate);
+        }
     }
-    RootCerts::from(native.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned()))
+    if trusted.len() == usual {
+        return Err(failed("there is no certificate in it".into()));
+    }
+    Ok(RootCerts::from(trusted))
 }
 
 /// The environment's proxy, except for this machine itself.
@@ -303,7 +390,7 @@ mod tests {
     use super::*;
 
     fn check(variables: &[(&str, &str)], url: &str, token: Option<&str>) {
-        let settings = ClientSettings::find(None, &variables.iter().copied().collect()).expect("valid");
+        let settings = ClientSettings::find(None, None, &variables.iter().copied().collect()).expect("valid");
         assert_eq!(settings.url.as_str(), url, "{variables:?}");
         assert_eq!(settings.token.as_ref().map(SecretText::expose), token, "{variables:?}");
     }
@@ -321,7 +408,7 @@ mod tests {
     fn what_cannot_be_used_is_refused() {
         let check = |variables: &[(&str, &str)]| {
             assert!(
-                ClientSettings::find(None, &variables.iter().copied().collect()).is_err(),
+                ClientSettings::find(None, None, &variables.iter().copied().collect()).is_err(),
                 "{variables:?}"
             );
         };
@@ -332,11 +419,24 @@ mod tests {
     }
 
     #[test]
+    fn authorities_that_cannot_be_used_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ca.pem");
+        let check = |said: &str| {
+            let error = roots(Some(&path)).expect_err("refused");
+            assert!(format!("{:#}", anyhow::Error::new(error)).contains(said), "{said}");
+        };
+        check("cannot use the authorities in");
+        std::fs::write(&path, "nothing").expect("written");
+        check("there is no certificate in it");
+    }
+
+    #[test]
     fn paths_are_escaped() {
         let url = parse_url("http://s.example/base/").expect("a URL");
-        let client = Client::new(ClientSettings { url, token: None });
-        assert_eq!(client.at(&["v1", "orgs", "a/b"], None).as_str(), "http://s.example/base/v1/orgs/a%2Fb");
-        let page = client.at(&["v1"], Some("x&y"));
+        let client = Client::new(ClientSettings { url, token: None, ca_file: None }).expect("made");
+        assert_eq!(client.at(&["v1", "orgs", "a/b"], &[]).as_str(), "http://s.example/base/v1/orgs/a%2Fb");
+        let page = client.at(&["v1"], &[("continuationToken", "x&y")]);
         assert_eq!(page.as_str(), "http://s.example/base/v1?continuationToken=x%26y");
     }
 }

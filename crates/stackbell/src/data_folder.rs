@@ -1,14 +1,11 @@
-//! The data folder: one process at a time, and the master key's file.
+//! The data folder: one process at a time, its owner alone.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use stackbell_keys::{MasterKey, MasterKeyError};
-use stackbell_model::Entropy;
-
 const LOCK_FILE: &str = "stackbell.lock";
-const MASTER_KEY_FILE: &str = "master.key";
+const SCRATCH_FOLDER: &str = "scratch";
 
 /// A data folder that this process alone uses, until this is dropped.
 #[derive(Debug)]
@@ -49,23 +46,14 @@ pub(crate) enum DataFolderError {
         /// The process's id, if it could be told.
         process: Option<u32>,
     },
-    /// The master key's file cannot be read or written.
-    #[error("cannot use {path}")]
-    MasterKeyFile {
-        /// The file.
+    /// The folder for what is temporary cannot be emptied or made.
+    #[error("cannot empty {path}")]
+    Scratch {
+        /// The folder.
         path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
-    },
-    /// The master key's file holds no master key.
-    #[error("{path} holds no master key")]
-    NoMasterKey {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: MasterKeyError,
     },
 }
 
@@ -98,7 +86,10 @@ impl DataFolder {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        write_id(&mut lock).map_err(failed)?;
+        // For people alone: a disk that is full must not keep a server from its store.
+        if let Err(error) = write_id(&mut lock) {
+            tracing::debug!(%error, "the process's id could not be written into the lock");
+        }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -125,48 +116,17 @@ impl DataFolder {
         &self.path
     }
 
-    /// Where the master key's file is, or would be.
-    pub(crate) fn master_key_path(path: &Path) -> PathBuf {
-        path.join(MASTER_KEY_FILE)
-    }
-
-    /// Reads the master key's file in the folder at `path`; `None` when there is none.
+    /// An empty folder in it for what nobody needs after a restart.
     ///
     /// # Errors
-    /// [`DataFolderError`].
-    pub(crate) fn read_master_key(path: &Path) -> Result<Option<MasterKey>, DataFolderError> {
-        let path = Self::master_key_path(path);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => zeroize::Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(DataFolderError::MasterKeyFile { path, source }),
-        };
-        match MasterKey::from_base64(&text) {
-            Ok(key) => Ok(Some(key)),
-            Err(source) => Err(DataFolderError::NoMasterKey { path, source }),
+    /// [`DataFolderError::Scratch`].
+    pub(crate) fn empty_scratch(&self) -> Result<PathBuf, DataFolderError> {
+        let path = self.path.join(SCRATCH_FOLDER);
+        // The folder itself stays: on a full disk it could not be made again.
+        match make(&path).and_then(|()| empty(&path)) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(DataFolderError::Scratch { path, source }),
         }
-    }
-
-    /// Makes a master key and its file, which its owner alone may read; it is synced to disk, or not there at all.
-    ///
-    /// # Errors
-    /// [`DataFolderError::MasterKeyFile`], also when there is one already.
-    pub(crate) fn make_master_key(&self, entropy: &mut dyn Entropy) -> Result<MasterKey, DataFolderError> {
-        let key = MasterKey::generate(entropy);
-        let path = Self::master_key_path(&self.path);
-        match self.write_master_key(&key, &path) {
-            Ok(()) => Ok(key),
-            Err(source) => Err(DataFolderError::MasterKeyFile { path, source }),
-        }
-    }
-
-    fn write_master_key(&self, key: &MasterKey, path: &Path) -> io::Result<()> {
-        // Made with the rights 0600.
-        let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-        writeln!(file, "{}", key.to_base64().as_str())?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path).map_err(|error| error.error)?;
-        sync_folder(&self.path)
     }
 }
 
@@ -176,6 +136,18 @@ fn make(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn open_lock(folder: &Path, create: bool) -> io::Result<File> {
@@ -199,7 +171,7 @@ fn write_id(lock: &mut File) -> io::Result<()> {
 }
 
 /// Makes a file's name as durable as the file.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(path)?.sync_all()?;
     #[cfg(not(unix))]
@@ -222,7 +194,6 @@ pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entropy::SystemEntropy;
 
     #[test]
     fn one_process_at_a_time() {
@@ -241,16 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn the_master_key_is_made_once_and_read_back() {
+    fn what_is_temporary_is_gone_after_a_restart() {
         let parent = tempfile::tempdir().expect("a folder");
-        let folder = DataFolder::open(&parent.path().join("data")).expect("opened");
-        let mut entropy = SystemEntropy::seeded().expect("randomness");
-        let read = || DataFolder::read_master_key(folder.path()).expect("read");
-        assert!(read().is_none());
-        let made = folder.make_master_key(&mut entropy).expect("made");
-        assert_eq!(read().map(|key| key.to_base64()), Some(made.to_base64()));
-        folder.make_master_key(&mut entropy).expect_err("there is one");
-        assert_eq!(read().map(|key| key.to_base64()), Some(made.to_base64()));
+        let folder = DataFolder::open(parent.path()).expect("opened");
+        let scratch = folder.empty_scratch().expect("made");
+        std::fs::create_dir(scratch.join("folder")).expect("made");
+        std::fs::write(scratch.join("folder/copy"), "half").expect("written");
+        assert_eq!(folder.empty_scratch().expect("emptied"), scratch);
+        assert_eq!(std::fs::read_dir(&scratch).expect("there").count(), 0);
+        std::fs::remove_dir(&scratch).expect("empty");
+        std::fs::write(&scratch, "a file").expect("written");
+        folder.empty_scratch().expect_err("not ours to remove");
     }
 
     #[cfg(unix)]
@@ -259,23 +231,14 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let parent = tempfile::tempdir().expect("a folder");
         let folder = DataFolder::open(&parent.path().join("data")).expect("opened");
-        folder.make_master_key(&mut SystemEntropy::seeded().expect("randomness")).expect("made");
+        let scratch = folder.empty_scratch().expect("made");
         let check = |path: &Path, expected: u32| {
             let mode = std::fs::metadata(path).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, expected, "{}", path.display());
         };
         check(folder.path(), 0o700);
-        check(&DataFolder::master_key_path(folder.path()), 0o600);
+        check(&scratch, 0o700);
         check(&folder.path().join(LOCK_FILE), 0o600);
         assert!(!is_open_to_others(folder.path()).expect("asked"));
-    }
-
-    #[test]
-    fn a_file_without_a_key_is_an_error() {
-        let parent = tempfile::tempdir().expect("a folder");
-        std::fs::write(parent.path().join(MASTER_KEY_FILE), "hidden").expect("written");
-        let error = DataFolder::read_master_key(parent.path()).expect_err("refused");
-        assert!(matches!(error, DataFolderError::NoMasterKey { .. }));
-        assert!(!format!("{error:?}").contains("hidden"));
     }
 }

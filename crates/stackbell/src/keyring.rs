@@ -1,138 +1,149 @@
 //! The keyring of a store: made for an empty one, opened for any other, never guessed.
+//!
+//! - `source`: where the master key comes from, and which of those at hand opens a store
+//! - `rotation`: another master key while the server runs
+//! - `files`: the master key's own files in the data folder
+//! - `command`: a command that prints it
+//!
+//! What is sealed is never sealed anew by this: only the data keys are, which are a few short rows in one transaction.
 
-use std::path::PathBuf;
+mod command;
+mod files;
+mod rotation;
+mod source;
 
-use stackbell_keys::{Keyring, KeyringError, MasterKey};
+use stackbell_keys::{Keyring, MasterKey};
+use stackbell_model::ids::AuditId;
+use stackbell_model::secret::SealedDataKey;
 use stackbell_model::{Entropy, Timestamp};
+use stackbell_store::audit::AuditEntry;
 use stackbell_store::{Store, StoreError};
 
-use crate::data_folder::{DataFolder, DataFolderError};
+use crate::config::GivenKey;
+
+pub(crate) use command::{KeyCommand, KeyCommandError};
+pub(crate) use files::{KeyFileError, KeyFiles};
+pub(crate) use rotation::MasterKeys;
+pub(crate) use source::{KeySource, KeySourceError, Opening};
+
+/// What the audit log calls a change of the master key.
+const ROTATED: &str = "master_key.rotate";
 
 /// Why there is no keyring.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenKeyringError {
-    /// The store holds data keys, and there is nothing to open them with.
-    #[error(
-        "this store needs its master key, and there is none: set STACKBELL_MASTER_KEY (or _FILE), or put the key back at {0}"
-    )]
-    NoMasterKey(PathBuf),
-    /// The data keys do not open.
-    #[error("the data keys cannot be opened with the master key from {origin}")]
-    Keyring {
-        /// Where the master key comes from.
-        origin: String,
-        /// Why.
-        #[source]
-        source: KeyringError,
-    },
+    /// No master key at hand opens the data keys.
+    #[error(transparent)]
+    Source(#[from] KeySourceError),
     /// Somebody else put data keys there meanwhile, which the lock on the folder rules out.
     #[error("another process has put data keys into the store")]
     Raced,
-    /// The master key's file cannot be used.
-    #[error(transparent)]
-    Folder(#[from] DataFolderError),
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Opens the keyring of `store` with the configured master key, else with the one in the folder.
-/// Makes data keys for a store without any, and a master key if there is none either.
-///
-/// # Errors
-/// [`OpenKeyringError`].
-pub(crate) async fn open_keyring(
-    store: &dyn Store,
-    folder: &DataFolder,
-    configured: Option<&MasterKey>,
-    entropy: &mut dyn Entropy,
-    now: Timestamp,
-) -> Result<Keyring, OpenKeyringError> {
-    let stored = store.data_keys().await?;
-    let file = DataFolder::master_key_path(folder.path());
-    let (master, origin) = match configured {
-        Some(master) => (master.clone(), "the setting master_key".to_owned()),
-        None => match DataFolder::read_master_key(folder.path())? {
-            Some(master) => (master, file.display().to_string()),
-            None if stored.is_empty() => {
-                let master = folder.make_master_key(entropy)?;
-                tracing::info!(path = %file.display(), "made a master key: keep a copy of it elsewhere");
-                (master, file.display().to_string())
-            }
-            None => return Err(OpenKeyringError::NoMasterKey(file)),
-        },
-    };
-    if !stored.is_empty() {
-        return Keyring::open(&master, &stored)
-            .map_err(|source| OpenKeyringError::Keyring { origin, source });
+impl From<KeyFileError> for OpenKeyringError {
+    fn from(error: KeyFileError) -> Self {
+        Self::Source(error.into())
     }
-    let (keyring, sealed) = Keyring::generate(&master, entropy, now);
-    if store.install_data_keys(&sealed).await? { Ok(keyring) } else { Err(OpenKeyringError::Raced) }
+}
+
+/// What opens a keyring.
+pub(crate) struct Opener<'a> {
+    /// Where the data keys are.
+    pub(crate) store: &'a dyn Store,
+    /// Where the master key comes from.
+    pub(crate) source: &'a KeySource,
+    /// Chance for keys.
+    pub(crate) entropy: &'a mut dyn Entropy,
+    /// The present moment.
+    pub(crate) now: Timestamp,
+}
+
+impl Opener<'_> {
+    /// Opens the keyring of the store. Makes data keys for a store without any, and a master key in the data folder if
+    /// none was given either. Ends a change of keys that a crash cut, and seals the data keys anew when only
+    /// the previous master key opens them.
+    ///
+    /// # Errors
+    /// [`OpenKeyringError`].
+    pub(crate) async fn open(mut self) -> Result<Keyring, OpenKeyringError> {
+        let stored = self.store.data_keys().await?;
+        if stored.is_empty() {
+            return self.begin().await;
+        }
+        match self.source.find(&stored).await? {
+            Opening::Current(keyring) => {
+                self.source.settle_on_current()?;
+                Ok(keyring)
+            }
+            Opening::Next(keyring) => {
+                self.source.settle_on_next()?;
+                Ok(keyring)
+            }
+            Opening::Previous { keyring, current } => self.leave_previous(keyring, current).await,
+        }
+    }
+
+    /// For a store without data keys.
+    async fn begin(&mut self) -> Result<Keyring, OpenKeyringError> {
+        let master = match self.source.read().await? {
+            Some(given) => given.key,
+            None => self.make_master()?,
+        };
+        let (keyring, sealed) = Keyring::generate(&master, self.entropy, self.now);
+        if self.store.install_data_keys(&sealed).await? { Ok(keyring) } else { Err(OpenKeyringError::Raced) }
+    }
+
+    fn make_master(&mut self) -> Result<MasterKey, OpenKeyringError> {
+        let files = self.source.files();
+        let master = files.make_current(self.entropy)?;
+        tracing::info!(path = %files.current_path().display(), "made a master key: keep a copy of it elsewhere");
+        Ok(master)
+    }
+
+    async fn leave_previous(
+        &mut self,
+        keyring: Keyring,
+        current: Option<GivenKey>,
+    ) -> Result<Keyring, OpenKeyringError> {
+        let master = match current {
+            Some(given) => given.key,
+            None => self.make_master()?,
+        };
+        let keys = keyring.rewrap(&master, self.entropy);
+        let audit = self.audit();
+        replace(self.store, &keys, audit).await?;
+        tracing::info!(
+            "the store's data keys are sealed with the new master key: take previous_master_key out of the settings"
+        );
+        Ok(keyring)
+    }
+
+    fn audit(&mut self) -> AuditEntry {
+        AuditEntry {
+            id: AuditId::generate(self.now, self.entropy),
+            at: self.now,
+            organization: None,
+            actor: "stackbell".into(),
+            token: None,
+            remote: None,
+            action: ROTATED,
+            target: "the master key".into(),
+            fields: Vec::new(),
+        }
+    }
+}
+
+/// Puts data keys, sealed by another master key, in place of those in the store.
+async fn replace(
+    store: &dyn Store,
+    keys: &[SealedDataKey],
+    audit: AuditEntry,
+) -> Result<(), OpenKeyringError> {
+    if store.replace_data_keys(keys, audit).await? { Ok(()) } else { Err(OpenKeyringError::Raced) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entropy::SystemEntropy;
-    use stackbell_store_memory::MemoryStore;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-    struct Bench {
-        store: MemoryStore,
-        entropy: SystemEntropy,
-        _parent: tempfile::TempDir,
-        folder: DataFolder,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let parent = tempfile::tempdir().expect("a folder");
-            let folder = DataFolder::open(&parent.path().join("data")).expect("opened");
-            let entropy = SystemEntropy::seeded().expect("randomness");
-            Self { store: MemoryStore::default(), entropy, _parent: parent, folder }
-        }
-
-        async fn open(&mut self, configured: Option<&MasterKey>) -> Result<Keyring, OpenKeyringError> {
-            open_keyring(&self.store, &self.folder, configured, &mut self.entropy, NOW).await
-        }
-
-        fn file(&self) -> PathBuf {
-            DataFolder::master_key_path(self.folder.path())
-        }
-    }
-
-    #[tokio::test]
-    async fn an_empty_store_gets_keys_that_open_again() {
-        let mut bench = Bench::new();
-        let first = bench.open(None).await.expect("made");
-        let again = bench.open(None).await.expect("opened");
-        assert_eq!(first.token_hash("t"), again.token_hash("t"));
-    }
-
-    #[tokio::test]
-    async fn a_configured_key_makes_no_file() {
-        let mut bench = Bench::new();
-        let master = MasterKey::generate(&mut bench.entropy);
-        let first = bench.open(Some(&master)).await.expect("made");
-        assert!(!bench.file().exists());
-        let again = bench.open(Some(&master)).await.expect("opened");
-        assert_eq!(first.token_hash("t"), again.token_hash("t"));
-    }
-
-    #[tokio::test]
-    async fn data_keys_without_their_master_key_are_refused() {
-        let mut bench = Bench::new();
-        bench.open(None).await.expect("made");
-        let other = MasterKey::generate(&mut bench.entropy);
-        let error = bench.open(Some(&other)).await.expect_err("refused");
-        assert!(
-            matches!(error, OpenKeyringError::Keyring { source: KeyringError::WrongMasterKey, .. }),
-            "{error}"
-        );
-        std::fs::remove_file(bench.file()).expect("removed");
-        let error = bench.open(None).await.expect_err("refused");
-        assert!(matches!(error, OpenKeyringError::NoMasterKey(_)), "{error}");
-        assert!(!bench.file().exists(), "none is made in its place");
-    }
-}
+mod tests;

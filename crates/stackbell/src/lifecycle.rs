@@ -1,4 +1,4 @@
-//! How a server ends: asked to by a signal, or by itself.
+//! How a server begins and ends, as others see it: signals in, words to the service manager out.
 
 use std::io;
 use std::time::Duration;
@@ -77,6 +77,69 @@ impl Signals {
         }
         Signal::Interrupt
     }
+}
+
+/// SIGHUP, which asks to read again what may have changed, from when this is made: it no longer ends the process.
+pub(crate) struct Hangups {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { hangup: signal(SignalKind::hangup())? })
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// None: there is no such signal here.
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The next one.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        let hung_up = self.hangup.recv().await.is_some();
+        #[cfg(not(unix))]
+        let hung_up = false;
+        if !hung_up {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What the service manager is told, where there is one that asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Milestone {
+    /// Requests are served.
+    Ready,
+    /// The end has begun.
+    Stopping,
+}
+
+/// Tells the service manager.
+pub(crate) fn tell_manager(milestone: Milestone) {
+    #[cfg(unix)]
+    {
+        let state = match milestone {
+            Milestone::Ready => sd_notify::NotifyState::Ready,
+            Milestone::Stopping => sd_notify::NotifyState::Stopping,
+        };
+        if let Err(error) = sd_notify::notify(&[state]) {
+            tracing::warn!(%error, ?milestone, "the service manager could not be told");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = milestone;
 }
 
 /// A signal that follows the first within this time is the same one: `timeout` sends it to a process and to its group.

@@ -1,4 +1,4 @@
-//! Connections: taken up to a limit, served, and ended in good order.
+//! Connections: taken up to a limit, served, with TLS or without, and ended in good order.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,16 +17,20 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use crate::lingering::Lingering;
+use crate::tls::Certificates;
 use crate::write_limit::WriteLimited;
 
 /// Connections at once. Each costs a descriptor and some tens of KiB; those beyond wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4096;
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
 
 /// How long a connection may take to send a request's head, which is also how long it may be idle.
 /// Longer than clients keep connections (Go: 90 s is theirs to end, most others 60 s or less would race with us).
@@ -34,6 +38,18 @@ const HEAD_TIME: Duration = Duration::from_secs(95);
 
 /// Between two tries when the system has no descriptor or no memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a TLS handshake may take: a few round trips, with time for one packet that is lost twice.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// How the bytes of a connection are protected.
+#[derive(Clone)]
+pub(crate) enum Protection {
+    /// Not at all: the other end is on this machine, or a proxy, or does not mind.
+    Plain,
+    /// By TLS, with the certificate of the moment.
+    Tls(Arc<Certificates>),
+}
 
 /// A listener that serves.
 pub(crate) struct Listener {
@@ -48,11 +64,12 @@ impl Listener {
     ///
     /// # Errors
     /// When the socket does not know its address.
-    pub(crate) fn start(socket: TcpListener, router: Router) -> io::Result<Self> {
+    pub(crate) fn start(socket: TcpListener, protection: Protection, router: Router) -> io::Result<Self> {
         let address = socket.local_addr()?;
         let (soft, hard, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let accepting = Accepting {
             socket,
+            protection,
             router,
             permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             hard: hard.clone(),
@@ -86,6 +103,7 @@ impl Listener {
 
 struct Accepting {
     socket: TcpListener,
+    protection: Protection,
     router: Router,
     permits: Arc<Semaphore>,
     hard: CancellationToken,
@@ -101,8 +119,14 @@ impl Accepting {
                 tracing::debug!(%error, "a connection was lost before it was served");
                 continue;
             }
-            let service = Requests { router: self.router.clone(), remote };
-            let serving = serve(stream, service, graceful.watcher(), permit);
+            let connection = Connection {
+                stream: WriteLimited::new(Lingering::new(stream)),
+                service: Requests { router: self.router.clone(), remote },
+                watcher: graceful.watcher(),
+                _permit: permit,
+            };
+            // What waits for the other end is done in the connection's own task, so that nobody else waits for it.
+            let serving = connection.serve(self.protection.clone(), soft.clone());
             let hard = self.hard.clone();
             self.tasks.spawn(async move { hard.run_until_cancelled(serving).await });
         }
@@ -127,15 +151,46 @@ impl Accepting {
     }
 }
 
-async fn serve(stream: TcpStream, service: Requests, watcher: Watcher, permit: OwnedSemaphorePermit) {
+/// A connection that was taken.
+struct Connection<S> {
+    /// Limited below TLS, where it shows whether the other end reads.
+    stream: S,
+    service: Requests,
+    watcher: Watcher,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
+    async fn serve(self, protection: Protection, soft: CancellationToken) {
+        let Self { stream, service, watcher, _permit } = self;
+        match protection {
+            Protection::Plain => serve(stream, service, watcher).await,
+            Protection::Tls(certificates) => {
+                let accepting = TlsAcceptor::from(certificates.config()).accept(stream);
+                // Who has asked for nothing yet is not waited for when we stop.
+                match soft.run_until_cancelled(tokio::time::timeout(HANDSHAKE_TIME, accepting)).await {
+                    Some(Ok(Ok(stream))) => serve(stream, service, watcher).await,
+                    Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: Requests,
+    watcher: Watcher,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(WriteLimited::new(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
     }
-    drop(permit);
 }
 
 /// Hands requests to the router, with the address that they came from.
@@ -157,66 +212,4 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::sync::Notify;
-
-    async fn start(router: Router) -> Listener {
-        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        Listener::start(socket, router).expect("started")
-    }
-
-    #[tokio::test]
-    async fn a_stop_lets_requests_end_and_closes_idle_connections() {
-        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (in_handler, may_leave) = (Arc::clone(&entered), Arc::clone(&leave));
-        let router = Router::new().route(
-            "/",
-            get(|ConnectInfo(remote): ConnectInfo<SocketAddr>| async move {
-                in_handler.notify_one();
-                may_leave.notified().await;
-                remote.ip().to_string()
-            }),
-        );
-        let listener = start(router).await;
-        let address = listener.address();
-        let mut idle = TcpStream::connect(address).await.expect("connected");
-        let mut busy = TcpStream::connect(address).await.expect("connected");
-        busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
-        entered.notified().await;
-        let soft = listener.soft.clone();
-        let stop = listener.stop(Duration::from_secs(60));
-        let client = async {
-            soft.cancelled().await;
-            leave.notify_one();
-            let mut answer = String::new();
-            busy.read_to_string(&mut answer).await.expect("an answer, then the end");
-            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
-            let mut rest = Vec::new();
-            idle.read_to_end(&mut rest).await.expect("the end");
-        };
-        tokio::join!(stop, client);
-        TcpStream::connect(address).await.expect_err("nobody listens");
-    }
-
-    #[tokio::test]
-    async fn a_request_that_does_not_end_is_cut() {
-        let entered = Arc::new(Notify::new());
-        let in_handler = Arc::clone(&entered);
-        let handler = get(|| async move {
-            in_handler.notify_one();
-            std::future::pending::<()>().await;
-        });
-        let listener = start(Router::new().route("/", handler)).await;
-        let mut busy = TcpStream::connect(listener.address()).await.expect("connected");
-        busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
-        entered.notified().await;
-        listener.stop(Duration::ZERO).await;
-        let mut rest = Vec::new();
-        // The end, or a reset: either way nobody waits any more.
-        let _ = busy.read_to_end(&mut rest).await;
-        assert!(rest.is_empty());
-    }
-}
+mod tests;

@@ -1,20 +1,21 @@
-//! How a server is put together: store, keyring, engine, control plane, routes, listener; and taken apart again.
+//! How a server is put together: store, keyring, engine, control plane, routes, listeners; and taken apart again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use stackbell_app::{App, AppParts};
-use stackbell_engine::core::CoreConfig;
-use stackbell_engine::outbound::{OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver};
-use stackbell_engine::shell::{Engine, Metrics, Parts, Retention, Stopped, SystemClock};
-use stackbell_http::{HttpSettings, Surface};
-use stackbell_keys::{Keyring, MasterKey};
+use stackbell_engine::outbound::OutboundPolicy;
+use stackbell_engine::shell::{Engine, Metrics, Parts, Stopped, SystemClock};
+use stackbell_http::{HttpSettings, Surface, TrustedProxies};
+use stackbell_keys::Keyring;
 use stackbell_model::{Clock as _, Timestamp};
 use stackbell_store::Store;
+use stackbell_store::backup::Backup;
 use stackbell_store_sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -22,17 +23,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::config::{OutboundSection, Settings, StorageSettings};
+use crate::config::{KeySettings, ServerSettings, Settings, StorageSettings};
 use crate::data_folder::DataFolder;
+use crate::disk::{self, Room};
 use crate::entropy::SystemEntropy;
-use crate::keyring::open_keyring;
-use crate::listener::Listener;
+use crate::keyring::{KeySource, MasterKeys, Opener};
+use crate::listener::{Listener, Protection};
+use crate::tls::Certificates;
+use crate::wiring;
+
+/// The addresses that a server has taken, and what protects them.
+pub(crate) struct Sockets {
+    main: TcpListener,
+    /// For operations, where they have an address of their own.
+    operations: Option<TcpListener>,
+    certificates: Option<Arc<Certificates>>,
+}
 
 /// A store that this process has, in a folder that this process has.
 pub(crate) struct Opened {
     // In the order in which they are to end.
     /// The store.
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<SqliteStore>,
     /// The folder.
     pub(crate) folder: DataFolder,
 }
@@ -42,10 +54,16 @@ pub(crate) struct Base {
     // In the order in which they are to end.
     /// The store.
     pub(crate) store: Arc<dyn Store>,
+    /// The same, as what makes copies.
+    backup: Arc<dyn Backup>,
     /// Its keys.
     pub(crate) keyring: Arc<Keyring>,
+    /// Where the key to those comes from.
+    source: KeySource,
     /// Chance.
     pub(crate) entropy: SystemEntropy,
+    /// Where copies are made.
+    scratch: PathBuf,
     folder: DataFolder,
 }
 
@@ -54,6 +72,8 @@ pub(crate) struct Server {
     // In the order in which they are to end.
     is_ready: Arc<AtomicBool>,
     listener: Listener,
+    operations: Option<Listener>,
+    certificates: Option<Arc<Certificates>>,
     changes: TaskTracker,
     upkeep: CancellationToken,
     app: Arc<App>,
@@ -63,21 +83,45 @@ pub(crate) struct Server {
     _folder: DataFolder,
 }
 
-/// Takes the address that is to be served.
+impl Sockets {
+    /// Takes the addresses and reads the certificate, before anything else is begun.
+    ///
+    /// # Errors
+    /// When an address is in use, or not this machine's; when the certificate and its key cannot be used.
+    pub(crate) async fn take(settings: &ServerSettings) -> anyhow::Result<Self> {
+        let certificates = match settings.tls.clone() {
+            Some(files) => {
+                let loaded = tokio::task::spawn_blocking(move || Certificates::load(files)).await;
+                Some(Arc::new(loaded.context("reading the certificate was cut")??))
+            }
+            None => None,
+        };
+        let main = bind(settings.listen, "listen").await?;
+        let operations = match settings.ops_listen {
+            Some(address) => Some(bind(address, "ops-listen").await?),
+            None => None,
+        };
+        Ok(Self { main, operations, certificates })
+    }
+}
+
+/// Takes the address that the flag `flag` sets.
 ///
 /// # Errors
 /// When it is in use, or not this machine's.
-pub(crate) async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.map_err(|error| {
+pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
         let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => ": another process has it; choose another with --listen ADDRESS:PORT",
-            io::ErrorKind::AddrNotAvailable => {
-                ": this machine has no such address; choose another with --listen"
+            io::ErrorKind::AddrInUse => {
+                format!(": another process has it; choose another with --{flag} ADDRESS:PORT")
             }
-            io::ErrorKind::PermissionDenied => ": choose a port above 1023 with --listen",
-            _ => "",
+            io::ErrorKind::AddrNotAvailable => {
+                format!(": this machine has no such address; choose another with --{flag}")
+            }
+            io::ErrorKind::PermissionDenied => format!(": choose a port above 1023 with --{flag}"),
+            _ => String::new(),
         };
-        anyhow::Error::new(error).context(format!("cannot listen on {listen}{remedy}"))
+        anyhow::Error::new(error).context(format!("cannot listen on {address}{remedy}"))
     })
 }
 
@@ -87,26 +131,35 @@ pub(crate) async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 /// When another process has one of them, or they cannot be used.
 pub(crate) async fn open(storage: &StorageSettings) -> anyhow::Result<Opened> {
     let StorageSettings { data, file, .. } = storage.clone();
+    let store_folder = storage.store_folder().to_owned();
     let opened = tokio::task::spawn_blocking(move || {
         let folder = DataFolder::open(&data)?;
-        let store =
-            SqliteStore::open(&file).with_context(|| format!("cannot open the store {}", file.display()))?;
+        let store = SqliteStore::open(&file).with_context(|| {
+            // SQLite has other words for a file that cannot grow.
+            let is_full = Room::at(&store_folder).is_ok_and(Room::is_used_up);
+            let remedy = if is_full { "; the disk is full: make room, and start again" } else { "" };
+            format!("cannot open the store {}{remedy}", file.display())
+        })?;
         anyhow::Ok(Opened { store: Arc::new(store), folder })
     });
     opened.await.context("opening the store was cut")?
 }
 
 impl Base {
-    /// Opens the keyring of what was opened.
+    /// Opens the keyring of what was opened, and empties the folder for copies.
     ///
     /// # Errors
     /// When the master key is not there or is not the store's.
-    pub(crate) async fn new(opened: Opened, master_key: Option<&MasterKey>) -> anyhow::Result<Self> {
+    pub(crate) async fn new(opened: Opened, keys: &KeySettings) -> anyhow::Result<Self> {
         let Opened { store, folder } = opened;
         let mut entropy = SystemEntropy::seeded()?;
-        let now = SystemClock.now();
-        let keyring = open_keyring(store.as_ref(), &folder, master_key, &mut entropy, now).await?;
-        Ok(Self { store, keyring: Arc::new(keyring), entropy, folder })
+        let source = KeySource::new(keys.clone(), folder.path());
+        let opener =
+            Opener { store: store.as_ref(), source: &source, entropy: &mut entropy, now: SystemClock.now() };
+        let keyring = Arc::new(opener.open().await?);
+        let scratch = folder.empty_scratch()?;
+        let backup: Arc<dyn Backup> = Arc::<SqliteStore>::clone(&store);
+        Ok(Self { store, backup, keyring, source, entropy, scratch, folder })
     }
 
     /// The present moment.
@@ -116,28 +169,31 @@ impl Base {
 }
 
 impl Server {
-    /// Starts a server on `socket`.
+    /// Starts a server on `sockets`.
     ///
     /// # Errors
     /// When the authorities to trust cannot be read, or there is no randomness.
-    pub(crate) async fn start(settings: &Settings, socket: TcpListener, base: Base) -> anyhow::Result<Self> {
-        let Base { store, keyring, entropy, folder } = base;
+    pub(crate) async fn start(settings: &Settings, sockets: Sockets, base: Base) -> anyhow::Result<Self> {
+        let Base { store, backup, keyring, source, entropy, scratch, folder } = base;
         let url = match &settings.server.public_url {
             Some(url) => url.clone(),
-            None => local_url(socket.local_addr()?),
+            None => local_url(sockets.main.local_addr()?, sockets.certificates.is_some()),
         };
         let policy = Arc::new(OutboundPolicy::new(settings.outbound.allowances.iter().cloned()));
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::start(Parts {
             store: Arc::clone(&store),
             keyring: Arc::clone(&keyring),
-            outbound: outbound_client(&settings.outbound, &policy).await?,
+            outbound: wiring::outbound_client(settings, &policy).await?,
             clock: Arc::new(SystemClock),
             entropy: Box::new(entropy),
-            config: CoreConfig::default(),
-            retention: Retention { finished: settings.retention.finished, audit: settings.retention.audit },
+            config: wiring::core_config(settings),
+            retention: wiring::retention(settings),
+            public_url: settings.server.public_url.clone(),
             metrics: Arc::clone(&metrics),
         });
+        let master_keys =
+            MasterKeys::new(source, Arc::clone(&store), Arc::clone(&keyring), SystemEntropy::seeded()?);
         let app = Arc::new(App::new(AppParts {
             store: Arc::clone(&store),
             engine: engine.handle(),
@@ -146,19 +202,56 @@ impl Server {
             entropy: Box::new(SystemEntropy::seeded()?),
             outbound: policy,
             slack_hosts: settings.outbound.slack_hosts.clone(),
+            limits: wiring::app_limits(&settings.limits),
+            master_keys: Arc::new(master_keys),
+            backup: Some(backup),
+            scratch,
         }));
         let is_ready = Arc::new(AtomicBool::new(true));
         let changes = TaskTracker::new();
         let upkeep = CancellationToken::new();
         changes.spawn(write_token_uses(Arc::clone(&app), upkeep.clone()));
-        let http = http_settings(Arc::clone(&is_ready), metrics, changes.clone())?;
-        let listener = Listener::start(socket, stackbell_http::router(Arc::clone(&app), http))?;
-        Ok(Self { is_ready, listener, changes, upkeep, app, engine, store, url, _folder: folder })
+        changes.spawn(disk::watch(settings.storage.store_folder().to_owned(), upkeep.clone()));
+        let Sockets { main, operations, certificates } = sockets;
+        let protection = match &certificates {
+            Some(certificates) => {
+                let watching = Arc::clone(certificates).watch(Arc::new(SystemClock), upkeep.clone());
+                changes.spawn(watching);
+                Protection::Tls(Arc::clone(certificates))
+            }
+            None => Protection::Plain,
+        };
+        let surface = if operations.is_some() { Surface::Apis } else { Surface::Whole };
+        let http = http_settings(settings, Arc::clone(&is_ready), metrics, changes.clone())?;
+        let router =
+            |surface| stackbell_http::router(Arc::clone(&app), HttpSettings { surface, ..http.clone() });
+        let listener = Listener::start(main, protection, router(surface))?;
+        let operations = operations
+            .map(|socket| Listener::start(socket, Protection::Plain, router(Surface::Operations)))
+            .transpose()?;
+        Ok(Self {
+            is_ready,
+            listener,
+            operations,
+            certificates,
+            changes,
+            upkeep,
+            app,
+            engine,
+            store,
+            url,
+            _folder: folder,
+        })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// Where it serves operations, if not with everything else.
+    pub(crate) fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations.as_ref().map(Listener::address)
     }
 
     /// Where clients reach it.
@@ -171,12 +264,21 @@ impl Server {
         tokio::select! {
             () = self.engine.ended() => {}
             () = self.listener.ended() => {}
+            () = ended(self.operations.as_ref()) => {}
+        }
+    }
+
+    /// Reads again what may have changed: the certificate and its key.
+    pub(crate) async fn reload(&self) {
+        match &self.certificates {
+            Some(certificates) => Arc::clone(certificates).reload().await,
+            None => tracing::info!("there is nothing to read again: tls_cert is not set"),
         }
     }
 
     /// Stops in order: no longer ready, no new connections, no new attempts, the store closed. Takes about `limit`.
     pub(crate) async fn stop(self, limit: Duration) {
-        let Self { is_ready, listener, changes, upkeep, app, engine, store, .. } = self;
+        let Self { is_ready, listener, operations, changes, upkeep, app, engine, store, .. } = self;
         is_ready.store(false, Ordering::Relaxed);
         let since = Instant::now();
         // Producers get half of the time, so that one who dawdles leaves some for the attempts in flight.
@@ -191,6 +293,10 @@ impl Server {
         if engine.stop(limit.saturating_sub(since.elapsed())).await == Stopped::Cut {
             tracing::warn!("some outcomes could not be recorded; those deliveries will be sent again");
         }
+        // Who watches us hears until now that we stop.
+        if let Some(operations) = operations {
+            operations.stop(OPERATIONS_STOP_TIME).await;
+        }
         // Closing writes to disk.
         let closed = tokio::task::spawn_blocking(move || drop(store));
         if closed.await.is_err() {
@@ -199,24 +305,41 @@ impl Server {
     }
 }
 
+/// What requests about operations have to end when everything stops: they are short.
+const OPERATIONS_STOP_TIME: Duration = Duration::from_secs(1);
+
 /// How often it is written down when tokens were last used.
 const TOKEN_USES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Writes down when tokens were last used, now and then and once more at the end.
 async fn write_token_uses(app: Arc<App>, end: CancellationToken) {
+    let mut was_told = false;
     loop {
         let is_over = end.run_until_cancelled(tokio::time::sleep(TOKEN_USES_INTERVAL)).await.is_none();
-        if let Err(error) = app.write_token_uses().await {
-            let error: &dyn std::error::Error = &error;
+        let written = app.write_token_uses().await;
+        if let Err(error) = &written
+            && !was_told
+        {
+            let error: &dyn std::error::Error = error;
             tracing::warn!(error, "when tokens were last used was not written down; it is tried again");
         }
+        was_told = written.is_err();
         if is_over {
             return;
         }
     }
 }
 
+/// Ends once a listener has, and never where there is none.
+async fn ended(listener: Option<&Listener>) {
+    match listener {
+        Some(listener) => listener.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn http_settings(
+    settings: &Settings,
     is_ready: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     changes: TaskTracker,
@@ -224,34 +347,25 @@ fn http_settings(
     Ok(HttpSettings {
         changes,
         surface: Surface::Whole,
+        limits: wiring::http_limits(&settings.limits),
+        trusted_proxies: TrustedProxies::new(settings.server.trusted_proxies.iter().copied()),
+        requests_per_second: settings.limits.requests_per_second,
         readiness: Arc::new(move || is_ready.load(Ordering::Relaxed)),
         metrics: Arc::new(move || metrics.encode()),
         entropy: Arc::new(Mutex::new(SystemEntropy::seeded()?)),
     })
 }
 
-/// The one client for endpoints.
-///
-/// # Errors
-/// When the authorities to trust cannot be read.
-pub(crate) async fn outbound_client(
-    section: &OutboundSection,
-    policy: &OutboundPolicy,
-) -> anyhow::Result<OutboundClient> {
-    let settings = OutboundSettings { ca_file: section.ca_file.clone(), ..OutboundSettings::default() };
-    let resolver = Arc::new(SystemResolver::default());
-    Ok(OutboundClient::new(&settings, policy, resolver, Arc::new(SystemClock)).await?)
-}
-
 /// Where this machine reaches a server that listens at `address`.
-pub(crate) fn local_url(address: SocketAddr) -> Url {
+pub(crate) fn local_url(address: SocketAddr, has_tls: bool) -> Url {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
     let address = SocketAddr::new(ip, address.port());
-    Url::parse(&format!("http://{address}")).expect("an address makes a URL")
+    let scheme = if has_tls { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{address}")).expect("an address makes a URL")
 }
 
 #[cfg(test)]
@@ -261,10 +375,11 @@ mod tests {
     #[test]
     fn where_this_machine_reaches_a_server() {
         let check = |address: &str, expected: &str| {
-            assert_eq!(local_url(address.parse().expect(address)).as_str(), expected);
+            assert_eq!(local_url(address.parse().expect(address), false).as_str(), expected);
         };
         check("0.0.0.0:1", "http://127.0.0.1:1/");
         check("[::]:1", "http://[::1]:1/");
         check("192.168.0.1:80", "http://192.168.0.1/");
+        assert_eq!(local_url(([127, 0, 0, 1], 443).into(), true).as_str(), "https://127.0.0.1/");
     }
 }

@@ -1,4 +1,5 @@
-//! Every sample of README.md and docs/api.md, run as it stands there, from top to bottom, through a real shell.
+//! Every sample of README.md, docs/{api,cli,operating}.md, run as it stands there, from top to bottom, through a
+//! real shell.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,8 @@ fn blocks(document: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut block: Option<String> = None;
     for line in document.lines() {
-        match (&mut block, line) {
+        // In a list a block is indented. None of ours means its own indentation.
+        match (&mut block, line.trim_start()) {
             (None, "```sh") => block = Some(String::new()),
             (Some(_), "```") => blocks.extend(block.take()),
             (Some(text), line) => text.extend([line, "\n"]),
@@ -26,7 +28,7 @@ fn strict(block: &str) -> String {
     block.replace("curl -sS", "curl -sS --fail-with-body").replace("…", "")
 }
 
-async fn run(server: &Server, block: &str, event: &str) {
+async fn run(server: &Server, folder: &Path, block: &str, event: &str) {
     // The variables are the test's: a sample cannot know the token.
     let script: String = strict(block).lines().filter(|line| !line.starts_with("export ")).fold(
         "set -e\n".to_owned(),
@@ -39,9 +41,13 @@ async fn run(server: &Server, block: &str, event: &str) {
         .expect("a path without colons");
     let mut command = Command::new("bash");
     command
+        .current_dir(folder)
         .args(["-c", &format!("PATH=\"{}:$PATH\"\n{script}", path.to_string_lossy())])
         .env("STACKBELL_URL", server.url())
         .env("STACKBELL_TOKEN", server.token())
+        .env("DATA", server.data())
+        // Whoever has the usual port on this machine is not ours.
+        .env("STACKBELL_LISTEN", "127.0.0.1:0")
         .env("EVENT_ID", event);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
     let output = output.expect("bash and curl are there");
@@ -68,9 +74,11 @@ async fn check(document: &str, is_run: impl Fn(&str) -> bool, at_least: usize) {
     let server = ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).organization("acme").start().await;
     let blocks: Vec<String> = blocks(&read(document)).into_iter().filter(|block| is_run(block)).collect();
     assert!(blocks.len() >= at_least, "{document} has lost its samples");
+    // What samples write is there for the next ones.
+    let folder = tempfile::tempdir().expect("a folder");
     for block in &blocks {
         let event = newest_event(&server).await;
-        run(&server, block, &event).await;
+        run(&server, folder.path(), block, &event).await;
     }
 }
 
@@ -79,8 +87,62 @@ async fn the_samples_of_the_api_run() {
     check("docs/api.md", |_| true, 6).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_samples_of_the_command_line_run() {
+    check("docs/cli.md", |_| true, 17).await;
+}
+
 /// The two commands at the top and the start of `serve` are run by tests of their own; this runs the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_samples_of_the_readme_run() {
     check("README.md", |block| block.contains("curl"), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_samples_of_operating_run() {
+    check("docs/operating.md", |_| true, 10).await;
+}
+
+/// The texts of all files of Rust below a folder.
+fn sources(folder: &Path, found: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&std::fs::read_to_string(&path).expect("read"));
+        }
+    }
+}
+
+/// Who looks for a line of the log in the page finds it as the log has it.
+#[test]
+fn the_lines_of_the_log_in_operating_are_the_logs() {
+    let document = read("docs/operating.md");
+    let (_, section) = document.split_once("## What the log says").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let lines: Vec<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(lines.len() >= 10, "{lines:?}");
+    let mut source = String::new();
+    for krate in ["app", "engine", "http", "stackbell", "store-sqlite"] {
+        sources(&[env!("CARGO_MANIFEST_DIR"), "..", krate, "src"].iter().collect::<PathBuf>(), &mut source);
+    }
+    let unknown: Vec<&&str> = lines.iter().filter(|line| !source.contains(**line)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Metrics that have counted nothing yet are not shown, so the names are looked for where they are made.
+#[test]
+fn the_metrics_in_operating_are_the_engines() {
+    let document = read("docs/operating.md");
+    let names = document.split('`').filter_map(|quoted| quoted.strip_prefix("stackbell_"));
+    let names: Vec<&str> = names.filter_map(|quoted| quoted.split_whitespace().next()).collect();
+    assert!(names.len() >= 5, "{names:?}");
+    let source = read("crates/engine/src/shell/metrics.rs");
+    for name in names {
+        // What counts gets this ending when it is shown.
+        let name = format!("\"{}\"", name.trim_end_matches("_total"));
+        assert!(source.contains(&name), "{name}");
+    }
 }

@@ -104,8 +104,22 @@ impl Client {
     /// # Panics
     /// When there is no answer.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
+        self.send_exactly(method, path, &typed(headers), body).await
+    }
+
+    /// Sends a request with these headers and the token alone: not every client names the type of a body that is not there.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn send_exactly(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Answer {
         let what = format!("{method} {path}");
-        let answer = timeout(DEADLINE, self.try_send(method, path, headers, body)).await;
+        let answer = timeout(DEADLINE, self.try_send_exactly(method, path, headers, body)).await;
         answer
             .unwrap_or_else(|_| panic!("no answer to {what}"))
             .unwrap_or_else(|error| panic!("{what}: {error:?}"))
@@ -125,22 +139,37 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+        self.try_send_exactly(method, path, &typed(headers), body).await
+    }
+
+    async fn try_send_exactly(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let has = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
-        if !has("authorization") {
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             request = request.header("Authorization", format!("token {}", self.token));
-        }
-        if !has("content-type") {
-            request = request.header("Content-Type", "application/json");
         }
         let response = self.http.request(request.body(Full::new(body)).expect("a request")).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
+}
+
+/// The headers, and the type of a JSON body unless they name one.
+fn typed<'a>(headers: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut headers = headers.to_vec();
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        headers.push(("Content-Type", "application/json"));
+    }
+    headers
 }
 
 /// Writes bytes to a socket and gives what comes back until the other side ends or has answered once.

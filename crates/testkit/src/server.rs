@@ -1,5 +1,6 @@
 //! The built binary as a process.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -28,7 +29,11 @@ pub struct ServerSetup {
     token: String,
     outbound_allow: Vec<String>,
     arguments: Vec<String>,
+    wrapper: Option<Wrapper>,
 }
+
+/// What a server's command is put behind, for its data folder.
+type Wrapper = fn(&Path) -> Vec<OsString>;
 
 impl ServerSetup {
     /// The binary at `path`, with the organization `acme` and deliveries to loopback allowed.
@@ -39,6 +44,7 @@ impl ServerSetup {
             token: "test-token-of-more-than-32-characters".to_owned(),
             outbound_allow: vec!["127.0.0.0/8".to_owned()],
             arguments: Vec::new(),
+            wrapper: None,
         }
     }
 
@@ -61,6 +67,13 @@ impl ServerSetup {
         self
     }
 
+    /// The same, with the words that `wrapper` gives for the data folder before the command: a program that becomes the
+    /// server in the end, as `env` does.
+    #[must_use]
+    pub fn behind(self, wrapper: fn(&Path) -> Vec<OsString>) -> Self {
+        Self { wrapper: Some(wrapper), ..self }
+    }
+
     /// Starts it on an empty data folder, and waits until it is ready.
     pub async fn start(self) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -70,12 +83,22 @@ impl ServerSetup {
 
     /// The command that serves the data folder `data`, with nothing of our own environment.
     pub fn command(&self, data: &Path) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut words = self.wrapper.map_or_else(Vec::new, |wrapper| wrapper(data)).into_iter();
+        let mut command = match words.next() {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
         command.env_clear().arg("serve").args(["--listen", "127.0.0.1:0", "--log-format", "json"]);
         command.arg("--data").arg(data).args(&self.arguments);
         for allowance in &self.outbound_allow {
             command.args(["--outbound-allow", allowance]);
         }
+        // A test's producers share one token. A flag goes before it.
+        command.env("STACKBELL_REQUESTS_PER_SECOND", "0");
         command.env("STACKBELL_BOOTSTRAP_ORG", &self.organization);
         command.env("STACKBELL_BOOTSTRAP_TOKEN", &self.token);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -96,6 +119,7 @@ struct Running {
     child: Child,
     log: Arc<Log>,
     address: SocketAddr,
+    operations: Option<SocketAddr>,
     // Ends with the process's standard error.
     reading: JoinSet<()>,
 }
@@ -130,16 +154,16 @@ impl Running {
         let mut reading = JoinSet::new();
         let stderr = child.stderr.take().expect("it is piped");
         reading.spawn(Arc::clone(&log).read(stderr));
-        let address = tokio::select! {
-            address = wait::told(&log.changed, || served_at(&log.text())) => {
-                address.unwrap_or_else(|()| panic!("the server does not serve:\n{}", log.text()))
+        let (address, operations) = tokio::select! {
+            addresses = wait::told(&log.changed, || served_at(&log.text())) => {
+                addresses.unwrap_or_else(|()| panic!("the server does not serve:\n{}", log.text()))
             }
             ended = child.wait() => panic!("the server ended ({ended:?}):\n{}", log.text()),
         };
-        let client = Client::new(&format!("http://{address}"), "");
+        let client = Client::new(&format!("http://{}", operations.unwrap_or(address)), "");
         wait::until("readiness", || async { (client.get("/readyz").await.status == 200).then_some(()) })
             .await;
-        Self { child, log, address, reading }
+        Self { child, log, address, operations, reading }
     }
 
     async fn ended(mut self) -> (ExitStatus, String) {
@@ -149,11 +173,13 @@ impl Running {
     }
 }
 
-/// The address in the log line that tells of it.
-fn served_at(log: &str) -> Option<SocketAddr> {
+/// The addresses in the log line that tells of them: of all, and of operations where they have one of their own.
+fn served_at(log: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut serving = lines.filter(|line| line["message"] == SERVES);
-    serving.next()?["listen"].as_str()?.parse().ok()
+    let line = serving.next()?;
+    let address = |field: &str| line[field].as_str()?.parse().ok();
+    Some((address("listen")?, address("ops_listen")))
 }
 
 impl Server {
@@ -165,6 +191,24 @@ impl Server {
     /// Its URL, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.running.address)
+    }
+
+    /// Where it serves operations, when they have an address of their own; without a slash at the end.
+    pub fn operations_url(&self) -> Option<String> {
+        self.running.operations.map(|address| format!("http://{address}"))
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn process_id(&self) -> u32 {
+        self.running.child.id().expect("nobody has waited for it")
+    }
+
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// A client with the admin's token.
@@ -180,6 +224,11 @@ impl Server {
     /// How it was started.
     pub fn setup(&self) -> &ServerSetup {
         &self.setup
+    }
+
+    /// How it is started from now on.
+    pub fn set_up(&mut self, setup: ServerSetup) {
+        self.setup = setup;
     }
 
     /// Its data folder.

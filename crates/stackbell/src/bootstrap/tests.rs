@@ -23,11 +23,7 @@ fn keyring(entropy: &mut SystemEntropy) -> Keyring {
 /// `listen`, and a public URL behind a blank.
 fn server(listen: &str) -> ServerSettings {
     let (listen, url) = listen.split_once(' ').unwrap_or((listen, ""));
-    ServerSettings {
-        listen: listen.parse().expect("an address"),
-        public_url: Url::parse(url).ok(),
-        stop_timeout: Duration::ZERO,
-    }
+    ServerSettings::at(listen, Url::parse(url).ok())
 }
 
 async fn check(settings: &BootstrapSettings, expect_existing: bool, listen: &str, expected: &str) {

@@ -1,21 +1,35 @@
 //! The command line: one file a verb, and what the verbs' ends mean.
 
+mod attempt;
+mod audit;
+mod backup;
+mod completions;
 mod config_check;
+mod delivery;
 mod dev;
 mod doctor;
 mod event;
+mod key;
+mod listen;
 mod migrate;
+mod moment;
 mod openapi;
 mod org;
+mod progress;
+mod restore;
+mod scope;
+mod secret;
+mod sending;
 mod serve;
 mod token;
 mod user;
 mod verb;
+mod webhook;
 
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use ureq::http::StatusCode;
 
 use crate::client::ClientError;
@@ -29,10 +43,26 @@ const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 3;
 /// The server knows no such token, or the token may not.
 const DENIED: u8 = 4;
+/// There is no such thing, or none that the token may see.
+const MISSING: u8 = 5;
+
+/// It was asked for in a way that only shows at work.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(&'static str);
+
+/// There is no such thing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Missing(String);
+
+/// What exit codes mean, for whoever writes scripts.
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 not understood, 3 no server there, 4 not allowed, 5 no such thing";
 
 /// Self-hosted webhooks for Pulumi: it rings when your stacks change.
 #[derive(Debug, Parser)]
-#[command(name = "stackbell", version, max_term_width = 120)]
+#[command(name = "stackbell", version, max_term_width = 120, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -57,8 +87,26 @@ enum Command {
     User(user::UserArgs),
     /// Access tokens
     Token(token::TokenArgs),
-    /// Events
+    /// Webhooks: who wants to hear of what, and where
+    Webhook(Box<webhook::WebhookArgs>),
+    /// Deliveries: what was sent, what is to be, and having it done again
+    Delivery(delivery::DeliveryArgs),
+    /// Events: publish them, and see what was published
     Event(event::EventArgs),
+    /// Receive deliveries on this machine, check their signatures and print them
+    Listen(listen::ListenArgs),
+    /// Who changed what
+    Audit(audit::AuditArgs),
+    /// Hold and resume all deliveries of the instance
+    Sending(sending::SendingArgs),
+    /// The master key
+    Key(key::KeyArgs),
+    /// Write a copy of the server's store to a file
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of a store that is not there, with all deliveries held
+    Restore(Box<restore::RestoreArgs>),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::CompletionsArgs),
     /// Print the OpenAPI document of the server's APIs
     Openapi,
 }
@@ -93,7 +141,16 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Org(args) => org::run(&args, &environment, out),
         Command::User(args) => user::run(&args, &environment, out),
         Command::Token(args) => token::run(&args, &environment, out),
+        Command::Webhook(args) => webhook::run(&args, &environment, out),
+        Command::Delivery(args) => delivery::run(&args, &environment, out),
         Command::Event(args) => event::run(&args, &environment, out),
+        Command::Listen(args) => listen::run(&args, &environment),
+        Command::Audit(args) => audit::run(&args, &environment, out),
+        Command::Sending(args) => sending::run(&args, &environment, out),
+        Command::Key(args) => key::run(&args, &environment, out),
+        Command::Backup(args) => backup::run(&args, &environment, out),
+        Command::Restore(args) => restore::run(&args, &environment, out),
+        Command::Completions(args) => completions::run(&args, Cli::command(), out),
         Command::Openapi => openapi::run(out),
     }
 }
@@ -113,18 +170,23 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<ConfigError>().is_some() {
+    if error.downcast_ref::<ConfigError>().is_some() || error.downcast_ref::<Misuse>().is_some() {
         return USAGE;
+    }
+    if error.downcast_ref::<Missing>().is_some() {
+        return MISSING;
     }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Unreachable { .. }) => UNREACHABLE,
         Some(ClientError::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. }) => DENIED,
+        Some(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => MISSING,
         Some(ClientError::NoToken) => USAGE,
         Some(
             ClientError::Refused { .. }
             | ClientError::NotJson { .. }
             | ClientError::Request(_)
-            | ClientError::Form(_),
+            | ClientError::Form(_)
+            | ClientError::Authorities { .. },
         )
         | None => FAILURE,
     }
@@ -145,7 +207,6 @@ fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -187,7 +248,7 @@ mod tests {
             "stackbell dev --org acme --listen 127.0.0.1:0",
             "stackbell config check --config c.toml",
             "stackbell org new acme --display-name Acme --admin analyst",
-            "stackbell org member set acme analyst viewer --url https://s.example",
+            "stackbell org member set acme analyst viewer --server https://s.example",
             "stackbell org member list acme --output json",
             "stackbell org member remove acme analyst",
             "stackbell user new analyst --name Analyst --email a@example.com --operator",
@@ -197,6 +258,25 @@ mod tests {
             "stackbell event send acme --kind stack_update payload.json",
             "stackbell event send acme --ndjson -",
             "stackbell openapi",
+            "stackbell webhook list acme --stack p/s --state suspended --limit 5",
+            "stackbell webhook get acme ci --env e",
+            "stackbell webhook new acme --url https://a.example --filter update_failed --group policies --secret -",
+            "stackbell webhook edit acme ci --pause moving --pace 60 --standard-headers off",
+            "stackbell webhook remove acme ci --yes",
+            "stackbell webhook ping acme ci --ca-file ca.pem",
+            "stackbell delivery list acme --webhook ci --state failed --since 2h --all",
+            "stackbell delivery show acme 00000000-0000-7000-8000-000000000000",
+            "stackbell delivery redeliver acme 00000000-0000-7000-8000-000000000000",
+            "stackbell delivery recover acme --webhook ci --since 2026-05-13T06:19:04Z --wait --timeout 1h",
+            "stackbell event list acme --limit 10",
+            "stackbell listen --register acme --port 0 --status 500 --delay 2s --once",
+            "stackbell audit --instance",
+            "stackbell sending hold --reason restored",
+            "stackbell key new",
+            "stackbell backup --to copy.db",
+            "stackbell restore copy.db --data d",
+            "stackbell completions zsh",
+            "stackbell token list --user analyst",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -214,7 +294,22 @@ mod tests {
             "stackbell token new --name ci --expires-in soon",
             "stackbell event send acme --id 00000000-0000-4000-8000-000000000000",
             "stackbell event send acme --kind stack --ndjson",
-            "stackbell org list --url s.example",
+            "stackbell org list --server s.example",
+            "stackbell webhook new acme",
+            "stackbell webhook new acme --url https://a.example --secret hunter2",
+            "stackbell webhook new acme --url https://a.example --generate-secret --secret-file f",
+            "stackbell webhook list acme --stack p/s --env e",
+            "stackbell webhook list acme --limit 5 --all",
+            "stackbell webhook edit acme ci",
+            "stackbell delivery list acme --state done",
+            "stackbell delivery recover acme --webhook ci",
+            "stackbell delivery recover acme --webhook ci --since 2h --timeout 1h",
+            "stackbell listen --once --count 2",
+            "stackbell listen --secret-file f --register acme",
+            "stackbell audit",
+            "stackbell audit acme --instance",
+            "stackbell sending hold",
+            "stackbell token list --user analyst --org acme",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

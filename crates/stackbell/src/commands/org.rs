@@ -13,9 +13,13 @@ use crate::client::Payload;
 use crate::config::Environment;
 use crate::output::Column;
 
-const ORGANIZATIONS: &[Column] =
-    &[("NAME", "/name"), ("DISPLAY NAME", "/displayName"), ("CREATED", "/createdAt")];
-const MEMBERS: &[Column] = &[("LOGIN", "/login"), ("NAME", "/name"), ("ROLE", "/role")];
+const ORGANIZATIONS: &[Column] = &[
+    Column::id("NAME", "/name"),
+    Column::text("DISPLAY NAME", "/displayName"),
+    Column::time("CREATED", "/createdAt"),
+];
+const MEMBERS: &[Column] =
+    &[Column::id("LOGIN", "/login"), Column::id("NAME", "/name"), Column::text("ROLE", "/role")];
 
 #[derive(Debug, Args)]
 pub(crate) struct OrgArgs {

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 
 use crate::bootstrap::{self, BootstrapError};
 use crate::config::{Environment, Found, SettingFlags, Settings};
-use crate::lifecycle::{Signals, stop_unless_hurried};
-use crate::server::{self, Base, Server};
+use crate::descriptors;
+use crate::lifecycle::{Hangups, Milestone, Signals, stop_unless_hurried, tell_manager};
+use crate::server::{self, Base, Server, Sockets};
 use crate::telemetry;
 
 pub(crate) fn run(flags: &SettingFlags, environment: &Environment) -> anyhow::Result<ExitCode> {
@@ -21,7 +22,9 @@ pub(crate) fn run(flags: &SettingFlags, environment: &Environment) -> anyhow::Re
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
+    descriptors::raise(&settings.delivery);
     let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let mut hangups = Hangups::listen().context("cannot listen to signals")?;
     let server = tokio::select! {
         server = start(settings) => server?,
         signal = signals.next() => {
@@ -32,20 +35,26 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %server.address(),
+        ops_listen = server.operations_address().map(tracing::field::display),
         store = %settings.storage.file.display(),
         public_url = %server.url(),
         "stackbell serves"
     );
-    let code = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal = signal.as_str(), "stopping");
-            ExitCode::SUCCESS
-        }
-        () = server.ended() => {
-            tracing::error!("the engine or the listener ended by itself, which is a defect; the process ends");
-            ExitCode::FAILURE
+    tell_manager(Milestone::Ready);
+    let code = loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal = signal.as_str(), "stopping");
+                break ExitCode::SUCCESS;
+            }
+            () = hangups.next() => server.reload().await,
+            () = server.ended() => {
+                tracing::error!("the engine or a listener ended by itself, which is a defect; the process ends");
+                break ExitCode::FAILURE;
+            }
         }
     };
+    tell_manager(Milestone::Stopping);
     stop_unless_hurried(&mut signals, server.stop(settings.server.stop_timeout)).await;
     tracing::info!("stopped");
     Ok(code)
@@ -56,7 +65,7 @@ async fn start(settings: &Settings) -> anyhow::Result<Server> {
     if storage.expect_existing && !storage.file.exists() {
         return Err(BootstrapError::Empty.into());
     }
-    let socket = server::bind(settings.server.listen).await?;
+    let sockets = Sockets::take(&settings.server).await?;
     let opened = server::open(storage).await?;
     let beginning = bootstrap::decide(
         opened.store.as_ref(),
@@ -65,8 +74,8 @@ async fn start(settings: &Settings) -> anyhow::Result<Server> {
         &settings.server,
     )
     .await?;
-    let mut base = Base::new(opened, settings.master_key.as_ref()).await?;
+    let mut base = Base::new(opened, &settings.keys).await?;
     let now = base.now();
     bootstrap::begin(base.store.as_ref(), &base.keyring, beginning, &mut base.entropy, now).await?;
-    Server::start(settings, socket, base).await
+    Server::start(settings, sockets, base).await
 }

@@ -18,13 +18,13 @@ use crate::config::{Environment, parse_duration};
 use crate::output::Column;
 
 const TOKENS: &[Column] = &[
-    ("ID", "/id"),
-    ("NAME", "/name"),
-    ("ROLE", "/role"),
-    ("OPERATOR", "/operator"),
-    ("CREATED", "/createdAt"),
-    ("EXPIRES", "/expiresAt"),
-    ("LAST USED", "/lastUsedAt"),
+    Column::id("ID", "/id"),
+    Column::text("NAME", "/name"),
+    Column::text("ROLE", "/role"),
+    Column::text("OPERATOR", "/operator"),
+    Column::time("CREATED", "/createdAt"),
+    Column::time("EXPIRES", "/expiresAt"),
+    Column::time("LAST USED", "/lastUsedAt"),
 ];
 
 #[derive(Debug, Args)]
@@ -54,12 +54,18 @@ enum TokenCommand {
         /// Make a service token of this organization instead of a token of one's own
         #[arg(long)]
         org: Option<String>,
+        /// Make a token of this user; for operators
+        #[arg(long, value_name = "LOGIN", conflicts_with = "org")]
+        user: Option<String>,
     },
     /// List tokens
     List {
         /// The service tokens of this organization instead of one's own
         #[arg(long)]
         org: Option<String>,
+        /// Those of this user; for operators
+        #[arg(long, value_name = "LOGIN", conflicts_with = "org")]
+        user: Option<String>,
     },
     /// Revoke a token for good
     Revoke {
@@ -68,6 +74,9 @@ enum TokenCommand {
         /// The organization whose service token it is
         #[arg(long)]
         org: Option<String>,
+        /// The user whose token it is; for operators
+        #[arg(long, value_name = "LOGIN", conflicts_with = "org")]
+        user: Option<String>,
     },
 }
 
@@ -78,7 +87,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let verb = Verb::new(&args.client, environment, out)?;
     match &args.command {
-        TokenCommand::New { name, role, operator, expires_in, org } => {
+        TokenCommand::New { name, role, operator, expires_in, org, user } => {
             let expires_at = expires_in.map(moment_after).transpose()?;
             let body = object([
                 ("name", Some(json!(name))),
@@ -86,15 +95,15 @@ pub(crate) fn run(
                 ("operator", operator.then(|| json!(true))),
                 ("expiresAt", expires_at.map(Value::from)),
             ]);
-            let path = path(org.as_deref());
+            let path = path(org.as_deref(), user.as_deref());
             let made = verb.client.call(Method::POST, &path, Payload::Json(&body))?;
             verb.output.one(verb.out, &made, text_at(&made, "/token"))?;
         }
-        TokenCommand::List { org } => {
-            verb.output.list(verb.out, &verb.client.list(&path(org.as_deref()))?, TOKENS)?;
+        TokenCommand::List { org, user } => {
+            verb.output.list(verb.out, &verb.client.list(&path(org.as_deref(), user.as_deref()))?, TOKENS)?;
         }
-        TokenCommand::Revoke { id, org } => {
-            let path = [path(org.as_deref()), vec![id.as_str()]].concat();
+        TokenCommand::Revoke { id, org, user } => {
+            let path = [path(org.as_deref(), user.as_deref()), vec![id.as_str()]].concat();
             verb.client.call(Method::DELETE, &path, Payload::Empty)?;
             verb.output.one(verb.out, &Value::Null, &format!("Revoked the token {id}."))?;
         }
@@ -113,10 +122,11 @@ pub(crate) fn role(text: &str) -> Result<String, String> {
     }
 }
 
-fn path(organization: Option<&str>) -> Vec<&str> {
-    match organization {
-        Some(organization) => vec!["v1", "orgs", organization, "tokens"],
-        None => vec!["v1", "user", "tokens"],
+fn path<'a>(organization: Option<&'a str>, user: Option<&'a str>) -> Vec<&'a str> {
+    match (organization, user) {
+        (Some(organization), _) => vec!["v1", "orgs", organization, "tokens"],
+        (None, Some(login)) => vec!["v1", "users", login, "tokens"],
+        (None, None) => vec!["v1", "user", "tokens"],
     }
 }
 

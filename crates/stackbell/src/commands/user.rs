@@ -13,11 +13,11 @@ use crate::config::Environment;
 use crate::output::Column;
 
 const USERS: &[Column] = &[
-    ("LOGIN", "/login"),
-    ("NAME", "/name"),
-    ("EMAIL", "/email"),
-    ("OPERATOR", "/operator"),
-    ("CREATED", "/createdAt"),
+    Column::id("LOGIN", "/login"),
+    Column::text("NAME", "/name"),
+    Column::text("EMAIL", "/email"),
+    Column::text("OPERATOR", "/operator"),
+    Column::time("CREATED", "/createdAt"),
 ];
 
 #[derive(Debug, Args)]

@@ -1,23 +1,46 @@
 //! What all verbs of the public API share.
 
-use std::io::Write;
+use std::io::{self, BufRead, IsTerminal as _, Write};
+use std::path::PathBuf;
 
+use anyhow::bail;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::client::{Client, ClientSettings, parse_url};
+use super::Misuse;
+use crate::client::{Client, ClientSettings, Listed, parse_url};
 use crate::config::{ConfigError, Environment};
-use crate::output::Output;
+use crate::output::{Column, Output};
+
+/// Where help shows the flags that all verbs have.
+const HEADING: &str = "Server and output";
+
+/// How many of a history are shown when nobody says: a screen or two, and one page of the server.
+const SHOWN_DEFAULT: usize = 100;
 
 /// Whom to ask, and how to answer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClientArgs {
     /// The server [env: STACKBELL_URL, then PULUMI_BACKEND_URL] [default: http://127.0.0.1:8722]
-    #[arg(long, value_name = "URL", value_parser = parse_url, global = true)]
-    url: Option<Url>,
+    #[arg(long, value_name = "URL", value_parser = parse_url, global = true, help_heading = HEADING)]
+    server: Option<Url>,
+    /// Authorities to trust besides the usual ones, in PEM [env: STACKBELL_CA_FILE]
+    #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
+    ca_file: Option<PathBuf>,
     /// How to answer
-    #[arg(long, value_enum, default_value_t, global = true)]
+    #[arg(long, value_enum, default_value_t, global = true, help_heading = HEADING)]
     output: Output,
+}
+
+/// How much of a history is asked for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct LimitArgs {
+    /// At most this many, from the first
+    #[arg(long, value_name = "N", default_value_t = SHOWN_DEFAULT)]
+    limit: usize,
+    /// All there are
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
 }
 
 /// A verb at work.
@@ -34,15 +57,55 @@ impl<'a> Verb<'a> {
     /// A verb with these arguments.
     ///
     /// # Errors
-    /// [`ConfigError`], when there is no telling whom to ask, and as whom.
+    /// When there is no telling whom to ask, and as whom.
     pub(crate) fn new(
         args: &ClientArgs,
         environment: &Environment,
         out: &'a mut dyn Write,
-    ) -> Result<Self, ConfigError> {
-        let settings = ClientSettings::find(args.url.as_ref(), environment)?;
-        Ok(Self { client: Client::new(settings), output: args.output, out })
+    ) -> anyhow::Result<Self> {
+        Ok(Self { client: Client::new(args.find(environment)?)?, output: args.output, out })
     }
+
+    /// Prints a history; says on standard error when there is more of it.
+    ///
+    /// # Errors
+    /// When it cannot be had or written.
+    pub(crate) fn history(
+        &mut self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        limit: LimitArgs,
+        columns: &[Column],
+    ) -> anyhow::Result<()> {
+        let limit = (!limit.all).then_some(limit.limit);
+        let Listed { items, is_cut } = self.client.list_some(path, query, limit)?;
+        self.output.list(self.out, &items, columns)?;
+        if is_cut {
+            note(&format!("the first {}; there are more: --limit or --all", items.len()));
+        }
+        Ok(())
+    }
+}
+
+impl ClientArgs {
+    /// Whom to ask, and as whom.
+    ///
+    /// # Errors
+    /// [`ConfigError`], when there is no telling.
+    pub(crate) fn find(&self, environment: &Environment) -> Result<ClientSettings, ConfigError> {
+        ClientSettings::find(self.server.as_ref(), self.ca_file.as_deref(), environment)
+    }
+
+    /// How to answer.
+    pub(crate) const fn output(&self) -> Output {
+        self.output
+    }
+}
+
+/// Says something on standard error, beside the answer.
+pub(crate) fn note(text: &str) {
+    // There is nobody left to tell when standard error is gone.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// An object of the fields that there are.
@@ -54,4 +117,65 @@ pub(crate) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Valu
 /// A text of an answer; empty when it is not there.
 pub(crate) fn text_at<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A number of an answer; 0 when it is not there.
+pub(crate) fn number_at(value: &Value, pointer: &str) -> u64 {
+    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// `1 delivery`, `2 deliveries`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Lets a person think again before what cannot be undone.
+///
+/// # Errors
+/// When they do, or when there is nobody to ask.
+pub(crate) fn confirm(question: &str, is_agreed: bool) -> anyhow::Result<()> {
+    if is_agreed {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Misuse("there is no terminal to ask at: pass --yes").into());
+    }
+    ask(question, &mut io::stdin().lock(), &mut io::stderr())
+}
+
+fn ask(question: &str, from: &mut dyn BufRead, to: &mut dyn Write) -> anyhow::Result<()> {
+    write!(to, "{question} [y/N] ")?;
+    to.flush()?;
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    if !matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        bail!("nothing was changed");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_one() {
+        let check = |line: &str, expected: bool| {
+            let mut asked = Vec::new();
+            assert_eq!(ask("Sure?", &mut line.as_bytes(), &mut asked).is_ok(), expected, "{line:?}");
+            assert_eq!(asked, b"Sure? [y/N] ");
+        };
+        for line in ["y\n", "YES\n", " yes "] {
+            check(line, true);
+        }
+        for line in ["", "\n", "n\n", "yep\n", "no\n"] {
+            check(line, false);
+        }
+    }
+
+    #[test]
+    fn counts_have_their_nouns() {
+        assert_eq!(counted(1, "delivery", "deliveries"), "1 delivery");
+        assert_eq!(counted(0, "delivery", "deliveries"), "0 deliveries");
+    }
 }

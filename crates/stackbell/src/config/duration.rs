@@ -27,6 +27,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, NotADuration> {
     number.checked_mul(milliseconds_each).map(Duration::from_millis).ok_or_else(refused)
 }
 
+/// The shortest text that [`parse_duration`] reads as `duration`, cut to milliseconds.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let units = [(24 * 60 * 60 * 1000, "d"), (60 * 60 * 1000, "h"), (60 * 1000, "m"), (1000, "s")];
+    let milliseconds = duration.as_millis();
+    let whole = units.into_iter().find(|(each, _)| milliseconds > 0 && milliseconds.is_multiple_of(*each));
+    whole.map_or_else(|| format!("{milliseconds}ms"), |(each, unit)| format!("{}{unit}", milliseconds / each))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +58,14 @@ mod tests {
             ["", "20", "s", "-1s", "1.5h", "1 h", "20S", "99999999999999999999s", "999999999999999999d"]
         {
             check(text, None);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read() {
+        for (milliseconds, text) in [(0, "0ms"), (1500, "1500ms"), (120_000, "2m"), (43_200_000, "12h")] {
+            assert_eq!(duration_text(Duration::from_millis(milliseconds)), text);
+            check(text, Some(milliseconds));
         }
     }
 }

@@ -68,6 +68,6 @@ fn argument(key: &'static Key) -> Arg {
         Kind::List => argument.action(ArgAction::Append),
         // Alone it means true.
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::Text | Kind::Secret | Kind::Number => argument.action(ArgAction::Set),
+        Kind::Text | Kind::Secret | Kind::Number | Kind::Bytes => argument.action(ArgAction::Set),
     }
 }

@@ -11,7 +11,9 @@ pub(crate) enum Kind {
     Switch,
     /// A whole number.
     Number,
-    /// Several texts: a flag is repeated, a variable has commas, the file an array.
+    /// A number of bytes: a whole number, or one with a unit such as `256KiB`.
+    Bytes,
+    /// Several texts: a flag is repeated or has commas, a variable has commas, the file an array.
     List,
 }
 
@@ -32,6 +34,12 @@ pub(crate) struct Key {
 pub(crate) const KEYS: &[Key] = &[
     key("listen", Kind::Text, "ADDRESS:PORT", "Where to serve [default: 127.0.0.1:8722]"),
     key(
+        "ops_listen",
+        Kind::Text,
+        "ADDRESS:PORT",
+        "Where to serve /healthz, /readyz, /metrics and /openapi.json, without TLS [default: with everything else]",
+    ),
+    key(
         "data",
         Kind::Text,
         "DIR",
@@ -39,6 +47,19 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("store", Kind::Text, "STORE", "The store, as sqlite:PATH [default: stackbell.db in the data folder]"),
     key("public_url", Kind::Text, "URL", "Where clients reach this server: what links are built from"),
+    key(
+        "tls_cert",
+        Kind::Text,
+        "FILE",
+        "PEM file with the certificate to serve TLS with, and those between it and its authority",
+    ),
+    key("tls_key", Kind::Text, "FILE", "PEM file with the private key of tls_cert"),
+    key(
+        "trusted_proxy",
+        Kind::List,
+        "CIDR",
+        "A network of proxies whose X-Forwarded-For or Forwarded is believed (repeatable)",
+    ),
     key(
         "allow_plain_http",
         Kind::Switch,
@@ -61,13 +82,65 @@ pub(crate) const KEYS: &[Key] = &[
         "slack_hosts",
         Kind::List,
         "HOST",
-        "A host that webhooks of the format slack may name (repeatable) [default: hooks.slack.com]",
+        "A host, with its port unless that is 443, that webhooks of the format slack may name (repeatable) [default: hooks.slack.com]",
+    ),
+    key(
+        "exchange_timeout",
+        Kind::Text,
+        "DURATION",
+        "How long an attempt may take, from connect to last byte [default: 15s]",
+    ),
+    key(
+        "retry_schedule",
+        Kind::List,
+        "DURATION",
+        "The waits between a delivery's attempts (repeatable) [default: 5s to 12h, over 75 hours]",
+    ),
+    key(
+        "in_flight_max",
+        Kind::Number,
+        "ATTEMPTS",
+        "Attempts under way at once, of which one organization has a quarter at most [default: 1024]",
+    ),
+    key("payload_bytes_max", Kind::Bytes, "BYTES", "The size of an event's payload [default: 256KiB]"),
+    key("request_bytes_max", Kind::Bytes, "BYTES", "The size of a request's body [default: 4MiB]"),
+    key("events_in_request_max", Kind::Number, "EVENTS", "Events in one array [default: 1000]"),
+    key(
+        "webhooks_in_scope_max",
+        Kind::Number,
+        "WEBHOOKS",
+        "Webhooks of one organization, stack or environment [default: 1000]",
+    ),
+    key(
+        "pending_deliveries_max",
+        Kind::Number,
+        "DELIVERIES",
+        "Pending deliveries of one organization [default: 1000000]",
+    ),
+    key("stored_bytes_max", Kind::Bytes, "BYTES", "What is stored for one organization [default: 20GiB]"),
+    key(
+        "requests_per_second",
+        Kind::Number,
+        "REQUESTS",
+        "Requests a second with one token, and twice that at once; 0 is no limit [default: 1000]",
     ),
     key(
         "master_key",
         Kind::Secret,
         "BASE64",
         "The master key: 32 bytes in base64 [default: master.key in the data folder]",
+    ),
+    key(
+        "master_key_command",
+        Kind::Text,
+        "COMMAND",
+        "A command that prints the master key; it is run without a shell",
+    ),
+    key(
+        "previous_master_key",
+        Kind::Secret,
+        "BASE64",
+        "The master key before this one: what it sealed is sealed anew at the start",
     ),
     key("bootstrap_org", Kind::Text, "NAME", "On an empty store: the organization to begin with"),
     key("bootstrap_user", Kind::Text, "LOGIN", "On an empty store: its first user [default: admin]"),
@@ -99,8 +172,14 @@ pub(crate) const KEYS: &[Key] = &[
 pub(crate) const VARIABLE_PREFIX: &str = "STACKBELL_";
 
 /// Variables that are not settings of the server: those of client verbs, and where the file is.
-pub(crate) const OTHER_VARIABLES: &[&str] =
-    &["STACKBELL_CONFIG", "STACKBELL_URL", "STACKBELL_TOKEN", "STACKBELL_TOKEN_FILE"];
+pub(crate) const OTHER_VARIABLES: &[&str] = &[
+    "STACKBELL_CONFIG",
+    "STACKBELL_URL",
+    "STACKBELL_TOKEN",
+    "STACKBELL_TOKEN_FILE",
+    "STACKBELL_CA_FILE",
+    "STACKBELL_WEBHOOK_SECRET",
+];
 
 const fn key(name: &'static str, kind: Kind, value_name: &'static str, help: &'static str) -> Key {
     Key { name, kind, value_name, help }

@@ -14,7 +14,28 @@ use super::keys::{KEYS, Key, Kind, OTHER_VARIABLES, nearest};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layer {
     name: &'static str,
-    values: BTreeMap<&'static str, (Value, String)>,
+    values: BTreeMap<&'static str, LayerValue>,
+}
+
+/// One setting of a layer.
+#[derive(Clone, Debug)]
+struct LayerValue {
+    value: Value,
+    origin: String,
+    /// Of a secret that was read from a file: which.
+    file: Option<PathBuf>,
+}
+
+impl LayerValue {
+    fn new(value: Value, origin: impl Into<String>) -> Self {
+        Self { value, origin: origin.into(), file: None }
+    }
+
+    /// The secret in a file.
+    fn secret(path: &Path, origin: String) -> Result<Self, ConfigError> {
+        let value = Value::from(read_secret(path, &origin)?);
+        Ok(Self { value, origin, file: Some(path.to_owned()) })
+    }
 }
 
 /// A form that a value has not. The value is not repeated, for it may be a secret.
@@ -25,7 +46,7 @@ struct WrongForm(&'static str);
 impl Layer {
     /// What holds when nobody says otherwise.
     pub(crate) fn defaults(values: &[(&'static str, Value)]) -> Self {
-        let values = values.iter().map(|(name, value)| (*name, (value.clone(), "default".to_owned())));
+        let values = values.iter().map(|(name, value)| (*name, LayerValue::new(value.clone(), "default")));
         Self { name: "default", values: values.collect() }
     }
 
@@ -40,11 +61,13 @@ impl Layer {
             let origin = format!("--{}", key.flag());
             let last = texts.last().map(String::as_str).unwrap_or_default();
             let value = match key.kind {
-                Kind::Secret => Value::from(read_secret(Path::new(last), &origin)?),
-                Kind::List => Value::from(texts.clone()),
-                Kind::Text | Kind::Switch | Kind::Number => of_text(key, last, &origin)?,
+                Kind::Secret => LayerValue::secret(Path::new(last), origin)?,
+                Kind::List => LayerValue::new(of_text(key, &texts.join(","), &origin)?, origin),
+                Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes => {
+                    LayerValue::new(of_text(key, last, &origin)?, origin)
+                }
             };
-            layer.values.insert(key.name, (value, origin));
+            layer.values.insert(key.name, value);
         }
         Ok(layer)
     }
@@ -70,11 +93,8 @@ impl Layer {
                         file_name,
                     });
                 }
-                (Some(text), None) => Some((of_text(key, text, &variable)?, variable.clone())),
-                (None, Some(path)) => {
-                    let origin = format!("{variable}_FILE");
-                    Some((Value::from(read_secret(Path::new(path), &origin)?), origin))
-                }
+                (Some(text), None) => Some(LayerValue::new(of_text(key, text, &variable)?, &variable)),
+                (None, Some(path)) => Some(LayerValue::secret(Path::new(path), format!("{variable}_FILE"))?),
                 (None, None) => None,
             };
             layer.values.extend(found.map(|found| (key.name, found)));
@@ -117,26 +137,31 @@ impl Layer {
         let origin = path.display().to_string();
         for (name, value) in &table {
             let (key, value) = of_toml(name, value, &origin)?;
-            if layer.values.insert(key.name, (value, origin.clone())).is_some() {
+            if layer.values.insert(key.name, value).is_some() {
                 let file_name = key.file_name().unwrap_or_default();
                 return Err(ConfigError::Both { origin, name: key.name.to_owned(), file_name });
             }
         }
         Ok(layer)
     }
+
+    /// Of each setting in this layer, the file that it was read from, if it is a secret that was.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = (&'static str, Option<PathBuf>)> {
+        self.values.iter().map(|(name, value)| (*name, value.file.clone()))
+    }
 }
 
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
         let origins: BTreeMap<String, String> =
-            self.values.iter().map(|(name, (_, origin))| ((*name).to_owned(), origin.clone())).collect();
+            self.values.iter().map(|(name, value)| ((*name).to_owned(), value.origin.clone())).collect();
         Metadata::named(self.name).interpolater(move |_: &Profile, keys: &[&str]| {
             keys.first().and_then(|key| origins.get(*key)).cloned().unwrap_or_default()
         })
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let values = self.values.iter().map(|(name, (value, _))| ((*name).to_owned(), value.clone()));
+        let values = self.values.iter().map(|(name, value)| ((*name).to_owned(), value.value.clone()));
         Ok(Map::from([(Profile::Default, values.collect())]))
     }
 }
@@ -144,7 +169,7 @@ impl Provider for Layer {
 /// The value that a flag's or a variable's text means.
 fn of_text(key: &'static Key, text: &str, origin: &str) -> Result<Value, ConfigError> {
     let value = match key.kind {
-        Kind::Text | Kind::Secret => Ok(Value::from(text)),
+        Kind::Text | Kind::Secret | Kind::Bytes => Ok(Value::from(text)),
         Kind::Switch => text.parse::<bool>().map(Value::from).map_err(|_| WrongForm("true or false")),
         Kind::Number => text.parse::<u32>().map(Value::from).map_err(|_| WrongForm("a whole number")),
         Kind::List => {
@@ -156,11 +181,10 @@ fn of_text(key: &'static Key, text: &str, origin: &str) -> Result<Value, ConfigE
 }
 
 /// The setting and the value that a key of the file means.
-fn of_toml(name: &str, value: &toml::Value, origin: &str) -> Result<(&'static Key, Value), ConfigError> {
+fn of_toml(name: &str, value: &toml::Value, origin: &str) -> Result<(&'static Key, LayerValue), ConfigError> {
     if let Some(key) = KEYS.iter().find(|key| key.file_name().as_deref() == Some(name)) {
         let path = value.as_str().ok_or_else(|| invalid(key, origin, WrongForm("a text")))?;
-        let secret = read_secret(&PathBuf::from(path), &format!("{name} in {origin}"))?;
-        return Ok((key, Value::from(secret)));
+        return Ok((key, LayerValue::secret(Path::new(path), format!("{name} in {origin}"))?));
     }
     let key = KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
         let file_names: Vec<String> = KEYS.iter().filter_map(Key::file_name).collect();
@@ -175,12 +199,17 @@ fn of_toml(name: &str, value: &toml::Value, origin: &str) -> Result<(&'static Ke
             let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
             number.map(Value::from).ok_or(WrongForm("a whole number"))
         }
+        Kind::Bytes => {
+            let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+            let text = value.as_str().map(str::to_owned).or_else(|| number.map(|number| number.to_string()));
+            text.map(Value::from).ok_or(WrongForm("a whole number, or a text such as \"256KiB\""))
+        }
         Kind::List => {
             let texts = value.as_array().and_then(|values| values.iter().map(toml::Value::as_str).collect());
             texts.map(|texts: Vec<&str>| Value::from(texts)).ok_or(WrongForm("an array of texts"))
         }
     };
-    read.map(|value| (key, value)).map_err(|form| invalid(key, origin, form))
+    read.map(|value| (key, LayerValue::new(value, origin))).map_err(|form| invalid(key, origin, form))
 }
 
 fn invalid(key: &'static Key, origin: &str, form: WrongForm) -> ConfigError {

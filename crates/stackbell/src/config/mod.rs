@@ -16,11 +16,14 @@ mod layer;
 mod parse;
 mod report;
 mod sections;
+mod size;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use figment::Figment;
 use figment::value::Value;
+use stackbell_model::retry::RetryPolicy;
 
 pub(crate) use duration::parse_duration;
 pub(crate) use environment::Environment;
@@ -29,10 +32,11 @@ pub(crate) use flags::SettingFlags;
 pub(crate) use layer::read_secret;
 pub(crate) use report::Report;
 pub(crate) use sections::{
-    BootstrapSettings, LogFormat, LogSettings, OutboundSection, SecretText, ServerSettings, Settings,
-    StorageSettings,
+    BootstrapSettings, DeliverySettings, GivenKey, KeySettings, LimitSettings, LogFormat, LogSettings,
+    MasterKeySetting, SecretText, ServerSettings, Settings, StorageSettings, TlsFiles,
 };
 
+use keys::{KEYS, Key, Kind};
 use layer::Layer;
 
 /// Where a server listens unless it is told otherwise.
@@ -40,7 +44,11 @@ pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:8722";
 
 /// Settings as they were found, not yet looked at.
 #[derive(Clone, Debug)]
-pub(crate) struct Found(Figment);
+pub(crate) struct Found {
+    figment: Figment,
+    /// The files that the secrets which hold were read from.
+    secret_files: BTreeMap<&'static str, PathBuf>,
+}
 
 impl Found {
     /// Collects the settings. `defaults` replace the usual ones.
@@ -52,11 +60,25 @@ impl Found {
         environment: &Environment,
         defaults: &[(&'static str, Value)],
     ) -> Result<Self, ConfigError> {
-        let mut figment = Figment::new().merge(usual_defaults()).merge(Layer::defaults(defaults));
+        let mut layers = vec![usual_defaults(), Layer::defaults(defaults)];
         if let Some(path) = config_file(flags, environment) {
-            figment = figment.merge(Layer::file(&path)?);
+            layers.push(Layer::file(&path)?);
         }
-        Ok(Self(figment.merge(Layer::environment(environment)?).merge(Layer::flags(&flags.given)?)))
+        layers.push(Layer::environment(environment)?);
+        layers.push(Layer::flags(&flags.given)?);
+        let empty = Self { figment: Figment::new(), secret_files: BTreeMap::new() };
+        Ok(layers.into_iter().fold(empty, Self::merge))
+    }
+
+    /// The same with what `layer` says above it.
+    fn merge(mut self, layer: Layer) -> Self {
+        for (name, file) in layer.secret_files() {
+            match file {
+                Some(path) => self.secret_files.insert(name, path),
+                None => self.secret_files.remove(name),
+            };
+        }
+        Self { figment: self.figment.merge(layer), ..self }
     }
 
     /// Parses them.
@@ -74,8 +96,24 @@ impl Found {
 
     /// Where a setting's value comes from; empty when it has none.
     fn origin(&self, key: &str) -> String {
-        let metadata = self.0.find_metadata(key);
-        metadata.map_or_else(String::new, |metadata| metadata.interpolate(self.0.profile(), &[key]))
+        let metadata = self.figment.find_metadata(key);
+        metadata.map_or_else(String::new, |metadata| metadata.interpolate(self.figment.profile(), &[key]))
+    }
+}
+
+impl Found {
+    /// Where a key comes from, for people: with the file, where it was read from one.
+    fn key_origin(&self, key: &'static str) -> String {
+        match self.secret_files.get(key) {
+            Some(path) => format!("{} ({})", self.origin(key), path.display()),
+            None => self.origin(key),
+        }
+    }
+
+    /// The variables that may hold secrets of ours, which no other program is to see.
+    fn secret_variables() -> Vec<String> {
+        let secrets = KEYS.iter().filter(|key| key.kind == Kind::Secret);
+        secrets.map(Key::variable).chain(["STACKBELL_TOKEN".to_owned()]).collect()
     }
 }
 
@@ -84,12 +122,27 @@ fn config_file(flags: &SettingFlags, environment: &Environment) -> Option<PathBu
 }
 
 fn usual_defaults() -> Layer {
+    let none = || Value::from(Vec::<String>::new());
+    let retry = RetryPolicy::default().waits;
+    let retry: Vec<String> = retry.into_iter().map(duration::duration_text).collect();
     Layer::defaults(&[
         ("listen", Value::from(LISTEN_DEFAULT)),
         ("data", Value::from("stackbell-data")),
+        ("trusted_proxy", none()),
         ("allow_plain_http", Value::from(false)),
-        ("outbound_allow", Value::from(Vec::<String>::new())),
+        ("outbound_allow", none()),
         ("slack_hosts", Value::from(vec!["hooks.slack.com"])),
+        // Source: wire-facts.md#outgoing-request.
+        ("exchange_timeout", Value::from("15s")),
+        ("retry_schedule", Value::from(retry)),
+        ("in_flight_max", Value::from(1024_u32)),
+        ("payload_bytes_max", Value::from("256KiB")),
+        ("request_bytes_max", Value::from("4MiB")),
+        ("events_in_request_max", Value::from(1000_u32)),
+        ("webhooks_in_scope_max", Value::from(1000_u32)),
+        ("pending_deliveries_max", Value::from(1_000_000_u32)),
+        ("stored_bytes_max", Value::from("20GiB")),
+        ("requests_per_second", Value::from(1000_u32)),
         ("bootstrap_user", Value::from("admin")),
         ("expect_existing", Value::from(false)),
         // What container runtimes leave between asking and killing is 10 s (Docker) or 30 s (Kubernetes);

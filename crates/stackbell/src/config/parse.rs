@@ -1,10 +1,17 @@
 //! From texts to types, and the rules between settings.
+//!
+//! - `limits`: numbers with a range, each with its reason
+//! - `rules`: settings that need or rule out each other
+
+mod limits;
+mod rules;
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use stackbell_engine::outbound::Allowance;
 use stackbell_keys::MasterKey;
 use stackbell_model::names::{Login, OrganizationName};
@@ -12,10 +19,11 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::sections::{
-    BootstrapSettings, LogFormat, LogSettings, OutboundSection, Raw, RetentionSettings, SecretText,
-    ServerSettings, Settings, StorageSettings,
+    BootstrapSettings, GivenKey, KeySettings, LogFormat, LogSettings, MasterKeySetting, OutboundSection, Raw,
+    RetentionSettings, SecretText, ServerSettings, Settings, StorageSettings, TlsFiles,
 };
 use super::{ConfigError, Found, parse_duration};
+use crate::keyring::{KeyCommand, KeyCommandError};
 
 /// What the file of the embedded store is called in the data folder.
 const STORE_FILE: &str = "stackbell.db";
@@ -43,16 +51,23 @@ enum ValueError {
     Zero,
     #[error("must consist of visible ASCII characters, for it goes into a header")]
     TokenCharacters,
+    #[error("{0:?} is not a network: write an IP address, or one with a prefix length, such as 10.0.0.0/8")]
+    Network(String),
+    #[error("the address is not the first of its network: write {0}, or the whole address alone")]
+    HostBits(IpNet),
 }
 
 pub(super) fn settings(found: &Found) -> Result<Settings, ConfigError> {
-    let raw: Raw = found.0.extract().map_err(|error| ConfigError::Layers(Box::new(error)))?;
+    let raw: Raw = found.figment.extract().map_err(|error| ConfigError::Layers(Box::new(error)))?;
+    rules::check_raw(&raw)?;
     let parser = Parser { found };
     let settings = Settings {
         server: parser.server(&raw)?,
         storage: parser.storage(&raw)?,
         outbound: parser.outbound(&raw)?,
-        master_key: parser.optional("master_key", raw.master_key.as_deref(), MasterKey::from_base64)?,
+        delivery: parser.delivery(&raw)?,
+        limits: parser.limits(&raw)?,
+        keys: parser.keys(&raw)?,
         bootstrap: parser.bootstrap(&raw)?,
         retention: RetentionSettings {
             finished: parser.one("retention_days", &raw.retention_days, days)?,
@@ -63,21 +78,8 @@ pub(super) fn settings(found: &Found) -> Result<Settings, ConfigError> {
             filter: parser.one("log_level", raw.log_level.as_str(), log_filter)?,
         },
     };
-    check_tls(&settings.server, raw.allow_plain_http)?;
+    rules::check(&settings, raw.allow_plain_http)?;
     Ok(settings)
-}
-
-/// Tokens must not cross a network in the clear unless somebody said that they may.
-fn check_tls(server: &ServerSettings, allow_plain_http: bool) -> Result<(), ConfigError> {
-    let is_https = server.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
-    if server.listen.ip().is_loopback() || is_https || allow_plain_http {
-        return Ok(());
-    }
-    Err(ConfigError::Conflict(format!(
-        "listen is {}, which other machines reach, and tokens would cross the network in the clear: put a proxy with TLS \
-         in front and set public_url to its https address, or listen on 127.0.0.1, or set allow_plain_http",
-        server.listen
-    )))
 }
 
 struct Parser<'a> {
@@ -105,12 +107,53 @@ impl Parser<'_> {
         value.map(|value| self.one(key, value, parse)).transpose()
     }
 
+    fn each<T, E: Error + Send + Sync + 'static>(
+        &self,
+        key: &'static str,
+        values: &[String],
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, ConfigError> {
+        values.iter().map(|value| self.one(key, value.as_str(), &parse)).collect()
+    }
+
     fn server(&self, raw: &Raw) -> Result<ServerSettings, ConfigError> {
         Ok(ServerSettings {
             listen: self.one("listen", raw.listen.as_str(), listen)?,
             public_url: self.optional("public_url", raw.public_url.as_deref(), public_url)?,
             stop_timeout: self.one("stop_timeout", raw.stop_timeout.as_str(), parse_duration)?,
+            tls: self.tls(raw)?,
+            ops_listen: self.optional("ops_listen", raw.ops_listen.as_deref(), listen)?,
+            trusted_proxies: self.each("trusted_proxy", &raw.trusted_proxy, network)?,
         })
+    }
+
+    fn tls(&self, raw: &Raw) -> Result<Option<TlsFiles>, ConfigError> {
+        let certificate = self.optional("tls_cert", raw.tls_cert.as_deref(), path)?;
+        let key = self.optional("tls_key", raw.tls_key.as_deref(), path)?;
+        Ok(certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key }))
+    }
+
+    fn keys(&self, raw: &Raw) -> Result<KeySettings, ConfigError> {
+        let master = self.given_key("master_key", raw.master_key.as_deref())?;
+        let command = raw.master_key_command.as_deref();
+        let command = self.optional("master_key_command", command, |text| -> Result<_, KeyCommandError> {
+            KeyCommand::parse(text, Found::secret_variables())
+        })?;
+        let file = self.found.secret_files.get("master_key");
+        Ok(KeySettings {
+            master: match (master, command, file) {
+                (None, None, _) => MasterKeySetting::DataFolder,
+                (None, Some(command), _) => MasterKeySetting::Command(command),
+                (Some(key), _, Some(path)) => MasterKeySetting::File { key, path: path.clone() },
+                (Some(key), _, None) => MasterKeySetting::Given(key),
+            },
+            previous: self.given_key("previous_master_key", raw.previous_master_key.as_deref())?,
+        })
+    }
+
+    fn given_key(&self, key: &'static str, text: Option<&str>) -> Result<Option<GivenKey>, ConfigError> {
+        let parsed = self.optional(key, text, MasterKey::from_base64)?;
+        Ok(parsed.map(|parsed| GivenKey { key: parsed, origin: self.found.key_origin(key) }))
     }
 
     fn storage(&self, raw: &Raw) -> Result<StorageSettings, ConfigError> {
@@ -121,12 +164,10 @@ impl Parser<'_> {
     }
 
     fn outbound(&self, raw: &Raw) -> Result<OutboundSection, ConfigError> {
-        let allowance = |text: &String| self.one("outbound_allow", text.as_str(), str::parse::<Allowance>);
-        let slack_host = |text: &String| self.one("slack_hosts", text.as_str(), host);
         Ok(OutboundSection {
-            allowances: raw.outbound_allow.iter().map(allowance).collect::<Result<_, _>>()?,
+            allowances: self.each("outbound_allow", &raw.outbound_allow, str::parse::<Allowance>)?,
             ca_file: raw.outbound_ca_file.clone(),
-            slack_hosts: raw.slack_hosts.iter().map(slack_host).collect::<Result<_, _>>()?,
+            slack_hosts: self.each("slack_hosts", &raw.slack_hosts, host)?,
         })
     }
 
@@ -175,8 +216,19 @@ fn store(text: &str) -> Result<PathBuf, ValueError> {
 fn host(text: &str) -> Result<String, ValueError> {
     let refused = || ValueError::Host(text.to_owned());
     let url = Url::parse(&format!("https://{text}/")).map_err(|_| refused())?;
-    let is_host = url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(text));
+    let authority = match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_owned(),
+    };
+    let is_host = !authority.is_empty() && authority.eq_ignore_ascii_case(text);
     if is_host { Ok(text.to_ascii_lowercase()) } else { Err(refused()) }
+}
+
+fn network(text: &str) -> Result<IpNet, ValueError> {
+    let refused = || ValueError::Network(text.to_owned());
+    let address = |text: &str| text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse::<IpNet>().or_else(|_| address(text)).map_err(|_| refused())?;
+    if network.trunc() == network { Ok(network) } else { Err(ValueError::HostBits(network.trunc())) }
 }
 
 fn token(text: &str) -> Result<SecretText, ValueError> {

@@ -25,8 +25,8 @@ pub(crate) struct ReportLine {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.0 {
-            let value = line.value.as_deref().unwrap_or("-");
-            writeln!(f, "{:<22}{value:<32}{}", line.name, line.source)?;
+            let value = line.value.as_deref().filter(|value| !value.is_empty()).unwrap_or("-");
+            writeln!(f, "{:<24}{value:<32} {}", line.name, line.source)?;
         }
         Ok(())
     }
@@ -34,7 +34,7 @@ impl fmt::Display for Report {
 
 pub(super) fn report(found: &Found) -> Report {
     let lines = KEYS.iter().map(|key| {
-        let value = found.0.find_value(key.name).ok();
+        let value = found.figment.find_value(key.name).ok();
         let value = value.map(|value| if key.kind == Kind::Secret { "***".to_owned() } else { text(&value) });
         ReportLine { name: key.name, value: value.map(hide_credentials), source: found.origin(key.name) }
     });

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 
@@ -134,10 +136,33 @@ fn values_that_settings_cannot_have() {
     check(("stop_timeout", "20"), "not a duration");
     check(("outbound_allow", "10.0.0.1/8"), "not the first of its network");
     check(("slack_hosts", "https://a.example/"), "not a host name");
+    check(("slack_hosts", "a.example:443"), "not a host name");
+    check(("slack_hosts", "u@a.example:8443"), "not a host name");
     check(("log_format", "xml"), "must be auto, text or json");
     check(("log_level", "stackbell=loud"), "expected one of");
     check(("retention_days", "0"), "at least 1");
     check(("bootstrap_org", "a b"), "' ' is not allowed");
+    check(("ops_listen", "9090"), "must be an IP address and a port");
+    check(("trusted_proxy", "proxy.example"), "is not a network");
+    check(("trusted_proxy", "10.0.0.1/8"), "write 10.0.0.0/8");
+    check(("exchange_timeout", "26s"), "must be from 1s to 25s");
+    check(("exchange_timeout", "15"), "not a duration");
+    check(("retry_schedule", "5s,soon"), "\"soon\" is not a duration");
+    check(("retry_schedule", "3d,3d12h"), "\"3d12h\" is not a duration");
+    check(
+        ("retry_schedule", "3d,84h"),
+        "the waits come to 156h, chance adds up to a tenth, and nothing is sent for a delivery that is 7d old",
+    );
+    check(("in_flight_max", "7"), "must be from 8 to 60000");
+    check(("payload_bytes_max", "256kb"), "is not a number of bytes");
+    check(("payload_bytes_max", "9MiB"), "must be from 1KiB to 8MiB");
+    check(("request_bytes_max", "1GiB"), "must be from 1KiB to 64MiB");
+    check(("events_in_request_max", "0"), "must be from 1 to 10000");
+    check(("webhooks_in_scope_max", "10001"), "must be from 1 to 10000");
+    check(("pending_deliveries_max", "0"), "must be from 1 to 4294967295");
+    check(("stored_bytes_max", "1"), "must be from 1MiB");
+    check(("requests_per_second", "1000001"), "must be from 0 to 1000000");
+    check(("master_key_command", "'"), "every quote is closed");
     assert!(!refused("", &[("STACKBELL_MASTER_KEY", "hidden!")], &[]).contains("hidden"));
     assert!(!refused("", &[], &[("store", "postgres://u:hidden@db/x")]).contains("hidden"));
 }
@@ -150,6 +175,67 @@ fn lists_in_each_layer() {
     assert_eq!(count("", &[]), 0);
     assert_eq!(count("outbound_allow = ['10.0.0.0/8', '::1']", &[]), 2);
     assert_eq!(count("", &[("STACKBELL_OUTBOUND_ALLOW", "10.0.0.0/8, 192.168.0.0/16:443@acme,::1")]), 3);
+    let flag = settings("", &[], &[("outbound_allow", "10.0.0.0/8,::1")]).expect("valid");
+    assert_eq!(flag.outbound.allowances.len(), 2);
+}
+
+#[test]
+fn limits() {
+    let limits = settings("", &[], &[]).expect("valid").limits;
+    assert_eq!((limits.payload_bytes_max, limits.request_bytes_max), (256 << 10, 4 << 20));
+    assert_eq!((limits.quota.pending_max, limits.quota.stored_bytes_max), (1_000_000, 20 << 30));
+    assert_eq!(limits.requests_per_second.map(NonZeroU32::get), Some(1000));
+    let file = "payload_bytes_max = 1024\nrequest_bytes_max = '2KiB'\nrequests_per_second = 0";
+    let limits = settings(file, &[("STACKBELL_STORED_BYTES_MAX", "2GiB")], &[]).expect("valid").limits;
+    assert_eq!((limits.payload_bytes_max, limits.request_bytes_max), (1024, 2048));
+    assert_eq!((limits.quota.stored_bytes_max, limits.requests_per_second), (2 << 30, None));
+    let error = refused("request_bytes_max = '128KiB'", &[], &[]);
+    assert!(error.contains("request_bytes_max (128KiB) is less than payload_bytes_max (256KiB)"), "{error}");
+    let error = refused("payload_bytes_max = true", &[], &[]);
+    assert!(error.contains("must be a whole number, or a text such as"), "{error}");
+}
+
+#[test]
+fn the_retry_schedule() {
+    let waits = |file: &str| settings(file, &[], &[]).expect("valid").delivery.retry_waits;
+    assert_eq!(waits(""), stackbell_model::retry::RetryPolicy::default().waits);
+    assert_eq!(waits("retry_schedule = ['1s', '2m']"), [Duration::from_secs(1), Duration::from_secs(120)]);
+    assert!(waits("retry_schedule = []").is_empty());
+    let many = vec!["1s"; 201].join(",");
+    assert!(refused("", &[("STACKBELL_RETRY_SCHEDULE", &many)], &[]).contains("at most 200 waits"));
+}
+
+#[test]
+fn where_the_master_key_comes_from() {
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let master =
+        |file: &str, variables: &[(&str, &str)]| settings(file, variables, &[]).expect("valid").keys.master;
+    assert!(matches!(master("", &[]), MasterKeySetting::DataFolder));
+    let by_value = master("", &[("STACKBELL_MASTER_KEY", KEY)]);
+    assert!(matches!(by_value, MasterKeySetting::Given(given) if given.origin == "STACKBELL_MASTER_KEY"));
+    let key = file_with(KEY);
+    let path = key.path().display().to_string();
+    let in_file = format!("master_key_file = '{path}'");
+    match master(&in_file, &[]) {
+        MasterKeySetting::File { key: given, path: found } => {
+            assert_eq!(found, key.path());
+            assert!(
+                given.origin.contains("master_key_file") && given.origin.contains(&path),
+                "{}",
+                given.origin
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    // What is above a file is no file's.
+    let above = master(&in_file, &[("STACKBELL_MASTER_KEY", KEY)]);
+    assert!(matches!(above, MasterKeySetting::Given(_)), "{above:?}");
+    let command = master("master_key_command = 'pass show stackbell'", &[]);
+    assert!(matches!(&command, MasterKeySetting::Command(command) if command.program() == "pass"));
+    let both = [("STACKBELL_MASTER_KEY", KEY), ("STACKBELL_MASTER_KEY_COMMAND", "pass")];
+    assert!(refused("", &both, &[]).contains("both master_key and master_key_command"));
+    let previous = settings("", &[("STACKBELL_PREVIOUS_MASTER_KEY", KEY)], &[]).expect("valid").keys.previous;
+    assert_eq!(previous.map(|given| given.origin).as_deref(), Some("STACKBELL_PREVIOUS_MASTER_KEY"));
 }
 
 #[test]
@@ -190,6 +276,29 @@ fn addresses_that_others_reach_need_tls() {
     assert!(settings("", &[], &[everywhere, ("public_url", "https://a.example")]).is_ok());
     assert!(settings("", &[], &[everywhere, ("allow_plain_http", "true")]).is_ok());
     assert!(settings("", &[], &[("listen", "[::1]:8722")]).is_ok());
+    let tls = [everywhere, ("tls_cert", "c.pem"), ("tls_key", "k.pem")];
+    let found = settings("", &[], &tls).expect("valid").server.tls;
+    let expected = TlsFiles { certificate: "c.pem".into(), key: "k.pem".into() };
+    assert_eq!(found, Some(expected));
+    assert!(refused("", &[], &tls[..2]).contains("tls_cert is set and tls_key is not"));
+    assert!(refused("", &[], &[everywhere, tls[2]]).contains("tls_key is set and tls_cert is not"));
+    let plain = ("public_url", "http://a.example");
+    assert!(refused("", &[], &[tls[1], tls[2], plain]).contains("write it with https"));
+    assert!(settings("", &[], &[tls[1], tls[2], plain, ("allow_plain_http", "true")]).is_ok());
+}
+
+#[test]
+fn operations_have_an_address_of_their_own_or_none() {
+    let ops = |listen: &str, ops: &str| settings("", &[], &[("listen", listen), ("ops_listen", ops)]);
+    let address = |text: &str| text.parse().ok();
+    assert_eq!(settings("", &[], &[]).expect("valid").server.ops_listen, None);
+    let found = ops("127.0.0.1:8722", "127.0.0.1:9722").expect("valid").server.ops_listen;
+    assert_eq!(found, address("127.0.0.1:9722"));
+    assert!(ops("127.0.0.1:0", "127.0.0.1:0").is_ok());
+    let error = ops("127.0.0.1:8722", "127.0.0.1:8722").expect_err("refused");
+    assert!(error.contains("choose another port for ops_listen"), "{error}");
+    // No token goes there, so it need not be protected.
+    assert!(ops("127.0.0.1:8722", "0.0.0.0:9722").is_ok());
 }
 
 #[test]

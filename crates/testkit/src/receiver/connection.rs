@@ -3,14 +3,27 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::{Request, Shared};
 
-pub(super) async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+/// Serves a connection, behind TLS or not; one that proves to be no TLS ends.
+pub(super) async fn begin(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     // A small answer must not wait for a second one.
     let _ = stream.set_nodelay(true);
+    match tls {
+        None => serve(stream, shared).await,
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(stream, shared).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
     let mut buffer = BytesMut::new();
     while let Some(request) = read(&mut stream, &mut buffer).await {
         let reply = shared.take(request);
@@ -30,7 +43,7 @@ pub(super) async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
 }
 
 /// The next request; `None` when the connection ends or carries something else.
-async fn read(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<Request> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Option<Request> {
     let head_end = loop {
         match buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             Some(position) => break position,
@@ -49,7 +62,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<Request> 
     Some(request)
 }
 
-async fn more(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<()> {
+async fn more(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Option<()> {
     stream.read_buf(buffer).await.ok().filter(|read| *read > 0).map(drop)
 }
 

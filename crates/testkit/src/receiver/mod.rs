@@ -5,6 +5,7 @@
 
 mod connection;
 mod reply;
+mod tls;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::wait;
 
@@ -73,6 +75,7 @@ pub enum Keep {
 /// An endpoint at work. It ends, with its connections, when dropped.
 pub struct Receiver {
     address: SocketAddr,
+    certificate: Option<String>,
     shared: Arc<Shared>,
     _tasks: JoinSet<()>,
 }
@@ -122,12 +125,22 @@ impl Receiver {
     /// # Panics
     /// When there is no free port.
     pub async fn keeping(keep: Keep) -> Self {
+        Self::listen(keep, None).await
+    }
+
+    /// An endpoint behind TLS that keeps everything and answers 200. Its certificate is for 127.0.0.1, and its own.
+    pub async fn start_tls() -> Self {
+        Self::listen(Keep::Whole, Some(tls::for_loopback())).await
+    }
+
+    async fn listen(keep: Keep, tls: Option<(TlsAcceptor, String)>) -> Self {
+        let (tls, certificate) = tls.unzip();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared { keep, state: Mutex::default(), changed: Notify::new() });
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, Arc::clone(&shared)));
-        Self { address, shared, _tasks: tasks }
+        tasks.spawn(accept(listener, tls, Arc::clone(&shared)));
+        Self { address, certificate, shared, _tasks: tasks }
     }
 
     /// Where it listens.
@@ -137,7 +150,16 @@ impl Receiver {
 
     /// A URL of it.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    /// Its certificate in PEM, for whoever is to trust it.
+    ///
+    /// # Panics
+    /// When it is not behind TLS.
+    pub fn certificate(&self) -> &str {
+        self.certificate.as_deref().expect("behind TLS")
     }
 
     /// Answers the next requests with these, in turn, before it answers as it did.
@@ -217,12 +239,12 @@ impl Receiver {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         shared.state().connections += 1;
         shared.changed.notify_waiters();
         while connections.try_join_next().is_some() {}
-        connections.spawn(connection::serve(stream, Arc::clone(&shared)));
+        connections.spawn(connection::begin(stream, tls.clone(), Arc::clone(&shared)));
     }
 }

@@ -5,31 +5,33 @@
 
 mod first_event;
 mod guide;
-mod receiver;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::http::StatusCode;
 use clap::Args;
 use stackbell_engine::outbound::Allowance;
 use stackbell_engine::shell::SystemClock;
 use stackbell_model::names::{Login, NameError, OrganizationName};
 use stackbell_model::secret::WebhookSecret;
 use stackbell_model::{Clock as _, Entropy as _};
+use stackbell_wire::signature::SigningKey;
 
 use crate::bootstrap::Developer;
 use crate::client::{Client, ClientSettings};
-use crate::config::{Environment, Found, SecretText, SettingFlags, Settings};
+use crate::config::{ConfigError, Environment, Found, SecretText, SettingFlags, Settings};
 use crate::entropy::SystemEntropy;
 use crate::lifecycle::{Signals, stop_unless_hurried};
-use crate::server::{self, Base, Server};
+use crate::receiver::{Behaviour, Receiver, Style};
+use crate::server::{self, Base, Server, Sockets};
 use crate::telemetry;
 
 use first_event::FirstEvent;
 use guide::Guide;
-use receiver::Receiver;
 
 /// The user that `dev` works as.
 const LOGIN: &str = "dev";
@@ -58,6 +60,10 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
     // What happens is printed in words of its own; the log speaks up when something is wrong.
     let defaults = [("data", data.into()), ("log_level", "warn".into())];
     let mut settings = Found::collect(&args.settings, environment, &defaults)?.settings()?;
+    if settings.server.tls.is_some() {
+        let text = "dev serves without TLS, to this machine: take tls_cert and tls_key out, or use `stackbell serve`";
+        return Err(ConfigError::Conflict(text.to_owned()).into());
+    }
     settings.outbound.allowances.extend(Allowance::loopback());
     telemetry::start(&settings.logs)?;
     super::block_on(dev(&settings, &args.org)).context("cannot start the runtime")??;
@@ -67,9 +73,9 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
 
 async fn dev(settings: &Settings, organization: &OrganizationName) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let socket = server::bind(settings.server.listen).await?;
+    let sockets = Sockets::take(&settings.server).await?;
     let opened = server::open(&settings.storage).await?;
-    let mut base = Base::new(opened, settings.master_key.as_ref()).await?;
+    let mut base = Base::new(opened, &settings.keys).await?;
     let developer = Developer {
         store: base.store.as_ref(),
         keyring: &base.keyring,
@@ -85,8 +91,8 @@ async fn dev(settings: &Settings, organization: &OrganizationName) -> anyhow::Re
     let secret = WebhookSecret::new(&secret).expect("short enough");
 
     let (store, mut entropy) = (Arc::clone(&base.store), SystemEntropy::seeded()?);
-    let server = Server::start(settings, socket, base).await?;
-    let receiver = Receiver::start(&secret).await?;
+    let server = Server::start(settings, sockets, base).await?;
+    let receiver = Receiver::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), behaviour(&secret)).await?;
     let outcome = tokio::select! {
         ready = show(&server, &receiver, organization, &token, &secret) => match ready {
             Ok(()) => wait(&mut signals, &server).await,
@@ -108,6 +114,16 @@ async fn dev(settings: &Settings, organization: &OrganizationName) -> anyhow::Re
     outcome
 }
 
+/// A line for each delivery, and a good answer where the signature is right.
+fn behaviour(secret: &WebhookSecret) -> Behaviour {
+    Behaviour {
+        key: Some(SigningKey::new(secret)),
+        status: StatusCode::NO_CONTENT,
+        delay: std::time::Duration::ZERO,
+        style: Style::Line,
+    }
+}
+
 /// Makes the webhook, publishes the first event, waits until it is there, and says what to do next.
 async fn show(
     server: &Server,
@@ -117,10 +133,10 @@ async fn show(
     secret: &WebhookSecret,
 ) -> anyhow::Result<()> {
     // This machine's address, whatever the public one is.
-    let url = server::local_url(server.address());
+    let url = server::local_url(server.address(), false);
     let guide = Guide { url: &url, organization, token, receiver: receiver.url() };
     guide.print_head(&mut io::stdout())?;
-    let client = Client::new(ClientSettings { url: url.clone(), token: Some(token.clone()) });
+    let client = Client::new(ClientSettings { url: url.clone(), token: Some(token.clone()), ca_file: None })?;
     let first = FirstEvent {
         client: Arc::new(client),
         organization: organization.to_string(),
@@ -128,7 +144,7 @@ async fn show(
         secret: secret.clone(),
     };
     first.publish().await?;
-    receiver.first_delivery().await;
+    receiver.received(1).await;
     guide.print_next(&mut io::stdout())?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `stackbell event`: publishing.
+//! Publishing.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ureq::http::Method;
 
-use super::verb::{ClientArgs, Verb, text_at};
 use crate::client::Payload;
-use crate::config::Environment;
+use crate::commands::progress::Progress;
+use crate::commands::verb::{Verb, counted, number_at, text_at};
 use crate::output::Output;
 
 const JSON: &str = "application/json";
@@ -24,21 +24,7 @@ const NDJSON: &str = "application/x-ndjson";
 const PAYLOAD_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[derive(Debug, Args)]
-pub(crate) struct EventArgs {
-    #[command(flatten)]
-    client: ClientArgs,
-    #[command(subcommand)]
-    command: EventCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum EventCommand {
-    /// Publish events
-    Send(SendArgs),
-}
-
-#[derive(Debug, Args)]
-struct SendArgs {
+pub(super) struct SendArgs {
     /// The organization
     org: String,
     /// The event's kind; FILE then holds its payload alone
@@ -64,14 +50,10 @@ struct Envelope<'a> {
     payload: &'a RawValue,
 }
 
-pub(crate) fn run(
-    args: &EventArgs,
-    environment: &Environment,
-    out: &mut dyn Write,
-) -> anyhow::Result<ExitCode> {
-    let mut verb = Verb::new(&args.client, environment, out)?;
-    let EventCommand::Send(args) = &args.command;
-    let mut body = open(&args.file)?;
+pub(super) fn run(args: &SendArgs, verb: &mut Verb<'_>) -> anyhow::Result<ExitCode> {
+    let (body, length) = open(&args.file)?;
+    let progress = Progress::bytes("sent", length);
+    let mut body = progress.wrap(body);
     let path = ["v1", "orgs", &args.org, "events"];
     let answer = match &args.kind {
         Some(kind) => {
@@ -85,17 +67,21 @@ pub(crate) fn run(
             verb.client.call(Method::POST, &path, Payload::Stream(media_type, &mut body))?
         }
     };
-    print(&mut verb, &answer)?;
+    progress.finish();
+    print(verb, &answer)?;
     // Whoever publishes lines must learn that some were not taken.
     let has_refusals = answer.pointer("/refused").and_then(Value::as_u64).is_some_and(|count| count > 0);
     Ok(if has_refusals { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
+/// What there is to read, and how long it is if that can be told.
+fn open(path: &Path) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
     if path == Path::new("-") {
-        return Ok(Box::new(io::stdin()));
+        return Ok((Box::new(io::stdin()), None));
     }
-    Ok(Box::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?))
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = opened.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
 }
 
 fn wrap(kind: &str, id: Option<&str>, body: impl Read) -> anyhow::Result<Vec<u8>> {
@@ -118,9 +104,8 @@ fn print(verb: &mut Verb<'_>, answer: &Value) -> io::Result<()> {
 }
 
 fn accepted(event: &Value) -> String {
-    let deliveries = event.pointer("/deliveries").and_then(Value::as_u64).unwrap_or_default();
-    let noun = if deliveries == 1 { "delivery" } else { "deliveries" };
-    format!("{}  {}  {deliveries} {noun}", text_at(event, "/id"), text_at(event, "/kind"))
+    let deliveries = counted(number_at(event, "/deliveries"), "delivery", "deliveries");
+    format!("{}  {}  {deliveries}", text_at(event, "/id"), text_at(event, "/kind"))
 }
 
 fn print_summary(out: &mut dyn Write, summary: &Value) -> io::Result<()> {

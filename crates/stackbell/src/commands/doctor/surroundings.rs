@@ -1,0 +1,43 @@
+//! What the system and the network give.
+
+use stackbell_engine::outbound::{OutboundPolicy, Resolve as _, SystemResolver};
+
+use super::{Finding, Fine, Warn, failed};
+use crate::config::Settings;
+use crate::{descriptors, wiring};
+
+pub(super) fn open_files(settings: &Settings) -> Finding {
+    let wanted = descriptors::wanted(&settings.delivery);
+    match descriptors::most() {
+        Some(most) if most < wanted => Warn(format!(
+            "{most} open files are allowed, and {wanted} may be needed: raise `ulimit -Hn` (LimitNOFILE of a unit)"
+        )),
+        Some(most) => Fine(format!("{most} open files are allowed, {wanted} may be needed")),
+        None => Fine("open files are not limited".to_owned()),
+    }
+}
+
+pub(super) async fn authorities(settings: &Settings) -> Finding {
+    match wiring::outbound_client(settings, &OutboundPolicy::default()).await {
+        Ok(_) => Fine("the certificates to trust can be read".to_owned()),
+        Err(error) => failed(error),
+    }
+}
+
+pub(super) async fn names(settings: &Settings) -> Finding {
+    let Some(host) = settings.outbound.slack_hosts.first() else {
+        return Fine("no host to try".to_owned());
+    };
+    // As it stands in a URL: with a port where it is not the usual one.
+    let (name, port) = match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
+        Some((name, Ok(port))) => (name, port),
+        Some((_, Err(_))) | None => (host.as_str(), 443),
+    };
+    match SystemResolver::default().resolve(name, port).await {
+        Ok(_) => Fine(format!("{host} can be resolved")),
+        Err(error) => Warn(format!(
+            "{host} cannot be resolved ({:#}): deliveries to names that are not local will wait",
+            anyhow::Error::new(error)
+        )),
+    }
+}

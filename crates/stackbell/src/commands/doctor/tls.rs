@@ -1,0 +1,206 @@
+//! The certificate in the files, and the one that a server presents.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use stackbell_model::Timestamp;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Fail, Finding, Fine, Report, Warn, failed};
+use crate::config::{ServerSettings, TlsFiles};
+use crate::server::local_url;
+use crate::tls::Pair;
+
+/// A certificate that ends sooner than this is told of.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+pub(super) fn certificate(
+    files: &TlsFiles,
+    server: &ServerSettings,
+    now: Timestamp,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    report.add("tls key", key_file(files))?;
+    match Pair::load(files) {
+        Err(error) => report.add("certificate", failed(error)),
+        Ok(pair) => {
+            report.add("certificate", validity(&pair, now))?;
+            report.add("tls names", names(&pair, server))
+        }
+    }
+}
+
+#[cfg(unix)]
+fn key_file(files: &TlsFiles) -> Finding {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shown = files.key.display();
+    match files.key.metadata() {
+        // A group that reads it is common: that of whoever gets certificates for all.
+        Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {
+            Warn(format!("everybody may read {shown}: `chmod o= {shown}`"))
+        }
+        Ok(_) => Fine(format!("{shown} is not everybody's to read")),
+        Err(error) => Fail(format!("{shown} cannot be looked at: {error}")),
+    }
+}
+
+#[cfg(not(unix))]
+fn key_file(files: &TlsFiles) -> Finding {
+    Fine(format!("{} is there", files.key.display()))
+}
+
+fn validity(pair: &Pair, now: Timestamp) -> Finding {
+    let days = |duration: Duration| duration.as_secs() / (24 * 3600);
+    if pair.begins_at() > now {
+        return Fail("the certificate is not good yet: is the clock right?".to_owned());
+    }
+    if pair.ends_at() <= now {
+        let since = days(now.since(pair.ends_at()));
+        return Fail(format!("the certificate ended {since} days ago: put a new one there"));
+    }
+    let left = pair.ends_at().since(now);
+    if left < ENDS_SOON {
+        Warn(format!("the certificate ends in {} days: put a new one there", days(left)))
+    } else {
+        Fine(format!("the key is the certificate's, which is good for {} more days", days(left)))
+    }
+}
+
+/// Whether clients that use the public URL will accept it.
+fn names(pair: &Pair, server: &ServerSettings) -> Finding {
+    let url = server.public_url.clone().unwrap_or_else(|| local_url(server.listen, true));
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let parsed = ParsedCertificate::try_from(pair.leaf());
+    let (Ok(name), Ok(parsed)) = (ServerName::try_from(host.clone()), parsed) else {
+        return Warn(format!("it cannot be told whether the certificate is for {host}"));
+    };
+    match verify_server_name(&parsed, &name) {
+        Ok(()) => Fine(format!("the certificate is for {host}")),
+        Err(_) if server.public_url.is_none() => {
+            Warn(format!("the certificate is not for {host}: set public_url to the address that it is for"))
+        }
+        Err(error) => Fail(format!("the certificate is not for {host}, the host of public_url: {error}")),
+    }
+}
+
+/// Compares what the server at `address` presents with what is in the files.
+pub(super) async fn presented(files: &TlsFiles, address: SocketAddr) -> Finding {
+    let pair = match Pair::load(files) {
+        Ok(pair) => pair,
+        Err(error) => return failed(error),
+    };
+    match tokio::time::timeout(HANDSHAKE_TIME, presented_at(address)).await {
+        Ok(Ok(certificate)) if certificate == *pair.leaf() => {
+            Fine(format!("the server at {address} presents this certificate"))
+        }
+        Ok(Ok(_)) => Warn(format!(
+            "the server at {address} presents another certificate: a new one is taken within seconds, or at once after SIGHUP"
+        )),
+        Ok(Err(error)) => Fail(format!("whoever has {address} does not speak TLS: {error}")),
+        Err(_) => Fail(format!("whoever has {address} does not shake hands")),
+    }
+}
+
+async fn presented_at(address: SocketAddr) -> io::Result<CertificateDer<'static>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let verifier = Arc::new(AnyCertificate(provider));
+    let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let stream = TcpStream::connect(reachable(address)).await?;
+    let name = ServerName::IpAddress(address.ip().into());
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    presented.map(|leaf| leaf.clone().into_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Where this machine reaches what listens at `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let url = local_url(address, true);
+    url.socket_addrs(|| None).ok().and_then(|found| found.first().copied()).unwrap_or(address)
+}
+
+/// Accepts whatever certificate is presented, by whoever has its key: it is only looked at, and nothing is sent.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing::{Authority, Files};
+
+    fn word(finding: &Finding) -> &'static str {
+        match finding {
+            Fine(_) => "ok",
+            Warn(_) => "warn",
+            Fail(_) => "fail",
+        }
+    }
+
+    fn server(public_url: Option<&str>) -> ServerSettings {
+        ServerSettings::at("127.0.0.1:8722", public_url.map(|text| text.parse().expect(text)))
+    }
+
+    #[test]
+    fn a_certificate_is_good_for_a_time_and_for_names() {
+        let files = Files::new(&Authority::new().issue(2100));
+        let pair = Pair::load(&files.files).expect("a pair");
+        let before = |days: u64| {
+            let ends_ms = pair.ends_at().as_millis();
+            Timestamp::from_millis(ends_ms - i64::try_from(days * 24 * 3_600_000).expect("small"))
+        };
+        assert_eq!(word(&validity(&pair, before(100))), "ok");
+        assert_eq!(word(&validity(&pair, before(13))), "warn");
+        assert_eq!(word(&validity(&pair, before(0))), "fail");
+        assert_eq!(word(&validity(&pair, Timestamp::from_millis(pair.begins_at().as_millis() - 1))), "fail");
+        assert_eq!(word(&names(&pair, &server(None))), "ok");
+        assert_eq!(word(&names(&pair, &server(Some("https://localhost/")))), "ok");
+        assert_eq!(word(&names(&pair, &server(Some("https://other.example/")))), "fail");
+    }
+}

@@ -1,0 +1,250 @@
+//! `stackbell restore`: a backup put in the place of a store, with all sending held.
+//!
+//! What is at the store's path is there as a whole, or not at all: the copy is prepared beside it and renamed.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use sha2::{Digest as _, Sha256};
+use stackbell_engine::shell::SystemClock;
+use stackbell_model::ids::AuditId;
+use stackbell_model::{Clock as _, Timestamp};
+use stackbell_store::audit::AuditEntry;
+use stackbell_store::backup::CopyReport;
+use stackbell_store::instance::{Instance as _, SendingHold};
+use stackbell_store::keys::Keys as _;
+use stackbell_store_sqlite::{SqliteStore, inspect_copy};
+use stackbell_wire::rest::rfc3339;
+
+use super::backup::{BUFFER_BYTES, hex, tables, with_digest};
+use crate::config::{Environment, Found, SettingFlags, Settings};
+use crate::data_folder::{DataFolder, sync_folder};
+use crate::entropy::SystemEntropy;
+use crate::keyring::KeySource;
+use crate::output::seconds;
+
+/// What the audit log calls it, and who did it.
+const ACTION: &str = "instance.restore";
+const ACTOR: &str = "stackbell";
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cp /safe/master.key data/master.key
+  stackbell restore /backups/stackbell.db --data data
+  stackbell serve --data data
+  stackbell sending resume
+
+The master key is the one of the backup: in the data folder, or as for `serve`.
+Nothing is sent until somebody resumes: what was pending in the backup may have been sent since.")]
+pub(crate) struct RestoreArgs {
+    /// The backup; FILE.sha256 is checked when it is there
+    file: PathBuf,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+pub(crate) fn run(
+    args: &RestoreArgs,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let settings = Found::collect(&args.settings, environment, &[])?.settings()?;
+    let digest = check_digest(&args.file)?;
+    let report =
+        inspect_copy(&args.file).with_context(|| format!("{} is not a sound store", args.file.display()))?;
+    let restored = super::block_on(restore(&args.file, &settings)).context("cannot start the runtime")??;
+    write!(out, "{}", sentence(args, &settings, digest, &report, &restored))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is known of the backup's digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Digest {
+    Right,
+    NotThere,
+}
+
+fn check_digest(file: &Path) -> anyhow::Result<Digest> {
+    let path = with_digest(file);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Digest::NotThere),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let expected = text.split_whitespace().next().unwrap_or_default();
+    let sha256 = sha256(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let is_same = sha256.eq_ignore_ascii_case(expected);
+    ensure!(is_same, "{} is not the file that {} is of", file.display(), path.display());
+    Ok(Digest::Right)
+}
+
+/// A file's digest in hex.
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut sha256 = Sha256::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&sha256.finalize())),
+            read => sha256.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Files that are gone again unless they are put in their place.
+struct Prepared {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        for suffix in ["", "-wal", "-shm"] {
+            // Whatever is left is of no use, and a next restore replaces it.
+            let _ = std::fs::remove_file(beside(&self.path, suffix));
+        }
+    }
+}
+
+/// Puts the backup in its place; gives why sending is held.
+async fn restore(file: &Path, settings: &Settings) -> anyhow::Result<String> {
+    let store_path = &settings.storage.file;
+    let _folder = DataFolder::open(&settings.storage.data)?;
+    for suffix in ["", "-wal"] {
+        let path = beside(store_path, suffix);
+        ensure!(!path.exists(), "{} is there already: restore into an empty data folder", path.display());
+    }
+    let mut prepared = Prepared { path: beside(store_path, ".restoring"), is_kept: false };
+    copy(file, &prepared.path).with_context(|| format!("cannot write {}", prepared.path.display()))?;
+    let store = SqliteStore::open(&prepared.path).context("cannot open the copy")?;
+    let stored = store.data_keys().await?;
+    if !stored.is_empty() {
+        let source = KeySource::new(settings.keys.clone(), &settings.storage.data);
+        source.find(&stored).await.context("the backup needs the master key that it was made under")?;
+    }
+    let now = SystemClock.now();
+    let reason = format!("restored from a backup made at {}", seconds(&rfc3339(made_at(file, now)?)));
+    hold(&store, file, &reason, now).await?;
+    // Closing writes all into the one file.
+    drop(store);
+    let left = beside(&prepared.path, "-wal");
+    ensure!(!left.exists(), "{} was not written into its store", left.display());
+    put_in_place(&prepared.path, store_path)
+        .with_context(|| format!("cannot write {}", store_path.display()))?;
+    prepared.is_kept = true;
+    Ok(reason)
+}
+
+async fn hold(store: &SqliteStore, file: &Path, reason: &str, now: Timestamp) -> anyhow::Result<()> {
+    let mut entropy = SystemEntropy::seeded()?;
+    let audit = AuditEntry {
+        id: AuditId::generate(now, &mut entropy),
+        at: now,
+        organization: None,
+        actor: ACTOR.into(),
+        token: None,
+        remote: None,
+        action: ACTION,
+        target: file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into(),
+        fields: vec!["sending"],
+    };
+    // One that was held when it was backed up stays as it is.
+    store.hold_sending(&SendingHold { since: now, reason: reason.into() }, audit).await?;
+    Ok(())
+}
+
+/// When the file was last written, which is when the backup was made unless it was copied carelessly.
+fn made_at(file: &Path, now: Timestamp) -> anyhow::Result<Timestamp> {
+    let modified = std::fs::metadata(file).and_then(|metadata| metadata.modified());
+    let modified = modified.with_context(|| format!("cannot read {}", file.display()))?;
+    let since_epoch = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(Timestamp::from_millis(0).after(since_epoch).min(now))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    // One that an earlier restore left behind.
+    match std::fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut copied = options.open(to)?;
+    io::copy(&mut File::open(from)?, &mut copied)?;
+    copied.sync_all()
+}
+
+fn put_in_place(prepared: &Path, store: &Path) -> io::Result<()> {
+    File::open(prepared)?.sync_all()?;
+    std::fs::rename(prepared, store)?;
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
+    sync_folder(folder.unwrap_or(Path::new(".")))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn sentence(
+    args: &RestoreArgs,
+    settings: &Settings,
+    digest: Digest,
+    report: &CopyReport,
+    reason: &str,
+) -> String {
+    let digest = match digest {
+        Digest::Right => "its digest is right",
+        Digest::NotThere => "there is no .sha256 beside it, so its digest was not checked",
+    };
+    format!(
+        "Restored {} to {}; {digest}.\n\n{}\nSending is held: {reason}.\n\
+         Start the server, look around, then have it send again:\n\n  \
+         stackbell serve --data {}\n  stackbell sending resume\n",
+        args.file.display(),
+        settings.storage.file.display(),
+        tables(report),
+        settings.storage.data.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_checked_when_it_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("copy.db");
+        std::fs::write(&file, "bytes").expect("written");
+        assert_eq!(check_digest(&file).expect("none"), Digest::NotThere);
+        let write = |digest: &str| {
+            std::fs::write(with_digest(&file), format!("{digest}  copy.db\n")).expect("written");
+        };
+        write(&hex(&Sha256::digest("bytes")));
+        assert_eq!(check_digest(&file).expect("right"), Digest::Right);
+        write(&hex(&Sha256::digest("other")));
+        check_digest(&file).expect_err("wrong");
+    }
+
+    #[test]
+    fn what_was_not_put_in_place_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.restoring");
+        for suffix in ["", "-wal"] {
+            std::fs::write(beside(&path, suffix), "").expect("written");
+        }
+        drop(Prepared { path, is_kept: false });
+        assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! What there is to know of one webhook.
+
+use serde_json::Value;
+use ureq::http::Method;
+
+use super::OneArgs;
+use crate::client::Payload;
+use crate::commands::verb::{Verb, text_at};
+use crate::output::{Output, seconds, text};
+
+/// What a webhook hears of that asks for nothing in particular.
+const EVERYTHING: &str = "everything in its scope";
+
+pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
+    let webhook = verb.client.call(Method::GET, &one.scope.hook(&one.org, &one.name), Payload::Empty)?;
+    if verb.output == Output::Json {
+        return Ok(verb.output.one(verb.out, &webhook, "")?);
+    }
+    // What Pulumi's API does not know: how it does.
+    let overview = one.scope.find(verb, &one.org, &one.name)?;
+    let mut rows = rows(&webhook, &overview);
+    rows.insert(0, ("scope", one.scope.place(&one.org)));
+    for (name, value) in rows {
+        writeln!(verb.out, "{name:<16}  {value}")?;
+    }
+    Ok(())
+}
+
+fn rows(webhook: &Value, overview: &Value) -> Vec<(&'static str, String)> {
+    let mut rows: Vec<_> =
+        [("name", "/name"), ("display name", "/displayName"), ("url", "/payloadUrl"), ("format", "/format")]
+            .into_iter()
+            .map(|(name, pointer)| (name, text(webhook.pointer(pointer))))
+            .collect();
+    rows.push(("hears of", interests(webhook)));
+    rows.push(("secret", if webhook["hasSecret"] == true { "set" } else { "none: not signed" }.to_owned()));
+    rows.push(("state", super::state(overview)));
+    if let Some(since) = overview.pointer("/suspension/since").and_then(Value::as_str) {
+        rows.push(("suspended since", seconds(since)));
+    }
+    rows.push(("headers", headers(overview).to_owned()));
+    if let Some(pace) = overview.get("attemptsPerMinute").and_then(Value::as_u64) {
+        rows.push(("pace", format!("at most {pace} attempts a minute")));
+    }
+    rows.push(("id", text(overview.get("id"))));
+    rows
+}
+
+fn headers(overview: &Value) -> &'static str {
+    if overview["standardHeaders"] == true { "Pulumi, Standard Webhooks" } else { "Pulumi" }
+}
+
+/// What a webhook hears of, in words.
+pub(super) fn interests(webhook: &Value) -> String {
+    let list = |pointer: &str| {
+        let items = webhook.pointer(pointer).and_then(Value::as_array);
+        items.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let (filters, groups) = (list("/filters"), list("/groups"));
+    let groups = if groups.is_empty() { groups } else { format!("groups: {groups}") };
+    let parts = [filters, groups].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    if parts.is_empty() {
+        return if text_at(webhook, "/format").is_empty() { "-" } else { EVERYTHING }.to_owned();
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn interests_are_words() {
+        let check = |filters: Value, groups: Value, expected: &str| {
+            let webhook = json!({"format": "raw", "filters": filters, "groups": groups});
+            assert_eq!(interests(&webhook), expected);
+        };
+        check(json!([]), json!([]), EVERYTHING);
+        check(json!(["update_failed", "stack_created"]), json!([]), "update_failed, stack_created");
+        check(
+            json!(["update_failed"]),
+            json!(["policies", "stacks"]),
+            "update_failed; groups: policies, stacks",
+        );
+    }
+}

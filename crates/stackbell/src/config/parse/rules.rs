@@ -1,0 +1,78 @@
+//! Settings that need or rule out each other.
+
+use url::Url;
+
+use super::super::sections::{LimitSettings, Raw, ServerSettings, Settings};
+use super::super::size::bytes_text;
+use super::ConfigError;
+
+/// Rules about what is set at all.
+pub(super) fn check_raw(raw: &Raw) -> Result<(), ConfigError> {
+    let lonely = match (&raw.tls_cert, &raw.tls_key) {
+        (Some(_), None) => Some(("tls_cert", "tls_key")),
+        (None, Some(_)) => Some(("tls_key", "tls_cert")),
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    if let Some((set, unset)) = lonely {
+        return refuse(format!("{set} is set and {unset} is not: TLS needs both, set {unset} too"));
+    }
+    if raw.master_key.is_some() && raw.master_key_command.is_some() {
+        return refuse("both master_key and master_key_command are set: set one".to_owned());
+    }
+    Ok(())
+}
+
+/// Rules about what the values mean together.
+pub(super) fn check(settings: &Settings, allow_plain_http: bool) -> Result<(), ConfigError> {
+    check_addresses(&settings.server)?;
+    check_tls(&settings.server, allow_plain_http)?;
+    check_sizes(&settings.limits)
+}
+
+fn check_addresses(server: &ServerSettings) -> Result<(), ConfigError> {
+    match server.ops_listen {
+        Some(address) if address == server.listen && address.port() != 0 => refuse(format!(
+            "ops_listen and listen are both {address}: choose another port for ops_listen, or take it out"
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Tokens must not cross a network in the clear unless somebody said that they may.
+fn check_tls(server: &ServerSettings, allow_plain_http: bool) -> Result<(), ConfigError> {
+    let has_scheme = |scheme: &str| server.public_url.as_ref().map(Url::scheme) == Some(scheme);
+    if allow_plain_http {
+        return Ok(());
+    }
+    if server.tls.is_some() && has_scheme("http") {
+        return refuse(
+            "public_url is http although tls_cert is set: write it with https, or set allow_plain_http"
+                .to_owned(),
+        );
+    }
+    if server.listen.ip().is_loopback() || server.tls.is_some() || has_scheme("https") {
+        return Ok(());
+    }
+    refuse(format!(
+        "listen is {}, which other machines reach, and tokens would cross the network in the clear: set tls_cert and \
+         tls_key, or put a proxy with TLS in front and set public_url to its https address, or listen on 127.0.0.1, or \
+         set allow_plain_http",
+        server.listen
+    ))
+}
+
+fn check_sizes(limits: &LimitSettings) -> Result<(), ConfigError> {
+    if limits.request_bytes_max >= limits.payload_bytes_max {
+        return Ok(());
+    }
+    refuse(format!(
+        "request_bytes_max ({}) is less than payload_bytes_max ({}), so that no such payload could come: raise the one \
+         or lower the other",
+        bytes_text(limits.request_bytes_max as u64),
+        bytes_text(limits.payload_bytes_max as u64),
+    ))
+}
+
+fn refuse(text: String) -> Result<(), ConfigError> {
+    Err(ConfigError::Conflict(text))
+}

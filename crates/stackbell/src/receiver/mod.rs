@@ -1,0 +1,158 @@
+//! A receiver as anybody could write one, for `dev` and `listen`: it checks signatures and prints what it gets.
+//!
+//! - [`receipt`]: what came, and whether its signatures are right
+//! - [`show`]: how that is printed
+
+mod receipt;
+mod show;
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use stackbell_engine::shell::SystemClock;
+use stackbell_model::Clock as _;
+use stackbell_wire::signature::SigningKey;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+
+use crate::listener::{Listener, Protection};
+
+use receipt::{Receipt, Signatures};
+pub(crate) use show::{Style, pretty};
+
+/// The most bytes of a delivery: more than a payload may have.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// For requests under way when everything stops.
+const STOP_TIME: Duration = Duration::from_secs(1);
+
+/// How a receiver behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Behaviour {
+    /// What signatures are checked with; `None` to check none.
+    pub(crate) key: Option<SigningKey>,
+    /// What it answers to a delivery whose signatures are right.
+    pub(crate) status: StatusCode,
+    /// How long it takes over that.
+    pub(crate) delay: Duration,
+    /// How it prints.
+    pub(crate) style: Style,
+}
+
+/// A receiver at work.
+pub(crate) struct Receiver {
+    listener: Listener,
+    url: String,
+    printed: watch::Receiver<u64>,
+}
+
+struct Inbox {
+    behaviour: Behaviour,
+    received: AtomicU64,
+    /// Held while a delivery is printed, so that no two are mixed.
+    printing: Mutex<()>,
+    printed: watch::Sender<u64>,
+}
+
+impl Receiver {
+    /// Starts one on this address; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub(crate) async fn start(address: SocketAddr, behaviour: Behaviour) -> io::Result<Self> {
+        let (sender, printed) = watch::channel(0);
+        let inbox =
+            Inbox { behaviour, received: AtomicU64::new(0), printing: Mutex::new(()), printed: sender };
+        // Whatever the path: the webhook's URL is its owner's to choose.
+        let router = Router::new()
+            .fallback(receive)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(Arc::new(inbox));
+        let listener = Listener::start(TcpListener::bind(address).await?, Protection::Plain, router)?;
+        let url = crate::server::local_url(listener.address(), false).to_string();
+        Ok(Self { listener, url, printed })
+    }
+
+    /// Where this machine reaches it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns once so many deliveries were received and printed.
+    pub(crate) async fn received(&self, count: u64) {
+        // The sender lives as long as the listener does.
+        let _ = self.printed.clone().wait_for(|printed| *printed >= count).await;
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(self) {
+        self.listener.stop(STOP_TIME).await;
+    }
+}
+
+async fn receive(
+    State(inbox): State<Arc<Inbox>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let behaviour = &inbox.behaviour;
+    let at = SystemClock.now();
+    let signatures = Signatures::check(behaviour.key.as_ref(), &headers, &body, at);
+    let status = if signatures.are_wrong() { StatusCode::UNAUTHORIZED } else { behaviour.status };
+    let number = inbox.received.fetch_add(1, Ordering::Relaxed) + 1;
+    let receipt = Receipt { number, at, method, path: uri.to_string(), headers, body, signatures, status };
+    let text = behaviour.style.show(&receipt);
+    let printing = inbox.printing.lock().await;
+    // A terminal that is held (Ctrl-S) must not hold the server.
+    let printed = tokio::task::spawn_blocking(move || io::stdout().lock().write_all(text.as_bytes())).await;
+    drop(printing);
+    if !matches!(printed, Ok(Ok(()))) {
+        tracing::warn!("a delivery was received and cannot be printed");
+    }
+    tokio::time::sleep(behaviour.delay).await;
+    inbox.printed.send_modify(|count| *count += 1);
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stackbell_model::secret::WebhookSecret;
+
+    #[tokio::test]
+    async fn what_is_signed_wrongly_is_refused() {
+        let secret = WebhookSecret::new("a secret").expect("short enough");
+        let key = SigningKey::new(&secret);
+        let body = Bytes::from_static(b"{}");
+        let inbox = |key: Option<SigningKey>| {
+            let behaviour =
+                Behaviour { key, status: StatusCode::IM_A_TEAPOT, delay: Duration::ZERO, style: Style::Line };
+            Arc::new(Inbox {
+                behaviour,
+                received: AtomicU64::new(0),
+                printing: Mutex::new(()),
+                printed: watch::Sender::new(0),
+            })
+        };
+        let send = async |inbox: &Arc<Inbox>, signature: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("pulumi-webhook-signature", signature.parse().expect("a header"));
+            receive(State(Arc::clone(inbox)), Method::POST, Uri::from_static("/x"), headers, body.clone())
+                .await
+        };
+        let strict = inbox(Some(key.clone()));
+        assert_eq!(send(&strict, &key.sign_pulumi(&body)).await, StatusCode::IM_A_TEAPOT);
+        assert_eq!(send(&strict, "00").await, StatusCode::UNAUTHORIZED);
+        assert_eq!(*strict.printed.borrow(), 2);
+        assert_eq!(send(&inbox(None), "00").await, StatusCode::IM_A_TEAPOT);
+    }
+}

@@ -1,0 +1,83 @@
+//! From settings to what the crates below are made of.
+
+use std::sync::Arc;
+
+use stackbell_engine::core::CoreConfig;
+use stackbell_engine::outbound::{OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver};
+use stackbell_engine::shell::{Retention, SystemClock};
+use stackbell_model::retry::RetryPolicy;
+
+use crate::config::{LimitSettings, Settings};
+
+/// How many organizations at the least can be served at full width at once.
+const ORGANIZATIONS_AT_ONCE: u32 = 4;
+
+/// The engine's limits.
+pub(crate) fn core_config(settings: &Settings) -> CoreConfig {
+    let delivery = &settings.delivery;
+    CoreConfig {
+        retry: RetryPolicy { waits: delivery.retry_waits.clone(), ..RetryPolicy::default() },
+        in_flight_max: delivery.in_flight_max,
+        organization_in_flight_max: delivery.in_flight_max.div_ceil(ORGANIZATIONS_AT_ONCE),
+        quota: settings.limits.quota,
+        ..CoreConfig::default()
+    }
+}
+
+/// The control plane's limits.
+pub(crate) fn app_limits(limits: &LimitSettings) -> stackbell_app::Limits {
+    stackbell_app::Limits { webhooks_in_scope_max: limits.webhooks_in_scope_max, quota: limits.quota }
+}
+
+/// The limits of one request.
+pub(crate) fn http_limits(limits: &LimitSettings) -> stackbell_http::Limits {
+    stackbell_http::Limits {
+        request_bytes_max: limits.request_bytes_max,
+        payload_bytes_max: limits.payload_bytes_max,
+        events_in_request_max: limits.events_in_request_max,
+    }
+}
+
+/// How long things are kept.
+pub(crate) fn retention(settings: &Settings) -> Retention {
+    Retention { finished: settings.retention.finished, audit: settings.retention.audit }
+}
+
+/// The one client for endpoints.
+///
+/// # Errors
+/// When the authorities to trust cannot be read.
+pub(crate) async fn outbound_client(
+    settings: &Settings,
+    policy: &OutboundPolicy,
+) -> anyhow::Result<OutboundClient> {
+    let settings = OutboundSettings {
+        exchange_time: settings.delivery.exchange_time,
+        ca_file: settings.outbound.ca_file.clone(),
+        ..OutboundSettings::default()
+    };
+    let resolver = Arc::new(SystemResolver::default());
+    Ok(OutboundClient::new(&settings, policy, resolver, Arc::new(SystemClock)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Found, SettingFlags};
+
+    /// What nobody sets is what the crates below have by themselves.
+    #[test]
+    fn defaults_are_the_same_everywhere() {
+        let found = Found::collect(&SettingFlags::default(), &Environment::default(), &[]);
+        let settings = found.and_then(|found| found.settings()).expect("valid");
+        let (core, expected) = (core_config(&settings), CoreConfig::default());
+        assert_eq!(core.retry, expected.retry);
+        assert_eq!(core.in_flight_max, expected.in_flight_max);
+        assert_eq!(core.organization_in_flight_max, expected.organization_in_flight_max);
+        assert_eq!(core.quota, expected.quota);
+        let app = app_limits(&settings.limits);
+        assert_eq!(app.webhooks_in_scope_max, stackbell_app::Limits::default().webhooks_in_scope_max);
+        assert_eq!(http_limits(&settings.limits), stackbell_http::Limits::default());
+        assert_eq!(settings.delivery.exchange_time, OutboundSettings::default().exchange_time);
+    }
+}

@@ -1,0 +1,124 @@
+//! A server, and the binary beside it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use stackbell_testkit::{Receiver, Server, ServerSetup};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// What a verb did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) error: String,
+}
+
+impl Ran {
+    /// What it printed, if it ended with this code.
+    #[track_caller]
+    pub(crate) fn text(&self, code: i32) -> &str {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.error);
+        &self.out
+    }
+
+    /// The JSON that it printed, if it ended with this code.
+    #[track_caller]
+    pub(crate) fn json(&self, code: i32) -> Value {
+        serde_json::from_str(self.text(code)).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+
+    /// What it said went wrong, if it ended with this code.
+    #[track_caller]
+    pub(crate) fn said(&self, code: i32, expected: &str) {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.error);
+        assert!(self.error.contains(expected), "{:?} is not in {:?}", expected, self.error);
+    }
+}
+
+/// A server, an endpoint, and a folder to work in.
+pub(crate) struct Desk {
+    pub(crate) server: Server,
+    pub(crate) receiver: Receiver,
+    folder: TempDir,
+}
+
+impl Desk {
+    pub(crate) async fn open() -> Self {
+        let setup = ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).organization("acme");
+        let (server, receiver) = tokio::join!(setup.start(), Receiver::start());
+        Self { server, receiver, folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// Where verbs are run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command that is to be this line, with the server's variables and no others.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
+        command.args(words(line)).env_clear().current_dir(self.folder.path());
+        command.env("STACKBELL_URL", self.server.url()).env("STACKBELL_TOKEN", self.server.token());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs a line; words are parted by spaces, unless they are in single quotes.
+    pub(crate) async fn run(&self, line: &str) -> Ran {
+        ended(self.command(line)).await
+    }
+
+    /// The same with something on standard input.
+    pub(crate) async fn run_with(&self, line: &str, input: &str) -> Ran {
+        let mut child = self.command(line).stdin(Stdio::piped()).spawn().expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input.as_bytes()).await.expect("read");
+        drop(stdin);
+        ran(child.wait_with_output().await.expect("it ends"))
+    }
+
+    /// Makes a webhook that hears of everything and goes to the endpoint.
+    pub(crate) async fn webhook(&self, name: &str) {
+        let url = self.receiver.url("/hook");
+        self.run(&format!("webhook new acme --name {name} --url {url}")).await.text(0);
+    }
+
+    /// Publishes an update of `website/prod` and gives the event's id.
+    pub(crate) async fn publish(&self) -> String {
+        let sent = self.run_with("event send acme --kind stack_update --output json", UPDATE).await.json(0);
+        sent["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn ended(mut command: Command) -> Ran {
+    ran(command.output().await.expect("it runs"))
+}
+
+fn ran(output: std::process::Output) -> Ran {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Ran {
+        code: output.status.code().expect("it exits"),
+        out: text(output.stdout),
+        error: text(output.stderr),
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+/// An update that failed.
+pub(crate) const UPDATE: &str = r#"{"projectName":"website","stackName":"prod","kind":"update","result":"failed","resourceChanges":{"same":31},"isPreview":false}"#;
