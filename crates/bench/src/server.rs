@@ -47,6 +47,8 @@ impl ServerProcess {
             .args(["serve", "--listen", &address.to_string(), "--outbound-allow", "127.0.0.0/8"])
             .args(["--log-level", "warn", "--data"])
             .arg(data.path())
+            // All producers share one token.
+            .env("STACKBELL_REQUESTS_PER_SECOND", "0")
             .env("STACKBELL_BOOTSTRAP_ORG", ORGANIZATION)
             .env("STACKBELL_BOOTSTRAP_TOKEN", TOKEN)
             .kill_on_drop(true)

@@ -9,6 +9,8 @@
 //! - [`intake`](self): publish, match, group commit, answer
 //! - `lane`: one webhook's permits, breaker, pacing and hold
 //! - `permits`: caps of the node and of each organization
+//! - `in_hand`: deliveries that are under way, and leases of them that we hold beside that
+//! - `backoff`: a store that fails
 //! - `pacer`: a webhook's own rate
 //! - `ring`: whose turn it is
 //! - `sending`: whether anything is sent at all

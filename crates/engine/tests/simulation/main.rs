@@ -1,8 +1,8 @@
 //! The engine under everything that can go wrong, on a manual clock.
 //!
 //! The machine ([`stackbell_engine::core`]) runs against the in-memory store and a network of endpoints that a list of
-//! operations drives: publishes, edits, pings, redeliveries, retries, recoveries, sending held and resumed; commits, leases and requests that come through, fail before,
-//! fail after, or are cut by a kill; endpoints that refuse and come back; a clock that goes on or jumps back.
+//! operations drives: publishes, edits, pings, redeliveries, retries, recoveries, sending held and resumed; commits, leases
+//! and requests that come through, fail before, fail after, or are cut by a kill; endpoints that refuse and come back; a clock that goes on or jumps back.
 //! Then everything is let to settle, and the invariants are checked.
 //!
 //! What is failure: an invariant broken, a delivery that never ends, a machine that never comes to rest, a panic.

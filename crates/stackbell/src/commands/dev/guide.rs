@@ -33,7 +33,11 @@ impl Guide<'_> {
             "Register an endpoint of your own (put its URL in place of this one):\n\n  {}\n",
             self.register()
         )?;
-        Ok(())
+        writeln!(
+            out,
+            "Or see deliveries in another terminal, with a webhook and a secret made for it:\n\n  {}\n",
+            self.listen()
+        )
     }
 
     /// The server without the slash that ends its URL, to put paths behind.
@@ -59,6 +63,14 @@ impl Guide<'_> {
             "secret": "choose one",
         });
         self.curl(&format!("/api/orgs/{}/hooks", self.organization), Some(&webhook.to_string()))
+    }
+
+    fn listen(&self) -> String {
+        let (url, token) = (self.base(), self.token.expose());
+        format!(
+            "STACKBELL_URL={url} STACKBELL_TOKEN='{token}' stackbell listen --register {}",
+            self.organization
+        )
     }
 
     /// A line for a shell. Nothing in it has a single quote: names and tokens cannot, and the bodies are ours.
@@ -92,6 +104,10 @@ mod tests {
             guide
                 .deliveries()
                 .ends_with(" http://127.0.0.1:8722/api/orgs/acme/hooks/dev-receiver/deliveries")
+        );
+        assert_eq!(
+            guide.listen(),
+            "STACKBELL_URL=http://127.0.0.1:8722 STACKBELL_TOKEN='sbl_0' stackbell listen --register acme"
         );
     }
 }
