@@ -12,7 +12,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ impl LargeAnswer {
     /// The text in chunks. There is room for the next answer once the last was taken, or this is dropped.
     fn chunks(self, text: Bytes) -> impl Stream<Item = Result<Bytes, ReadTooSlowly>> {
         let until = Instant::now() + READ_TIME_MAX;
-        stream::unfold((self, text), move |(permit, mut rest)| async move {
+        let chunks = stream::unfold((self, text), move |(permit, mut rest)| async move {
             if rest.is_empty() {
                 return None;
             }
@@ -102,7 +102,9 @@ impl LargeAnswer {
             }
             let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
             Some((Ok(chunk), (permit, rest)))
-        })
+        });
+        // Whoever compresses it asks again after its end.
+        chunks.fuse()
     }
 }
 
