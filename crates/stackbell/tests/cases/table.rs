@@ -1,6 +1,6 @@
-//! The numbers of all cases, and the tests of each, here and in other targets.
+//! The numbers of all cases, and the tests of each, here and in other targets; and that the document for people has the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The letter of a client, and how many cases it has.
@@ -9,14 +9,18 @@ const CLIENTS: [(char, u8); 8] =
 
 /// Where the cases are that are tests of other targets, and what a test begins with there.
 const ELSEWHERE: [(&str, &str); 4] = [
-    ("tests/python/test_webhooks.py", "def test_"),
+    ("tests/python/test_webhooks.py", "def "),
     // P7 is the scope that the tests of P1 to P6 are run on once more.
     ("tests/python/conftest.py", "\""),
     ("crates/stackbell/tests/curl_lines.rs", "async fn "),
     ("crates/stackbell/tests/process/receivers.rs", "async fn "),
 ];
 
-type Table = BTreeMap<(char, u8), Vec<String>>;
+/// Where people read of the cases.
+const DOCUMENT: &str = "docs/compatibility.md";
+
+/// The names of the tests of each case.
+type Table = BTreeMap<(char, u8), BTreeSet<String>>;
 
 fn read(path: &str) -> String {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "..", path].iter().collect();
@@ -45,10 +49,41 @@ fn tests() -> Table {
     let mut table = Table::new();
     for name in names {
         for number in numbers(&name) {
-            table.entry(number).or_default().push(name.clone());
+            table.entry(number).or_default().insert(name.clone());
         }
     }
     table
+}
+
+/// The rows of the document that begin with the number of a case: number, what it is, its tests.
+fn documented() -> Table {
+    let text = read(DOCUMENT);
+    let mut table = Table::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let Some(case) = cells.get(1).and_then(|word| number(word)) else { continue };
+        let &["", _, what, tests, ""] = &*cells else { panic!("not a row of three cells: {line}") };
+        assert!(!what.is_empty(), "{line}");
+        let names = tests.split(", ").map(|quoted| {
+            let name = quoted.strip_prefix('`').and_then(|quoted| quoted.strip_suffix('`'));
+            name.unwrap_or_else(|| panic!("{quoted} is no name of a test: {line}")).to_owned()
+        });
+        assert!(table.insert(case, names.collect()).is_none(), "twice: {line}");
+    }
+    table
+}
+
+/// Nobody is told of a case that no test checks, nor of one test too few.
+#[test]
+fn the_document_has_every_case_and_its_tests() {
+    let (documented, tests) = (documented(), tests());
+    let cases: BTreeSet<_> = documented.keys().chain(tests.keys()).collect();
+    let wrong: Vec<_> = cases
+        .into_iter()
+        .filter(|case| documented.get(case) != tests.get(case))
+        .map(|case| (case, documented.get(case), tests.get(case)))
+        .collect();
+    assert!(wrong.is_empty(), "{DOCUMENT} differs from the tests: case, there, here: {wrong:#?}");
 }
 
 #[test]
