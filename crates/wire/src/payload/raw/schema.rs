@@ -323,3 +323,51 @@ fn wrong(value: Value<'_>, expected: &str) -> FieldError {
     };
     FieldError::invalid("", format_args!("must be {expected}, is {found}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(form: &Form) -> Vec<&'static str> {
+        match form {
+            Form::OneOf(words) => words.to_vec(),
+            Form::Always(true) => vec!["true"],
+            Form::Always(false) => vec!["false"],
+            Form::Truth => vec!["true", "false"],
+            Form::Text | Form::Whole | Form::Wholes | Form::Counts | Form::Object(_) | Form::Objects(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn quoted(words: &[&str]) -> String {
+        words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn row(kind: EventKind) -> String {
+        let schema = of(kind);
+        let about = match schema.about {
+            About::Stack => "stack",
+            About::Environment => "environment",
+        };
+        let (needed, optional): (Vec<_>, Vec<_>) = schema.fields.iter().partition(|field| field.is_needed);
+        let needed: Vec<_> = needed
+            .iter()
+            .map(|field| match values(&field.form) {
+                values if values.is_empty() => quoted(&[field.name]),
+                values => format!("{} ({})", quoted(&[field.name]), quoted(&values)),
+            })
+            .collect();
+        let optional: Vec<_> = optional.iter().map(|field| field.name).collect();
+        format!("| `{kind}` | {about} | {} | {} |", needed.join(", "), quoted(&optional))
+    }
+
+    #[test]
+    fn the_documentation_lists_the_fields_of_every_kind() {
+        let document = include_str!("../../../../../docs/api.md");
+        for kind in EventKind::ALL {
+            let row = row(*kind);
+            assert!(document.contains(&row), "{row}");
+        }
+    }
+}
