@@ -1,9 +1,12 @@
-//! Every crate says what it is, and follows the lints of the workspace.
+//! Every crate says what it is, and follows the lints of the workspace; an example can be copied out of it.
 
 use anyhow::{Context as _, Result};
 use toml::{Table, Value};
 
 use super::{Finding, SourceFile};
+
+/// Where examples are, for others to copy.
+const EXAMPLES: &str = "examples/";
 
 pub(super) fn check(files: &[SourceFile]) -> Result<Vec<Finding>> {
     let manifests = files.iter().filter(|file| file.path.rsplit('/').next() == Some("Cargo.toml"));
@@ -18,10 +21,14 @@ fn check_manifest(file: &SourceFile) -> Result<Vec<Finding>> {
     };
     let is_described =
         package.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-    let is_linted =
-        manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&Value::Boolean(true));
     let undescribed =
         || file.finding(1, "no description".to_owned(), "say under [package] what the crate is for");
+    if file.path.starts_with(EXAMPLES) {
+        let undescribed = (!is_described).then(undescribed);
+        return Ok(undescribed.into_iter().chain(inherited(file)).collect());
+    }
+    let is_linted =
+        manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&Value::Boolean(true));
     let unlinted =
         || file.finding(1, "no lints of the workspace".to_owned(), "add [lints] with workspace = true");
     Ok([(is_described, undescribed()), (is_linted, unlinted())]
@@ -30,13 +37,28 @@ fn check_manifest(file: &SourceFile) -> Result<Vec<Finding>> {
         .collect())
 }
 
+/// The lines that mean nothing outside the workspace.
+fn inherited(file: &SourceFile) -> Vec<Finding> {
+    let lines = file.numbered_lines().filter(|(_, line)| !line.trim_start().starts_with('#'));
+    lines
+        .filter(|(_, line)| line.replace(' ', "").contains("workspace=true"))
+        .map(|(number, _)| {
+            file.finding(number, "an example inherits".to_owned(), "write it out, so that it can be copied")
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{brief, file};
     use super::*;
 
     fn check_text(text: &str, expected: &[&str]) {
-        let findings = check(&[file("a/Cargo.toml", text)]).expect("valid TOML");
+        check_at("a/Cargo.toml", text, expected);
+    }
+
+    fn check_at(path: &str, text: &str, expected: &[&str]) {
+        let findings = check(&[file(path, text)]).expect("valid TOML");
         assert_eq!(brief(&findings), expected, "{text}");
     }
 
@@ -49,6 +71,20 @@ mod tests {
         check_text(&format!("{package}{lints}"), &["a/Cargo.toml:1: no description"]);
         check_text(&format!("{package}{description}"), &["a/Cargo.toml:1: no lints of the workspace"]);
         check_text("[workspace]\nmembers = []\n", &[]);
+    }
+
+    #[test]
+    fn wants_examples_that_inherit_nothing() {
+        let path = "examples/rust/Cargo.toml";
+        let package = "[package]\nname = \"a\"\n";
+        let description = "description = \"What it is\"\n";
+        check_at(path, &format!("{package}{description}"), &[]);
+        check_at(path, package, &["examples/rust/Cargo.toml:1: no description"]);
+        for line in ["version.workspace = true", "[dependencies]\nhex = { workspace = true }"] {
+            let text = format!("{package}{description}{line}\n");
+            let expected = format!("examples/rust/Cargo.toml:{}: an example inherits", text.lines().count());
+            check_at(path, &text, &[&*expected]);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{Finding, SourceFile};
 /// The most lines of a file.
 const LINES_MAX: usize = 500;
 
-const EXTENSIONS: &[&str] = &["rs", "sh", "py", "html", "css", "js"];
+const EXTENSIONS: &[&str] = &["rs", "sh", "py", "html", "css", "js", "ts"];
 
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     files.iter().filter(|file| is_ours(file)).filter_map(check_file).collect()
@@ -34,6 +34,7 @@ mod tests {
     fn counts_lines_of_code_of_ours() {
         check_lines("a.rs", 500, &[]);
         check_lines("a.rs", 501, &["a.rs:501: 501 lines are more than 500"]);
+        check_lines("a.ts", 501, &["a.ts:501: 501 lines are more than 500"]);
         check_lines("a.css", 600, &["a.css:501: 600 lines are more than 500"]);
         check_lines("a.json", 600, &[]);
         check_lines("console/vendor/a.js", 600, &[]);
