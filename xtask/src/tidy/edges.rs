@@ -28,6 +28,7 @@ const EDGES: &[(&str, MayUse)] = &[
     ("stackbell", MayUse::AllButTestkit),
     ("bench", MayUse::These(&[])),
     ("testkit", MayUse::AllButTestkit),
+    ("webhook-receiver", MayUse::These(&[])),
     ("xtask", MayUse::These(&[])),
 ];
 

@@ -1,4 +1,4 @@
-//! Every sample of README.md, docs/{api,cli,operating,slack}.md, run as it stands there, from top to bottom, through a
+//! Every sample of README.md, docs/{api,cli,operating,receivers,slack}.md, run as it stands there, from top to bottom, through a
 //! real shell. Endpoints of the samples are replaced by the test's own: nothing here asks anybody else for anything.
 
 mod endpoints;
@@ -120,6 +120,12 @@ async fn the_samples_of_the_readme_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_samples_of_operating_run() {
     check("docs/operating.md", |_| true, 10, Reply::default()).await;
+}
+
+/// The lines that start the examples are run by `tests/examples`; this runs the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_samples_of_receivers_run() {
+    check("docs/receivers.md", |block| !block.contains("WEBHOOK_SECRET="), 1, Reply::default()).await;
 }
 
 /// The texts of all files of Rust below a folder.
