@@ -21,11 +21,12 @@
 //! `state`: `succeeded`, `failed`, `cancelled`; those that people cancel one by one are not counted.
 //! `reason`: `conflict`, `no_organization`, `quota_pending`, `quota_stored_bytes`, `overloaded`, `unavailable`, `full`,
 //! `too_many_deliveries`. `fault`: `unavailable`, `full`, `unknown`, `corrupt`.
-//! Pending, oldest due and suspended are counted every half a minute.
+//! Pending, oldest due and suspended are counted every half a minute. Every series is there from the start.
+
+mod labels;
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,37 +34,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, Outcome, State, Verdict};
+use stackbell_model::delivery::{Attempt, State, Verdict};
 use stackbell_model::filter::EventKind;
-use stackbell_store::commit::QuotaPart;
 use stackbell_store::maintenance::{Depth, SweepReport};
 
+use self::labels::{AttemptLabels, DeliveryLabels, EventLabels, FaultLabels, RefusalLabels};
 use crate::core::{CommitFault, PublishRefusal};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EventLabels {
-    kind: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    reason: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    result: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DeliveryLabels {
-    state: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FaultLabels {
-    fault: &'static str,
-}
 
 /// The engine's counters, in Prometheus' text format.
 pub struct Metrics {
@@ -93,20 +69,20 @@ impl Default for Metrics {
         let commit_seconds = Histogram::new(exponential_buckets(0.00025, 2.0, 16));
         let registry = &mut registry;
         Self {
-            events: add(registry, "events_accepted", "Events that were accepted, by kind", Family::default()),
+            events: add(registry, "events_accepted", "Events that were accepted, by kind", labels::events()),
             refusals: add(
                 registry,
                 "publishes_refused",
                 "Publishes that were refused, by reason",
-                Family::default(),
+                labels::refusals(),
             ),
             deliveries: add(
                 registry,
                 "deliveries_ended",
                 "Deliveries that came to their end, by state",
-                Family::default(),
+                labels::deliveries(),
             ),
-            attempts: add(registry, "attempts", "Attempts that ended, by result", Family::default()),
+            attempts: add(registry, "attempts", "Attempts that ended, by result", labels::attempts()),
             attempt_seconds: add(
                 registry,
                 "attempt_duration_seconds",
@@ -150,7 +126,7 @@ impl Default for Metrics {
                 registry,
                 "commits_failed",
                 "Commits that failed, by fault",
-                Family::default(),
+                labels::faults(),
             ),
             registry: std::mem::take(registry),
         }
@@ -178,29 +154,11 @@ impl Metrics {
     }
 
     pub(super) fn refused(&self, refusal: PublishRefusal) {
-        let reason = match refusal {
-            PublishRefusal::Conflict { .. } => "conflict",
-            PublishRefusal::NoOrganization => "no_organization",
-            PublishRefusal::OverQuota(QuotaPart::Pending) => "quota_pending",
-            PublishRefusal::OverQuota(QuotaPart::StoredBytes) => "quota_stored_bytes",
-            PublishRefusal::Overloaded => "overloaded",
-            PublishRefusal::Unavailable => "unavailable",
-            PublishRefusal::Full => "full",
-            PublishRefusal::TooManyDeliveries { .. } => "too_many_deliveries",
-        };
-        self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+        self.refusals.get_or_create(&RefusalLabels { reason: refusal.into() }).inc();
     }
 
     pub(super) fn attempted(&self, attempt: &Attempt) {
-        let result = match &attempt.outcome {
-            Outcome::Answered(_) if attempt.outcome.verdict() == Verdict::Success => "success",
-            Outcome::Answered(_) => "status",
-            Outcome::Throttled(_) => "throttled",
-            Outcome::Unanswered { .. } => "silence",
-            Outcome::OurFault { .. } => "our_fault",
-            Outcome::Undeliverable { .. } => "undeliverable",
-        };
-        self.attempts.get_or_create(&AttemptLabels { result }).inc();
+        self.attempts.get_or_create(&AttemptLabels { result: attempt.into() }).inc();
         if attempt.outcome.verdict() != Verdict::None {
             self.attempt_seconds.observe(attempt.duration.as_secs_f64());
         }
@@ -220,13 +178,7 @@ impl Metrics {
     }
 
     pub(super) fn commit_failed(&self, fault: CommitFault) {
-        let fault = match fault {
-            CommitFault::Unavailable => "unavailable",
-            CommitFault::Full => "full",
-            CommitFault::Unknown => "unknown",
-            CommitFault::Corrupt => "corrupt",
-        };
-        self.commits_failed.get_or_create(&FaultLabels { fault }).inc();
+        self.commits_failed.get_or_create(&FaultLabels { fault: fault.into() }).inc();
     }
 
     pub(super) fn swept(&self, report: &SweepReport) {
@@ -253,12 +205,60 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use stackbell_model::delivery::{AttemptTrigger, Outcome};
+
     use super::*;
-    use stackbell_model::delivery::AttemptTrigger;
+
+    fn documentation() -> impl Iterator<Item = &'static str> {
+        include_str!("metrics.rs").lines().map_while(|line| line.strip_prefix("//!")).map(str::trim)
+    }
+
+    fn from_the_start() -> String {
+        Metrics::default().encode().expect("text")
+    }
 
     /// The table above is what people build dashboards and alerts on.
     #[test]
     fn every_metric_is_in_the_table_and_the_other_way_round() {
+        let text = from_the_start();
+        let help = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let is_counter = |kind| kind == "counter";
+        let mut actual: Vec<_> = help
+            .map(|(name, kind)| format!("{name}{}|{kind}", if is_counter(kind) { "_total" } else { "" }))
+            .collect();
+        let table = documentation().filter_map(|line| line.strip_prefix("| `"));
+        let mut expected: Vec<_> = table
+            .map(|row| {
+                let mut cells = row.split('|').map(str::trim);
+                let name = cells.next().unwrap_or_default().trim_end_matches('`');
+                format!("{name}|{}", cells.next().unwrap_or_default())
+            })
+            .collect();
+        actual.sort();
+        expected.sort();
+        assert_eq!(actual, expected);
+    }
+
+    /// All kinds of events would be a long list, and they are the API's own.
+    #[test]
+    fn every_label_is_told_of_with_its_values_and_is_there_from_the_start() {
+        let text = from_the_start();
+        let series = text.lines().filter_map(|line| line.split_once('{')?.1.split_once("\"} "));
+        let labels: BTreeSet<(&str, &str)> =
+            series.filter_map(|(label, _)| label.split_once("=\"")).collect();
+        let (kinds, others): (BTreeSet<_>, BTreeSet<_>) =
+            labels.into_iter().filter(|(label, _)| *label != "le").partition(|(label, _)| *label == "kind");
+        let words: BTreeSet<&str> = others.into_iter().flat_map(|(label, value)| [label, value]).collect();
+        let paragraph = documentation().filter(|line| !line.starts_with('|')).collect::<Vec<_>>().join(" ");
+        let documented: BTreeSet<&str> = paragraph.split('`').skip(1).step_by(2).collect();
+        assert_eq!(words, documented);
+        assert_eq!(kinds, EventKind::ALL.iter().map(|kind| ("kind", kind.as_str())).collect());
+    }
+
+    #[test]
+    fn what_is_counted_adds_to_the_series_that_are_there() {
         let metrics = Metrics::default();
         metrics.accepted(EventKind::StackUpdate);
         metrics.refused(PublishRefusal::Full);
@@ -273,21 +273,16 @@ mod tests {
         metrics.ended(&State::Succeeded { at: Timestamp::from_millis(0) });
         metrics.commit_failed(CommitFault::Full);
         let text = metrics.encode().expect("text");
-        let help = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-        let is_counter = |kind| kind == "counter";
-        let mut actual: Vec<_> = help
-            .map(|(name, kind)| format!("{name}{}|{kind}", if is_counter(kind) { "_total" } else { "" }))
-            .collect();
-        let table = include_str!("metrics.rs").lines().filter_map(|line| line.strip_prefix("//! | `"));
-        let mut expected: Vec<_> = table
-            .map(|row| {
-                let mut cells = row.split('|').map(str::trim);
-                let name = cells.next().unwrap_or_default().trim_end_matches('`');
-                format!("{name}|{}", cells.next().unwrap_or_default())
-            })
-            .collect();
-        actual.sort();
-        expected.sort();
-        assert_eq!(actual, expected);
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(samples(&text), samples(&from_the_start()));
+        for counted in [
+            "stackbell_events_accepted_total{kind=\"stack_update\"} 1\n",
+            "stackbell_publishes_refused_total{reason=\"full\"} 1\n",
+            "stackbell_attempts_total{result=\"our_fault\"} 1\n",
+            "stackbell_deliveries_ended_total{state=\"succeeded\"} 1\n",
+            "stackbell_commits_failed_total{fault=\"full\"} 1\n",
+        ] {
+            assert!(text.contains(counted), "{counted}{text}");
+        }
     }
 }
