@@ -157,7 +157,7 @@ fn the_lines_of_the_log_in_operating_are_the_logs() {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
-/// Metrics that have counted nothing yet are not shown, so the names are looked for where they are made.
+/// The names are looked for where they are made.
 #[test]
 fn the_metrics_in_operating_are_the_engines() {
     let document = read("docs/operating.md");

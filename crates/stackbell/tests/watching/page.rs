@@ -1,0 +1,81 @@
+//! docs/operating.md: what alerts and panels refer to, and how both are installed.
+
+use serde::Deserialize;
+
+use crate::read;
+
+/// The page.
+pub(crate) struct Page(String);
+
+impl Page {
+    pub(crate) fn read() -> Self {
+        Self(read("docs/operating.md"))
+    }
+
+    pub(crate) fn has(&self, phrase: &str) -> bool {
+        self.0.contains(phrase)
+    }
+
+    pub(crate) fn has_section(&self, title: &str) -> bool {
+        self.0.lines().any(|line| line.trim_start_matches('#').trim() == title && line.starts_with("## "))
+    }
+
+    /// The names of alerts in the table of what to watch.
+    pub(crate) fn alerts(&self) -> Vec<&str> {
+        self.watching()
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `Stackbell")?.split('`').next())
+            .collect()
+    }
+
+    fn watching(&self) -> &str {
+        let (_, section) = self.0.split_once("\n## Watching\n").expect("the section");
+        section.split_once("\n## ").expect("its end").0
+    }
+
+    fn sample(&self, language: &str) -> &str {
+        let (_, block) = self.watching().split_once(&format!("```{language}\n")).expect("a sample");
+        block.split_once("```").expect("its end").0
+    }
+}
+
+/// What our sample uses of Prometheus' configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Configuration {
+    rule_files: Vec<String>,
+    scrape_configs: Vec<Scrape>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scrape {
+    job_name: String,
+    static_configs: Vec<Targets>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Targets {
+    targets: Vec<String>,
+}
+
+/// The job is what the rules look for, the path is the default one, and the rules are where the page installs them.
+#[test]
+fn the_sample_of_a_scrape_configuration_fits_the_rules() {
+    let page = Page::read();
+    let configuration: Configuration = serde_saphyr::from_str(page.sample("yaml")).expect("YAML");
+    let [scrape] = configuration.scrape_configs.as_slice() else { panic!("one job") };
+    let rules = read("packaging/prometheus/stackbell.rules.yml");
+    assert!(rules.contains(&format!("up{{job=\"{}\"}}", scrape.job_name)), "{}", scrape.job_name);
+    let targets = scrape.static_configs.iter().flat_map(|targets| &targets.targets);
+    assert!(targets.clone().count() > 0);
+    targets.for_each(|target| assert!(target.ends_with(":8722"), "{target} is not at serve's port"));
+    for path in configuration.rule_files {
+        assert!(
+            page.has(&format!("packaging/prometheus/stackbell.rules.yml /etc/prometheus/{path}")),
+            "{path}"
+        );
+    }
+    assert!(page.has("packaging/grafana/stackbell.json"));
+}
