@@ -27,7 +27,7 @@ impl Copier {
         Self { path: path.to_owned() }
     }
 
-    fn copy_to(&self, into: &Path) -> Result<CopyReport, StoreError> {
+    fn copy_to(&self, into: &Path) -> Result<(), StoreError> {
         const CONTEXT: &str = "copy_to";
         let refuse_io = |error: io::Error| refused_io(CONTEXT, error);
         // SQLite fills an empty file, and would make one that everybody may read.
@@ -39,10 +39,7 @@ impl Copier {
         drop(connection);
         File::open(into).and_then(|file| file.sync_all()).map_err(refuse_io)?;
         let folder = into.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))
-            .and_then(|folder| folder.sync_all())
-            .map_err(refuse_io)?;
-        report(&open_copy(into).map_err(refuse)?).map_err(refuse)
+        File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).map_err(refuse_io)
     }
 }
 
@@ -54,7 +51,7 @@ impl Worker for Copier {
 
 #[async_trait]
 impl Backup for SqliteStore {
-    async fn copy_to(&self, into: &Path) -> Result<CopyReport, StoreError> {
+    async fn copy_to(&self, into: &Path) -> Result<(), StoreError> {
         let into = into.to_owned();
         self.copier.run("copy_to", move |copier| copier.copy_to(&into)).await
     }

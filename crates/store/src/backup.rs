@@ -32,5 +32,5 @@ pub trait Backup: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`]; whatever there is at `into` then is of no use.
-    async fn copy_to(&self, into: &Path) -> Result<CopyReport, StoreError>;
+    async fn copy_to(&self, into: &Path) -> Result<(), StoreError>;
 }

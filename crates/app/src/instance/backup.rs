@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest as _, Sha256};
-use stackbell_store::backup::CopyReport;
 use tokio::task::spawn_blocking;
 
 use crate::auth::Caller;
@@ -53,8 +52,6 @@ pub struct StoreCopy {
     pub bytes: u64,
     /// SHA-256 of them.
     pub sha256: [u8; 32],
-    /// What it holds.
-    pub report: CopyReport,
     /// Held while the file is read.
     pub guard: CopyGuard,
 }
@@ -87,11 +84,11 @@ impl App {
             return Err(Error::new(Code::Conflict, message));
         };
         tracing::info!(actor = caller.name(), "a backup is being made");
-        let report = backup.copy_to(&path).await?;
+        backup.copy_to(&path).await?;
         let opened = spawn_blocking(move || open(&path)).await;
         let opened = opened.map_err(|error| unreadable(Box::new(error)))?;
         let (file, bytes, sha256) = opened.map_err(|error| unreadable(Box::new(error)))?;
-        Ok(StoreCopy { file, bytes, sha256, report, guard: CopyGuard { _turn: turn } })
+        Ok(StoreCopy { file, bytes, sha256, guard: CopyGuard { _turn: turn } })
     }
 }
 

@@ -60,7 +60,7 @@ async fn back_up(
 }
 
 fn answer(copy: StoreCopy) -> Response {
-    let StoreCopy { file, bytes, sha256, guard, .. } = copy;
+    let StoreCopy { file, bytes, sha256, guard } = copy;
     let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
     let digest = HeaderValue::from_str(&digest).expect("base64 may be in a header");
     let file = tokio::fs::File::from_std(file);

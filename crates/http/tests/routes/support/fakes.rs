@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use stackbell_app::instance::master_key::{MasterKeySource, RotateError};
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::backup::{Backup, CopyReport};
+use stackbell_store::backup::Backup;
 
 /// What the fake's copies hold: more than is read from the disk at once.
 pub(crate) const COPY: &[u8] = &[7; 200_000];
@@ -16,9 +16,9 @@ pub(crate) struct Fake;
 
 #[async_trait]
 impl Backup for Fake {
-    async fn copy_to(&self, into: &Path) -> Result<CopyReport, StoreError> {
+    async fn copy_to(&self, into: &Path) -> Result<(), StoreError> {
         std::fs::write(into, COPY).expect("the folder is ours");
-        Ok(CopyReport { schema: 1, tables: Vec::new() })
+        Ok(())
     }
 }
 
