@@ -1,5 +1,7 @@
 //! Copies of the store, and what they hold.
 
+mod tables;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 use stackbell_store::StoreError;
-use stackbell_store::backup::{Backup, CopyReport, TableCount};
+use stackbell_store::backup::{Backup, CopyReport};
 
 use crate::SqliteStore;
 use crate::error::{OpenError, refused};
@@ -66,7 +68,7 @@ pub fn inspect_copy(path: &Path) -> Result<CopyReport, OpenError> {
     // SQLite would make it.
     fs::metadata(path)?;
     let at_path = |error| OpenError::at(path, error);
-    let connection = open_copy(path).map_err(at_path)?;
+    let connection = open_copy(path)?;
     schema::check_owner(path, &connection)?;
     if schema::check_version(path, &connection)? == 0 {
         return Err(OpenError::Foreign { path: path.to_owned() });
@@ -88,24 +90,28 @@ pub fn inspect_copy(path: &Path) -> Result<CopyReport, OpenError> {
     report(&connection).map_err(at_path)
 }
 
-fn open_copy(path: &Path) -> Result<Connection, rusqlite::Error> {
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+/// What a copy that is known to be sound holds, as [`inspect_copy`] says it. Blocks while it reads all rows.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn describe_copy(path: &Path) -> Result<CopyReport, OpenError> {
+    report(&open_copy(path)?).map_err(|error| OpenError::at(path, error))
+}
+
+/// Opens the file alone, as a copy of it would be: no log beside it is read, and none is made.
+fn open_copy(path: &Path) -> Result<Connection, OpenError> {
+    let absolute = std::path::absolute(path)?;
+    let text = absolute.to_str().ok_or(io::Error::from(io::ErrorKind::InvalidFilename))?;
+    // What a URI would take for its own.
+    let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("file://{escaped}?immutable=1"), flags)
+        .map_err(|error| OpenError::at(path, error))
 }
 
 fn report(connection: &Connection) -> Result<CopyReport, rusqlite::Error> {
-    let mut names = connection.prepare(
-        "/* inspect.tables */ SELECT name FROM sqlite_schema WHERE type = 'table' \
-         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-    )?;
-    let names = names.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-    let count = |table: String| {
-        // The names are those of our schema.
-        let sql = format!("/* inspect.count */ SELECT COUNT(*) FROM \"{table}\"");
-        let rows = connection.query_row(&sql, [], |row| row.get::<_, i64>(0))?;
-        Ok(TableCount { table, rows: rows.unsigned_abs() })
-    };
-    let tables = names.into_iter().map(count).collect::<Result<Vec<_>, rusqlite::Error>>()?;
-    Ok(CopyReport { schema: schema::version(connection)?, tables })
+    Ok(CopyReport { schema: schema::version(connection)?, tables: tables::reports(connection)? })
 }
 
 fn refused_io(context: &'static str, error: io::Error) -> StoreError {

@@ -42,7 +42,7 @@ use rusqlite::Connection;
 use stackbell_store::StoreError;
 
 use crate::backup::Copier;
-pub use crate::backup::inspect_copy;
+pub use crate::backup::{describe_copy, inspect_copy};
 use crate::error::Fault;
 pub use crate::error::OpenError;
 use crate::leases::Leases;

@@ -6,13 +6,16 @@ use async_trait::async_trait;
 
 use crate::StoreError;
 
-/// A table and how many rows a copy has of it.
+/// What a copy has of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableCount {
+pub struct TableReport {
     /// The table's name.
     pub table: String,
-    /// Its rows.
+    /// How many rows it has.
     pub rows: u64,
+    /// SHA-256 of its columns' names and its rows' values, in the order of their keys: the same for the same content,
+    /// wherever that lies in the file.
+    pub sha256: [u8; 32],
 }
 
 /// What a copy holds.
@@ -21,7 +24,7 @@ pub struct CopyReport {
     /// The version of its schema.
     pub schema: u32,
     /// All its tables, by name.
-    pub tables: Vec<TableCount>,
+    pub tables: Vec<TableReport>,
 }
 
 /// Making copies while the store is used.

@@ -12,7 +12,7 @@ use clap::Args;
 use sha2::{Digest as _, Sha256};
 use stackbell_engine::shell::SystemClock;
 use stackbell_model::Clock as _;
-use stackbell_store::backup::CopyReport;
+use stackbell_store::backup::{CopyReport, TableReport};
 use stackbell_wire::rest::rfc3339;
 use tempfile::NamedTempFile;
 use ureq::http::{HeaderMap, Method};
@@ -67,7 +67,7 @@ pub(crate) fn run(
         "bytes": copy.bytes,
         "sha256": copy.sha256,
         "schema": report.schema,
-        "tables": report.tables.iter().map(|table| (table.table.clone(), table.rows)).collect::<std::collections::BTreeMap<_, _>>(),
+        "tables": report.tables.iter().map(as_json).collect::<Vec<_>>(),
     });
     let sentence = format!(
         "Wrote {} ({} bytes) and {}.\n\n{}",
@@ -148,14 +148,20 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a copy holds, a line for each table.
+/// What a copy holds, a line for each table: of the backup and of the restored store the same lines, to be compared.
 pub(super) fn tables(report: &CopyReport) -> String {
-    let width = report.tables.iter().map(|table| table.table.len()).max().unwrap_or_default();
-    let head = format!("Schema {}; rows:\n", report.schema);
+    let width = |of: fn(&TableReport) -> usize| report.tables.iter().map(of).max().unwrap_or_default();
+    let (names, counts) = (width(|table| table.table.len()), width(|table| table.rows.to_string().len()));
+    let head = format!("Schema {}; tables, their rows, and the rows' SHA-256:\n", report.schema);
     report.tables.iter().fold(head, |mut text, table| {
-        text.push_str(&format!("  {:<width$}  {}\n", table.table, table.rows));
+        let TableReport { table, rows, sha256 } = table;
+        text.push_str(&format!("  {table:<names$}  {rows:>counts$}  {}\n", hex(sha256)));
         text
     })
+}
+
+fn as_json(table: &TableReport) -> serde_json::Value {
+    serde_json::json!({ "name": table.table, "rows": table.rows, "sha256": hex(&table.sha256) })
 }
 
 fn cannot_write(path: &Path) -> String {
@@ -171,7 +177,6 @@ fn name_of_now() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stackbell_store::backup::TableCount;
 
     fn headers(length: &str, digest: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -215,8 +220,14 @@ mod tests {
 
     #[test]
     fn tables_are_listed() {
-        let count = |table: &str, rows| TableCount { table: table.to_owned(), rows };
-        let report = CopyReport { schema: 2, tables: vec![count("events", 7), count("webhooks", 10)] };
-        assert_eq!(tables(&report), "Schema 2; rows:\n  events    7\n  webhooks  10\n");
+        let table =
+            |table: &str, rows, byte| TableReport { table: table.to_owned(), rows, sha256: [byte; 32] };
+        let report =
+            CopyReport { schema: 2, tables: vec![table("events", 7, 1), table("webhooks", 10, 0xab)] };
+        let (ones, others) = ("01".repeat(32), "ab".repeat(32));
+        let expected = format!(
+            "Schema 2; tables, their rows, and the rows' SHA-256:\n  events     7  {ones}\n  webhooks  10  {others}\n"
+        );
+        assert_eq!(tables(&report), expected);
     }
 }

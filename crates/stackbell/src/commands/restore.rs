@@ -14,10 +14,10 @@ use stackbell_engine::shell::SystemClock;
 use stackbell_model::ids::AuditId;
 use stackbell_model::{Clock as _, Timestamp};
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::backup::CopyReport;
+use stackbell_store::backup::{CopyReport, TableReport};
 use stackbell_store::instance::{Instance as _, SendingHold};
 use stackbell_store::keys::Keys as _;
-use stackbell_store_sqlite::{SqliteStore, inspect_copy};
+use stackbell_store_sqlite::{SqliteStore, describe_copy, inspect_copy};
 use stackbell_wire::rest::rfc3339;
 
 use super::backup::{BUFFER_BYTES, hex, tables, with_digest};
@@ -26,6 +26,9 @@ use crate::data_folder::{DataFolder, sync_folder};
 use crate::entropy::SystemEntropy;
 use crate::keyring::KeySource;
 use crate::output::seconds;
+
+/// The tables in which a restore leaves its own mark: what was done, and that sending is held.
+const WRITTEN: [&str; 2] = ["audit", "meta"];
 
 /// What the audit log calls it, and who did it.
 const ACTION: &str = "instance.restore";
@@ -56,8 +59,9 @@ pub(crate) fn run(
     let digest = check_digest(&args.file)?;
     let report =
         inspect_copy(&args.file).with_context(|| format!("{} is not a sound store", args.file.display()))?;
-    let restored = super::block_on(restore(&args.file, &settings)).context("cannot start the runtime")??;
-    write!(out, "{}", sentence(args, &settings, digest, &report, &restored))?;
+    let restored = super::block_on(restore(&args.file, &report, &settings));
+    let restored = restored.context("cannot start the runtime")??;
+    write!(out, "{}", sentence(args, &settings, digest, &restored))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,8 +117,17 @@ impl Drop for Prepared {
     }
 }
 
-/// Puts the backup in its place; gives why sending is held.
-async fn restore(file: &Path, settings: &Settings) -> anyhow::Result<String> {
+/// What was put in the backup's place.
+struct Restored {
+    report: CopyReport,
+    /// Which tables differ from the backup's.
+    changed: Vec<String>,
+    /// Why sending is held.
+    reason: String,
+}
+
+/// Puts the backup in its place; what it holds is in `backup`.
+async fn restore(file: &Path, backup: &CopyReport, settings: &Settings) -> anyhow::Result<Restored> {
     let store_path = &settings.storage.file;
     let _folder = DataFolder::open(&settings.storage.data)?;
     for suffix in ["", "-wal"] {
@@ -136,10 +149,30 @@ async fn restore(file: &Path, settings: &Settings) -> anyhow::Result<String> {
     drop(store);
     let left = beside(&prepared.path, "-wal");
     ensure!(!left.exists(), "{} was not written into its store", left.display());
+    let report = describe_copy(&prepared.path).context("cannot read the copy")?;
+    let changed = changed(backup, &report)?;
     put_in_place(&prepared.path, store_path)
         .with_context(|| format!("cannot write {}", store_path.display()))?;
     prepared.is_kept = true;
-    Ok(reason)
+    Ok(Restored { report, changed, reason })
+}
+
+/// The tables of a restored store that are not as the backup has them.
+///
+/// # Errors
+/// When a table differs that nobody was to change: only bringing the schema up to date may.
+fn changed(backup: &CopyReport, restored: &CopyReport) -> anyhow::Result<Vec<String>> {
+    let differs = |table: &&TableReport| !backup.tables.contains(table);
+    let changed: Vec<String> =
+        restored.tables.iter().filter(differs).map(|table| table.table.clone()).collect();
+    let is_expected = |table: &String| WRITTEN.contains(&table.as_str());
+    let is_whole = backup.tables.len() == restored.tables.len() && changed.iter().all(is_expected);
+    ensure!(
+        is_whole || backup.schema != restored.schema,
+        "the restored tables are not those of the backup: {}",
+        changed.join(", ")
+    );
+    Ok(changed)
 }
 
 async fn hold(store: &SqliteStore, file: &Path, reason: &str, now: Timestamp) -> anyhow::Result<()> {
@@ -196,26 +229,28 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn sentence(
-    args: &RestoreArgs,
-    settings: &Settings,
-    digest: Digest,
-    report: &CopyReport,
-    reason: &str,
-) -> String {
+fn sentence(args: &RestoreArgs, settings: &Settings, digest: Digest, restored: &Restored) -> String {
+    let Restored { report, changed, reason } = restored;
     let digest = match digest {
         Digest::Right => "its digest is right",
         Digest::NotThere => "there is no .sha256 beside it, so its digest was not checked",
     };
     format!(
-        "Restored {} to {}; {digest}.\n\n{}\nSending is held: {reason}.\n\
+        "Restored {} to {}; {digest}.\n\n{}\nAll are as the backup has them{}.\n\
+         Sending is held: {reason}.\n\
          Start the server, look around, then have it send again:\n\n  \
          stackbell serve --data {}\n  stackbell sending resume\n",
         args.file.display(),
         settings.storage.file.display(),
         tables(report),
+        all_but(changed),
         settings.storage.data.display()
     )
+}
+
+fn all_but(changed: &[String]) -> String {
+    // A backup of a store that was held needs no change.
+    if changed.is_empty() { String::new() } else { format!(", but for {}", changed.join(" and ")) }
 }
 
 #[cfg(test)]
@@ -235,6 +270,29 @@ mod tests {
         assert_eq!(check_digest(&file).expect("right"), Digest::Right);
         write(&hex(&Sha256::digest("other")));
         check_digest(&file).expect_err("wrong");
+    }
+
+    #[test]
+    fn a_table_that_nobody_was_to_change_is_an_error() {
+        let report = |schema, digests: [u8; 3]| {
+            let table = |(table, byte): (&str, u8)| TableReport {
+                table: table.to_owned(),
+                rows: 1,
+                sha256: [byte; 32],
+            };
+            CopyReport {
+                schema,
+                tables: ["audit", "events", "meta"].into_iter().zip(digests).map(table).collect(),
+            }
+        };
+        let backup = report(1, [1, 1, 1]);
+        assert_eq!(changed(&backup, &report(1, [2, 1, 2])).expect("expected"), ["audit", "meta"]);
+        let error = changed(&backup, &report(1, [1, 2, 2])).expect_err("refused");
+        assert_eq!(error.to_string(), "the restored tables are not those of the backup: events, meta");
+        assert_eq!(changed(&backup, &report(2, [1, 2, 1])).expect("migrated"), ["events"]);
+        let mut less = report(1, [1, 1, 1]);
+        less.tables.pop();
+        changed(&backup, &less).expect_err("one is missing");
     }
 
     #[test]
