@@ -107,10 +107,9 @@ struct Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        if self.is_kept {
-            return;
-        }
-        for suffix in ["", "-wal", "-shm"] {
+        // What locked the copy while it was a store at this path is left either way.
+        let left: &[&str] = if self.is_kept { &[".lock"] } else { &["", "-wal", "-shm", ".lock"] };
+        for suffix in left {
             // Whatever is left is of no use, and a next restore replaces it.
             let _ = std::fs::remove_file(beside(&self.path, suffix));
         }
@@ -299,10 +298,18 @@ mod tests {
     fn what_was_not_put_in_place_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.restoring");
-        for suffix in ["", "-wal"] {
-            std::fs::write(beside(&path, suffix), "").expect("written");
-        }
-        drop(Prepared { path, is_kept: false });
-        assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
+        let check = |is_kept, expected: &[&str]| {
+            for suffix in ["", "-wal", ".lock"] {
+                std::fs::write(beside(&path, suffix), "").expect("written");
+            }
+            drop(Prepared { path: path.clone(), is_kept });
+            let left =
+                std::fs::read_dir(folder.path()).expect("read").map(|entry| entry.expect("read").file_name());
+            let mut left: Vec<_> = left.collect();
+            left.sort();
+            assert_eq!(left, expected);
+        };
+        check(true, &["a.restoring", "a.restoring-wal"]);
+        check(false, &[]);
     }
 }
