@@ -76,7 +76,11 @@ impl ServerSetup {
 
     /// Starts it on an empty data folder, and waits until it is ready.
     pub async fn start(self) -> Server {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        self.start_on(tempfile::tempdir().expect("a temporary folder")).await
+    }
+
+    /// Starts it on this data folder, and waits until it is ready.
+    pub async fn start_on(self, folder: TempDir) -> Server {
         let running = Running::start(&self, folder.path()).await;
         Server { setup: self, folder, running, earlier_logs: String::new() }
     }
@@ -252,8 +256,16 @@ impl Server {
 
     /// Kills it with SIGKILL and starts it again on the same folder.
     pub async fn kill_and_restart(&mut self) {
+        self.kill_look_and_restart(|_| ()).await;
+    }
+
+    /// The same, with a look at the data folder as the kill left it.
+    pub async fn kill_look_and_restart<T>(&mut self, look: impl FnOnce(&Path) -> T) -> T {
         self.signal(Signal::KILL);
-        self.restart().await;
+        self.ended().await;
+        let seen = look(self.data());
+        self.start_again().await;
+        seen
     }
 
     /// Sends SIGTERM and gives how it ended, its whole log, and its folder.
@@ -266,18 +278,23 @@ impl Server {
     /// Sends SIGTERM, checks that it ended with success, and starts it again on the same folder.
     pub async fn terminate_and_restart(&mut self) {
         self.signal(Signal::TERM);
-        let status = self.restart().await;
+        let status = self.ended().await;
+        self.start_again().await;
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
-    /// Waits for the end of the process and starts the next.
-    async fn restart(&mut self) -> ExitStatus {
+    /// Waits for the end of the process.
+    async fn ended(&mut self) -> ExitStatus {
         let status =
             timeout(DEADLINE, self.running.child.wait()).await.expect("it ends").expect("it is ours");
         while self.running.reading.join_next().await.is_some() {}
+        status
+    }
+
+    /// Starts the next process once one has ended.
+    async fn start_again(&mut self) {
         self.earlier_logs.push_str(&self.running.log.text());
         self.running = Running::start(&self.setup, self.folder.path()).await;
-        status
     }
 
     fn signal(&self, signal: Signal) {

@@ -93,6 +93,8 @@ struct State {
     ids: Vec<Box<str>>,
     next: VecDeque<Reply>,
     afterwards: Reply,
+    /// How pings are answered, if not as everything else.
+    pings: Option<Reply>,
 }
 
 impl Shared {
@@ -104,10 +106,14 @@ impl Shared {
     fn take(&self, request: Request) -> Reply {
         let mut state = self.state();
         state.ids.push(request.id().into());
+        let is_ping = request.header("pulumi-webhook-kind") == Some("ping");
         if self.keep == Keep::Whole {
             state.requests.push(request);
         }
-        let reply = state.next.pop_front().unwrap_or_else(|| state.afterwards.clone());
+        let reply = match &state.pings {
+            Some(reply) if is_ping => reply.clone(),
+            Some(_) | None => state.next.pop_front().unwrap_or_else(|| state.afterwards.clone()),
+        };
         drop(state);
         self.changed.notify_waiters();
         reply
@@ -172,6 +178,11 @@ impl Receiver {
         let mut state = self.shared.state();
         state.next.clear();
         state.afterwards = reply;
+    }
+
+    /// Answers pings like this from here on, whatever becomes of the other requests.
+    pub fn answer_pings(&self, reply: Reply) {
+        self.shared.state().pings = Some(reply);
     }
 
     /// How many connections there were.
