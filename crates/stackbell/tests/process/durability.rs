@@ -3,92 +3,31 @@
 //! `STACKBELL_KILL_EVENTS=100000 cargo test -p stackbell --release --test process kills -- --nocapture` is the same test with
 //! more events; without the variable there are 5,000.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
-use http::Method;
 use stackbell_model::Entropy as _;
-use stackbell_testkit::{Client, Gate, Keep, Receiver, Reply, SeededEntropy, wait};
-use tokio::sync::watch;
+use stackbell_testkit::{Gate, Keep, Receiver, Reply, SeededEntropy, wait};
 use tokio::task::JoinSet;
 
-use crate::support::{publish, register, server, setup, update, webhook};
+use crate::load::Load;
+use crate::support::{count, publish, register, server, setup, update, webhook};
 
 const KILLS: usize = 5;
 
-/// Producers, each with one event under way.
-const PRODUCERS: usize = 32;
-
-#[expect(clippy::disallowed_methods, reason = "this test has one setting, and no configuration")]
-fn events_to_publish() -> usize {
-    std::env::var("STACKBELL_KILL_EVENTS").map_or(5_000, |text| text.parse().expect("a number of events"))
-}
-
-/// What the producers share.
-struct Load {
-    total: usize,
-    next: AtomicUsize,
-    accepted: Mutex<BTreeSet<Box<str>>>,
-    /// Where the server is now.
-    server: watch::Receiver<Client>,
-}
-
-impl Load {
-    fn accepted(&self) -> usize {
-        self.accepted.lock().expect("nobody panics with it").len()
-    }
-
-    /// Publishes one event at a time until none is left; sends one again that was not answered.
-    async fn produce(self: Arc<Self>) {
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.total {
-                return;
-            }
-            let id = format!("00000000-0000-4000-8000-{number:012x}");
-            let mut event = update();
-            event["id"] = id.as_str().into();
-            let body = bytes::Bytes::from(event.to_string());
-            wait::until("an accepted event", || async {
-                let client = self.server.borrow().clone();
-                let answer =
-                    client.try_send(Method::POST, "/v1/orgs/acme/events", &[], body.clone()).await.ok()?;
-                assert!(matches!(answer.status, 202 | 503), "{}", answer.text());
-                (answer.status == 202).then_some(())
-            })
-            .await;
-            self.accepted.lock().expect("nobody panics with it").insert(id.into());
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_by_kills_under_load() {
-    let total = events_to_publish();
+    let total = count("STACKBELL_KILL_EVENTS", 5_000);
     let (mut server, receiver) = tokio::join!(server(), Receiver::keeping(Keep::Ids));
     register(&server.client(), &webhook("hook", &receiver.url("/"))).await;
-    let (clients, current) = watch::channel(server.client());
-    let load =
-        Arc::new(Load { total, next: AtomicUsize::new(0), accepted: Mutex::default(), server: current });
-    let mut producers = JoinSet::new();
-    for _ in 0..PRODUCERS {
-        producers.spawn(Arc::clone(&load).produce());
-    }
+    let load = Load::of(total, server.client());
     let mut chance = SeededEntropy::new(7);
     for kill in 0..KILLS {
         // Somewhere in the kill's own part of the load, so that it is always under load.
         let after = (kill as f64 + chance.fraction()) * total as f64 / KILLS as f64;
-        let is_there = || async { (load.accepted() as f64 >= after.min(total as f64 * 0.95)).then_some(()) };
-        wait::until("the moment of a kill", is_there).await;
+        load.wait_for(after.min(total as f64 * 0.95).ceil() as usize).await;
         server.kill_and_restart().await;
-        clients.send_replace(server.client());
+        load.moved(server.client());
     }
-    while let Some(ended) = producers.join_next().await {
-        ended.expect("no producer failed");
-    }
-    assert_eq!(load.accepted(), total);
-    let accepted = load.accepted.lock().expect("nobody panics with it").clone();
+    let accepted = load.end().await;
+    assert_eq!(accepted.len(), total);
     let second_sends = receiver.wait_for_ids(&accepted).await;
     println!(
         "{total} events, {KILLS} kills: all accepted events arrived, {second_sends} were sent a second time"

@@ -9,6 +9,7 @@ mod folder;
 mod formats;
 mod keys;
 mod limits;
+mod load;
 mod outbound;
 mod receivers;
 mod samples;

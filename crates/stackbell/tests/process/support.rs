@@ -11,6 +11,12 @@ pub(crate) async fn server() -> Server {
     setup().start().await
 }
 
+/// How much of something a test is to have: what the variable says, or this many.
+#[expect(clippy::disallowed_methods, reason = "these tests have one setting each, and no configuration")]
+pub(crate) fn count(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
 /// A body that registers a webhook of the organization.
 pub(crate) fn webhook(name: &str, url: &str) -> Value {
     json!({"organizationName": "acme", "name": name, "displayName": name, "payloadUrl": url, "active": true})
