@@ -5,7 +5,10 @@ use std::process::Output;
 
 use stackbell_testkit::{Receiver, Server, ServerSetup};
 
-use crate::support::{hmac_hex, publish, register, server, setup, signed_webhook, update};
+use crate::load::{Load, event_id};
+use crate::support::{
+    count, hmac_hex, publish, register, run, run_alone, server, setup, signed_webhook, update,
+};
 
 const OTHER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -83,4 +86,71 @@ async fn a_key_is_changed_while_the_server_serves_and_is_killed() {
         assert!(!server.log().contains(secret.trim()), "{}", server.log());
     }
     server.assert_quiet();
+}
+
+/// How often the key is changed under load.
+const ROTATIONS: usize = 5;
+
+/// Checks that each request has the signature that the secret gives; says how many there are.
+#[track_caller]
+fn check_signed(receiver: &Receiver, secret: &str) -> usize {
+    let requests = receiver.requests();
+    for request in &requests {
+        let expected = hmac_hex(secret, &request.body);
+        assert_eq!(request.header("pulumi-webhook-signature"), Some(expected.as_str()), "{request:?}");
+    }
+    requests.len()
+}
+
+/// `STACKBELL_KEY_EVENTS=10000 cargo test -p stackbell --release --test process keys -- --nocapture` is the same test with more
+/// events; without the variable there are 1,000.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_and_new_secrets_sign_while_the_key_is_changed_under_load() {
+    let events = count("STACKBELL_KEY_EVENTS", 1_000);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, old) = (folder.path().join("key"), folder.path().join("old"));
+    let new_key = async || run_alone(&["key", "new"]).await;
+    std::fs::write(&key, new_key().await).expect("written");
+    let with = |path: &Path| setup().flag("--master-key-file", path.to_str().expect("UTF-8"));
+    let mut server = with(&key).start().await;
+    let (before, after) = (Receiver::start().await, Receiver::start().await);
+    register(&server.client(), &signed_webhook("before", &before.url("/"), "an old secret")).await;
+
+    let load = Load::endless(server.client());
+    for rotation in 1..=ROTATIONS {
+        load.wait_for(events * rotation / (ROTATIONS + 1)).await;
+        std::fs::copy(&key, &old).expect("copied");
+        std::fs::write(&key, new_key().await).expect("written");
+        let accepted = load.accepted();
+        let said = run(&server, &["key", "rotate"]).await;
+        assert!(said.contains("sealed under the new master key"), "{said}");
+        assert!(load.accepted() > accepted, "nobody published meanwhile");
+    }
+    register(&server.client(), &signed_webhook("after", &after.url("/"), "a new secret")).await;
+    let first = event_id(load.begun());
+    load.wait_for(load.accepted() + events / (ROTATIONS + 1)).await;
+
+    // The next life has nothing but the store and the key.
+    server.kill_and_restart().await;
+    load.moved(server.client());
+    load.wait_for(load.accepted() + events / (ROTATIONS + 1)).await;
+    let accepted = load.stop().await;
+    before.wait_for_ids(&accepted).await;
+    after.wait_for_ids(&accepted.range(first..).cloned().collect()).await;
+    println!(
+        "{} events accepted, {ROTATIONS} changes of the key, one kill: {} and {} requests, all signed right",
+        accepted.len(),
+        check_signed(&before, "an old secret"),
+        check_signed(&after, "a new secret"),
+    );
+    server.assert_quiet();
+
+    // The one before it has had its time.
+    let (status, _, data) = server.terminate().await;
+    assert!(status.success());
+    let (code, log) = refused(with(&old), data.path()).await;
+    assert_eq!(code, Some(1), "{log}");
+    let expected =
+        format!("the master key from --master-key-file ({}) does not open this store", old.display());
+    assert!(log.contains(&expected) && log.contains("previous_master_key"), "{log}");
 }

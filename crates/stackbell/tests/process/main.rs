@@ -1,6 +1,7 @@
 //! The built binary as a process: what only it can show.
 
 mod authorities;
+mod backup;
 mod certificates;
 mod dev;
 mod disk;
@@ -12,8 +13,10 @@ mod limits;
 mod load;
 mod outbound;
 mod receivers;
+mod recovery;
 mod samples;
 mod secrets;
+mod stored;
 mod support;
 mod tls;
 mod unit;

@@ -2,6 +2,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use stackbell_testkit::{Client, Server, ServerSetup};
+use tokio::process::Command;
 
 pub(crate) fn setup() -> ServerSetup {
     ServerSetup::new(env!("CARGO_BIN_EXE_stackbell"))
@@ -15,6 +16,31 @@ pub(crate) async fn server() -> Server {
 #[expect(clippy::disallowed_methods, reason = "these tests have one setting each, and no configuration")]
 pub(crate) fn count(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// What a verb prints that goes to this server with the admin's token, and succeeds.
+pub(crate) async fn run(server: &Server, words: &[&str]) -> String {
+    let mut command = binary(words);
+    printed(command.env("STACKBELL_URL", server.url()).env("STACKBELL_TOKEN", server.token())).await
+}
+
+/// What a verb prints that needs no server, and succeeds.
+pub(crate) async fn run_alone(words: &[&str]) -> String {
+    printed(&mut binary(words)).await
+}
+
+fn binary(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
+    command.args(words).env_clear().kill_on_drop(true);
+    command
+}
+
+async fn printed(command: &mut Command) -> String {
+    let output = command.output().await.expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let (out, error) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{out}\n{error}");
+    out
 }
 
 /// A body that registers a webhook of the organization.

@@ -1,0 +1,75 @@
+//! What is in a store, asked of its file with SQL of our own: what the server says of itself proves less.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+/// A copy of a store's files.
+pub(crate) struct Stored {
+    connection: Connection,
+    _folder: TempDir,
+}
+
+impl Stored {
+    /// Copies the store at `path`, which nobody uses, with the log that a kill has left beside it.
+    pub(crate) fn copy_of(path: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let copy = folder.path().join("store.db");
+        std::fs::copy(path, &copy).expect("copied");
+        let log = path.with_extension("db-wal");
+        if log.exists() {
+            std::fs::copy(log, copy.with_extension("db-wal")).expect("copied");
+        }
+        let connection =
+            Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("a store");
+        Self { connection, _folder: folder }
+    }
+
+    /// The only number that this gives.
+    pub(crate) fn number(&self, sql: &str) -> usize {
+        let number: i64 = self.connection.query_row(sql, [], |row| row.get(0)).expect(sql);
+        usize::try_from(number).expect("a count")
+    }
+
+    /// The only text that this gives.
+    pub(crate) fn text(&self, sql: &str) -> String {
+        self.connection.query_row(sql, [], |row| row.get(0)).expect(sql)
+    }
+
+    /// The ids that this gives, of 16 bytes each.
+    pub(crate) fn ids(&self, sql: &str) -> BTreeSet<Box<str>> {
+        let mut statement = self.connection.prepare(sql).expect(sql);
+        let ids = statement.query_map([], |row| row.get::<_, [u8; 16]>(0)).expect(sql);
+        ids.map(|id| uuid(id.expect("an id"))).collect()
+    }
+
+    /// Checks that the file is whole, and its rows say the same of each other.
+    #[track_caller]
+    pub(crate) fn assert_consistent(&self) {
+        assert_eq!(self.text("PRAGMA integrity_check"), "ok");
+        for broken in [
+            "SELECT COUNT(*) FROM pragma_foreign_key_check",
+            // An event has its deliveries, and each delivery its event.
+            "SELECT COUNT(*) FROM events e WHERE deliveries <> deliveries_left OR deliveries_left <> \
+             (SELECT COUNT(*) FROM deliveries d WHERE d.event_number = e.number)",
+            "SELECT COUNT(*) FROM deliveries WHERE event_number NOT IN (SELECT number FROM events)",
+            // What has arrived was answered.
+            "SELECT COUNT(*) FROM deliveries d WHERE state = 'succeeded' AND NOT EXISTS \
+             (SELECT 1 FROM attempts a WHERE a.delivery_number = d.number AND a.status BETWEEN 200 AND 299)",
+            // What is counted is there.
+            "SELECT COUNT(*) FROM organizations o WHERE pending <> (SELECT COUNT(*) FROM deliveries d \
+             JOIN webhooks w ON w.number = d.webhook_number \
+             WHERE w.organization_number = o.number AND d.state = 'pending')",
+        ] {
+            assert_eq!(self.number(broken), 0, "{broken}");
+        }
+    }
+}
+
+/// As it is spelled.
+fn uuid(bytes: [u8; 16]) -> Box<str> {
+    let digits = hex::encode(bytes);
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-").into()
+}
