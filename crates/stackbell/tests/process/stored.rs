@@ -45,6 +45,24 @@ impl Stored {
         ids.map(|id| uuid(id.expect("an id"))).collect()
     }
 
+    /// The tables that have not the same rows in both.
+    pub(crate) fn tables_unlike(&self, other: &Self) -> Vec<String> {
+        let path = other.connection.path().expect("a file");
+        self.connection.execute("ATTACH ?1 AS other", [path]).expect("attached");
+        let names = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name";
+        let mut statement = self.connection.prepare(names).expect(names);
+        let tables = statement.query_map([], |row| row.get(0)).expect(names);
+        let differs = |table: &String| {
+            let beyond = |one, two| {
+                format!(
+                    "SELECT COUNT(*) FROM (SELECT * FROM {one}.{table} EXCEPT SELECT * FROM {two}.{table})"
+                )
+            };
+            self.number(&beyond("main", "other")) + self.number(&beyond("other", "main")) > 0
+        };
+        tables.map(|table| table.expect("a name")).filter(differs).collect()
+    }
+
     /// Checks that the file is whole, and its rows say the same of each other.
     #[track_caller]
     pub(crate) fn assert_consistent(&self) {
