@@ -87,6 +87,18 @@ pub fn inspect_copy(path: &Path) -> Result<CopyReport, OpenError> {
         let table: String = row.get(0).map_err(at_path)?;
         return Err(inconsistent(format!("a row of {table} refers to one that is not there")));
     }
+    // No foreign key, see the schema.
+    let has_orphans: bool = connection
+        .query_row(
+            "/* inspect.events */ SELECT EXISTS (SELECT 1 FROM deliveries d WHERE event_number IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM events e WHERE e.number = d.event_number))",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(at_path)?;
+    if has_orphans {
+        return Err(inconsistent("a delivery is of an event that is not there".to_owned()));
+    }
     report(&connection).map_err(at_path)
 }
 

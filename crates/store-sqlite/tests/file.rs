@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use stackbell_model::delivery::AttemptTrigger;
 use stackbell_model::event::Event;
 use stackbell_model::retry::{Next, RetryPolicy};
+use stackbell_store::backup::Backup as _;
 use stackbell_store::commit::{
     AttemptOutcome, AttemptRecord, AttemptSubject, Batch, IntakeItem, IntakeOutcome, NewDelivery, NewEvent,
 };
@@ -16,7 +17,7 @@ use stackbell_store::conformance::Harness;
 use stackbell_store::conformance::fixtures::{World, answered, attempt, leased};
 use stackbell_store::maintenance::SweepPolicy;
 use stackbell_store::{Store, StoreError};
-use stackbell_store_sqlite::{OpenError, SqliteStore};
+use stackbell_store_sqlite::{OpenError, SqliteStore, describe_copy, inspect_copy};
 use tempfile::TempDir;
 
 struct File {
@@ -148,6 +149,45 @@ async fn a_kill_loses_nothing_that_was_answered() {
     assert_eq!(lanes.iter().map(|lane| lane.webhook).collect::<Vec<_>>(), [webhook.id]);
     let found = store.find_delivery(webhook.id, waiting.event_id).await.expect("find_delivery");
     assert_eq!(found.map(|stored| stored.delivery), Some(waiting));
+}
+
+/// A copy is what is in its file, and stays that.
+#[tokio::test]
+async fn a_copy_is_looked_through_without_a_trace() {
+    // What a URI would take for its own.
+    let folder = tempfile::Builder::new().prefix("50%41?#").tempdir().expect("a folder");
+    let path = folder.path().join("copy.db");
+    let file = File::new();
+    let world = World::open(&file).await;
+    world.pending(&world.webhook("hook").await).await;
+    drop(world);
+    SqliteStore::open(&file.path()).expect("the store opens").copy_to(&path).await.expect("a copy");
+    let rows = |name: &str| {
+        let report = inspect_copy(&path).expect("sound");
+        assert_eq!(report, describe_copy(&path).expect("readable"));
+        report.tables.iter().find(|table| table.table == name).map(|table| table.rows)
+    };
+    assert_eq!((rows("deliveries"), rows("attempts"), rows("no_table")), (Some(1), Some(0), None));
+    assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1);
+
+    // A log that was left beside it is no part of it.
+    let connection = Connection::open(&path).expect("a connection");
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA user_version = 77").expect("written");
+    assert!(path.with_extension("db-wal").exists());
+    assert_eq!((inspect_copy(&path).expect("sound").schema, rows("deliveries")), (1, Some(1)));
+}
+
+#[tokio::test]
+async fn a_copy_with_deliveries_of_no_event_is_refused() {
+    let file = File::new();
+    let world = World::open(&file).await;
+    world.pending(&world.webhook("hook").await).await;
+    drop(world);
+    let connection = Connection::open(file.path()).expect("a connection");
+    connection.execute_batch("DELETE FROM events").expect("damage");
+    drop(connection);
+    let refusal = inspect_copy(&file.path()).expect_err("it is refused").to_string();
+    assert!(refusal.ends_with("is damaged: a delivery is of an event that is not there"), "{refusal}");
 }
 
 #[tokio::test]
