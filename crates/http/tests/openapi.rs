@@ -23,15 +23,17 @@ fn texts(value: &Value) -> BTreeSet<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Paths below `/api` with their methods and operations.
-fn operations(document: &Value) -> Vec<(String, &Value)> {
-    let paths = document["paths"].as_object().expect("paths");
-    let below_api = paths.iter().filter(|(path, _)| path.starts_with("/api/"));
-    let operations = below_api.flat_map(|(path, methods)| {
+/// Methods and paths, with their operations.
+fn all_operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
+    document["paths"].as_object().expect("paths").iter().flat_map(|(path, methods)| {
         let methods = methods.as_object().expect("methods");
         methods.iter().map(move |(method, operation)| (format!("{method} {path}"), operation))
-    });
-    operations.collect()
+    })
+}
+
+/// Those below `/api`.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    all_operations(document).filter(|(route, _)| route.contains(" /api/")).collect()
 }
 
 #[test]
@@ -120,6 +122,23 @@ fn check_schema(name: &str, actual: &Value, expected: &Value) {
     for (actual, expected) in parts(actual).iter().zip(&parts(expected)) {
         assert_eq!(actual["$ref"], expected["$ref"], "{name}");
         check_schema(name, actual, expected);
+    }
+}
+
+#[test]
+fn what_every_guarded_route_may_refuse_is_told() {
+    let ours = ours();
+    let guarded: Vec<_> =
+        all_operations(&ours).filter(|(_, operation)| operation["security"].is_array()).collect();
+    assert!(!guarded.is_empty());
+    for (route, operation) in guarded {
+        let mut statuses = vec!["400", "401", "403", "429", "503"];
+        if operation["requestBody"].is_object() {
+            statuses.extend(["408", "413", "415"]);
+        }
+        let told = keys(&operation["responses"]);
+        let missing: Vec<_> = statuses.into_iter().filter(|status| !told.contains(status)).collect();
+        assert!(missing.is_empty(), "{route}: {missing:?}");
     }
 }
 

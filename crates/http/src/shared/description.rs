@@ -67,7 +67,7 @@ impl Description {
         self.query(CONTINUATION_TOKEN, text, Type::String)
     }
 
-    /// The body that a request has in each of these media types.
+    /// The body that a request has in each of these media types, with the refusals of every route that reads one.
     #[must_use]
     pub(crate) fn request(self, contents: impl IntoIterator<Item = (&'static str, RefOr<Schema>)>) -> Self {
         let body = RequestBodyBuilder::new().required(Some(Required::True));
@@ -75,6 +75,9 @@ impl Description {
             body.content(media_type, ContentBuilder::new().schema(Some(schema)).build())
         });
         self.map(|operation| operation.request_body(Some(body.build())))
+            .refuses(StatusCode::REQUEST_TIMEOUT, "The body did not come in time.")
+            .refuses(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+            .refuses(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded; send it as it is.")
     }
 
     /// An answer without a body.
@@ -105,10 +108,11 @@ impl Description {
         self.answer(status, text, [(JSON, one::<ErrorBody>())])
     }
 
-    /// The refusals of every route that needs a token.
+    /// The refusals of every route that needs a token. What a route says of the same status itself replaces it.
     #[must_use]
     pub(crate) fn guarded(self) -> Self {
-        self.refuses(StatusCode::UNAUTHORIZED, "No token, or one that is not good.")
+        self.refuses(StatusCode::BAD_REQUEST, "The path or a parameter is invalid.")
+            .refuses(StatusCode::UNAUTHORIZED, "No token, or one that is not good.")
             .refuses(StatusCode::FORBIDDEN, "The token may not do this.")
             .refuses(
                 StatusCode::TOO_MANY_REQUESTS,

@@ -55,8 +55,7 @@ pub(super) fn route() -> Route {
         )
         .refuses(StatusCode::BAD_REQUEST, "An event is invalid; which one, and what about it.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.")
-        .refuses(StatusCode::CONFLICT, "An id belongs to an event with other content.")
-        .refuses(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.");
+        .refuses(StatusCode::CONFLICT, "An id belongs to an event with other content.");
     Route::unlimited(Method::POST, PATH, publish).described(description)
 }
 
