@@ -143,6 +143,24 @@ fn what_every_guarded_route_may_refuse_is_told() {
 }
 
 #[test]
+fn null_is_said_to_be_absent_where_our_own_requests_may_leave_a_field_out() {
+    let ours = ours();
+    let schemas = &ours["components"]["schemas"];
+    let bodies =
+        keys(schemas).into_iter().filter(|name| name.ends_with("Request") || *name == "WebhookOptions");
+    let mut optional = 0;
+    for name in bodies {
+        let required = texts(&schemas[name]["required"]);
+        for (field, property) in schemas[name]["properties"].as_object().expect("properties") {
+            let is_optional = !required.contains(field.as_str());
+            assert_eq!(texts(&property["type"]).contains("null"), is_optional, "{name}.{field}");
+            optional += usize::from(is_optional);
+        }
+    }
+    assert!(optional > 0);
+}
+
+#[test]
 fn every_reference_leads_somewhere_and_every_operation_has_an_id_of_its_own() {
     let ours = ours();
     let mut found = Vec::new();

@@ -125,7 +125,7 @@ pub struct DeploymentsRequest {
     #[schema(value_type = String)]
     pub api_url: Option<String>,
     /// The access token for it; never shown again. May be left out where there is one for the same URL, which then stays.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Option<String>, required = false)]
     pub token: Option<Zeroizing<String>>,
     /// The stacks that may be started, each as `project/stack`; at most 1,000.
     #[schema(value_type = Vec<String>)]

@@ -99,13 +99,13 @@ impl From<&Webhook> for WebhookOverview {
 #[schema(rename_all = "camelCase")]
 pub struct WebhookOptions {
     /// Whether signed deliveries also carry the headers of Standard Webhooks.
-    #[schema(value_type = bool, required = false)]
+    #[schema(value_type = Option<bool>, required = false)]
     pub standard_headers: Option<bool>,
     /// The most attempts a minute, 1 to 60,000; null for what the format brings along.
     #[schema(value_type = Option<u32>, required = false)]
     pub attempts_per_minute: Option<Option<u64>>,
     /// Whether new events are matched.
-    #[schema(value_type = bool, required = false)]
+    #[schema(value_type = Option<bool>, required = false)]
     pub active: Option<bool>,
     /// Why it is inactive, in 1 to 256 characters; null takes it away, and so does setting it active.
     #[schema(value_type = Option<String>, required = false)]

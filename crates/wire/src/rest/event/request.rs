@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use stackbell_model::ids::EventId;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
@@ -32,8 +32,9 @@ pub struct EventRequest<'a> {
 impl PartialSchema for EventRequest<'_> {
     fn schema() -> RefOr<Schema> {
         let field = |kind, description| ObjectBuilder::new().schema_type(kind).description(Some(description));
-        let id =
-            field(Type::String, "Any UUID. Sending the same event with it again delivers nothing twice.");
+        let id = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some("Any UUID. Sending the same event with it again delivers nothing twice."));
         ObjectBuilder::new()
             .schema_type(Type::Object)
             .property("kind", field(Type::String, "The event's kind, sent on as `Pulumi-Webhook-Kind`."))

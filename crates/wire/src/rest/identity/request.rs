@@ -15,13 +15,13 @@ pub struct OrganizationRequest {
     #[schema(value_type = String)]
     pub name: Option<String>,
     /// What people call it; its name if absent.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Option<String>, required = false)]
     pub display_name: Option<String>,
     /// URL of a picture.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Option<String>, required = false)]
     pub avatar_url: Option<String>,
     /// The login of its first admin; the caller's if absent.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Option<String>, required = false)]
     pub admin: Option<String>,
 }
 
@@ -50,16 +50,16 @@ pub struct UserRequest {
     #[schema(value_type = String)]
     pub login: Option<String>,
     /// Their name; the login if absent.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Option<String>, required = false)]
     pub name: Option<String>,
     /// Their address.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Option<String>, required = false)]
     pub email: Option<String>,
     /// URL of a picture.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Option<String>, required = false)]
     pub avatar_url: Option<String>,
     /// Whether they run the instance.
-    #[schema(value_type = bool, required = false)]
+    #[schema(value_type = Option<bool>, required = false)]
     pub operator: Option<bool>,
 }
 
@@ -112,10 +112,10 @@ pub struct TokenRequest {
     #[schema(value_type = String)]
     pub role: Option<String>,
     /// Whether it may act as operator; not for service tokens.
-    #[schema(value_type = bool, required = false)]
+    #[schema(value_type = Option<bool>, required = false)]
     pub operator: Option<bool>,
     /// When it ends to be good: RFC 3339, not later than that of the token that makes it; the same as that if absent.
-    #[schema(value_type = String, format = DateTime, required = false)]
+    #[schema(value_type = Option<String>, format = DateTime, required = false)]
     pub expires_at: Option<Timestamp>,
 }
 
