@@ -7,7 +7,7 @@ import re
 import urllib.error
 
 import pytest
-from conftest import ORGANIZATION
+from processes import ORGANIZATION
 from pulumi_cloud_sdk.models.webhook_ import Webhook
 
 # Each must be there and not null. Source: wire-facts.md#webhook-delivery
