@@ -7,8 +7,10 @@ use stackbell_store::StoreError;
 use stackbell_store::audit::{Audit, AuditRecord};
 
 use crate::SqliteStore;
-use crate::rows::audit::{audit_columns, read_audit};
-use crate::rows::{Id, list};
+use crate::rows::list;
+use stackbell_store::audit_columns;
+use stackbell_store::rows::Id;
+use stackbell_store::rows::audit::read_audit;
 
 /// `?2` is beyond every id where there is no limit.
 pub(crate) const LIST_AUDIT: &str = concat!(
@@ -31,7 +33,9 @@ impl Audit for SqliteStore {
         self.read("list_audit", move |connection| {
             let organization = organization.as_ref().map(Id::bytes);
             let before: &[u8] = before.as_ref().map_or(&LAST, |before| before.bytes());
-            list(connection, LIST_AUDIT, params![organization, before, limit], "audit", read_audit)
+            list(connection, LIST_AUDIT, params![organization, before, limit], "audit", |cursor| {
+                read_audit(cursor)
+            })
         })
         .await
     }

@@ -13,7 +13,8 @@ use crate::SqliteStore;
 use crate::error::Fault;
 use crate::identity::find_organization;
 use crate::rows::audit::insert_audit;
-use crate::rows::{Cursor, Id, change, first, join};
+use crate::rows::{Cursor, change, first};
+use stackbell_store::rows::{Columns as _, Id, join};
 
 pub(crate) const FIND: &str = "/* deployments_credential */ SELECT o.id, c.api_url, c.token_key, c.token, \
     c.stacks, c.set_at FROM organizations o JOIN deployments_credentials c ON c.organization_number = o.number \

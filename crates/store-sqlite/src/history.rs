@@ -14,11 +14,14 @@ use stackbell_store::history::{
 
 use crate::SqliteStore;
 use crate::error::Fault;
-use crate::rows::attempt::{attempt_columns, read_attempt};
-use crate::rows::delivery::{delivery_columns, delivery_tables, read_delivery};
-use crate::rows::event::{event_columns, read_event};
-use crate::rows::overview::read_overview;
-use crate::rows::{Cursor, Id, first, list, list_while};
+use crate::rows::delivery::delivery_tables;
+use crate::rows::{Cursor, first, list, list_while};
+use stackbell_store::rows::attempt::read_attempt;
+use stackbell_store::rows::delivery::read_delivery;
+use stackbell_store::rows::event::read_event;
+use stackbell_store::rows::overview::read_overview;
+use stackbell_store::rows::{Columns as _, Id};
+use stackbell_store::{attempt_columns, delivery_columns, event_columns};
 
 pub(crate) const FIND_EVENT: &str = concat!(
     "/* find_event */ SELECT ",
@@ -85,7 +88,9 @@ impl History for SqliteStore {
         id: EventId,
     ) -> Result<Option<StoredEvent>, StoreError> {
         self.read("find_event", move |connection| {
-            first(connection, FIND_EVENT, [organization.bytes(), id.bytes()], "events", read_event)
+            first(connection, FIND_EVENT, [organization.bytes(), id.bytes()], "events", |cursor| {
+                read_event(cursor)
+            })
         })
         .await
     }
@@ -101,7 +106,7 @@ impl History for SqliteStore {
             let before: &[u8] = before.as_ref().map_or(&LAST, |before| before.bytes());
             let parameters = params![organization.bytes(), before, limit];
             let has_room = room(bytes_max, StoredEvent::size);
-            list_while(connection, LIST_EVENTS, parameters, "events", read_event, has_room)
+            list_while(connection, LIST_EVENTS, parameters, "events", |cursor| read_event(cursor), has_room)
         })
         .await
     }
@@ -113,9 +118,9 @@ impl History for SqliteStore {
     ) -> Result<Option<StoredDelivery>, StoreError> {
         self.read("find_delivery", move |connection| {
             let ids = [webhook.bytes(), event.bytes()];
-            match first(connection, FIND_DELIVERY, ids, "deliveries", read_delivery)? {
+            match first(connection, FIND_DELIVERY, ids, "deliveries", |cursor| read_delivery(cursor))? {
                 Some(delivery) => Ok(Some(delivery)),
-                None => first(connection, FIND_PING, ids, "deliveries", read_delivery),
+                None => first(connection, FIND_PING, ids, "deliveries", |cursor| read_delivery(cursor)),
             }
         })
         .await
@@ -145,9 +150,11 @@ impl History for SqliteStore {
             let Some(number) = deliveries::find_number(connection, organization, id)? else {
                 return Ok(None);
             };
-            let overview = first(connection, deliveries::OVERVIEW, [number], "deliveries", read_overview)?;
+            let overview = first(connection, deliveries::OVERVIEW, [number], "deliveries", |cursor| {
+                read_overview(cursor)
+            })?;
             let payload = first(connection, PAYLOAD, [number], "deliveries", |cursor| {
-                cursor.raw("number")?;
+                cursor.skip("number")?;
                 cursor
                     .unpacked_or_null("body")?
                     .ok_or_else(|| cursor.fault("body", &"there are no bytes to send"))
@@ -204,7 +211,7 @@ fn delivery_attempts(
     let mut has_room = room(bytes_max, attempt_size);
     let mut attempts = Vec::new();
     for number in numbers {
-        let attempt = first(connection, ATTEMPT, [number], "attempts", read_attempt)?
+        let attempt = first(connection, ATTEMPT, [number], "attempts", |cursor| read_attempt(cursor))?
             .ok_or_else(|| Fault::missing("attempts", &number))?;
         let goes_on = has_room(&attempt);
         attempts.push(attempt);

@@ -14,10 +14,12 @@ use stackbell_store::identity::{Beginnings, Identity, RemoveMembership, SetMembe
 use crate::SqliteStore;
 use crate::error::Fault;
 use crate::rows::audit::insert_audit;
-use crate::rows::identity::{organization_columns, read_organization, read_role, read_user, user_columns};
-use crate::rows::{Id, change, first, list};
+use crate::rows::{change, first, list};
 use crate::tokens;
 use crate::webhooks::bump_version;
+use stackbell_store::rows::identity::{read_organization, read_role, read_user};
+use stackbell_store::rows::{Columns as _, Id};
+use stackbell_store::{organization_columns, user_columns};
 
 const IS_EMPTY: &str = "/* is_empty */ SELECT NOT EXISTS (SELECT 1 FROM organizations) \
     AND NOT EXISTS (SELECT 1 FROM users)";
@@ -122,14 +124,16 @@ impl Identity for SqliteStore {
     async fn find_organization(&self, name: &OrganizationName) -> Result<Option<Organization>, StoreError> {
         let name = name.clone();
         self.read("find_organization", move |connection| {
-            first(connection, FIND_ORGANIZATION, [name.as_str()], "organizations", read_organization)
+            first(connection, FIND_ORGANIZATION, [name.as_str()], "organizations", |cursor| {
+                read_organization(cursor)
+            })
         })
         .await
     }
 
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
         self.read("organization", move |connection| {
-            first(connection, ORGANIZATION, [id.bytes()], "organizations", read_organization)
+            first(connection, ORGANIZATION, [id.bytes()], "organizations", |cursor| read_organization(cursor))
         })
         .await
     }
@@ -141,7 +145,9 @@ impl Identity for SqliteStore {
     ) -> Result<Vec<Organization>, StoreError> {
         let after = after.map_or_else(String::new, ToString::to_string);
         self.read("list_organizations", move |connection| {
-            list(connection, LIST_ORGANIZATIONS, params![after, limit], "organizations", read_organization)
+            list(connection, LIST_ORGANIZATIONS, params![after, limit], "organizations", |cursor| {
+                read_organization(cursor)
+            })
         })
         .await
     }
@@ -168,7 +174,7 @@ impl Identity for SqliteStore {
     async fn find_user(&self, login: &Login) -> Result<Option<User>, StoreError> {
         let login = login.clone();
         self.read("find_user", move |connection| {
-            first(connection, FIND_USER, [login.as_str()], "users", read_user)
+            first(connection, FIND_USER, [login.as_str()], "users", |cursor| read_user(cursor))
         })
         .await
     }
@@ -176,7 +182,7 @@ impl Identity for SqliteStore {
     async fn list_users(&self, after: Option<&Login>, limit: u32) -> Result<Vec<User>, StoreError> {
         let after = after.map_or_else(String::new, ToString::to_string);
         self.read("list_users", move |connection| {
-            list(connection, LIST_USERS, params![after, limit], "users", read_user)
+            list(connection, LIST_USERS, params![after, limit], "users", |cursor| read_user(cursor))
         })
         .await
     }

@@ -10,6 +10,7 @@ use crate::SqliteStore;
 use crate::error::Fault;
 use crate::rows::audit::insert_audit;
 use crate::rows::{change, first};
+use stackbell_store::rows::Columns as _;
 
 pub(crate) const FIND: &str =
     "/* sending_hold */ SELECT one, sending_held_since, sending_hold_reason FROM meta";
@@ -56,7 +57,7 @@ impl Instance for SqliteStore {
 
 pub(crate) fn find_hold(connection: &Connection) -> Result<Option<SendingHold>, Fault> {
     let hold = first(connection, FIND, [], "meta", |cursor| {
-        cursor.raw("one")?;
+        cursor.skip("one")?;
         let since = cursor.time_or_null("sending_held_since")?;
         Ok(since.zip(cursor.get("sending_hold_reason")?))
     })?;

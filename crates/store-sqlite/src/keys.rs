@@ -11,8 +11,9 @@ use stackbell_store::keys::Keys;
 use crate::SqliteStore;
 use crate::error::Fault;
 use crate::rows::audit::insert_audit;
-use crate::rows::key::read_data_key;
-use crate::rows::{Id, change, first, list};
+use crate::rows::{change, first, list};
+use stackbell_store::rows::Id;
+use stackbell_store::rows::key::read_data_key;
 
 const DATA_KEYS: &str =
     "/* data_keys */ SELECT id, purpose, bytes, created_at FROM data_keys ORDER BY created_at, id";
@@ -27,7 +28,10 @@ const REPLACE: &str = "/* replace_data_keys */ UPDATE data_keys SET bytes = ?2 W
 #[async_trait]
 impl Keys for SqliteStore {
     async fn data_keys(&self) -> Result<Vec<SealedDataKey>, StoreError> {
-        self.read("data_keys", |connection| list(connection, DATA_KEYS, [], "data_keys", read_data_key)).await
+        self.read("data_keys", |connection| {
+            list(connection, DATA_KEYS, [], "data_keys", |cursor| read_data_key(cursor))
+        })
+        .await
     }
 
     async fn install_data_keys(&self, keys: &[SealedDataKey]) -> Result<bool, StoreError> {
@@ -38,7 +42,7 @@ impl Keys for SqliteStore {
     async fn replace_data_keys(&self, keys: &[SealedDataKey], audit: AuditEntry) -> Result<bool, StoreError> {
         let keys = keys.to_vec();
         self.write("replace_data_keys", move |connection, _| {
-            let stored = list(connection, DATA_KEYS, [], "data_keys", read_data_key)?;
+            let stored = list(connection, DATA_KEYS, [], "data_keys", |cursor| read_data_key(cursor))?;
             if identities(&keys) != identities(&stored) {
                 return Ok(false);
             }

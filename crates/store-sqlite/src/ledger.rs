@@ -9,8 +9,8 @@ use stackbell_model::delivery::{Attempt, StateKind, Verdict};
 use stackbell_store::statistics::Tally;
 
 use crate::error::Fault;
-use crate::rows::attempt::milliseconds;
-use crate::rows::{change, integer};
+use crate::rows::change;
+use stackbell_store::rows::{integer, milliseconds};
 
 const HOUR_MS: i64 = 3_600_000;
 

@@ -16,6 +16,7 @@ use crate::instance::find_hold;
 use crate::leases::Leases;
 use crate::ledger::{Account, Ledger};
 use crate::rows::{change, first, list};
+use stackbell_store::rows::Columns as _;
 
 pub(crate) const FIND_ORPHANS: &str = "/* sweep.orphans */ SELECT d.number, w.number, \
     w.organization_number, w.deleted_by \

@@ -12,9 +12,12 @@ use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedDelivery, Lea
 use crate::SqliteStore;
 use crate::error::Fault;
 use crate::leases::Leases;
-use crate::rows::delivery::{delivery_columns, delivery_tables, read_delivery};
-use crate::rows::webhook::{read_webhook, webhook_columns};
-use crate::rows::{Id, first, list};
+use crate::rows::delivery::delivery_tables;
+use crate::rows::{first, list};
+use stackbell_store::rows::delivery::read_delivery;
+use stackbell_store::rows::webhook::read_webhook;
+use stackbell_store::rows::{Columns as _, Id};
+use stackbell_store::{delivery_columns, webhook_columns};
 
 pub(crate) const FIND_WEBHOOK: &str = concat!(
     "/* lease_deliveries.webhook */ SELECT w.number, ",
@@ -88,7 +91,8 @@ fn lease_lane(
     let Choice { taken, next_due } = choose(connection, leases, number, &webhook, request, now)?;
     let mut deliveries = Vec::with_capacity(taken.len());
     for number in taken {
-        let stored = first(connection, FIND_DELIVERY, [number], "deliveries", read_delivery)?;
+        let stored =
+            first(connection, FIND_DELIVERY, [number], "deliveries", |cursor| read_delivery(cursor))?;
         let stored = stored.ok_or_else(|| Fault::missing("deliveries", &number))?;
         leases.grant(number, lease);
         deliveries.push(LeasedDelivery { delivery: stored.delivery, payload: stored.payload });

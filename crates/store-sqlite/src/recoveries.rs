@@ -15,8 +15,10 @@ use crate::error::Fault;
 use crate::history::deliveries::find_number;
 use crate::ledger::{Account, Ledger};
 use crate::rows::audit::insert_audit;
-use crate::rows::recovery::{read_recovery, recovery_columns};
-use crate::rows::{Id, change, first, integer, list};
+use crate::rows::{change, first, list};
+use stackbell_store::recovery_columns;
+use stackbell_store::rows::recovery::read_recovery;
+use stackbell_store::rows::{Columns as _, Id, integer};
 
 /// Found by number before; its id says that the number is not another's by now.
 pub(crate) const FIND_CHANGED: &str = "/* change_delivery.find */ SELECT d.state, w.number, \
@@ -178,7 +180,7 @@ impl Recoveries for SqliteStore {
         id: RecoveryId,
     ) -> Result<Option<Recovery>, StoreError> {
         self.read("recovery", move |connection| {
-            let found = first(connection, FIND, [id.bytes()], "recoveries", read_recovery)?;
+            let found = first(connection, FIND, [id.bytes()], "recoveries", |cursor| read_recovery(cursor))?;
             Ok(found.filter(|recovery| recovery.organization == organization))
         })
         .await
@@ -193,14 +195,14 @@ impl Recoveries for SqliteStore {
         self.read("list_recoveries", move |connection| {
             let before: &[u8] = before.as_ref().map_or(&LAST, |before| before.bytes());
             let parameters = params![organization.bytes(), before, limit];
-            list(connection, LIST, parameters, "recoveries", read_recovery)
+            list(connection, LIST, parameters, "recoveries", |cursor| read_recovery(cursor))
         })
         .await
     }
 
     async fn running_recoveries(&self, limit: u32) -> Result<Vec<Recovery>, StoreError> {
         self.read("running_recoveries", move |connection| {
-            list(connection, RUNNING, [limit], "recoveries", read_recovery)
+            list(connection, RUNNING, [limit], "recoveries", |cursor| read_recovery(cursor))
         })
         .await
     }
@@ -213,7 +215,7 @@ impl Recoveries for SqliteStore {
     ) -> Result<Option<Recovery>, StoreError> {
         self.write("advance_recovery", move |connection, _| {
             advance(connection, id, now, rows_max)?;
-            first(connection, FIND, [id.bytes()], "recoveries", read_recovery)
+            first(connection, FIND, [id.bytes()], "recoveries", |cursor| read_recovery(cursor))
         })
         .await
     }

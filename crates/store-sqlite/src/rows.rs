@@ -1,17 +1,11 @@
-//! Columns to types, and back.
-//!
-//! A [`Cursor`] reads a row's columns from left to right, so that each list of columns (a macro, for `concat!`)
-//! stands beside the function that reads it. What cannot be read is reported by table, column and row.
+//! Rows of SQLite: how they are read and written. What their columns mean, `stackbell_store::rows` knows.
 
 pub(crate) mod attempt;
 pub(crate) mod audit;
 pub(crate) mod delivery;
 pub(crate) mod event;
-pub(crate) mod identity;
-pub(crate) mod key;
 pub(crate) mod overview;
 pub(crate) mod packed;
-pub(crate) mod recovery;
 pub(crate) mod webhook;
 
 use std::fmt::Display;
@@ -19,40 +13,10 @@ use std::fmt::Display;
 use bytes::Bytes;
 use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, Params, Row};
-use stackbell_model::Timestamp;
-use stackbell_model::ids::{
-    AuditId, DataKeyId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, TokenId, UserId, WebhookId,
-};
+use stackbell_store::rows::Columns;
 use uuid::Uuid;
 
 use crate::error::Fault;
-
-/// An id, as its 16 bytes.
-pub(crate) trait Id: Sized {
-    fn from_uuid(uuid: Uuid) -> Self;
-    fn bytes(&self) -> &[u8; 16];
-}
-
-macro_rules! ids {
-    ($($id:ident)+) => {$(
-        impl Id for $id {
-            fn from_uuid(uuid: Uuid) -> Self {
-                Self::from_uuid(uuid)
-            }
-
-            fn bytes(&self) -> &[u8; 16] {
-                self.as_uuid().as_bytes()
-            }
-        }
-    )+};
-}
-
-ids!(AuditId DataKeyId DeliveryId EventId EventKey OrganizationId RecoveryId TokenId UserId WebhookId);
-
-/// Counters of ours, far below the limit.
-pub(crate) fn integer(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
 
 /// Reads a row from left to right.
 pub(crate) struct Cursor<'row> {
@@ -64,14 +28,8 @@ pub(crate) struct Cursor<'row> {
 }
 
 impl<'row> Cursor<'row> {
-    /// The next columns are those of `table`, and the first of them names its row.
-    pub(crate) fn enter(&mut self, table: &'static str) {
-        self.table = table;
-        self.first = self.next;
-    }
-
     /// The next column, as it is.
-    pub(crate) fn raw(&mut self, column: &'static str) -> Result<ValueRef<'row>, Fault> {
+    fn raw(&mut self, column: &'static str) -> Result<ValueRef<'row>, Fault> {
         let value = self.row.get_ref(self.next).map_err(|error| self.fault(column, &error));
         self.next += 1;
         value
@@ -81,96 +39,49 @@ impl<'row> Cursor<'row> {
         let value = self.raw(column)?;
         T::column_result(value).map_err(|error| self.fault(column, &error))
     }
+}
 
-    /// A number that is never negative.
-    pub(crate) fn count(&mut self, column: &'static str) -> Result<u64, Fault> {
-        let number: i64 = self.get(column)?;
-        u64::try_from(number).map_err(|error| self.fault(column, &error))
+impl<'row> Columns<'row> for Cursor<'row> {
+    type Fault = Fault;
+
+    fn enter(&mut self, table: &'static str) {
+        self.table = table;
+        self.first = self.next;
     }
 
-    pub(crate) fn count_or_null(&mut self, column: &'static str) -> Result<Option<u64>, Fault> {
-        let number: Option<i64> = self.get(column)?;
-        number.map(u64::try_from).transpose().map_err(|error| self.fault(column, &error))
+    fn skip(&mut self, column: &'static str) -> Result<(), Fault> {
+        self.raw(column).map(|_| ())
     }
 
-    pub(crate) fn id<I: Id>(&mut self, column: &'static str) -> Result<I, Fault> {
-        self.get::<[u8; 16]>(column).map(|bytes| I::from_uuid(Uuid::from_bytes(bytes)))
+    fn integer_or_null(&mut self, column: &'static str) -> Result<Option<i64>, Fault> {
+        self.get(column)
     }
 
-    pub(crate) fn id_or_null<I: Id>(&mut self, column: &'static str) -> Result<Option<I>, Fault> {
-        let bytes = self.get::<Option<[u8; 16]>>(column)?;
-        Ok(bytes.map(|bytes| I::from_uuid(Uuid::from_bytes(bytes))))
+    fn flag(&mut self, column: &'static str) -> Result<bool, Fault> {
+        self.get(column)
     }
 
-    pub(crate) fn time(&mut self, column: &'static str) -> Result<Timestamp, Fault> {
-        self.get(column).map(Timestamp::from_millis)
-    }
-
-    pub(crate) fn time_or_null(&mut self, column: &'static str) -> Result<Option<Timestamp>, Fault> {
-        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_millis))
-    }
-
-    /// Bytes that [`packed::pack`] made.
-    pub(crate) fn unpacked_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
-        match self.raw(column)? {
-            ValueRef::Null => Ok(None),
-            ValueRef::Blob(packed) => match packed::unpack(packed) {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(problem) => Err(self.fault(column, &problem)),
-            },
-            ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) => {
-                Err(self.fault(column, &"is no blob"))
-            }
-        }
-    }
-
-    /// The same of what must be text.
-    pub(crate) fn unpacked_text(&mut self, column: &'static str) -> Result<Option<Box<str>>, Fault> {
-        let bytes = self.unpacked_or_null(column)?.map(Vec::from);
-        let text = bytes.map(String::from_utf8).transpose().map_err(|error| self.fault(column, &error))?;
-        Ok(text.map(Into::into))
-    }
-
-    pub(crate) fn text(&mut self, column: &'static str) -> Result<&'row str, Fault> {
-        let value = self.raw(column)?;
-        value.as_str().map_err(|error| self.fault(column, &error))
-    }
-
-    pub(crate) fn text_or_null(&mut self, column: &'static str) -> Result<Option<&'row str>, Fault> {
+    fn text_or_null(&mut self, column: &'static str) -> Result<Option<&'row str>, Fault> {
         let value = self.raw(column)?;
         value.as_str_or_null().map_err(|error| self.fault(column, &error))
     }
 
-    /// A text that is to be parsed.
-    pub(crate) fn parsed<T, E: Display>(
-        &mut self,
-        column: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<T, Fault> {
-        let text = self.text(column)?;
-        parse(text).map_err(|error| self.fault(column, &error))
+    fn bytes_or_null(&mut self, column: &'static str) -> Result<Option<&'row [u8]>, Fault> {
+        let value = self.raw(column)?;
+        value.as_blob_or_null().map_err(|error| self.fault(column, &error))
     }
 
-    /// A text that is one of a closed list.
-    pub(crate) fn word<T>(
-        &mut self,
-        column: &'static str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, Fault> {
-        self.parsed(column, |text| parse(text).ok_or("is none of the words that it may be"))
+    fn uuid_or_null(&mut self, column: &'static str) -> Result<Option<Uuid>, Fault> {
+        Ok(self.get::<Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
     }
 
-    /// Words of a closed list, separated by commas; none when empty.
-    pub(crate) fn words<T, C: FromIterator<T>>(
-        &mut self,
-        column: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<C, Fault> {
-        self.word(column, |text| split(text).map(parse).collect())
+    /// Bytes that [`packed::pack`] made.
+    fn unpacked_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
+        let unpacked = self.bytes_or_null(column)?.map(packed::unpack).transpose();
+        Ok(unpacked.map_err(|problem| self.fault(column, &problem))?.map(Into::into))
     }
 
-    /// What to report about a column of the table. `problem` must not hold the value: it may be a credential.
-    pub(crate) fn fault(&self, column: &'static str, problem: &dyn Display) -> Fault {
+    fn fault(&self, column: &'static str, problem: &dyn Display) -> Fault {
         let id = match self.row.get_ref(self.first) {
             Ok(ValueRef::Blob(bytes)) => match Uuid::from_slice(bytes) {
                 Ok(uuid) => uuid.to_string(),
@@ -181,15 +92,6 @@ impl<'row> Cursor<'row> {
         };
         Fault::Unreadable { table: self.table, column, id, problem: problem.to_string() }
     }
-}
-
-/// Joins words for one column; [`split`] takes them apart.
-pub(crate) fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(",")
-}
-
-pub(crate) fn split(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').filter(|word| !word.is_empty())
 }
 
 /// All rows of a query, each read from its column on that are `table`'s.

@@ -1,7 +1,5 @@
 //! Counts read back. They are kept by [`crate::ledger`].
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use stackbell_model::Timestamp;
@@ -12,7 +10,8 @@ use stackbell_store::statistics::{HourTally, Statistics, Tally, Usage};
 use crate::SqliteStore;
 use crate::error::Fault;
 use crate::ledger::WHOLE_ORGANIZATION;
-use crate::rows::{Cursor, Id, first};
+use crate::rows::{Cursor, first};
+use stackbell_store::rows::{Columns as _, Id};
 
 pub(crate) const FIND_ORGANIZATION: &str =
     "/* tallies.organization */ SELECT number FROM organizations WHERE id = ?1";
@@ -52,7 +51,7 @@ impl Statistics for SqliteStore {
     async fn usage(&self, organization: OrganizationId) -> Result<Usage, StoreError> {
         self.read("usage", move |connection| {
             let usage = first(connection, USAGE, [organization.bytes()], "organizations", |cursor| {
-                cursor.raw("number")?;
+                cursor.skip("number")?;
                 Ok(Usage { pending: cursor.count("pending")?, stored_bytes: cursor.count("stored_bytes")? })
             })?;
             Ok(usage.unwrap_or_default())
@@ -104,7 +103,7 @@ fn read_tally(cursor: &mut Cursor<'_>) -> Result<HourTally, Fault> {
             cancelled: cursor.count("cancelled")?,
             attempts: cursor.count("attempts")?,
             attempts_failed: cursor.count("attempts_failed")?,
-            attempts_took: Duration::from_millis(cursor.count("attempts_took")?),
+            attempts_took: cursor.duration("attempts_took")?,
         },
     })
 }

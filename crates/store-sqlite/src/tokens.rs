@@ -11,12 +11,19 @@ use stackbell_store::identity::TokenHolder;
 use crate::error::Fault;
 use crate::identity::{ORGANIZATION, find_organization_number, find_user_number};
 use crate::rows::audit::insert_audit;
-use crate::rows::identity::{
-    organization_columns, read_organization, read_role, read_token, read_user, token_columns, token_tables,
-    user_columns,
-};
-use crate::rows::{self, Id, change, first};
+use crate::rows::{self, change, first};
 use crate::webhooks::bump_version;
+use stackbell_store::rows::identity::{read_organization, read_role, read_token, read_user};
+use stackbell_store::rows::{Columns as _, Id};
+use stackbell_store::{organization_columns, token_columns, user_columns};
+
+/// What [`token_columns`] are of.
+macro_rules! token_tables {
+    () => {
+        " FROM tokens t LEFT JOIN users u ON u.number = t.user_number \
+         LEFT JOIN organizations o ON o.number = t.organization_number "
+    };
+}
 
 const INSERT: &str = "/* create_token */ INSERT INTO tokens (id, hash, user_number, organization_number, \
     name, role, is_operator, created_at, expires_at, last_used_at) \
@@ -140,12 +147,12 @@ pub(crate) fn create(
 }
 
 pub(crate) fn find(connection: &Connection, hash: &TokenHash) -> Result<Option<TokenHolder>, Fault> {
-    let Some(token) = first(connection, FIND, [&hash.0], "tokens", read_token)? else {
+    let Some(token) = first(connection, FIND, [&hash.0], "tokens", |cursor| read_token(cursor))? else {
         return Ok(None);
     };
     Ok(Some(match token.owner {
         TokenOwner::User(user) => TokenHolder {
-            user: first(connection, FIND_OWNER, [user.bytes()], "users", read_user)?,
+            user: first(connection, FIND_OWNER, [user.bytes()], "users", |cursor| read_user(cursor))?,
             memberships: memberships_of(connection, user)?,
             token,
         },
@@ -163,7 +170,7 @@ fn memberships_of(connection: &Connection, user: UserId) -> Result<Vec<(Organiza
 }
 
 fn find_organization(connection: &Connection, id: OrganizationId) -> Result<Organization, Fault> {
-    first(connection, ORGANIZATION, [id.bytes()], "organizations", read_organization)?
+    first(connection, ORGANIZATION, [id.bytes()], "organizations", |cursor| read_organization(cursor))?
         .ok_or_else(|| Fault::missing("organizations", &id))
 }
 
@@ -178,7 +185,7 @@ pub(crate) fn list(
         TokenOwner::User(user) => (LIST_OF_USER, user.bytes()),
         TokenOwner::Organization(organization) => (LIST_OF_ORGANIZATION, organization.bytes()),
     };
-    rows::list(connection, sql, params![owner, after, limit], "tokens", read_token)
+    rows::list(connection, sql, params![owner, after, limit], "tokens", |cursor| read_token(cursor))
 }
 
 pub(crate) fn revoke(

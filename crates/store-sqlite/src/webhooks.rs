@@ -16,11 +16,11 @@ use crate::SqliteStore;
 use crate::error::Fault;
 use crate::identity::find_organization_number;
 use crate::rows::audit::insert_audit;
-use crate::rows::webhook::{
-    UPDATE_HEALTH, insert_webhook, read_health, read_webhook, scope_columns, update_health, update_webhook,
-    webhook_columns,
-};
-use crate::rows::{Id, change, first, list};
+use crate::rows::webhook::{UPDATE_HEALTH, insert_webhook, update_health, update_webhook};
+use crate::rows::{change, first, list};
+use stackbell_store::rows::webhook::{read_health, read_webhook, scope_columns};
+use stackbell_store::rows::{Columns as _, Id};
+use stackbell_store::webhook_columns;
 
 pub(crate) const ORGANIZATION_VERSION: &str =
     "/* organization_webhooks.version */ SELECT number, version FROM organizations WHERE id = ?1";
@@ -88,7 +88,8 @@ impl Webhooks for SqliteStore {
                 Ok((cursor.get::<i64>("number")?, cursor.count("version")?))
             })?;
             let Some((number, version)) = found else { return Ok(None) };
-            let webhooks = list(connection, ORGANIZATION_WEBHOOKS, [number], "webhooks", read_webhook)?;
+            let webhooks =
+                list(connection, ORGANIZATION_WEBHOOKS, [number], "webhooks", |cursor| read_webhook(cursor))?;
             Ok(Some(OrganizationWebhooks { version, webhooks }))
         })
         .await
@@ -146,7 +147,7 @@ impl Webhooks for SqliteStore {
     ) -> Result<Option<Webhook>, StoreError> {
         self.read("webhook", move |connection| {
             let ids = [organization.bytes(), id.bytes()];
-            first(connection, WEBHOOK, ids, "webhooks", read_webhook)
+            first(connection, WEBHOOK, ids, "webhooks", |cursor| read_webhook(cursor))
         })
         .await
     }
@@ -160,7 +161,7 @@ impl Webhooks for SqliteStore {
         self.read("list_all_webhooks", move |connection| {
             let after: &[u8] = after.as_ref().map_or(&[], |after| after.bytes());
             let parameters = params![organization.bytes(), after, limit];
-            list(connection, LIST_ALL_WEBHOOKS, parameters, "webhooks", read_webhook)
+            list(connection, LIST_ALL_WEBHOOKS, parameters, "webhooks", |cursor| read_webhook(cursor))
         })
         .await
     }
@@ -177,7 +178,7 @@ impl Webhooks for SqliteStore {
             let [kind, project, name] = scope_columns(&scope);
             let after: &[u8] = after.as_ref().map_or(&[], |after| after.bytes());
             let parameters = params![organization.bytes(), kind, project, name, after, limit];
-            list(connection, LIST_WEBHOOKS, parameters, "webhooks", read_webhook)
+            list(connection, LIST_WEBHOOKS, parameters, "webhooks", |cursor| read_webhook(cursor))
         })
         .await
     }
@@ -213,7 +214,7 @@ fn find(
 ) -> Result<Option<Webhook>, Fault> {
     let [scope_kind, scope_project, scope_name] = scope_columns(scope);
     let parameters = params![organization.bytes(), scope_kind, scope_project, scope_name, name.as_str()];
-    first(connection, FIND_WEBHOOK, parameters, "webhooks", read_webhook)
+    first(connection, FIND_WEBHOOK, parameters, "webhooks", |cursor| read_webhook(cursor))
 }
 
 fn create(

@@ -32,6 +32,7 @@ pub mod keys;
 pub mod maintenance;
 pub mod queue;
 pub mod recoveries;
+pub mod rows;
 pub mod statistics;
 pub mod webhooks;
 

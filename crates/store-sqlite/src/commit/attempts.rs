@@ -11,8 +11,10 @@ use crate::error::Fault;
 use crate::leases::Leases;
 use crate::ledger::Ledger;
 use crate::rows::attempt::{INSERT_ATTEMPT, insert_attempt};
-use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery, state_columns};
-use crate::rows::{Id, first, first_of};
+use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
+use crate::rows::{first, first_of};
+use stackbell_store::rows::delivery::state_columns;
+use stackbell_store::rows::{Columns as _, Id};
 
 /// Answered by the index on ids alone.
 pub(crate) const FIND_NUMBER: &str =

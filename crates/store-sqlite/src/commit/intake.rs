@@ -13,7 +13,8 @@ use crate::leases::Leases;
 use crate::ledger::{Account, Ledger};
 use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
 use crate::rows::event::{INSERT_EVENT, insert_event};
-use crate::rows::{Id, first_of};
+use crate::rows::first_of;
+use stackbell_store::rows::Id;
 
 pub(crate) const FIND_EVENT: &str = "/* commit.find_event */ SELECT digest, deliveries FROM events \
     WHERE organization_number = ?1 AND id = ?2";

@@ -8,8 +8,10 @@ use stackbell_model::ids::{OrganizationId, WebhookId};
 
 use crate::error::Fault;
 use crate::ledger::Account;
-use crate::rows::webhook::{UPDATE_HEALTH, read_health, update_health};
-use crate::rows::{Id, first_of};
+use crate::rows::first_of;
+use crate::rows::webhook::{UPDATE_HEALTH, update_health};
+use stackbell_store::rows::webhook::read_health;
+use stackbell_store::rows::{Columns as _, Id};
 
 pub(crate) const FIND_ORGANIZATION: &str = "/* commit.find_organization */ SELECT number, version, pending, stored_bytes \
     FROM organizations WHERE id = ?1";

@@ -10,9 +10,11 @@ use stackbell_store::history::{DeliveryFilter, DeliveryOverview, DeliveryPage, K
 use uuid::Uuid;
 
 use crate::error::Fault;
-use crate::rows::event::subject_columns;
-use crate::rows::overview::{overview_columns, overview_tables, read_overview};
-use crate::rows::{Id, first, first_of, list};
+use crate::rows::overview::{overview_columns, overview_tables};
+use crate::rows::{first, first_of, list};
+use stackbell_store::rows::event::subject_columns;
+use stackbell_store::rows::overview::read_overview;
+use stackbell_store::rows::Id;
 
 /// Deleted ones too, as long as they have deliveries.
 pub(crate) const WEBHOOKS: &str = "/* list_deliveries.webhooks */ SELECT w.number FROM organizations o \
@@ -163,7 +165,9 @@ fn find_passing(
         subject.map(|[_, project, _]| project),
         subject.map(|[_, _, name]| name),
     ];
-    first_of(&mut *connection.prepare_cached(PASSES)?, parameters, "deliveries", read_overview)
+    first_of(&mut *connection.prepare_cached(PASSES)?, parameters, "deliveries", |cursor| {
+        read_overview(cursor)
+    })
 }
 
 /// The number of an organization's delivery: one step into an index for each of its webhooks.

@@ -1,31 +1,11 @@
 //! Audit entries.
 
 use rusqlite::{Connection, params};
-use stackbell_store::audit::{AuditEntry, AuditRecord};
+use stackbell_store::audit::AuditEntry;
 
-use crate::error::Fault;
-use crate::rows::{Cursor, Id, change, join, split};
-
-macro_rules! audit_columns {
-    () => {
-        "id, at, organization, actor, token, remote, action, target, fields"
-    };
-}
-pub(crate) use audit_columns;
-
-pub(crate) fn read_audit(cursor: &mut Cursor<'_>) -> Result<AuditRecord, Fault> {
-    Ok(AuditRecord {
-        id: cursor.id("id")?,
-        at: cursor.time("at")?,
-        organization: cursor.id_or_null("organization")?,
-        actor: cursor.get("actor")?,
-        token: cursor.id_or_null("token")?,
-        remote: cursor.get("remote")?,
-        action: cursor.get("action")?,
-        target: cursor.get("target")?,
-        fields: split(cursor.text("fields")?).map(str::to_owned).collect(),
-    })
-}
+use crate::rows::change;
+use stackbell_store::audit_columns;
+use stackbell_store::rows::{Id, join};
 
 pub(crate) const INSERT_AUDIT: &str = concat!(
     "/* insert_audit */ INSERT INTO audit (",

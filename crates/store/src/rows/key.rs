@@ -2,15 +2,17 @@
 
 use stackbell_model::secret::{Purpose, SealedDataKey};
 
-use crate::error::Fault;
-use crate::rows::Cursor;
+use super::Columns;
 
 /// The columns id, purpose, bytes and created_at.
-pub(crate) fn read_data_key(cursor: &mut Cursor<'_>) -> Result<SealedDataKey, Fault> {
+///
+/// # Errors
+/// When the row does not make sense.
+pub fn read_data_key<'row, C: Columns<'row>>(cursor: &mut C) -> Result<SealedDataKey, C::Fault> {
     Ok(SealedDataKey {
         id: cursor.id("id")?,
         purpose: cursor.word("purpose", Purpose::parse)?,
-        bytes: cursor.get::<Vec<u8>>("bytes")?.into(),
+        bytes: cursor.bytes("bytes")?.into(),
         created_at: cursor.time("created_at")?,
     })
 }

@@ -4,67 +4,69 @@ use stackbell_model::identity::{Organization, Token, TokenOwner, User};
 use stackbell_model::names::{DisplayName, Login, OrganizationName};
 use stackbell_model::permission::Role;
 
-use crate::error::Fault;
-use crate::rows::Cursor;
+use super::Columns;
 
 /// Of `organizations o`.
+#[macro_export]
 macro_rules! organization_columns {
     () => {
         "o.id, o.name, o.display_name, o.avatar_url, o.created_at"
     };
 }
-pub(crate) use organization_columns;
 
-pub(crate) fn read_organization(cursor: &mut Cursor<'_>) -> Result<Organization, Fault> {
+/// An organization: `id` to `created_at`.
+///
+/// # Errors
+/// When the row does not make sense.
+pub fn read_organization<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Organization, C::Fault> {
     cursor.enter("organizations");
     Ok(Organization {
         id: cursor.id("id")?,
         name: cursor.parsed("name", OrganizationName::parse)?,
         display_name: cursor.parsed("display_name", DisplayName::parse)?,
-        avatar_url: cursor.get("avatar_url")?,
+        avatar_url: cursor.text("avatar_url")?.into(),
         created_at: cursor.time("created_at")?,
     })
 }
 
 /// Of `users u`.
+#[macro_export]
 macro_rules! user_columns {
     () => {
         "u.id, u.login, u.name, u.email, u.avatar_url, u.is_operator, u.created_at"
     };
 }
-pub(crate) use user_columns;
 
-pub(crate) fn read_user(cursor: &mut Cursor<'_>) -> Result<User, Fault> {
+/// A user: `id` to `created_at`.
+///
+/// # Errors
+/// When the row does not make sense.
+pub fn read_user<'row, C: Columns<'row>>(cursor: &mut C) -> Result<User, C::Fault> {
     cursor.enter("users");
     Ok(User {
         id: cursor.id("id")?,
         login: cursor.parsed("login", Login::parse)?,
         name: cursor.parsed("name", DisplayName::parse)?,
-        email: cursor.get("email")?,
-        avatar_url: cursor.get("avatar_url")?,
-        is_operator: cursor.get("is_operator")?,
+        email: cursor.text("email")?.into(),
+        avatar_url: cursor.text("avatar_url")?.into(),
+        is_operator: cursor.flag("is_operator")?,
         created_at: cursor.time("created_at")?,
     })
 }
 
 /// Of `tokens t` and what of `users u` and `organizations o` is its owner.
+#[macro_export]
 macro_rules! token_columns {
     () => {
         "t.id, u.id, o.id, t.name, t.role, t.is_operator, t.created_at, t.expires_at, t.last_used_at"
     };
 }
-pub(crate) use token_columns;
 
-/// What [`token_columns`] are of.
-macro_rules! token_tables {
-    () => {
-        " FROM tokens t LEFT JOIN users u ON u.number = t.user_number \
-         LEFT JOIN organizations o ON o.number = t.organization_number "
-    };
-}
-pub(crate) use token_tables;
-
-pub(crate) fn read_token(cursor: &mut Cursor<'_>) -> Result<Token, Fault> {
+/// A token: `id`, the ids of its owner, `name` to `last_used_at`.
+///
+/// # Errors
+/// When the row does not make sense.
+pub fn read_token<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Token, C::Fault> {
     cursor.enter("tokens");
     let id = cursor.id("id")?;
     let user = cursor.id_or_null("user_number")?;
@@ -81,13 +83,17 @@ pub(crate) fn read_token(cursor: &mut Cursor<'_>) -> Result<Token, Fault> {
         owner,
         name: cursor.parsed("name", DisplayName::parse)?,
         role: read_role(cursor)?,
-        is_operator: cursor.get("is_operator")?,
+        is_operator: cursor.flag("is_operator")?,
         created_at: cursor.time("created_at")?,
         expires_at: cursor.time_or_null("expires_at")?,
         last_used_at: cursor.time_or_null("last_used_at")?,
     })
 }
 
-pub(crate) fn read_role(cursor: &mut Cursor<'_>) -> Result<Role, Fault> {
+/// A role.
+///
+/// # Errors
+/// When the row does not make sense.
+pub fn read_role<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Role, C::Fault> {
     cursor.word("role", Role::parse)
 }

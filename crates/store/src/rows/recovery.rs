@@ -2,18 +2,21 @@
 
 use stackbell_model::recovery::{Recovery, RecoveryState};
 
-use crate::error::Fault;
-use crate::rows::Cursor;
+use super::Columns;
 
 /// Of `recoveries r` and its `organizations o`.
+#[macro_export]
 macro_rules! recovery_columns {
     () => {
         "r.id, o.id, r.webhook, r.since, r.created_at, r.created_by, r.total, r.rearmed, r.state, r.ended_at"
     };
 }
-pub(crate) use recovery_columns;
 
-pub(crate) fn read_recovery(cursor: &mut Cursor<'_>) -> Result<Recovery, Fault> {
+/// A recovery: `id`, its organization's id, `webhook` to `ended_at`.
+///
+/// # Errors
+/// When the row does not make sense.
+pub fn read_recovery<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Recovery, C::Fault> {
     cursor.enter("recoveries");
     Ok(Recovery {
         id: cursor.id("id")?,
@@ -21,14 +24,14 @@ pub(crate) fn read_recovery(cursor: &mut Cursor<'_>) -> Result<Recovery, Fault> 
         webhook: cursor.id("webhook")?,
         since: cursor.time("since")?,
         created_at: cursor.time("created_at")?,
-        created_by: cursor.get("created_by")?,
-        total: cursor.count("total")?,
-        rearmed: cursor.count("rearmed")?,
+        created_by: cursor.text("created_by")?.into(),
+        total: cursor.number("total")?,
+        rearmed: cursor.number("rearmed")?,
         state: read_state(cursor)?,
     })
 }
 
-fn read_state(cursor: &mut Cursor<'_>) -> Result<RecoveryState, Fault> {
+fn read_state<'row, C: Columns<'row>>(cursor: &mut C) -> Result<RecoveryState, C::Fault> {
     let state = cursor.text("state")?;
     match (state, cursor.time_or_null("ended_at")?) {
         ("running", None) => Ok(RecoveryState::Running),
