@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use stackbell_model::Timestamp;
 use stackbell_model::identity::{Organization, Token, TokenHash, User};
-use stackbell_model::ids::TokenId;
+use stackbell_model::ids::{OrganizationId, TokenId};
 use stackbell_model::permission::{Permission, Role};
 use stackbell_store::StoreError;
-use stackbell_store::identity::TokenHolder;
+use stackbell_store::identity::{HeldMembership, TokenHolder};
 
 use crate::{App, Code, Error};
 
@@ -21,6 +21,8 @@ const SESSIONS_MAX: usize = 10_000;
 pub struct Caller {
     hash: TokenHash,
     holder: Arc<TokenHolder>,
+    /// As of an earlier request, while other nodes may have changed it: good only for what names the version that it is of.
+    is_remembered: bool,
     remote: Option<IpAddr>,
 }
 
@@ -29,6 +31,8 @@ pub struct Caller {
 pub struct Access<'a> {
     /// The organization.
     pub organization: &'a Organization,
+    /// As of which version of it ([`stackbell_store::webhooks::OrganizationWebhooks::version`]).
+    pub(crate) version: u64,
     owner: Role,
     token: Role,
 }
@@ -63,15 +67,20 @@ impl Caller {
     /// # Errors
     /// [`Code::NotFound`], the same whether there is no such organization or the caller does not belong to it.
     pub fn in_organization(&self, name: &str) -> Result<Access<'_>, Error> {
-        let found =
-            self.holder.memberships.iter().find(|(organization, _)| organization.name.as_str() == name);
-        let (organization, owner) = found.ok_or_else(|| Error::not_found("Organization", name))?;
-        Ok(Access { organization, owner: *owner, token: self.holder.token.role })
+        let found = self.holder.memberships.iter().find(|held| held.organization.name.as_str() == name);
+        let HeldMembership { organization, role, version } =
+            found.ok_or_else(|| Error::not_found("Organization", name))?;
+        Ok(Access { organization, version: *version, owner: *role, token: self.holder.token.role })
+    }
+
+    /// Whether what is known of the caller is of an earlier request, and other nodes may have changed it since.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.is_remembered
     }
 
     /// The organizations that the caller belongs to, with the caller's role.
     pub fn organizations(&self) -> impl Iterator<Item = (&Organization, Role)> {
-        self.holder.memberships.iter().map(|(organization, role)| (organization, *role))
+        self.holder.memberships.iter().map(|held| (&held.organization, held.role))
     }
 
     /// The caller as a user; `None` for a service token.
@@ -116,12 +125,26 @@ impl Caller {
 
 /// Holders of tokens that were used lately, so that a request costs no read of the store.
 ///
-/// Right because one process owns an embedded store: whatever changes a holder goes through [`App`] and
+/// Where one process owns the store that is right: whatever changes a holder goes through [`App`] and
 /// [`Sessions::changing`] before it is answered (invariant 10). Such a change must not be dropped halfway: whoever calls
 /// sees to it that it goes on.
-#[derive(Default)]
+///
+/// Where other nodes use the store too, a holder that is kept serves publishing alone, whose commit finds out whether the
+/// organization is as it was when the holder was read. Everything else reads the holder anew, and so does whoever is to be
+/// refused.
 pub(crate) struct Sessions {
     known: Mutex<Known>,
+    /// Of many who find a holder outdated at the same time one reads it anew.
+    turns: [tokio::sync::Mutex<()>; TURNS],
+}
+
+/// Holders that are read anew at the same time; two of them may have to wait for each other.
+const TURNS: usize = 64;
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { known: Mutex::default(), turns: std::array::from_fn(|_| tokio::sync::Mutex::default()) }
+    }
 }
 
 #[derive(Default)]
@@ -154,9 +177,20 @@ impl Sessions {
         changed
     }
 
-    fn find(&self, hash: TokenHash) -> Result<Arc<TokenHolder>, u64> {
-        let known = self.lock();
-        known.holders.get(&hash).cloned().ok_or(known.generation)
+    fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    fn find(&self, hash: TokenHash) -> Option<Arc<TokenHolder>> {
+        self.lock().holders.get(&hash).cloned()
+    }
+
+    fn forget(&self, hash: TokenHash) {
+        self.lock().holders.remove(&hash);
+    }
+
+    fn turn(&self, hash: TokenHash) -> &tokio::sync::Mutex<()> {
+        &self.turns[usize::from(hash.0[0]) % TURNS]
     }
 
     fn keep(&self, hash: TokenHash, holder: &Arc<TokenHolder>, generation: u64) {
@@ -180,6 +214,16 @@ impl App {
         self.caller(self.keyring.token_hash(token), remote).await
     }
 
+    /// The same for somebody who is going to publish, and nothing else. Costs no read of a store that nodes share, if the
+    /// token was used here lately: whether what is known of the caller still holds, [`App::admit_publisher`] and each
+    /// publish see to.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn authenticate_publisher(&self, token: &str, remote: Option<IpAddr>) -> Result<Caller, Error> {
+        self.recall(self.keyring.token_hash(token), remote).await
+    }
+
     /// Finds out whether a caller is still who they were when they asked, and may still do what they might.
     ///
     /// # Errors
@@ -188,22 +232,78 @@ impl App {
         self.caller(caller.hash, caller.remote).await
     }
 
-    async fn caller(&self, hash: TokenHash, remote: Option<IpAddr>) -> Result<Caller, Error> {
-        let holder = match self.sessions.find(hash) {
-            Ok(holder) => holder,
-            Err(generation) => {
-                let holder = self.store.find_token(hash).await?.ok_or_else(Error::unauthenticated)?;
-                let holder = Arc::new(holder);
-                self.sessions.keep(hash, &holder, generation);
-                holder
-            }
+    /// A caller as the organization's commits will check.
+    pub(crate) async fn renew_publisher(&self, caller: &Caller) -> Result<Caller, Error> {
+        self.recall(caller.hash, caller.remote).await
+    }
+
+    /// The caller as of a later version of an organization than this one, which a commit found to be outdated.
+    pub(crate) async fn renew_beyond(
+        &self,
+        caller: &Caller,
+        organization: OrganizationId,
+        version: u64,
+    ) -> Result<Caller, Error> {
+        let Caller { hash, remote, .. } = *caller;
+        let _turn = self.sessions.turn(hash).lock().await;
+        let is_later = |holder: &Arc<TokenHolder>| {
+            let mut held = holder.memberships.iter();
+            held.any(|held| held.organization.id == organization && held.version > version)
         };
+        match self.sessions.find(hash).filter(is_later) {
+            Some(holder) => self.good(hash, holder, remote, self.store.is_shared()),
+            None => self.read(hash, remote).await,
+        }
+    }
+
+    /// Lets a caller through whom `check` passes. One who is only remembered, and would be refused, is found anew.
+    pub(crate) async fn or_anew(
+        &self,
+        caller: Caller,
+        check: impl Fn(&Caller) -> Result<(), Error>,
+    ) -> Result<Caller, Error> {
+        let caller = match check(&caller) {
+            Err(_) if caller.is_remembered => self.renew(&caller).await?,
+            Ok(()) | Err(_) => caller,
+        };
+        check(&caller).map(|()| caller)
+    }
+
+    async fn caller(&self, hash: TokenHash, remote: Option<IpAddr>) -> Result<Caller, Error> {
+        if self.store.is_shared() { self.read(hash, remote).await } else { self.recall(hash, remote).await }
+    }
+
+    async fn recall(&self, hash: TokenHash, remote: Option<IpAddr>) -> Result<Caller, Error> {
+        match self.sessions.find(hash) {
+            Some(holder) => self.good(hash, holder, remote, self.store.is_shared()),
+            None => self.read(hash, remote).await,
+        }
+    }
+
+    async fn read(&self, hash: TokenHash, remote: Option<IpAddr>) -> Result<Caller, Error> {
+        let generation = self.sessions.generation();
+        let Some(holder) = self.store.find_token(hash).await? else {
+            self.sessions.forget(hash);
+            return Err(Error::unauthenticated());
+        };
+        let holder = Arc::new(holder);
+        self.sessions.keep(hash, &holder, generation);
+        self.good(hash, holder, remote, false)
+    }
+
+    fn good(
+        &self,
+        hash: TokenHash,
+        holder: Arc<TokenHolder>,
+        remote: Option<IpAddr>,
+        is_remembered: bool,
+    ) -> Result<Caller, Error> {
         let now = self.now();
         if holder.token.expires_at.is_some_and(|at| at <= now) {
             return Err(Error::unauthenticated());
         }
         self.sessions.lock().used.insert(holder.token.id, now);
-        Ok(Caller { hash, holder, remote })
+        Ok(Caller { hash, holder, is_remembered, remote })
     }
 
     /// Writes down when tokens were last used. To be called now and then, and before the process ends.
@@ -242,7 +342,7 @@ mod tests {
     #[tokio::test]
     async fn what_failed_may_be_in_and_is_forgotten_too() {
         let sessions = Sessions::default();
-        let generation = || sessions.find(TokenHash([0; 32])).err();
+        let generation = || sessions.generation();
         let lost = || StoreError::Unknown { context: "a test", source: io::Error::other("no answer").into() };
         let before = generation();
         assert!(sessions.changing(async { Ok(()) }).await.is_ok());

@@ -137,6 +137,11 @@ impl From<PublishRefusal> for Error {
             ),
             PublishRefusal::OverQuota(part) => over_quota(part),
             PublishRefusal::NoOrganization => Self::new(Code::NotFound, "the organization is gone"),
+            PublishRefusal::Outdated => Self::try_again(
+                Code::Unavailable,
+                "the organization is being edited all the time, try again",
+                Duration::from_secs(1),
+            ),
             PublishRefusal::Overloaded => Self::try_again(
                 Code::Unavailable,
                 "too many events wait to be stored, try again",

@@ -1,12 +1,14 @@
 //! Events: publish, list, get.
 
 use bytes::Bytes;
+use stackbell_engine::core::{Authority, PublishRefusal};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, FilterSet};
 use stackbell_model::identity::{Organization, User};
 use stackbell_model::ids::{EventId, EventKey};
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::Subject;
+use stackbell_store::commit::Receipt;
 
 use crate::auth::{Access, Caller};
 use crate::deliveries::LIST_BYTES_MAX;
@@ -59,14 +61,33 @@ pub struct Publisher<'a> {
 }
 
 impl App {
-    /// Lets a caller publish in an organization.
+    /// Lets a caller publish in an organization, as far as is known of them.
     ///
     /// # Errors
     /// Those of access.
     pub fn publisher<'a>(&'a self, caller: &'a Caller, organization: &str) -> Result<Publisher<'a>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Publish)?;
+        let access = may_publish(caller, organization)?;
         Ok(Publisher { app: self, access, caller })
+    }
+
+    /// The caller, if they may publish in an organization. Who would be refused by what is remembered of them is found anew.
+    ///
+    /// # Errors
+    /// Those of access and store.
+    pub async fn admit_publisher(&self, caller: Caller, organization: &str) -> Result<Caller, Error> {
+        self.or_anew(caller, |caller| may_publish(caller, organization).map(|_| ())).await
+    }
+
+    /// Finds out whether a caller may publish in an organization, for an answer that is given without a commit, which
+    /// would have found that out.
+    ///
+    /// # Errors
+    /// Those of access and store.
+    pub async fn confirm_publisher(&self, caller: &Caller, organization: &str) -> Result<(), Error> {
+        if caller.is_remembered() {
+            may_publish(&self.renew(caller).await?, organization)?;
+        }
+        Ok(())
     }
 
     /// An organization's events, newest first; `limit` at the most, older than `before`, and no more than come to
@@ -111,6 +132,12 @@ impl App {
     }
 }
 
+fn may_publish<'a>(caller: &'a Caller, organization: &str) -> Result<Access<'a>, Error> {
+    let access = caller.in_organization(organization)?;
+    access.require(Permission::Publish)?;
+    Ok(access)
+}
+
 impl Publisher<'_> {
     /// The organization, to fill events in.
     pub fn organization(&self) -> &Organization {
@@ -127,14 +154,10 @@ impl Publisher<'_> {
     /// # Errors
     /// [`crate::Code::Conflict`] for an id that is taken; those of engine and store.
     pub async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<PublishedEvent>, Error> {
-        // A long request must not outlive its token.
-        let caller = self.app.renew(self.caller).await?;
-        caller.in_organization(self.access.organization.name.as_str())?.require(Permission::Publish)?;
         let described: Vec<_> = events.iter().map(|event| (event.kind, event.filters)).collect();
         let events = self.app.chance_events(&self.access, self.caller, events);
         let is_one = events.len() == 1;
-        let receipts = self.app.engine.publish(self.access.organization.id, events).await;
-        let receipts = receipts.map_err(Error::from).map_err(|error| match error.code {
+        let receipts = self.commit(events).await.map_err(|error| match error.code {
             Code::Conflict if is_one => Error { message: ID_TAKEN.to_owned(), ..error },
             _ => error,
         })?;
@@ -148,7 +171,35 @@ impl Publisher<'_> {
             });
         Ok(published.collect())
     }
+
+    /// Commits events while the caller may publish them: a long request must not outlive its token, whichever node it is
+    /// revoked by. The commit itself sees to that, by the version of the organization as of which the caller may.
+    async fn commit(&self, events: Vec<Event>) -> Result<Vec<Receipt>, Error> {
+        let Organization { id, name, .. } = self.access.organization;
+        let mut caller = self.app.renew_publisher(self.caller).await?;
+        for _ in 0..COMMITS_TRIED_MAX {
+            caller = self.app.admit_publisher(caller, name.as_str()).await?;
+            let version = may_publish(&caller, name.as_str())?.version;
+            let receipts = self.app.engine.publish(*id, Authority::AsOf { version }, events.clone()).await;
+            match receipts {
+                Err(PublishRefusal::Outdated) => {
+                    caller = self.app.renew_beyond(&caller, *id, version).await?;
+                }
+                // It says something of the organization, and nothing was committed.
+                Err(refusal @ PublishRefusal::TooManyDeliveries { .. }) => {
+                    self.app.confirm_publisher(&caller, name.as_str()).await?;
+                    return Err(refusal.into());
+                }
+                done => return done.map_err(Error::from),
+            }
+        }
+        Err(PublishRefusal::Outdated.into())
+    }
 }
+
+/// How often events are committed anew because their organization was edited meanwhile. Each time somebody has edited it
+/// within the moment since the caller was found.
+const COMMITS_TRIED_MAX: u32 = 5;
 
 impl App {
     fn chance_events(&self, access: &Access<'_>, caller: &Caller, events: Vec<NewEvent>) -> Vec<Event> {

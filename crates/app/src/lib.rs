@@ -105,6 +105,12 @@ impl App {
         }
     }
 
+    /// How many nodes are at work on the store, this one among them: what is limited for all of them together is shared out
+    /// among so many.
+    pub fn nodes(&self) -> usize {
+        self.engine.nodes()
+    }
+
     /// Whether requests can be served now: the store can be read and written.
     ///
     /// # Errors

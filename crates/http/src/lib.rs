@@ -51,7 +51,8 @@ pub struct HttpSettings {
     pub limits: Limits,
     /// The proxies that are believed when they say where a request comes from.
     pub trusted_proxies: TrustedProxies,
-    /// Requests a second with one token, and twice as many at once; `None` for as many as come.
+    /// Requests a second with one token, and twice as many at once; `None` for as many as come. Of all nodes together: each
+    /// allows its share.
     pub requests_per_second: Option<NonZeroU32>,
     /// Whether this process takes work: false before it has begun and once it is stopping. Asked by `/readyz`.
     pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,

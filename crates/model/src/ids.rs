@@ -115,3 +115,11 @@ random_id!(
     /// Proof that its holder may record what became of a delivery. Random, so that a late holder cannot pass for the next.
     LeaseToken
 );
+random_id!(
+    /// A group commit: what a store that lost its connection meanwhile finds out by whether it happened.
+    BatchId
+);
+random_id!(
+    /// A node at work, from its start to its end.
+    NodeId
+);

@@ -8,7 +8,9 @@
 //! - what happens next: [`retry`] (after an attempt), [`health`] (when a webhook is suspended), [`recovery`] (all again)
 //! - how a stack elsewhere is started: [`deployments`]
 //! - who may: [`permission`]
+//! - what is logged of an error: [`Chain`]
 
+mod chain;
 pub mod clock;
 pub mod delivery;
 pub mod deployments;
@@ -26,5 +28,6 @@ pub mod scope;
 pub mod secret;
 pub mod webhook;
 
+pub use chain::Chain;
 pub use clock::{Clock, Timestamp};
 pub use entropy::{Entropy, Ordered};

@@ -115,6 +115,26 @@ impl RetryPolicy {
         let was_held = held || hold_ended_at.is_some_and(|ended| armed_at < ended);
         now.since(armed_at) >= if was_held { self.held_age_max } else { self.age_max }
     }
+
+    /// Between which moments (both included) deliveries were armed that [`Self::is_expired`] says are too old:
+    /// the same rule, for who looks for them by their age.
+    pub fn expired_windows(
+        &self,
+        now: Timestamp,
+        held: bool,
+        hold_ended_at: Option<Timestamp>,
+    ) -> Vec<(Timestamp, Timestamp)> {
+        let beginning = Timestamp::from_millis(i64::MIN);
+        let (too_old_if_held, too_old_else) = (now.before(self.held_age_max), now.before(self.age_max));
+        match hold_ended_at {
+            _ if held => vec![(beginning, too_old_if_held)],
+            None => vec![(beginning, too_old_else)],
+            Some(ended) => {
+                let last_before = ended.before(Duration::from_millis(1));
+                vec![(beginning, last_before.min(too_old_if_held)), (ended, too_old_else)]
+            }
+        }
+    }
 }
 
 /// Whether a delivery of this format starts something at its endpoint that must not be started twice.
@@ -314,5 +334,31 @@ mod tests {
         assert!(!policy.is_expired(at(7), true, created, None));
         assert!(!policy.is_expired(at(13), false, created, Some(at(10))));
         assert!(policy.is_expired(at(14), true, created, Some(at(10))));
+    }
+
+    /// The windows must say what the rule says, for every age.
+    fn check_windows(held: bool, ended_at: Option<i64>) {
+        let day = hours(24);
+        let policy = RetryPolicy { age_max: 7 * day, held_age_max: 14 * day, ..RetryPolicy::default() };
+        let at = |days: i64| Timestamp::from_millis(days * 24 * 3_600_000);
+        let (now, ended_at) = (at(20), ended_at.map(at));
+        let windows = policy.expired_windows(now, held, ended_at);
+        let moments =
+            (0..=21).flat_map(|day| [-1, 0, 1].map(|ms| Timestamp::from_millis(at(day).as_millis() + ms)));
+        for armed_at in moments {
+            let found = windows.iter().filter(|(first, last)| *first <= armed_at && armed_at <= *last);
+            let expected = usize::from(policy.is_expired(now, held, armed_at, ended_at));
+            assert_eq!(found.count(), expected, "{armed_at:?}, held {held}, until {ended_at:?}");
+        }
+    }
+
+    #[test]
+    fn windows_are_what_the_rule_says() {
+        for held in [false, true] {
+            check_windows(held, None);
+            for ended_at in [0, 5, 6, 7, 12, 13, 14, 19, 20] {
+                check_windows(held, Some(ended_at));
+            }
+        }
     }
 }

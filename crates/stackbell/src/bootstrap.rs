@@ -110,6 +110,8 @@ pub(crate) async fn begin(
     let first = beginnings(organization.clone(), user.clone(), token.expose(), keyring, now, entropy);
     if store.begin(first).await? {
         tracing::info!(organization.name = %organization, user.login = %user, "the store begins");
+    } else {
+        tracing::info!("the bootstrap settings are ignored: another node has begun the store meanwhile");
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Connections: taken up to a limit, served, with TLS or without, and ended in good order.
 
+use stackbell_model::Chain;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -189,7 +190,7 @@ async fn serve(
         .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
+        tracing::debug!(error = %Chain(&error), "a connection ended early");
     }
 }
 

@@ -17,7 +17,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
-use stackbell_model::{Clock, Timestamp};
+use stackbell_model::{Chain, Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
@@ -314,8 +314,7 @@ impl State {
 
     fn refuse(&mut self, what: Told, error: &TlsError) -> Look {
         if self.told.replace(what) != Some(what) {
-            let error: &dyn std::error::Error = error;
-            tracing::error!(error, "the TLS certificate was not changed, and the one before stays");
+            tracing::error!(error = %Chain(error), "the TLS certificate was not changed, and the one before stays");
         }
         Look::Refused
     }

@@ -25,7 +25,9 @@ impl Commit for MemoryStore {
     async fn commit(&self, batch: Arc<Batch>) -> Result<BatchOutcome, StoreError> {
         let batch = Arc::unwrap_or_clone(batch);
         let mut tables = self.lock();
+        let is_empty = batch.intakes.is_empty() && batch.attempts.is_empty();
         Ok(BatchOutcome {
+            sending_held: !is_empty && tables.sending_hold.is_some(),
             intakes: batch.intakes.into_iter().map(|item| tables.accept(item)).collect(),
             attempts: batch.attempts.into_iter().map(|record| tables.record(record)).collect(),
         })

@@ -8,7 +8,9 @@ use stackbell_model::names::{Login, OrganizationName};
 use stackbell_model::permission::Role;
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::identity::{Beginnings, Identity, RemoveMembership, SetMembership, TokenHolder};
+use stackbell_store::identity::{
+    Beginnings, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
+};
 
 use crate::MemoryStore;
 use crate::tables::{OrganizationRow, Tables, TokenRow, missing_row, page};
@@ -268,11 +270,12 @@ impl Tables {
             TokenOwner::User(user) => (self.users.get(&user).cloned(), self.memberships_of(user).collect()),
             TokenOwner::Organization(organization) => (None, vec![(organization, token.role)]),
         };
-        let mut memberships: Vec<(Organization, Role)> = roles
-            .into_iter()
-            .map(|(organization, role)| (self.organizations[&organization].organization.clone(), role))
-            .collect();
-        memberships.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+        let held = |(organization, role)| {
+            let row = &self.organizations[&organization];
+            HeldMembership { organization: row.organization.clone(), role, version: row.version }
+        };
+        let mut memberships: Vec<_> = roles.into_iter().map(held).collect();
+        memberships.sort_by(|one, other| one.organization.name.cmp(&other.organization.name));
         TokenHolder { token: token.clone(), user, memberships }
     }
 }

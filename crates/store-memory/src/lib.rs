@@ -13,6 +13,7 @@ mod identity;
 mod instance;
 mod keys;
 mod maintenance;
+mod nodes;
 mod queue;
 mod recoveries;
 mod statistics;
@@ -31,6 +32,13 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that several nodes use at the same time, each a clone of it.
+    pub fn shared() -> Self {
+        let store = Self::default();
+        store.lock().is_shared = true;
+        store
     }
 
     /// What a restart does to an embedded store: all data stays, all leases end,
@@ -52,6 +60,8 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
+    use stackbell_model::Timestamp;
+    use stackbell_model::ids::BatchId;
     use stackbell_store::commit::{Batch, BatchOutcome, Commit};
 
     use super::MemoryStore;
@@ -59,7 +69,8 @@ mod tests {
     #[test]
     fn a_future_is_ready_the_first_time_it_is_polled() {
         let store = MemoryStore::new();
-        let mut commit = pin!(store.commit(Arc::new(Batch::default())));
+        let batch = Batch::new(BatchId::from_uuid(uuid::Uuid::nil()), Timestamp::from_millis(0));
+        let mut commit = pin!(store.commit(Arc::new(batch)));
         match commit.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => assert_eq!(outcome.expect("commit"), BatchOutcome::default()),
             Poll::Pending => panic!("it waits for something"),

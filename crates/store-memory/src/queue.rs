@@ -6,7 +6,7 @@ use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedDelivery, LeasedLane, Queue};
+use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue};
 
 use crate::MemoryStore;
 use crate::tables::{Tables, page};
@@ -18,9 +18,11 @@ impl Queue for MemoryStore {
         lanes: &[LaneRequest],
         now: Timestamp,
         lease: Lease,
-    ) -> Result<Vec<LeasedLane>, StoreError> {
+    ) -> Result<Leased, StoreError> {
         let mut tables = self.lock();
-        Ok(lanes.iter().map(|request| tables.lease_lane(request, now, lease)).collect())
+        let sending_held = !lanes.is_empty() && tables.sending_hold.is_some();
+        let lanes = lanes.iter().map(|request| tables.lease_lane(request, now, lease)).collect();
+        Ok(Leased { lanes, sending_held })
     }
 
     async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {

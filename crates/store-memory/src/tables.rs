@@ -9,7 +9,7 @@ use stackbell_model::deployments::DeploymentsCredential;
 use stackbell_model::event::Event;
 use stackbell_model::identity::{Organization, Token, TokenHash, User};
 use stackbell_model::ids::{
-    AuditId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, TokenId, UserId, WebhookId,
+    AuditId, DeliveryId, EventId, EventKey, NodeId, OrganizationId, RecoveryId, TokenId, UserId, WebhookId,
 };
 use stackbell_model::permission::Role;
 use stackbell_model::recovery::Recovery;
@@ -49,6 +49,9 @@ pub(crate) struct Tables {
     pub(crate) sending_hold: Option<SendingHold>,
     pub(crate) data_keys: Vec<SealedDataKey>,
     pub(crate) audit: BTreeMap<AuditId, AuditRecord>,
+    /// Whether several nodes use the store, and which are at work.
+    pub(crate) is_shared: bool,
+    pub(crate) nodes: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use stackbell_store::commit::{Batch, BatchOutcome, Commit};
 
 use crate::SqliteStore;
 use crate::error::Fault;
+use crate::instance::is_sending_held;
 use crate::leases::Leases;
 use crate::ledger::Ledger;
 
@@ -41,5 +42,7 @@ fn commit(connection: &Connection, leases: &mut Leases, batch: &Batch) -> Result
         known.write_health(connection)?;
     }
     ledger.write(connection)?;
+    outcome.sending_held =
+        !(batch.intakes.is_empty() && batch.attempts.is_empty()) && is_sending_held(connection)?;
     Ok(outcome)
 }

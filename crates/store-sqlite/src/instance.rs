@@ -15,6 +15,8 @@ use stackbell_store::rows::Columns as _;
 pub(crate) const FIND: &str =
     "/* sending_hold */ SELECT one, sending_held_since, sending_hold_reason FROM meta";
 
+pub(crate) const IS_HELD: &str = "/* sending_held */ SELECT one, sending_held_since IS NOT NULL FROM meta";
+
 const HOLD: &str = "/* hold_sending */ UPDATE meta SET sending_held_since = ?1, sending_hold_reason = ?2 \
     WHERE sending_held_since IS NULL";
 
@@ -63,3 +65,14 @@ pub(crate) fn find_hold(connection: &Connection) -> Result<Option<SendingHold>, 
     })?;
     Ok(hold.flatten().map(|(since, reason)| SendingHold { since, reason }))
 }
+
+pub(crate) fn is_sending_held(connection: &Connection) -> Result<bool, Fault> {
+    let is_held = first(connection, IS_HELD, [], "meta", |cursor| {
+        cursor.skip("one")?;
+        cursor.flag("sending_held_since")
+    })?;
+    is_held.ok_or_else(|| Fault::missing("meta", &"one"))
+}
+
+/// One process has the store: there is no other node.
+impl stackbell_store::nodes::Nodes for SqliteStore {}

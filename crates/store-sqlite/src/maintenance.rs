@@ -1,12 +1,9 @@
 //! Upkeep.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::StateKind;
-use stackbell_model::retry::RetryPolicy;
 use stackbell_store::StoreError;
 use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
 
@@ -218,7 +215,7 @@ impl Sweep<'_> {
             let Some(mut hold) = hold else { continue };
             hold.is_held |= self.is_sending_held;
             let account = Account { organization: hold.organization_number, webhook: *webhook_number };
-            for (first, last) in too_old(&self.policy.retry, &hold, self.now) {
+            for (first, last) in self.policy.retry.expired_windows(self.now, hold.is_held, hold.ended_at) {
                 self.find_unleased(account, first, last, rows_max, &mut expired)?;
             }
         }
@@ -286,52 +283,5 @@ impl Sweep<'_> {
     fn remove(&self, sql: &str, before: Timestamp) -> Result<u64, Fault> {
         let removed = change(self.connection, sql, params![before.as_millis(), self.policy.rows_max])?;
         Ok(removed as u64)
-    }
-}
-
-/// Between which moments (both included) deliveries were armed that [`RetryPolicy::is_expired`] says are too old.
-fn too_old(retry: &RetryPolicy, hold: &Hold, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
-    let beginning = Timestamp::from_millis(i64::MIN);
-    let too_old_if_held = now.before(retry.held_age_max);
-    let too_old_else = now.before(retry.age_max);
-    match hold.ended_at {
-        _ if hold.is_held => vec![(beginning, too_old_if_held)],
-        None => vec![(beginning, too_old_else)],
-        Some(ended) => {
-            let last_before = ended.before(Duration::from_millis(1));
-            vec![(beginning, last_before.min(too_old_if_held)), (ended, too_old_else)]
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The query's times must say what the rule says, for every age.
-    fn check(is_held: bool, ended_at: Option<i64>) {
-        let day = Duration::from_secs(24 * 3600);
-        let retry = RetryPolicy { age_max: 7 * day, held_age_max: 14 * day, ..RetryPolicy::default() };
-        let at = |days: i64| Timestamp::from_millis(days * 24 * 3_600_000);
-        let (now, ended_at) = (at(20), ended_at.map(at));
-        let windows = too_old(&retry, &Hold { organization_number: 1, is_held, ended_at }, now);
-        for created_at in
-            (0..=21).flat_map(|day| [-1, 0, 1].map(|ms| Timestamp::from_millis(at(day).as_millis() + ms)))
-        {
-            let found =
-                windows.iter().filter(|(first, last)| *first <= created_at && created_at <= *last).count();
-            let expected = usize::from(retry.is_expired(now, is_held, created_at, ended_at));
-            assert_eq!(found, expected, "{created_at:?}, held {is_held}, until {ended_at:?}");
-        }
-    }
-
-    #[test]
-    fn too_old_is_what_the_rule_says() {
-        for is_held in [false, true] {
-            check(is_held, None);
-            for ended_at in [0, 5, 6, 7, 12, 13, 14, 19, 20] {
-                check(is_held, Some(ended_at));
-            }
-        }
     }
 }

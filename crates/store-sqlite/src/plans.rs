@@ -59,6 +59,7 @@ fn the_hot_path_reads_what_it_needs_and_no_more() {
         (queue::DUE_LANES, &[]),
         (tokens::FIND, &[]),
         (tokens::MEMBERSHIPS, &[]),
+        (tokens::ORGANIZATION, &[]),
     ]);
 }
 
@@ -131,6 +132,7 @@ fn upkeep_does_not_scan_what_grows() {
         (maintenance::REMOVE_RECOVERIES, &[]),
         (maintenance::REMOVE_TALLIES, &[]),
         (instance::FIND, &["SCAN meta"]),
+        (instance::IS_HELD, &["SCAN meta"]),
         (maintenance::COUNT_PENDING, &["SCAN deliveries USING COVERING INDEX deliveries_pending_by_age"]),
         (maintenance::OLDEST_DUE, &[]),
     ]);

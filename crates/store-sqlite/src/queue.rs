@@ -7,10 +7,11 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedDelivery, LeasedLane, Queue};
+use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue};
 
 use crate::SqliteStore;
 use crate::error::Fault;
+use crate::instance::is_sending_held;
 use crate::leases::Leases;
 use crate::rows::delivery::delivery_tables;
 use crate::rows::{first, list};
@@ -51,10 +52,12 @@ impl Queue for SqliteStore {
         lanes: &[LaneRequest],
         now: Timestamp,
         lease: Lease,
-    ) -> Result<Vec<LeasedLane>, StoreError> {
+    ) -> Result<Leased, StoreError> {
         let lanes = lanes.to_vec();
         self.write("lease_deliveries", move |connection, leases| {
-            lanes.iter().map(|request| lease_lane(connection, leases, request, now, lease)).collect()
+            let sending_held = !lanes.is_empty() && is_sending_held(connection)?;
+            let lease = |request| lease_lane(connection, leases, request, now, lease);
+            Ok(Leased { lanes: lanes.iter().map(lease).collect::<Result<_, _>>()?, sending_held })
         })
         .await
     }

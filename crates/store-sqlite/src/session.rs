@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use stackbell_model::Chain;
 use stackbell_store::StoreError;
 
 use crate::error::{Fault, refused, refused_commit, wants_reopening};
@@ -168,7 +169,7 @@ impl Worker for Writer {
         match empty_log(connection) {
             Ok(is_empty) => self.has_written = !is_empty,
             Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 "the write-ahead log cannot be emptied now"
             ),
         }

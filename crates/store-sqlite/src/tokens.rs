@@ -4,12 +4,11 @@ use rusqlite::{Connection, params};
 use stackbell_model::Timestamp;
 use stackbell_model::identity::{Organization, Token, TokenHash, TokenOwner};
 use stackbell_model::ids::{OrganizationId, TokenId, UserId};
-use stackbell_model::permission::Role;
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::identity::TokenHolder;
+use stackbell_store::identity::{HeldMembership, TokenHolder};
 
 use crate::error::Fault;
-use crate::identity::{ORGANIZATION, find_organization_number, find_user_number};
+use crate::identity::{find_organization_number, find_user_number};
 use crate::rows::audit::insert_audit;
 use crate::rows::{self, change, first};
 use crate::webhooks::bump_version;
@@ -38,8 +37,14 @@ const FIND_OWNER: &str =
 pub(crate) const MEMBERSHIPS: &str = concat!(
     "/* find_token.memberships */ SELECT ",
     organization_columns!(),
-    ", m.role FROM users u JOIN memberships m ON m.user_number = u.number \
+    ", o.version, m.role FROM users u JOIN memberships m ON m.user_number = u.number \
      JOIN organizations o ON o.number = m.organization_number WHERE u.id = ?1"
+);
+
+pub(crate) const ORGANIZATION: &str = concat!(
+    "/* find_token.organization */ SELECT ",
+    organization_columns!(),
+    ", o.version FROM organizations o WHERE o.id = ?1"
 );
 
 const LIST_OF_USER: &str = concat!(
@@ -157,21 +162,25 @@ pub(crate) fn find(connection: &Connection, hash: &TokenHash) -> Result<Option<T
             token,
         },
         TokenOwner::Organization(organization) => {
-            let organization = find_organization(connection, organization)?;
-            TokenHolder { user: None, memberships: vec![(organization, token.role)], token }
+            let (organization, version) = find_organization(connection, organization)?;
+            let membership = HeldMembership { organization, role: token.role, version };
+            TokenHolder { user: None, memberships: vec![membership], token }
         }
     }))
 }
 
-fn memberships_of(connection: &Connection, user: UserId) -> Result<Vec<(Organization, Role)>, Fault> {
+fn memberships_of(connection: &Connection, user: UserId) -> Result<Vec<HeldMembership>, Fault> {
     rows::list(connection, MEMBERSHIPS, [user.bytes()], "memberships", |cursor| {
-        Ok((read_organization(cursor)?, read_role(cursor)?))
+        let (organization, version) = (read_organization(cursor)?, cursor.count("version")?);
+        Ok(HeldMembership { organization, role: read_role(cursor)?, version })
     })
 }
 
-fn find_organization(connection: &Connection, id: OrganizationId) -> Result<Organization, Fault> {
-    first(connection, ORGANIZATION, [id.bytes()], "organizations", |cursor| read_organization(cursor))?
-        .ok_or_else(|| Fault::missing("organizations", &id))
+fn find_organization(connection: &Connection, id: OrganizationId) -> Result<(Organization, u64), Fault> {
+    first(connection, ORGANIZATION, [id.bytes()], "organizations", |cursor| {
+        Ok((read_organization(cursor)?, cursor.count("version")?))
+    })?
+    .ok_or_else(|| Fault::missing("organizations", &id))
 }
 
 pub(crate) fn list(

@@ -11,7 +11,7 @@ use stackbell_model::event::Event;
 use stackbell_model::retry::{Next, RetryPolicy};
 use stackbell_store::backup::Backup as _;
 use stackbell_store::commit::{
-    AttemptOutcome, AttemptRecord, AttemptSubject, Batch, IntakeItem, IntakeOutcome, NewDelivery, NewEvent,
+    AttemptOutcome, AttemptRecord, AttemptSubject, IntakeItem, IntakeOutcome, NewDelivery, NewEvent,
 };
 use stackbell_store::conformance::Harness;
 use stackbell_store::conformance::fixtures::{World, answered, attempt, leased};
@@ -221,7 +221,7 @@ async fn a_batch_that_fails_leaves_nothing_behind_and_the_next_goes_through() {
     };
     let bad = NewEvent { event: Event { key: known.key, ..world.new_event() }, deliveries: Vec::new() };
     let intakes = vec![world.intake(vec![good.clone()]).await, world.intake(vec![bad]).await];
-    let batch = Batch { intakes, attempts: Vec::new() };
+    let batch = world.batch(intakes, Vec::new());
     let refused = world.store.commit(Arc::new(batch)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable { context: "commit", .. })), "{refused:?}");
 

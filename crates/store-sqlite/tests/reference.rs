@@ -290,7 +290,7 @@ impl<'harness> Side<'harness> {
     async fn accept(&mut self, new: NewEvent, pending_max: u64) -> String {
         let quota = Quota { pending_max, ..Quota::UNLIMITED };
         let item = IntakeItem { quota, ..self.world.intake(vec![new]).await };
-        format!("{:?}", self.commit(Batch { intakes: vec![item], attempts: Vec::new() }).await)
+        format!("{:?}", self.commit(self.world.batch(vec![item], Vec::new())).await)
     }
 
     async fn commit(&self, batch: Batch) -> BatchOutcome {
@@ -298,7 +298,7 @@ impl<'harness> Side<'harness> {
     }
 
     async fn record(&self, record: AttemptRecord) -> String {
-        format!("{:?}", self.commit(Batch { intakes: Vec::new(), attempts: vec![record] }).await)
+        format!("{:?}", self.commit(self.world.batch(Vec::new(), vec![record])).await)
     }
 
     async fn lease(&mut self, webhook: usize, limit: u32, mode: LaneMode) -> String {

@@ -8,19 +8,30 @@ use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, Delivery, State, Trigger};
 use stackbell_model::event::Event;
 use stackbell_model::health::Health;
-use stackbell_model::ids::{DeliveryId, EventId, LeaseToken, OrganizationId, WebhookId};
+use stackbell_model::ids::{BatchId, DeliveryId, EventId, LeaseToken, OrganizationId, WebhookId};
 use stackbell_model::retry::Next;
 use stackbell_model::webhook::Format;
 
 use crate::StoreError;
 
 /// What one transaction takes in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Batch {
+    /// Its own, so that whether it happened can be found out.
+    pub id: BatchId,
+    /// When it was put together: what the deadlines of its leases are counted from.
+    pub now: Timestamp,
     /// Events to accept.
     pub intakes: Vec<IntakeItem>,
     /// Outcomes to record. They come after the intakes.
     pub attempts: Vec<AttemptRecord>,
+}
+
+impl Batch {
+    /// One with nothing in it.
+    pub const fn new(id: BatchId, now: Timestamp) -> Self {
+        Self { id, now, intakes: Vec::new(), attempts: Vec::new() }
+    }
 }
 
 /// Events that are accepted or refused as one: an item that is refused leaves nothing behind and costs the others nothing.
@@ -114,6 +125,8 @@ pub struct Lease {
     pub token: LeaseToken,
     /// From this moment on anybody else may take the delivery. Until somebody does, its holder may still record, for an
     /// hour at least: a store need not remember longer who it was.
+    /// By the clock of whoever asks. A store that nodes share counts the time that is left by its own clock from when it
+    /// is asked, and so never ends a lease before its holder thinks that it does.
     pub until: Timestamp,
 }
 
@@ -200,6 +213,9 @@ pub struct BatchOutcome {
     pub intakes: Vec<IntakeOutcome>,
     /// For [`Batch::attempts`].
     pub attempts: Vec<AttemptOutcome>,
+    /// Whether all sending is held ([`crate::instance::Instance`]): a hold that was answered before this batch was
+    /// committed is seen, whichever node made it. False for a batch with nothing in it.
+    pub sending_held: bool,
 }
 
 /// Committing.

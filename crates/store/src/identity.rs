@@ -19,7 +19,19 @@ pub struct TokenHolder {
     pub user: Option<User>,
     /// Where its holder belongs, and as what, in no order. For a service token its organization, with the token's role.
     /// A user's roles are not cut to the token's role here.
-    pub memberships: Vec<(Organization, Role)>,
+    pub memberships: Vec<HeldMembership>,
+}
+
+/// Where somebody belongs, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldMembership {
+    /// The organization.
+    pub organization: Organization,
+    /// The holder's role in it.
+    pub role: Role,
+    /// The organization's version ([`crate::webhooks::OrganizationWebhooks::version`]) as of the same read: as long as it
+    /// is the same, so is everything that is said here of the token and of what its holder may do in the organization.
+    pub version: u64,
 }
 
 /// What an empty store begins with.
@@ -177,6 +189,7 @@ pub trait Identity: Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// The holder of the token with this hash, expired or not; `None` when there is none or it was revoked.
+    /// All of it as of one moment.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -15,7 +15,8 @@ pub struct SendingHold {
     pub reason: Box<str>,
 }
 
-/// Holding and resuming all sending. It binds who sends, who looks here first: the queue leases as ever.
+/// Holding and resuming all sending. It binds who sends, who looks here first: the queue leases as ever, and says with
+/// each lease and each commit whether sending is held.
 /// What waits meanwhile may grow as old as a held webhook's deliveries may, then and after it was resumed.
 #[async_trait]
 pub trait Instance: Send + Sync {

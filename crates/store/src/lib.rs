@@ -16,6 +16,7 @@
 //! - [`deployments`]: credentials for starting other stacks' deployments
 //! - [`statistics`]: counts over time, and what an organization keeps
 //! - [`maintenance`]: retention, expiry, liveness
+//! - [`nodes`]: who else uses the store
 //! - [`instance`]: holding and resuming all sending; [`backup`]: copies, where a store makes them
 
 pub mod audit;
@@ -30,6 +31,7 @@ pub mod identity;
 pub mod instance;
 pub mod keys;
 pub mod maintenance;
+pub mod nodes;
 pub mod queue;
 pub mod recoveries;
 pub mod rows;
@@ -52,6 +54,7 @@ pub trait Store:
     + statistics::Statistics
     + deployments::Deployments
     + instance::Instance
+    + nodes::Nodes
 {
 }
 
@@ -68,5 +71,6 @@ impl<S> Store for S where
         + statistics::Statistics
         + deployments::Deployments
         + instance::Instance
+        + nodes::Nodes
 {
 }

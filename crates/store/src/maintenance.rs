@@ -12,6 +12,7 @@ pub struct SweepPolicy {
     /// By whose ages pending deliveries expire.
     pub retry: RetryPolicy,
     /// Deliveries (pings too) finished before this go with their attempts, and events with none left accepted before it.
+    /// A store that keeps what happened by day may keep it until the whole day is past, and an event for a day more.
     pub finished_before: Timestamp,
     /// Audit entries, ended recoveries and hours of statistics before this go.
     pub audit_before: Timestamp,

@@ -56,6 +56,16 @@ pub struct LeasedLane {
     pub next_due: Option<Timestamp>,
 }
 
+/// What was leased.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leased {
+    /// What the lanes gave: one entry a lane, in the order in which they were asked for.
+    pub lanes: Vec<LeasedLane>,
+    /// Whether all sending is held ([`crate::instance::Instance`]): of an event that was answered after a hold was,
+    /// nothing is leased without a word of that hold. False where nothing was asked for.
+    pub sending_held: bool,
+}
+
 /// A lane with something pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneDue {
@@ -70,7 +80,7 @@ pub struct LaneDue {
 /// Leasing.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Leases from each of these lanes; all leases carry `lease`. The answer has one entry a lane, in the same order.
+    /// Leases from each of these lanes; all leases carry `lease`.
     ///
     /// One transaction. Until `lease.until` nobody else gets these deliveries; from then on anybody may.
     /// An embedded store's leases end with its process.
@@ -82,7 +92,7 @@ pub trait Queue: Send + Sync {
         lanes: &[LaneRequest],
         now: Timestamp,
         lease: Lease,
-    ) -> Result<Vec<LeasedLane>, StoreError>;
+    ) -> Result<Leased, StoreError>;
 
     /// Up to `limit` lanes that have something pending, by webhook id, beyond `after`.
     /// Lanes of inactive and suspended webhooks are among them, those of deleted webhooks are not.

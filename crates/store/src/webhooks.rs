@@ -13,7 +13,7 @@ use crate::audit::AuditEntry;
 /// Everything that matching an organization's events needs, as of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationWebhooks {
-    /// Changes with every edit of the organization, its webhooks, its members and its tokens. An intake must name it.
+    /// Grows with every edit of the organization, its webhooks, its members and its tokens. An intake must name it.
     pub version: u64,
     /// All its webhooks, inactive ones too, by id.
     pub webhooks: Vec<Webhook>,

@@ -1,5 +1,6 @@
 //! A copy of the store, made in a folder of ours and handed on as a file that is gone once nobody holds it.
 
+use stackbell_model::Chain;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ impl App {
         let Some(backup) = &self.backup else {
             return Err(Error::new(
                 Code::Conflict,
-                "this store makes no copies: back it up by its own means",
+                "the store is a database server's, which has its own backups: pg_dump, or base backups with the log since",
             ));
         };
         let path = self.scratch.join(FILE_NAME);
@@ -119,8 +120,7 @@ fn remove(path: &Path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "the copy for a backup was not removed; the next start removes it");
+            tracing::warn!(error = %Chain(&error), "the copy for a backup was not removed; the next start removes it");
         }
     }
 }

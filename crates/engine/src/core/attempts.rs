@@ -285,6 +285,9 @@ impl Core {
     /// Gives the lease that we have taken of its delivery since, if any.
     fn forget_record(&mut self, record: &AttemptRecord) -> Option<KeptLease> {
         self.record_bytes -= record_bytes(record);
+        if let Some(lane) = self.lanes.get_mut(&record.webhook) {
+            lane.outcome_recorded();
+        }
         match record.subject {
             AttemptSubject::Leased { delivery, token, .. } => {
                 return self.in_hand.remove(&delivery).and_then(|in_hand| in_hand.kept_beside(token));

@@ -53,10 +53,25 @@ pub struct CoreConfig {
     pub waiting_asks_max: usize,
     /// How often the store is asked for lanes with something pending that nobody told us of.
     pub lanes_search_interval: Duration,
+    /// How soon after a search the next one begins that another node wakes us up for.
+    pub woken_search_interval: Duration,
+    /// How long ago it was learnt that a webhook is held, when a search looks at it again.
+    pub held_look_interval: Duration,
     /// How often the store is asked whether sending is held, which another node may have been told.
     pub sending_look_interval: Duration,
     /// Organizations whose webhooks are kept ready for matching.
     pub snapshots_max: usize,
+}
+
+impl CoreConfig {
+    /// What is different where other nodes use the same store.
+    ///
+    /// What they leave to be sent is looked for more often: a wake-up may be lost, or there are none.
+    /// The store has more than one writer, and a commit waits for a network as well as for a disk.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { lanes_search_interval: Duration::from_secs(2), commits_in_flight_max: 4, ..self }
+    }
 }
 
 impl Default for CoreConfig {
@@ -85,6 +100,8 @@ impl Default for CoreConfig {
             ask_wait_max: Duration::from_secs(30),
             waiting_asks_max: 256,
             lanes_search_interval: Duration::from_secs(30),
+            woken_search_interval: Duration::from_millis(200),
+            held_look_interval: Duration::from_secs(15),
             sending_look_interval: Duration::from_secs(15),
             snapshots_max: 10_000,
         }

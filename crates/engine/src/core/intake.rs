@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stackbell_model::Timestamp;
 use stackbell_model::event::Event;
-use stackbell_model::ids::{DeliveryId, LeaseToken, OrganizationId};
+use stackbell_model::ids::{BatchId, DeliveryId, LeaseToken, OrganizationId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{
     AttemptRecord, Batch, BatchOutcome, IntakeItem, IntakeOutcome, Lease, NewDelivery, NewEvent, Receipt,
@@ -18,8 +18,10 @@ use super::attempts::{RecordNote, Subject};
 use super::backoff::Backoff;
 use super::config::CoreConfig;
 use super::lane::Lane;
-use super::matching::{Rendered, Snapshot};
-use super::messages::{Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket};
+use super::matching::{Rendered, Snapshot, Standing};
+use super::messages::{
+    Authority, Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket,
+};
 use super::permits::Permit;
 use super::waiting::PendingIntake;
 
@@ -41,9 +43,16 @@ struct Reserved {
 #[derive(Debug)]
 pub(super) struct CommitInFlight {
     batch: Arc<Batch>,
-    tickets: Vec<PublishTicket>,
+    producers: Vec<Producer>,
     reserved: VecDeque<Reserved>,
     notes: Vec<RecordNote>,
+}
+
+/// Who waits for an item of a batch.
+#[derive(Clone, Copy, Debug)]
+struct Producer {
+    ticket: PublishTicket,
+    authority: Authority,
 }
 
 impl From<CommitFault> for PublishRefusal {
@@ -57,7 +66,7 @@ impl From<CommitFault> for PublishRefusal {
 
 impl Core {
     pub(super) fn publish(&mut self, publish: Publish, now: Timestamp, commands: &mut Vec<Command>) {
-        let Publish { ticket, organization, events } = publish;
+        let Publish { ticket, organization, authority, events } = publish;
         let refusal = if self.stopping {
             Some(PublishRefusal::Unavailable)
         } else if !self.intakes.has_room(organization, events.len(), self.config.waiting_events_max) {
@@ -67,7 +76,7 @@ impl Core {
         };
         match refusal {
             Some(refusal) => commands.push(Command::AnswerPublish { ticket, answer: Err(refusal) }),
-            None => self.intakes.push_back(PendingIntake { ticket, organization, events }),
+            None => self.intakes.push_back(PendingIntake { ticket, organization, authority, events }),
         }
     }
 
@@ -127,7 +136,8 @@ impl Core {
     /// Takes what waits into one batch, matching events on the way.
     /// A lone producer's batch is its one event: nobody waits for company.
     fn gather(&mut self, now: Timestamp, commands: &mut Vec<Command>) -> CommitInFlight {
-        let mut gathering = Gathering::new(now, self.new_lease(now));
+        let batch = Batch::new(BatchId::generate(&mut self.entropy), now);
+        let mut gathering = Gathering::new(batch, self.new_lease(now));
         if self.isolate > 0 {
             self.isolate -= 1;
             self.gather_records(1, &mut gathering);
@@ -138,8 +148,8 @@ impl Core {
             self.gather_intakes(self.config.batch_events_max, &mut gathering, commands);
             self.gather_records(self.config.batch_records_max, &mut gathering);
         }
-        let Gathering { batch, tickets, reserved, notes, .. } = gathering;
-        CommitInFlight { batch: Arc::new(batch), tickets, reserved, notes }
+        let Gathering { batch, producers, reserved, notes, .. } = gathering;
+        CommitInFlight { batch: Arc::new(batch), producers, reserved, notes }
     }
 
     fn gather_intakes(&mut self, events_max: usize, gathering: &mut Gathering, commands: &mut Vec<Command>) {
@@ -150,6 +160,19 @@ impl Core {
                 self.load(intake, commands);
                 continue;
             };
+            match snapshot.judge(intake.authority) {
+                Standing::Holds => {}
+                Standing::Unknown => {
+                    self.snapshots.remove(&intake.organization);
+                    self.load(intake, commands);
+                    continue;
+                }
+                Standing::Outdated => {
+                    let answer = Err(PublishRefusal::Outdated);
+                    commands.push(Command::AnswerPublish { ticket: intake.ticket, answer });
+                    continue;
+                }
+            }
             let deliveries = intake.events.iter().map(|event| snapshot.listeners(event).count()).sum();
             let max = self.config.deliveries_in_publish_max;
             if deliveries > max {
@@ -163,7 +186,7 @@ impl Core {
             }
             gathering.events += intake.events.len();
             gathering.deliveries += deliveries;
-            gathering.tickets.push(intake.ticket);
+            gathering.producers.push(Producer { ticket: intake.ticket, authority: intake.authority });
             let item = self.match_intake(intake, &snapshot, gathering);
             gathering.batch.intakes.push(item);
         }
@@ -210,7 +233,7 @@ impl Core {
     }
 
     fn match_event(&mut self, event: Event, snapshot: &Snapshot, gathering: &mut Gathering) -> NewEvent {
-        let now = gathering.now;
+        let now = gathering.batch.now;
         let mut deliveries = Vec::new();
         let mut rendered = Rendered::default();
         for webhook in snapshot.listeners(&event) {
@@ -232,7 +255,9 @@ impl Core {
         if !self.may_send() {
             return None;
         }
-        let lane = self.lanes.entry(webhook.id).or_insert_with(|| Lane::of(webhook, &self.config, now));
+        let (config, neighbours) = (&self.config, &self.neighbours);
+        let new = || Lane::of(webhook, neighbours.share_of(webhook.id), config, now);
+        let lane = self.lanes.entry(webhook.id).or_insert_with(new);
         if !lane.takes_new(webhook, now) {
             return None;
         }
@@ -249,12 +274,14 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let Some(commit) = self.commits.remove(&number) else { return };
-        let CommitInFlight { batch, tickets, mut reserved, notes } = commit;
-        debug_assert_eq!(outcome.intakes.len(), tickets.len());
+        let CommitInFlight { batch, producers, mut reserved, notes } = commit;
+        debug_assert_eq!(outcome.intakes.len(), producers.len());
         debug_assert_eq!(outcome.attempts.len(), notes.len());
+        self.sending_found(outcome.sending_held, now);
         self.commit_backoff = Backoff::default();
         self.records_in_commit -= notes.len();
-        for ((item, outcome), ticket) in batch.intakes.iter().zip(outcome.intakes).zip(tickets) {
+        for ((item, outcome), producer) in batch.intakes.iter().zip(outcome.intakes).zip(producers) {
+            let ticket = producer.ticket;
             match outcome {
                 IntakeOutcome::Accepted(receipts) => {
                     self.accepted(item, &receipts, &mut reserved, now, commands);
@@ -272,7 +299,7 @@ impl Core {
                 }
                 IntakeOutcome::Stale => {
                     self.drop_reserved(item, &mut reserved, now);
-                    self.match_again(item, ticket);
+                    self.match_again(item, producer);
                 }
             }
         }
@@ -333,9 +360,14 @@ impl Core {
         self.reschedule(kept.webhook.id, now);
     }
 
-    fn match_again(&mut self, item: &IntakeItem, ticket: PublishTicket) {
-        self.snapshots.remove(&item.organization);
-        self.intakes.push_front(pending(item, ticket));
+    fn match_again(&mut self, item: &IntakeItem, producer: Producer) {
+        let organization = item.organization;
+        // Of several commits that were under way another may have found that out before.
+        let is_stale = |known: &Arc<Snapshot>| known.version == item.organization_version;
+        if self.snapshots.get(&organization).is_some_and(is_stale) {
+            self.snapshots.remove(&organization);
+        }
+        self.intakes.push_front(pending(item, producer));
     }
 
     pub(super) fn commit_failed(
@@ -346,28 +378,28 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let Some(commit) = self.commits.remove(&number) else { return };
-        let CommitInFlight { batch, tickets, reserved, mut notes } = commit;
+        let CommitInFlight { batch, producers, reserved, mut notes } = commit;
         self.records_in_commit -= notes.len();
         for kept in reserved {
             self.drop_one(kept, now);
         }
-        let parts = tickets.len() + notes.len();
+        let parts = producers.len() + notes.len();
         match fault {
             CommitFault::Corrupt if parts > 1 => {
                 self.isolate = parts;
-                for (item, ticket) in batch.intakes.iter().zip(tickets).rev() {
-                    self.intakes.push_front(pending(item, ticket));
+                for (item, producer) in batch.intakes.iter().zip(producers).rev() {
+                    self.intakes.push_front(pending(item, producer));
                 }
             }
             CommitFault::Corrupt => {
-                refuse_tickets(tickets, fault, commands);
+                refuse(producers, fault, commands);
                 batch.attempts.iter().zip(notes.drain(..)).for_each(|(record, note)| {
                     self.give_up_record(record, note, commands);
                 });
             }
             CommitFault::Unavailable | CommitFault::Full | CommitFault::Unknown => {
                 self.commit_backoff.fail(now, fault);
-                refuse_tickets(tickets, fault, commands);
+                refuse(producers, fault, commands);
                 notes.iter_mut().for_each(|note| note.refuse_waiting(commands));
             }
         }
@@ -381,15 +413,14 @@ impl Core {
     }
 }
 
-fn refuse_tickets(tickets: Vec<PublishTicket>, fault: CommitFault, commands: &mut Vec<Command>) {
-    let refusals =
-        tickets.into_iter().map(|ticket| Command::AnswerPublish { ticket, answer: Err(fault.into()) });
-    commands.extend(refusals);
+fn refuse(producers: Vec<Producer>, fault: CommitFault, commands: &mut Vec<Command>) {
+    let refusal = |Producer { ticket, .. }| Command::AnswerPublish { ticket, answer: Err(fault.into()) };
+    commands.extend(producers.into_iter().map(refusal));
 }
 
-fn pending(item: &IntakeItem, ticket: PublishTicket) -> PendingIntake {
+fn pending(item: &IntakeItem, Producer { ticket, authority }: Producer) -> PendingIntake {
     let events = item.events.iter().map(|new| new.event.clone()).collect();
-    PendingIntake { ticket, organization: item.organization, events }
+    PendingIntake { ticket, organization: item.organization, authority, events }
 }
 
 /// What a new event brings into a commit: its payload, and the messages that were rendered of it.
@@ -400,10 +431,9 @@ fn bytes_of(new: &NewEvent) -> usize {
 
 /// A batch in the making.
 struct Gathering {
-    now: Timestamp,
     lease: Lease,
     batch: Batch,
-    tickets: Vec<PublishTicket>,
+    producers: Vec<Producer>,
     reserved: VecDeque<Reserved>,
     notes: Vec<RecordNote>,
     events: usize,
@@ -412,12 +442,11 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn new(now: Timestamp, lease: Lease) -> Self {
+    fn new(batch: Batch, lease: Lease) -> Self {
         Self {
-            now,
             lease,
-            batch: Batch::default(),
-            tickets: Vec::new(),
+            batch,
+            producers: Vec::new(),
             reserved: VecDeque::new(),
             notes: Vec::new(),
             events: 0,
@@ -428,7 +457,7 @@ impl Gathering {
 
     /// Whether an item of this size may come along. The first always may.
     fn has_room(&self, deliveries: usize, bytes: usize, config: &CoreConfig) -> bool {
-        self.tickets.is_empty()
+        self.producers.is_empty()
             || (self.deliveries + deliveries <= config.batch_deliveries_max
                 && self.bytes + bytes <= config.batch_bytes_max)
     }

@@ -9,21 +9,14 @@ use stackbell_model::ids::OrganizationId;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::queue::LaneMode;
 
+use super::breaker::Breaker;
 use super::config::CoreConfig;
 use super::pacer::{Pacer, Rate};
 use super::permits::Pace;
+use super::share::Share;
 
-/// Turns steady failure into single probes.
-///
-/// ```text
-/// closed ──failures in a row──> open ──wait over──> one attempt ──success──> closed
-///                                ^───────────────────────┘ failure
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Breaker {
-    Closed { failures: u32 },
-    Open { until: Timestamp },
-}
+/// How long a lane is left alone of which nothing could be had, although something is due.
+const TAKEN_WAIT: Duration = Duration::from_millis(100);
 
 /// Why a lane waits for somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +79,25 @@ pub(super) struct Lane {
     pub(super) is_leasing: bool,
     /// The time in [`super::Core::timers`] under which it stands.
     pub(super) timer: Option<Timestamp>,
+    /// This node's share of what its webhook may be sent.
+    share: Share,
     in_flight: u32,
+    /// How many attempts of its webhook may be in flight, of all nodes.
     limit: u32,
+    /// What that begins with.
+    limit_start: u32,
+    /// A share that comes to nothing is tried once, not before this.
+    try_at: Timestamp,
     pace: Pace,
     breaker: Breaker,
+    /// Attempts that have ended and are not known to be recorded: the store does not count them yet.
+    unrecorded: u32,
     hold: Hold,
-    /// Keeps it to what its endpoint's service takes, or to what people set.
+    /// When that was learnt.
+    hold_learnt_at: Timestamp,
+    /// What its endpoint's service takes, or what people set.
+    rate: Option<Rate>,
+    /// Keeps it to this node's share of that.
     pacer: Option<Pacer>,
     /// Of which revision of the webhook that is.
     revision: u64,
@@ -108,17 +114,23 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(organization: OrganizationId, config: &CoreConfig) -> Self {
+    pub(super) fn new(organization: OrganizationId, share: Share, config: &CoreConfig) -> Self {
         Self {
             organization,
             next_due: None,
             is_leasing: false,
             timer: None,
+            share,
             in_flight: 0,
             limit: config.lane_limit_start,
+            limit_start: config.lane_limit_start,
+            try_at: Timestamp::from_millis(0),
             pace: Pace::Unproven,
-            breaker: Breaker::Closed { failures: 0 },
+            breaker: Breaker::CLOSED,
+            unrecorded: 0,
             hold: Hold::None,
+            hold_learnt_at: Timestamp::from_millis(0),
+            rate: None,
             pacer: None,
             revision: 0,
             has_new_rate: false,
@@ -130,11 +142,34 @@ impl Lane {
     }
 
     /// The lane of a webhook that was just seen.
-    pub(super) fn of(webhook: &Webhook, config: &CoreConfig, now: Timestamp) -> Self {
-        let mut lane = Self::new(webhook.organization, config);
-        lane.learn_webhook(webhook);
+    pub(super) fn of(webhook: &Webhook, share: Share, config: &CoreConfig, now: Timestamp) -> Self {
+        let mut lane = Self::new(webhook.organization, share, config);
+        lane.learn_webhook(webhook, now);
         lane.learn_rate(webhook, now);
         lane
+    }
+
+    /// This node's share has changed: another has come or gone.
+    pub(super) fn set_share(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
+        if self.share == share {
+            return;
+        }
+        self.share = share;
+        self.follow_rate(now);
+        self.rest(config, now);
+        self.breaker.shorten(share, config, now);
+    }
+
+    /// How many attempts may be in flight from here.
+    fn in_flight_max(&self) -> u32 {
+        self.share.in_flight_max(self.limit, self.limit_start)
+    }
+
+    /// A share that has come to nothing is tried after this node's turn.
+    fn rest(&mut self, config: &CoreConfig, now: Timestamp) {
+        if self.in_flight_max() == 0 {
+            self.try_at = now.after(self.share.turn(config.breaker_wait));
+        }
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -155,8 +190,8 @@ impl Lane {
             && Rate::of(webhook).is_none()
             && !self.is_leasing
             && self.next_due.is_none_or(|due| due > now)
-            && self.in_flight < self.limit
-            && matches!(self.breaker, Breaker::Closed { .. })
+            && self.in_flight < self.in_flight_max()
+            && self.breaker.is_closed()
             && self.catching_up.is_none()
     }
 
@@ -189,20 +224,29 @@ impl Lane {
             }
             Hold::None => {}
         }
-        if self.in_flight >= self.limit {
-            return Readiness::No;
+        if let Some(not_before) = self.single_attempts() {
+            let at = not_before.max(due);
+            return match self.in_flight {
+                0 if at > now => Readiness::At(at),
+                0 => one(LaneMode::Due),
+                _ => Readiness::No,
+            };
         }
-        match self.breaker {
-            Breaker::Open { .. } if self.in_flight > 0 => return Readiness::No,
-            Breaker::Open { until } if until.max(due) > now => return Readiness::At(until.max(due)),
-            Breaker::Open { .. } => return one(LaneMode::Due),
-            Breaker::Closed { .. } => {}
-        }
+        let max = self.in_flight_max();
         match self.catching_up {
+            _ if self.in_flight >= max => Readiness::No,
             _ if due > now => Readiness::At(due),
             Some(pacing) if pacing.not_before > now => Readiness::At(pacing.not_before),
             Some(_) => one(LaneMode::Due),
-            None => Readiness::Now { attempts: self.limit - self.in_flight, mode: LaneMode::Due },
+            None => Readiness::Now { attempts: max - self.in_flight, mode: LaneMode::Due },
+        }
+    }
+
+    /// Where it makes one attempt now and then, to see how things are: when the next one may be.
+    fn single_attempts(&self) -> Option<Timestamp> {
+        match self.breaker {
+            Breaker::Open { until, .. } => Some(until),
+            Breaker::Closed { .. } => (self.in_flight_max() == 0).then_some(self.try_at),
         }
     }
 
@@ -211,13 +255,12 @@ impl Lane {
         if let Some(pacer) = &mut self.pacer {
             pacer.tell(now);
         }
-        let is_closed = match self.breaker {
-            Breaker::Closed { .. } => true,
-            Breaker::Open { until } => until <= now && self.in_flight == 0,
+        let has_room = match self.single_attempts() {
+            Some(not_before) => not_before <= now && self.in_flight == 0,
+            None => self.in_flight < self.in_flight_max(),
         };
-        is_closed
+        has_room
             && self.hold == Hold::None
-            && self.in_flight < self.limit
             && self.pacer.is_none_or(|pacer| pacer.available() > 0)
             && self.catching_up.is_none_or(|pacing| pacing.not_before <= now)
     }
@@ -245,6 +288,7 @@ impl Lane {
     /// Learns from an attempt that ended at `now`.
     pub(super) fn attempt_ended(&mut self, attempt: &Attempt, config: &CoreConfig, now: Timestamp) {
         self.in_flight -= 1;
+        self.unrecorded += 1;
         if attempt.trigger == AttemptTrigger::Probe {
             // The store does not know of it yet, and so the time of the last probe would seem to have come once more.
             let wait = match attempt.outcome.verdict() {
@@ -255,12 +299,12 @@ impl Lane {
         }
         match attempt.outcome.verdict() {
             Verdict::Success => {
-                self.breaker = Breaker::Closed { failures: 0 };
+                self.breaker = Breaker::CLOSED;
                 self.catching_up = self.catching_up.and_then(CatchingUp::faster);
                 self.learn_speed(attempt.duration, config);
             }
             Verdict::Failure | Verdict::Gone => {
-                self.fail(config, now);
+                self.breaker.fail(self.share, config, now);
                 match attempt.outcome {
                     Outcome::Unanswered { silence: Silence::TimedOut, .. } => {
                         self.limit = 1;
@@ -275,10 +319,17 @@ impl Lane {
             }
             // Nothing can be sent, whatever is tried: one attempt now and then finds out when that is over.
             Verdict::None if matches!(attempt.outcome, Outcome::OurFault { .. }) => {
-                self.breaker = Breaker::Open { until: now.after(config.retry.own_fault_wait) };
+                self.breaker.our_fault(config, now);
             }
             Verdict::None => {}
         }
+        self.rest(config, now);
+    }
+
+    /// What came of an attempt is in the store, or never will be.
+    pub(super) fn outcome_recorded(&mut self) {
+        // One that was dropped meanwhile, with its webhook, had others.
+        self.unrecorded = self.unrecorded.saturating_sub(1);
     }
 
     fn learn_speed(&mut self, duration: Duration, config: &CoreConfig) {
@@ -290,18 +341,15 @@ impl Lane {
         }
     }
 
-    fn fail(&mut self, config: &CoreConfig, now: Timestamp) {
-        let reopened = Breaker::Open { until: now.after(config.breaker_wait) };
-        self.breaker = match self.breaker {
-            Breaker::Open { .. } => reopened,
-            Breaker::Closed { failures } if failures + 1 >= config.breaker_failures => reopened,
-            Breaker::Closed { failures } => Breaker::Closed { failures: failures + 1 },
-        };
+    /// What the webhook's health says of its endpoint.
+    pub(super) fn learn_failures(&mut self, health: &Health, config: &CoreConfig, now: Timestamp) {
+        self.breaker.learn(health, self.unrecorded == 0, self.share, config, now);
     }
 
     /// The webhook as the store knows it.
-    pub(super) fn learn_webhook(&mut self, webhook: &Webhook) {
+    pub(super) fn learn_webhook(&mut self, webhook: &Webhook, now: Timestamp) {
         self.hold = Hold::of(webhook.active, &webhook.health);
+        self.hold_learnt_at = now;
         self.is_known = true;
     }
 
@@ -311,7 +359,13 @@ impl Lane {
             return;
         }
         self.revision = webhook.revision;
-        let rate = Rate::of(webhook);
+        self.rate = Rate::of(webhook);
+        self.follow_rate(now);
+    }
+
+    /// Sets the pacer to this node's share of the rate.
+    fn follow_rate(&mut self, now: Timestamp) {
+        let rate = self.rate.map(|rate| rate.part(self.share));
         if rate == self.pacer.map(Pacer::rate) {
             return;
         }
@@ -341,9 +395,10 @@ impl Lane {
         }
     }
 
-    /// The webhook is held, as far as is known here.
-    pub(super) fn is_held(&self) -> bool {
-        matches!(self.hold, Hold::Inactive | Hold::Suspended { .. })
+    /// The webhook is held, as far as was learnt here so long ago. A clock that was set back makes it long.
+    pub(super) fn was_held(&self, ago: Duration, now: Timestamp) -> bool {
+        let is_news = self.hold_learnt_at <= now && now.since(self.hold_learnt_at) < ago;
+        matches!(self.hold, Hold::Inactive | Hold::Suspended { .. }) && !is_news
     }
 
     /// Whether something changed since the lease was asked for that is answered now. Says so once.
@@ -371,7 +426,9 @@ impl Lane {
         let before = self.hold;
         if !matches!(before, Hold::Inactive | Hold::Deleted) {
             self.hold = Hold::of(true, health);
+            self.hold_learnt_at = now;
         }
+        self.learn_failures(health, config, now);
         match (before, health.suspension) {
             (Hold::Suspended { .. }, None) => {
                 self.resume(config, now);
@@ -385,7 +442,7 @@ impl Lane {
     /// Goes on with what was held, slowly at first.
     fn resume(&mut self, config: &CoreConfig, now: Timestamp) {
         self.catching_up = Some(CatchingUp { not_before: now, interval: config.resume_interval });
-        self.breaker = Breaker::Closed { failures: 0 };
+        self.breaker = Breaker::CLOSED;
         self.no_probe_before = None;
         self.note_due(now);
     }
@@ -398,11 +455,20 @@ impl Lane {
         self.note_due(now);
     }
 
-    /// So many deliveries were leased from it at `now`.
-    pub(super) fn leased(&mut self, count: usize, mode: LaneMode, now: Timestamp) {
+    /// So many deliveries were leased from it at `now`; the store says that the next can be had at `next_due`.
+    pub(super) fn leased(
+        &mut self,
+        count: usize,
+        mode: LaneMode,
+        next_due: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        // What is there and could not be had is in the hands of another node, which has just taken it.
+        let next_due = next_due.map(|due| if count == 0 { due.max(now.after(TAKEN_WAIT)) } else { due });
+        next_due.into_iter().for_each(|due| self.note_due(due));
         let due_later = self.next_due.filter(|due| *due > now);
         if mode == LaneMode::Probe && count == 0 {
-            self.no_probe_before = self.no_probe_before.max(due_later);
+            self.no_probe_before = self.no_probe_before.max(next_due);
         }
         if let pacing @ Some(_) = self.catching_up {
             let caught_up = count == 0 || self.next_due.is_none() || due_later.is_some();

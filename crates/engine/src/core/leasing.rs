@@ -7,7 +7,7 @@ use stackbell_model::delivery::AttemptTrigger;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, LeasedLane};
+use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedLane};
 
 use super::Core;
 use super::attempts::Subject;
@@ -50,28 +50,65 @@ impl LeaseInFlight {
 }
 
 /// Looking, now and then, for lanes with something pending that nobody told us of: after a start, and by other nodes.
+/// Once it has got to its end it begins anew at `again`, if something happened meanwhile that it may have missed.
 #[derive(Debug)]
-pub(super) enum LanesSearch {
-    Due {
-        at: Timestamp,
-        after: Option<WebhookId>,
-    },
-    /// `again`: something happened meanwhile that it may have missed.
-    UnderWay {
-        again: bool,
-    },
+pub(super) struct LanesSearch {
+    step: SearchStep,
+    again: Option<Timestamp>,
+    /// When it last began.
+    began_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+enum SearchStep {
+    /// It is to begin.
+    Due { at: Timestamp },
+    /// It is to go on behind this one.
+    Next { after: WebhookId },
+    /// A page is being read.
+    UnderWay,
 }
 
 impl LanesSearch {
     pub(super) fn due(at: Timestamp) -> Self {
-        Self::Due { at, after: None }
+        Self { step: SearchStep::Due { at }, again: None, began_at: None }
     }
 
-    pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Due { at, .. } => Some(*at),
-            Self::UnderWay { .. } => None,
+    pub(super) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.step {
+            SearchStep::Due { at } => Some(at),
+            SearchStep::Next { .. } => Some(now),
+            SearchStep::UnderWay => None,
         }
+    }
+
+    /// Begins by then, from the beginning.
+    fn want(&mut self, by: Timestamp) {
+        match &mut self.step {
+            SearchStep::Due { at } => *at = by.min(*at),
+            SearchStep::Next { .. } | SearchStep::UnderWay => {
+                self.again = Some(self.again.map_or(by, |again| again.min(by)));
+            }
+        }
+    }
+
+    /// The next page to read.
+    fn next_page(&mut self, now: Timestamp) -> Option<Option<WebhookId>> {
+        let after = match self.step {
+            SearchStep::Due { at } if at <= now => {
+                self.began_at = Some(now);
+                None
+            }
+            SearchStep::Next { after } => Some(after),
+            SearchStep::Due { .. } | SearchStep::UnderWay => return None,
+        };
+        self.step = SearchStep::UnderWay;
+        Some(after)
+    }
+
+    fn ends(&mut self, next_at: Timestamp) {
+        let at = self.again.take().map_or(next_at, |again| again.min(next_at));
+        self.step = SearchStep::Due { at };
     }
 }
 
@@ -84,8 +121,9 @@ impl Core {
         at: Timestamp,
         now: Timestamp,
     ) {
-        let config = &self.config;
-        self.lanes.entry(webhook).or_insert_with(|| Lane::new(organization, config)).note_due(at);
+        let (config, neighbours) = (&self.config, &self.neighbours);
+        let new = || Lane::new(organization, neighbours.share_of(webhook), config);
+        self.lanes.entry(webhook).or_insert_with(new).note_due(at);
         self.reschedule(webhook, now);
     }
 
@@ -220,9 +258,11 @@ impl Core {
         })
     }
 
-    pub(super) fn leased(&mut self, answers: Vec<LeasedLane>, now: Timestamp, commands: &mut Vec<Command>) {
+    pub(super) fn leased(&mut self, leased: Leased, now: Timestamp, commands: &mut Vec<Command>) {
         let Some(LeaseInFlight { lanes, lease }) = self.leasing.take() else { return };
+        let Leased { lanes: answers, sending_held } = leased;
         debug_assert_eq!(lanes.len(), answers.len());
+        self.sending_found(sending_held, now);
         self.lanes_in_request = (self.lanes_in_request * 2).min(LANES_IN_REQUEST_MAX);
         for (asked, answer) in lanes.into_iter().zip(answers) {
             self.lane_leased(asked, answer, lease, now, commands);
@@ -249,10 +289,10 @@ impl Core {
             if lane.take_outdated() {
                 lane.note_due(now);
             } else {
-                lane.learn_webhook(&webhook);
+                lane.learn_webhook(&webhook, now);
+                lane.learn_failures(&webhook.health, &self.config, now);
             }
-            answer.next_due.into_iter().for_each(|due| lane.note_due(due));
-            lane.leased(answer.deliveries.len(), request.mode, now);
+            lane.leased(answer.deliveries.len(), request.mode, answer.next_due, now);
             let webhook = std::sync::Arc::new(webhook);
             let trigger = match request.mode {
                 LaneMode::Due => AttemptTrigger::Schedule,
@@ -308,43 +348,46 @@ impl Core {
     }
 
     pub(super) fn start_lanes_search(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        if let LanesSearch::Due { at, after } = self.lanes_search
-            && at <= now
-            && !self.stopping
-        {
-            self.lanes_search = LanesSearch::UnderWay { again: false };
+        if self.stopping {
+            return;
+        }
+        if let Some(after) = self.lanes_search.next_page(now) {
             commands.push(Command::FindLanes { after, limit: LANES_IN_PAGE });
         }
     }
 
     /// Deliveries may be in the store that nobody told us of.
     pub(super) fn search_lanes_now(&mut self, now: Timestamp) {
-        self.lanes_search = match self.lanes_search {
-            LanesSearch::Due { .. } => LanesSearch::due(now),
-            LanesSearch::UnderWay { .. } => LanesSearch::UnderWay { again: true },
-        };
+        self.lanes_search.want(now);
+    }
+
+    /// The same, where others may say so all the time.
+    pub(super) fn woken_up(&mut self, now: Timestamp) {
+        let began_at = self.lanes_search.began_at.filter(|began_at| *began_at <= now);
+        let not_before = began_at.map_or(now, |began_at| began_at.after(self.config.woken_search_interval));
+        self.lanes_search.want(not_before.max(now));
     }
 
     pub(super) fn lanes_found(&mut self, found: &[LaneDue], now: Timestamp) {
         for lane in found {
             // What was learnt of a hold may have been overtaken by an edit that nobody told us of.
-            if let Some(held) = self.lanes.get_mut(&lane.webhook).filter(|lane| lane.is_held()) {
+            let ago = self.config.held_look_interval;
+            if let Some(held) = self.lanes.get_mut(&lane.webhook).filter(|lane| lane.was_held(ago, now)) {
                 held.look_again(now);
             }
             self.note_due(lane.organization, lane.webhook, lane.next_due, now);
         }
-        let again = matches!(self.lanes_search, LanesSearch::UnderWay { again: true });
-        self.lanes_search = match found.last() {
-            Some(_) | None if again => LanesSearch::due(now),
+        match found.last() {
             Some(last) if found.len() >= LANES_IN_PAGE as usize => {
-                LanesSearch::Due { at: now, after: Some(last.webhook) }
+                self.lanes_search.step = SearchStep::Next { after: last.webhook };
             }
-            Some(_) | None => LanesSearch::due(now.after(self.config.lanes_search_interval)),
-        };
+            Some(_) | None => self.lanes_search.ends(now.after(self.config.lanes_search_interval)),
+        }
     }
 
     pub(super) fn lanes_not_found(&mut self, now: Timestamp) {
-        self.lanes_search = LanesSearch::due(now.after(FAILED_LEASE_WAIT));
+        self.lanes_search.again = None;
+        self.lanes_search.ends(now.after(FAILED_LEASE_WAIT));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which webhooks hear of an event, and what they are sent.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use stackbell_model::webhook::{Format, Webhook};
 use stackbell_store::webhooks::OrganizationWebhooks;
 use stackbell_wire::payload;
 use url::Url;
+
+use super::messages::Authority;
 
 #[derive(Debug)]
 struct Listener {
@@ -24,6 +27,17 @@ pub(super) struct Snapshot {
     pub(super) version: u64,
     whole_organization: Vec<Listener>,
     one_subject: HashMap<Subject, Vec<Listener>>,
+}
+
+/// What a snapshot says of a right to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It holds, as long as the snapshot does, which the commit finds out.
+    Holds,
+    /// It is of a later time than the snapshot.
+    Unknown,
+    /// It is of an earlier time, and may be over.
+    Outdated,
 }
 
 impl Snapshot {
@@ -44,6 +58,18 @@ impl Snapshot {
                 .push(Listener { selection: webhook.subscription.selection(), webhook: Arc::new(webhook) });
         }
         snapshot
+    }
+
+    /// Whether events may be published by such a right.
+    pub(super) fn judge(&self, authority: Authority) -> Standing {
+        match authority {
+            Authority::Own => Standing::Holds,
+            Authority::AsOf { version } => match version.cmp(&self.version) {
+                Ordering::Equal => Standing::Holds,
+                Ordering::Greater => Standing::Unknown,
+                Ordering::Less => Standing::Outdated,
+            },
+        }
     }
 
     /// The webhooks that hear of `event`, each once.

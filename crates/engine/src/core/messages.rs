@@ -7,12 +7,12 @@ use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, AttemptTrigger, Delivery, State};
 use stackbell_model::event::Event;
 use stackbell_model::health::SuspensionReason;
-use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
+use stackbell_model::ids::{DeliveryId, NodeId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{Batch, BatchOutcome, Lease, QuotaPart, Receipt};
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
 use stackbell_store::instance::SendingHold;
-use stackbell_store::queue::{LaneDue, LaneRequest, LeasedLane};
+use stackbell_store::queue::{LaneDue, LaneRequest, Leased};
 use stackbell_store::webhooks::OrganizationWebhooks;
 
 /// Stands for a producer that waits.
@@ -31,6 +31,20 @@ pub struct AttemptKey(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommitNumber(pub u64);
 
+/// By what right events are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The instance's own.
+    Own,
+    /// Somebody's who may publish in the organization as of this version of it
+    /// ([`stackbell_store::webhooks::OrganizationWebhooks::version`]). Their events are accepted only while that stands:
+    /// a token that is revoked, whoever revokes it, makes another version.
+    AsOf {
+        /// The version.
+        version: u64,
+    },
+}
+
 /// Events that a producer wants accepted, as one.
 #[derive(Clone, Debug)]
 pub struct Publish {
@@ -38,6 +52,8 @@ pub struct Publish {
     pub ticket: PublishTicket,
     /// Whose events.
     pub organization: OrganizationId,
+    /// Why they may be published.
+    pub authority: Authority,
     /// The events, at least one, all of that organization.
     pub events: Vec<Event>,
 }
@@ -114,6 +130,13 @@ pub enum Input {
     },
     /// Somebody held or resumed sending.
     SendingChanged,
+    /// These nodes are at work on the store.
+    NodesSeen {
+        /// This one among them.
+        nodes: Vec<NodeId>,
+    },
+    /// Another node may have left something that is due.
+    WokenUp,
     /// [`Command::ReadSendingHold`] is done.
     SendingRead {
         /// Why nothing is sent; `None` when sending goes on.
@@ -136,10 +159,7 @@ pub enum Input {
         fault: CommitFault,
     },
     /// [`Command::Lease`] is done: one entry for each lane asked of.
-    Leased {
-        /// What the lanes gave.
-        lanes: Vec<LeasedLane>,
-    },
+    Leased(Leased),
     /// [`Command::Lease`] could not be done.
     LeaseFailed {
         /// Because of a row that cannot be read: it will fail again.
@@ -201,6 +221,9 @@ pub enum PublishRefusal {
     NoOrganization,
     /// The organization keeps as much as it may. Come back when some of it has been delivered, or has gone.
     OverQuota(QuotaPart),
+    /// The organization, its webhooks, its members or its tokens have changed since the caller was found to have the right
+    /// ([`Authority::AsOf`]). Find out again, and come back.
+    Outdated,
     /// Too many wait already. Come back soon.
     Overloaded,
     /// The store cannot take them now. Come back.

@@ -8,17 +8,20 @@
 //!
 //! - [`intake`](self): publish, match, group commit, answer
 //! - `lane`: one webhook's permits, breaker, pacing and hold
+//! - `breaker`: what becomes of an endpoint that fails
 //! - `permits`: caps of the node and of each organization
 //! - `in_hand`: deliveries that are under way, and leases of them that we hold beside that
 //! - `backoff`: a store that fails
 //! - `pacer`: a webhook's own rate
 //! - `ring`: whose turn it is
+//! - `share`: what of it all is this node's, where several send
 //! - `sending`: whether anything is sent at all
 //! - `matching`: which webhooks hear of an event
 
 mod asks;
 mod attempts;
 mod backoff;
+mod breaker;
 mod config;
 mod in_hand;
 mod intake;
@@ -30,6 +33,7 @@ mod pacer;
 mod permits;
 mod ring;
 mod sending;
+mod share;
 mod waiting;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -41,9 +45,10 @@ use url::Url;
 
 pub use config::CoreConfig;
 pub use messages::{
-    Ask, AskRefusal, AskTicket, AttemptKey, Command, CommitFault, CommitNumber, Input, Notice, Publish,
-    PublishRefusal, PublishTicket, Send,
+    Ask, AskRefusal, AskTicket, AttemptKey, Authority, Command, CommitFault, CommitNumber, Input, Notice,
+    Publish, PublishRefusal, PublishTicket, Send,
 };
+pub use share::Neighbours;
 
 use asks::WaitingAsk;
 use attempts::InFlight;
@@ -63,6 +68,7 @@ pub struct Core {
     entropy: Ordered,
     stopping: bool,
     sending: Sending,
+    neighbours: Neighbours,
 
     snapshots: HashMap<OrganizationId, Arc<Snapshot>>,
     /// Organizations whose webhooks are being read.
@@ -106,10 +112,12 @@ pub struct Core {
 }
 
 impl Core {
-    /// A machine that knows nothing yet: its first flush asks for the lanes that have something pending.
+    /// A machine that knows nothing yet: its first flush asks for the lanes that have something pending. It sends nothing by
+    /// itself before it knows its neighbours.
     /// `public_url` is what links in messages are built from.
     pub fn new(
         config: CoreConfig,
+        neighbours: Neighbours,
         public_url: Option<Url>,
         entropy: Box<dyn Entropy>,
         now: Timestamp,
@@ -121,6 +129,7 @@ impl Core {
             entropy: Ordered::new(entropy),
             stopping: false,
             sending: Sending::unknown(now),
+            neighbours,
             snapshots: HashMap::new(),
             loading: HashSet::new(),
             lanes: HashMap::new(),
@@ -161,7 +170,7 @@ impl Core {
             }
             Input::Committed { number, outcome } => self.committed(number, outcome, now, commands),
             Input::CommitFailed { number, fault } => self.commit_failed(number, fault, now, commands),
-            Input::Leased { lanes } => self.leased(lanes, now, commands),
+            Input::Leased(leased) => self.leased(leased, now, commands),
             Input::LeaseFailed { corrupt } => self.lease_failed(corrupt, now, commands),
             Input::LanesFound { lanes } => self.lanes_found(&lanes, now),
             Input::LanesNotFound => self.lanes_not_found(now),
@@ -174,6 +183,8 @@ impl Core {
             Input::SendingChanged => self.sending_changed(now),
             Input::SendingRead { hold } => self.sending_read(hold, now, commands),
             Input::SendingNotRead => self.sending_not_read(now),
+            Input::NodesSeen { nodes } => self.nodes_seen(nodes, now),
+            Input::WokenUp => self.woken_up(now),
             Input::Stop => self.stop(commands),
             Input::Tick => {}
         }
@@ -204,9 +215,9 @@ impl Core {
             && self.leasing.is_none()
     }
 
-    /// Whether the queue may begin what it has leased: sending is not held, and we are not stopping.
+    /// Whether the queue may begin what it has leased: sending is not held, it is known who else sends, and we are not stopping.
     fn may_begin(&self) -> bool {
-        self.sending.goes() && !self.stopping
+        self.sending.goes() && self.neighbours.are_known() && !self.stopping
     }
 
     /// Whether the queue may lease more: the outcomes before it are not too many.
@@ -233,7 +244,7 @@ impl Core {
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let ask = self.asks.front().map(|ask| ask.asked_at.after(self.config.ask_wait_max));
-        let search = self.lanes_search.wake_at();
+        let search = self.lanes_search.wake_at(now);
         let commit = self.commit_backoff.until().filter(|until| *until > now);
         let look = self.sending.wake_at();
         let earliest = [timer, search, look, commit, ask].into_iter().flatten().min();

@@ -8,6 +8,8 @@ use std::time::Duration;
 use stackbell_model::Timestamp;
 use stackbell_model::webhook::{Format, Pace, Webhook};
 
+use super::share::Share;
+
 /// How many attempts in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
@@ -40,6 +42,11 @@ impl Rate {
         let interval = pace.interval();
         let in_burst = Self::EVEN_WITHIN.as_nanos() / interval.as_nanos().max(1);
         Self { interval, burst: u32::try_from(in_burst).unwrap_or(u32::MAX).max(1) }
+    }
+
+    /// A node's part of it: all nodes together keep to it. At once go as many as each has of the burst, one at the least.
+    pub(super) fn part(self, share: Share) -> Self {
+        Self { interval: share.turn(self.interval), burst: share.part_of(self.burst).max(1) }
     }
 
     fn interval_nanos(self) -> i128 {
@@ -203,6 +210,50 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whoever of them sends when: all together there is no more than one node might, but for the first of each.
+        #[test]
+        fn pacers_of_several_nodes_keep_one_rate(
+            attempts in 1..60_000_u32,
+            nodes in 1..6_u32,
+            steps in proptest::collection::vec((0..3000_u64, 0..6_u32, 1..20_u32), 1..80),
+        ) {
+            let rates = [per_minute(attempts), Rate::SLACK, Rate::MS_TEAMS];
+            for whole in rates {
+                let part = |rank| Pacer::new(whole.part(Share::nth(rank, nodes)), BEGIN);
+                let mut pacers: Vec<_> = (0..nodes).map(part).collect();
+                let (mut now, mut taken) = (0, Vec::new());
+                for (wait, node, wanted) in &steps {
+                    now += wait;
+                    let pacer = &mut pacers[(node % nodes) as usize];
+                    pacer.tell(at(now));
+                    let given = (*wanted).min(pacer.available());
+                    pacer.take(given, at(now));
+                    taken.extend((0..given).map(|_| now));
+                }
+                let at_once = u128::from(whole.burst.max(nodes));
+                for (n, from) in taken.iter().enumerate() {
+                    for (count, to) in (1..).zip(&taken[n..]) {
+                        let window = u128::from(to - from) * 1_000_000;
+                        let share = at_once + window / whole.interval.as_nanos();
+                        prop_assert!(count <= share, "{count} within {window} ns of {whole:?}");
+                    }
+                }
+            }
+        }
+
+        /// And no less, but for the millisecond that a clock rounds up: nodes that all have something to send come to the rate.
+        #[test]
+        fn pacers_of_several_nodes_come_to_one_rate(attempts in 1..6000_u32, nodes in 1..6_u32) {
+            let whole = per_minute(attempts);
+            let end = 600_000;
+            let sent = |rank| drain(whole.part(Share::nth(rank, nodes)), end).len() as u128;
+            let all: u128 = (0..nodes).map(sent).sum();
+            let nanos = u128::from(end) * 1_000_000;
+            let most = nanos / whole.interval.as_nanos() + u128::from(whole.burst.max(nodes));
+            let least = nanos / (whole.interval.as_nanos() * u128::from(nodes) + 1_000_000) * u128::from(nodes);
+            prop_assert!((least..=most).contains(&all), "{all} of {least} to {most}");
+        }
 
         #[test]
         fn no_window_has_more_than_its_share(

@@ -18,6 +18,8 @@ enum Known {
     /// Not yet: the store has not been asked since the start.
     Nothing,
     Going,
+    /// A commit or a lease has found it held; why is not known yet.
+    FoundHeld,
     Held,
 }
 
@@ -82,16 +84,40 @@ impl Core {
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        let known = if hold.is_some() { Known::Held } else { Known::Going };
+        // It may have been read before what happened meanwhile: it is not taken for leave to send.
+        let is_outdated = self.sending.look == Look::UnderWay { again: true };
         self.look_again(now.after(self.config.sending_look_interval), now);
         match (&self.sending.known, hold) {
-            (Known::Nothing | Known::Going, Some(hold)) => {
+            (_, None) if is_outdated => {}
+            (Known::Nothing | Known::Going | Known::FoundHeld, Some(hold)) => {
                 commands.push(Command::Note(Notice::SendingHeld { hold }));
+                self.sending.known = Known::Held;
             }
-            (Known::Held, None) => commands.push(Command::Note(Notice::SendingResumed)),
-            (Known::Held, Some(_)) | (Known::Nothing | Known::Going, None) => {}
+            (Known::Held, Some(_)) => {}
+            (Known::Held, None) => {
+                commands.push(Command::Note(Notice::SendingResumed));
+                self.sending.known = Known::Going;
+            }
+            (Known::Nothing | Known::Going | Known::FoundHeld, None) => self.sending.known = Known::Going,
         }
-        self.sending.known = known;
+    }
+
+    /// What the store has found on its way. A hold stops what would begin from here on; that it is over must be read.
+    pub(super) fn sending_found(&mut self, is_held: bool, now: Timestamp) {
+        match (&self.sending.known, is_held) {
+            (Known::Nothing | Known::Going, true) => {
+                self.sending.known = Known::FoundHeld;
+                self.sending_changed(now);
+            }
+            (Known::Held, false) => {
+                // A look that is under way will tell; what every commit says must not have it taken for outdated.
+                if let Look::Due { at } = &mut self.sending.look {
+                    *at = now;
+                }
+            }
+            (Known::FoundHeld | Known::Held, true)
+            | (Known::Nothing | Known::Going | Known::FoundHeld, false) => {}
+        }
     }
 
     /// What was known before still holds, as far as anybody can say.

@@ -5,13 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use stackbell_model::event::Event;
 use stackbell_model::ids::OrganizationId;
 
-use super::messages::PublishTicket;
+use super::messages::{Authority, PublishTicket};
 
 /// What a producer wants accepted, as one.
 #[derive(Clone, Debug)]
 pub(super) struct PendingIntake {
     pub(super) ticket: PublishTicket,
     pub(super) organization: OrganizationId,
+    pub(super) authority: Authority,
     pub(super) events: Vec<Event>,
 }
 
@@ -116,7 +117,8 @@ mod tests {
 
     fn intake(organization: u128, ticket: u64) -> PendingIntake {
         let organization = OrganizationId::from_uuid(Uuid::from_u128(organization));
-        PendingIntake { ticket: PublishTicket(ticket), organization, events: Vec::new() }
+        let (ticket, events) = (PublishTicket(ticket), Vec::new());
+        PendingIntake { ticket, organization, authority: Authority::Own, events }
     }
 
     fn tickets(intakes: &mut Intakes) -> Vec<u64> {

@@ -14,6 +14,7 @@
 //! | `stackbell_webhooks_suspended` | gauge | | webhooks that are suspended |
 //! | `stackbell_recoveries_running` | gauge | | recoveries that are not done |
 //! | `stackbell_sending_held` | gauge | | 1 while all sending is held, else 0 |
+//! | `stackbell_nodes` | gauge | | nodes that share the store and are at work, as this one sees them; 1 where it has its own |
 //! | `stackbell_commit_duration_seconds` | histogram | | how long commits took, their sync included |
 //! | `stackbell_commits_failed_total` | counter | `fault` | commits that failed |
 //!
@@ -38,7 +39,7 @@ use stackbell_model::delivery::{Attempt, State, Verdict};
 use stackbell_model::filter::EventKind;
 use stackbell_store::maintenance::{Depth, SweepReport};
 
-use self::labels::{AttemptLabels, DeliveryLabels, EventLabels, FaultLabels, RefusalLabels};
+use self::labels::{AttemptLabels, DeliveryLabels, EventLabels, FaultLabels, Reason, RefusalLabels};
 use crate::core::{CommitFault, PublishRefusal};
 
 /// The engine's counters, in Prometheus' text format.
@@ -56,6 +57,7 @@ pub struct Metrics {
     suspended: Gauge,
     recoveries: Gauge,
     held: Gauge,
+    nodes: Gauge,
     commit_seconds: Histogram,
     commits_failed: Family<FaultLabels, Counter>,
 }
@@ -116,6 +118,12 @@ impl Default for Metrics {
             suspended: add(registry, "webhooks_suspended", "Webhooks that are suspended", Gauge::default()),
             recoveries: add(registry, "recoveries_running", "Recoveries that are not done", Gauge::default()),
             held: add(registry, "sending_held", "Whether all sending is held", Gauge::default()),
+            nodes: add(
+                registry,
+                "nodes",
+                "Nodes that share the store and are at work, as this one sees them",
+                Gauge::default(),
+            ),
             commit_seconds: add(
                 registry,
                 "commit_duration_seconds",
@@ -154,7 +162,10 @@ impl Metrics {
     }
 
     pub(super) fn refused(&self, refusal: PublishRefusal) {
-        self.refusals.get_or_create(&RefusalLabels { reason: refusal.into() }).inc();
+        // Some are none to whoever is told: they come back at once, and are counted then.
+        if let Some(reason) = Reason::of(refusal) {
+            self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+        }
     }
 
     pub(super) fn attempted(&self, attempt: &Attempt) {
@@ -196,6 +207,10 @@ impl Metrics {
 
     pub(super) fn recoveries(&self, running: u64) {
         self.recoveries.set(i64::try_from(running).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn nodes(&self, count: usize) {
+        self.nodes.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(super) fn held(&self, is_held: bool) {

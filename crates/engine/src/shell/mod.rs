@@ -5,13 +5,15 @@
 //! ```
 //!
 //! The run loop never waits for anything but its next message, so no lock is held and no IO is done between two decisions.
-//! Beside it a sweeper removes what is old, and a recoverer has deliveries tried anew.
+//! Beside it a sweeper removes what is old, and a recoverer has deliveries tried anew. Where other nodes use the same store,
+//! they hear of this one, and it of them.
 //! Two nodes fit in one process: nothing here is global.
 
 mod clock;
 mod deployments;
 mod endpoints;
 mod metrics;
+mod presence;
 mod recoverer;
 mod run;
 mod sender;
@@ -24,17 +26,17 @@ use std::time::Duration;
 use stackbell_keys::Keyring;
 use stackbell_model::Entropy;
 use stackbell_model::event::Event;
-use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::ids::{NodeId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::Store;
 use stackbell_store::commit::Receipt;
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::core::{Ask, AskRefusal, Core, CoreConfig, Input, PublishRefusal};
+use crate::core::{Ask, AskRefusal, Authority, Core, CoreConfig, Input, Neighbours, PublishRefusal};
 use crate::outbound::OutboundClient;
 
 pub use clock::{SystemClock, WaitingClock};
@@ -84,6 +86,7 @@ pub struct EngineHandle {
     inbox: mpsc::Sender<Message>,
     publishing: Arc<Semaphore>,
     recovery_created: Arc<Notify>,
+    nodes: watch::Receiver<usize>,
     metrics: Arc<Metrics>,
 }
 
@@ -97,7 +100,7 @@ pub enum Stopped {
 }
 
 enum Message {
-    Publish { organization: OrganizationId, events: Vec<Event>, reply: PublishReply },
+    Publish { organization: OrganizationId, authority: Authority, events: Vec<Event>, reply: PublishReply },
     Ask { ask: Ask, reply: AskReply },
     Input(Input),
 }
@@ -108,13 +111,16 @@ type AskReply = oneshot::Sender<Result<Box<StoredAttempt>, AskRefusal>>;
 impl Engine {
     /// Starts an engine. It begins with what an earlier one left.
     pub fn start(parts: Parts) -> Self {
-        let Parts { store, keyring, outbound, clock, entropy, config, public_url, retention, metrics } =
+        let Parts { store, keyring, outbound, clock, mut entropy, config, public_url, retention, metrics } =
             parts;
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
         let (soft, hard, ended) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-        let core = Core::new(config.clone(), public_url, entropy, clock.now());
+        let node = NodeId::generate(&mut *entropy);
+        let is_shared = store.is_shared();
+        let neighbours = if is_shared { Neighbours::unknown(node) } else { Neighbours::alone(node) };
+        let core = Core::new(config.clone(), neighbours, public_url, entropy, clock.now());
         let endpoints = endpoints::Endpoints::new(Arc::clone(&store), Arc::clone(&keyring));
         let deployments = deployments::Deployments::new(Arc::clone(&store), keyring);
         let sender = Arc::new(sender::Sender::new(endpoints, deployments, outbound, hard.clone()));
@@ -130,7 +136,23 @@ impl Engine {
             ended: ended.clone(),
             trouble: Arc::default(),
         };
-        tasks.spawn(run.run(messages));
+        let idle = CancellationToken::new();
+        let has_ended = idle.clone().drop_guard();
+        tasks.spawn(async move {
+            run.run(messages).await;
+            drop(has_ended);
+        });
+        let (nodes, nodes_seen) = watch::channel(1);
+        metrics.nodes(1);
+        if is_shared {
+            let (store, clock, metrics) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics));
+            let wake_ups =
+                presence::WakeUps { store: Arc::clone(&store), inbox: inbox.clone(), soft: soft.clone() };
+            spawn_part(&tasks, &ended, wake_ups.run());
+            let inbox = inbox.clone();
+            let presence = presence::Presence { node, store, clock, metrics, inbox, nodes, idle };
+            spawn_part(&tasks, &ended, presence.run());
+        }
         let recovery_created = Arc::new(Notify::new());
         let recoverer = recoverer::Recoverer {
             store: Arc::clone(&store),
@@ -152,7 +174,7 @@ impl Engine {
         spawn_part(&tasks, &ended, sweeper.run());
         tasks.close();
         let publishing = Arc::new(Semaphore::new(PUBLISHING_BYTES_MAX));
-        let handle = EngineHandle { inbox, publishing, recovery_created, metrics };
+        let handle = EngineHandle { inbox, publishing, recovery_created, nodes: nodes_seen, metrics };
         Self { handle, tasks, soft, hard, ended }
     }
 
@@ -196,16 +218,24 @@ fn spawn_part(
 }
 
 impl EngineHandle {
+    /// How many nodes are at work on the store, as this one sees them: what is limited for all of them together is shared
+    /// out among so many. 1 where the store is this node's alone, and until others were seen.
+    pub fn nodes(&self) -> usize {
+        *self.nodes.borrow()
+    }
+
     /// Accepts events of an organization, all or none. Once this is `Ok` they and their deliveries are on disk (invariant 1).
+    /// A right to publish that is given with its version held when they were committed (invariant 10).
     ///
     /// # Errors
     /// [`PublishRefusal`]; nothing was accepted, except that after `Unavailable` it may have been.
     pub async fn publish(
         &self,
         organization: OrganizationId,
+        authority: Authority,
         events: Vec<Event>,
     ) -> Result<Vec<Receipt>, PublishRefusal> {
-        let answer = self.try_publish(organization, events).await;
+        let answer = self.try_publish(organization, authority, events).await;
         if let Err(refusal) = answer {
             self.metrics.refused(refusal);
         }
@@ -215,13 +245,14 @@ impl EngineHandle {
     async fn try_publish(
         &self,
         organization: OrganizationId,
+        authority: Authority,
         events: Vec<Event>,
     ) -> Result<Vec<Receipt>, PublishRefusal> {
         let bytes = events.iter().map(|event| event.payload.len()).sum::<usize>().min(PUBLISHING_BYTES_MAX);
         let bytes = u32::try_from(bytes).expect("the bound is less");
         let _room = self.publishing.try_acquire_many(bytes).map_err(|_| PublishRefusal::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        let sent = self.inbox.send(Message::Publish { organization, events, reply }).await;
+        let sent = self.inbox.send(Message::Publish { organization, authority, events, reply }).await;
         sent.map_err(|_| PublishRefusal::Unavailable)?;
         answer.await.unwrap_or(Err(PublishRefusal::Unavailable))
     }

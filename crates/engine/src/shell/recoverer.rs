@@ -3,6 +3,7 @@
 //! A reconciler: it looks at what is running in the store, whoever began it, and does the next step of each in turn.
 //! A crash between two steps loses and repeats nothing; a wake-up carries no data and may be lost.
 
+use stackbell_model::Chain;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Recoverer {
                 Ok(false) => LOOK_INTERVAL,
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %Chain(&error),
                         "running recoveries could not be read; it is tried again"
                     );
                     LOOK_INTERVAL
@@ -84,7 +85,7 @@ impl Recoverer {
                     // A row that cannot be read stops its own recovery alone.
                     tracing::error!(
                         recovery.id = %recovery.id,
-                        error = &error as &dyn std::error::Error,
+                        error = %Chain(&error),
                         "a step of a recovery failed; it is tried again"
                     );
                     still_running += 1;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, Outcome, Verdict};
+use stackbell_model::{Chain, Timestamp};
 use stackbell_store::commit::{Batch, BatchOutcome, IntakeOutcome};
 use stackbell_store::{Store, StoreError};
 use tokio::sync::mpsc;
@@ -110,7 +110,7 @@ impl Run {
                 let now = self.clock.now();
                 self.come_back(move |store| async move {
                     match store.lease_deliveries(&lanes, now, lease).await {
-                        Ok(lanes) => Input::Leased { lanes },
+                        Ok(leased) => Input::Leased(leased),
                         Err(error) => {
                             log(&error, "deliveries could not be leased");
                             Input::LeaseFailed { corrupt: matches!(error, StoreError::Corrupt { .. }) }
@@ -218,10 +218,10 @@ impl Waiting {
     fn input_of(&mut self, message: Message) -> Input {
         self.next += 1;
         match message {
-            Message::Publish { organization, events, reply } => {
+            Message::Publish { organization, authority, events, reply } => {
                 let ticket = PublishTicket(self.next);
                 self.publishes.insert(ticket, reply);
-                Input::Publish(Publish { ticket, organization, events })
+                Input::Publish(Publish { ticket, organization, authority, events })
             }
             Message::Ask { ask, reply } => {
                 let ticket = AskTicket(self.next);
@@ -278,7 +278,7 @@ fn count_accepted(metrics: &Metrics, batch: &Batch, outcome: &BatchOutcome) {
 }
 
 fn log(error: &StoreError, what: &'static str) {
-    tracing::error!(error = error as &dyn std::error::Error, "{what}");
+    tracing::error!(error = %Chain(error), "{what}");
 }
 
 fn log_attempt(send: &Send, attempt: &Attempt) {

@@ -1,5 +1,6 @@
 //! One attempt: sign, send, say what became of it.
 
+use stackbell_model::Chain;
 use std::time::Duration;
 
 use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome};
@@ -152,14 +153,14 @@ fn judge_teams(outcome: Outcome) -> Outcome {
 }
 
 fn not_prepared(error: &EndpointError) -> Outcome {
-    tracing::error!(error = error as &dyn std::error::Error, "an attempt could not be prepared");
+    tracing::error!(error = %Chain(error), "an attempt could not be prepared");
     Outcome::OurFault { text: error.to_string().into() }
 }
 
 fn not_run(refused: Refused) -> Outcome {
     match refused {
         Refused::NotNow(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a deployment could not be prepared");
+            tracing::error!(error = %Chain(&error), "a deployment could not be prepared");
             Outcome::OurFault { text: error.to_string().into() }
         }
         Refused::Never(refusal) => Outcome::Undeliverable { text: refusal.to_string().into() },

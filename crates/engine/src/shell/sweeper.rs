@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stackbell_model::Timestamp;
 use stackbell_model::retry::RetryPolicy;
+use stackbell_model::{Chain, Timestamp};
 use stackbell_store::maintenance::{SweepPolicy, SweepReport};
 use stackbell_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ impl Sweeper {
                 Ok(_) => SWEEP_INTERVAL,
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %Chain(&error),
                         "a sweep failed; it is tried again"
                     );
                     SWEEP_INTERVAL

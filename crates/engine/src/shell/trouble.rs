@@ -1,8 +1,8 @@
 //! Telling of the store's trouble once, however many commits fail in it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use stackbell_model::Chain;
 use stackbell_store::StoreError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether commits go through. Shared by those who make them.
 #[derive(Debug, Default)]
@@ -22,17 +22,17 @@ impl Trouble {
     /// A row that cannot be read is another matter: it is one commit's.
     pub(super) fn on(&self, error: &StoreError) {
         let is_one_row = matches!(error, StoreError::Corrupt { .. });
-        let error: &dyn std::error::Error = error;
+        let error = Chain(error);
         if is_one_row {
-            tracing::error!(error, "a commit failed because of one row; what else was in it is tried alone");
+            tracing::error!(%error, "a commit failed because of one row; what else was in it is tried alone");
             return;
         }
         let was_on = self.is_on.swap(true, Ordering::Relaxed);
         if was_on {
-            tracing::debug!(error, "a commit failed again");
+            tracing::debug!(%error, "a commit failed again");
         } else {
             tracing::error!(
-                error,
+                %error,
                 "no commit goes through: producers are told to come back, and outcomes are recorded later"
             );
         }

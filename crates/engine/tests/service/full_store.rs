@@ -26,13 +26,13 @@ use stackbell_store::history::{
 use stackbell_store::identity::{Beginnings, RemoveMembership, SetMembership, TokenHolder};
 use stackbell_store::instance::SendingHold;
 use stackbell_store::maintenance::{Depth, SweepPolicy, SweepReport};
-use stackbell_store::queue::{LaneDue, LaneRequest, LeasedLane};
+use stackbell_store::queue::{LaneDue, LaneRequest, Leased};
 use stackbell_store::recoveries::{DeliveryChange, RecoveryCreated};
 use stackbell_store::statistics::{HourTally, Usage};
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome, OrganizationWebhooks};
 use stackbell_store::{
-    Store, StoreError, audit, commit, deployments, history, identity, instance, keys, maintenance, queue,
-    recoveries, statistics, webhooks,
+    Store, StoreError, audit, commit, deployments, history, identity, instance, keys, maintenance, nodes,
+    queue, recoveries, statistics, webhooks,
 };
 
 /// A disk that can be filled.
@@ -82,7 +82,7 @@ macro_rules! pass_on {
 }
 
 pass_on!(queue::Queue {
-    fn lease_deliveries(lanes: &[LaneRequest], now: Timestamp, lease: Lease) -> Vec<LeasedLane>;
+    fn lease_deliveries(lanes: &[LaneRequest], now: Timestamp, lease: Lease) -> Leased;
     fn due_lanes(after: Option<WebhookId>, limit: u32) -> Vec<LaneDue>;
 });
 
@@ -214,3 +214,5 @@ pass_on!(instance::Instance {
     fn hold_sending(hold: &SendingHold, audit: AuditEntry) -> bool;
     fn resume_sending(audit: AuditEntry) -> bool;
 });
+
+impl nodes::Nodes for FullStore {}

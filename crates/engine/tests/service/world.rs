@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stackbell_engine::core::{CoreConfig, PublishRefusal};
+use stackbell_engine::core::{Authority, CoreConfig, PublishRefusal};
 use stackbell_engine::outbound::{OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver};
 use stackbell_engine::shell::{Engine, EngineHandle, Metrics, Parts, Retention, Stopped};
 use stackbell_keys::{Keyring, MasterKey};
@@ -201,7 +201,7 @@ impl World {
             source: Source::Api,
             token: None,
         };
-        self.handle().publish(self.organization, vec![event]).await
+        self.handle().publish(self.organization, Authority::Own, vec![event]).await
     }
 
     pub(crate) async fn delivery(&self, webhook: &Webhook, event: EventId) -> StoredDelivery {

@@ -30,8 +30,8 @@ impl World {
             StoreFate::Full => failed(&command, CommitFault::Full),
             StoreFate::FailsBefore => failed(&command, CommitFault::Unavailable),
             StoreFate::FailsAfter => {
-                if let Input::Leased { lanes } = self.store_does(&command) {
-                    let leased = lanes.iter().flat_map(|lane| &lane.deliveries);
+                if let Input::Leased(leased) = self.store_does(&command) {
+                    let leased = leased.lanes.iter().flat_map(|lane| &lane.deliveries);
                     let lost = leased.map(|leased| (leased.delivery.webhook, leased.delivery.event_id));
                     self.endpoints.lost_leases.extend(lost);
                 }
@@ -73,12 +73,12 @@ impl World {
                 Input::Committed { number: *number, outcome }
             }
             Command::Lease { lanes, lease } => {
-                let lanes =
+                let answer =
                     now(self.store.lease_deliveries(lanes, self.now, *lease)).expect("the store works");
-                let leased = lanes.iter().flat_map(|lane| &lane.deliveries);
+                let leased = answer.lanes.iter().flat_map(|lane| &lane.deliveries);
                 let step = self.endpoints.next_step();
                 self.leases.extend(leased.map(|leased| (leased.delivery.id, (lease.until, step))));
-                Input::Leased { lanes }
+                Input::Leased(answer)
             }
             Command::FindLanes { after, limit } => Input::LanesFound {
                 lanes: now(self.store.due_lanes(*after, *limit)).expect("the store works"),

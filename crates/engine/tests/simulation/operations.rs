@@ -42,6 +42,8 @@ pub(crate) enum Operation {
     Publish {
         subject: usize,
         again: Option<usize>,
+        /// How many versions of the organization ago the right to it was found out.
+        behind: u64,
     },
     Store {
         which: usize,
@@ -115,6 +117,11 @@ pub(crate) enum Operation {
         held: bool,
         told: bool,
     },
+    /// Other nodes come and go.
+    Nodes {
+        count: u128,
+    },
+    WakeUp,
     Sweep,
 }
 
@@ -151,11 +158,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         Just(Duration::from_secs(13 * 3600)),
         Just(Duration::from_secs(6 * 24 * 3600)),
     ];
+    let behind = prop_oneof![9 => Just(0), 1 => Just(1)];
     let told = proptest::bool::weighted(0.8);
     let pace = prop_oneof![Just(None), Just(Some(1)), Just(Some(7)), Just(Some(60)), Just(Some(60_000))];
     prop_oneof![
-        10 => (0..2_usize, proptest::option::weighted(0.1, 0..8_usize))
-            .prop_map(|(subject, again)| Operation::Publish { subject, again }),
+        10 => (0..2_usize, proptest::option::weighted(0.1, 0..8_usize), behind)
+            .prop_map(|(subject, again, behind)| Operation::Publish { subject, again, behind }),
         20 => (small.clone(), store_fate).prop_map(|(which, fate)| Operation::Store { which, fate }),
         4 => small.clone().prop_map(|which| Operation::Hear { which }),
         14 => (small.clone(), request_fate).prop_map(|(which, fate)| Operation::Request { which, fate }),
@@ -179,6 +187,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (small.clone(), step.clone()).prop_map(|(webhook, ago)| Operation::Recover { webhook, ago }),
         2 => (small, told).prop_map(|(which, told)| Operation::RecoveryStep { which, told }),
         1 => (proptest::bool::weighted(0.3), told).prop_map(|(held, told)| Operation::SetHeld { held, told }),
+        1 => (1..5_u128).prop_map(|count| Operation::Nodes { count }),
+        1 => Just(Operation::WakeUp),
         2 => Just(Operation::Sweep),
     ]
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use stackbell_engine::core::{
-    Ask, AskTicket, Command, Core, CoreConfig, Input, Publish, PublishRefusal, PublishTicket, Send,
+    Ask, AskTicket, Authority, Command, Core, CoreConfig, Input, Publish, PublishRefusal, PublishTicket, Send,
 };
 use stackbell_model::delivery::Delivery;
 use stackbell_model::event::{Event, Source};
@@ -22,7 +22,6 @@ use stackbell_model::scope::Subject;
 use stackbell_model::webhook::{Format, Pace};
 use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::audit::{Audit, AuditEntry};
-use stackbell_store::commit::Quota;
 use stackbell_store::history::{History, StoredDelivery};
 use stackbell_store::identity::Identity;
 use stackbell_store::maintenance::{Maintenance, SweepPolicy};
@@ -31,6 +30,7 @@ use stackbell_store::webhooks::Webhooks;
 use stackbell_store_memory::MemoryStore;
 
 use crate::endpoints::{Endpoints, is_by_itself};
+use crate::node::start;
 use crate::operations::{Operation, RequestFate, StoreFate};
 
 pub(crate) struct Seeded(pub ChaCha20Rng);
@@ -69,6 +69,7 @@ pub(crate) struct World {
     /// Which webhooks had to hear of an event, by what the store knew at the moment of its commit.
     pub expected: HashMap<EventId, Vec<WebhookId>>,
     pub now: Timestamp,
+    config: CoreConfig,
     core: Core,
     pub entropy: Seeded,
     /// Counts the kills.
@@ -102,12 +103,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(config: CoreConfig) -> Self {
         let mut entropy = Seeded(ChaCha20Rng::from_seed([1; 32]));
         let now_at = Timestamp::from_millis(1_700_000_000_000);
         let store = MemoryStore::new();
         let organization = OrganizationId::generate(now_at, &mut entropy);
-        let core = Core::new(config(), None, Box::new(Seeded(ChaCha20Rng::from_seed([2; 32]))), now_at);
+        let core = start(&config, [2; 32], now_at);
         let mut world = Self {
             store,
             organization,
@@ -117,6 +118,7 @@ impl World {
             answered: HashMap::new(),
             expected: HashMap::new(),
             now: now_at,
+            config,
             core,
             entropy,
             life: 0,
@@ -173,7 +175,7 @@ impl World {
 
     pub(crate) fn apply(&mut self, operation: &Operation) {
         match *operation {
-            Operation::Publish { subject, again } => self.publish(subject, again),
+            Operation::Publish { subject, again, behind } => self.publish(subject, again, behind),
             Operation::Store { which, fate } => self.store_step(which, fate),
             Operation::Hear { which } => self.hear(which),
             Operation::Request { which, fate } => self.request_step(which, fate),
@@ -213,6 +215,8 @@ impl World {
                 self.recovery_step(which, told);
             }
             Operation::SetHeld { held, told } => self.set_held(held, told),
+            Operation::Nodes { count } => self.see_nodes(count),
+            Operation::WakeUp => self.turn(vec![Input::WokenUp]),
             Operation::Sweep => self.sweep(),
         }
     }
@@ -222,7 +226,8 @@ impl World {
         self.tickets
     }
 
-    fn publish(&mut self, subject: usize, again: Option<usize>) {
+    /// By a right that is as of so many versions ago.
+    fn publish(&mut self, subject: usize, again: Option<usize>, behind: u64) {
         let known = again.and_then(|n| self.published.get(n).copied());
         let id = known.map_or_else(|| EventId::generate(&mut self.entropy), |(id, _)| id);
         let subject = known.map_or(subject, |(_, subject)| subject);
@@ -244,7 +249,11 @@ impl World {
         };
         let ticket = PublishTicket(self.ticket());
         self.publishing.insert(ticket, vec![id]);
-        let publish = Publish { ticket, organization: self.organization, events: vec![event] };
+        let organization = self.organization;
+        let version = now(self.store.organization_webhooks(organization)).expect("the store works");
+        let version = version.expect("the organization is there").version - behind;
+        let publish =
+            Publish { ticket, organization, authority: Authority::AsOf { version }, events: vec![event] };
         self.turn(vec![Input::Publish(publish)]);
     }
 
@@ -298,7 +307,13 @@ impl World {
         for input in inputs {
             match &input {
                 Input::SendingRead { hold } => self.sending_goes = Some(hold.is_none()),
-                Input::Leased { lanes } => self.note_lost_leases(lanes),
+                Input::Committed { outcome, .. } if outcome.sending_held => self.sending_goes = Some(false),
+                Input::Leased(leased) => {
+                    if leased.sending_held {
+                        self.sending_goes = Some(false);
+                    }
+                    self.note_lost_leases(&leased.lanes);
+                }
                 _ => {}
             }
             self.core.handle(input, self.now, &mut commands);
@@ -378,13 +393,14 @@ impl World {
         self.sending_goes = None;
         self.store.void_leases();
         let seed = [u8::try_from(10 + self.life % 200).expect("less than 210"); 32];
-        self.core = Core::new(config(), None, Box::new(Seeded(ChaCha20Rng::from_seed(seed))), self.now);
+        self.core = start(&self.config, seed, self.now);
         self.turn(Vec::new());
     }
 
     /// Endpoints accept, the store works, and time goes on until nothing is left to do.
     pub(crate) fn settle(&mut self) {
         self.endpoints.all_accept();
+        self.see_nodes(1);
         for webhook in std::mem::take(&mut self.untold) {
             self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook }]);
         }
@@ -442,24 +458,6 @@ impl World {
 
     pub(crate) fn audit_entries(&self) -> usize {
         now(self.store.list_audit(Some(self.organization), None, 1000)).expect("the store works").len()
-    }
-}
-
-/// Small limits, so that every one of them is met.
-fn config() -> CoreConfig {
-    CoreConfig {
-        in_flight_max: 8,
-        organization_in_flight_max: 6,
-        batch_events_max: 3,
-        batch_records_max: 2,
-        waiting_events_max: 6,
-        unrecorded_max: 4,
-        waiting_asks_max: 2,
-        quota: Quota { pending_max: 40, stored_bytes_max: u64::MAX },
-        sending_look_interval: Duration::from_secs(1000 * 24 * 3600),
-        // Never within a list: the machine must not need it to find what it knows of.
-        lanes_search_interval: Duration::from_secs(1000 * 24 * 3600),
-        ..CoreConfig::default()
     }
 }
 

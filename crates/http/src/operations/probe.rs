@@ -1,5 +1,6 @@
 //! Asking whether the store is well, seldom enough to cost nothing.
 
+use stackbell_model::Chain;
 use std::time::Duration;
 
 use stackbell_app::{App, Code, Error};
@@ -58,7 +59,7 @@ fn tell(before: Condition, checked: &Result<(), Error>) {
     match checked {
         Ok(()) => tracing::info!("the store is well again"),
         Err(error) => {
-            tracing::warn!(error = error as &dyn std::error::Error, "the store is not well; readiness ends");
+            tracing::warn!(error = %Chain(error), "the store is not well; readiness ends");
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::error::{HttpError, about};
-use super::rates::{TokenRates, TooFast};
+use super::rates::TooFast;
 
 /// Somebody who presents a good token.
 pub(crate) struct Authenticated(pub(crate) Caller);
@@ -22,23 +22,39 @@ impl FromRequestParts<Arc<Context>> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, HttpError> {
         let token = token(&parts.headers).ok_or_else(HttpError::unauthenticated)?;
-        let caller = context
-            .app
-            .authenticate(token, client(&parts.extensions, &parts.headers, context))
-            .await
-            .map_err(about("Token"))?;
-        if let Some(rates) = &context.rates {
-            rates.count(caller.token().id, Instant::now()).map_err(|too_fast| refuse(rates, too_fast))?;
-        }
+        let remote = client(&parts.extensions, &parts.headers, context);
+        let caller = context.app.authenticate(token, remote).await.map_err(about("Token"))?;
+        count(&caller, context)?;
         Ok(Self(caller))
     }
 }
 
-fn refuse(rates: &TokenRates, TooFast { wait }: TooFast) -> HttpError {
-    let rate = rates.rate();
-    let detail =
-        format!("with one token {rate} requests a second may come (the setting requests_per_second)");
-    HttpError::too_many(detail, wait)
+/// Somebody who presents a token to publish. Whether it is good yet, publishing finds out.
+pub(crate) struct AuthenticatedPublisher(pub(crate) Caller);
+
+impl FromRequestParts<Arc<Context>> for AuthenticatedPublisher {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, HttpError> {
+        let token = token(&parts.headers).ok_or_else(HttpError::unauthenticated)?;
+        let remote = client(&parts.extensions, &parts.headers, context);
+        let caller = context.app.authenticate_publisher(token, remote).await.map_err(about("Token"))?;
+        count(&caller, context)?;
+        Ok(Self(caller))
+    }
+}
+
+/// Counts a request.
+fn count(caller: &Caller, context: &Context) -> Result<(), HttpError> {
+    let Some(rates) = &context.rates else { return Ok(()) };
+    let nodes = context.app.nodes();
+    let counted = rates.count(caller.token().id, nodes, Instant::now());
+    counted.map_err(|TooFast { wait }| {
+        let rate = rates.rate();
+        let detail =
+            format!("with one token {rate} requests a second may come (the setting requests_per_second)");
+        HttpError::too_many(detail, wait)
+    })
 }
 
 /// The token of the one `Authorization` header; `None` where there is none, another scheme, or more than one.

@@ -1,7 +1,7 @@
 //! Refusals, as they are answered and logged.
 
+use stackbell_model::Chain;
 use std::error::Error as StdError;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,21 +197,6 @@ impl IntoResponse for HttpError {
 #[derive(Clone, Debug)]
 pub(crate) struct Lasting(pub(crate) Arc<str>);
 
-/// An error and its causes, in one line.
-struct Chain<'a>(&'a (dyn StdError + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
-    }
-}
-
 /// For a path that is none of ours.
 pub(crate) async fn no_such_route() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "there is no such route")
@@ -248,12 +233,5 @@ mod tests {
         check(Code::Unavailable, 503, Some("5"));
         check(Code::Full, 503, Some("5"));
         check(Code::Internal, 500, None);
-    }
-
-    #[test]
-    fn the_log_has_the_whole_chain_in_one_line() {
-        let error =
-            Error { cause: Some(Box::new(io::Error::other("inner"))), ..Error::new(Code::Internal, "outer") };
-        assert_eq!(Chain(&error).to_string(), "outer: inner");
     }
 }

@@ -3,6 +3,11 @@
 //! Requests with a token are to come evenly spaced, and may be early by up to two seconds' worth of them: so many go
 //! through at once, then as many as the rate allows (the generic cell rate algorithm, with one moment for each token).
 //! Memory is bounded by the tokens that were used in the last two seconds.
+//!
+//! Where several nodes are at work, each allows its share: the rate, and what may be at once, divided by their number. All
+//! together never allow more than the rate says in the long run, and at once no more than two seconds' worth of it or one
+//! request on each node, whichever is more: a node always lets one request through when none came before it for long
+//! enough. Who sends all requests to one node gets one node's share.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -26,7 +31,7 @@ pub(crate) struct TokenRates {
 }
 
 struct Used {
-    /// When each token's next request would be on time; not later than [`EARLY_MAX`] from now.
+    /// When each token's next request would be on time; not later than [`EARLY_MAX`] from now, or one interval.
     due: HashMap<TokenId, Instant>,
     /// How many tokens there may be before those are let go whose moment has passed.
     tokens_max: usize,
@@ -49,17 +54,19 @@ impl TokenRates {
         self.rate
     }
 
-    /// Counts a request.
+    /// Counts a request, where so many nodes share the rate.
     ///
     /// # Errors
     /// [`TooFast`]: it was one too many, and does not count.
-    pub(crate) fn count(&self, token: TokenId, now: Instant) -> Result<(), TooFast> {
-        let interval = Duration::from_secs(1) / self.rate.get();
+    pub(crate) fn count(&self, token: TokenId, nodes: usize, now: Instant) -> Result<(), TooFast> {
+        let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
+        let interval = (Duration::from_secs(1) / self.rate.get()).saturating_mul(nodes);
+        let early_max = EARLY_MAX.max(interval);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let due = used.due.get(&token).copied().unwrap_or(now).max(now);
         let early = (due + interval).duration_since(now);
-        if early > EARLY_MAX {
-            return Err(TooFast { wait: early - EARLY_MAX });
+        if early > early_max {
+            return Err(TooFast { wait: early - early_max });
         }
         used.due.insert(token, due + interval);
         used.let_go(now);
@@ -105,7 +112,7 @@ mod tests {
 
     /// How many of many requests at one moment go through.
     fn burst(rates: &TokenRates, token: TokenId, now: Instant) -> usize {
-        (0..10_000).take_while(|_| rates.count(token, now).is_ok()).count()
+        (0..10_000).take_while(|_| rates.count(token, 1, now).is_ok()).count()
     }
 
     #[test]
@@ -123,15 +130,43 @@ mod tests {
         }
     }
 
+    /// Requests that go through on so many nodes, when one comes to each of them every millisecond of so many seconds.
+    fn through(rate: u32, nodes: usize, seconds: u32) -> usize {
+        let (each, begun) = ((0..nodes).map(|_| rates(rate)).collect::<Vec<_>>(), Instant::now());
+        let moments = (0..seconds * 1000).map(|moment| begun + Duration::from_millis(1) * moment);
+        moments.map(|now| each.iter().filter(|node| node.count(token(1), nodes, now).is_ok()).count()).sum()
+    }
+
+    #[test]
+    fn all_nodes_together_keep_to_the_rate() {
+        for (rate, nodes) in [(1, 1), (1, 2), (1, 5), (2, 3), (10, 3), (100, 7)] {
+            let (seconds, at_once) = (60, nodes.max(2 * rate as usize));
+            let most = at_once + (rate * seconds) as usize;
+            // A node may have less than one request of its share left at the end.
+            let least = (rate * seconds) as usize;
+            let through = through(rate, nodes, seconds);
+            assert!((least..=most).contains(&through), "{rate} a second on {nodes} nodes: {through}");
+        }
+    }
+
+    #[test]
+    fn each_node_lets_one_request_through_whatever_its_share() {
+        let (rates, now) = (rates(1), Instant::now());
+        assert_eq!(rates.count(token(1), 60, now), Ok(()));
+        assert_eq!(rates.count(token(1), 60, now), Err(TooFast { wait: Duration::from_secs(60) }));
+        let alone = now + Duration::from_secs(59);
+        assert_eq!(rates.count(token(1), 1, alone), Ok(()), "the others have gone");
+    }
+
     #[test]
     fn the_wait_is_long_enough_and_no_longer() {
         let (rates, now) = (rates(10), Instant::now());
         burst(&rates, token(1), now);
-        let TooFast { wait } = rates.count(token(1), now).expect_err("too many");
+        let TooFast { wait } = rates.count(token(1), 1, now).expect_err("too many");
         assert_eq!(wait, Duration::from_millis(100));
         let too_early = now + wait - Duration::from_millis(1);
-        assert_eq!(rates.count(token(1), too_early), Err(TooFast { wait: Duration::from_millis(1) }));
-        assert_eq!(rates.count(token(1), now + wait), Ok(()));
+        assert_eq!(rates.count(token(1), 1, too_early), Err(TooFast { wait: Duration::from_millis(1) }));
+        assert_eq!(rates.count(token(1), 1, now + wait), Ok(()));
     }
 
     #[test]
@@ -139,7 +174,7 @@ mod tests {
         let (rates, begun) = (rates(1), Instant::now());
         for number in 0..100_000_u32 {
             let now = begun + Duration::from_millis(10) * number;
-            rates.count(token(number.into()), now).expect("one request each");
+            rates.count(token(number.into()), 1, now).expect("one request each");
         }
         let used = rates.used.lock().expect("nobody panics with it");
         assert!(used.due.len() <= TOKENS_MIN && used.due.capacity() <= 4 * TOKENS_MIN, "{}", used.due.len());
@@ -151,6 +186,6 @@ mod tests {
         for number in 0..5000 {
             burst(&rates, token(number), now);
         }
-        assert!((0..5000).all(|number| rates.count(token(number), now).is_err()));
+        assert!((0..5000).all(|number| rates.count(token(number), 1, now).is_err()));
     }
 }

@@ -12,6 +12,7 @@ mod invisibility;
 mod late;
 mod lists;
 mod ndjson;
+mod neighbours;
 mod operations;
 mod paths;
 mod permissions;

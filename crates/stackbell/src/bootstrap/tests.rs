@@ -1,5 +1,5 @@
 use stackbell_keys::MasterKey;
-use stackbell_store::identity::Identity as _;
+use stackbell_store::identity::{HeldMembership, Identity as _};
 use stackbell_store_memory::MemoryStore;
 
 use super::*;
@@ -86,8 +86,8 @@ async fn a_developer_has_what_is_needed_in_a_store_of_ones_own() {
         let token = developer(&store, &keyring, organization).prepare(&mut entropy).await.expect("prepared");
         let hash = keyring.token_hash(token.secret.expose());
         let holder = store.find_token(hash).await.expect("asked").expect("found");
-        let is_admin = |(there, role): &(Organization, Role)| {
-            there.name.as_str() == organization && *role == Role::Admin
+        let is_admin = |held: &HeldMembership| {
+            held.organization.name.as_str() == organization && held.role == Role::Admin
         };
         assert!(holder.memberships.iter().any(is_admin), "{organization}");
         assert_eq!(holder.token.expires_at, Some(NOW.after(Duration::from_secs(86_400))));

@@ -12,12 +12,13 @@ use promql_parser::parser::{
 use crate::catalogue::{Catalogue, Kind, Series, TARGET_LABELS};
 
 /// Gauges of the whole store. Every node that uses the store shows the same, so their sum would be a multiple.
-const WHOLE_STORE: [&str; 5] = [
+const WHOLE_STORE: [&str; 6] = [
     "stackbell_deliveries_pending",
     "stackbell_oldest_due_seconds",
     "stackbell_webhooks_suspended",
     "stackbell_recoveries_running",
     "stackbell_sending_held",
+    "stackbell_nodes",
 ];
 
 const OF_COUNTERS: [&str; 2] = ["rate", "increase"];

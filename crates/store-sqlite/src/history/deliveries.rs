@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::error::Fault;
 use crate::rows::overview::{overview_columns, overview_tables};
 use crate::rows::{first, first_of, list};
+use stackbell_store::rows::Id;
 use stackbell_store::rows::event::subject_columns;
 use stackbell_store::rows::overview::read_overview;
-use stackbell_store::rows::Id;
 
 /// Deleted ones too, as long as they have deliveries.
 pub(crate) const WEBHOOKS: &str = "/* list_deliveries.webhooks */ SELECT w.number FROM organizations o \

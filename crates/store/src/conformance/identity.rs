@@ -1,5 +1,6 @@
 //! Organizations, users, memberships and tokens.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stackbell_model::identity::{Membership, Organization, Token, TokenHash, TokenOwner, User};
@@ -10,7 +11,7 @@ use stackbell_model::permission::Role;
 use super::Harness;
 use super::fixtures::{World, login, organization_name};
 use crate::audit::AuditEntry;
-use crate::identity::{Beginnings, RemoveMembership, SetMembership, TokenHolder};
+use crate::identity::{Beginnings, HeldMembership, RemoveMembership, SetMembership, TokenHolder};
 
 /// More than any case makes.
 const TOKENS_MAX: u32 = 100;
@@ -56,6 +57,12 @@ async fn holder(world: &World, hash: u8) -> Option<TokenHolder> {
 async fn version(world: &World, organization: OrganizationId) -> u64 {
     let snapshot = world.store.organization_webhooks(organization).await;
     snapshot.expect("organization_webhooks").expect("it is there").version
+}
+
+/// A membership as it is found now.
+async fn held(world: &World, organization: Organization, role: Role) -> HeldMembership {
+    let version = version(world, organization.id).await;
+    HeldMembership { organization, role, version }
 }
 
 /// A new store is empty until it begins.
@@ -104,7 +111,7 @@ pub async fn beginnings_are_all_there(harness: &dyn Harness) {
     assert_eq!(found, Some(user.clone()));
     let members = world.store.list_members(organization.id, None, 10).await.expect("list_members");
     assert_eq!(members, [(user.clone(), Role::Admin)]);
-    let memberships = vec![(organization, Role::Admin)];
+    let memberships = vec![held(&world, organization, Role::Admin).await];
     assert_eq!(holder(&world, 1).await, Some(TokenHolder { token, user: Some(user), memberships }));
 }
 
@@ -288,9 +295,9 @@ pub async fn a_users_token_is_found_with_its_user(harness: &dyn Harness) {
     let token = add_token(&world, TokenOwner::User(user.id), 5).await;
 
     let mut found = holder(&world, 5).await.expect("the token is there");
-    found.memberships.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    found.memberships.sort_by(|one, other| one.organization.name.cmp(&other.organization.name));
 
-    let memberships = vec![(one, Role::Admin), (two, Role::Viewer)];
+    let memberships = vec![held(&world, one, Role::Admin).await, held(&world, two, Role::Viewer).await];
     assert_eq!(found, TokenHolder { token, user: Some(user), memberships });
     assert_eq!(holder(&world, 6).await, None);
 }
@@ -309,7 +316,7 @@ pub async fn a_service_token_is_its_organizations(harness: &dyn Harness) {
     assert!(
         world.store.create_token(&token, TokenHash([5; 32]), TOKENS_MAX, audit).await.expect("create_token")
     );
-    let memberships = vec![(organization, Role::Publisher)];
+    let memberships = vec![held(&world, organization, Role::Publisher).await];
     assert_eq!(holder(&world, 5).await, Some(TokenHolder { token, user: None, memberships }));
 }
 
@@ -415,6 +422,35 @@ pub async fn tokens_bump_the_versions_they_are_good_for(harness: &dyn Harness) {
         let revoked = [version(&world, one.id).await, version(&world, two.id).await];
         assert_eq!([0, 1].map(|index| before[index] != created[index]), expected, "{owner:?}");
         assert_eq!([0, 1].map(|index| created[index] != revoked[index]), expected, "{owner:?}");
+    }
+}
+
+/// A holder is found with the versions that stand at that moment, of user's and service tokens alike: they grow with every
+/// edit of the organization, and what was found before can be told from what is.
+pub async fn a_holder_comes_with_the_versions_it_is_of(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let other = add_organization(&world, "other").await;
+    let user = add_user(&world, "builder").await;
+    add_member(&world, world.organization, &user, Role::Member).await;
+    add_member(&world, other.id, &user, Role::Member).await;
+    add_token(&world, TokenOwner::User(user.id), 5).await;
+    add_token(&world, TokenOwner::Organization(world.organization), 6).await;
+    let mut before = version(&world, world.organization).await;
+    let others = version(&world, other.id).await;
+    for step in 0..3 {
+        let (here, there) = ((world.organization, before), (other.id, others));
+        for (hash, expected) in [(5, BTreeSet::from([here, there])), (6, BTreeSet::from([here]))] {
+            let found = holder(&world, hash).await.expect("the token is there").memberships;
+            let found: BTreeSet<_> = found.iter().map(|held| (held.organization.id, held.version)).collect();
+            assert_eq!(found, expected);
+        }
+        match step {
+            0 => drop(world.webhook("hook").await),
+            _ => add_member(&world, world.organization, &user, Role::Viewer).await,
+        }
+        let after = version(&world, world.organization).await;
+        assert!(after > before, "versions grow");
+        before = after;
     }
 }
 

@@ -1,17 +1,21 @@
 //! Sending, held and resumed as a whole.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{AttemptTrigger, StateKind};
 use stackbell_model::health::Health;
 use stackbell_model::retry::RetryPolicy;
 use stackbell_model::webhook::Webhook;
-use stackbell_model::{Timestamp, delivery::StateKind};
 
 use super::Harness;
-use super::fixtures::World;
+use super::fixtures::{World, answered, attempt};
 use crate::audit::AuditEntry;
+use crate::commit::{AttemptRecord, AttemptSubject, NewEvent};
 use crate::instance::SendingHold;
 use crate::maintenance::SweepPolicy;
+use crate::queue::{LaneMode, LaneRequest};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -151,6 +155,32 @@ pub async fn a_hold_leaves_the_queue_alone(harness: &dyn Harness) {
     let delivery = world.pending(&webhook).await;
     assert_eq!(world.store.due_lanes(None, 10).await.expect("due_lanes").len(), 1);
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await, [delivery.id]);
+}
+
+/// Whether a commit and a lease say that sending is held.
+async fn told(world: &World, webhook: &Webhook) -> (bool, bool) {
+    let event = NewEvent { event: world.new_event(), deliveries: vec![world.new_delivery(webhook)] };
+    let of_intakes = world.commit(vec![world.intake(vec![event]).await], Vec::new()).await.sending_held;
+    let (ping, at) = (world.new_ping(webhook), world.now());
+    let attempt = attempt(AttemptTrigger::Ping, at, answered(500));
+    let subject = AttemptSubject::Ping(Box::new(ping));
+    let record = AttemptRecord { webhook: webhook.id, attempt, subject };
+    let of_attempts = world.commit(Vec::new(), vec![record]).await.sending_held;
+    assert_eq!(of_intakes, of_attempts);
+    let request = LaneRequest { webhook: webhook.id, limit: NonZeroU32::MIN, mode: LaneMode::Due };
+    let leased = world.store.lease_deliveries(&[request], at, world.new_lease(at)).await;
+    (of_intakes, leased.expect("lease_deliveries").sending_held)
+}
+
+/// Each commit and each lease says whether sending is held, so that whoever sends need not look.
+pub async fn commits_and_leases_tell_of_a_hold(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    assert_eq!(told(&world, &webhook).await, (false, false));
+    hold(&world).await;
+    assert_eq!(told(&world, &webhook).await, (true, true));
+    resume(&world).await;
+    assert_eq!(told(&world, &webhook).await, (false, false));
 }
 
 /// Holding and resuming have entries in the instance's log; what changed nothing has none.

@@ -201,6 +201,7 @@ macro_rules! conformance_tests {
             a_revoked_token_is_gone
             a_revoked_tokens_events_stay
             tokens_bump_the_versions_they_are_good_for
+            a_holder_comes_with_the_versions_it_is_of
             a_last_use_never_goes_back
         ] }
         $crate::conformance_group! { $harness, keys [
@@ -251,6 +252,7 @@ macro_rules! conformance_tests {
             what_a_hold_covers_expires_later
             what_is_held_expires_at_last
             a_hold_leaves_the_queue_alone
+            commits_and_leases_tell_of_a_hold
             holds_have_their_entries
         ] }
         $crate::conformance_group! { $harness, restart [

@@ -13,7 +13,7 @@ use stackbell_model::webhook::Webhook;
 use super::Harness;
 use super::fixtures::World;
 use crate::commit::{NewDelivery, NewEvent};
-use crate::queue::{LaneDue, LaneMode, LaneRequest, LeasedDelivery, LeasedLane};
+use crate::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -193,10 +193,11 @@ pub async fn several_lanes_are_leased_at_once(harness: &dyn Harness) {
     expected.reverse();
     let now = world.now();
 
-    let lanes = world.store.lease_deliveries(&requests, now, world.new_lease(now)).await;
+    let leased = world.store.lease_deliveries(&requests, now, world.new_lease(now)).await;
 
-    let found: Vec<_> = lanes
+    let found: Vec<_> = leased
         .expect("lease_deliveries")
+        .lanes
         .into_iter()
         .map(|lane| {
             let ids: Vec<_> = lane.deliveries.iter().map(|leased| leased.delivery.id).collect();
@@ -210,8 +211,8 @@ pub async fn several_lanes_are_leased_at_once(harness: &dyn Harness) {
 pub async fn no_lanes_give_none(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let now = world.now();
-    let lanes = world.store.lease_deliveries(&[], now, world.new_lease(now)).await;
-    assert_eq!(lanes.expect("lease_deliveries"), []);
+    let leased = world.store.lease_deliveries(&[], now, world.new_lease(now)).await;
+    assert_eq!(leased.expect("lease_deliveries"), Leased::default());
 }
 
 /// Lanes with something pending are listed, held and leased ones too; finished, empty and deleted ones are not.

@@ -21,8 +21,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use stackbell_model::Timestamp;
 use stackbell_model::ids::{
-    AuditId, DataKeyId, DeliveryId, EventId, EventKey, LeaseToken, OrganizationId, RecoveryId, TokenId,
-    UserId, WebhookId,
+    AuditId, BatchId, DataKeyId, DeliveryId, EventId, EventKey, LeaseToken, NodeId, OrganizationId,
+    RecoveryId, TokenId, UserId, WebhookId,
 };
 use uuid::Uuid;
 
@@ -56,7 +56,7 @@ macro_rules! ids {
     )+};
 }
 
-ids!(AuditId DataKeyId DeliveryId EventId EventKey LeaseToken OrganizationId RecoveryId TokenId UserId WebhookId);
+ids!(AuditId BatchId DataKeyId DeliveryId EventId EventKey LeaseToken NodeId OrganizationId RecoveryId TokenId UserId WebhookId);
 
 /// A row, read from left to right: each call takes the next column, whose name is for what is reported.
 pub trait Columns<'row> {

@@ -94,18 +94,20 @@ label_values! {
     }
 }
 
-impl From<PublishRefusal> for Reason {
-    fn from(refusal: PublishRefusal) -> Self {
-        match refusal {
+impl Reason {
+    /// Why a publish was refused; `None` where that is nobody's concern but our own.
+    pub(super) fn of(refusal: PublishRefusal) -> Option<Self> {
+        Some(match refusal {
             PublishRefusal::Conflict { .. } => Self::Conflict,
             PublishRefusal::NoOrganization => Self::NoOrganization,
             PublishRefusal::OverQuota(QuotaPart::Pending) => Self::QuotaPending,
             PublishRefusal::OverQuota(QuotaPart::StoredBytes) => Self::QuotaStoredBytes,
             PublishRefusal::Overloaded => Self::Overloaded,
+            PublishRefusal::Outdated => return None,
             PublishRefusal::Unavailable => Self::Unavailable,
             PublishRefusal::Full => Self::Full,
             PublishRefusal::TooManyDeliveries { .. } => Self::TooManyDeliveries,
-        }
+        })
     }
 }
 

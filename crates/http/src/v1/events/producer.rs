@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
+use axum::http;
 use stackbell_app::auth::Caller;
 use stackbell_app::events::{NewEvent, PublishedEvent, Publisher};
 use stackbell_wire::rest::event::EventAccepted;
 
 use super::EVENT;
 use crate::Limits;
+use crate::shared::auth::AuthenticatedPublisher;
 use crate::shared::context::Context;
 use crate::shared::error::{HttpError, about};
-use crate::shared::path::InOrganization;
+use crate::shared::path::PathTexts;
 
 /// A text longer than this is read on a thread of its own: canonical JSON costs about a millisecond for a megabyte.
 const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -25,16 +28,24 @@ struct Parts {
     organization: String,
 }
 
-impl Producer {
-    /// # Errors
-    /// Those of access.
-    pub(super) fn new(context: Arc<Context>, at: InOrganization) -> Result<Self, HttpError> {
-        let InOrganization { caller, organization, path: _ } = at;
-        let producer = Self(Arc::new(Parts { context, caller, organization }));
-        producer.publisher()?;
-        Ok(producer)
-    }
+/// Whoever may not publish in the organization in the path is told so before anything else is looked at (invariant 9).
+impl FromRequestParts<Arc<Context>> for Producer {
+    type Rejection = HttpError;
 
+    async fn from_request_parts(
+        parts: &mut http::request::Parts,
+        context: &Arc<Context>,
+    ) -> Result<Self, HttpError> {
+        let AuthenticatedPublisher(caller) =
+            AuthenticatedPublisher::from_request_parts(parts, context).await?;
+        let path = PathTexts::from_request_parts(parts, context).await?;
+        let organization = path.get("orgName").to_owned();
+        let caller = context.app.admit_publisher(caller, &organization).await.map_err(about(EVENT))?;
+        Ok(Self(Arc::new(Parts { context: Arc::clone(context), caller, organization })))
+    }
+}
+
+impl Producer {
     fn publisher(&self) -> Result<Publisher<'_>, HttpError> {
         let Parts { context, caller, organization } = &*self.0;
         context.app.publisher(caller, organization).map_err(about(EVENT))
@@ -60,10 +71,17 @@ impl Producer {
         reading.await.map_err(|error| HttpError::internal("the events could not be read", error))?
     }
 
-    /// Publishes events, all or none; none are published without asking anybody.
+    /// Finds out whether they may publish yet. For answers that say nothing of events that were published, which says so.
+    pub(super) async fn confirm(&self) -> Result<(), HttpError> {
+        let Parts { context, caller, organization } = &*self.0;
+        context.app.confirm_publisher(caller, organization).await.map_err(about(EVENT))
+    }
+
+    /// Publishes events, all or none.
     pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<PublishedEvent>, HttpError> {
         let publisher = self.publisher()?;
         if events.is_empty() {
+            self.confirm().await?;
             return Ok(Vec::new());
         }
         publisher.publish(events).await.map_err(about(EVENT))

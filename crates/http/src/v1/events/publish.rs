@@ -1,8 +1,6 @@
 //! Publishes events: one, an array, or lines of NDJSON.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
@@ -15,10 +13,8 @@ use super::read::{NewEvents, read_events};
 use super::{EVENT, PATH, TAGS, stream};
 use crate::shared::answer;
 use crate::shared::body::{read_text, refuse_encoding};
-use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::HttpError;
-use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
 use crate::shared::time_limit::within_time;
@@ -66,16 +62,16 @@ enum Results {
     Lines,
 }
 
-async fn publish(
-    State(context): State<Arc<Context>>,
-    at: InOrganization,
-    request: Request,
-) -> Result<Response, HttpError> {
-    let producer = Producer::new(context, at)?;
+async fn publish(producer: Producer, request: Request) -> Result<Response, HttpError> {
     let (parts, body) = request.into_parts();
     let results = read_results(&QueryTexts::only(&parts.uri, &[RESULTS])?)?;
     refuse_encoding(&parts.headers)?;
-    match (is_ndjson(&parts.headers), results) {
+    let is_ndjson = is_ndjson(&parts.headers);
+    if is_ndjson {
+        // Lines may be refused for what is on them, one after the other, and none be published.
+        producer.confirm().await?;
+    }
+    match (is_ndjson, results) {
         (true, None | Some(Results::Summary)) => stream::summarize(producer, body).await,
         (true, Some(Results::Lines)) => Ok(stream::line_by_line(producer, body)),
         (false, None) => {
@@ -89,7 +85,13 @@ async fn publish_json(
     producer: &Producer,
     text: impl Future<Output = Result<String, HttpError>>,
 ) -> Result<Response, HttpError> {
-    let events = producer.read(text.await?, read_events).await?;
+    let events = match producer.read(text.await?, read_events).await {
+        Ok(events) => events,
+        Err(error) => {
+            producer.confirm().await?;
+            return Err(error);
+        }
+    };
     let (events, is_array) = match events {
         NewEvents::One(event) => (vec![event], false),
         NewEvents::Many(events) => (events, true),

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
 use stackbell_model::{Clock, Entropy, Timestamp};
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::identity::Identity;
+use stackbell_store::nodes::Nodes;
 use stackbell_store::webhooks::{CreateOutcome, Webhooks};
 use stackbell_store_memory::MemoryStore;
 use tokio_util::task::TaskTracker;
@@ -69,9 +70,37 @@ pub(crate) struct World {
     pub(crate) changes: TaskTracker,
     /// Where copies are made.
     pub(crate) scratch: tempfile::TempDir,
-    store: MemoryStore,
+    base: Base,
     // Dropped, and with it all that it does.
     engine: Option<Engine>,
+}
+
+/// What nodes have in common.
+#[derive(Clone)]
+struct Base {
+    store: MemoryStore,
+    keyring: Arc<Keyring>,
+    clock: Arc<Ticking>,
+    nodes: Arc<AtomicU64>,
+}
+
+impl Base {
+    async fn found(store: MemoryStore) -> Self {
+        let mut entropy = Seeded::new(1);
+        let clock = Arc::new(Ticking(AtomicI64::new(SystemClock.now().as_millis())));
+        let master = MasterKey::generate(&mut entropy);
+        let (keyring, _) = Keyring::generate(&master, &mut entropy, clock.now());
+        let name = OrganizationName::parse(ORGANIZATION).expect("a name");
+        let login = Login::parse("morty").expect("a login");
+        let first = beginnings(name, login, ADMIN, &keyring, clock.now(), &mut entropy);
+        assert!(store.begin(first).await.expect("the store works"));
+        Self { store, keyring: Arc::new(keyring), clock, nodes: Arc::default() }
+    }
+
+    /// Chance that no other node has.
+    fn entropy(&self, of: u64) -> Seeded {
+        Seeded::new(10 * self.nodes.load(Ordering::SeqCst) + of)
+    }
 }
 
 impl World {
@@ -85,39 +114,45 @@ impl World {
 
     /// One whose routes have other settings than usual.
     pub(crate) async fn with(change: impl FnOnce(&mut HttpSettings)) -> Self {
-        let mut entropy = Seeded::new(1);
-        let clock = Arc::new(Ticking(AtomicI64::new(SystemClock.now().as_millis())));
-        let master = MasterKey::generate(&mut entropy);
-        let (keyring, _) = Keyring::generate(&master, &mut entropy, clock.now());
-        let keyring = Arc::new(keyring);
-        let store = MemoryStore::new();
-        let name = OrganizationName::parse(ORGANIZATION).expect("a name");
-        let login = Login::parse("morty").expect("a login");
-        let first = beginnings(name, login, ADMIN, &keyring, clock.now(), &mut entropy);
-        assert!(store.begin(first).await.expect("the store works"));
+        Self::node(Base::found(MemoryStore::new()).await, change).await
+    }
+
+    /// One of several nodes, of which there are more by [`World::beside`].
+    pub(crate) async fn first_of_several() -> Self {
+        Self::node(Base::found(MemoryStore::shared()).await, |_| ()).await
+    }
+
+    /// Another node on the same store.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::node(self.base.clone(), |_| ()).await
+    }
+
+    async fn node(base: Base, change: impl FnOnce(&mut HttpSettings)) -> Self {
+        base.nodes.fetch_add(1, Ordering::SeqCst);
         let policy = OutboundPolicy::new(Allowance::loopback());
         let resolver = Arc::new(SystemResolver::default());
         let settings = OutboundSettings::default();
         let outbound = OutboundClient::new(&settings, &policy, resolver, Arc::new(SystemClock)).await;
         let metrics = Arc::new(Metrics::default());
+        let config = CoreConfig::default();
         let engine = Engine::start(Parts {
-            store: Arc::new(store.clone()),
-            keyring: Arc::clone(&keyring),
+            store: Arc::new(base.store.clone()),
+            keyring: Arc::clone(&base.keyring),
             outbound: outbound.expect("certificates"),
             clock: Arc::new(SystemClock),
-            entropy: Box::new(Seeded::new(2)),
-            config: CoreConfig::default(),
+            entropy: Box::new(base.entropy(2)),
+            config: if base.store.is_shared() { config.shared() } else { config },
             retention: Retention::default(),
             public_url: None,
             metrics: Arc::clone(&metrics),
         });
         let scratch = tempfile::tempdir().expect("a folder");
         let app = App::new(AppParts {
-            store: Arc::new(store.clone()),
+            store: Arc::new(base.store.clone()),
             engine: engine.handle(),
-            keyring,
-            clock,
-            entropy: Box::new(Seeded::new(3)),
+            keyring: Arc::clone(&base.keyring),
+            clock: Arc::<Ticking>::clone(&base.clock),
+            entropy: Box::new(base.entropy(3)),
             outbound: Arc::new(policy),
             slack_hosts: vec!["hooks.slack.com".to_owned()],
             limits: stackbell_app::Limits::default(),
@@ -136,7 +171,7 @@ impl World {
             requests_per_second: None,
             readiness: Arc::new(move || asked.load(Ordering::SeqCst)),
             metrics: Arc::new(move || metrics.encode()),
-            entropy: Arc::new(Mutex::new(Seeded::new(4))),
+            entropy: Arc::new(Mutex::new(base.entropy(4))),
         };
         change(&mut settings);
         Self {
@@ -144,7 +179,7 @@ impl World {
             is_serving,
             changes,
             scratch,
-            store,
+            base,
             engine: Some(engine),
         }
     }
@@ -156,11 +191,23 @@ impl World {
         }
     }
 
+    /// Waits until this node sees so many at work.
+    pub(crate) async fn sees(&self, nodes: usize) {
+        let wanted = format!("stackbell_nodes {nodes}\n");
+        let look = async {
+            let ask = || self.ask("", "GET", "/metrics", Value::Null);
+            while !ask().await.text().contains(&wanted) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), look).await.expect("it sees them soon");
+    }
+
     /// A webhook of the organization that was saved when the settings were others.
     pub(crate) async fn save_unchecked(&self, name: &str, url: &str, format: Format) {
         let at = SystemClock.now();
         let organization = OrganizationName::parse(ORGANIZATION).expect("a name");
-        let found = self.store.find_organization(&organization).await.expect("the store works");
+        let found = self.base.store.find_organization(&organization).await.expect("the store works");
         let mut entropy = Seeded::new(u64::from(url.as_bytes()[7]));
         let webhook = Webhook {
             id: WebhookId::generate(at, &mut entropy),
@@ -191,7 +238,7 @@ impl World {
             target: name.into(),
             fields: Vec::new(),
         };
-        let created = self.store.create_webhook(&webhook, 10, audit).await;
+        let created = self.base.store.create_webhook(&webhook, 10, audit).await;
         assert_eq!(created.expect("the store works"), CreateOutcome::Done);
     }
 

@@ -1,0 +1,164 @@
+//! A lane's breaker: turns steady failure into single attempts.
+//!
+//! ```text
+//! closed ──failures in a row──> open ──wait over──> one attempt ──success──> closed
+//!                                ^───────────────────────┘ failure
+//! ```
+//!
+//! Where several nodes send, failures in a row are those of all, as the store counts them, and nodes take turns to wait.
+
+use stackbell_model::Timestamp;
+use stackbell_model::health::Health;
+
+use super::config::CoreConfig;
+use super::share::Share;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Breaker {
+    Closed { failures: u32 },
+    Open { until: Timestamp, because: Cause },
+}
+
+/// Why a breaker is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its endpoint fails.
+    Failures,
+    /// We cannot send, however its endpoint does.
+    OurFault,
+}
+
+impl Breaker {
+    pub(super) const CLOSED: Self = Self::Closed { failures: 0 };
+
+    pub(super) fn is_closed(self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+
+    /// An attempt failed.
+    pub(super) fn fail(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
+        let open = |wait| Self::Open { until: now.after(wait), because: Cause::Failures };
+        *self = match *self {
+            Self::Open { .. } => open(share.turn(config.breaker_wait)),
+            Self::Closed { failures } if failures + 1 >= config.breaker_failures => {
+                open(share.first_turn(config.breaker_wait))
+            }
+            Self::Closed { failures } => Self::Closed { failures: failures + 1 },
+        };
+    }
+
+    /// An attempt was not made, because of us.
+    pub(super) fn our_fault(&mut self, config: &CoreConfig, now: Timestamp) {
+        *self = Self::Open { until: now.after(config.retry.own_fault_wait), because: Cause::OurFault };
+    }
+
+    /// What the webhook's health says of its endpoint, which other nodes send to as well. A node that is alone has seen it all,
+    /// and before the store has. `is_all_recorded`: the store has heard of all that this node has.
+    pub(super) fn learn(
+        &mut self,
+        health: &Health,
+        is_all_recorded: bool,
+        share: Share,
+        config: &CoreConfig,
+        now: Timestamp,
+    ) {
+        if share.is_whole() {
+            return;
+        }
+        match *self {
+            // A success of our own that the store has not heard of is newer.
+            Self::Closed { failures }
+                if health.failures >= config.breaker_failures && (is_all_recorded || failures > 0) =>
+            {
+                let until = now.after(share.first_turn(config.breaker_wait));
+                *self = Self::Open { until, because: Cause::Failures };
+            }
+            Self::Open { because: Cause::Failures, .. } if health.failures == 0 && is_all_recorded => {
+                *self = Self::CLOSED;
+            }
+            Self::Closed { .. } | Self::Open { .. } => {}
+        }
+    }
+
+    /// Others have come or gone: nobody waits longer than a turn takes now.
+    pub(super) fn shorten(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
+        if let Self::Open { until, because: Cause::Failures } = self {
+            *until = (*until).min(now.after(share.turn(config.breaker_wait)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_778_653_205_000);
+    const WAIT: Duration = Duration::from_secs(30);
+
+    fn health(failures: u32) -> Health {
+        Health { failures, ..Health::default() }
+    }
+
+    fn failed(times: u32, share: Share) -> Breaker {
+        let mut breaker = Breaker::CLOSED;
+        (0..times).for_each(|_| breaker.fail(share, &CoreConfig::default(), NOW));
+        breaker
+    }
+
+    /// What a breaker is once it has heard of so many failures.
+    fn learnt(mut breaker: Breaker, failures: u32, is_all_recorded: bool, share: Share) -> Breaker {
+        breaker.learn(&health(failures), is_all_recorded, share, &CoreConfig::default(), NOW);
+        breaker
+    }
+
+    fn open(after: Duration) -> Breaker {
+        Breaker::Open { until: NOW.after(after), because: Cause::Failures }
+    }
+
+    #[test]
+    fn who_is_alone_learns_from_attempts_alone() {
+        assert_eq!(failed(4, Share::WHOLE), Breaker::Closed { failures: 4 });
+        assert_eq!([5, 6, 7].map(|times| failed(times, Share::WHOLE)), [open(WAIT); 3]);
+        assert_eq!(learnt(Breaker::CLOSED, 100, true, Share::WHOLE), Breaker::CLOSED);
+        assert_eq!(learnt(failed(5, Share::WHOLE), 0, true, Share::WHOLE), open(WAIT));
+    }
+
+    #[test]
+    fn several_take_turns() {
+        let share = Share::nth(1, 3);
+        assert_eq!(failed(5, share), open(WAIT * 2));
+        assert_eq!(failed(6, share), open(WAIT * 3));
+        assert_eq!(learnt(Breaker::CLOSED, 5, true, share), open(WAIT * 2));
+        assert_eq!(learnt(Breaker::CLOSED, 4, true, share), Breaker::CLOSED);
+        assert_eq!(learnt(failed(6, share), 0, true, share), Breaker::CLOSED);
+    }
+
+    #[test]
+    fn what_the_store_has_not_heard_of_is_newer() {
+        let share = Share::nth(1, 3);
+        assert_eq!(learnt(Breaker::CLOSED, 5, false, share), Breaker::CLOSED, "a success");
+        assert_eq!(learnt(failed(1, share), 5, false, share), open(WAIT * 2), "one failure more");
+        assert_eq!(learnt(failed(5, share), 0, false, share), open(WAIT * 2), "failures");
+    }
+
+    #[test]
+    fn our_own_fault_is_no_matter_of_the_webhooks_health() {
+        let share = Share::nth(0, 2);
+        let mut breaker = Breaker::CLOSED;
+        breaker.our_fault(&CoreConfig::default(), NOW);
+        assert_eq!(learnt(breaker, 0, true, share), breaker);
+        let before = breaker;
+        breaker.shorten(share, &CoreConfig::default(), NOW);
+        assert_eq!(breaker, before);
+    }
+
+    #[test]
+    fn nobody_waits_for_who_has_gone() {
+        let mut breaker = failed(6, Share::nth(2, 3));
+        assert_eq!(breaker, open(WAIT * 3));
+        breaker.shorten(Share::WHOLE, &CoreConfig::default(), NOW);
+        assert_eq!(breaker, open(WAIT));
+    }
+}

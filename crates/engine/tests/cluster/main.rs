@@ -1,0 +1,8 @@
+//! Several machines ([`stackbell_engine::core`]) on one store, on a manual clock, each told at once of all that happens to it.
+//!
+//! What each does by itself the simulation is about; here it is what they come to together, where nothing fails but endpoints.
+
+mod limits;
+mod news;
+mod rights;
+mod world;

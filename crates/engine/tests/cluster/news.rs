@@ -1,0 +1,88 @@
+//! What a node hears of the others, and what it finds out by itself.
+
+use std::time::Duration;
+
+use stackbell_engine::core::Input;
+
+use crate::world::{Cluster, answered};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn nothing_is_sent_before_it_is_known_who_sends() {
+    let mut cluster = Cluster::of(1);
+    cluster.webhook();
+    assert_eq!(cluster.publish(0), 1);
+    cluster.pass(SECOND * 10, &answered(200));
+    assert_eq!(cluster.sent.len(), 0);
+    cluster.meet(vec![0]);
+    assert_eq!(cluster.sent.len(), 1);
+}
+
+#[test]
+fn what_is_committed_while_sending_is_held_is_not_begun() {
+    let mut cluster = Cluster::acquainted(2);
+    cluster.webhook();
+    // Both know the webhook, and have looked whether sending is held.
+    for node in [0, 1] {
+        cluster.publish(node);
+        cluster.end_all(&answered(200));
+    }
+    assert_eq!(cluster.sent.len(), 2);
+    cluster.set_held(true);
+    for _ in 0..10 {
+        assert_eq!(cluster.publish(1), 1);
+    }
+    assert_eq!(cluster.sent.len(), 2);
+    cluster.set_held(false);
+    cluster.pass(cluster.config.sending_look_interval + cluster.config.lease_for, &answered(200));
+    assert_eq!(cluster.sent.len(), 12);
+}
+
+#[test]
+fn what_is_leased_while_sending_is_held_is_not_begun() {
+    let mut cluster = Cluster::acquainted(1);
+    cluster.webhook();
+    cluster.publish(0);
+    cluster.end_all(&answered(500));
+    cluster.set_held(true);
+    // Its time comes before the node looks whether sending is held.
+    let soon = SECOND * 7;
+    assert!(soon < cluster.config.sending_look_interval);
+    cluster.pass(soon, &answered(200));
+    assert_eq!(cluster.sent.len(), 1);
+    cluster.set_held(false);
+    cluster.pass(cluster.config.sending_look_interval + cluster.config.lease_for, &answered(200));
+    assert_eq!(cluster.sent.len(), 2);
+}
+
+#[test]
+fn who_is_woken_up_all_the_time_looks_now_and_then() {
+    let mut cluster = Cluster::acquainted(1);
+    cluster.pass(SECOND * 10, &answered(200));
+    let before = cluster.searches(0);
+    for _ in 0..200 {
+        cluster.pass(SECOND / 100, &answered(200));
+        cluster.turn(0, vec![Input::WokenUp]);
+    }
+    // In two seconds, not more often than every 200 ms.
+    let searches = cluster.searches(0) - before;
+    assert!((9..=11).contains(&searches), "{searches}");
+}
+
+#[test]
+fn who_is_woken_up_finds_what_another_left() {
+    let mut cluster = Cluster::acquainted(2);
+    cluster.webhook();
+    cluster.meet(vec![0]);
+    // Node 0 takes what it may at once; the rest is for whoever is free.
+    for _ in 0..4 {
+        cluster.publish(0);
+    }
+    assert_eq!(cluster.in_flight(), [2, 0]);
+    cluster.turn(1, vec![Input::WokenUp]);
+    assert_eq!(cluster.in_flight(), [2, 0], "it has just looked");
+    cluster.now = cluster.now.after(cluster.config.woken_search_interval);
+    cluster.turn(1, vec![Input::Tick]);
+    assert_eq!(cluster.in_flight(), [2, 1]);
+}

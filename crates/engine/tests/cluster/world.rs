@@ -1,0 +1,325 @@
+//! Nodes, their store, and what is on its way to endpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use stackbell_engine::core::{
+    Authority, Command, Core, CoreConfig, Input, Neighbours, Publish, PublishRefusal, PublishTicket, Send,
+};
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Answer, Attempt, Outcome, Silence};
+use stackbell_model::event::{Event, Source};
+use stackbell_model::filter::{EventKind, Filter, FilterSet, Subscription};
+use stackbell_model::identity::Organization;
+use stackbell_model::ids::{AuditId, EventId, EventKey, NodeId, OrganizationId, WebhookId};
+use stackbell_model::names::{DisplayName, OrganizationName, ProjectName, StackName, WebhookName};
+use stackbell_model::scope::{Scope, Subject};
+use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
+use stackbell_store::audit::AuditEntry;
+use stackbell_store::commit::{Commit, IntakeOutcome, Receipt};
+use stackbell_store::identity::Identity;
+use stackbell_store::instance::{Instance, SendingHold};
+use stackbell_store::queue::Queue;
+use stackbell_store::webhooks::Webhooks;
+use stackbell_store_memory::MemoryStore;
+use stackbell_testkit::SeededEntropy;
+use uuid::Uuid;
+
+/// The in-memory store's futures are ready at once.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the in-memory store never waits")
+}
+
+struct Node {
+    core: Core,
+    wake_at: Option<Timestamp>,
+    /// How many pages of lanes it has looked for.
+    searches: usize,
+}
+
+/// Something that happens in between.
+type Happening = Box<dyn FnOnce(&mut Cluster)>;
+
+/// A request on its way.
+pub(crate) struct UnderWay {
+    pub(crate) node: usize,
+    send: Box<Send>,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) store: MemoryStore,
+    pub(crate) now: Timestamp,
+    pub(crate) config: CoreConfig,
+    pub(crate) network: Vec<UnderWay>,
+    /// When requests left, and from which node.
+    pub(crate) sent: Vec<(Timestamp, usize)>,
+    /// How many commits found that the webhooks had changed.
+    pub(crate) stale: usize,
+    organization: OrganizationId,
+    entropy: SeededEntropy,
+    nodes: Vec<Node>,
+    tickets: u64,
+    answers: Vec<Result<Vec<Receipt>, PublishRefusal>>,
+    /// Happens once, before the next commit.
+    before_commit: Option<Happening>,
+}
+
+impl Cluster {
+    /// So many nodes that do not know of each other yet.
+    pub(crate) fn of(nodes: u128) -> Self {
+        let mut cluster = Self {
+            store: MemoryStore::shared(),
+            now: Timestamp::from_millis(1_778_653_205_000),
+            config: CoreConfig::default().shared(),
+            network: Vec::new(),
+            sent: Vec::new(),
+            stale: 0,
+            organization: OrganizationId::from_uuid(Uuid::from_u128(1)),
+            entropy: SeededEntropy::new(1),
+            nodes: Vec::new(),
+            tickets: 0,
+            answers: Vec::new(),
+            before_commit: None,
+        };
+        let organization = Organization {
+            id: cluster.organization,
+            name: OrganizationName::parse("acme").expect("a name"),
+            display_name: DisplayName::parse("Acme").expect("a name"),
+            avatar_url: String::new(),
+            created_at: cluster.now,
+        };
+        let audit = cluster.audit();
+        assert!(now(cluster.store.create_organization(&organization, None, audit)).expect("the store works"));
+        for n in 0..nodes {
+            let (config, entropy) = (cluster.config.clone(), Box::new(SeededEntropy::new(2 + n as u64)));
+            let core = Core::new(config, Neighbours::unknown(id(n)), None, entropy, cluster.now);
+            cluster.nodes.push(Node { core, wake_at: None, searches: 0 });
+            cluster.turn(cluster.nodes.len() - 1, vec![Input::Tick]);
+        }
+        cluster
+    }
+
+    /// The same, who have seen each other.
+    pub(crate) fn acquainted(nodes: u128) -> Self {
+        let mut cluster = Self::of(nodes);
+        cluster.meet((0..cluster.nodes.len()).collect());
+        cluster
+    }
+
+    /// These nodes, and no others, see each other at work.
+    pub(crate) fn meet(&mut self, nodes: Vec<usize>) {
+        let ids: Vec<_> = nodes.iter().map(|n| id(*n as u128)).collect();
+        for node in nodes {
+            self.turn(node, vec![Input::NodesSeen { nodes: ids.clone() }]);
+        }
+    }
+
+    fn audit(&mut self) -> AuditEntry {
+        AuditEntry {
+            id: AuditId::generate(self.now, &mut self.entropy),
+            at: self.now,
+            organization: Some(self.organization),
+            actor: "somebody".into(),
+            token: None,
+            remote: None,
+            action: "test",
+            target: "".into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// A webhook for everything. No node is told.
+    pub(crate) fn webhook(&mut self) -> WebhookId {
+        let id = WebhookId::generate(self.now, &mut self.entropy);
+        let webhook = Webhook {
+            id,
+            organization: self.organization,
+            scope: Scope::Organization,
+            name: WebhookName::parse(&format!("w{}", self.version())).expect("a name"),
+            display_name: DisplayName::parse("a webhook").expect("a name"),
+            payload_url: PayloadUrl::from_stored("https://example.com/hook"),
+            active: true,
+            format: Format::Raw,
+            subscription: Subscription::default(),
+            secret: None,
+            standard_headers: true,
+            pace: None,
+            pause_reason: None,
+            created_at: self.now,
+            revision: 1,
+            health: Default::default(),
+        };
+        let audit = self.audit();
+        now(self.store.create_webhook(&webhook, 100, audit)).expect("the store works");
+        id
+    }
+
+    /// All sending is held, or resumed. No node is told.
+    pub(crate) fn set_held(&mut self, held: bool) {
+        let audit = self.audit();
+        let hold = SendingHold { since: self.now, reason: "to see".into() };
+        let done = if held {
+            now(self.store.hold_sending(&hold, audit))
+        } else {
+            now(self.store.resume_sending(audit))
+        };
+        assert!(done.expect("the store works"));
+    }
+
+    /// The organization's version as it stands.
+    pub(crate) fn version(&self) -> u64 {
+        let webhooks = now(self.store.organization_webhooks(self.organization)).expect("the store works");
+        webhooks.expect("the organization is there").version
+    }
+
+    /// Publishes an event through a node, by a right as of a version; the answer.
+    pub(crate) fn publish_as_of(&mut self, node: usize, version: u64) -> Result<u32, PublishRefusal> {
+        self.tickets += 1;
+        let event = Event {
+            key: EventKey::generate(self.now, &mut self.entropy),
+            id: EventId::generate(&mut self.entropy),
+            organization: self.organization,
+            kind: EventKind::StackUpdate,
+            filters: FilterSet::EMPTY.with(Filter::UpdateSucceeded),
+            subject: Subject::Stack {
+                project: ProjectName::parse("web").expect("a name"),
+                stack: StackName::parse("prod").expect("a name"),
+            },
+            payload: Bytes::from_static(b"{}"),
+            digest: None,
+            accepted_at: self.now,
+            source: Source::Api,
+            token: None,
+        };
+        let (ticket, authority) = (PublishTicket(self.tickets), Authority::AsOf { version });
+        let publish = Publish { ticket, organization: self.organization, authority, events: vec![event] };
+        self.turn(node, vec![Input::Publish(publish)]);
+        let answer = self.answers.pop().expect("it is answered at once");
+        answer.map(|receipts| receipts[0].deliveries)
+    }
+
+    /// The same by a right that stands.
+    pub(crate) fn publish(&mut self, node: usize) -> u32 {
+        let version = self.version();
+        self.publish_as_of(node, version).expect("accepted")
+    }
+
+    /// Does something once, before the next commit.
+    pub(crate) fn before_commit(&mut self, what: impl FnOnce(&mut Self) + 'static) {
+        self.before_commit = Some(Box::new(what));
+    }
+
+    /// A node takes in what happened; what it asks of the store is done, and it hears of that.
+    pub(crate) fn turn(&mut self, node: usize, mut inputs: Vec<Input>) {
+        while !inputs.is_empty() {
+            let Node { core, wake_at, .. } = &mut self.nodes[node];
+            let mut commands = Vec::new();
+            for input in inputs.drain(..) {
+                core.handle(input, self.now, &mut commands);
+            }
+            *wake_at = None;
+            core.flush(self.now, &mut commands);
+            for command in commands {
+                inputs.extend(self.execute(node, command));
+            }
+        }
+    }
+
+    fn execute(&mut self, node: usize, command: Command) -> Option<Input> {
+        Some(match command {
+            Command::LoadWebhooks { organization } => Input::WebhooksLoaded {
+                organization,
+                webhooks: now(self.store.organization_webhooks(organization)).expect("the store works"),
+            },
+            Command::Commit { number, batch } => {
+                if let Some(what) = self.before_commit.take() {
+                    what(self);
+                }
+                let outcome = now(self.store.commit(Arc::clone(&batch))).expect("the store works");
+                self.stale += outcome.intakes.iter().filter(|one| **one == IntakeOutcome::Stale).count();
+                Input::Committed { number, outcome }
+            }
+            Command::Lease { lanes, lease } => {
+                let leased = now(self.store.lease_deliveries(&lanes, self.now, lease));
+                Input::Leased(leased.expect("the store works"))
+            }
+            Command::FindLanes { after, limit } => {
+                self.nodes[node].searches += 1;
+                Input::LanesFound { lanes: now(self.store.due_lanes(after, limit)).expect("the store works") }
+            }
+            Command::ReadSendingHold => {
+                Input::SendingRead { hold: now(self.store.sending_hold()).expect("the store works") }
+            }
+            Command::Send(send) => {
+                self.sent.push((self.now, node));
+                self.network.push(UnderWay { node, send });
+                return None;
+            }
+            Command::AnswerPublish { answer, .. } => {
+                self.answers.push(answer);
+                return None;
+            }
+            Command::WakeAt(at) => {
+                self.nodes[node].wake_at = Some(at);
+                return None;
+            }
+            Command::AnswerAsk { .. } | Command::Note(_) => return None,
+        })
+    }
+
+    /// Every request under way ends like this, quickly.
+    pub(crate) fn end_all(&mut self, outcome: &Outcome) {
+        self.end_all_after(Duration::from_millis(1), outcome);
+    }
+
+    /// The same after so long; the clock is not moved.
+    pub(crate) fn end_all_after(&mut self, duration: Duration, outcome: &Outcome) {
+        for UnderWay { node, send } in std::mem::take(&mut self.network) {
+            let attempt = Attempt {
+                trigger: send.trigger,
+                started_at: send.started_at,
+                duration,
+                request_url: "https://example.com/hook".into(),
+                request_headers: "".into(),
+                outcome: outcome.clone(),
+            };
+            self.turn(node, vec![Input::AttemptEnded { key: send.key, attempt: Box::new(attempt) }]);
+        }
+    }
+
+    /// Time passes, and nodes wake up when they want to; what they send ends like this.
+    pub(crate) fn pass(&mut self, time: Duration, outcome: &Outcome) {
+        let until = self.now.after(time);
+        loop {
+            self.end_all(outcome);
+            let woken = (0..self.nodes.len()).filter_map(|n| Some((self.nodes[n].wake_at?, n))).min();
+            let Some((at, node)) = woken.filter(|(at, _)| *at <= until) else { break };
+            self.now = self.now.max(at);
+            self.turn(node, vec![Input::Tick]);
+        }
+        self.now = until;
+    }
+
+    pub(crate) fn searches(&self, node: usize) -> usize {
+        self.nodes[node].searches
+    }
+
+    /// How many requests are under way from each node.
+    pub(crate) fn in_flight(&self) -> Vec<usize> {
+        (0..self.nodes.len()).map(|n| self.network.iter().filter(|one| one.node == n).count()).collect()
+    }
+}
+
+pub(crate) fn id(n: u128) -> NodeId {
+    NodeId::from_uuid(Uuid::from_u128(n + 1))
+}
+
+pub(crate) fn answered(status: u16) -> Outcome {
+    Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after: None })
+}
+
+pub(crate) fn timed_out() -> Outcome {
+    Outcome::Unanswered { silence: Silence::TimedOut, text: "lost".into() }
+}

@@ -1,0 +1,151 @@
+//! Two nodes on one store: what is answered by the first holds for what the second answers afterwards (invariant 10), with
+//! whatever the second remembers.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN, Answer, ORGANIZATION, Receiver, World, event, request, webhook};
+
+const EVENTS: &str = "/v1/orgs/crazy-adventures/events";
+const HOOKS: &str = "/api/orgs/crazy-adventures/hooks";
+
+async fn two() -> (World, World) {
+    let first = World::first_of_several().await;
+    let second = first.beside().await;
+    (first, second)
+}
+
+async fn publish(node: &World, token: &str) -> Answer {
+    node.ask(token, "POST", EVENTS, event(None)).await
+}
+
+async fn publish_lines(node: &World, token: &str, lines: &str) -> Answer {
+    let mut request = request(token, "POST", EVENTS).body(lines.to_owned().into()).expect("a request");
+    request.headers_mut().insert("content-type", "application/x-ndjson".parse().expect("a value"));
+    node.send(request).await
+}
+
+/// A service token that publishes, made through `node`, and its path.
+async fn service_token(node: &World) -> (String, String) {
+    let tokens = format!("/v1/orgs/{ORGANIZATION}/tokens");
+    let issued = node.admin("POST", &tokens, json!({"name": "ci", "role": "publisher"})).await.expect(201);
+    let text = |name: &str| issued[name].as_str().expect("a text").to_owned();
+    (text("token"), format!("{tokens}/{}", text("id")))
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
+    let (first, second) = two().await;
+    for _ in 0..1000 {
+        let (token, path) = service_token(&first).await;
+        // Twice, so that the second has its holder at hand.
+        publish(&second, &token).await.expect(202);
+        publish(&second, &token).await.expect(202);
+        first.admin("DELETE", &path, Value::Null).await.expect_empty(204);
+        publish(&second, &token).await.refusal(401);
+    }
+}
+
+/// Also where no commit finds out.
+#[tokio::test]
+async fn a_token_that_was_revoked_is_told_nothing_on_any_node() {
+    let (first, second) = two().await;
+    let line = event(None).to_string();
+    for body in [json!([]), json!({"kind": "no such"}), json!("no event")] {
+        let (token, path) = service_token(&first).await;
+        publish(&second, &token).await.expect(202);
+        first.admin("DELETE", &path, Value::Null).await.expect_empty(204);
+        second.ask(&token, "POST", EVENTS, body).await.refusal(401);
+    }
+    for lines in [line.as_str(), "", "no event\n"] {
+        let (token, path) = service_token(&first).await;
+        publish(&second, &token).await.expect(202);
+        first.admin("DELETE", &path, Value::Null).await.expect_empty(204);
+        publish_lines(&second, &token, lines).await.refusal(401);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_publish_goes_by_what_stands_now() {
+    let (first, second) = two().await;
+    for _ in 0..100 {
+        let body = json!({"name": "ci", "role": "member"});
+        let tokens = format!("/v1/orgs/{ORGANIZATION}/tokens");
+        let issued = first.admin("POST", &tokens, body).await.expect(201);
+        let token = issued["token"].as_str().expect("a token");
+        publish(&second, token).await.expect(202);
+        second.ask(token, "GET", HOOKS, Value::Null).await.expect(200);
+        let path = format!("{tokens}/{}", issued["id"].as_str().expect("an id"));
+        first.admin("DELETE", &path, Value::Null).await.expect_empty(204);
+        second.ask(token, "GET", HOOKS, Value::Null).await.refusal(401);
+    }
+}
+
+#[tokio::test]
+async fn a_member_who_was_removed_cannot_publish_on_any_node() {
+    let (first, second) = two().await;
+    let token = first.user("rick", Some("member")).await;
+    let member = format!("/v1/orgs/{ORGANIZATION}/members/rick");
+    for _ in 0..100 {
+        publish(&second, &token).await.expect(202);
+        first.admin("DELETE", &member, Value::Null).await.expect_empty(204);
+        publish(&second, &token).await.refusal(404);
+        // And back at once, whatever the second remembers.
+        first.admin("PUT", &member, json!({"role": "member"})).await.expect(200);
+        publish(&second, &token).await.expect(202);
+        first.admin("PUT", &member, json!({"role": "viewer"})).await.expect(200);
+        publish(&second, &token).await.refusal(403);
+        first.admin("PUT", &member, json!({"role": "publisher"})).await.expect(200);
+        publish_lines(&second, &token, &event(None).to_string()).await.expect(202);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_set_inactive_hears_of_nothing_on_any_node() {
+    let (first, second) = two().await;
+    let receiver = Receiver::answering(StatusCode::OK).await;
+    first.admin("POST", HOOKS, webhook("a", &receiver.url())).await.expect(201);
+    for _ in 0..100 {
+        assert_eq!(publish(&second, ADMIN).await.expect(202)["deliveries"], 1);
+        for (active, deliveries) in [(false, 0), (true, 1)] {
+            let path = format!("{HOOKS}/a");
+            first.admin("PATCH", &path, json!({"active": active})).await.expect(200);
+            assert_eq!(publish(&second, ADMIN).await.expect(202)["deliveries"], deliveries);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_while_sending_is_held_is_sent_by_no_node() {
+    const EVENTS_HELD: usize = 20;
+    let (first, second) = two().await;
+    let mut receiver = Receiver::answering(StatusCode::OK).await;
+    first.admin("POST", HOOKS, webhook("a", &receiver.url())).await.expect(201);
+    // Both nodes know the webhook, and send to it.
+    for node in [&first, &second] {
+        publish(node, ADMIN).await.expect(202);
+        receiver.next().await;
+    }
+    let hold = json!({"reason": "to see"});
+    first.admin("POST", "/v1/instance/sending/hold", hold).await.expect(200);
+    for _ in 0..EVENTS_HELD {
+        assert_eq!(publish(&second, ADMIN).await.expect(202)["deliveries"], 1);
+    }
+    // What somebody asks for is sent, and comes first.
+    second.admin("POST", &format!("{HOOKS}/a/ping"), Value::Null).await.expect(200);
+    assert_eq!(receiver.next().await.headers["pulumi-webhook-kind"], "ping");
+    first.admin("POST", "/v1/instance/sending/resume", Value::Null).await.expect(200);
+    for _ in 0..EVENTS_HELD {
+        assert_eq!(receiver.next().await.headers["pulumi-webhook-kind"], "stack_update");
+    }
+}
+
+/// A node that ends says so: the others take over what was its share.
+#[tokio::test]
+async fn nodes_see_each_other_come_and_go() {
+    let (first, mut second) = two().await;
+    second.sees(2).await;
+    second.stop_engine().await;
+    let third = first.beside().await;
+    third.sees(2).await;
+}
