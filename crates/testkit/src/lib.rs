@@ -2,6 +2,9 @@
 //!
 //! - [`Receiver`]: an endpoint that records what it gets and answers as it is told
 //! - [`Server`]: the built binary as a process, which can be killed and started again
+//! - [`Postgres`]: a throw-away server with a [`Database`] for each test, and [`PgBouncer`] before it
+//! - [`Load`]: producers that keep servers busy
+//! - [`Proxy`]: what stands between a server and its database, and has faults
 //! - [`Client`]: requests with a token, and [`raw`] bytes on a socket
 //! - [`ManualClock`], [`SeededEntropy`]: time and chance in the test's hand
 //! - [`wait`]: waiting for a state, with one deadline for all
@@ -11,6 +14,9 @@
 mod client;
 mod clock;
 mod entropy;
+mod load;
+mod postgres;
+mod proxy;
 mod receiver;
 mod server;
 pub mod wait;
@@ -18,5 +24,8 @@ pub mod wait;
 pub use client::{Answer, Client, raw};
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
+pub use load::{Load, event_id};
+pub use postgres::{Database, PgBouncer, Postgres, PostgresSettings, Replication, Stop};
+pub use proxy::{Fault, Proxy};
 pub use receiver::{Gate, Keep, Receiver, Reply, Request};
 pub use server::{Server, ServerSetup, terminate};

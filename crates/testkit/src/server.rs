@@ -1,4 +1,7 @@
 //! The built binary as a process.
+//!
+//! Its store is a file in its data folder, or a PostgreSQL database: the one that a test names, or, with
+//! `STACKBELL_TEST_STORE=postgres`, one of its own, so that a test that does not care runs on both.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::client::Client;
+use crate::postgres::{Database, Postgres};
 use crate::wait::{self, DEADLINE};
 
 /// What a log line says once the server takes requests.
@@ -30,7 +34,25 @@ pub struct ServerSetup {
     outbound_allow: Vec<String>,
     arguments: Vec<String>,
     wrapper: Option<Wrapper>,
+    store: Store,
 }
+
+/// Where a server keeps everything.
+#[derive(Clone, Debug)]
+enum Store {
+    /// Wherever the tests run: see [`PLACE`].
+    Any,
+    /// In a file in its data folder.
+    Embedded,
+    /// In the database with this URL.
+    Database(String),
+}
+
+/// The variable that says where servers keep everything whose tests do not.
+const PLACE: &str = "STACKBELL_TEST_STORE";
+
+/// The master key of all servers on databases: they are given theirs.
+const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// What a server's command is put behind, for its data folder.
 type Wrapper = fn(&Path) -> Vec<OsString>;
@@ -45,7 +67,20 @@ impl ServerSetup {
             outbound_allow: vec!["127.0.0.0/8".to_owned()],
             arguments: Vec::new(),
             wrapper: None,
+            store: Store::Any,
         }
+    }
+
+    /// The same on its own file, wherever the tests run: for tests that are about that file.
+    #[must_use]
+    pub fn embedded(self) -> Self {
+        Self { store: Store::Embedded, ..self }
+    }
+
+    /// The same on the PostgreSQL database with this URL, which other servers may use at the same time.
+    #[must_use]
+    pub fn store(self, url: &str) -> Self {
+        Self { store: Store::Database(url.to_owned()), ..self }
     }
 
     /// The same with deliveries to public addresses alone.
@@ -74,15 +109,47 @@ impl ServerSetup {
         Self { wrapper: Some(wrapper), ..self }
     }
 
-    /// Starts it on an empty data folder, and waits until it is ready.
+    /// Starts it on an empty data folder, and waits until it is ready. A database is migrated before.
     pub async fn start(self) -> Server {
         self.start_on(tempfile::tempdir().expect("a temporary folder")).await
     }
 
-    /// Starts it on this data folder, and waits until it is ready.
-    pub async fn start_on(self, folder: TempDir) -> Server {
+    /// The same on this data folder.
+    pub async fn start_on(mut self, folder: TempDir) -> Server {
+        let database = match &self.store {
+            Store::Any if is_on_postgres() => {
+                let database = self.database().await;
+                self.store = Store::Database(database.url());
+                Some(database)
+            }
+            Store::Database(url) => {
+                self.migrate(url).await;
+                None
+            }
+            Store::Any | Store::Embedded => None,
+        };
         let running = Running::start(&self, folder.path()).await;
-        Server { setup: self, folder, running, earlier_logs: String::new() }
+        Server { setup: self, folder, running, earlier_logs: String::new(), _database: database }
+    }
+
+    /// A database with the binary's tables, in the server that all tests of this process share.
+    pub async fn database(&self) -> Database {
+        let migrate = async |url: String| drop(self.migrate(&url).await);
+        Postgres::shared().await.database_like("migrated_by_binary", migrate).await
+    }
+
+    /// Brings the database with this URL up to date, with the flags that the server gets; what the binary says of it.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn migrate(&self, url: &str) -> String {
+        let mut command = Command::new(&self.binary);
+        command.env_clear().arg("migrate").args(&self.arguments).env("STACKBELL_STORE", url);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
     }
 
     /// The command that serves the data folder `data`, with nothing of our own environment.
@@ -101,6 +168,9 @@ impl ServerSetup {
         for allowance in &self.outbound_allow {
             command.args(["--outbound-allow", allowance]);
         }
+        if let Store::Database(url) = &self.store {
+            command.env("STACKBELL_STORE", url).env("STACKBELL_MASTER_KEY", MASTER_KEY);
+        }
         // A test's producers share one token. A flag goes before it.
         command.env("STACKBELL_REQUESTS_PER_SECOND", "0");
         command.env("STACKBELL_BOOTSTRAP_ORG", &self.organization);
@@ -116,6 +186,20 @@ pub struct Server {
     running: Running,
     folder: TempDir,
     earlier_logs: String,
+    // Gone after the process.
+    _database: Option<Database>,
+}
+
+/// Whether servers are on databases whose tests do not care.
+#[expect(clippy::disallowed_methods, reason = "tests have one setting, and no configuration")]
+fn is_on_postgres() -> bool {
+    match std::env::var(PLACE) {
+        Err(_) => false,
+        Ok(place) => {
+            assert_eq!(place, "postgres", "{PLACE} is postgres, or not set");
+            true
+        }
+    }
 }
 
 /// One process.
@@ -252,6 +336,23 @@ impl Server {
     #[track_caller]
     pub fn assert_quiet(&self) {
         assert_quiet(&self.log());
+    }
+
+    /// Stops it in the middle of whatever it does, as a machine that hangs would, until [`Self::go_on`].
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Kills it with SIGKILL, and gives its whole log and its folder.
+    pub async fn kill(self) -> (String, TempDir) {
+        self.signal(Signal::KILL);
+        let (_, log) = self.running.ended().await;
+        (format!("{}{log}", self.earlier_logs), self.folder)
     }
 
     /// Kills it with SIGKILL and starts it again on the same folder.

@@ -21,6 +21,7 @@ const EDGES: &[(&str, MayUse)] = &[
     ("keys", MayUse::These(&["model"])),
     ("store", MayUse::These(&["model"])),
     ("store-memory", MayUse::These(&["model", "store"])),
+    ("store-postgres", MayUse::These(&["model", "store"])),
     ("store-sqlite", MayUse::These(&["model", "store"])),
     ("engine", MayUse::These(&["keys", "model", "store", "wire"])),
     ("app", MayUse::These(&["engine", "keys", "model", "store"])),

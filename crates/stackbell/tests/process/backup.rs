@@ -6,11 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use stackbell_testkit::{Gate, Keep, Receiver, Reply, Server, wait};
+use stackbell_testkit::{event_id, Gate, Keep, Load, Receiver, Reply, Server, wait};
 
-use crate::load::{Load, event_id};
 use crate::stored::Stored;
-use crate::support::{count, register, run, run_alone, setup, webhook};
+use crate::support::{count, register, run, run_alone, setup, update, webhook};
 
 type Ids = BTreeSet<Box<str>>;
 
@@ -64,7 +63,7 @@ struct Made {
 
 /// Publishes, makes a backup when so many events are in, and goes on publishing for a while.
 async fn back_up_under_load(server: &Server, events: usize, copy: &str) -> Made {
-    let load = Load::endless(server.client());
+    let load = Load::endless(update(), vec![server.client()]);
     load.wait_for(events).await;
     let before = load.accepted_ids();
     let printed = run(server, &["backup", "--to", copy]).await;

@@ -4,10 +4,9 @@
 //! more events; without the variable there are 5,000.
 
 use stackbell_model::Entropy as _;
-use stackbell_testkit::{Gate, Keep, Receiver, Reply, SeededEntropy, wait};
+use stackbell_testkit::{Gate, Keep, Load, Receiver, Reply, SeededEntropy, wait};
 use tokio::task::JoinSet;
 
-use crate::load::Load;
 use crate::support::{count, publish, register, server, setup, update, webhook};
 
 const KILLS: usize = 5;
@@ -17,14 +16,14 @@ async fn nothing_accepted_is_lost_by_kills_under_load() {
     let total = count("STACKBELL_KILL_EVENTS", 5_000);
     let (mut server, receiver) = tokio::join!(server(), Receiver::keeping(Keep::Ids));
     register(&server.client(), &webhook("hook", &receiver.url("/"))).await;
-    let load = Load::of(total, server.client());
+    let load = Load::of(total, update(), vec![server.client()]);
     let mut chance = SeededEntropy::new(7);
     for kill in 0..KILLS {
         // Somewhere in the kill's own part of the load, so that it is always under load.
         let after = (kill as f64 + chance.fraction()) * total as f64 / KILLS as f64;
         load.wait_for(after.min(total as f64 * 0.95).ceil() as usize).await;
         server.kill_and_restart().await;
-        load.moved(server.client());
+        load.moved(vec![server.client()]);
     }
     let accepted = load.end().await;
     assert_eq!(accepted.len(), total);

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::process::Output;
 
-use stackbell_testkit::{Receiver, Server, ServerSetup};
+use stackbell_testkit::{event_id, Load, Receiver, Server, ServerSetup};
 
-use crate::load::{Load, event_id};
 use crate::support::{
     count, hmac_hex, publish, register, run, run_alone, server, setup, signed_webhook, update,
 };
@@ -116,7 +115,7 @@ async fn old_and_new_secrets_sign_while_the_key_is_changed_under_load() {
     let (before, after) = (Receiver::start().await, Receiver::start().await);
     register(&server.client(), &signed_webhook("before", &before.url("/"), "an old secret")).await;
 
-    let load = Load::endless(server.client());
+    let load = Load::endless(update(), vec![server.client()]);
     for rotation in 1..=ROTATIONS {
         load.wait_for(events * rotation / (ROTATIONS + 1)).await;
         std::fs::copy(&key, &old).expect("copied");
@@ -132,7 +131,7 @@ async fn old_and_new_secrets_sign_while_the_key_is_changed_under_load() {
 
     // The next life has nothing but the store and the key.
     server.kill_and_restart().await;
-    load.moved(server.client());
+    load.moved(vec![server.client()]);
     load.wait_for(load.accepted() + events / (ROTATIONS + 1)).await;
     let accepted = load.stop().await;
     before.wait_for_ids(&accepted).await;

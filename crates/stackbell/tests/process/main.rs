@@ -10,7 +10,6 @@ mod folder;
 mod formats;
 mod keys;
 mod limits;
-mod load;
 mod outbound;
 mod receivers;
 mod recovery;

@@ -1,0 +1,134 @@
+//! The group commit, in three round trips: what the batch needs to know, what it brings, what follows from that.
+//!
+//! What each part of a batch needs is looked at before anything of it is written, so that a refused one leaves nothing behind.
+//! The organizations' rows are held `FOR SHARE` until the end: an edit that bumps their version comes before or after the
+//! whole batch (invariant 10), and batches go on beside each other.
+//!
+//! When the answer to the commit itself is lost, the row in `commits` says whether it happened.
+
+pub(crate) mod attempts;
+pub(crate) mod intake;
+pub(crate) mod known;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::try_join;
+use stackbell_model::ids::DeliveryId;
+use stackbell_store::StoreError;
+use stackbell_store::commit::{AttemptSubject, Batch, BatchOutcome, Commit};
+use stackbell_store::rows::Id as _;
+use tokio::time::Instant;
+
+use self::attempts::Recorder;
+use self::intake::Intake;
+use self::known::Known;
+use crate::error::Fault;
+use crate::instance::is_sending_held;
+use crate::ledger::Ledger;
+use crate::session::{Access, Failed, Transaction};
+use crate::statement::statement;
+use crate::{LeaseClock, PostgresStore};
+
+statement!(INSERT_COMMIT = "/* commit.mark */ INSERT INTO commits (id, at) VALUES ($1, now_ms()) \
+    ON CONFLICT (id) DO NOTHING"; UUID);
+
+/// How long it may take to find out whether a commit happened: a database that restarts or fails over is back by then.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(8);
+
+/// How long after a failed look whether it happened the next one comes.
+const SETTLE_WAIT: Duration = Duration::from_millis(200);
+
+#[async_trait]
+impl Commit for PostgresStore {
+    async fn commit(&self, batch: Arc<Batch>) -> Result<BatchOutcome, StoreError> {
+        if batch.intakes.is_empty() && batch.attempts.is_empty() {
+            return Ok(BatchOutcome::default());
+        }
+        let clock = self.lease_clock;
+        let done = self.engine.try_run(Access::Write, |tx| {
+            let batch = Arc::clone(&batch);
+            async move { commit(&tx, &batch, clock).await }
+        });
+        match done.await {
+            Ok(outcome) => {
+                if brings_unleased(&batch) {
+                    self.wake_ups.want();
+                }
+                Ok(outcome)
+            }
+            Err(Failed::Undone(fault)) => Err(fault.into_store_error("commit")),
+            Err(Failed::Unknown(fault, outcome)) => self.settle(&batch, outcome, fault).await,
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Finds out whether a batch was committed whose commit was not answered.
+    ///
+    /// The mark that it would have left is written now. Where it is there already, the batch happened; where the first
+    /// transaction is under way yet, this waits for its end; where it was not there, the batch can never happen any more.
+    async fn settle(
+        &self,
+        batch: &Batch,
+        outcome: BatchOutcome,
+        fault: Fault,
+    ) -> Result<BatchOutcome, StoreError> {
+        let (id, began) = (batch.id.uuid(), Instant::now());
+        loop {
+            let marked = self
+                .engine
+                .try_run(Access::Write, |tx| async move { tx.change(&INSERT_COMMIT, &[&id]).await });
+            match marked.await {
+                Ok(0) => return Ok(outcome),
+                Ok(_) => return Err(fault.into_store_error("commit")),
+                Err(_) if began.elapsed() < SETTLE_TIME_MAX => tokio::time::sleep(SETTLE_WAIT).await,
+                Err(_) => return Err(StoreError::Unknown { context: "commit", source: Box::new(fault) }),
+            }
+        }
+    }
+}
+
+/// Whether another node may have something to do for the batch: a delivery that is not ours to send at once.
+fn brings_unleased(batch: &Batch) -> bool {
+    let new = batch.intakes.iter().flat_map(|item| &item.events);
+    new.flat_map(|new| &new.deliveries).any(|delivery| delivery.lease.is_none())
+}
+
+/// Whether an attempt of the batch is of a delivery that the batch brings.
+fn refers_to_itself(batch: &Batch) -> bool {
+    let new: HashSet<DeliveryId> = batch
+        .intakes
+        .iter()
+        .flat_map(|item| &item.events)
+        .flat_map(|new| &new.deliveries)
+        .map(|delivery| delivery.id)
+        .collect();
+    batch.attempts.iter().any(|record| match &record.subject {
+        AttemptSubject::Leased { delivery, .. } | AttemptSubject::Redelivery { delivery } => {
+            new.contains(delivery)
+        }
+        AttemptSubject::Ping(_) => false,
+    })
+}
+
+async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<BatchOutcome, Fault> {
+    let known = Known::read(tx, batch).await?;
+    let mut ledger = Ledger::default();
+    let intake = Intake::decide(batch, &known, &mut ledger);
+    let mut recorder = Recorder::new(&known, &mut ledger);
+    // Events come before attempts. They go out together where none waits for the other.
+    if refers_to_itself(batch) {
+        intake.insert(tx, batch, clock).await?;
+        recorder.record(tx, &batch.attempts).await?;
+    } else {
+        try_join(intake.insert(tx, batch, clock), recorder.record(tx, &batch.attempts)).await?;
+    }
+    let attempts = recorder.finish(tx, &batch.attempts).await?;
+    ledger.write(tx).await?;
+    let id = batch.id.uuid();
+    let (_, sending_held) = try_join(tx.change(&INSERT_COMMIT, &[&id]), is_sending_held(tx)).await?;
+    Ok(BatchOutcome { intakes: intake.into_outcomes(), attempts, sending_held })
+}

@@ -1,0 +1,453 @@
+//! Outcomes recorded.
+//!
+//! Those of leased deliveries go together. What a person asked for is recorded one by one, in its turn: it is rare, and may
+//! be about the same deliveries.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures_util::future::try_join;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Delivery, State, StateKind, Verdict};
+use stackbell_model::health::Health;
+use stackbell_model::ids::{DeliveryId, LeaseToken, WebhookId};
+use stackbell_model::retry::Next;
+use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
+use stackbell_store::rows::attempt::outcome_columns;
+use stackbell_store::rows::delivery::state_columns;
+use stackbell_store::rows::webhook::read_health;
+use stackbell_store::rows::{Columns as _, Id as _, milliseconds};
+use uuid::Uuid;
+
+use super::known::{Known, KnownWebhook};
+use crate::error::Fault;
+use crate::ledger::Ledger;
+use crate::session::Transaction;
+use crate::statement::statement;
+use crate::webhooks::update_health;
+
+statement!(FOLLOW = "/* commit.follow */ WITH record AS ( \
+        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], \
+            $7::bigint[], $8::text[], $9::bigint[]) \
+            AS r (number, id, webhook_number, lease_token, state, due_at, finished_at, fail_reason, spent)), \
+    gone AS (DELETE FROM deliveries_pending d USING record r \
+        WHERE r.state <> 'pending' AND d.id = r.id AND d.webhook_number = r.webhook_number \
+            AND d.lease_token = r.lease_token \
+        RETURNING r.number, d.id, d.organization_number, d.webhook_number, d.event_key, d.format, d.created_at, \
+            d.rearmed_at, d.attempts_spent, r.state, r.finished_at, r.fail_reason, d.body), \
+    ended AS (INSERT INTO deliveries_ended (id, organization_number, webhook_number, event_key, format, created_at, \
+            rearmed_at, attempts_spent, state, finished_at, fail_reason, body) \
+        SELECT id, organization_number, webhook_number, event_key, format, created_at, rearmed_at, attempts_spent, \
+            state, finished_at, fail_reason, body FROM gone), \
+    kept AS (UPDATE deliveries_pending d SET due_at = r.due_at, attempts_spent = d.attempts_spent + r.spent, \
+            lease_token = NULL, lease_until = NULL FROM record r \
+        WHERE r.state = 'pending' AND d.id = r.id AND d.webhook_number = r.webhook_number \
+            AND d.lease_token = r.lease_token \
+        RETURNING r.number) \
+    SELECT number FROM gone UNION ALL SELECT number FROM kept";
+    INT8_ARRAY, UUID_ARRAY, INT8_ARRAY, UUID_ARRAY, TEXT_ARRAY, INT8_ARRAY, INT8_ARRAY, TEXT_ARRAY, INT8_ARRAY);
+
+statement!(FIND_REDELIVERED = "/* commit.find_redelivered */ SELECT id, state FROM deliveries \
+    WHERE id = $1 AND webhook_number = $2 FOR UPDATE"; UUID, INT8);
+
+statement!(SUCCEED = "/* commit.succeed */ UPDATE deliveries SET state = 'succeeded', due_at = NULL, finished_at = $3, \
+    fail_reason = NULL, cancel_reason = NULL, cancelled_by = NULL, lease_token = NULL, lease_until = NULL \
+    WHERE id = $1 AND webhook_number = $2"; UUID, INT8, INT8);
+
+statement!(FIND_PING = "/* commit.find_ping */ SELECT id FROM deliveries_ended WHERE id = $1"; UUID);
+
+statement!(INSERT_PING = "/* commit.insert_ping */ INSERT INTO deliveries (id, organization_number, webhook_number, \
+    ping_id, format, created_at, attempts_spent, state, finished_at, fail_reason, cancel_reason, cancelled_by, body) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    UUID, INT8, INT8, UUID, TEXT, INT8, INT8, TEXT, INT8, TEXT, TEXT, TEXT, BYTEA);
+
+statement!(INSERT_ATTEMPTS = "/* commit.insert_attempts */ INSERT INTO attempts (delivery_id, webhook_number, trigger, \
+    started_at, duration, request_url, request_headers, outcome, status, retry_after, response_headers, response_body, \
+    silence, text) \
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[], \
+        $8::text[], $9::bigint[], $10::bigint[], $11::bytea[], $12::bytea[], $13::text[], $14::text[])";
+    UUID_ARRAY, INT8_ARRAY, TEXT_ARRAY, INT8_ARRAY, INT8_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, INT8_ARRAY,
+    INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, TEXT_ARRAY);
+
+statement!(HOLD_HEALTH = "/* commit.hold_health */ SELECT id, failures, failing_since, suspended_since, \
+    suspension_reason, probe_at, hold_ended_at FROM webhooks WHERE number = ANY($1) AND deleted_at IS NULL \
+    ORDER BY number FOR NO KEY UPDATE"; INT8_ARRAY);
+
+/// An attempt that is recorded, and what it says of its webhook's health.
+struct Recorded<'batch> {
+    /// Which of the batch's records.
+    index: usize,
+    delivery: DeliveryId,
+    webhook: WebhookId,
+    attempt: &'batch Attempt,
+}
+
+impl Recorded<'_> {
+    fn ended_at(&self) -> Timestamp {
+        self.attempt.started_at.after(self.attempt.duration)
+    }
+
+    fn health_after(&self, health: Health) -> Health {
+        health.after(self.attempt.trigger, self.attempt.outcome.verdict(), self.ended_at())
+    }
+}
+
+/// The outcome of a leased delivery, and which of the batch's records it is.
+struct LeasedRecord {
+    index: usize,
+    delivery: DeliveryId,
+    token: LeaseToken,
+    state: State,
+    spent: bool,
+}
+
+pub(super) struct Recorder<'batch> {
+    known: &'batch Known,
+    ledger: &'batch mut Ledger,
+    recorded: Vec<Recorded<'batch>>,
+}
+
+impl<'batch> Recorder<'batch> {
+    pub(super) fn new(known: &'batch Known, ledger: &'batch mut Ledger) -> Self {
+        Self { known, ledger, recorded: Vec::new() }
+    }
+
+    /// Has the deliveries follow their outcomes, in the order of the records.
+    pub(super) async fn record(
+        &mut self,
+        tx: &Transaction,
+        records: &'batch [AttemptRecord],
+    ) -> Result<(), Fault> {
+        let mut together: Vec<LeasedRecord> = Vec::new();
+        let mut deliveries = HashSet::new();
+        for (index, record) in records.iter().enumerate() {
+            let Some(webhook) = self.known.webhooks.get(&record.webhook) else { continue };
+            let is_next = match &record.subject {
+                AttemptSubject::Leased { delivery, token, next } if deliveries.insert(*delivery) => {
+                    let (state, spent) = followed(*next, &record.attempt);
+                    together.push(LeasedRecord { index, delivery: *delivery, token: *token, state, spent });
+                    false
+                }
+                AttemptSubject::Leased { .. }
+                | AttemptSubject::Redelivery { .. }
+                | AttemptSubject::Ping(_) => true,
+            };
+            if is_next {
+                self.follow(tx, std::mem::take(&mut together), records).await?;
+                deliveries.clear();
+                self.record_one(tx, index, record, webhook, records).await?;
+            }
+        }
+        self.follow(tx, together, records).await
+    }
+
+    async fn record_one(
+        &mut self,
+        tx: &Transaction,
+        index: usize,
+        record: &'batch AttemptRecord,
+        webhook: &KnownWebhook,
+        records: &'batch [AttemptRecord],
+    ) -> Result<(), Fault> {
+        let delivery = match &record.subject {
+            AttemptSubject::Leased { delivery, token, next } => {
+                let (state, spent) = followed(*next, &record.attempt);
+                let again = LeasedRecord { index, delivery: *delivery, token: *token, state, spent };
+                return self.follow(tx, vec![again], records).await;
+            }
+            AttemptSubject::Redelivery { delivery } => {
+                self.record_redelivery(tx, webhook, *delivery, &record.attempt).await?.then_some(*delivery)
+            }
+            AttemptSubject::Ping(delivery) => {
+                self.insert_ping(tx, webhook, delivery).await?.then_some(delivery.id)
+            }
+        };
+        if let Some(delivery) = delivery {
+            self.note(index, delivery, record);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, index: usize, delivery: DeliveryId, record: &'batch AttemptRecord) {
+        self.recorded.push(Recorded { index, delivery, webhook: record.webhook, attempt: &record.attempt });
+    }
+
+    /// Has leased deliveries, each of them once, follow their outcomes, where the lease is still the one that they show.
+    async fn follow(
+        &mut self,
+        tx: &Transaction,
+        leased: Vec<LeasedRecord>,
+        records: &'batch [AttemptRecord],
+    ) -> Result<(), Fault> {
+        if leased.is_empty() {
+            return Ok(());
+        }
+        let webhooks: Vec<KnownWebhook> =
+            leased.iter().map(|one| self.known.webhooks[&records[one.index].webhook]).collect();
+        let columns: Vec<_> = leased.iter().map(|one| state_columns(&one.state)).collect();
+        let numbers: Vec<i64> = (0..).take(leased.len()).collect();
+        let ids: Vec<Uuid> = leased.iter().map(|one| one.delivery.uuid()).collect();
+        let webhook_numbers: Vec<i64> = webhooks.iter().map(|webhook| webhook.number).collect();
+        let tokens: Vec<Uuid> = leased.iter().map(|one| one.token.uuid()).collect();
+        let states: Vec<&str> = columns.iter().map(|columns| columns.state).collect();
+        let due_at: Vec<Option<i64>> = columns.iter().map(|columns| columns.due_at).collect();
+        let finished_at: Vec<Option<i64>> = columns.iter().map(|columns| columns.finished_at).collect();
+        let fail_reasons: Vec<Option<&str>> = columns.iter().map(|columns| columns.fail_reason).collect();
+        let spent: Vec<i64> = leased.iter().map(|one| i64::from(one.spent)).collect();
+        let mut followed: Vec<usize> = tx
+            .list(
+                &FOLLOW,
+                &[
+                    &numbers,
+                    &ids,
+                    &webhook_numbers,
+                    &tokens,
+                    &states,
+                    &due_at,
+                    &finished_at,
+                    &fail_reasons,
+                    &spent,
+                ],
+                "deliveries",
+                |cursor| cursor.number("number"),
+            )
+            .await?;
+        followed.sort_unstable();
+        for number in followed {
+            let (one, webhook) = (&leased[number], webhooks[number]);
+            let record = &records[one.index];
+            if one.state.kind() != StateKind::Pending {
+                self.ledger.pending(webhook.organization_number, -1);
+                self.ledger.ended(webhook.account(), ended_at(&record.attempt), one.state.kind());
+            }
+            self.note(one.index, one.delivery, record);
+        }
+        Ok(())
+    }
+
+    /// Whether the delivery is there.
+    async fn record_redelivery(
+        &mut self,
+        tx: &Transaction,
+        webhook: &KnownWebhook,
+        delivery: DeliveryId,
+        attempt: &Attempt,
+    ) -> Result<bool, Fault> {
+        let (id, number) = (delivery.uuid(), webhook.number);
+        let found = tx
+            .first(&FIND_REDELIVERED, &[&id, &number], "deliveries", |cursor| {
+                cursor.skip("id")?;
+                cursor.word("state", StateKind::parse)
+            })
+            .await?;
+        let Some(state) = found else { return Ok(false) };
+        if attempt.outcome.verdict() == Verdict::Success {
+            let ended_at = ended_at(attempt);
+            tx.change(&SUCCEED, &[&id, &number, &ended_at.as_millis()]).await?;
+            if state == StateKind::Pending {
+                self.ledger.pending(webhook.organization_number, -1);
+            }
+            if state != StateKind::Succeeded {
+                self.ledger.ended(webhook.account(), ended_at, StateKind::Succeeded);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether it is new: not when it is in already, by a commit whose answer was lost.
+    async fn insert_ping(
+        &mut self,
+        tx: &Transaction,
+        webhook: &KnownWebhook,
+        delivery: &Delivery,
+    ) -> Result<bool, Fault> {
+        let id = delivery.id.uuid();
+        if !tx.rows(&FIND_PING, &[&id]).await?.is_empty() {
+            return Ok(false);
+        }
+        let columns = state_columns(&delivery.state);
+        tx.change(
+            &INSERT_PING,
+            &[
+                &id,
+                &webhook.organization_number,
+                &webhook.number,
+                &delivery.event_id.uuid(),
+                &delivery.format.as_str(),
+                &delivery.created_at.as_millis(),
+                &i64::from(delivery.attempts_spent),
+                &columns.state,
+                &columns.finished_at,
+                &columns.fail_reason,
+                &columns.cancel_reason,
+                &columns.cancelled_by,
+                &delivery.body.as_deref(),
+            ],
+        )
+        .await?;
+        self.ledger.stored(webhook.organization_number, delivery.body.as_deref().map_or(0, length));
+        self.ledger.made(webhook.account(), delivery.created_at);
+        match &delivery.state {
+            State::Pending { .. } => self.ledger.pending(webhook.organization_number, 1),
+            State::Succeeded { at } | State::Failed { at, .. } | State::Cancelled { at, .. } => {
+                self.ledger.ended(webhook.account(), *at, delivery.state.kind());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Inserts the attempts that are recorded, and has the webhooks' health follow them. What became of each record.
+    pub(super) async fn finish(
+        self,
+        tx: &Transaction,
+        records: &[AttemptRecord],
+    ) -> Result<Vec<AttemptOutcome>, Fault> {
+        let mut outcomes = vec![AttemptOutcome::Superseded; records.len()];
+        if self.recorded.is_empty() {
+            return Ok(outcomes);
+        }
+        let Self { known, ledger, recorded } = self;
+        let mut rows = AttemptRows::default();
+        for one in &recorded {
+            let webhook = known.webhooks[&one.webhook];
+            let stored_bytes = rows.push(one.delivery, webhook.number, one.attempt);
+            ledger.attempt(webhook.account(), one.attempt, stored_bytes);
+        }
+        let (_, health) = try_join(rows.insert(tx), follow_health(tx, known, &recorded)).await?;
+        for (one, health) in recorded.iter().zip(health) {
+            outcomes[one.index] = AttemptOutcome::Recorded { health };
+        }
+        Ok(outcomes)
+    }
+}
+
+/// The health after each recorded attempt.
+///
+/// Most attempts change nothing, and then nothing is held. Where one would, the webhook's row is held and read again:
+/// another node may have changed it since.
+async fn follow_health(
+    tx: &Transaction,
+    known: &Known,
+    recorded: &[Recorded<'_>],
+) -> Result<Vec<Health>, Fault> {
+    let mut now: BTreeMap<WebhookId, Health> = BTreeMap::new();
+    let mut changed: HashSet<WebhookId> = HashSet::new();
+    for one in recorded {
+        let health = now.entry(one.webhook).or_insert(known.webhooks[&one.webhook].health);
+        let next = one.health_after(*health);
+        if next != *health {
+            changed.insert(one.webhook);
+        }
+        *health = next;
+    }
+    let mut health: BTreeMap<WebhookId, Health> =
+        known.webhooks.iter().map(|(id, webhook)| (*id, webhook.health)).collect();
+    health.extend(hold_health(tx, known, &changed).await?);
+    let after = recorded.iter().map(|one| {
+        let health = health.get_mut(&one.webhook).expect("known, or it would not be recorded");
+        *health = one.health_after(*health);
+        *health
+    });
+    let after: Vec<Health> = after.collect();
+    for webhook in changed {
+        update_health(tx, known.webhooks[&webhook].number, &health[&webhook]).await?;
+    }
+    Ok(after)
+}
+
+async fn hold_health(
+    tx: &Transaction,
+    known: &Known,
+    webhooks: &HashSet<WebhookId>,
+) -> Result<Vec<(WebhookId, Health)>, Fault> {
+    if webhooks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers: Vec<i64> = webhooks.iter().map(|webhook| known.webhooks[webhook].number).collect();
+    tx.list(&HOLD_HEALTH, &[&numbers], "webhooks", |cursor| Ok((cursor.id("id")?, read_health(cursor)?)))
+        .await
+}
+
+/// The rows of attempts, column by column.
+#[derive(Default)]
+struct AttemptRows<'batch> {
+    deliveries: Vec<Uuid>,
+    webhook_numbers: Vec<i64>,
+    triggers: Vec<&'static str>,
+    started_at: Vec<i64>,
+    durations: Vec<i64>,
+    request_urls: Vec<&'batch str>,
+    request_headers: Vec<&'batch [u8]>,
+    outcomes: Vec<&'static str>,
+    statuses: Vec<Option<i64>>,
+    retry_after: Vec<Option<i64>>,
+    response_headers: Vec<Option<&'batch [u8]>>,
+    response_bodies: Vec<Option<&'batch [u8]>>,
+    silences: Vec<Option<&'static str>>,
+    texts: Vec<Option<&'batch str>>,
+}
+
+impl<'batch> AttemptRows<'batch> {
+    /// Answers the bytes that it will store.
+    fn push(&mut self, delivery: DeliveryId, webhook_number: i64, attempt: &'batch Attempt) -> i64 {
+        let columns = outcome_columns(&attempt.outcome);
+        let answer = columns.answer;
+        let headers = answer.map(|answer| answer.headers.as_bytes());
+        let body = answer.map(|answer| answer.body.as_bytes());
+        self.deliveries.push(delivery.uuid());
+        self.webhook_numbers.push(webhook_number);
+        self.triggers.push(AttemptTrigger::as_str(attempt.trigger));
+        self.started_at.push(attempt.started_at.as_millis());
+        self.durations.push(milliseconds(attempt.duration));
+        self.request_urls.push(&attempt.request_url);
+        self.request_headers.push(attempt.request_headers.as_bytes());
+        self.outcomes.push(columns.outcome);
+        self.statuses.push(answer.map(|answer| i64::from(answer.status)));
+        self.retry_after.push(answer.and_then(|answer| answer.retry_after).map(milliseconds));
+        self.response_headers.push(headers);
+        self.response_bodies.push(body);
+        self.silences.push(columns.silence);
+        self.texts.push(columns.text);
+        length(attempt.request_headers.as_bytes()) + headers.map_or(0, length) + body.map_or(0, length)
+    }
+
+    async fn insert(&self, tx: &Transaction) -> Result<u64, Fault> {
+        tx.change(
+            &INSERT_ATTEMPTS,
+            &[
+                &self.deliveries,
+                &self.webhook_numbers,
+                &self.triggers,
+                &self.started_at,
+                &self.durations,
+                &self.request_urls,
+                &self.request_headers,
+                &self.outcomes,
+                &self.statuses,
+                &self.retry_after,
+                &self.response_headers,
+                &self.response_bodies,
+                &self.silences,
+                &self.texts,
+            ],
+        )
+        .await
+    }
+}
+
+/// What becomes of a leased delivery, and whether that spends an attempt.
+fn followed(next: Next, attempt: &Attempt) -> (State, bool) {
+    let at = ended_at(attempt);
+    match next {
+        Next::Succeeded => (State::Succeeded { at }, false),
+        Next::Failed(reason) => (State::Failed { at, reason }, false),
+        Next::Retry { at, spent } => (State::Pending { due_at: at }, spent),
+    }
+}
+
+fn ended_at(attempt: &Attempt) -> Timestamp {
+    attempt.started_at.after(attempt.duration)
+}
+
+fn length(bytes: &[u8]) -> i64 {
+    i64::try_from(bytes.len()).expect("no allocation is larger")
+}

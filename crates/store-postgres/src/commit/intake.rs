@@ -1,0 +1,324 @@
+//! Events in.
+
+use std::collections::HashMap;
+
+use futures_util::future::try_join3;
+use stackbell_model::Timestamp;
+use stackbell_model::event::Event;
+use stackbell_model::filter::Filter;
+use stackbell_model::ids::{EventId, OrganizationId};
+use stackbell_store::commit::{
+    Batch, IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, QuotaPart, Receipt,
+};
+use stackbell_store::rows::event::subject_columns;
+use stackbell_store::rows::{Id as _, join};
+use uuid::Uuid;
+
+use super::known::{Earlier, Known, KnownOrganization};
+use crate::error::{Fault, is_taken};
+use crate::ledger::{Account, Ledger};
+use crate::session::Transaction;
+use crate::statement::statement;
+use crate::{LeaseClock, lease_lasts};
+
+statement!(INSERT_IDS = "/* commit.event_ids */ INSERT INTO event_ids (organization_number, id, key, digest, deliveries) \
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bytea[], $5::bigint[]) \
+        AS new (organization_number, id, key, digest, deliveries) ORDER BY organization_number, id";
+    INT8_ARRAY, UUID_ARRAY, UUID_ARRAY, BYTEA_ARRAY, INT8_ARRAY);
+
+statement!(INSERT_EVENTS = "/* commit.insert_events */ INSERT INTO events (key, organization_number, id, kind, filters, \
+    subject_kind, subject_project, subject_name, digest, accepted_at, source, token, deliveries, payload) \
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], \
+        $8::text[], $9::bytea[], $10::bigint[], $11::text[], $12::uuid[], $13::bigint[], $14::bytea[])";
+    UUID_ARRAY, INT8_ARRAY, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BYTEA_ARRAY,
+    INT8_ARRAY, TEXT_ARRAY, UUID_ARRAY, INT8_ARRAY, BYTEA_ARRAY);
+
+statement!(INSERT_DELIVERIES = "/* commit.insert_deliveries */ INSERT INTO deliveries_pending (id, organization_number, \
+    webhook_number, event_key, format, created_at, attempts_spent, state, due_at, lease_token, lease_until, body) \
+    SELECT id, organization_number, webhook_number, event_key, format, created_at, 0, 'pending', created_at, \
+        lease_token, clock.now + lease_lasts, body \
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::uuid[], \
+        $8::bigint[], $9::bytea[]) AS new (id, organization_number, webhook_number, event_key, format, created_at, \
+        lease_token, lease_lasts, body), \
+        (SELECT coalesce($10::bigint, now_ms()) AS now) AS clock";
+    UUID_ARRAY, INT8_ARRAY, INT8_ARRAY, UUID_ARRAY, TEXT_ARRAY, INT8_ARRAY, UUID_ARRAY, INT8_ARRAY, BYTEA_ARRAY,
+    INT8);
+
+/// An event that comes in.
+struct Accepted<'batch> {
+    organization_number: i64,
+    new: &'batch NewEvent,
+}
+
+/// What is to become of a batch's items, and what is to be inserted.
+pub(super) struct Intake<'batch> {
+    outcomes: Vec<IntakeOutcome>,
+    accepted: Vec<Accepted<'batch>>,
+    /// The webhooks' numbers of all deliveries to be inserted, in order.
+    webhook_numbers: Vec<i64>,
+}
+
+/// What an item brings, once each of its events was looked at.
+struct Looked<'batch> {
+    receipts: Vec<Receipt>,
+    new: Vec<&'batch NewEvent>,
+}
+
+impl<'batch> Intake<'batch> {
+    /// Decides what becomes of each item; an earlier one of the batch is in already for a later one.
+    pub(super) fn decide(batch: &'batch Batch, known: &Known, ledger: &mut Ledger) -> Self {
+        let mut intake = Self { outcomes: Vec::new(), accepted: Vec::new(), webhook_numbers: Vec::new() };
+        let mut in_batch = HashMap::new();
+        for item in &batch.intakes {
+            let outcome = intake.accept(item, known, &mut in_batch, ledger);
+            intake.outcomes.push(outcome);
+        }
+        intake
+    }
+
+    pub(super) fn into_outcomes(self) -> Vec<IntakeOutcome> {
+        self.outcomes
+    }
+
+    fn accept(
+        &mut self,
+        item: &'batch IntakeItem,
+        known: &Known,
+        in_batch: &mut HashMap<(OrganizationId, EventId), Earlier>,
+        ledger: &mut Ledger,
+    ) -> IntakeOutcome {
+        let organization = known.organizations.get(&item.organization);
+        let Some(organization) = organization.filter(|known| known.version == item.organization_version)
+        else {
+            return IntakeOutcome::Stale;
+        };
+        let is_known = |delivery: &NewDelivery| {
+            let webhook = known.webhooks.get(&delivery.webhook);
+            webhook.is_some_and(|webhook| webhook.organization_number == organization.number)
+        };
+        if !item.events.iter().flat_map(|new| &new.deliveries).all(is_known) {
+            return IntakeOutcome::Stale;
+        }
+        let Looked { receipts, new } = match look(item, known, in_batch) {
+            Ok(looked) => looked,
+            Err(index) => return IntakeOutcome::Conflict { index },
+        };
+        let deliveries = new.iter().map(|new| new.deliveries.len()).sum();
+        if !new.is_empty()
+            && let Some(part) = exceeded(organization, item.quota, ledger, deliveries)
+        {
+            return IntakeOutcome::OverQuota(part);
+        }
+        for new in new {
+            in_batch.insert((item.organization, new.event.id), earlier(new));
+            self.take(organization.number, new, known, ledger);
+        }
+        IntakeOutcome::Accepted(receipts)
+    }
+
+    fn take(&mut self, organization_number: i64, new: &'batch NewEvent, known: &Known, ledger: &mut Ledger) {
+        let event = &new.event;
+        ledger.event(organization_number, event.accepted_at, length(&event.payload));
+        ledger.pending(organization_number, i64::from(count(&new.deliveries)));
+        for delivery in &new.deliveries {
+            let webhook = known.webhooks[&delivery.webhook].number;
+            self.webhook_numbers.push(webhook);
+            ledger.made(Account { organization: organization_number, webhook }, event.accepted_at);
+            ledger.stored(organization_number, delivery.body.as_deref().map_or(0, length));
+        }
+        self.accepted.push(Accepted { organization_number, new });
+    }
+
+    /// Inserts what was decided to be: one round trip.
+    pub(super) async fn insert(
+        &self,
+        tx: &Transaction,
+        batch: &Batch,
+        clock: LeaseClock,
+    ) -> Result<(), Fault> {
+        if self.accepted.is_empty() {
+            return Ok(());
+        }
+        let inserted =
+            try_join3(self.insert_ids(tx), self.insert_events(tx), self.insert_deliveries(tx, batch, clock));
+        match inserted.await {
+            Ok(_) => Ok(()),
+            // Another node has taken an id since it was looked for: done anew, this batch will find it.
+            Err(fault) if is_taken(&fault) => Err(Fault::Contended),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn column<T>(&self, of: impl Fn(&'batch Event) -> T) -> Vec<T> {
+        self.accepted.iter().map(|accepted| of(&accepted.new.event)).collect()
+    }
+
+    fn organization_numbers(&self) -> Vec<i64> {
+        self.accepted.iter().map(|accepted| accepted.organization_number).collect()
+    }
+
+    fn delivery_counts(&self) -> Vec<i64> {
+        self.accepted.iter().map(|accepted| i64::from(count(&accepted.new.deliveries))).collect()
+    }
+
+    async fn insert_ids(&self, tx: &Transaction) -> Result<u64, Fault> {
+        tx.change(
+            &INSERT_IDS,
+            &[
+                &self.organization_numbers(),
+                &self.column(|event| event.id.uuid()),
+                &self.column(|event| event.key.uuid()),
+                &self.column(|event| event.digest.as_ref().map(<[u8; 32]>::as_slice)),
+                &self.delivery_counts(),
+            ],
+        )
+        .await
+    }
+
+    async fn insert_events(&self, tx: &Transaction) -> Result<u64, Fault> {
+        let subject = |part: usize| self.column(|event| subject_columns(&event.subject)[part]);
+        tx.change(
+            &INSERT_EVENTS,
+            &[
+                &self.column(|event| event.key.uuid()),
+                &self.organization_numbers(),
+                &self.column(|event| event.id.uuid()),
+                &self.column(|event| event.kind.as_str()),
+                &self.column(|event| join(event.filters.iter().map(Filter::as_str))),
+                &subject(0),
+                &subject(1),
+                &subject(2),
+                &self.column(|event| event.digest.as_ref().map(<[u8; 32]>::as_slice)),
+                &self.column(|event| event.accepted_at.as_millis()),
+                &self.column(|event| event.source.as_str()),
+                &self.column(|event| event.token.map(|token| token.uuid())),
+                &self.delivery_counts(),
+                &self.column(|event| &*event.payload),
+            ],
+        )
+        .await
+    }
+
+    async fn insert_deliveries(
+        &self,
+        tx: &Transaction,
+        batch: &Batch,
+        clock: LeaseClock,
+    ) -> Result<u64, Fault> {
+        if self.webhook_numbers.is_empty() {
+            return Ok(0);
+        }
+        let mut rows = DeliveryRows::default();
+        for Accepted { organization_number, new } in &self.accepted {
+            new.deliveries.iter().for_each(|delivery| {
+                rows.push(*organization_number, new, delivery, batch.now);
+            });
+        }
+        tx.change(
+            &INSERT_DELIVERIES,
+            &[
+                &rows.ids,
+                &rows.organization_numbers,
+                &self.webhook_numbers,
+                &rows.event_keys,
+                &rows.formats,
+                &rows.created_at,
+                &rows.lease_tokens,
+                &rows.lease_lasts,
+                &rows.bodies,
+                &clock.now(batch.now),
+            ],
+        )
+        .await
+    }
+}
+
+/// The rows of new deliveries, column by column.
+#[derive(Default)]
+struct DeliveryRows<'batch> {
+    ids: Vec<Uuid>,
+    organization_numbers: Vec<i64>,
+    event_keys: Vec<Uuid>,
+    formats: Vec<&'static str>,
+    created_at: Vec<i64>,
+    lease_tokens: Vec<Option<Uuid>>,
+    lease_lasts: Vec<Option<i64>>,
+    bodies: Vec<Option<&'batch [u8]>>,
+}
+
+impl<'batch> DeliveryRows<'batch> {
+    fn push(
+        &mut self,
+        organization_number: i64,
+        new: &NewEvent,
+        delivery: &'batch NewDelivery,
+        now: Timestamp,
+    ) {
+        self.ids.push(delivery.id.uuid());
+        self.organization_numbers.push(organization_number);
+        self.event_keys.push(new.event.key.uuid());
+        self.formats.push(delivery.format.as_str());
+        self.created_at.push(new.event.accepted_at.as_millis());
+        self.lease_tokens.push(delivery.lease.map(|lease| lease.token.uuid()));
+        self.lease_lasts.push(delivery.lease.map(|lease| lease_lasts(lease, now)));
+        self.bodies.push(delivery.body.as_deref());
+    }
+}
+
+/// The receipts of an item's events and which of them are new; or the index of the first conflict.
+fn look<'batch>(
+    item: &'batch IntakeItem,
+    known: &Known,
+    in_batch: &HashMap<(OrganizationId, EventId), Earlier>,
+) -> Result<Looked<'batch>, usize> {
+    let mut in_item: HashMap<EventId, Earlier> = HashMap::new();
+    let mut looked = Looked { receipts: Vec::with_capacity(item.events.len()), new: Vec::new() };
+    for (index, new) in item.events.iter().enumerate() {
+        let id = new.event.id;
+        let key = (item.organization, id);
+        let found = in_item.get(&id).or_else(|| in_batch.get(&key)).or_else(|| known.events.get(&key));
+        match found.map(|found| found.receipt(&new.event)) {
+            Some(Some(duplicate)) => looked.receipts.push(duplicate),
+            Some(None) => return Err(index),
+            None => {
+                in_item.insert(id, earlier(new));
+                let deliveries = count(&new.deliveries);
+                looked.receipts.push(Receipt { id, deliveries, duplicate: false });
+                looked.new.push(new);
+            }
+        }
+    }
+    Ok(looked)
+}
+
+fn earlier(new: &NewEvent) -> Earlier {
+    Earlier { digest: new.event.digest, deliveries: count(&new.deliveries) }
+}
+
+/// Which part of its quota an organization would exceed with something new that brings so many deliveries along.
+/// Batches of other nodes that are under way are not counted: together they may exceed it by what they bring.
+fn exceeded(
+    organization: &KnownOrganization,
+    quota: Quota,
+    ledger: &Ledger,
+    deliveries: usize,
+) -> Option<QuotaPart> {
+    let change = ledger.usage(organization.number);
+    let pending = (organization.pending + change.pending).max(0).unsigned_abs() + deliveries as u64;
+    let stored_bytes = (organization.stored_bytes + change.stored_bytes).max(0).unsigned_abs();
+    if pending > quota.pending_max {
+        Some(QuotaPart::Pending)
+    } else if stored_bytes >= quota.stored_bytes_max {
+        Some(QuotaPart::StoredBytes)
+    } else {
+        None
+    }
+}
+
+fn count(deliveries: &[NewDelivery]) -> u32 {
+    u32::try_from(deliveries.len()).expect("webhooks are fewer than 2^32")
+}
+
+fn length(bytes: &[u8]) -> i64 {
+    i64::try_from(bytes.len()).expect("no allocation is larger")
+}

@@ -1,0 +1,172 @@
+//! What a batch needs to know before anything of it is written: one round trip.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::{try_join, try_join5};
+use stackbell_model::event::Event;
+use stackbell_model::health::Health;
+use stackbell_model::ids::{EventId, OrganizationId, WebhookId};
+use stackbell_store::commit::{Batch, Receipt};
+use stackbell_store::rows::webhook::read_health;
+use stackbell_store::rows::{Columns as _, Id as _};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::error::Fault;
+use crate::gate;
+use crate::instance::keep_sending_as_it_is;
+use crate::ledger::Account;
+use crate::session::Transaction;
+use crate::statement::statement;
+
+statement!(FIND_ORGANIZATIONS = "/* commit.organizations */ SELECT id, number, version FROM organizations \
+    WHERE id = ANY($1) ORDER BY number FOR SHARE"; UUID_ARRAY);
+
+statement!(FIND_USAGE = "/* commit.usage */ SELECT o.id, coalesce(sum(u.pending), 0)::bigint, \
+    coalesce(sum(u.stored_bytes), 0)::bigint \
+    FROM organizations o LEFT JOIN usage u ON u.organization_number = o.number WHERE o.id = ANY($1) GROUP BY o.id";
+    UUID_ARRAY);
+
+statement!(FIND_WEBHOOKS = "/* commit.webhooks */ SELECT id, number, organization_number, failures, failing_since, \
+    suspended_since, suspension_reason, probe_at, hold_ended_at \
+    FROM webhooks WHERE id = ANY($1) AND deleted_at IS NULL"; UUID_ARRAY);
+
+statement!(FIND_EVENTS = "/* commit.events */ SELECT o.id, e.id, e.digest, e.deliveries \
+    FROM unnest($1::uuid[], $2::uuid[]) AS new (organization, id) JOIN organizations o ON o.id = new.organization \
+    JOIN event_ids e ON e.organization_number = o.number AND e.id = new.id"; UUID_ARRAY, UUID_ARRAY);
+
+#[derive(Clone, Copy)]
+pub(super) struct KnownOrganization {
+    pub(super) number: i64,
+    pub(super) version: u64,
+    /// Before the batch.
+    pub(super) pending: i64,
+    /// Before the batch.
+    pub(super) stored_bytes: i64,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct KnownWebhook {
+    pub(super) number: i64,
+    pub(super) organization_number: i64,
+    /// As of before the batch. Not held: see [`super::attempts::Recorder::finish`].
+    pub(super) health: Health,
+}
+
+impl KnownWebhook {
+    pub(super) fn account(&self) -> Account {
+        Account { organization: self.organization_number, webhook: self.number }
+    }
+}
+
+/// What is known of an event that is in already.
+#[derive(Clone, Copy)]
+pub(super) struct Earlier {
+    pub(super) digest: Option<[u8; 32]>,
+    pub(super) deliveries: u32,
+}
+
+impl Earlier {
+    /// The receipt for the same event again; `None` when it is another.
+    pub(super) fn receipt(self, again: &Event) -> Option<Receipt> {
+        let is_same = self.digest.is_some() && self.digest == again.digest;
+        is_same.then_some(Receipt { id: again.id, deliveries: self.deliveries, duplicate: true })
+    }
+}
+
+/// Organizations, webhooks that are not deleted, and events that are in, of those that a batch names.
+pub(super) struct Known {
+    pub(super) organizations: HashMap<OrganizationId, KnownOrganization>,
+    pub(super) webhooks: HashMap<WebhookId, KnownWebhook>,
+    pub(super) events: HashMap<(OrganizationId, EventId), Earlier>,
+}
+
+impl Known {
+    /// The organizations are held from here on, and webhooks read after that: an edit that was answered before is seen.
+    pub(super) async fn read(tx: &Transaction, batch: &Batch) -> Result<Self, Fault> {
+        let organizations: Vec<Uuid> = distinct(batch.intakes.iter().map(|item| item.organization.uuid()));
+        let deliveries = batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
+        let named = deliveries.map(|delivery| delivery.webhook);
+        let attempted = batch.attempts.iter().map(|record| record.webhook);
+        let webhooks: Vec<Uuid> = distinct(named.chain(attempted).map(|id| id.uuid()));
+        let ((), versions, usage, webhooks, events) = try_join5(
+            keep_sending_as_it_is(tx),
+            find_organizations(tx, &organizations),
+            find_usage(tx, &organizations),
+            find_webhooks(tx, &webhooks),
+            find_events(tx, batch),
+        )
+        .await?;
+        let known = |(id, (number, version))| {
+            let (pending, stored_bytes) = usage.get(&id).copied().unwrap_or_default();
+            (id, KnownOrganization { number, version, pending, stored_bytes })
+        };
+        Ok(Self { organizations: versions.into_iter().map(known).collect(), webhooks, events })
+    }
+}
+
+fn distinct(ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
+    ids.collect::<HashSet<_>>().into_iter().collect()
+}
+
+async fn find_organizations(
+    tx: &Transaction,
+    ids: &[Uuid],
+) -> Result<HashMap<OrganizationId, (i64, u64)>, Fault> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[&ids];
+    let found = tx.list(&FIND_ORGANIZATIONS, parameters, "organizations", |cursor| {
+        Ok((cursor.id("id")?, (cursor.integer("number")?, cursor.count("version")?)))
+    });
+    let ((), found) = try_join(gate::pass_together(tx, ids), found).await?;
+    Ok(found.into_iter().collect())
+}
+
+async fn find_usage(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<OrganizationId, (i64, i64)>, Fault> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = tx
+        .list(&FIND_USAGE, &[&ids], "organizations", |cursor| {
+            Ok((cursor.id("id")?, (cursor.integer("pending")?, cursor.integer("stored_bytes")?)))
+        })
+        .await?;
+    Ok(found.into_iter().collect())
+}
+
+async fn find_webhooks(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<WebhookId, KnownWebhook>, Fault> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = tx
+        .list(&FIND_WEBHOOKS, &[&ids], "webhooks", |cursor| {
+            let id = cursor.id("id")?;
+            let (number, organization_number) =
+                (cursor.integer("number")?, cursor.integer("organization_number")?);
+            Ok((id, KnownWebhook { number, organization_number, health: read_health(cursor)? }))
+        })
+        .await?;
+    Ok(found.into_iter().collect())
+}
+
+async fn find_events(
+    tx: &Transaction,
+    batch: &Batch,
+) -> Result<HashMap<(OrganizationId, EventId), Earlier>, Fault> {
+    let events = batch.intakes.iter().flat_map(|item| &item.events).map(|new| &new.event);
+    let (organizations, ids): (Vec<Uuid>, Vec<Uuid>) =
+        events.map(|event| (event.organization.uuid(), event.id.uuid())).unzip();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = tx
+        .list(&FIND_EVENTS, &[&organizations, &ids], "event_ids", |cursor| {
+            let key = (cursor.id("organization_number")?, cursor.id("id")?);
+            let digest = cursor.digest_or_null("digest")?;
+            Ok((key, Earlier { digest, deliveries: cursor.number("deliveries")? }))
+        })
+        .await?;
+    Ok(found.into_iter().collect())
+}

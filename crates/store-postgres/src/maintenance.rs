@@ -1,0 +1,328 @@
+//! Upkeep: by one node at a time, whichever comes first, and out of everybody's way.
+
+use async_trait::async_trait;
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::StateKind;
+use stackbell_store::StoreError;
+use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
+use stackbell_store::rows::Columns as _;
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::error::Fault;
+use crate::ledger::{Account, Ledger};
+use crate::partitions::{self, Dropped};
+use crate::session::{Access, Transaction};
+use crate::statement::{Statement, statement};
+
+// One step into the index by age for each webhook.
+statement!(FIND_AGED_LANES = "/* sweep.aged_lanes */ SELECT w.number FROM webhooks w WHERE w.deleted_at IS NULL \
+    AND EXISTS (SELECT 1 FROM deliveries_pending d WHERE d.webhook_number = w.number \
+        AND coalesce(d.rearmed_at, d.created_at) <= $1)"; INT8);
+
+statement!(FIND_HOLDS = "/* sweep.holds */ SELECT number, NOT (active AND suspended_since IS NULL), hold_ended_at, \
+    (SELECT sending_held_since IS NOT NULL FROM meta) FROM webhooks \
+    WHERE number = ANY($1) AND deleted_at IS NULL"; INT8_ARRAY);
+
+statement!(CANCEL = "/* sweep.cancel */ WITH picked AS MATERIALIZED (SELECT d.id, w.deleted_by \
+        FROM webhooks w JOIN deliveries_pending d ON d.webhook_number = w.number \
+        WHERE w.deleted_at IS NOT NULL LIMIT $1 FOR UPDATE OF d SKIP LOCKED), \
+    gone AS (DELETE FROM deliveries_pending d USING picked WHERE d.id = picked.id \
+        RETURNING d.id, d.organization_number, d.webhook_number, d.event_key, d.format, d.created_at, d.rearmed_at, \
+            d.attempts_spent, picked.deleted_by, d.body), \
+    ended AS (INSERT INTO deliveries_ended (id, organization_number, webhook_number, event_key, format, created_at, \
+            rearmed_at, attempts_spent, state, finished_at, cancel_reason, cancelled_by, body) \
+        SELECT id, organization_number, webhook_number, event_key, format, created_at, rearmed_at, attempts_spent, \
+            'cancelled', $2, 'webhook_deleted', deleted_by, body FROM gone) \
+    SELECT organization_number, webhook_number FROM gone"; INT8, INT8);
+
+statement!(EXPIRE = "/* sweep.expire */ WITH clock AS MATERIALIZED (SELECT coalesce($5::bigint, now_ms()) AS now), \
+    picked AS MATERIALIZED (SELECT d.id FROM clock, \
+        unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS aged (webhook_number, first, last) \
+        JOIN deliveries_pending d ON d.webhook_number = aged.webhook_number \
+            AND coalesce(d.rearmed_at, d.created_at) BETWEEN aged.first AND aged.last \
+        WHERE d.lease_until IS NULL OR d.lease_until <= clock.now LIMIT $4 FOR UPDATE OF d SKIP LOCKED), \
+    gone AS (DELETE FROM deliveries_pending d USING picked WHERE d.id = picked.id \
+        RETURNING d.id, d.organization_number, d.webhook_number, d.event_key, d.format, d.created_at, d.rearmed_at, \
+            d.attempts_spent, d.body), \
+    ended AS (INSERT INTO deliveries_ended (id, organization_number, webhook_number, event_key, format, created_at, \
+            rearmed_at, attempts_spent, state, finished_at, fail_reason, body) \
+        SELECT id, organization_number, webhook_number, event_key, format, created_at, rearmed_at, attempts_spent, \
+            'failed', $6, 'expired', body FROM gone) \
+    SELECT organization_number, webhook_number FROM gone"; INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8, INT8, INT8);
+
+// Of the rest alone: days go whole.
+statement!(REMOVE_DELIVERIES = "/* sweep.remove_deliveries */ WITH picked AS MATERIALIZED (SELECT id FROM deliveries_rest \
+        WHERE finished_at < $1 ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
+    gone AS (DELETE FROM deliveries_rest d USING picked WHERE d.id = picked.id \
+        RETURNING d.id, d.organization_number, coalesce(octet_length(d.body), 0) AS bytes), \
+    attempted AS (DELETE FROM attempts_rest a USING picked WHERE a.delivery_id = picked.id \
+        RETURNING a.delivery_id, octet_length(a.request_headers) + coalesce(octet_length(a.response_headers), 0) \
+            + coalesce(octet_length(a.response_body), 0) AS bytes) \
+    SELECT gone.organization_number, (gone.bytes + coalesce((SELECT sum(bytes) FROM attempted \
+        WHERE attempted.delivery_id = gone.id), 0))::bigint FROM gone"; INT8, INT8);
+
+statement!(REMOVE_EVENTS = "/* sweep.remove_events */ WITH picked AS MATERIALIZED (SELECT e.key FROM events_rest e \
+        WHERE e.accepted_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_key = e.key) \
+        ORDER BY e.accepted_at LIMIT $2 FOR UPDATE OF e SKIP LOCKED), \
+    gone AS (DELETE FROM events_rest e USING picked WHERE e.key = picked.key \
+        RETURNING e.organization_number, e.id, e.key, octet_length(e.payload)::bigint AS bytes), \
+    freed AS (DELETE FROM event_ids i USING gone WHERE i.organization_number = gone.organization_number \
+        AND i.id = gone.id AND i.key = gone.key) \
+    SELECT organization_number, bytes FROM gone"; INT8, INT8);
+
+statement!(REMOVE_RECOVERIES = "/* sweep.remove_recoveries */ DELETE FROM recoveries WHERE id IN \
+    (SELECT id FROM recoveries WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)"; INT8, INT8);
+
+statement!(REMOVE_TALLIES = "/* sweep.remove_tallies */ DELETE FROM tallies \
+    WHERE (hour, organization_number, webhook_number, slot) IN \
+    (SELECT hour, organization_number, webhook_number, slot FROM tallies WHERE hour < $1 ORDER BY hour LIMIT $2)";
+    INT8, INT8);
+
+statement!(REMOVE_AUDIT = "/* sweep.remove_audit */ DELETE FROM audit WHERE id IN \
+    (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)"; INT8, INT8);
+
+// Those deleted later are likely to have deliveries yet, and are not asked.
+statement!(REMOVE_WEBHOOKS = "/* sweep.remove_webhooks */ DELETE FROM webhooks WHERE number IN \
+    (SELECT w.number FROM webhooks w WHERE w.deleted_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_number = w.number) LIMIT $2)"; INT8, INT8);
+
+// Who lost its connection while it committed has found out long before.
+statement!(REMOVE_COMMITS = "/* sweep.remove_commits */ DELETE FROM commits WHERE id IN \
+    (SELECT id FROM commits WHERE at < now_ms() - 3600000 ORDER BY at LIMIT $1)"; INT8);
+
+statement!(COUNT_PENDING = "/* depth.pending */ SELECT count(*) FROM deliveries_pending";);
+
+// One step of an index for each webhook.
+statement!(OLDEST_DUE = "/* depth.oldest_due */ SELECT min(d.due_at) FROM webhooks w \
+    CROSS JOIN LATERAL (SELECT due_at FROM deliveries_pending p WHERE p.webhook_number = w.number \
+        ORDER BY p.due_at, p.id LIMIT 1) d \
+    WHERE w.active AND w.suspended_since IS NULL AND w.deleted_at IS NULL";);
+
+statement!(COUNT_SUSPENDED = "/* depth.suspended */ SELECT count(*) FROM webhooks \
+    WHERE suspended_since IS NOT NULL AND deleted_at IS NULL";);
+
+statement!(CHECK_WRITE = "/* check.write */ UPDATE meta SET checks = checks + 1";);
+
+/// Ids of events that are freed in one step.
+const IDS_MAX: u32 = 2000;
+
+#[async_trait]
+impl Maintenance for PostgresStore {
+    /// A node that finds another at it does nothing. Days are made and dropped beside the rows that go one by one.
+    async fn sweep(&self, now: Timestamp, policy: &SweepPolicy) -> Result<SweepReport, StoreError> {
+        let made_before = now.before(policy.retry.age_max.min(policy.retry.held_age_max));
+        let aged = self.read("sweep", |tx| async move {
+            let before = made_before.as_millis();
+            tx.list(&FIND_AGED_LANES, &[&before], "webhooks", |cursor| cursor.integer("number")).await
+        });
+        let aged: Vec<i64> = aged.await?;
+        let (aged, clock) = (&aged, self.lease_clock.now(now));
+        let swept = self.upkeep(|tx| async move {
+            if !partitions::try_lock(&tx).await? {
+                return Ok(None);
+            }
+            let sweep = Sweep { tx: &tx, ledger: Ledger::default(), now, clock, policy };
+            sweep.run(aged).await.map(Some)
+        });
+        let Some(mut report) = swept.await? else { return Ok(SweepReport::default()) };
+        let dropped = self.keep_days(policy).await?;
+        report.deliveries_removed += dropped.deliveries;
+        report.events_removed += dropped.events;
+        Ok(report)
+    }
+
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        self.read("depth", |tx| async move {
+            let pending =
+                tx.first(&COUNT_PENDING, &[], "deliveries", |cursor| cursor.count("number")).await?;
+            let oldest_due =
+                tx.first(&OLDEST_DUE, &[], "deliveries", |cursor| cursor.time_or_null("due_at")).await?;
+            let suspended =
+                tx.first(&COUNT_SUSPENDED, &[], "webhooks", |cursor| cursor.count("number")).await?;
+            Ok(Depth {
+                pending: pending.unwrap_or_default(),
+                oldest_due: oldest_due.flatten(),
+                suspended: suspended.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    /// A real write, synced like any other: only that shows a disk that is full, or a server that only reads.
+    async fn check(&self) -> Result<(), StoreError> {
+        self.write("check", |tx| async move { tx.change(&CHECK_WRITE, &[]).await.map(|_| ()) }).await
+    }
+}
+
+impl PostgresStore {
+    async fn upkeep<T, F>(
+        &self,
+        work: impl Fn(std::sync::Arc<Transaction>) -> F + Send + Sync,
+    ) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
+        self.people.run(Access::Upkeep, "sweep", work).await
+    }
+
+    /// Makes the days that come and drops those that are past, each in a transaction of its own.
+    async fn keep_days(&self, policy: &SweepPolicy) -> Result<Dropped, StoreError> {
+        let before = policy.finished_before;
+        let past = self.upkeep(|tx| async move {
+            if !partitions::try_lock(&tx).await? {
+                return Ok(Vec::new());
+            }
+            partitions::make_days(&tx).await?;
+            partitions::past_deliveries(&tx, before).await
+        });
+        let mut total = Dropped::default();
+        for day in past.await? {
+            let dropped = self.upkeep(|tx| async move {
+                if !partitions::try_lock(&tx).await? {
+                    return Ok(Dropped::default());
+                }
+                partitions::drop_deliveries(&tx, day, before).await
+            });
+            total.deliveries += dropped.await?.deliveries;
+        }
+        let past = self.upkeep(|tx| async move { partitions::past_events(&tx, before).await });
+        for day in past.await? {
+            total.events += self.drop_events(day).await?.events;
+        }
+        Ok(total)
+    }
+
+    async fn drop_events(&self, day: i64) -> Result<Dropped, StoreError> {
+        let mut after = Uuid::nil();
+        while let Some(last) =
+            self.upkeep(|tx| async move { partitions::free_ids(&tx, day, after, IDS_MAX).await }).await?
+        {
+            after = last;
+        }
+        self.upkeep(|tx| async move {
+            if !partitions::try_lock(&tx).await? {
+                return Ok(Dropped::default());
+            }
+            partitions::drop_events(&tx, day).await
+        })
+        .await
+    }
+}
+
+struct Sweep<'sweep> {
+    tx: &'sweep Transaction,
+    ledger: Ledger,
+    now: Timestamp,
+    clock: Option<i64>,
+    policy: &'sweep SweepPolicy,
+}
+
+impl Sweep<'_> {
+    async fn run(mut self, aged: &[i64]) -> Result<SweepReport, Fault> {
+        let mut report = SweepReport {
+            cancelled: self.cancel().await?,
+            expired: self.expire(aged).await?,
+            deliveries_removed: self.remove_counted(&REMOVE_DELIVERIES).await?,
+            events_removed: self.remove_counted(&REMOVE_EVENTS).await?,
+            audit_removed: self.remove(&REMOVE_AUDIT, self.policy.audit_before).await?,
+            more: false,
+        };
+        let others = [
+            self.remove(&REMOVE_WEBHOOKS, self.policy.finished_before).await?,
+            self.remove(&REMOVE_RECOVERIES, self.policy.audit_before).await?,
+            self.remove(&REMOVE_TALLIES, self.policy.audit_before).await?,
+            self.tx.change(&REMOVE_COMMITS, &[&self.rows_max()]).await?,
+        ];
+        let removed = [
+            report.cancelled,
+            report.expired,
+            report.deliveries_removed,
+            report.events_removed,
+            report.audit_removed,
+        ];
+        let rows_max = u64::from(self.policy.rows_max);
+        report.more = removed.into_iter().chain(others).any(|rows| rows >= rows_max);
+        self.ledger.write(self.tx).await?;
+        Ok(report)
+    }
+
+    fn rows_max(&self) -> i64 {
+        i64::from(self.policy.rows_max)
+    }
+
+    async fn cancel(&mut self) -> Result<u64, Fault> {
+        let parameters: [i64; 2] = [self.rows_max(), self.now.as_millis()];
+        let accounts =
+            self.tx.list(&CANCEL, &[&parameters[0], &parameters[1]], "deliveries", read_account).await?;
+        Ok(self.end(&accounts, StateKind::Cancelled))
+    }
+
+    /// `aged` are the numbers of the webhooks that have any.
+    async fn expire(&mut self, aged: &[i64]) -> Result<u64, Fault> {
+        if aged.is_empty() {
+            return Ok(0);
+        }
+        let holds = self
+            .tx
+            .list(&FIND_HOLDS, &[&aged], "webhooks", |cursor| {
+                let number = cursor.integer("number")?;
+                let (is_held, ended_at) = (cursor.flag("active")?, cursor.time_or_null("hold_ended_at")?);
+                Ok((number, is_held | cursor.flag("sending_held_since")?, ended_at))
+            })
+            .await?;
+        let (mut numbers, mut firsts, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, is_held, ended_at) in holds {
+            for (first, last) in self.policy.retry.expired_windows(self.now, is_held, ended_at) {
+                numbers.push(number);
+                firsts.push(first.as_millis());
+                lasts.push(last.as_millis());
+            }
+        }
+        let (rows_max, now) = (self.rows_max(), self.now.as_millis());
+        let accounts = self
+            .tx
+            .list(
+                &EXPIRE,
+                &[&numbers, &firsts, &lasts, &rows_max, &self.clock, &now],
+                "deliveries",
+                read_account,
+            )
+            .await?;
+        Ok(self.end(&accounts, StateKind::Failed))
+    }
+
+    /// Pending deliveries came into a state that ends them.
+    fn end(&mut self, accounts: &[Account], state: StateKind) -> u64 {
+        for account in accounts {
+            self.ledger.pending(account.organization, -1);
+            self.ledger.ended(*account, self.now, state);
+        }
+        accounts.len() as u64
+    }
+
+    /// Removes rows whose bytes an organization is counted for.
+    async fn remove_counted(&mut self, statement: &Statement) -> Result<u64, Fault> {
+        let (before, rows_max) = (self.policy.finished_before.as_millis(), self.rows_max());
+        let removed = self
+            .tx
+            .list(statement, &[&before, &rows_max], "organizations", |cursor| {
+                Ok((cursor.integer("number")?, cursor.integer("stored_bytes")?))
+            })
+            .await?;
+        for (organization, bytes) in &removed {
+            self.ledger.stored(*organization, -bytes);
+        }
+        Ok(removed.len() as u64)
+    }
+
+    async fn remove(&self, statement: &Statement, before: Timestamp) -> Result<u64, Fault> {
+        self.tx.change(statement, &[&before.as_millis(), &self.rows_max()]).await
+    }
+}
+
+fn read_account(cursor: &mut crate::rows::Cursor<'_>) -> Result<Account, Fault> {
+    let organization = cursor.integer("organization_number")?;
+    Ok(Account { organization, webhook: cursor.integer("webhook_number")? })
+}

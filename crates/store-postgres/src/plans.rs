@@ -1,0 +1,121 @@
+//! How PostgreSQL goes about what we ask often, or of tables that grow: by an index, each time.
+//!
+//! Plans are made for any parameters (generic), and a walk through a whole table is taken only where there is no other way.
+
+use stackbell_testkit::{Database, Postgres};
+use tokio_postgres::NoTls;
+
+use crate::commit::{attempts, intake, known};
+use crate::statement::Statement;
+use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, tokens, webhooks};
+
+/// Of tables that stay small, whatever happens.
+const SMALL: &[&str] = &["meta", "nodes"];
+
+async fn migrated() -> Database {
+    let server = Postgres::shared().await;
+    server
+        .database_like("plans", |url| async move {
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a connection");
+            let migrated = async { schema::migrate(&client, "a test").await };
+            tokio::select! {
+                migrated = migrated => assert!(migrated.expect("it is migrated") > 0),
+                ended = connection => ended.expect("it goes on"),
+            }
+        })
+        .await
+}
+
+fn plan(database: &Database, statement: &Statement) -> String {
+    let types: Vec<String> =
+        statement.types.iter().map(|one| one.name().trim_start_matches('_').to_owned()).collect();
+    let typed: Vec<String> = statement
+        .types
+        .iter()
+        .zip(&types)
+        .map(|(one, name)| if one.name().starts_with('_') { format!("{name}[]") } else { name.clone() })
+        .collect();
+    let declared = if typed.is_empty() { String::new() } else { format!("({})", typed.join(", ")) };
+    let nulls = vec!["NULL"; typed.len()].join(", ");
+    let given = if typed.is_empty() { String::new() } else { format!("({nulls})") };
+    database.psql(&format!(
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+         PREPARE asked{declared} AS {}; EXPLAIN (COSTS OFF) EXECUTE asked{given}",
+        statement.sql
+    ))
+}
+
+async fn check(statements: &[&Statement]) {
+    let database = migrated().await;
+    for statement in statements {
+        assert!(statement.sql.starts_with("/* "), "{} begins with its name", statement.sql);
+        let plan = plan(&database, statement);
+        let scanned = plan.lines().filter_map(|line| line.split_once("Seq Scan on ")).map(|(_, rest)| rest);
+        let bad: Vec<&str> =
+            scanned.filter(|rest| !SMALL.iter().any(|small| rest.starts_with(small))).collect();
+        assert!(bad.is_empty(), "{bad:?} in\n{plan}\n{}", statement.sql);
+    }
+}
+
+#[tokio::test]
+async fn the_hot_path_goes_by_indices() {
+    check(&[
+        &gate::PASS_TOGETHER,
+        &known::FIND_ORGANIZATIONS,
+        &known::FIND_USAGE,
+        &known::FIND_WEBHOOKS,
+        &known::FIND_EVENTS,
+        &intake::INSERT_IDS,
+        &intake::INSERT_EVENTS,
+        &intake::INSERT_DELIVERIES,
+        &attempts::FOLLOW,
+        &attempts::FIND_REDELIVERED,
+        &attempts::SUCCEED,
+        &attempts::FIND_PING,
+        &attempts::INSERT_ATTEMPTS,
+        &attempts::HOLD_HEALTH,
+        &ledger::ADD_TALLIES,
+        &ledger::ADD_USAGE,
+        &queue::FIND_WEBHOOKS,
+        &queue::HOLD_WEBHOOKS,
+        &queue::LEASE,
+        &queue::LEASE_PROBES,
+        &queue::NEXT_DUE,
+        &queue::DUE_LANES,
+        &tokens::FIND,
+        &webhooks::ORGANIZATION_WEBHOOKS,
+        &webhooks::FIND_WEBHOOK,
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_people_and_sweeps_ask_goes_by_indices() {
+    check(&[
+        &history::FIND_EVENT,
+        &history::LIST_EVENTS,
+        &history::FIND_DELIVERY,
+        &history::FIND_PING,
+        &history::DELIVERY,
+        &history::DELIVERY_ATTEMPTS,
+        &history::LIST_ATTEMPTS,
+        &recoveries::COUNT,
+        &recoveries::FIND,
+        &recoveries::LIST,
+        &recoveries::RUNNING,
+        &recoveries::LOCK_LOST,
+        &recoveries::CANCEL,
+        &recoveries::HASTEN,
+        &recoveries::REARM,
+        &maintenance::FIND_AGED_LANES,
+        &maintenance::CANCEL,
+        &maintenance::EXPIRE,
+        &maintenance::REMOVE_DELIVERIES,
+        &maintenance::REMOVE_EVENTS,
+        &maintenance::REMOVE_TALLIES,
+        &maintenance::REMOVE_AUDIT,
+        &maintenance::REMOVE_COMMITS,
+        &maintenance::OLDEST_DUE,
+    ])
+    .await;
+}

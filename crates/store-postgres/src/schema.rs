@@ -1,0 +1,125 @@
+//! The schema: made and migrated by `migrate` alone, checked by every node at its start.
+//!
+//! Migrations only widen (expand), so that nodes of the version before go on beside a migrated database; what they need no
+//! more goes with a later version (contract), which says so by `meta.oldest_reader`.
+
+use tokio_postgres::Client;
+
+use crate::error::OpenError;
+
+struct Migration {
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// All of them, in order; the first brings version 1. Append-only: a published one is never edited.
+const MIGRATIONS: &[Migration] =
+    &[Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") }];
+
+/// Any number that is ours: who migrates holds it.
+const MIGRATION_LOCK: i64 = 0x4265_6c6c;
+
+/// The version that the last migration brings.
+pub(crate) fn newest_version() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("a handful")
+}
+
+/// What a schema says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Versions {
+    version: u32,
+    oldest_reader: u32,
+}
+
+/// Runs the migrations that the database lacks, each in a transaction of its own, one program at a time.
+/// Answers the version that it has then.
+pub(crate) async fn migrate(client: &Client, database: &str) -> Result<u32, OpenError> {
+    loop {
+        let found = check_readable(client, database).await?;
+        let Some(migration) = MIGRATIONS.get(found as usize) else { return Ok(found) };
+        let migrated = run(client, found, migration).await;
+        match migrated {
+            Ok(true) => tracing::info!(migration = migration.name, "the store is migrated"),
+            // Another program was quicker.
+            Ok(false) => {}
+            Err(source) => {
+                let _ = client.batch_execute("ROLLBACK").await;
+                return Err(OpenError::Migration {
+                    database: database.to_owned(),
+                    name: migration.name,
+                    source,
+                });
+            }
+        }
+    }
+}
+
+/// Whether it did what was to be done: not when the database is further by now.
+async fn run(client: &Client, found: u32, migration: &Migration) -> Result<bool, tokio_postgres::Error> {
+    // A migration takes as long as it takes, but waits for nobody who holds a table for long: others would wait behind it.
+    client.batch_execute("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'").await?;
+    client.batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+    if versions(client).await?.map_or(0, |versions| versions.version) != found {
+        client.batch_execute("ROLLBACK").await?;
+        return Ok(false);
+    }
+    client.batch_execute(migration.sql).await?;
+    client.batch_execute(&format!("UPDATE meta SET version = {}", found + 1)).await?;
+    client.batch_execute("COMMIT").await?;
+    Ok(true)
+}
+
+/// The version of the schema; 0 when there is none.
+///
+/// # Errors
+/// [`OpenError::TooNew`] when this program cannot work with it.
+pub(crate) async fn check_readable(client: &Client, database: &str) -> Result<u32, OpenError> {
+    let known = newest_version();
+    match found(client, database).await? {
+        Some(Versions { version, oldest_reader }) if oldest_reader > known => {
+            Err(OpenError::TooNew { database: database.to_owned(), found: version, known })
+        }
+        versions => Ok(versions.map_or(0, |versions| versions.version)),
+    }
+}
+
+/// Whether a node can work with the schema as it is.
+///
+/// # Errors
+/// [`OpenError::NotMigrated`], [`OpenError::TooNew`].
+pub(crate) async fn check_usable(client: &Client, database: &str) -> Result<(), OpenError> {
+    let (found, needed) = (check_readable(client, database).await?, newest_version());
+    if found < needed {
+        return Err(OpenError::NotMigrated { database: database.to_owned(), found, needed });
+    }
+    Ok(())
+}
+
+async fn found(client: &Client, database: &str) -> Result<Option<Versions>, OpenError> {
+    let found = versions(client).await;
+    found.map_err(|source| OpenError::Database { database: database.to_owned(), source })
+}
+
+async fn versions(client: &Client) -> Result<Option<Versions>, tokio_postgres::Error> {
+    let there = client.query_typed_one("SELECT to_regclass('meta') IS NOT NULL", &[]).await?;
+    if !there.try_get::<_, bool>(0)? {
+        return Ok(None);
+    }
+    let row = client.query_typed_one("SELECT version, oldest_reader FROM meta", &[]).await?;
+    let number =
+        |column: usize| row.try_get::<_, i64>(column).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    Ok(Some(Versions { version: number(0)?, oldest_reader: number(1)? }))
+}
+
+/// Refuses a database that may lose what it said was committed.
+pub(crate) async fn check_durable(client: &Client, database: &str) -> Result<(), OpenError> {
+    for setting in ["fsync", "full_page_writes"] {
+        let row = client.query_typed_one(&format!("SHOW {setting}"), &[]).await;
+        let value = row.and_then(|row| row.try_get::<_, String>(0));
+        let value = value.map_err(|source| OpenError::Database { database: database.to_owned(), source })?;
+        if value == "off" {
+            return Err(OpenError::NotDurable { database: database.to_owned(), setting });
+        }
+    }
+    Ok(())
+}

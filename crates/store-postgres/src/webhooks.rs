@@ -1,0 +1,424 @@
+//! Webhooks as people edit them.
+//!
+//! Every change holds its organization's row from before it looks until its end: what it found stays so, and intakes come
+//! before or after it.
+
+use async_trait::async_trait;
+use stackbell_model::Timestamp;
+use stackbell_model::health::Health;
+use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::names::WebhookName;
+use stackbell_model::scope::Scope;
+use stackbell_model::webhook::{Pace, PauseReason, Webhook};
+use stackbell_store::StoreError;
+use stackbell_store::audit::AuditEntry;
+use stackbell_store::rows::webhook::{
+    filters_column, groups_column, read_health, read_webhook, scope_columns, secret_columns,
+};
+use stackbell_store::rows::{Columns as _, Id, integer};
+use stackbell_store::webhook_columns;
+use stackbell_store::webhooks::{CreateOutcome, EditOutcome, OrganizationWebhooks, Webhooks};
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::audit::insert_audit;
+use crate::error::Fault;
+use crate::gate;
+use crate::identity::{lock_organization, lock_organization_number};
+use crate::session::Transaction;
+use crate::statement::statement;
+
+statement!(ORGANIZATION_VERSION =
+    "/* organization_webhooks.version */ SELECT number, version FROM organizations WHERE id = $1"; UUID);
+
+statement!(ORGANIZATION_WEBHOOKS = concat!(
+    "/* organization_webhooks */ SELECT ",
+    webhook_columns!(),
+    " FROM webhooks w JOIN organizations o ON o.number = w.organization_number \
+     WHERE w.organization_number = $1 AND w.deleted_at IS NULL ORDER BY w.id"
+); INT8);
+
+statement!(FIND_WEBHOOK = concat!(
+    "/* find_webhook */ SELECT ",
+    webhook_columns!(),
+    " FROM organizations o JOIN webhooks w ON w.organization_number = o.number \
+     WHERE o.id = $1 AND w.scope_kind = $2 AND w.scope_project = $3 AND w.scope_name = $4 AND w.name = $5 \
+     AND w.deleted_at IS NULL"
+); UUID, TEXT, TEXT, TEXT, TEXT);
+
+statement!(WEBHOOK = concat!(
+    "/* webhook */ SELECT ",
+    webhook_columns!(),
+    " FROM webhooks w JOIN organizations o ON o.number = w.organization_number \
+     WHERE o.id = $1 AND w.id = $2 AND w.deleted_at IS NULL"
+); UUID, UUID);
+
+statement!(LIST_ALL_WEBHOOKS = concat!(
+    "/* list_all_webhooks */ SELECT ",
+    webhook_columns!(),
+    " FROM organizations o JOIN webhooks w ON w.organization_number = o.number \
+     WHERE o.id = $1 AND w.deleted_at IS NULL AND w.id > $2 ORDER BY w.id LIMIT $3"
+); UUID, UUID, INT8);
+
+statement!(LIST_WEBHOOKS = concat!(
+    "/* list_webhooks */ SELECT ",
+    webhook_columns!(),
+    " FROM organizations o JOIN webhooks w ON w.organization_number = o.number \
+     WHERE o.id = $1 AND w.scope_kind = $2 AND w.scope_project = $3 AND w.scope_name = $4 \
+     AND w.deleted_at IS NULL AND w.id > $5 ORDER BY w.id LIMIT $6"
+); UUID, TEXT, TEXT, TEXT, UUID, INT8);
+
+statement!(COUNT_SCOPE = "/* create_webhook.count */ SELECT count(*), count(*) FILTER (WHERE name = $5) \
+    FROM webhooks WHERE organization_number = $1 AND scope_kind = $2 AND scope_project = $3 AND scope_name = $4 \
+    AND deleted_at IS NULL"; INT8, TEXT, TEXT, TEXT, TEXT);
+
+statement!(INSERT = "/* create_webhook */ INSERT INTO webhooks \
+    (id, organization_number, scope_kind, scope_project, scope_name, name, display_name, payload_url, active, \
+     format, filters, groups, secret_key, secret, secret_fingerprint, previous_secret_key, previous_secret, \
+     previous_secret_until, standard_headers, pace, pause_reason, created_at, revision, failures) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+     $23, 0) RETURNING number";
+    UUID, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, UUID, BYTEA, BYTEA, UUID, BYTEA, INT8,
+    BOOL, INT8, TEXT, INT8, INT8);
+
+// A webhook stays its organization's.
+statement!(LOCK_ORGANIZATION_OF = "/* edit_webhook.lock */ SELECT o.number FROM webhooks w \
+    JOIN organizations o ON o.number = w.organization_number WHERE w.id = $1 FOR NO KEY UPDATE OF o"; UUID);
+
+statement!(FIND_EDITED = "/* edit_webhook.find */ SELECT number, organization_number, \
+    active, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at \
+    FROM webhooks WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"; UUID);
+
+statement!(UPDATE = "/* edit_webhook */ UPDATE webhooks SET \
+    display_name = $2, payload_url = $3, active = $4, format = $5, filters = $6, groups = $7, secret_key = $8, \
+    secret = $9, secret_fingerprint = $10, previous_secret_key = $11, previous_secret = $12, \
+    previous_secret_until = $13, standard_headers = $14, pace = $15, pause_reason = $16, revision = revision + 1 \
+    WHERE number = $1";
+    INT8, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, UUID, BYTEA, BYTEA, UUID, BYTEA, INT8, BOOL, INT8, TEXT);
+
+statement!(UPDATE_HEALTH = "/* update_health */ UPDATE webhooks SET failures = $2, failing_since = $3, \
+    suspended_since = $4, suspension_reason = $5, probe_at = $6, hold_ended_at = $7 WHERE number = $1";
+    INT8, INT8, INT8, INT8, TEXT, INT8, INT8);
+
+statement!(DELETE = "/* delete_webhook */ UPDATE webhooks SET deleted_at = $6, deleted_by = $7 \
+    WHERE organization_number = $1 AND scope_kind = $2 AND scope_project = $3 AND scope_name = $4 AND name = $5 \
+    AND deleted_at IS NULL RETURNING id"; INT8, TEXT, TEXT, TEXT, TEXT, INT8, TEXT);
+
+statement!(BUMP_VERSION =
+    "/* bump_version */ UPDATE organizations SET version = version + 1 WHERE number = $1"; INT8);
+
+#[async_trait]
+impl Webhooks for PostgresStore {
+    async fn organization_webhooks(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Option<OrganizationWebhooks>, StoreError> {
+        self.read("organization_webhooks", |tx| async move {
+            let found = tx
+                .first(&ORGANIZATION_VERSION, &[&organization.uuid()], "organizations", |cursor| {
+                    Ok((cursor.integer("number")?, cursor.count("version")?))
+                })
+                .await?;
+            let Some((number, version)) = found else { return Ok(None) };
+            let webhooks = tx
+                .list(&ORGANIZATION_WEBHOOKS, &[&number], "webhooks", |cursor| read_webhook(cursor))
+                .await?;
+            Ok(Some(OrganizationWebhooks { version, webhooks }))
+        })
+        .await
+    }
+
+    async fn create_webhook(
+        &self,
+        webhook: &Webhook,
+        scope_max: u32,
+        audit: AuditEntry,
+    ) -> Result<CreateOutcome, StoreError> {
+        let audit = &audit;
+        self.write("create_webhook", |tx| async move { create(&tx, webhook, scope_max, audit).await }).await
+    }
+
+    async fn edit_webhook(&self, webhook: &Webhook, audit: AuditEntry) -> Result<EditOutcome, StoreError> {
+        let audit = &audit;
+        self.write("edit_webhook", |tx| async move { edit(&tx, webhook, audit).await }).await
+    }
+
+    async fn delete_webhook(
+        &self,
+        organization: OrganizationId,
+        scope: &Scope,
+        name: &WebhookName,
+        audit: AuditEntry,
+    ) -> Result<Option<WebhookId>, StoreError> {
+        let audit = &audit;
+        self.write("delete_webhook", |tx| async move {
+            let Some(organization) = lock_organization(&tx, organization).await? else { return Ok(None) };
+            let [kind, project, scope_name] = scope_columns(scope);
+            let (name, at) = (name.as_str(), audit.at.as_millis());
+            let deleted = tx
+                .first(
+                    &DELETE,
+                    &[&organization, &kind, &project, &scope_name, &name, &at, &audit.actor],
+                    "webhooks",
+                    |cursor| cursor.id("id"),
+                )
+                .await?;
+            let Some(deleted) = deleted else { return Ok(None) };
+            bump_version(&tx, organization).await?;
+            insert_audit(&tx, audit).await?;
+            Ok(Some(deleted))
+        })
+        .await
+    }
+
+    async fn find_webhook(
+        &self,
+        organization: OrganizationId,
+        scope: &Scope,
+        name: &WebhookName,
+    ) -> Result<Option<Webhook>, StoreError> {
+        self.read("find_webhook", |tx| async move {
+            let [kind, project, scope_name] = scope_columns(scope);
+            let (organization, name) = (organization.uuid(), name.as_str());
+            tx.first(
+                &FIND_WEBHOOK,
+                &[&organization, &kind, &project, &scope_name, &name],
+                "webhooks",
+                |cursor| read_webhook(cursor),
+            )
+            .await
+        })
+        .await
+    }
+
+    async fn webhook(
+        &self,
+        organization: OrganizationId,
+        id: WebhookId,
+    ) -> Result<Option<Webhook>, StoreError> {
+        self.read("webhook", |tx| async move {
+            let (organization, id) = (organization.uuid(), id.uuid());
+            tx.first(&WEBHOOK, &[&organization, &id], "webhooks", |cursor| read_webhook(cursor)).await
+        })
+        .await
+    }
+
+    async fn list_all_webhooks(
+        &self,
+        organization: OrganizationId,
+        after: Option<WebhookId>,
+        limit: u32,
+    ) -> Result<Vec<Webhook>, StoreError> {
+        let (organization, limit) = (organization.uuid(), i64::from(limit));
+        let after = after.as_ref().map_or(Uuid::nil(), Id::uuid);
+        self.read("list_all_webhooks", |tx| async move {
+            tx.list(&LIST_ALL_WEBHOOKS, &[&organization, &after, &limit], "webhooks", |cursor| {
+                read_webhook(cursor)
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn list_webhooks(
+        &self,
+        organization: OrganizationId,
+        scope: &Scope,
+        after: Option<WebhookId>,
+        limit: u32,
+    ) -> Result<Vec<Webhook>, StoreError> {
+        let (organization, limit) = (organization.uuid(), i64::from(limit));
+        let after = after.as_ref().map_or(Uuid::nil(), Id::uuid);
+        self.read("list_webhooks", |tx| async move {
+            let [kind, project, name] = scope_columns(scope);
+            tx.list(
+                &LIST_WEBHOOKS,
+                &[&organization, &kind, &project, &name, &after, &limit],
+                "webhooks",
+                |cursor| read_webhook(cursor),
+            )
+            .await
+        })
+        .await
+    }
+
+    async fn resume_webhook(
+        &self,
+        webhook: WebhookId,
+        now: Timestamp,
+        audit: AuditEntry,
+    ) -> Result<bool, StoreError> {
+        let audit = &audit;
+        self.write("resume_webhook", |tx| async move {
+            let Some(current) = lock_current(&tx, webhook).await? else { return Ok(false) };
+            update_health(&tx, current.number, &current.health.resumed(now)).await?;
+            bump_version(&tx, current.organization_number).await?;
+            insert_audit(&tx, audit).await?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// Makes intakes stale that were matched before this.
+pub(crate) async fn bump_version(tx: &Transaction, organization_number: i64) -> Result<(), Fault> {
+    tx.change(&BUMP_VERSION, &[&organization_number]).await?;
+    Ok(())
+}
+
+async fn create(
+    tx: &Transaction,
+    webhook: &Webhook,
+    scope_max: u32,
+    audit: &AuditEntry,
+) -> Result<CreateOutcome, Fault> {
+    let organization = lock_organization_number(tx, webhook.organization).await?;
+    let ([kind, project, scope_name], name) = (scope_columns(&webhook.scope), webhook.name.as_str());
+    let counts = tx
+        .first(&COUNT_SCOPE, &[&organization, &kind, &project, &scope_name, &name], "webhooks", |cursor| {
+            Ok((cursor.count("number")?, cursor.count("number")?))
+        })
+        .await?;
+    match counts {
+        Some((_, namesakes)) if namesakes > 0 => return Ok(CreateOutcome::NameTaken),
+        Some((webhooks, _)) if webhooks >= u64::from(scope_max) => return Ok(CreateOutcome::TooMany),
+        Some(_) | None => {}
+    }
+    insert(tx, organization, webhook).await?;
+    bump_version(tx, organization).await?;
+    insert_audit(tx, audit).await?;
+    Ok(CreateOutcome::Done)
+}
+
+/// What an edit needs to know of the webhook as it stands.
+struct Current {
+    number: i64,
+    organization_number: i64,
+    active: bool,
+    revision: u64,
+    health: Health,
+}
+
+/// A webhook that stays as it is until the transaction's end, with its organization; `None` when it is not there.
+async fn lock_current(tx: &Transaction, webhook: WebhookId) -> Result<Option<Current>, Fault> {
+    gate::pass_alone_with(tx, webhook).await?;
+    tx.rows(&LOCK_ORGANIZATION_OF, &[&webhook.uuid()]).await?;
+    tx.first(&FIND_EDITED, &[&webhook.uuid()], "webhooks", |cursor| {
+        Ok(Current {
+            number: cursor.integer("number")?,
+            organization_number: cursor.integer("organization_number")?,
+            active: cursor.flag("active")?,
+            revision: cursor.count("revision")?,
+            health: read_health(cursor)?,
+        })
+    })
+    .await
+}
+
+async fn edit(tx: &Transaction, webhook: &Webhook, audit: &AuditEntry) -> Result<EditOutcome, Fault> {
+    let Some(current) = lock_current(tx, webhook.id).await? else {
+        return Ok(EditOutcome::Missing);
+    };
+    if current.revision != webhook.revision {
+        return Ok(EditOutcome::Outdated);
+    }
+    update(tx, current.number, webhook).await?;
+    if webhook.active && !current.active {
+        let health = Health { hold_ended_at: Some(audit.at), ..current.health };
+        update_health(tx, current.number, &health).await?;
+    }
+    bump_version(tx, current.organization_number).await?;
+    insert_audit(tx, audit).await?;
+    Ok(EditOutcome::Done)
+}
+
+/// Inserts a webhook with the health that it has.
+async fn insert(tx: &Transaction, organization_number: i64, webhook: &Webhook) -> Result<(), Fault> {
+    let [scope_kind, scope_project, scope_name] = scope_columns(&webhook.scope);
+    let secret = secret_columns(webhook);
+    let number = tx
+        .first(
+            &INSERT,
+            &[
+                &webhook.id.uuid(),
+                &organization_number,
+                &scope_kind,
+                &scope_project,
+                &scope_name,
+                &webhook.name.as_str(),
+                &webhook.display_name.as_str(),
+                &webhook.payload_url.expose(),
+                &webhook.active,
+                &webhook.format.as_str(),
+                &filters_column(&webhook.subscription),
+                &groups_column(&webhook.subscription),
+                &secret.key.map(Id::uuid),
+                &secret.bytes,
+                &secret.fingerprint.map(<[u8; 32]>::as_slice),
+                &secret.previous_key.map(Id::uuid),
+                &secret.previous_bytes,
+                &secret.previous_until,
+                &webhook.standard_headers,
+                &webhook.pace.map(Pace::attempts_per_minute).map(i64::from),
+                &webhook.pause_reason.as_ref().map(PauseReason::as_str),
+                &webhook.created_at.as_millis(),
+                &integer(webhook.revision),
+            ],
+            "webhooks",
+            |cursor| cursor.integer("number"),
+        )
+        .await?;
+    if let Some(number) = number
+        && webhook.health != Health::default()
+    {
+        update_health(tx, number, &webhook.health).await?;
+    }
+    Ok(())
+}
+
+/// Writes what people can edit, and counts the edit.
+async fn update(tx: &Transaction, number: i64, webhook: &Webhook) -> Result<(), Fault> {
+    let secret = secret_columns(webhook);
+    tx.change(
+        &UPDATE,
+        &[
+            &number,
+            &webhook.display_name.as_str(),
+            &webhook.payload_url.expose(),
+            &webhook.active,
+            &webhook.format.as_str(),
+            &filters_column(&webhook.subscription),
+            &groups_column(&webhook.subscription),
+            &secret.key.map(Id::uuid),
+            &secret.bytes,
+            &secret.fingerprint.map(<[u8; 32]>::as_slice),
+            &secret.previous_key.map(Id::uuid),
+            &secret.previous_bytes,
+            &secret.previous_until,
+            &webhook.standard_headers,
+            &webhook.pace.map(Pace::attempts_per_minute).map(i64::from),
+            &webhook.pause_reason.as_ref().map(PauseReason::as_str),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes a webhook's health. Who read it before holds the webhook's row since.
+pub(crate) async fn update_health(tx: &Transaction, number: i64, health: &Health) -> Result<(), Fault> {
+    let suspension = health.suspension;
+    tx.change(
+        &UPDATE_HEALTH,
+        &[
+            &number,
+            &i64::from(health.failures),
+            &health.failing_since.map(Timestamp::as_millis),
+            &suspension.map(|suspension| suspension.since.as_millis()),
+            &suspension.map(|suspension| suspension.reason.as_str()),
+            &suspension.map(|suspension| suspension.probe_at.as_millis()),
+            &health.hold_ended_at.map(Timestamp::as_millis),
+        ],
+    )
+    .await?;
+    Ok(())
+}

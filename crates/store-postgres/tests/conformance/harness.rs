@@ -1,0 +1,92 @@
+//! A database for each case.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use stackbell_store::Store;
+use stackbell_store::conformance::Harness;
+use stackbell_store_postgres::{LeaseClock, Pooling, PostgresOptions, PostgresStore};
+use stackbell_testkit::{Database, PgBouncer, Postgres};
+use tokio::sync::OnceCell;
+
+pub(crate) struct DatabaseHarness {
+    pooling: Pooling,
+    database: OnceCell<Database>,
+}
+
+impl DatabaseHarness {
+    pub(crate) fn new(pooling: Pooling) -> Self {
+        Self { pooling, database: OnceCell::new() }
+    }
+
+    async fn url(&self) -> String {
+        let database = self.database.get_or_init(migrated).await;
+        match self.pooling {
+            Pooling::Session => database.url(),
+            Pooling::Transaction => PgBouncer::shared().await.url(database),
+        }
+    }
+}
+
+async fn migrated() -> Database {
+    let server = Postgres::shared().await;
+    let migrate = |url: String| async move {
+        PostgresStore::migrate(&options(&url, Pooling::Session)).await.expect("it is migrated");
+    };
+    server.database_like("migrated", migrate).await
+}
+
+fn options(url: &str, pooling: Pooling) -> PostgresOptions {
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    PostgresOptions {
+        url: url.parse().expect("a URL"),
+        tls: Arc::new(tls),
+        pooling,
+        connections_max: PostgresStore::CONNECTIONS_MIN,
+        lease_clock: LeaseClock::Caller,
+    }
+}
+
+#[async_trait]
+impl Harness for DatabaseHarness {
+    async fn open(&self) -> Arc<dyn Store> {
+        let options = options(&self.url().await, self.pooling);
+        Arc::new(PostgresStore::open(options).await.expect("the store opens"))
+    }
+
+    fn is_embedded(&self) -> bool {
+        false
+    }
+}
+
+/// Organizations whose counts, kept as it goes, are not what the same counted anew is.
+const MISCOUNTED: &str = "SELECT * FROM (SELECT o.name,
+    (SELECT coalesce(sum(u.pending), 0) FROM usage u WHERE u.organization_number = o.number) AS pending,
+    (SELECT coalesce(sum(u.stored_bytes), 0) FROM usage u WHERE u.organization_number = o.number) AS stored_bytes,
+    (SELECT count(*) FROM deliveries d WHERE d.organization_number = o.number AND d.state = 'pending')
+        AS pending_recounted,
+    (SELECT coalesce(sum(octet_length(e.payload)), 0) FROM events e WHERE e.organization_number = o.number)
+    + (SELECT coalesce(sum(octet_length(d.body)), 0) FROM deliveries d WHERE d.organization_number = o.number)
+    + (SELECT coalesce(sum(octet_length(a.request_headers) + coalesce(octet_length(a.response_headers), 0)
+            + coalesce(octet_length(a.response_body), 0)), 0)
+        FROM attempts a JOIN webhooks w ON w.number = a.webhook_number WHERE w.organization_number = o.number)
+        AS stored_bytes_recounted
+    FROM organizations o) AS counts
+    WHERE (pending, stored_bytes) <> (pending_recounted, stored_bytes_recounted)";
+
+/// Whatever a case did, the counts are exact after it.
+impl Drop for DatabaseHarness {
+    fn drop(&mut self) {
+        if let Some(database) = self.database.get()
+            && !std::thread::panicking()
+        {
+            assert_eq!(database.psql(MISCOUNTED), "");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What is PostgreSQL's own: days, several nodes, outages.
+
+mod days;
+mod nodes;
+mod outages;
+mod schema;
+mod support;

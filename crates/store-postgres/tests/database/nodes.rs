@@ -1,0 +1,247 @@
+//! Several nodes on one database.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stackbell_model::delivery::AttemptTrigger;
+use stackbell_model::ids::{DeliveryId, LeaseToken, NodeId};
+use stackbell_model::retry::Next;
+use stackbell_model::webhook::Webhook;
+use stackbell_store::commit::{AttemptOutcome, Batch, Commit as _, IntakeOutcome, Lease, NewEvent};
+use stackbell_store::conformance::fixtures::{World, answered, attempt, leased};
+use stackbell_store::nodes::Nodes as _;
+use stackbell_store::queue::{LaneMode, LaneRequest, LeasedLane, Queue as _};
+use stackbell_store_postgres::PostgresStore;
+use stackbell_testkit::wait;
+use tokio::task::JoinSet;
+
+use crate::support::Site;
+
+async fn lease(
+    world: &World,
+    store: &PostgresStore,
+    webhook: &Webhook,
+    mode: LaneMode,
+    lasts: Duration,
+) -> (LeaseToken, LeasedLane) {
+    let now = world.now();
+    let lease = Lease { token: world.random(LeaseToken::generate), until: now.after(lasts) };
+    let request = LaneRequest { webhook: webhook.id, limit: NonZeroU32::MIN, mode };
+    let mut leased = store.lease_deliveries(&[request], now, lease).await.expect("lease_deliveries");
+    (lease.token, leased.lanes.remove(0))
+}
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// Nodes that lease from the same lane at the same time get different deliveries, and all of them together.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nodes_lease_at_the_same_time_is_not_leased_twice() {
+    let site = Site::new().await;
+    let world = Arc::new(World::open(&site).await);
+    let webhook = world.webhook("hook").await;
+    for _ in 0..100 {
+        world.pending(&webhook).await;
+    }
+    let mut nodes = JoinSet::new();
+    for _ in 0..4 {
+        let (store, world, webhook) = (site.store().await, Arc::clone(&world), webhook.clone());
+        nodes.spawn(async move {
+            let mut taken: Vec<DeliveryId> = Vec::new();
+            loop {
+                let (_, lane) = lease(&world, &store, &webhook, LaneMode::Due, A_MINUTE).await;
+                if lane.deliveries.is_empty() {
+                    return taken;
+                }
+                taken.extend(lane.deliveries.iter().map(|leased| leased.delivery.id));
+            }
+        });
+    }
+    let taken: Vec<DeliveryId> = nodes.join_all().await.into_iter().flatten().collect();
+    assert_eq!((taken.len(), taken.iter().collect::<HashSet<_>>().len()), (100, 100));
+}
+
+/// A lease ends by the database's clock, whatever the nodes' say; and who held it comes too late once another has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_end_by_the_databases_clock() {
+    let site = Site::new().await;
+    let world = World::open(&site).await;
+    let (webhook, other) = (world.webhook("hook").await, site.store().await);
+    let delivery = world.pending(&webhook).await;
+    let first = site.store().await;
+    // By this node's clock months ago.
+    let (token, lane) = lease(&world, &first, &webhook, LaneMode::Due, Duration::from_millis(500)).await;
+    assert_eq!(lane.deliveries.len(), 1);
+    world.pass(Duration::from_secs(3600));
+    let (_, lane) = lease(&world, &other, &webhook, LaneMode::Due, A_MINUTE).await;
+    assert_eq!(lane.deliveries.len(), 0, "an hour by our clock is no time by the database's");
+    let left = lane.next_due.expect("it says when").since(world.now());
+    assert!(left <= Duration::from_millis(500), "{left:?}");
+
+    let (next_token, _) = wait::until("the lease's end", || async {
+        let (token, lane) = lease(&world, &other, &webhook, LaneMode::Due, A_MINUTE).await;
+        (!lane.deliveries.is_empty()).then_some((token, lane))
+    })
+    .await;
+
+    let ended = |token| {
+        let attempt = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
+        leased(&delivery, token, attempt, Next::Succeeded)
+    };
+    let batch = |record| Arc::new(world.batch(Vec::new(), vec![record]));
+    let late = first.commit(batch(ended(token))).await.expect("commit");
+    assert_eq!(late.attempts, [AttemptOutcome::Superseded]);
+    let right = other.commit(batch(ended(next_token))).await.expect("commit");
+    assert!(matches!(right.attempts[..], [AttemptOutcome::Recorded { .. }]));
+}
+
+/// Of several nodes one gets the probe of a suspended webhook; the others hear when to come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_webhook_is_probed_by_one_node() {
+    let site = Site::new().await;
+    let world = Arc::new(World::open(&site).await);
+    let webhook = world.suspended_webhook("hook").await;
+    for _ in 0..10 {
+        world.pending(&webhook).await;
+    }
+    let mut nodes = JoinSet::new();
+    for _ in 0..6 {
+        let (store, world, webhook) = (site.store().await, Arc::clone(&world), webhook.clone());
+        nodes.spawn(async move { lease(&world, &store, &webhook, LaneMode::Probe, A_MINUTE).await.1 });
+    }
+    let lanes = nodes.join_all().await;
+    assert_eq!(lanes.iter().map(|lane| lane.deliveries.len()).sum::<usize>(), 1);
+    for lane in lanes.iter().filter(|lane| lane.deliveries.is_empty()) {
+        let left = lane.next_due.expect("it says when").since(world.now());
+        // Who waited for the first may have looked at the clock before.
+        assert!(left > A_MINUTE / 2 && left < A_MINUTE * 2, "{left:?}");
+    }
+}
+
+/// An id that two nodes accept at the same moment is one event's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_comes_to_two_nodes_at_once_is_accepted_once() {
+    let site = Site::new().await;
+    let world = Arc::new(World::open(&site).await);
+    let webhook = world.webhook("hook").await;
+    let stores = [site.store().await, site.store().await, site.store().await];
+    for _ in 0..30 {
+        let id = world.new_event().id;
+        let mut commits = JoinSet::new();
+        for store in &stores {
+            let event = stackbell_model::event::Event { id, digest: Some([1; 32]), ..world.new_event() };
+            let deliveries = vec![world.new_delivery(&webhook)];
+            let batch =
+                world.batch(vec![world.intake(vec![NewEvent { event, deliveries }]).await], Vec::new());
+            let store = Arc::clone(store);
+            commits.spawn(async move { store.commit(Arc::new(batch)).await.expect("commit") });
+        }
+        let outcomes = commits.join_all().await;
+        let mut duplicates: Vec<bool> =
+            outcomes.iter().map(|outcome| is_duplicate(&outcome.intakes[0])).collect();
+        duplicates.sort_unstable();
+        assert_eq!(duplicates, [false, true, true]);
+    }
+    assert_eq!(world.usage().await.pending, 30);
+}
+
+fn is_duplicate(outcome: &IntakeOutcome) -> bool {
+    match outcome {
+        IntakeOutcome::Accepted(receipts) => receipts[0].duplicate,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whatever nodes commit beside each other, an edit that was answered holds for every intake after it: a webhook that was
+/// deactivated gets nothing of an event that another node accepts afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_holds_for_every_intake_after_it() {
+    let site = Site::new().await;
+    let world = Arc::new(World::open(&site).await);
+    let webhook = world.webhook("hook").await;
+    let mut intakes = JoinSet::new();
+    let stop = tokio_util::sync::CancellationToken::new();
+    for _ in 0..3 {
+        let (store, world, stop) = (site.store().await, Arc::clone(&world), stop.clone());
+        intakes.spawn(async move {
+            while !stop.is_cancelled() {
+                let batch: Batch = matched(&world).await;
+                store.commit(Arc::new(batch)).await.expect("commit");
+            }
+        });
+    }
+    for _ in 0..50 {
+        let stale = matched(&world).await;
+        let current = world.current(&webhook).await;
+        let edited = Webhook { active: !current.active, ..current };
+        world.store.edit_webhook(&edited, world.audit("webhook.edit")).await.expect("edit_webhook");
+        let outcome = world.store.commit(Arc::new(stale)).await.expect("commit");
+        assert_eq!(outcome.intakes, [IntakeOutcome::Stale]);
+    }
+    stop.cancel();
+    intakes.join_all().await;
+}
+
+/// An intake of one event for all webhooks that are active as of now.
+async fn matched(world: &World) -> Batch {
+    let snapshot = world.snapshot().await;
+    let listeners = snapshot.webhooks.iter().filter(|webhook| webhook.active);
+    let deliveries = listeners.map(|webhook| world.new_delivery(webhook)).collect();
+    let item = world.intake(vec![NewEvent { event: world.new_event(), deliveries }]).await;
+    world.batch(
+        vec![stackbell_store::commit::IntakeItem { organization_version: snapshot.version, ..item }],
+        Vec::new(),
+    )
+}
+
+/// What one node puts in and does not take itself wakes the others up.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_wake_each_other_up() {
+    let site = Site::new().await;
+    let world = World::open(&site).await;
+    let (webhook, other) = (world.webhook("hook").await, site.store().await);
+    let sender = site.store().await;
+    // Each begins to listen; the first call ends when it does.
+    other.woken_up().await;
+    sender.woken_up().await;
+    // Whoever puts in wakes others up only while it waits itself, as a node does all the time.
+    let sends = sender.woken_up();
+    let woken = async {
+        tokio::select! {
+            () = other.woken_up() => {}
+            () = async { loop { put_in(&world, &sender, &webhook).await } } => {}
+        }
+    };
+    tokio::time::timeout(wait::DEADLINE, async {
+        tokio::select! { () = woken => {}, () = sends => {} }
+    })
+    .await
+    .expect("a wake-up");
+}
+
+async fn put_in(world: &World, store: &PostgresStore, webhook: &Webhook) {
+    let deliveries = vec![world.new_delivery(webhook)];
+    let item = world.intake(vec![NewEvent { event: world.new_event(), deliveries }]).await;
+    store.commit(Arc::new(world.batch(vec![item], Vec::new()))).await.expect("commit");
+}
+
+/// Nodes that say so are at work; one that has not for a while is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_say_so_are_at_work() {
+    let site = Site::new().await;
+    let world = World::open(&site).await;
+    let mut nodes = [(); 2].map(|()| world.random(NodeId::generate));
+    nodes.sort();
+    let store = site.store().await;
+    assert_eq!(store.report_node(nodes[0], A_MINUTE).await.expect("report_node"), [nodes[0]]);
+    assert_eq!(store.report_node(nodes[1], A_MINUTE).await.expect("report_node"), nodes);
+    wait::until("the other to be missed", || async {
+        let seen = store.report_node(nodes[1], Duration::from_millis(200)).await.expect("report_node");
+        (seen == [nodes[1]]).then_some(())
+    })
+    .await;
+    store.report_node(nodes[0], A_MINUTE).await.expect("report_node");
+    store.forget_node(nodes[1]).await.expect("forget_node");
+    assert_eq!(store.report_node(nodes[0], A_MINUTE).await.expect("report_node"), [nodes[0]]);
+}

@@ -1,0 +1,97 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use stackbell_store::Store;
+use stackbell_store::conformance::Harness;
+use stackbell_store::conformance::fixtures::World;
+use stackbell_store_postgres::{LeaseClock, Pooling, PostgresOptions, PostgresStore};
+use stackbell_testkit::{Database, Postgres};
+
+/// A database that stores can be opened on, one after the other and beside each other.
+pub(crate) struct Site {
+    pub(crate) database: Database,
+    /// In place of the server's, for a proxy in front of it.
+    port: Option<u16>,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Self {
+        Self::on(migrated(&Postgres::shared().await).await)
+    }
+
+    pub(crate) fn on(database: Database) -> Self {
+        Self { database, port: None }
+    }
+
+    /// The same, reached at another port.
+    pub(crate) fn at(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    pub(crate) async fn store(&self) -> Arc<PostgresStore> {
+        let url = self.database.url();
+        let url = match self.port {
+            Some(port) => url.replace(&format!(":{}/", self.database.server().port()), &format!(":{port}/")),
+            None => url,
+        };
+        Arc::new(PostgresStore::open(options(&url)).await.expect("the store opens"))
+    }
+
+    /// What the database's clock says, in milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.database.psql("SELECT now_ms()").parse().expect("a number")
+    }
+
+    /// Drops the days, which nothing lies in yet.
+    pub(crate) fn forget_days(&self) {
+        self.database.psql(
+            "DO $$ DECLARE day text; BEGIN FOR day IN SELECT relname FROM pg_class WHERE relkind = 'r' \
+             AND relname ~ '_d[0-9]+$' LOOP EXECUTE 'DROP TABLE ' || day; END LOOP; END $$",
+        );
+    }
+
+    /// A world whose time begins about now, by the database's clock.
+    pub(crate) async fn world_of_today(&self) -> World {
+        let world = World::open(self).await;
+        let begun = u64::try_from(world.now().as_millis()).expect("after 1970");
+        world.pass(Duration::from_millis(self.now_ms() - begun));
+        world
+    }
+}
+
+#[async_trait]
+impl Harness for Site {
+    async fn open(&self) -> Arc<dyn Store> {
+        self.store().await
+    }
+
+    fn is_embedded(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) async fn migrated(server: &Postgres) -> Database {
+    let migrate = |url: String| async move {
+        PostgresStore::migrate(&options(&url)).await.expect("it is migrated");
+    };
+    server.database_like("migrated", migrate).await
+}
+
+/// Leases by the database's clock, as in earnest.
+pub(crate) fn options(url: &str) -> PostgresOptions {
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    PostgresOptions {
+        url: url.parse().expect("a URL"),
+        tls: Arc::new(tls),
+        pooling: Pooling::Session,
+        connections_max: 8,
+        lease_clock: LeaseClock::Database,
+    }
+}

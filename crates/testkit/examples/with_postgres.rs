@@ -1,0 +1,22 @@
+//! Runs a command beside a throw-away PostgreSQL, for tests that are not in Rust: the URL of an empty database is in its
+//! variable `STACKBELL_TEST_DATABASE`. Ends as the command does.
+//!
+//! `cargo run -p stackbell-testkit --example with_postgres -- COMMAND ARGUMENT…`
+
+use std::process::ExitCode;
+
+use stackbell_testkit::{Postgres, PostgresSettings};
+use tokio::process::Command;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    let program = words.next().expect("a command");
+    // Both are gone before the process ends.
+    let server = Postgres::start(PostgresSettings::default()).await;
+    let database = server.database().await;
+    let mut command = Command::new(program);
+    command.args(words).env("STACKBELL_TEST_DATABASE", database.url());
+    let status = command.status().await.expect("the command starts");
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}

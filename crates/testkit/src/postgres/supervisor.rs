@@ -1,0 +1,151 @@
+//! The process that keeps a server, and clears up after it however the test process ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const SCRIPT: &str = include_str!("supervisor.sh");
+
+/// Where Debian's packages put PostgreSQL: a folder for each version.
+const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// In memory, so that syncing costs nothing: a server that does not sync is not one that we would run on.
+const IN_MEMORY: &str = "/dev/shm";
+
+/// What a server needs of it.
+const IN_MEMORY_BYTES_MIN: u64 = 1 << 30;
+
+/// Of ports: below those that the system gives to whoever asks for any, so that a stopped server finds its own again.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+
+/// A folder with a server or a pooler in it. When it is dropped, or the process ends, these are gone.
+pub(super) struct Supervisor {
+    child: Child,
+    /// There until it is dropped.
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    folder: PathBuf,
+}
+
+impl Supervisor {
+    pub(super) fn start(programs: &Path) -> Self {
+        let mut command = as_ordinary_user();
+        command.args(["sh", "-c", SCRIPT, "supervisor"]).arg(base_folder()).arg(programs);
+        command.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Of its own group: an interrupt from the keyboard is for the tests.
+        let mut child = command.process_group(0).spawn().expect("a supervisor");
+        let orders = child.stdin.take().expect("it is piped");
+        let mut answers = BufReader::new(child.stdout.take().expect("it is piped"));
+        let folder = PathBuf::from(answer(&mut answers));
+        assert!(
+            folder.is_absolute(),
+            "the supervisor of a PostgreSQL server did not start: see its words above"
+        );
+        Self { child, orders: Some(orders), answers, folder }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Has an order done.
+    ///
+    /// # Errors
+    /// What is in the logs, when it failed.
+    pub(super) fn try_order(&mut self, order: &str) -> Result<(), String> {
+        let orders = self.orders.as_mut().expect("it is there until this is dropped");
+        writeln!(orders, "{order}").expect("the supervisor reads");
+        match answer(&mut self.answers).as_str() {
+            "done" => Ok(()),
+            _ => Err(format!("{order} failed\n{}\n{}", self.log("orders.log"), self.log("server.log"))),
+        }
+    }
+
+    /// Has an order done.
+    ///
+    /// # Panics
+    /// When it failed.
+    #[track_caller]
+    pub(super) fn order(&mut self, order: &str) {
+        self.try_order(order).unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    pub(super) fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.join(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        self.child.wait().expect("it was ours");
+    }
+}
+
+fn answer(answers: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    answers.read_line(&mut line).expect("the supervisor answers");
+    line.trim_end().to_owned()
+}
+
+/// PostgreSQL and PgBouncer refuse to be run by root; Debian's packages bring the user `postgres` along.
+fn as_ordinary_user() -> Command {
+    if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]);
+        command
+    } else {
+        Command::new("env")
+    }
+}
+
+fn base_folder() -> PathBuf {
+    let free = rustix::fs::statvfs(IN_MEMORY).map_or(0, |found| found.f_bavail * found.f_frsize);
+    if free >= IN_MEMORY_BYTES_MIN { PathBuf::from(IN_MEMORY) } else { std::env::temp_dir() }
+}
+
+/// The folder of PostgreSQL's programs: of the newest version that Debian's packages installed, else as the PATH has it.
+///
+/// # Panics
+/// When there is none.
+pub(super) fn find_programs() -> PathBuf {
+    let folders = fs::read_dir(VERSIONS).into_iter().flatten().filter_map(Result::ok);
+    let versions = folders.filter_map(|folder| {
+        let version: u32 = folder.file_name().to_str()?.parse().ok()?;
+        let programs = folder.path().join("bin");
+        programs.join("postgres").exists().then_some((version, programs))
+    });
+    versions.max().map(|(_, programs)| programs).or_else(on_path).expect(
+        "there is no PostgreSQL to test with: install Debian's package postgresql (no cluster of it needs to run)",
+    )
+}
+
+fn on_path() -> Option<PathBuf> {
+    let found = Command::new("sh").args(["-c", "command -v postgres"]).output().expect("a shell");
+    let program = PathBuf::from(String::from_utf8(found.stdout).ok()?.trim_end());
+    // Its neighbours are found beside the program itself.
+    program.canonicalize().ok()?.parent().map(Path::to_owned)
+}
+
+/// A port that nobody listens at, and that was not given before.
+pub(super) fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes begin at different places, since two may be looking at once.
+    let begin = std::process::id().wrapping_mul(61);
+    let ports = PORTS.end - PORTS.start;
+    let mut tried = 0..ports;
+    let found = tried.find_map(|_| {
+        let index = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % ports;
+        let port = u16::try_from(PORTS.start + index).expect("ports are this small");
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+    });
+    found.expect("a free port")
+}
