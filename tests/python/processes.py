@@ -13,6 +13,8 @@ import urllib.request
 
 ORGANIZATION = "myorg"
 TOKEN = "test-token-of-more-than-32-characters"
+# For servers on a database.
+MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 DEADLINE_SECONDS = 60
 
 
@@ -41,13 +43,20 @@ class Running:
 
 
 class Server(Running):
-    """The binary that STACKBELL_BINARY names, on a data folder of its own; `settings` are further variables."""
+    """The binary that STACKBELL_BINARY names, on a data folder of its own; `settings` are further variables.
+
+    Its store is in the folder, or the database whose URL is in STACKBELL_TEST_DATABASE.
+    """
 
     def __init__(self, folder, settings=None):
         self.log_path = folder / "log"
         command = [os.environ["STACKBELL_BINARY"], "serve", "--listen", "127.0.0.1:0", "--log-format", "json"]
         command += ["--data", str(folder / "data"), "--outbound-allow", "127.0.0.0/8"]
         environment = {"STACKBELL_BOOTSTRAP_ORG": ORGANIZATION, "STACKBELL_BOOTSTRAP_TOKEN": TOKEN}
+        database = os.environ.get("STACKBELL_TEST_DATABASE")
+        if database:
+            environment |= {"STACKBELL_STORE": database, "STACKBELL_MASTER_KEY": MASTER_KEY}
+            subprocess.run([os.environ["STACKBELL_BINARY"], "migrate"], env=environment, check=True)
         environment.update(settings or {})
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stderr=log)

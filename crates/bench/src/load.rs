@@ -16,6 +16,7 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) path: String,
+    pub(crate) content_type: &'static str,
     pub(crate) token: Option<String>,
     pub(crate) body: Bytes,
     /// The status that counts; any other ends the run.
@@ -29,9 +30,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Sends for `time`, then lets what is under way end.
+    /// Sends for `time` to all of these by turns, then lets what is under way end.
     pub(crate) async fn run(
-        to: SocketAddr,
+        to: &[SocketAddr],
         request: Request,
         connections: usize,
         time: Duration,
@@ -39,8 +40,8 @@ impl Load {
         let began = Instant::now();
         let until = began + time;
         let mut tasks = JoinSet::new();
-        for _ in 0..connections {
-            tasks.spawn(connection(to, request.clone(), until));
+        for to in to.iter().cycle().take(connections) {
+            tasks.spawn(connection(*to, request.clone(), until));
         }
         let mut answered = 0;
         while let Some(count) = tasks.join_next().await {
@@ -74,7 +75,7 @@ async fn connection(to: SocketAddr, request: Request, until: Instant) -> anyhow:
 fn build(to: SocketAddr, request: &Request) -> anyhow::Result<http::Request<Full<Bytes>>> {
     let mut builder = http::Request::post(&request.path)
         .header("Host", to.to_string())
-        .header("Content-Type", "application/json");
+        .header("Content-Type", request.content_type);
     if let Some(token) = &request.token {
         builder = builder.header("Authorization", format!("token {token}"));
     }

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 use crate::load::{Load, Request};
 use crate::receiver::HOOK_PATH;
 
+/// What all nodes of one database open its keys with.
+const MASTER_KEY: &str = "YSBrZXkgb2YgMzIgYnl0ZXMgZm9yIGJlbmNobWFya3M=";
+
 const TOKEN: &str = "the-benchmark's-own-token-of-loopback";
 const ORGANIZATION: &str = "acme";
 
@@ -32,20 +35,52 @@ pub(crate) fn event_body() -> Bytes {
     Bytes::from(format!(r#"{{"kind":"stack_update","payload":{payload}}}"#))
 }
 
-impl ServerProcess {
-    /// Starts the server with one webhook, which points at the receiver.
-    pub(crate) async fn start(binary: Option<PathBuf>, receiver: SocketAddr) -> anyhow::Result<Self> {
+/// How a server is started.
+#[derive(Clone)]
+pub(crate) struct ServerSetup {
+    binary: PathBuf,
+    /// The database's URL; `None` for the embedded store.
+    database: Option<String>,
+}
+
+impl ServerSetup {
+    /// The binary beside this one unless another is named, on the embedded store.
+    pub(crate) fn new(binary: Option<PathBuf>) -> anyhow::Result<Self> {
         let binary = match binary {
             Some(binary) => binary,
             None => std::env::current_exe()?.with_file_name("stackbell"),
         };
         ensure!(binary.exists(), "{} is not there: build it with cargo build --release", binary.display());
+        Ok(Self { binary, database: None })
+    }
+
+    /// The same on a PostgreSQL database, which is brought up to date.
+    pub(crate) async fn on(&self, database: &str) -> anyhow::Result<Self> {
+        let setup = Self { database: Some(database.to_owned()), ..self.clone() };
+        let status = setup.command("migrate").stdout(std::process::Stdio::null()).status().await?;
+        ensure!(status.success(), "migrating ended with {status}");
+        Ok(setup)
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg(verb).env("STACKBELL_LOG_LEVEL", "warn");
+        if let Some(database) = &self.database {
+            command.env("STACKBELL_STORE", database).env("STACKBELL_MASTER_KEY", MASTER_KEY);
+        }
+        command
+    }
+}
+
+impl ServerProcess {
+    /// Starts the server with one webhook, which points at the receiver.
+    pub(crate) async fn start(setup: &ServerSetup, receiver: SocketAddr) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         // The port may be taken by somebody else before the server takes it; then the start fails and says so.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = Command::new(&binary)
-            .args(["serve", "--listen", &address.to_string(), "--outbound-allow", "127.0.0.0/8"])
-            .args(["--log-level", "warn", "--data"])
+        let child = setup
+            .command("serve")
+            .args(["--listen", &address.to_string(), "--outbound-allow", "127.0.0.0/8", "--data"])
             .arg(data.path())
             // All producers share one token.
             .env("STACKBELL_REQUESTS_PER_SECOND", "0")
@@ -53,7 +88,7 @@ impl ServerProcess {
             .env("STACKBELL_BOOTSTRAP_TOKEN", TOKEN)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+            .with_context(|| format!("starting {}", setup.binary.display()))?;
         let mut server = Self { child, address, _data: data };
         server.wait_until_ready().await?;
         server.register(receiver).await?;
@@ -62,10 +97,6 @@ impl ServerProcess {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    pub(crate) fn publish_request(&self) -> Request {
-        request(format!("/v1/orgs/{ORGANIZATION}/events"), event_body(), 202)
     }
 
     /// User and system time of the server so far.
@@ -108,12 +139,46 @@ impl ServerProcess {
             r#"{{"organizationName":"{ORGANIZATION}","name":"bench","displayName":"bench","payloadUrl":"http://{receiver}{HOOK_PATH}","active":true,"secret":"a secret"}}"#
         );
         let request = request(format!("/api/orgs/{ORGANIZATION}/hooks"), Bytes::from(body), 201);
-        // No time is enough for one request.
-        Load::run(self.address, request, 1, Duration::ZERO).await?;
-        Ok(())
+        // No time is enough for one request. Another node may have made it.
+        let made = Load::run(&[self.address], request, 1, Duration::ZERO).await;
+        match made {
+            Err(error) if error.to_string().contains("answered 409") => Ok(()),
+            made => made.map(|_| ()),
+        }
+    }
+}
+
+/// How events are published.
+#[derive(Clone, Copy)]
+pub(crate) enum Publishing {
+    /// One in a request.
+    Single,
+    /// So many in a request, as NDJSON.
+    Lines(usize),
+}
+
+impl Publishing {
+    /// How many events a request has.
+    pub(crate) fn events(self) -> u64 {
+        match self {
+            Self::Single => 1,
+            Self::Lines(count) => count as u64,
+        }
+    }
+
+    pub(crate) fn request(self) -> Request {
+        let path = format!("/v1/orgs/{ORGANIZATION}/events");
+        match self {
+            Self::Single => request(path, event_body(), 202),
+            Self::Lines(count) => {
+                let line = [&event_body()[..], b"\n"].concat();
+                let content_type = "application/x-ndjson";
+                Request { content_type, ..request(path, Bytes::from(line.repeat(count)), 202) }
+            }
+        }
     }
 }
 
 fn request(path: String, body: Bytes, expected: u16) -> Request {
-    Request { path, token: Some(TOKEN.to_owned()), body, expected }
+    Request { path, content_type: "application/json", token: Some(TOKEN.to_owned()), body, expected }
 }

@@ -35,7 +35,7 @@ pub(crate) enum OpenKeyringError {
     /// No master key at hand opens the data keys.
     #[error(transparent)]
     Source(#[from] KeySourceError),
-    /// Somebody else put data keys there meanwhile, which the lock on the folder rules out.
+    /// Somebody else put other data keys there meanwhile, which no process of ours does.
     #[error("another process has put data keys into the store")]
     Raced,
     /// The store could not be asked.
@@ -69,9 +69,12 @@ impl Opener<'_> {
     /// # Errors
     /// [`OpenKeyringError`].
     pub(crate) async fn open(mut self) -> Result<Keyring, OpenKeyringError> {
-        let stored = self.store.data_keys().await?;
+        let mut stored = self.store.data_keys().await?;
         if stored.is_empty() {
-            return self.begin().await;
+            if let Some(keyring) = self.begin().await? {
+                return Ok(keyring);
+            }
+            stored = self.store.data_keys().await?;
         }
         match self.source.find(&stored).await? {
             Opening::Current(keyring) => {
@@ -86,14 +89,14 @@ impl Opener<'_> {
         }
     }
 
-    /// For a store without data keys.
-    async fn begin(&mut self) -> Result<Keyring, OpenKeyringError> {
+    /// For a store without data keys; `None` when another node that starts has put its own there meanwhile.
+    async fn begin(&mut self) -> Result<Option<Keyring>, OpenKeyringError> {
         let master = match self.source.read().await? {
             Some(given) => given.key,
             None => self.make_master()?,
         };
         let (keyring, sealed) = Keyring::generate(&master, self.entropy, self.now);
-        if self.store.install_data_keys(&sealed).await? { Ok(keyring) } else { Err(OpenKeyringError::Raced) }
+        Ok(self.store.install_data_keys(&sealed).await?.then_some(keyring))
     }
 
     fn make_master(&mut self) -> Result<MasterKey, OpenKeyringError> {

@@ -2,6 +2,7 @@
 //!
 //! - [`commands`]: one file a verb
 //! - [`config`]: settings, from everywhere, parsed once
+//! - [`storage`]: the data folder and the store
 //! - [`server`]: how a server is put together, and how it stops
 //! - [`client`]: the public API, for the verbs that use it
 
@@ -20,6 +21,7 @@ mod listener;
 mod output;
 mod receiver;
 mod server;
+mod storage;
 mod telemetry;
 mod tls;
 mod wiring;

@@ -13,22 +13,22 @@ use stackbell_engine::outbound::OutboundPolicy;
 use stackbell_engine::shell::{Engine, Metrics, Parts, Stopped, SystemClock};
 use stackbell_http::{HttpSettings, Surface, TrustedProxies};
 use stackbell_keys::Keyring;
-use stackbell_model::{Clock as _, Timestamp};
+use stackbell_model::{Chain, Clock as _, Timestamp};
 use stackbell_store::Store;
 use stackbell_store::backup::Backup;
-use stackbell_store_sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::config::{KeySettings, ServerSettings, Settings, StorageSettings};
+use crate::config::{KeySettings, ServerSettings, Settings, StoreSettings};
 use crate::data_folder::DataFolder;
-use crate::disk::{self, Room};
+use crate::disk;
 use crate::entropy::SystemEntropy;
 use crate::keyring::{KeySource, MasterKeys, Opener};
 use crate::listener::{Listener, Protection};
+use crate::storage::Opened;
 use crate::tls::Certificates;
 use crate::wiring;
 
@@ -40,22 +40,13 @@ pub(crate) struct Sockets {
     certificates: Option<Arc<Certificates>>,
 }
 
-/// A store that this process has, in a folder that this process has.
-pub(crate) struct Opened {
-    // In the order in which they are to end.
-    /// The store.
-    pub(crate) store: Arc<SqliteStore>,
-    /// The folder.
-    pub(crate) folder: DataFolder,
-}
-
 /// What a server stands on.
 pub(crate) struct Base {
     // In the order in which they are to end.
     /// The store.
     pub(crate) store: Arc<dyn Store>,
-    /// The same, as what makes copies.
-    backup: Arc<dyn Backup>,
+    /// The same, as what makes copies, where it does.
+    backup: Option<Arc<dyn Backup>>,
     /// Its keys.
     pub(crate) keyring: Arc<Keyring>,
     /// Where the key to those comes from.
@@ -125,40 +116,19 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpL
     })
 }
 
-/// Takes the data folder and opens the store in it, making both where there are none.
-///
-/// # Errors
-/// When another process has one of them, or they cannot be used.
-pub(crate) async fn open(storage: &StorageSettings) -> anyhow::Result<Opened> {
-    let StorageSettings { data, file, .. } = storage.clone();
-    let store_folder = storage.store_folder().to_owned();
-    let opened = tokio::task::spawn_blocking(move || {
-        let folder = DataFolder::open(&data)?;
-        let store = SqliteStore::open(&file).with_context(|| {
-            // SQLite has other words for a file that cannot grow.
-            let is_full = Room::at(&store_folder).is_ok_and(Room::is_used_up);
-            let remedy = if is_full { "; the disk is full: make room, and start again" } else { "" };
-            format!("cannot open the store {}{remedy}", file.display())
-        })?;
-        anyhow::Ok(Opened { store: Arc::new(store), folder })
-    });
-    opened.await.context("opening the store was cut")?
-}
-
 impl Base {
     /// Opens the keyring of what was opened, and empties the folder for copies.
     ///
     /// # Errors
     /// When the master key is not there or is not the store's.
     pub(crate) async fn new(opened: Opened, keys: &KeySettings) -> anyhow::Result<Self> {
-        let Opened { store, folder } = opened;
+        let Opened { store, backup, folder } = opened;
         let mut entropy = SystemEntropy::seeded()?;
         let source = KeySource::new(keys.clone(), folder.path());
         let opener =
             Opener { store: store.as_ref(), source: &source, entropy: &mut entropy, now: SystemClock.now() };
         let keyring = Arc::new(opener.open().await?);
         let scratch = folder.empty_scratch()?;
-        let backup: Arc<dyn Backup> = Arc::<SqliteStore>::clone(&store);
         Ok(Self { store, backup, keyring, source, entropy, scratch, folder })
     }
 
@@ -204,14 +174,17 @@ impl Server {
             slack_hosts: settings.outbound.slack_hosts.clone(),
             limits: wiring::app_limits(&settings.limits),
             master_keys: Arc::new(master_keys),
-            backup: Some(backup),
+            backup,
             scratch,
         }));
         let is_ready = Arc::new(AtomicBool::new(true));
         let changes = TaskTracker::new();
         let upkeep = CancellationToken::new();
         changes.spawn(write_token_uses(Arc::clone(&app), upkeep.clone()));
-        changes.spawn(disk::watch(settings.storage.store_folder().to_owned(), upkeep.clone()));
+        // A database's disk is not ours to see.
+        if let StoreSettings::Embedded(embedded) = &settings.storage.store {
+            changes.spawn(disk::watch(embedded.folder().to_owned(), upkeep.clone()));
+        }
         let Sockets { main, operations, certificates } = sockets;
         let protection = match &certificates {
             Some(certificates) => {
@@ -320,8 +293,7 @@ async fn write_token_uses(app: Arc<App>, end: CancellationToken) {
         if let Err(error) = &written
             && !was_told
         {
-            let error: &dyn std::error::Error = error;
-            tracing::warn!(error, "when tokens were last used was not written down; it is tried again");
+            tracing::warn!(error = %Chain(error), "when tokens were last used was not written down; it is tried again");
         }
         was_told = written.is_err();
         if is_over {

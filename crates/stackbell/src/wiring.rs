@@ -1,13 +1,14 @@
 //! From settings to what the crates below are made of.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stackbell_engine::core::CoreConfig;
 use stackbell_engine::outbound::{OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver};
 use stackbell_engine::shell::{Retention, SystemClock};
 use stackbell_model::retry::RetryPolicy;
 
-use crate::config::{LimitSettings, Settings};
+use crate::config::{LimitSettings, Settings, StoreSettings};
 
 /// How many organizations at the least can be served at full width at once.
 const ORGANIZATIONS_AT_ONCE: u32 = 4;
@@ -20,7 +21,20 @@ pub(crate) fn core_config(settings: &Settings) -> CoreConfig {
         in_flight_max: delivery.in_flight_max,
         organization_in_flight_max: delivery.in_flight_max.div_ceil(ORGANIZATIONS_AT_ONCE),
         quota: settings.limits.quota,
-        ..CoreConfig::default()
+        // What a node had under way that is gone waits as long for another.
+        lease_for: delivery.exchange_time + RECORDING_TIME,
+        ..core_config_for(&settings.storage.store)
+    }
+}
+
+/// How long the store may take to commit an outcome, beyond the exchange that it is of, before the delivery is anybody's.
+const RECORDING_TIME: Duration = Duration::from_secs(15);
+
+/// What the engine's limits depend on: how long a commit takes, and who else may have put something into the store.
+fn core_config_for(store: &StoreSettings) -> CoreConfig {
+    match store {
+        StoreSettings::Embedded(_) => CoreConfig::default(),
+        StoreSettings::Postgres(_) => CoreConfig::default().shared(),
     }
 }
 

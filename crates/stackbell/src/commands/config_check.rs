@@ -12,6 +12,6 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let found = Found::collect(flags, environment, &[])?;
     write!(out, "{}", found.report())?;
-    found.settings()?;
+    found.serving()?;
     Ok(ExitCode::SUCCESS)
 }

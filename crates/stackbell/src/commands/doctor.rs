@@ -1,10 +1,12 @@
 //! `stackbell doctor`: what is wrong, and what to do about it. Changes nothing.
 //!
-//! - `storage`: the data folder, its disk, the store in it and its keys
+//! - `storage`: the data folder, its disk, an embedded store and its keys
+//! - `database`: a store on PostgreSQL
 //! - `tls`: the certificate, and what a server presents
 //! - `listening`: the addresses
 //! - `surroundings`: what the system and the network give
 
+mod database;
 mod listening;
 mod storage;
 mod surroundings;
@@ -17,7 +19,7 @@ use anyhow::Context as _;
 use stackbell_engine::shell::SystemClock;
 use stackbell_model::Clock as _;
 
-use crate::config::{Environment, Found, SettingFlags, Settings};
+use crate::config::{Environment, Found, SettingFlags, Settings, StoreSettings};
 use crate::data_folder::{DataFolder, Holder};
 
 /// How one thing is.
@@ -60,7 +62,7 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
     let mut report = Report { out, failed: false };
-    match Found::collect(flags, environment, &[]).and_then(|found| found.settings()) {
+    match Found::collect(flags, environment, &[]).and_then(|found| found.serving()) {
         Ok(settings) => {
             report.add("settings", Fine("can be used".to_owned()))?;
             super::block_on(examine(&settings, &mut report)).context("cannot start the runtime")??;
@@ -79,18 +81,15 @@ pub(crate) fn run(
 async fn examine(settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
     let data = &settings.storage.data;
     report.add("data folder", storage::data_folder(data))?;
-    report.add("disk", storage::disk(settings.storage.store_folder()))?;
     let holder = DataFolder::holder(data);
     let is_running = matches!(holder, Ok(Holder::Process(_)));
     report.add("lock", storage::lock(holder))?;
-    if is_running {
-        report.add("store", Fine("not looked at, as the running process has it".to_owned()))?;
-        report
-            .add("sending", Fine("not looked at: `stackbell sending status` asks the server".to_owned()))?;
-    } else {
-        storage::store(settings, report).await?;
+    match &settings.storage.store {
+        StoreSettings::Embedded(embedded) => {
+            storage::examine(settings, embedded, is_running, report).await?;
+        }
+        StoreSettings::Postgres(database) => database::examine(settings, database, report).await?,
     }
-    report.add("clock", storage::clock(&settings.storage.file, SystemClock.now()))?;
     report.add("descriptors", surroundings::open_files(settings))?;
     report.add("authorities", surroundings::authorities(settings).await)?;
     report.add("names", surroundings::names(settings).await)?;

@@ -1,12 +1,17 @@
-//! `stackbell migrate`: the store's file, brought up to date.
+//! `stackbell migrate`: the store, brought up to date.
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use stackbell_store_postgres::PostgresStore;
 use stackbell_store_sqlite::SqliteStore;
 
-use crate::config::{Environment, Found, SettingFlags};
+use crate::config::{
+    DatabaseSettings, EmbeddedSettings, Environment, Found, SettingFlags, StorageSettings, StoreSettings,
+};
 use crate::data_folder::DataFolder;
+use crate::storage::database_options;
 use crate::telemetry;
 
 pub(crate) fn run(
@@ -16,15 +21,34 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let settings = Found::collect(flags, environment, &[])?.settings()?;
     telemetry::start(&settings.logs)?;
-    let _folder = DataFolder::open(&settings.storage.data)?;
-    let path = &settings.storage.file;
-    let before = SqliteStore::version(path)?;
-    let after = SqliteStore::migrate(path)?;
-    let path = path.display();
+    let (before, after) = match &settings.storage.store {
+        StoreSettings::Embedded(embedded) => migrate_file(&settings.storage, embedded)?,
+        StoreSettings::Postgres(database) => {
+            super::block_on(migrate_database(database)).context("cannot start the runtime")??
+        }
+    };
+    let store = &settings.storage.store;
     match before {
-        None => writeln!(out, "{path}: made, at version {after}")?,
-        Some(before) if before == after => writeln!(out, "{path}: at version {after} already")?,
-        Some(before) => writeln!(out, "{path}: from version {before} to version {after}")?,
+        None => writeln!(out, "{store}: made, at version {after}")?,
+        Some(before) if before == after => writeln!(out, "{store}: at version {after} already")?,
+        Some(before) => writeln!(out, "{store}: from version {before} to version {after}")?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The version before, if there was any, and the one after.
+type Versions = (Option<u32>, u32);
+
+fn migrate_file(storage: &StorageSettings, embedded: &EmbeddedSettings) -> anyhow::Result<Versions> {
+    let _folder = DataFolder::open(&storage.data)?;
+    let before = SqliteStore::version(&embedded.file)?;
+    Ok((before, SqliteStore::migrate(&embedded.file)?))
+}
+
+/// Takes no folder: it is a job of its own, and the database has a lock for it.
+async fn migrate_database(database: &DatabaseSettings) -> anyhow::Result<Versions> {
+    let options = database_options(database).await?;
+    let before = PostgresStore::version(&options).await?;
+    let after = PostgresStore::migrate(&options).await?;
+    Ok(((before > 0).then_some(before), after))
 }

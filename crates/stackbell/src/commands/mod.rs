@@ -74,7 +74,7 @@ enum Command {
     Serve(SettingFlags),
     /// Try it: a server with an organization, a token, a receiver and a first event
     Dev(dev::DevArgs),
-    /// Bring the store's file up to date
+    /// Bring the store up to date
     Migrate(SettingFlags),
     /// Look for what is wrong with a server's settings, data folder, store and surroundings
     Doctor(SettingFlags),

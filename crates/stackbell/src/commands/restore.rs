@@ -21,7 +21,9 @@ use stackbell_store_sqlite::{SqliteStore, describe_copy, inspect_copy};
 use stackbell_wire::rest::rfc3339;
 
 use super::backup::{BUFFER_BYTES, hex, tables, with_digest};
-use crate::config::{Environment, Found, SettingFlags, Settings};
+use crate::config::{
+    ConfigError, EmbeddedSettings, Environment, Found, SettingFlags, Settings, StoreSettings,
+};
 use crate::data_folder::{DataFolder, sync_folder};
 use crate::entropy::SystemEntropy;
 use crate::keyring::KeySource;
@@ -56,13 +58,25 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
     let settings = Found::collect(&args.settings, environment, &[])?.settings()?;
+    let embedded = embedded(&settings)?;
     let digest = check_digest(&args.file)?;
     let report =
         inspect_copy(&args.file).with_context(|| format!("{} is not a sound store", args.file.display()))?;
-    let restored = super::block_on(restore(&args.file, &report, &settings));
+    let restored = super::block_on(restore(&args.file, &report, &settings, embedded));
     let restored = restored.context("cannot start the runtime")??;
-    write!(out, "{}", sentence(args, &settings, digest, &restored))?;
+    write!(out, "{}", sentence(args, &settings, embedded, digest, &restored))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The embedded store to restore: a backup is a file of one, and no other store can take it.
+fn embedded(settings: &Settings) -> Result<&EmbeddedSettings, ConfigError> {
+    match &settings.storage.store {
+        StoreSettings::Embedded(embedded) => Ok(embedded),
+        StoreSettings::Postgres(database) => Err(ConfigError::Conflict(format!(
+            "{} is restored by PostgreSQL's own means: pg_restore what pg_dump wrote, or put a base backup in its place",
+            database.url.label()
+        ))),
+    }
 }
 
 /// What is known of the backup's digest.
@@ -126,8 +140,13 @@ struct Restored {
 }
 
 /// Puts the backup in its place; what it holds is in `backup`.
-async fn restore(file: &Path, backup: &CopyReport, settings: &Settings) -> anyhow::Result<Restored> {
-    let store_path = &settings.storage.file;
+async fn restore(
+    file: &Path,
+    backup: &CopyReport,
+    settings: &Settings,
+    embedded: &EmbeddedSettings,
+) -> anyhow::Result<Restored> {
+    let store_path = &embedded.file;
     let _folder = DataFolder::open(&settings.storage.data)?;
     for suffix in ["", "-wal"] {
         let path = beside(store_path, suffix);
@@ -228,7 +247,13 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn sentence(args: &RestoreArgs, settings: &Settings, digest: Digest, restored: &Restored) -> String {
+fn sentence(
+    args: &RestoreArgs,
+    settings: &Settings,
+    embedded: &EmbeddedSettings,
+    digest: Digest,
+    restored: &Restored,
+) -> String {
     let Restored { report, changed, reason } = restored;
     let digest = match digest {
         Digest::Right => "its digest is right",
@@ -240,7 +265,7 @@ fn sentence(args: &RestoreArgs, settings: &Settings, digest: Digest, restored: &
          Start the server, look around, then have it send again:\n\n  \
          stackbell serve --data {}\n  stackbell sending resume\n",
         args.file.display(),
-        settings.storage.file.display(),
+        embedded.file.display(),
         tables(report),
         all_but(changed),
         settings.storage.data.display()

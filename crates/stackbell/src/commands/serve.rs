@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::bootstrap::{self, BootstrapError};
-use crate::config::{Environment, Found, SettingFlags, Settings};
+use crate::config::{Environment, Found, SettingFlags, Settings, StoreSettings};
 use crate::descriptors;
 use crate::lifecycle::{Hangups, Milestone, Signals, stop_unless_hurried, tell_manager};
-use crate::server::{self, Base, Server, Sockets};
-use crate::telemetry;
+use crate::server::{Base, Server, Sockets};
+use crate::{storage, telemetry};
 
 pub(crate) fn run(flags: &SettingFlags, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let settings = Found::collect(flags, environment, &[])?.settings()?;
+    let settings = Found::collect(flags, environment, &[])?.serving()?;
     telemetry::start(&settings.logs)?;
     let ended = super::block_on(serve(&settings)).context("cannot start the runtime")?;
     Ok(ended.unwrap_or_else(|error| {
@@ -36,7 +36,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
         version = env!("CARGO_PKG_VERSION"),
         listen = %server.address(),
         ops_listen = server.operations_address().map(tracing::field::display),
-        store = %settings.storage.file.display(),
+        store = %settings.storage.store,
         public_url = %server.url(),
         "stackbell serves"
     );
@@ -61,19 +61,18 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn start(settings: &Settings) -> anyhow::Result<Server> {
-    let storage = &settings.storage;
-    if storage.expect_existing && !storage.file.exists() {
+    let expect_existing = settings.storage.expect_existing;
+    // Opening it would make it.
+    if let StoreSettings::Embedded(embedded) = &settings.storage.store
+        && expect_existing
+        && !embedded.file.exists()
+    {
         return Err(BootstrapError::Empty.into());
     }
     let sockets = Sockets::take(&settings.server).await?;
-    let opened = server::open(storage).await?;
-    let beginning = bootstrap::decide(
-        opened.store.as_ref(),
-        &settings.bootstrap,
-        storage.expect_existing,
-        &settings.server,
-    )
-    .await?;
+    let opened = storage::open(&settings.storage).await?;
+    let store = opened.store.as_ref();
+    let beginning = bootstrap::decide(store, &settings.bootstrap, expect_existing, &settings.server).await?;
     let mut base = Base::new(opened, &settings.keys).await?;
     let now = base.now();
     bootstrap::begin(base.store.as_ref(), &base.keyring, beginning, &mut base.entropy, now).await?;

@@ -58,7 +58,10 @@ fn argument(key: &'static Key) -> Arg {
         Kind::Secret => {
             format!("File with: {} [env: {} or {}_FILE]", key.help, key.variable(), key.variable())
         }
-        _ => format!("{} [env: {}]", key.help, key.variable()),
+        Kind::Place => format!("{} [env: {} or {}_FILE]", key.help, key.variable(), key.variable()),
+        Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes | Kind::List => {
+            format!("{} [env: {}]", key.help, key.variable())
+        }
     };
     let argument = Arg::new(key.name).long(key.flag()).help(help).value_name(match key.kind {
         Kind::Secret => "FILE",
@@ -68,6 +71,8 @@ fn argument(key: &'static Key) -> Arg {
         Kind::List => argument.action(ArgAction::Append),
         // Alone it means true.
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::Text | Kind::Secret | Kind::Number | Kind::Bytes => argument.action(ArgAction::Set),
+        Kind::Text | Kind::Secret | Kind::Place | Kind::Number | Kind::Bytes => {
+            argument.action(ArgAction::Set)
+        }
     }
 }

@@ -7,6 +7,9 @@ pub(crate) enum Kind {
     Text,
     /// A text that is never shown. It may also be in a file, which the setting's name with `_file` behind it names.
     Secret,
+    /// A text that may hold a password, of which only where it leads to is shown. As a secret it may also be in a file; its
+    /// flag is the text itself all the same, since mostly it holds none.
+    Place,
     /// On or off.
     Switch,
     /// A whole number.
@@ -45,7 +48,30 @@ pub(crate) const KEYS: &[Key] = &[
         "DIR",
         "The data folder, which one process uses at a time [default: stackbell-data]",
     ),
-    key("store", Kind::Text, "STORE", "The store, as sqlite:PATH [default: stackbell.db in the data folder]"),
+    key(
+        "store",
+        Kind::Place,
+        "STORE",
+        "The store: sqlite:PATH, or postgres://USER@HOST/DATABASE. A URL with a password belongs into the file that STACKBELL_STORE_FILE names, as others on the machine can read flags [default: stackbell.db in the data folder]",
+    ),
+    key(
+        "database_connections",
+        Kind::Number,
+        "CONNECTIONS",
+        "Connections of this server to a PostgreSQL store at once [default: 16]",
+    ),
+    key(
+        "database_pooling",
+        Kind::Text,
+        "HOW",
+        "What stands before a PostgreSQL store: session (nothing, or a pooler that keeps connections ours) or transaction (a pooler that gives another connection to each transaction) [default: session]",
+    ),
+    key(
+        "database_ca_file",
+        Kind::Text,
+        "FILE",
+        "PEM file of authorities to trust for a PostgreSQL store besides the usual ones",
+    ),
     key("public_url", Kind::Text, "URL", "Where clients reach this server: what links are built from"),
     key(
         "tls_cert",
@@ -200,9 +226,14 @@ impl Key {
         if self.kind == Kind::Secret { format!("{name}-file") } else { name }
     }
 
+    /// Whether others are not to see its value.
+    pub(crate) fn may_hold_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::Place)
+    }
+
     /// The name of the setting that names a file with this secret.
     pub(crate) fn file_name(&self) -> Option<String> {
-        (self.kind == Kind::Secret).then(|| format!("{}_file", self.name))
+        self.may_hold_secret().then(|| format!("{}_file", self.name))
     }
 }
 
@@ -227,6 +258,9 @@ mod tests {
         assert_eq!(find("log_level").variable(), "STACKBELL_LOG");
         assert_eq!(find("master_key").flag(), "master-key-file");
         assert_eq!(find("master_key").file_name().as_deref(), Some("master_key_file"));
+        assert_eq!(find("store").flag(), "store");
+        assert_eq!(find("store").file_name().as_deref(), Some("store_file"));
+        assert_eq!(find("database_ca_file").file_name(), None);
     }
 
     #[test]

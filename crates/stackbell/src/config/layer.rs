@@ -10,6 +10,9 @@ use super::environment::Environment;
 use super::error::ConfigError;
 use super::keys::{KEYS, Key, Kind, OTHER_VARIABLES, nearest};
 
+/// What the layers of defaults are called.
+pub(crate) const DEFAULT: &str = "default";
+
 /// Settings of one place, each with what `config check` calls that place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layer {
@@ -46,8 +49,8 @@ struct WrongForm(&'static str);
 impl Layer {
     /// What holds when nobody says otherwise.
     pub(crate) fn defaults(values: &[(&'static str, Value)]) -> Self {
-        let values = values.iter().map(|(name, value)| (*name, LayerValue::new(value.clone(), "default")));
-        Self { name: "default", values: values.collect() }
+        let values = values.iter().map(|(name, value)| (*name, LayerValue::new(value.clone(), DEFAULT)));
+        Self { name: DEFAULT, values: values.collect() }
     }
 
     /// The flags that were given.
@@ -63,7 +66,7 @@ impl Layer {
             let value = match key.kind {
                 Kind::Secret => LayerValue::secret(Path::new(last), origin)?,
                 Kind::List => LayerValue::new(of_text(key, &texts.join(","), &origin)?, origin),
-                Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes => {
+                Kind::Text | Kind::Place | Kind::Switch | Kind::Number | Kind::Bytes => {
                     LayerValue::new(of_text(key, last, &origin)?, origin)
                 }
             };
@@ -169,7 +172,7 @@ impl Provider for Layer {
 /// The value that a flag's or a variable's text means.
 fn of_text(key: &'static Key, text: &str, origin: &str) -> Result<Value, ConfigError> {
     let value = match key.kind {
-        Kind::Text | Kind::Secret | Kind::Bytes => Ok(Value::from(text)),
+        Kind::Text | Kind::Secret | Kind::Place | Kind::Bytes => Ok(Value::from(text)),
         Kind::Switch => text.parse::<bool>().map(Value::from).map_err(|_| WrongForm("true or false")),
         Kind::Number => text.parse::<u32>().map(Value::from).map_err(|_| WrongForm("a whole number")),
         Kind::List => {
@@ -193,7 +196,7 @@ fn of_toml(name: &str, value: &toml::Value, origin: &str) -> Result<(&'static Ke
         ConfigError::Unknown { origin: origin.to_owned(), name: format!("setting {name}"), nearest }
     })?;
     let read = match key.kind {
-        Kind::Text | Kind::Secret => value.as_str().map(Value::from).ok_or(WrongForm("a text")),
+        Kind::Text | Kind::Secret | Kind::Place => value.as_str().map(Value::from).ok_or(WrongForm("a text")),
         Kind::Switch => value.as_bool().map(Value::from).ok_or(WrongForm("true or false")),
         Kind::Number => {
             let number = value.as_integer().and_then(|number| u32::try_from(number).ok());

@@ -32,12 +32,13 @@ pub(crate) use flags::SettingFlags;
 pub(crate) use layer::read_secret;
 pub(crate) use report::Report;
 pub(crate) use sections::{
-    BootstrapSettings, DeliverySettings, GivenKey, KeySettings, LimitSettings, LogFormat, LogSettings,
-    MasterKeySetting, SecretText, ServerSettings, Settings, StorageSettings, TlsFiles,
+    BootstrapSettings, DatabaseSettings, DeliverySettings, EmbeddedSettings, GivenKey, KeySettings,
+    LimitSettings, LogFormat, LogSettings, MasterKeySetting, SecretText, ServerSettings, Settings,
+    StorageSettings, StoreSettings, TlsFiles,
 };
 
-use keys::{KEYS, Key, Kind};
-use layer::Layer;
+use keys::{KEYS, Key};
+use layer::{DEFAULT, Layer};
 
 /// Where a server listens unless it is told otherwise.
 pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:8722";
@@ -89,9 +90,24 @@ impl Found {
         parse::settings(self)
     }
 
+    /// The same for who is to serve with them, which needs more than others do.
+    ///
+    /// # Errors
+    /// As [`Self::settings`]; when there is a store that nodes share, and no master key that they could.
+    pub(crate) fn serving(&self) -> Result<Settings, ConfigError> {
+        let settings = self.settings()?;
+        parse::check_serving(&settings)?;
+        Ok(settings)
+    }
+
     /// What `config check` prints.
     pub(crate) fn report(&self) -> Report {
         report::report(self)
+    }
+
+    /// Whether somebody set it.
+    fn is_set(&self, key: &str) -> bool {
+        self.figment.find_metadata(key).is_some_and(|metadata| metadata.name != DEFAULT)
     }
 
     /// Where a setting's value comes from; empty when it has none.
@@ -112,7 +128,7 @@ impl Found {
 
     /// The variables that may hold secrets of ours, which no other program is to see.
     fn secret_variables() -> Vec<String> {
-        let secrets = KEYS.iter().filter(|key| key.kind == Kind::Secret);
+        let secrets = KEYS.iter().filter(|key| key.may_hold_secret());
         secrets.map(Key::variable).chain(["STACKBELL_TOKEN".to_owned()]).collect()
     }
 }
@@ -128,6 +144,9 @@ fn usual_defaults() -> Layer {
     Layer::defaults(&[
         ("listen", Value::from(LISTEN_DEFAULT)),
         ("data", Value::from("stackbell-data")),
+        // Some nodes with so many each are within the 100 that PostgreSQL has by default.
+        ("database_connections", Value::from(16_u32)),
+        ("database_pooling", Value::from("session")),
         ("trusted_proxy", none()),
         ("allow_plain_http", Value::from(false)),
         ("outbound_allow", none()),

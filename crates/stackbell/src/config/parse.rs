@@ -8,22 +8,32 @@ mod rules;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use stackbell_engine::outbound::Allowance;
 use stackbell_keys::MasterKey;
 use stackbell_model::names::{Login, OrganizationName};
+use stackbell_store_postgres::{DatabaseUrl, OpenError, Pooling};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::sections::{
-    BootstrapSettings, GivenKey, KeySettings, LogFormat, LogSettings, MasterKeySetting, OutboundSection, Raw,
-    RetentionSettings, SecretText, ServerSettings, Settings, StorageSettings, TlsFiles,
+    BootstrapSettings, DatabaseSettings, EmbeddedSettings, GivenKey, KeySettings, LogFormat, LogSettings,
+    MasterKeySetting, OutboundSection, Raw, RetentionSettings, SecretText, ServerSettings, Settings,
+    StorageSettings, StoreSettings, TlsFiles,
 };
 use super::{ConfigError, Found, parse_duration};
 use crate::keyring::{KeyCommand, KeyCommandError};
+
+pub(super) use rules::check_serving;
+
+/// What an embedded store is written with.
+pub(super) const EMBEDDED_PREFIX: &str = "sqlite:";
+
+/// What a store on PostgreSQL may be written with.
+const POSTGRES_PREFIXES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// What the file of the embedded store is called in the data folder.
 const STORE_FILE: &str = "stackbell.db";
@@ -37,10 +47,13 @@ enum ValueError {
     Address,
     #[error("must be an http or https URL with a host, and without user, query and fragment")]
     PublicUrl,
-    #[error("PostgreSQL is not supported by this version: write sqlite:PATH")]
-    Postgres,
-    #[error("must be written sqlite:PATH")]
+    #[error("must be written sqlite:PATH, or postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     Store,
+    // Says itself that it is about the URL, and nothing of what is in it.
+    #[error(transparent)]
+    DatabaseUrl(OpenError),
+    #[error("must be session or transaction")]
+    Pooling,
     #[error("must not be empty")]
     Empty,
     #[error("{0:?} is not a host name: write it without scheme, port and path")]
@@ -158,9 +171,21 @@ impl Parser<'_> {
 
     fn storage(&self, raw: &Raw) -> Result<StorageSettings, ConfigError> {
         let data = self.one("data", raw.data.as_str(), path)?;
-        let file = self.optional("store", raw.store.as_deref(), store)?;
-        let file = file.unwrap_or_else(|| data.join(STORE_FILE));
-        Ok(StorageSettings { data, file, expect_existing: raw.expect_existing })
+        let place = self.optional("store", raw.store.as_deref(), place)?;
+        let store = match place.unwrap_or_else(|| Place::File(data.join(STORE_FILE))) {
+            Place::File(file) => {
+                rules::check_embedded(self.found)?;
+                StoreSettings::Embedded(EmbeddedSettings { file })
+            }
+            Place::Database(url, text) => StoreSettings::Postgres(Box::new(DatabaseSettings {
+                url: *url,
+                text,
+                connections_max: self.database_connections(raw)?,
+                pooling: self.one("database_pooling", raw.database_pooling.as_str(), pooling)?,
+                ca_file: raw.database_ca_file.clone(),
+            })),
+        };
+        Ok(StorageSettings { data, store, expect_existing: raw.expect_existing })
     }
 
     fn outbound(&self, raw: &Raw) -> Result<OutboundSection, ConfigError> {
@@ -202,14 +227,29 @@ fn path(text: &str) -> Result<PathBuf, ValueError> {
     if text.is_empty() { Err(ValueError::Empty) } else { Ok(PathBuf::from(text)) }
 }
 
-fn store(text: &str) -> Result<PathBuf, ValueError> {
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err(ValueError::Postgres);
+/// Where a store is.
+enum Place {
+    File(PathBuf),
+    Database(Box<DatabaseUrl>, SecretText),
+}
+
+fn place(text: &str) -> Result<Place, ValueError> {
+    if POSTGRES_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+        let url = text.parse().map_err(ValueError::DatabaseUrl)?;
+        return Ok(Place::Database(Box::new(url), SecretText::new(text.to_owned())));
     }
-    match text.strip_prefix("sqlite:") {
+    match text.strip_prefix(EMBEDDED_PREFIX) {
         // A store without a name would be in memory, or be gone with its connection.
-        Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Path::new(path).to_owned()),
+        Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Place::File(PathBuf::from(path))),
         Some(_) | None => Err(ValueError::Store),
+    }
+}
+
+fn pooling(text: &str) -> Result<Pooling, ValueError> {
+    match text {
+        "session" => Ok(Pooling::Session),
+        "transaction" => Ok(Pooling::Transaction),
+        _ => Err(ValueError::Pooling),
     }
 }
 

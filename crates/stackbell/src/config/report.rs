@@ -3,9 +3,14 @@
 use std::fmt;
 
 use figment::value::{Num, Value};
+use stackbell_store_postgres::DatabaseUrl;
 
 use super::Found;
-use super::keys::{KEYS, Kind};
+use super::keys::{KEYS, Key, Kind};
+use super::parse::EMBEDDED_PREFIX;
+
+/// What stands for what is not shown.
+const HIDDEN: &str = "***";
 
 /// All settings as they were found.
 #[derive(Clone, Debug)]
@@ -35,17 +40,36 @@ impl fmt::Display for Report {
 pub(super) fn report(found: &Found) -> Report {
     let lines = KEYS.iter().map(|key| {
         let value = found.figment.find_value(key.name).ok();
-        let value = value.map(|value| if key.kind == Kind::Secret { "***".to_owned() } else { text(&value) });
-        ReportLine { name: key.name, value: value.map(hide_credentials), source: found.origin(key.name) }
+        ReportLine {
+            name: key.name,
+            value: value.map(|value| shown(key, &value)),
+            source: found.origin(key.name),
+        }
     });
     Report(lines.collect())
 }
 
-/// A database's URL may have a password in it.
+fn shown(key: &Key, value: &Value) -> String {
+    match key.kind {
+        Kind::Secret => HIDDEN.to_owned(),
+        Kind::Place => place(text(value)),
+        Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes | Kind::List => hide_credentials(text(value)),
+    }
+}
+
+/// Where a store is. One that cannot be understood may hold a password anywhere.
+fn place(text: String) -> String {
+    if text.starts_with(EMBEDDED_PREFIX) {
+        return text;
+    }
+    text.parse::<DatabaseUrl>().map_or_else(|_| HIDDEN.to_owned(), |url| url.label())
+}
+
+/// A URL may have a password in it, where it must not.
 fn hide_credentials(text: String) -> String {
     match text.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => {
-            format!("{scheme}://***@{}", rest.rsplit('@').next().unwrap_or_default())
+            format!("{scheme}://{HIDDEN}@{}", rest.rsplit('@').next().unwrap_or_default())
         }
         Some(_) | None => text,
     }

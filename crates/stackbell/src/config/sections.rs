@@ -1,5 +1,6 @@
 //! Settings, parsed: what the rest of the program is given.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use stackbell_engine::outbound::Allowance;
 use stackbell_keys::MasterKey;
 use stackbell_model::names::{Login, OrganizationName};
 use stackbell_store::commit::Quota;
+use stackbell_store_postgres::{DatabaseUrl, Pooling};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -85,19 +87,58 @@ pub(crate) struct TlsFiles {
 pub(crate) struct StorageSettings {
     /// The data folder.
     pub(crate) data: PathBuf,
-    /// The embedded store's file.
-    pub(crate) file: PathBuf,
+    /// The store.
+    pub(crate) store: StoreSettings,
     /// Whether an empty store is refused.
     pub(crate) expect_existing: bool,
 }
 
-impl StorageSettings {
-    /// The folder of the embedded store's file: the data folder unless the store is elsewhere.
-    pub(crate) fn store_folder(&self) -> &Path {
+/// Which store. Shown as where it is, without a password.
+#[derive(Clone, Debug)]
+pub(crate) enum StoreSettings {
+    /// A file of this process's own.
+    Embedded(EmbeddedSettings),
+    /// A database that nodes share.
+    Postgres(Box<DatabaseSettings>),
+}
+
+/// The embedded store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EmbeddedSettings {
+    /// Its file.
+    pub(crate) file: PathBuf,
+}
+
+/// A store on PostgreSQL.
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseSettings {
+    /// Which database, and how to get in.
+    pub(crate) url: DatabaseUrl,
+    /// The same as it was written.
+    pub(crate) text: SecretText,
+    /// Connections at once.
+    pub(crate) connections_max: u32,
+    /// What stands before it.
+    pub(crate) pooling: Pooling,
+    /// Authorities that are trusted besides the usual ones.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl EmbeddedSettings {
+    /// The folder of its file.
+    pub(crate) fn folder(&self) -> &Path {
         match self.file.parent() {
-            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-            Some(folder) => folder,
-            None => &self.data,
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            Some(_) | None => Path::new("."),
+        }
+    }
+}
+
+impl fmt::Display for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(embedded) => write!(f, "{}", embedded.file.display()),
+            Self::Postgres(database) => f.write_str(&database.url.label()),
         }
     }
 }
@@ -233,8 +274,8 @@ impl SecretText {
     }
 }
 
-impl std::fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretText(…)")
     }
 }
@@ -246,6 +287,9 @@ pub(super) struct Raw {
     pub(super) ops_listen: Option<String>,
     pub(super) data: String,
     pub(super) store: Option<String>,
+    pub(super) database_connections: u32,
+    pub(super) database_pooling: String,
+    pub(super) database_ca_file: Option<PathBuf>,
     pub(super) public_url: Option<String>,
     pub(super) tls_cert: Option<String>,
     pub(super) tls_key: Option<String>,

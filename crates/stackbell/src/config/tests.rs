@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
+use stackbell_store_postgres::Pooling;
+
 use super::*;
 
 /// A file with this text; gone when dropped.
@@ -128,9 +130,10 @@ fn values_that_settings_cannot_have() {
         assert!(error.starts_with(given.0) && error.contains("--"), "{error}");
     };
     check(("listen", "localhost"), "must be an IP address and a port");
-    check(("store", "postgres://u:hidden@db/x"), "not supported by this version");
-    check(("store", "sqlite::memory:"), "sqlite:PATH");
-    check(("store", "mysql:x"), "sqlite:PATH");
+    check(("store", "sqlite::memory:"), "sqlite:PATH, or postgres://");
+    check(("store", "mysql:x"), "sqlite:PATH, or postgres://");
+    check(("store", "postgres://db:hidden/x"), "the database URL cannot be understood");
+    check(("store", "postgres://db/x?sslmode=prefer"), "sslmode=verify-full");
     check(("public_url", "example.com"), "must be an http or https URL");
     check(("public_url", "https://u@example.com"), "must be an http or https URL");
     check(("stop_timeout", "20"), "not a duration");
@@ -164,7 +167,6 @@ fn values_that_settings_cannot_have() {
     check(("requests_per_second", "1000001"), "must be from 0 to 1000000");
     check(("master_key_command", "'"), "every quote is closed");
     assert!(!refused("", &[("STACKBELL_MASTER_KEY", "hidden!")], &[]).contains("hidden"));
-    assert!(!refused("", &[], &[("store", "postgres://u:hidden@db/x")]).contains("hidden"));
 }
 
 #[test]
@@ -303,10 +305,96 @@ fn operations_have_an_address_of_their_own_or_none() {
 
 #[test]
 fn the_store_is_in_the_data_folder_unless_it_is_elsewhere() {
-    let file = |given: &[(&'static str, &str)]| settings("", &[], given).expect("valid").storage.file;
-    assert_eq!(file(&[]), Path::new("stackbell-data/stackbell.db"));
-    assert_eq!(file(&[("data", "/d")]), Path::new("/d/stackbell.db"));
-    assert_eq!(file(&[("store", "sqlite:/s.db")]), Path::new("/s.db"));
+    let check = |given: &[(&'static str, &str)], path: &str, folder: &str| {
+        let store = settings("", &[], given).expect("valid").storage.store;
+        let StoreSettings::Embedded(embedded) = store else { panic!("{store:?}") };
+        assert_eq!((&*embedded.file, embedded.folder()), (Path::new(path), Path::new(folder)));
+    };
+    check(&[], "stackbell-data/stackbell.db", "stackbell-data");
+    check(&[("data", "/d")], "/d/stackbell.db", "/d");
+    check(&[("store", "sqlite:/s.db")], "/s.db", "/");
+    check(&[("store", "sqlite:s.db")], "s.db", ".");
+}
+
+/// A URL with a password in it, and one of a database's.
+const DATABASE: &str = "postgres://bell:hidden@db.example/bell?password=hidden";
+
+#[test]
+fn a_store_on_postgresql() {
+    let database = |file: &str, variables: &[(&str, &str)]| {
+        let store = settings(file, variables, &[]).expect("valid").storage.store;
+        assert_eq!(store.to_string(), "postgres://db.example:5432/bell");
+        assert!(!format!("{store:?}").contains("hidden"), "{store:?}");
+        let StoreSettings::Postgres(database) = store else { panic!("{store:?}") };
+        (database.connections_max, database.pooling, database.ca_file)
+    };
+    let in_variable = [("STACKBELL_STORE", DATABASE)];
+    assert_eq!(database("", &in_variable), (16, Pooling::Session, None));
+    let file = "database_connections = 4\ndatabase_pooling = 'transaction'\ndatabase_ca_file = 'ca.pem'";
+    assert_eq!(database(file, &in_variable), (4, Pooling::Transaction, Some("ca.pem".into())));
+    let secret = file_with(&format!("{DATABASE}\n"));
+    let path = secret.path().display().to_string();
+    database("", &[("STACKBELL_STORE_FILE", &path)]);
+    database(&format!("store_file = '{path}'"), &[]);
+    database(&format!("store = '{DATABASE}'"), &[]);
+    let both = [("STACKBELL_STORE", DATABASE), ("STACKBELL_STORE_FILE", &path)];
+    assert!(refused("", &both, &[]).contains("both STACKBELL_STORE and STACKBELL_STORE_FILE"));
+    let check = |file: &str, expected: &str| {
+        let error = refused(file, &in_variable, &[]);
+        assert!(error.contains(expected), "{error}");
+    };
+    check("database_connections = 3", "must be from 4 to 1000");
+    check("database_pooling = 'statement'", "must be session or transaction");
+}
+
+#[test]
+fn settings_of_databases_are_of_no_use_without_one() {
+    for (key, value) in
+        [("database_connections", "16"), ("database_pooling", "session"), ("database_ca_file", "f")]
+    {
+        let error = refused("", &[], &[(key, value)]);
+        assert!(
+            error.starts_with(&format!("{key} (--{}) is for a store on", key.replace('_', "-"))),
+            "{error}"
+        );
+        settings("", &[("STACKBELL_STORE", DATABASE)], &[(key, value)]).expect("valid");
+    }
+}
+
+#[test]
+fn nodes_are_given_their_master_key() {
+    let serving = |variables: &[(&str, &str)]| {
+        found("", variables, &[])?.serving().map(drop).map_err(|error| chain(&error))
+    };
+    assert_eq!(serving(&[]), Ok(()));
+    let error = serving(&[("STACKBELL_STORE", DATABASE)]).expect_err("refused");
+    for expected in ["STACKBELL_MASTER_KEY", "master_key_file", "--master-key-command"] {
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(serving(&[("STACKBELL_STORE", DATABASE), ("STACKBELL_MASTER_KEY_COMMAND", "pass")]), Ok(()));
+}
+
+#[test]
+fn no_password_of_a_database_is_shown() {
+    let check = |store: &str, shown: &str| {
+        for report in [
+            found("", &[("STACKBELL_STORE", store)], &[]),
+            found("", &[], &[("store", store)]),
+            found(&format!("store = '{store}'"), &[], &[]),
+        ] {
+            let report = report.expect("a form that it may have").report();
+            let line = report.0.iter().find(|line| line.name == "store").expect("a line a setting");
+            assert_eq!(line.value.as_deref(), Some(shown));
+            assert!(!report.to_string().contains("hidden"), "{report}");
+        }
+        let refusal = settings("", &[], &[("store", store)]).err().unwrap_or_default();
+        assert!(!refusal.contains("hidden"), "{refusal}");
+    };
+    check(DATABASE, "postgres://db.example:5432/bell");
+    check("postgres://bell:hid@den:hidden@db.example:x/bell", "***");
+    check("postgresql:bell:hidden", "***");
+    check("mysql://bell:hidden@db.example/bell", "***");
+    check("hidden", "***");
 }
 
 /// The sample that is shipped has every setting, commented out, with a value that is valid.
@@ -318,11 +406,19 @@ fn the_shipped_sample_is_valid_and_whole() {
     let is_setting = |line: &&str| line.starts_with("# ") && line.contains(" = ");
     let set: Vec<&str> = sample.lines().filter(is_setting).map(|line| &line[2..]).collect();
     let names: Vec<&str> = set.iter().filter_map(|line| line.split(" = ").next()).collect();
-    let expected: Vec<String> =
-        keys::KEYS.iter().map(|key| key.file_name().unwrap_or_else(|| key.name.to_owned())).collect();
+    let expected: Vec<String> = keys::KEYS.iter().map(in_sample).collect();
     assert_eq!(names, expected);
-    // The files that it names are not there.
+    // The files that it names are not there; a server has one store.
     let values: Vec<&str> =
         set.into_iter().filter(|line| !line.contains("_key_file") && !line.contains("token_file")).collect();
-    settings(&values.join("\n"), &[], &[]).expect("each value is valid");
+    let (of_databases, others): (Vec<&str>, Vec<&str>) =
+        values.iter().partition(|line| line.starts_with("database_"));
+    settings(&others.join("\n"), &[], &[]).expect("each value is valid");
+    settings(&of_databases.join("\n"), &[("STACKBELL_STORE", DATABASE)], &[]).expect("each value is valid");
+}
+
+/// How the sample has a setting: a secret as the file with it.
+fn in_sample(key: &keys::Key) -> String {
+    let file_name = key.file_name().filter(|_| key.kind == keys::Kind::Secret);
+    file_name.unwrap_or_else(|| key.name.to_owned())
 }

@@ -289,3 +289,33 @@ async fn a_key_that_is_a_variables_cannot_change() {
     assert!(error.contains("STACKBELL_MASTER_KEY") && error.contains("previous_master_key"), "{error}");
     assert_eq!(bench.current(), None);
 }
+
+/// The other node puts its keys in between this one's look and its own.
+#[tokio::test]
+async fn of_two_nodes_that_begin_a_store_the_second_takes_the_keys_of_the_first() {
+    let mut bench = Bench::new();
+    let key = bench.key();
+    let (asked, answer) = (bench.parent.path().join("asked"), bench.parent.path().join("answer"));
+    let script = format!(
+        "touch {asked}; until [ -s {answer} ]; do sleep 0.01; done; cat {answer}",
+        asked = asked.display(),
+        answer = answer.display()
+    );
+    let command =
+        KeyCommand::parse(&shell_words::join(["sh", "-c", &script]), Vec::new()).expect("a command");
+    let slow = bench.source(MasterKeySetting::Command(command), None);
+    let (store, mut entropy) = (Arc::clone(&bench.store), SystemEntropy::seeded().expect("randomness"));
+    let second = Opener { store: store.as_ref(), source: &slow, entropy: &mut entropy, now: NOW }.open();
+    let first = async {
+        while !asked.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let source = bench.source(fixed(&key), None);
+        let keyring = bench.open(&source).await.expect("made");
+        write_key(&bench.parent.path().join("unfinished"), &key);
+        std::fs::rename(bench.parent.path().join("unfinished"), &answer).expect("renamed");
+        keyring
+    };
+    let (second, first) = tokio::join!(second, first);
+    assert_eq!(second.expect("opened").token_hash("t"), first.token_hash("t"));
+}

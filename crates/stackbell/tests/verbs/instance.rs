@@ -20,7 +20,7 @@ async fn sending_is_held_and_resumed() {
 
 #[tokio::test]
 async fn keys_are_made_and_rotated() {
-    let desk = Desk::open().await;
+    let desk = Desk::open_embedded().await;
     let key = desk.run("key new").await;
     assert_eq!(key.text(0).trim().len(), 44);
     assert_ne!(desk.run("key new").await.out, key.out);
@@ -32,7 +32,7 @@ async fn keys_are_made_and_rotated() {
 
 #[tokio::test]
 async fn a_backup_is_restored_with_sending_held() {
-    let desk = Desk::open().await;
+    let desk = Desk::open_embedded().await;
     desk.webhook("ci").await;
     desk.publish().await;
     let made = desk.run("backup --to copy.db").await;
@@ -64,7 +64,7 @@ async fn a_backup_is_restored_with_sending_held() {
 
 #[tokio::test]
 async fn a_damaged_backup_is_refused() {
-    let desk = Desk::open().await;
+    let desk = Desk::open_embedded().await;
     desk.run("backup --to copy.db").await.text(0);
     let path = desk.folder().join("copy.db");
     let mut bytes = std::fs::read(&path).expect("read");

@@ -48,7 +48,16 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) async fn open() -> Self {
-        let setup = ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).organization("acme");
+        Self::open_with(ServerSetup::new(env!("CARGO_BIN_EXE_stackbell"))).await
+    }
+
+    /// The same with a store that is a file, for verbs that are about its file or that of its key.
+    pub(crate) async fn open_embedded() -> Self {
+        Self::open_with(ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).embedded()).await
+    }
+
+    async fn open_with(setup: ServerSetup) -> Self {
+        let setup = setup.organization("acme");
         let (server, receiver) = tokio::join!(setup.start(), Receiver::start());
         Self { server, receiver, folder: tempfile::tempdir().expect("a folder") }
     }

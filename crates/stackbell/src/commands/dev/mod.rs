@@ -23,12 +23,12 @@ use stackbell_wire::signature::SigningKey;
 
 use crate::bootstrap::Developer;
 use crate::client::{Client, ClientSettings};
-use crate::config::{ConfigError, Environment, Found, SecretText, SettingFlags, Settings};
+use crate::config::{ConfigError, Environment, Found, SecretText, SettingFlags, Settings, StoreSettings};
 use crate::entropy::SystemEntropy;
 use crate::lifecycle::{Signals, stop_unless_hurried};
 use crate::receiver::{Behaviour, Receiver, Style};
 use crate::server::{self, Base, Server, Sockets};
-use crate::telemetry;
+use crate::{storage, telemetry};
 
 use first_event::FirstEvent;
 use guide::Guide;
@@ -60,10 +60,7 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
     // What happens is printed in words of its own; the log speaks up when something is wrong.
     let defaults = [("data", data.into()), ("log_level", "warn".into())];
     let mut settings = Found::collect(&args.settings, environment, &defaults)?.settings()?;
-    if settings.server.tls.is_some() {
-        let text = "dev serves without TLS, to this machine: take tls_cert and tls_key out, or use `stackbell serve`";
-        return Err(ConfigError::Conflict(text.to_owned()).into());
-    }
+    check(&settings)?;
     settings.outbound.allowances.extend(Allowance::loopback());
     telemetry::start(&settings.logs)?;
     super::block_on(dev(&settings, &args.org)).context("cannot start the runtime")??;
@@ -71,10 +68,25 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
+fn check(settings: &Settings) -> Result<(), ConfigError> {
+    let refuse = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
+    if settings.server.tls.is_some() {
+        return refuse(
+            "dev serves without TLS, to this machine: take tls_cert and tls_key out, or use `stackbell serve`",
+        );
+    }
+    match settings.storage.store {
+        StoreSettings::Embedded(_) => Ok(()),
+        StoreSettings::Postgres(_) => {
+            refuse("dev keeps its store in a file: take store out, or use `stackbell serve`")
+        }
+    }
+}
+
 async fn dev(settings: &Settings, organization: &OrganizationName) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let sockets = Sockets::take(&settings.server).await?;
-    let opened = server::open(&settings.storage).await?;
+    let opened = storage::open(&settings.storage).await?;
     let mut base = Base::new(opened, &settings.keys).await?;
     let developer = Developer {
         store: base.store.as_ref(),

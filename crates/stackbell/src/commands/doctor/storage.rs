@@ -1,16 +1,17 @@
-//! The data folder, its disk, the store in it and its keys.
+//! The data folder, its disk, an embedded store and its keys.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use stackbell_model::Timestamp;
+use stackbell_engine::shell::SystemClock;
+use stackbell_model::{Clock as _, Timestamp};
 use stackbell_store::Store;
 use stackbell_store_sqlite::SqliteStore;
 
 use super::{Fail, Finding, Fine, Report, Warn, failed};
-use crate::config::Settings;
+use crate::config::{EmbeddedSettings, Settings};
 use crate::data_folder::{DataFolderError, Holder, is_open_to_others};
 use crate::disk::Room;
 use crate::keyring::{KeySource, Opening};
@@ -34,7 +35,7 @@ pub(super) fn data_folder(path: &Path) -> Finding {
 }
 
 /// The room where the store is, or will be made.
-pub(super) fn disk(folder: &Path) -> Finding {
+fn disk(folder: &Path) -> Finding {
     let found =
         folder.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
     let Some(path) = found.into_iter().find(|path| path.exists()) else {
@@ -62,7 +63,7 @@ pub(super) fn lock(holder: Result<Holder, DataFolderError>) -> Finding {
 }
 
 /// Whether the clock goes right, as far as can be told without asking another: it was never behind the store's files.
-pub(super) fn clock(store: &Path, now: Timestamp) -> Finding {
+fn clock(store: &Path, now: Timestamp) -> Finding {
     if now < EARLIEST {
         return Fail("the system's clock was never set: retries, expiry and retention go by it".to_owned());
     }
@@ -83,8 +84,25 @@ fn written_at(path: &Path) -> Option<Timestamp> {
     i64::try_from(since.as_millis()).ok().map(Timestamp::from_millis)
 }
 
-pub(super) async fn store(settings: &Settings, report: &mut Report<'_>) -> io::Result<()> {
-    let file = &settings.storage.file;
+/// What there is where an embedded store is or will be.
+pub(super) async fn examine(
+    settings: &Settings,
+    embedded: &EmbeddedSettings,
+    is_running: bool,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    report.add("disk", disk(embedded.folder()))?;
+    if is_running {
+        report.add("store", Fine("not looked at, as the running process has it".to_owned()))?;
+        report
+            .add("sending", Fine("not looked at: `stackbell sending status` asks the server".to_owned()))?;
+    } else {
+        store(settings, &embedded.file, report).await?;
+    }
+    report.add("clock", clock(&embedded.file, SystemClock.now()))
+}
+
+async fn store(settings: &Settings, file: &Path, report: &mut Report<'_>) -> io::Result<()> {
     let shown = file.display();
     let newest = SqliteStore::newest_version();
     match SqliteStore::version(file) {
@@ -100,7 +118,7 @@ pub(super) async fn store(settings: &Settings, report: &mut Report<'_>) -> io::R
         Ok(Some(_)) => {}
         Err(error) => return report.add("store", failed(error)),
     }
-    let path = file.clone();
+    let path = file.to_owned();
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path).map(Arc::new)).await;
     let opened = opened.map_err(anyhow::Error::new).and_then(|opened| opened.map_err(anyhow::Error::new));
     let store: Arc<dyn Store> = match opened {
@@ -118,7 +136,7 @@ pub(super) async fn store(settings: &Settings, report: &mut Report<'_>) -> io::R
     report.add("sending", sending(store.as_ref()).await)
 }
 
-async fn master_key(settings: &Settings, store: &dyn Store) -> Finding {
+pub(super) async fn master_key(settings: &Settings, store: &dyn Store) -> Finding {
     let stored = match store.data_keys().await {
         Ok(stored) => stored,
         Err(error) => return failed(error),
@@ -143,7 +161,7 @@ async fn master_key(settings: &Settings, store: &dyn Store) -> Finding {
     }
 }
 
-async fn sending(store: &dyn Store) -> Finding {
+pub(super) async fn sending(store: &dyn Store) -> Finding {
     match store.sending_hold().await {
         Ok(None) => Fine("goes on".to_owned()),
         Ok(Some(hold)) => Warn(format!(

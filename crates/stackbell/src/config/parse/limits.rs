@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use stackbell_model::retry::RetryPolicy;
 use stackbell_store::commit::Quota;
+use stackbell_store_postgres::PostgresStore;
 
 use super::super::duration::{NotADuration, duration_text};
 use super::super::sections::{DeliverySettings, LimitSettings, Raw};
@@ -43,6 +44,9 @@ const STORED_BYTES: RangeInclusive<u64> = 1 << 20..=256 << 40;
 
 /// None is no limit; beyond the most a limit is none.
 const REQUESTS_PER_SECOND: RangeInclusive<u32> = 0..=1_000_000;
+
+/// Less than the least would have the engine wait for people; more than the most is no server's to give.
+const DATABASE_CONNECTIONS: RangeInclusive<u32> = PostgresStore::CONNECTIONS_MIN..=1000;
 
 /// Why a number is none of its setting's.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,10 @@ impl Parser<'_> {
             quota: Quota { pending_max: pending.into(), stored_bytes_max: stored },
             requests_per_second: NonZeroU32::new(rate),
         })
+    }
+
+    pub(super) fn database_connections(&self, raw: &Raw) -> Result<u32, ConfigError> {
+        self.count("database_connections", raw.database_connections, DATABASE_CONNECTIONS)
     }
 
     fn bytes(&self, key: &'static str, text: &str, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {

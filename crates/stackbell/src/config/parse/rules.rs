@@ -2,9 +2,12 @@
 
 use url::Url;
 
-use super::super::sections::{LimitSettings, Raw, ServerSettings, Settings};
+use super::super::sections::{LimitSettings, MasterKeySetting, Raw, ServerSettings, Settings, StoreSettings};
 use super::super::size::bytes_text;
-use super::ConfigError;
+use super::{ConfigError, Found};
+
+/// Settings that an embedded store has no use for.
+const OF_DATABASES: [&str; 3] = ["database_connections", "database_pooling", "database_ca_file"];
 
 /// Rules about what is set at all.
 pub(super) fn check_raw(raw: &Raw) -> Result<(), ConfigError> {
@@ -27,6 +30,30 @@ pub(super) fn check(settings: &Settings, allow_plain_http: bool) -> Result<(), C
     check_addresses(&settings.server)?;
     check_tls(&settings.server, allow_plain_http)?;
     check_sizes(&settings.limits)
+}
+
+/// A setting without a use is a mistake: mostly the store's URL did not arrive.
+pub(super) fn check_embedded(found: &Found) -> Result<(), ConfigError> {
+    match OF_DATABASES.iter().find(|key| found.is_set(key)) {
+        None => Ok(()),
+        Some(key) => refuse(format!(
+            "{key} ({}) is for a store on PostgreSQL, and store is a file: set store to postgres://…, or take {key} out",
+            found.origin(key)
+        )),
+    }
+}
+
+/// What nobody needs but a server.
+pub(crate) fn check_serving(settings: &Settings) -> Result<(), ConfigError> {
+    match (&settings.storage.store, &settings.keys.master) {
+        // One that a node made for itself would be wrong on every other.
+        (StoreSettings::Postgres(_), MasterKeySetting::DataFolder) => refuse(
+            "there is no master key: nodes that share a PostgreSQL store are all given the same one, with \
+             STACKBELL_MASTER_KEY, master_key_file or --master-key-command; `stackbell key new` prints a new one"
+                .to_owned(),
+        ),
+        (StoreSettings::Postgres(_) | StoreSettings::Embedded(_), _) => Ok(()),
+    }
 }
 
 fn check_addresses(server: &ServerSettings) -> Result<(), ConfigError> {

@@ -1,0 +1,219 @@
+//! A store on PostgreSQL: whether it is reached and up to date, and whether its server is set up for what it is to do.
+
+mod facts;
+
+use std::io;
+use std::sync::Arc;
+
+use stackbell_store::Store;
+use stackbell_store_postgres::{OpenError, Pooling, PostgresOptions, PostgresStore};
+
+use super::{Fail, Finding, Fine, Report, Warn, failed, storage};
+use crate::config::{DatabaseSettings, Settings};
+use crate::storage::database_options;
+
+use facts::{Connection, Facts};
+
+/// The oldest version of PostgreSQL that has what the store asks for, as `server_version_num` says it.
+const VERSION_MIN: i64 = 130_000;
+
+/// What network time does to clocks is far less, and what goes by one clock or the other does not notice this.
+const CLOCK_DIFFERENCE_MAX_MS: i64 = 5_000;
+
+/// Beside its pool, a node has a connection to be woken up by.
+const CONNECTIONS_BESIDE_POOL: u32 = 1;
+
+pub(super) async fn examine(
+    settings: &Settings,
+    database: &DatabaseSettings,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    let options = match database_options(database).await {
+        Ok(options) => options,
+        Err(error) => return report.add("database", failed(error)),
+    };
+    let Some(connection) = Connection::new(&database.text, options.url.has_tls()) else {
+        return report.add("database", Fail("its URL cannot be used".to_owned()));
+    };
+    let facts = match connection.facts(&options).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            let error = error.context(format!("cannot connect to {}", options.url.label()));
+            return report.add("database", failed(error));
+        }
+    };
+    report.add("database", Fine(format!("{} is reached", options.url.label())))?;
+    report.add("encryption", encryption(options.url.has_tls(), connection.is_local()))?;
+    report.add("version", version(&facts))?;
+    for setting in ["fsync", "full_page_writes"] {
+        report.add(setting, durability(setting, facts.setting(setting)))?;
+    }
+    report.add("commits", commits(&facts))?;
+    report.add("autovacuum", autovacuum(facts.setting("autovacuum")))?;
+    report.add("database clock", clock(facts.clock_ahead_ms))?;
+    report.add("size", Fine(format!("{} MiB", facts.bytes >> 20)))?;
+    let Some(store) = schema(&options, report).await? else { return Ok(()) };
+    report.add("connections", connections(database, &facts, connection.nodes(&options).await))?;
+    report.add("pending", pending(store.as_ref()).await)?;
+    report.add("master key", storage::master_key(settings, store.as_ref()).await)?;
+    report.add("sending", storage::sending(store.as_ref()).await)
+}
+
+/// Says how the schema is; gives the store if it can be used.
+async fn schema(options: &PostgresOptions, report: &mut Report<'_>) -> io::Result<Option<Arc<dyn Store>>> {
+    let store: Arc<dyn Store> = match PostgresStore::open(options.clone()).await {
+        Ok(store) => Arc::new(store),
+        Err(error @ OpenError::NotDurable { .. }) => {
+            report.add("store", failed(error))?;
+            return Ok(None);
+        }
+        Err(error) => {
+            report.add("schema", failed(error))?;
+            return Ok(None);
+        }
+    };
+    let newest = PostgresStore::newest_version();
+    report.add(
+        "schema",
+        match PostgresStore::version(options).await {
+            Ok(version) if version > newest => {
+                Fine(format!("at version {version}, which later nodes know; this one knows {newest}"))
+            }
+            Ok(version) => Fine(format!("at version {version}")),
+            Err(error) => failed(error),
+        },
+    )?;
+    let checked = match store.check().await {
+        Ok(()) => Fine("can be read and written".to_owned()),
+        Err(error) => failed(error),
+    };
+    report.add("store", checked)?;
+    Ok(Some(store))
+}
+
+fn encryption(has_tls: bool, is_local: bool) -> Finding {
+    match (has_tls, is_local) {
+        (true, _) => Fine("TLS, and the server's certificate is checked".to_owned()),
+        (false, true) => Fine("none, as it is on this machine".to_owned()),
+        (false, false) => Warn(
+            "none: the password and all that is stored cross the network in the clear; take sslmode=disable out of the URL"
+                .to_owned(),
+        ),
+    }
+}
+
+fn version(facts: &Facts) -> Finding {
+    let shown = facts.setting("server_version");
+    match facts.number("server_version_num") {
+        Some(number) if number >= VERSION_MIN => Fine(format!("PostgreSQL {shown}")),
+        Some(_) => {
+            Fail(format!("PostgreSQL {shown} is too old: it has to be {} at least", VERSION_MIN / 10_000))
+        }
+        None => Warn("the server does not say which version it is".to_owned()),
+    }
+}
+
+fn durability(setting: &str, value: &str) -> Finding {
+    match value {
+        "off" => Fail(format!("what is committed can be lost, so no server starts: turn {setting} on")),
+        value => Fine(value.to_owned()),
+    }
+}
+
+/// Commits of ours wait for the disk whatever the setting is, and for standbys if there are any to wait for.
+fn commits(facts: &Facts) -> Finding {
+    let standbys = match facts.setting("synchronous_standby_names") {
+        "" => "for no standby".to_owned(),
+        names => format!("for standbys ({names})"),
+    };
+    match facts.setting("synchronous_commit") {
+        value @ ("off" | "local") => Fine(format!(
+            "synchronous_commit is {value}, and ours wait for the disk all the same, and {standbys}"
+        )),
+        _ => Fine(format!("wait for the disk, and {standbys}")),
+    }
+}
+
+fn autovacuum(value: &str) -> Finding {
+    match value {
+        "off" => Warn("off: tables grow and queries become slow; turn it on".to_owned()),
+        value => Fine(value.to_owned()),
+    }
+}
+
+fn clock(ahead_ms: i64) -> Finding {
+    if ahead_ms.abs() <= CLOCK_DIFFERENCE_MAX_MS {
+        return Fine("as this machine's".to_owned());
+    }
+    let (seconds, side) = (ahead_ms.unsigned_abs() / 1000, if ahead_ms > 0 { "ahead of" } else { "behind" });
+    Warn(format!("{seconds} s {side} this machine's: keep both right by network time"))
+}
+
+fn connections(database: &DatabaseSettings, facts: &Facts, nodes: anyhow::Result<i64>) -> Finding {
+    let each = i64::from(database.connections_max + CONNECTIONS_BESIDE_POOL);
+    if database.pooling == Pooling::Transaction {
+        return Fine(format!("{each} at the most to the pooler, which has those to the server"));
+    }
+    let nodes = match nodes {
+        Ok(nodes) => nodes.max(1),
+        Err(error) => return failed(error),
+    };
+    let reserved = facts.number("superuser_reserved_connections").unwrap_or_default();
+    let by_server = facts.number("max_connections").map(|most| most - reserved);
+    let allowed = facts.limits.iter().copied().chain(by_server).min();
+    judge_connections(each, nodes, allowed)
+}
+
+fn judge_connections(each: i64, nodes: i64, allowed: Option<i64>) -> Finding {
+    let wanted = each.saturating_mul(nodes);
+    match allowed {
+        Some(allowed) if wanted > allowed => Warn(format!(
+            "{nodes} × {each} may be wanted by the nodes at work, and {allowed} are allowed: lower database_connections, \
+             or raise max_connections or the limit of the role or the database"
+        )),
+        Some(allowed) => Fine(format!("{nodes} × {each} at the most by the nodes at work, of {allowed}")),
+        None => Fine(format!("{nodes} × {each} at the most by the nodes at work")),
+    }
+}
+
+async fn pending(store: &dyn Store) -> Finding {
+    match store.depth().await {
+        Ok(depth) => Fine(format!("{} deliveries", depth.pending)),
+        Err(error) => failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(finding: &Finding, expected: &str) {
+        let text = match finding {
+            Fine(text) => format!("ok {text}"),
+            Warn(text) => format!("warn {text}"),
+            Fail(text) => format!("fail {text}"),
+        };
+        assert!(text.contains(expected), "{text}");
+    }
+
+    #[test]
+    fn settings_of_the_server_are_judged() {
+        check(&durability("fsync", "on"), "ok on");
+        check(&durability("fsync", "off"), "fail what is committed can be lost");
+        check(&autovacuum("on"), "ok on");
+        check(&autovacuum("off"), "warn off");
+        check(&encryption(true, false), "ok TLS");
+        check(&encryption(false, true), "ok none");
+        check(&encryption(false, false), "warn none");
+        check(&clock(4_999), "ok");
+        check(&clock(65_000), "warn 65 s ahead of");
+        check(&clock(-65_000), "warn 65 s behind");
+    }
+
+    #[test]
+    fn connections_are_counted_over_all_nodes() {
+        check(&judge_connections(17, 5, Some(97)), "ok 5 × 17");
+        check(&judge_connections(17, 6, Some(97)), "warn 6 × 17");
+        check(&judge_connections(17, 6, None), "ok 6 × 17");
+    }
+}

@@ -1,0 +1,12 @@
+//! The built binary on PostgreSQL: what one node does there, and what several do together.
+
+mod delivering;
+mod doctor;
+mod faults;
+mod keys;
+mod pooler;
+mod secrets;
+mod starting;
+mod support;
+mod tls;
+mod truth;

@@ -1,0 +1,39 @@
+//! Invariant 10, again and again: what one node answered holds for whatever another accepts afterwards.
+//!
+//! `STACKBELL_CLUSTER_TRIES` makes it more often.
+
+use serde_json::json;
+use stackbell_testkit::{Keep, Receiver};
+
+use crate::support::{Cluster, publish, register, stop, update, webhook};
+
+const HOOK: &str = "/api/orgs/acme/hooks/hook";
+
+#[expect(clippy::disallowed_methods, reason = "tests have few settings, and no configuration")]
+fn tries() -> usize {
+    std::env::var("STACKBELL_CLUSTER_TRIES").map_or(100, |value| value.parse().expect("a number"))
+}
+
+/// A webhook that one node deactivated gets nothing of what another accepts afterwards, though it has just sent to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deactivated_webhook_gets_nothing() {
+    let cluster = Cluster::new().await;
+    let ((edits, takes), receiver) = tokio::join!(cluster.two_nodes(), Receiver::keeping(Keep::Ids));
+    register(&edits.client(), &webhook("hook", &receiver.url("/"))).await;
+    let (edits_client, takes_client) = (edits.client(), takes.client());
+    let tries = tries();
+    for number in 1..=tries {
+        let heard = publish(&takes_client, &update()).await;
+        assert_eq!(heard["deliveries"], 1, "{heard}, {number}");
+        edits_client.patch(HOOK, &json!({"active": false})).await.expect(200);
+        let unheard = publish(&takes_client, &update()).await;
+        assert_eq!(unheard["deliveries"], 0, "{unheard}, {number}");
+        edits_client.patch(HOOK, &json!({"active": true})).await.expect(200);
+    }
+    receiver.wait_for(tries).await;
+    println!("{tries} times deactivated, nothing delivered of what came after");
+    for node in [edits, takes] {
+        stop(node).await;
+    }
+    assert_eq!(receiver.count(), tries);
+}
