@@ -64,7 +64,7 @@ impl ServerSetup {
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.binary);
-        command.arg(verb).env("STACKBELL_LOG_LEVEL", "warn");
+        command.arg(verb).env("STACKBELL_LOG", "warn");
         if let Some(database) = &self.database {
             command.env("STACKBELL_STORE", database).env("STACKBELL_MASTER_KEY", MASTER_KEY);
         }
