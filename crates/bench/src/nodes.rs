@@ -10,6 +10,8 @@ use crate::server::{Publishing, ServerProcess, ServerSetup};
 
 /// Events in a request of NDJSON.
 const LINES: usize = 200;
+/// Requests of NDJSON that are under way at a time: more lines than this would be more than a webhook may have waiting.
+const LINES_CONNECTIONS: usize = 8;
 
 /// A setup that is measured, and what came of it so far.
 struct Contestant {
@@ -75,6 +77,10 @@ impl Contestant {
         connections: usize,
         time: Duration,
     ) -> anyhow::Result<()> {
+        let connections = match self.publishing {
+            Publishing::Single => connections,
+            Publishing::Lines(_) => connections.min(LINES_CONNECTIONS),
+        };
         let mut servers = Vec::new();
         for _ in 0..self.nodes {
             servers.push(ServerProcess::start(&self.setup, receiver.address()).await?);

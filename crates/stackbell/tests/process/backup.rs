@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use stackbell_testkit::{event_id, Gate, Keep, Load, Receiver, Reply, Server, wait};
+use stackbell_testkit::{Gate, Keep, Load, Receiver, Reply, Server, event_id, wait};
 
 use crate::stored::Stored;
 use crate::support::{count, register, run, run_alone, setup, update, webhook};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use stackbell_testkit::{event_id, Load, Receiver, Server, ServerSetup};
+use stackbell_testkit::{Load, Receiver, Server, ServerSetup, event_id};
 
 use crate::support::{
     count, hmac_hex, publish, register, run, run_alone, server, setup, signed_webhook, update,
