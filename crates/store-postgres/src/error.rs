@@ -44,6 +44,16 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: u32,
     },
+    /// Another store is being copied into it.
+    #[error(
+        "{database} holds a part of {origin}: end that with `stackbell store copy`, or drop the database and make it anew"
+    )]
+    CopyUnfinished {
+        /// Which, without the password.
+        database: String,
+        /// What is copied.
+        origin: String,
+    },
     /// It may lose what it said was committed.
     #[error(
         "{database} runs with {setting}=off: what it commits could be lost, so that nothing could be promised; turn it on"

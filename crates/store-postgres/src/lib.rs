@@ -7,7 +7,7 @@
 //! - `ledger`: what a transaction changes of the counts, added up and written at its end
 //! - `partitions`: the days that what happened is kept by
 //! - by noun, the port: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
-//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `instance`, `nodes`
+//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `instance`, `nodes`, `transfer`
 //!
 //! What is committed is synced before it is answered, whatever the role's `synchronous_commit` is set to: invariant 1.
 //! Reads are of the primary: invariant 10. Leases are by the database's clock.
@@ -35,6 +35,7 @@ mod session;
 mod statement;
 mod statistics;
 mod tokens;
+mod transfer;
 mod url;
 mod webhooks;
 
@@ -124,18 +125,36 @@ impl PostgresStore {
         let database = options.url.label();
         let client = connect(&options).await?;
         schema::check_usable(&client, &database).await?;
+        schema::check_whole(&client, &database).await?;
         schema::check_durable(&client, &database).await?;
         drop(client);
+        Ok(Self::of(options))
+    }
+
+    /// The same for who copies another store into it: it need not be whole.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_to_copy(options: PostgresOptions) -> Result<Self, OpenError> {
+        let database = options.url.label();
+        let client = connect(&options).await?;
+        schema::check_usable(&client, &database).await?;
+        schema::check_durable(&client, &database).await?;
+        drop(client);
+        Ok(Self::of(options))
+    }
+
+    fn of(options: PostgresOptions) -> Self {
         let connections = options.connections_max.max(Self::CONNECTIONS_MIN);
         let of_engine = (connections / 2).max(Self::CONNECTIONS_MIN - 1);
         let sessions = |size: u32| Sessions::new(pool(&options, size as usize), options.pooling);
-        Ok(Self {
+        Self {
             engine: sessions(of_engine),
             people: sessions(connections - of_engine),
             lease_clock: options.lease_clock,
             wake_ups: WakeUps::default(),
             options,
-        })
+        }
     }
 
     /// Brings the database up to date, making the schema when there is none. Answers its version.

@@ -101,6 +101,31 @@ pub(crate) async fn make_days(tx: &Transaction) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The day that an id falls into, if it begins with a moment.
+pub(crate) fn day_of(id: Uuid) -> i64 {
+    i64::try_from(id.as_u128() >> 80).expect("48 bits") / DAY_MS
+}
+
+/// Those of these days that are not there, in their order. None that is further ahead than days are made.
+pub(crate) async fn missing_days(tx: &Transaction, wanted: &[i64]) -> Result<Vec<i64>, Fault> {
+    let today = tx.first(&TODAY, &[], "partitions", |cursor| cursor.integer("today")).await?;
+    let last = today.ok_or_else(|| Fault::missing("partitions", &"today"))? + DAYS_AHEAD;
+    // The three tables of a day are made together.
+    let there = days(tx, Kept::Ended).await?;
+    Ok(wanted.iter().copied().filter(|day| *day <= last && !there.contains(day)).collect())
+}
+
+/// Makes these days, where they are not there yet.
+pub(crate) async fn make_past_days(tx: &Transaction, wanted: &[i64]) -> Result<(), Fault> {
+    for kept in Kept::ALL {
+        let there = days(tx, kept).await?;
+        for day in wanted.iter().filter(|day| !there.contains(day)) {
+            make_day(tx, kept, *day).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a day. What of it lies in the rest, because a clock was ahead, moves into it.
 ///
 /// Attached and not made in its place: that would keep everybody out of the whole table meanwhile.

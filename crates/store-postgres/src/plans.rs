@@ -7,10 +7,10 @@ use tokio_postgres::NoTls;
 
 use crate::commit::{attempts, intake, known};
 use crate::statement::Statement;
-use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, tokens, webhooks};
+use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, tokens, transfer, webhooks};
 
 /// Of tables that stay small, whatever happens.
-const SMALL: &[&str] = &["meta", "nodes"];
+const SMALL: &[&str] = &["meta", "nodes", "copies"];
 
 async fn migrated() -> Database {
     let server = Postgres::shared().await;
@@ -118,4 +118,9 @@ async fn what_people_and_sweeps_ask_goes_by_indices() {
         &maintenance::OLDEST_DUE,
     ])
     .await;
+}
+
+#[tokio::test]
+async fn a_copy_is_compared_by_indices() {
+    check(&transfer::EXPORTS).await;
 }

@@ -95,6 +95,19 @@ pub(crate) async fn check_usable(client: &Client, database: &str) -> Result<(), 
     Ok(())
 }
 
+/// Whether all of the store is there that is copied into the database, if one is.
+///
+/// # Errors
+/// [`OpenError::CopyUnfinished`].
+pub(crate) async fn check_whole(client: &Client, database: &str) -> Result<(), OpenError> {
+    let unfinished = client.query_typed("SELECT source FROM copies WHERE finished_at IS NULL", &[]).await;
+    let origin = unfinished.and_then(|rows| rows.first().map(|row| row.try_get(0)).transpose());
+    match origin.map_err(|source| OpenError::Database { database: database.to_owned(), source })? {
+        Some(origin) => Err(OpenError::CopyUnfinished { database: database.to_owned(), origin }),
+        None => Ok(()),
+    }
+}
+
 async fn found(client: &Client, database: &str) -> Result<Option<Versions>, OpenError> {
     let found = versions(client).await;
     found.map_err(|source| OpenError::Database { database: database.to_owned(), source })

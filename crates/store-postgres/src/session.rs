@@ -46,6 +46,8 @@ pub(crate) enum Access {
     Write,
     /// Upkeep, which nobody waits for and which gives way.
     Upkeep,
+    /// A part of what takes hours, while nobody else is there.
+    Copy,
 }
 
 impl Access {
@@ -69,6 +71,11 @@ impl Access {
                 "/* begin_upkeep */ BEGIN; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '500ms'; \
                  SET LOCAL idle_in_transaction_session_timeout = '5s'"
             }
+            Self::Copy => {
+                "/* begin_copy */ BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL jit = off; \
+                 SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = '30s'; \
+                 SET LOCAL idle_in_transaction_session_timeout = '60s'"
+            }
         }
     }
 
@@ -77,6 +84,7 @@ impl Access {
         match self {
             Self::Read | Self::Write => Duration::from_secs(15),
             Self::Upkeep => Duration::from_secs(120),
+            Self::Copy => Duration::from_secs(1800),
         }
     }
 }

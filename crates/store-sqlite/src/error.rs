@@ -73,6 +73,20 @@ pub enum OpenError {
         /// What was found first.
         problem: String,
     },
+    /// It is moved to another store, or was: what is in it is that one's to send.
+    #[error(
+        "{path} {} {target}: {}; where this file is to be served after all, run `stackbell store take-back sqlite:{path}`",
+        if *is_there { "was moved to" } else { "is being moved to" },
+        if *is_there { "serve that, or deliveries go out twice" } else { "end that with `stackbell store copy`" }
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+        /// Where to, without a password.
+        target: String,
+        /// Whether all of it is there.
+        is_there: bool,
+    },
     /// Anything else that SQLite refused.
     #[error("{path} cannot be opened")]
     Database {

@@ -7,7 +7,8 @@
 //! - `ledger`: what a transaction changes of the counts, added up and written at its end
 //! - `rows`: columns to types and back
 //! - by noun, the port: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
-//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `instance`, `backup`
+//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `instance`, `backup`, `transfer`
+//! - `moving`: what marks a file that is moved to another store
 //!
 //! What is committed is synced (`synchronous=FULL`) before it is answered, and readers begin after it: invariants 1 and 10.
 //! Not promised: that two processes can share the file. The second is refused.
@@ -24,6 +25,7 @@ mod keys;
 mod leases;
 mod ledger;
 mod maintenance;
+mod moving;
 #[cfg(test)]
 mod plans;
 mod queue;
@@ -34,6 +36,7 @@ mod session;
 mod statistics;
 mod threads;
 mod tokens;
+mod transfer;
 mod webhooks;
 
 use std::path::Path;
@@ -46,6 +49,7 @@ pub use crate::backup::{describe_copy, inspect_copy};
 use crate::error::Fault;
 pub use crate::error::OpenError;
 use crate::leases::Leases;
+pub use crate::moving::Move;
 use crate::schema::FileLock;
 use crate::session::{Access, Session, Writer};
 use crate::threads::Pool;
@@ -76,6 +80,24 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let lock = FileLock::take(path)?;
         schema::migrate(path)?;
+        moving::check_not_moved(path)?;
+        Self::start(path, lock)
+    }
+
+    /// Opens the store at `path`, which must be there, to move it elsewhere or to take it back. It may be marked by then:
+    /// see [`Move`]. Brings it up to date, and blocks while it does so.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_to_move(path: &Path) -> Result<Self, OpenError> {
+        // Who opens it would make it.
+        std::fs::metadata(path)?;
+        let lock = FileLock::take(path)?;
+        schema::migrate(path)?;
+        Self::start(path, lock)
+    }
+
+    fn start(path: &Path, lock: FileLock) -> Result<Self, OpenError> {
         let readers = (0..READERS).map(|_| Session::open(path, Access::Read));
         let readers = readers.collect::<Result<Vec<_>, _>>().map_err(|error| OpenError::at(path, error))?;
         let writer = Session::open(path, Access::Write).map_err(|error| OpenError::at(path, error))?;

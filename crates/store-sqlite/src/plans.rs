@@ -7,7 +7,7 @@ use crate::history::deliveries;
 use crate::{
     audit, deployments, history, identity, instance, ledger, maintenance, queue, recoveries, rows, schema,
 };
-use crate::{session, statistics, tokens, webhooks};
+use crate::{session, statistics, tokens, transfer, webhooks};
 
 /// Whether a step reads what it needs and no more.
 fn is_good(step: &str) -> bool {
@@ -135,5 +135,24 @@ fn upkeep_does_not_scan_what_grows() {
         (instance::IS_HELD, &["SCAN meta"]),
         (maintenance::COUNT_PENDING, &["SCAN deliveries USING COVERING INDEX deliveries_pending_by_age"]),
         (maintenance::OLDEST_DUE, &[]),
+    ]);
+}
+
+#[test]
+fn a_copy_walks_along_each_table_once() {
+    check(&[
+        (transfer::ORGANIZATIONS, &[]),
+        (transfer::USERS, &[]),
+        (transfer::MEMBERSHIPS, &[]),
+        (transfer::TOKENS, &[]),
+        (transfer::DATA_KEYS, &[]),
+        (transfer::CREDENTIALS, &[]),
+        (transfer::WEBHOOKS, &[]),
+        (transfer::EVENTS, &[]),
+        (transfer::DELIVERIES, &[]),
+        (transfer::ATTEMPTS, &[]),
+        (transfer::RECOVERIES, &[]),
+        (transfer::TALLIES, &[]),
+        (transfer::AUDIT, &[]),
     ]);
 }

@@ -21,8 +21,10 @@ struct Migration {
 /// All of them, in order; the first brings version 1. Append-only: a published one is never edited.
 /// Each widens what was there, so that programs from `meta.oldest_reader` on can still work with the file;
 /// one that narrows it sets that to the first version that no longer needs what it removes.
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") },
+    Migration { name: "0002_moves", sql: include_str!("../migrations/0002_moves.sql") },
+];
 
 /// The right to use a file, for one process and one store at a time.
 ///

@@ -18,6 +18,7 @@
 //! - [`maintenance`]: retention, expiry, liveness
 //! - [`nodes`]: who else uses the store
 //! - [`instance`]: holding and resuming all sending; [`backup`]: copies, where a store makes them
+//! - [`transfer`]: one store copied into another
 
 pub mod audit;
 pub mod backup;
@@ -36,6 +37,7 @@ pub mod queue;
 pub mod recoveries;
 pub mod rows;
 pub mod statistics;
+pub mod transfer;
 pub mod webhooks;
 
 pub use error::StoreError;

@@ -21,6 +21,7 @@ mod scope;
 mod secret;
 mod sending;
 mod serve;
+mod store;
 mod token;
 mod user;
 mod verb;
@@ -105,6 +106,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup in the place of a store that is not there, with all deliveries held
     Restore(Box<restore::RestoreArgs>),
+    /// Move an embedded store into PostgreSQL
+    Store(store::StoreArgs),
     /// Print what a shell needs to complete this command line
     Completions(completions::CompletionsArgs),
     /// Print the OpenAPI document of the server's APIs
@@ -150,6 +153,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Key(args) => key::run(&args, &environment, out),
         Command::Backup(args) => backup::run(&args, &environment, out),
         Command::Restore(args) => restore::run(&args, &environment, out),
+        Command::Store(args) => store::run(&args, &environment, out),
         Command::Completions(args) => completions::run(&args, Cli::command(), out),
         Command::Openapi => openapi::run(out),
     }
@@ -275,6 +279,9 @@ mod tests {
             "stackbell key new",
             "stackbell backup --to copy.db",
             "stackbell restore copy.db --data d",
+            "stackbell store copy --from sqlite:d/stackbell.db --to postgres://u@h/d --hold --output json",
+            "stackbell store copy --from sqlite:d/stackbell.db --store postgres://u@h/d --database-pooling session",
+            "stackbell store take-back sqlite:d/stackbell.db",
             "stackbell completions zsh",
             "stackbell token list --user analyst",
         ] {
@@ -309,6 +316,10 @@ mod tests {
             "stackbell audit",
             "stackbell audit acme --instance",
             "stackbell sending hold",
+            "stackbell store copy --to postgres://u@h/d",
+            "stackbell store copy --from d/stackbell.db --to postgres://u@h/d",
+            "stackbell store copy --from sqlite:d/s.db --to postgres://u@h/d --store postgres://u@h/d",
+            "stackbell store take-back d/stackbell.db",
             "stackbell token list --user analyst --org acme",
         ] {
             assert!(parse(line).is_err(), "{line}");

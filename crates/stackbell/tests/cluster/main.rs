@@ -4,6 +4,7 @@ mod delivering;
 mod doctor;
 mod faults;
 mod keys;
+mod moving;
 mod pooler;
 mod secrets;
 mod starting;

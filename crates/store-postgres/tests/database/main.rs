@@ -1,5 +1,6 @@
 //! What is PostgreSQL's own: days, several nodes, outages.
 
+mod copies;
 mod days;
 mod nodes;
 mod outages;

@@ -8,7 +8,7 @@ use stackbell_store::Store;
 use stackbell_store::conformance::Harness;
 use stackbell_store::conformance::fixtures::World;
 use stackbell_store_postgres::{LeaseClock, Pooling, PostgresOptions, PostgresStore};
-use stackbell_testkit::{Database, Postgres};
+use stackbell_testkit::{Database, PgBouncer, Postgres};
 
 /// A database that stores can be opened on, one after the other and beside each other.
 pub(crate) struct Site {
@@ -32,12 +32,33 @@ impl Site {
     }
 
     pub(crate) async fn store(&self) -> Arc<PostgresStore> {
+        Arc::new(PostgresStore::open(self.options()).await.expect("the store opens"))
+    }
+
+    /// The same for who copies another into it.
+    pub(crate) async fn store_to_copy(&self) -> Arc<PostgresStore> {
+        Arc::new(PostgresStore::open_to_copy(self.options()).await.expect("the store opens"))
+    }
+
+    /// The same behind a pooler that gives each transaction another connection.
+    pub(crate) async fn store_behind(&self, pooler: &PgBouncer) -> Arc<PostgresStore> {
+        let options =
+            PostgresOptions { pooling: Pooling::Transaction, ..options(&pooler.url(&self.database)) };
+        Arc::new(PostgresStore::open_to_copy(options).await.expect("the store opens"))
+    }
+
+    pub(crate) fn options(&self) -> PostgresOptions {
         let url = self.database.url();
         let url = match self.port {
             Some(port) => url.replace(&format!(":{}/", self.database.server().port()), &format!(":{port}/")),
             None => url,
         };
-        Arc::new(PostgresStore::open(options(&url)).await.expect("the store opens"))
+        options(&url)
+    }
+
+    /// That organizations are counted for what is there.
+    pub(crate) fn check_counts(&self) {
+        assert_eq!(self.database.psql(MISCOUNTED), "");
     }
 
     /// What the database's clock says, in milliseconds.
@@ -72,6 +93,21 @@ impl Harness for Site {
         false
     }
 }
+
+/// Organizations whose counts, kept as it goes, are not what the same counted anew is.
+const MISCOUNTED: &str = "SELECT * FROM (SELECT o.name,
+    (SELECT coalesce(sum(u.pending), 0) FROM usage u WHERE u.organization_number = o.number) AS pending,
+    (SELECT coalesce(sum(u.stored_bytes), 0) FROM usage u WHERE u.organization_number = o.number) AS stored_bytes,
+    (SELECT count(*) FROM deliveries d WHERE d.organization_number = o.number AND d.state = 'pending')
+        AS pending_recounted,
+    (SELECT coalesce(sum(octet_length(e.payload)), 0) FROM events e WHERE e.organization_number = o.number)
+    + (SELECT coalesce(sum(octet_length(d.body)), 0) FROM deliveries d WHERE d.organization_number = o.number)
+    + (SELECT coalesce(sum(octet_length(a.request_headers) + coalesce(octet_length(a.response_headers), 0)
+            + coalesce(octet_length(a.response_body), 0)), 0)
+        FROM attempts a JOIN webhooks w ON w.number = a.webhook_number WHERE w.organization_number = o.number)
+        AS stored_bytes_recounted
+    FROM organizations o) AS counts
+    WHERE (pending, stored_bytes) <> (pending_recounted, stored_bytes_recounted)";
 
 pub(crate) async fn migrated(server: &Postgres) -> Database {
     let migrate = |url: String| async move {

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod key;
 pub mod overview;
 pub mod recovery;
+pub mod transfer;
 pub mod webhook;
 
 use std::fmt::Display;

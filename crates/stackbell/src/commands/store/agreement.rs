@@ -1,0 +1,91 @@
+//! Whether a file and a database are of one copy: both know it by a random id.
+//!
+//! The file is marked with it before its first row is read. Nobody serves a marked file, and taking it back takes the mark
+//! away: as long as the ids are the same, the file is what it was when the copy began. Where it lies does not matter.
+
+use anyhow::{bail, ensure};
+use stackbell_engine::shell::SystemClock;
+use stackbell_model::{Clock as _, Entropy as _};
+use stackbell_store::transfer::{CopyBegun, CopyId, CopyState, Import as _};
+use stackbell_store_postgres::PostgresStore;
+use stackbell_store_sqlite::{Move, SqliteStore};
+use stackbell_wire::rest::rfc3339;
+
+use crate::entropy::SystemEntropy;
+use crate::output::seconds;
+
+/// The two sides, and what people call them.
+pub(super) struct Sides<'sides> {
+    pub(super) source: &'sides SqliteStore,
+    pub(super) from: &'sides str,
+    pub(super) target: &'sides PostgresStore,
+    pub(super) into: &'sides str,
+}
+
+impl Sides<'_> {
+    /// The copy that is to be gone on with, be it from its beginning.
+    ///
+    /// # Errors
+    /// When either is of another copy, or the database is not empty.
+    pub(super) async fn agree(&self) -> anyhow::Result<CopyState> {
+        match (self.target.copy_state().await?, self.source.find_move().await?) {
+            (Some(state), Some(mark)) if state.id == mark.id => Ok(state),
+            // The last run ended between the two: nothing was read of the file yet.
+            (Some(state), None) if state.progress.rows == 0 && state.source == self.from => {
+                self.mark(state.id).await?;
+                Ok(state)
+            }
+            (Some(state), _) => bail!(self.other_copy(&state)),
+            (None, None) => self.begin(SystemEntropy::seeded()?.uuid_v4()).await,
+            (None, Some(mark)) => {
+                ensure!(mark.ended_at.is_none() && mark.target == self.into, self.elsewhere(&mark));
+                // The database was made anew.
+                self.begin(mark.id).await
+            }
+        }
+    }
+
+    async fn begin(&self, id: CopyId) -> anyhow::Result<CopyState> {
+        match self.target.begin_copy(id, self.from, SystemClock.now()).await? {
+            CopyBegun::Done => {}
+            CopyBegun::NotEmpty { what } => bail!(
+                "{} holds {what}: a store is copied into an empty database that no node has served; make one, and run \
+                 `stackbell migrate` on it",
+                self.into
+            ),
+        }
+        self.mark(id).await?;
+        let Some(state) = self.target.copy_state().await? else {
+            bail!("{} has forgotten the copy that was begun", self.into);
+        };
+        Ok(state)
+    }
+
+    async fn mark(&self, id: CopyId) -> anyhow::Result<()> {
+        let mark = self.source.begin_move(id, self.into, SystemClock.now()).await?;
+        ensure!(mark.id == id, self.elsewhere(&mark));
+        Ok(())
+    }
+
+    fn other_copy(&self, state: &CopyState) -> String {
+        let what = if state.finished_at.is_some() { "a copy" } else { "a part of a copy" };
+        format!(
+            "{} holds {what} of {}, begun at {}, and not of this file as it is now: it is another one, or was taken back \
+             since; to copy it, drop the database and make it anew",
+            self.into,
+            state.source,
+            seconds(&rfc3339(state.begun_at))
+        )
+    }
+
+    fn elsewhere(&self, mark: &Move) -> String {
+        let was = if mark.ended_at.is_some() { "was copied" } else { "is being copied" };
+        format!(
+            "{} {was} to {}, since {}: go on there, or take it back first with `stackbell store take-back {}`",
+            self.from,
+            mark.target,
+            seconds(&rfc3339(mark.begun_at)),
+            self.from
+        )
+    }
+}

@@ -1,0 +1,99 @@
+//! `stackbell store`: moving a store elsewhere, and taking it back.
+
+mod agreement;
+mod copy;
+mod take_back;
+mod verify;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use stackbell_engine::shell::SystemClock;
+use stackbell_model::Clock as _;
+use stackbell_model::ids::AuditId;
+use stackbell_store::audit::AuditEntry;
+use stackbell_store_sqlite::{OpenError, SqliteStore};
+
+use crate::config::Environment;
+use crate::entropy::SystemEntropy;
+
+/// What a file is written with.
+const FILE_PREFIX: &str = "sqlite:";
+
+/// Who did it, for the audit log.
+const ACTOR: &str = "stackbell";
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Copy all of an embedded store into an empty PostgreSQL database; go on with a copy that was interrupted
+    Copy(Box<copy::CopyArgs>),
+    /// Have a file served again that was copied elsewhere
+    TakeBack(take_back::TakeBackArgs),
+}
+
+pub(crate) fn run(
+    args: &StoreArgs,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        StoreCommand::Copy(args) => copy::run(args, environment, out),
+        StoreCommand::TakeBack(args) => take_back::run(args, out),
+    }
+}
+
+/// Reads `sqlite:PATH`.
+fn parse_file(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix(FILE_PREFIX) {
+        Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(PathBuf::from(path)),
+        Some(_) | None => Err("must be written sqlite:PATH".to_owned()),
+    }
+}
+
+/// A file, as people are told of it.
+fn file_label(path: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
+    Ok(format!("{FILE_PREFIX}{}", absolute.display()))
+}
+
+async fn open_file(path: &Path) -> anyhow::Result<SqliteStore> {
+    let owned = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open_to_move(&owned)).await;
+    opened.context("opening the store was cut")?.map_err(|error| {
+        let remedy = match &error {
+            OpenError::InUse { .. } => ": stop the server first",
+            _ => "",
+        };
+        anyhow::Error::new(error).context(format!("cannot open {}{remedy}", path.display()))
+    })
+}
+
+/// Lets go of a file; that writes to disk.
+async fn close_file(store: SqliteStore) -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(move || drop(store)).await.context("the store did not close")
+}
+
+/// An entry of the instance's audit log.
+fn audit(action: &'static str, target: &str) -> anyhow::Result<AuditEntry> {
+    let (now, mut entropy) = (SystemClock.now(), SystemEntropy::seeded()?);
+    Ok(AuditEntry {
+        id: AuditId::generate(now, &mut entropy),
+        at: now,
+        organization: None,
+        actor: ACTOR.into(),
+        token: None,
+        remote: None,
+        action,
+        target: target.into(),
+        fields: Vec::new(),
+    })
+}

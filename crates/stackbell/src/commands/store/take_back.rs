@@ -1,0 +1,46 @@
+//! `stackbell store take-back`: a file that was copied elsewhere is served again.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use stackbell_store_sqlite::Move;
+
+use super::{audit, close_file, open_file, parse_file};
+
+/// What the audit log calls it.
+const ACTION: &str = "instance.take_back";
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  stackbell store take-back sqlite:stackbell-data/stackbell.db
+
+Where the copy was finished, let no node serve it any more: what was pending would go out twice.")]
+pub(super) struct TakeBackArgs {
+    /// The file
+    #[arg(value_name = "sqlite:PATH", value_parser = parse_file)]
+    file: PathBuf,
+}
+
+pub(super) fn run(args: &TakeBackArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let was = super::super::block_on(take_back(&args.file)).context("cannot start the runtime")??;
+    writeln!(
+        out,
+        "{} is a store of its own again, as it was before it was copied to {}.",
+        args.file.display(),
+        was.target
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn take_back(path: &Path) -> anyhow::Result<Move> {
+    let store = open_file(path).await?;
+    let Some(was) = store.find_move().await? else {
+        anyhow::bail!("{} is not copied anywhere: it can be served as it is", path.display());
+    };
+    ensure!(store.take_back(audit(ACTION, &was.target)?).await?, "{} was taken back", path.display());
+    close_file(store).await?;
+    Ok(was)
+}

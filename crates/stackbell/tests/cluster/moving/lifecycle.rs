@@ -1,0 +1,197 @@
+//! From a server on a file to nodes on a database, with everything that may go wrong between.
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use stackbell_engine::shell::SystemClock;
+use stackbell_model::Clock as _;
+use stackbell_testkit::{Database, Receiver, wait};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
+
+use super::fill::fill;
+use super::{copy, embedded, node, stopped};
+use crate::support::{Ran, empty_database, ended, refused, register, setup, stop, update, webhook};
+
+/// Keeps everybody else out of a table until it is dropped.
+struct Locked {
+    _client: tokio_postgres::Client,
+    _connection: JoinSet<()>,
+}
+
+impl Locked {
+    async fn table(database: &Database, table: &str) -> Self {
+        let (client, connection) =
+            tokio_postgres::connect(&database.url(), NoTls).await.expect("a connection");
+        let mut connections = JoinSet::new();
+        connections.spawn(async move {
+            // It ends with the test.
+            let _ = connection.await;
+        });
+        client.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).await.expect("locked");
+        Self { _client: client, _connection: connections }
+    }
+}
+
+/// Starts a command, waits until so many wait for a lock, and sends it a signal. What a connection did that is gone still
+/// waits: the server sees that only afterwards.
+async fn interrupted(mut command: Command, database: &Database, waiting: &str, signal: Signal) -> Ran {
+    let child = command.spawn().expect("the binary starts");
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).expect("a process id")));
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait::until("a copy that waits", || async { (database.psql(waits) == waiting).then_some(()) }).await;
+    kill_process(pid.expect("it runs"), signal).expect("it is ours");
+    let output = child.wait_with_output().await.expect("it ends");
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+    Ran { code: output.status.code().unwrap_or(-1), said }
+}
+
+fn check_said(ran: &Ran, code: i32, expected: &[&str]) {
+    let said = ran.ended(code);
+    for text in expected {
+        assert!(said.contains(text), "{text:?} is not in {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_moves_from_a_file_to_a_database() {
+    let (server, receiver) = tokio::join!(embedded(), Receiver::start());
+    register(&server.client(), &webhook("hook", &receiver.url("/"))).await;
+    for number in 1..=3 {
+        crate::support::publish(&server.client(), &update()).await;
+        receiver.wait_for(number).await;
+    }
+    let database = setup().database().await;
+    let url = database.url();
+    let label = url.replace("postgres@", "");
+    let running = ended(copy(server.data(), &url, &[])).await;
+    check_said(&running, 1, &["is in use by another process", "stop the server first"]);
+
+    let before = read(&server).await;
+    let folder = stopped(server).await;
+    let data = folder.path();
+    let file = data.join("stackbell.db");
+    fill(&file, 40, 20, SystemClock.now()).await;
+    let bare = empty_database().await;
+    let unmigrated = ended(copy(data, &bare.url(), &[])).await;
+    check_said(&unmigrated, 1, &["has schema version 0", "stackbell migrate"]);
+
+    // Cut twice, on its way, by somebody and by something.
+    let lock = Locked::table(&database, "tallies").await;
+    let cut = interrupted(copy(data, &url, &[]), &database, "1", Signal::INT).await;
+    check_said(&cut, 1, &["interrupted by SIGINT: the same command goes on", "rows copied"]);
+    let killed = interrupted(copy(data, &url, &[]), &database, "2", Signal::KILL).await;
+    assert_eq!(killed.code, -1, "{}", killed.said);
+    let part = format!("{label} holds a part of sqlite:{}", file.display());
+    check_said(&refused(&node(&url, data), tempfile::tempdir().expect("a folder").path()).await, 1, &[&part]);
+    let on_its_way = format!("is being moved to {label}");
+    check_said(&refused(&setup().embedded(), data).await, 1, &[&on_its_way, "stackbell store take-back"]);
+    let elsewhere = setup().database().await;
+    let second = ended(copy(data, &elsewhere.url(), &[])).await;
+    check_said(&second, 1, &["is being copied to", &label, "take it back first"]);
+    assert_eq!(elsewhere.psql("SELECT count(*) FROM copies"), "0");
+    drop(lock);
+
+    let copied = ended(copy(data, &url, &["--hold", "--output", "json"])).await;
+    // What it says of its progress comes behind it.
+    check_said(&copied, 0, &["are in already; going on"]);
+    let mut documents = serde_json::Deserializer::from_str(copied.ended(0)).into_iter::<Value>();
+    let document = documents.next().expect("a document").expect("JSON");
+    assert_eq!((&document["to"], &document["sendingHeld"]), (&label.as_str().into(), &true.into()));
+    let nouns = document["nouns"].as_array().expect("nouns");
+    assert_eq!(nouns.len(), 13);
+    assert!(nouns.iter().all(|noun| noun["same"] == true), "{document:#}");
+    let events = nouns.iter().find(|noun| noun["noun"] == "events").expect("events");
+    assert_eq!(events["rows"], 43);
+    let again = ended(copy(data, &url, &[])).await;
+    check_said(&again, 0, &["was copied to", "nothing is left to do"]);
+    let moved = format!("was moved to {label}");
+    check_said(&refused(&setup().embedded(), data).await, 1, &[&moved, "deliveries go out twice"]);
+
+    // The same token, webhook and deliveries; what was pending goes out when somebody says so, once each.
+    let node = node(&url, data).start().await;
+    assert_eq!(read(&node).await["webhooks"], before["webhooks"]);
+    let instance = node.client().get("/v1/instance").await.expect(200).json();
+    assert_eq!(instance["sending"]["held"], true, "{instance}");
+    node.client().post("/v1/instance/sending/resume", &serde_json::json!({})).await;
+    let requests = receiver.wait_for(23).await;
+    let mut ids: Vec<_> = requests.iter().map(|request| request.id().to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 23);
+    crate::support::publish(&node.client(), &update()).await;
+    receiver.wait_for(24).await;
+    stop(node).await;
+    taken_back(data, &url).await;
+}
+
+/// A file that is taken back is served again, and is another one for the database.
+async fn taken_back(data: &std::path::Path, url: &str) {
+    let file = format!("sqlite:{}", data.join("stackbell.db").display());
+    let take_back = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
+        command.env_clear().args(["store", "take-back", &file]);
+        ended(command)
+    };
+    check_said(&take_back().await, 0, &["is a store of its own again, as it was before it was copied to"]);
+    check_said(&take_back().await, 1, &["is not copied anywhere"]);
+    let other = ended(copy(data, url, &[])).await;
+    check_said(&other, 1, &["holds a copy of", "not of this file as it is now", "drop the database"]);
+}
+
+async fn read(server: &stackbell_testkit::Server) -> Value {
+    let client = server.client();
+    let webhooks = client.get("/api/orgs/acme/hooks").await.expect(200).json();
+    serde_json::json!({ "webhooks": webhooks })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_used_is_refused_and_the_file_stays_as_it_was() {
+    let cluster = crate::support::Cluster::new().await;
+    let (node, server) = tokio::join!(cluster.node(), embedded());
+    let folder = stopped(server).await;
+    let refusal = ended(copy(folder.path(), &cluster.database.url(), &[])).await;
+    check_said(&refusal, 1, &["holds organizations: a store is copied into an empty database"]);
+    stop(node).await;
+    // Nobody has moved it.
+    let not_moved = ended({
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
+        command.env_clear().args(["store", "take-back"]);
+        command.arg(format!("sqlite:{}", folder.path().join("stackbell.db").display()));
+        command
+    })
+    .await;
+    check_said(&not_moved, 1, &["is not copied anywhere"]);
+    let nowhere = ended(copy(&folder.path().join("nowhere"), &cluster.database.url(), &[])).await;
+    check_said(&nowhere, 1, &["cannot open"]);
+    assert!(!folder.path().join("nowhere").exists());
+    let to_a_file = ended(copy(folder.path(), "sqlite:other.db", &[])).await;
+    check_said(&to_a_file, 2, &["is a file: a store is copied into a PostgreSQL database"]);
+}
+
+/// What somebody wrote meanwhile shows, and nobody serves it. The way out is a new database of that name.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_the_same_is_not_served() {
+    let folder = stopped(embedded().await).await;
+    let server = stackbell_testkit::Postgres::start(stackbell_testkit::PostgresSettings::default()).await;
+    let url = server.url("stackbell");
+    let make = || async {
+        server.psql("postgres", "DROP DATABASE IF EXISTS stackbell").await;
+        server.psql("postgres", "CREATE DATABASE stackbell").await;
+        setup().migrate(&url).await;
+    };
+    make().await;
+    let meddle = "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql \
+        AS 'BEGIN NEW.name := $$somebody$$; RETURN NEW; END'; \
+        CREATE TRIGGER meddle BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION meddle()";
+    server.psql("stackbell", meddle).await;
+    let copied = ended(copy(folder.path(), &url, &[])).await;
+    check_said(&copied, 1, &["no", "does not hold what", "no node serves it"]);
+    let users = copied.said.lines().find(|line| line.starts_with("users ")).expect("a line");
+    assert!(users.ends_with("no"), "{users}");
+    let data = tempfile::tempdir().expect("a folder");
+    check_said(&refused(&node(&url, folder.path()), data.path()).await, 1, &["holds a part of sqlite:"]);
+    make().await;
+    let again = ended(copy(folder.path(), &url, &[])).await;
+    check_said(&again, 0, &["the same on both sides"]);
+}
