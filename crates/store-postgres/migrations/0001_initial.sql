@@ -21,10 +21,11 @@ CREATE FUNCTION now_ms() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE
     AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 
 -- The group commits of the last hour, by the id of their batch: a node that lost its connection while it committed finds
--- out here whether it had.
+-- out here whether it had. `given_up`: it was not there when the node looked, and cannot happen any more.
 CREATE TABLE commits (
     id uuid PRIMARY KEY,
-    at bigint NOT NULL
+    at bigint NOT NULL,
+    given_up boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 CREATE INDEX commits_by_age ON commits (at);
 
@@ -32,20 +33,6 @@ CREATE INDEX commits_by_age ON commits (at);
 CREATE TABLE nodes (
     id uuid PRIMARY KEY,
     seen_at bigint NOT NULL
-);
-
--- The store that is being copied into this database, or was: none where it began by itself. No node works until all is there.
--- `noun`, `after_numbers` and `after_id` say behind which of its rows to go on, and `rows` how many are in.
-CREATE TABLE copies (
-    one integer PRIMARY KEY CHECK (one = 1),
-    id uuid NOT NULL,
-    source text NOT NULL,
-    begun_at bigint NOT NULL,
-    noun text NOT NULL,
-    after_numbers bigint[] NOT NULL CHECK (cardinality(after_numbers) = 3),
-    after_id uuid NOT NULL,
-    rows bigint NOT NULL CHECK (rows >= 0),
-    finished_at bigint
 );
 
 CREATE TABLE organizations (
@@ -180,6 +167,7 @@ CREATE INDEX webhooks_deleted ON webhooks (deleted_at) WHERE deleted_at IS NOT N
 
 -- Which ids an organization's events have: not by day, so that an id is one event's as long as that is kept.
 -- `key` finds the event in its day; the rest answers a producer who comes again.
+-- Those of a whole day go at once, and that is a small share of all: vacuum waits for no more of them than that.
 CREATE TABLE event_ids (
     organization_number bigint NOT NULL,
     id uuid NOT NULL,
@@ -187,7 +175,7 @@ CREATE TABLE event_ids (
     digest bytea CHECK (length(digest) = 32),
     deliveries bigint NOT NULL CHECK (deliveries >= 0),
     PRIMARY KEY (organization_number, id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 -- `token` names no row for good: a token may be revoked while its events are kept.
 -- `deliveries` is how many there were.

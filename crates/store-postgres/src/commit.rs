@@ -19,8 +19,9 @@ use futures_util::future::try_join;
 use stackbell_model::ids::DeliveryId;
 use stackbell_store::StoreError;
 use stackbell_store::commit::{AttemptSubject, Batch, BatchOutcome, Commit};
-use stackbell_store::rows::Id as _;
+use stackbell_store::rows::{Columns as _, Id as _};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::attempts::Recorder;
 use self::intake::Intake;
@@ -32,8 +33,11 @@ use crate::session::{Access, Failed, Transaction};
 use crate::statement::statement;
 use crate::{LeaseClock, PostgresStore};
 
-statement!(INSERT_COMMIT = "/* commit.mark */ INSERT INTO commits (id, at) VALUES ($1, now_ms()) \
-    ON CONFLICT (id) DO NOTHING"; UUID);
+statement!(MARK = "/* commit.mark */ INSERT INTO commits (id, at) VALUES ($1, now_ms())"; UUID);
+
+// Where the mark is there it is written anew, so that the answer waits for disk and standbys, as the batch's would have.
+statement!(GIVE_UP = "/* commit.give_up */ INSERT INTO commits (id, at, given_up) VALUES ($1, now_ms(), true) \
+    ON CONFLICT (id) DO UPDATE SET at = commits.at RETURNING id, given_up"; UUID);
 
 /// How long it may take to find out whether a commit happened: a database that restarts or fails over is back by then.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(8);
@@ -68,8 +72,9 @@ impl Commit for PostgresStore {
 impl PostgresStore {
     /// Finds out whether a batch was committed whose commit was not answered.
     ///
-    /// The mark that it would have left is written now. Where it is there already, the batch happened; where the first
-    /// transaction is under way yet, this waits for its end; where it was not there, the batch can never happen any more.
+    /// The mark that it would have left is written now, as given up. Where the batch's own is there, it happened; where the
+    /// first transaction is under way yet, this waits for its end; otherwise the batch can never happen any more. When the
+    /// answer to this is lost in turn, what is found the next time says the same.
     async fn settle(
         &self,
         batch: &Batch,
@@ -78,17 +83,25 @@ impl PostgresStore {
     ) -> Result<BatchOutcome, StoreError> {
         let (id, began) = (batch.id.uuid(), Instant::now());
         loop {
-            let marked = self
-                .engine
-                .try_run(Access::Write, |tx| async move { tx.change(&INSERT_COMMIT, &[&id]).await });
-            match marked.await {
-                Ok(0) => return Ok(outcome),
-                Ok(_) => return Err(fault.into_store_error("commit")),
+            match self.engine.try_run(Access::Write, |tx| async move { give_up(&tx, id).await }).await {
+                Ok(false) => return Ok(outcome),
+                Ok(true) => return Err(fault.into_store_error("commit")),
                 Err(_) if began.elapsed() < SETTLE_TIME_MAX => tokio::time::sleep(SETTLE_WAIT).await,
                 Err(_) => return Err(StoreError::Unknown { context: "commit", source: Box::new(fault) }),
             }
         }
     }
+}
+
+/// Whether the batch is given up: not when it happened.
+async fn give_up(tx: &Transaction, id: Uuid) -> Result<bool, Fault> {
+    let given_up = tx
+        .first(&GIVE_UP, &[&id], "commits", |cursor| {
+            cursor.skip("id")?;
+            cursor.flag("given_up")
+        })
+        .await?;
+    given_up.ok_or(Fault::Contended)
 }
 
 /// Whether another node may have something to do for the batch: a delivery that is not ours to send at once.
@@ -129,6 +142,6 @@ async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<Ba
     let attempts = recorder.finish(tx, &batch.attempts).await?;
     ledger.write(tx).await?;
     let id = batch.id.uuid();
-    let (_, sending_held) = try_join(tx.change(&INSERT_COMMIT, &[&id]), is_sending_held(tx)).await?;
+    let (_, sending_held) = try_join(tx.change(&MARK, &[&id]), is_sending_held(tx)).await?;
     Ok(BatchOutcome { intakes: intake.into_outcomes(), attempts, sending_held })
 }

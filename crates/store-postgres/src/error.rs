@@ -3,7 +3,7 @@
 use std::io;
 
 use stackbell_store::StoreError;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 /// Why a database cannot be used as a store.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +147,19 @@ impl Fault {
         }
     }
 
+    /// Whether it says of a commit that it did not happen. What ends the connection does not, nor does what a pooler says
+    /// when its own connection ended: the commit may have been on its way.
+    pub(crate) fn undoes_commit(&self) -> bool {
+        match self {
+            Self::Driver(error) => error.as_db_error().is_some_and(|refusal| {
+                let class = refusal.code().code().get(..2).unwrap_or_default();
+                refusal.parsed_severity() == Some(Severity::Error) && !UNDECIDED_CLASSES.contains(&class)
+            }),
+            Self::Contended | Self::Unreadable { .. } => true,
+            Self::Pool(_) | Self::TimedOut => false,
+        }
+    }
+
     /// In the port's words. Nothing was committed.
     pub(crate) fn into_store_error(self, context: &'static str) -> StoreError {
         match self {
@@ -201,6 +214,9 @@ fn is_contention(refusal: &DbError) -> bool {
     let is_of_new_day = *refusal.code() == SqlState::CHECK_VIOLATION && refusal.constraint().is_none();
     is_of_new_day || CONTENTION.contains(refusal.code())
 }
+
+/// Connection exceptions, and operator interventions.
+const UNDECIDED_CLASSES: [&str; 2] = ["08", "57"];
 
 const CONTENTION: &[SqlState] = &[SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
 

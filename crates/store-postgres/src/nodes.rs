@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{Stream, StreamExt as _, stream};
+use stackbell_model::Chain;
 use stackbell_model::ids::NodeId;
 use stackbell_store::StoreError;
 use stackbell_store::nodes::Nodes;
@@ -176,7 +177,7 @@ impl Nodes for PostgresStore {
                 match connection.wait(&self.wake_ups.wanted).await {
                     Ok(()) => return,
                     Err(error) => {
-                        tracing::info!(%error, "wake-ups do not come; nodes look by themselves meanwhile");
+                        tracing::info!(error = %Chain(&error), "wake-ups do not come; nodes look by themselves meanwhile");
                     }
                 }
                 *listening = None;
@@ -188,7 +189,10 @@ impl Nodes for PostgresStore {
                     *listening = Some(connection);
                     return;
                 }
-                Err(_) => tokio::time::sleep(RECONNECT_WAIT).await,
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "wake-ups cannot be listened for; tried again");
+                    tokio::time::sleep(RECONNECT_WAIT).await;
+                }
             }
         }
     }

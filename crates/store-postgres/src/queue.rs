@@ -57,7 +57,8 @@ statement!(LEASE = concat!(
      LEFT JOIN LATERAL (SELECT * FROM events WHERE key = d.event_key LIMIT 1) e ON true ORDER BY d.due_at, d.id");
     INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8, UUID, INT8);
 
-// When the next of each lane can be had: the first that is free, or the first of those before it whose lease runs out.
+// When the next of each lane can be had: the first that is free, or the first of those before it whose lease runs out,
+// which need not be looked at where the first is due already.
 // Deadlines are answered as the time that is left, which the caller adds to the time by its own clock.
 statement!(NEXT_DUE = "/* lease_deliveries.next_due */ WITH clock AS MATERIALIZED (SELECT coalesce($2::bigint, now_ms()) AS now) \
     SELECT lane.webhook_number, free.due_at, held.due_at, held.left_ms FROM clock, unnest($1::bigint[]) AS lane (webhook_number) \
@@ -66,7 +67,7 @@ statement!(NEXT_DUE = "/* lease_deliveries.next_due */ WITH clock AS MATERIALIZE
         ORDER BY p.due_at, p.id LIMIT 1) free ON true \
     LEFT JOIN LATERAL (SELECT p.due_at, p.lease_until - clock.now AS left_ms FROM deliveries_pending p \
         WHERE p.webhook_number = lane.webhook_number AND p.lease_until > clock.now \
-            AND p.due_at <= coalesce(free.due_at, p.due_at) \
+            AND p.due_at <= coalesce(free.due_at, p.due_at) AND coalesce(free.due_at > $3, true) \
         ORDER BY greatest(p.due_at - $3, p.lease_until - clock.now) LIMIT 1) held ON true";
     INT8_ARRAY, INT8, INT8);
 

@@ -1,7 +1,8 @@
 //! Having ended deliveries tried anew, and giving pending ones up.
 //!
-//! What is changed is locked before it is looked at. Where another transaction was quicker and moved it, PostgreSQL says so,
-//! and all is done anew.
+//! What is changed is locked before it is looked at. Where another transaction was quicker and moved it by an `UPDATE`,
+//! PostgreSQL says so, and all is done anew; one that ended it deleted it here and inserted it there, so that a delivery that
+//! is not found is looked for twice.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -20,7 +21,7 @@ use crate::PostgresStore;
 use crate::audit::insert_audit;
 use crate::error::Fault;
 use crate::ledger::{Account, Ledger};
-use crate::session::Transaction;
+use crate::session::{Transaction, find_twice};
 use crate::statement::statement;
 
 statement!(FIND_CHANGED = "/* change_delivery.find */ SELECT d.id, d.state, d.webhook_number, \
@@ -217,6 +218,14 @@ async fn find(tx: &Transaction, id: RecoveryId) -> Result<Option<Recovery>, Faul
 }
 
 async fn lock_changed(
+    tx: &Transaction,
+    organization: OrganizationId,
+    delivery: DeliveryId,
+) -> Result<Option<Changed>, Fault> {
+    find_twice(|| find_changed(tx, organization, delivery)).await
+}
+
+async fn find_changed(
     tx: &Transaction,
     organization: OrganizationId,
     delivery: DeliveryId,

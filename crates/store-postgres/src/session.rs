@@ -174,12 +174,26 @@ impl Sessions {
                 transaction.is_over.store(true, Ordering::Relaxed);
                 Ok(value)
             }
-            Err(fault) if fault.leaves_connection() => {
+            Err(fault) if fault.undoes_commit() => {
                 transaction.give_up(&fault).await;
                 Err(Failed::Undone(fault))
             }
             Err(fault) => Err(Failed::Unknown(fault, value)),
         }
+    }
+}
+
+/// Looks for a row that is to be locked, and once more when it is not there.
+///
+/// Who waited for another transaction that deletes the row here and inserts it into another partition finds neither: the
+/// statement sees what was there at its beginning. The next statement sees the new row.
+pub(crate) async fn find_twice<T, F>(find: impl Fn() -> F) -> Result<Option<T>, Fault>
+where
+    F: Future<Output = Result<Option<T>, Fault>>,
+{
+    match find().await? {
+        None => find().await,
+        found => Ok(found),
     }
 }
 

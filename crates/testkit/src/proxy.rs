@@ -26,6 +26,8 @@ pub enum Fault {
     /// The next request that has these bytes in it arrives and is answered, but its connection is closed before the answer
     /// comes through. Then no more faults.
     LoseAnswer(&'static [u8]),
+    /// The one, and at the next such request the other.
+    LoseRequestThenAnswer(&'static [u8]),
 }
 
 /// A proxy on loopback. Dropped, it closes all its connections.
@@ -116,6 +118,11 @@ async fn requests(
                 *fault = Fault::None;
                 true
             }
+            Fault::LoseRequestThenAnswer(bytes) if has(piece, bytes) => {
+                loses_request = true;
+                *fault = Fault::LoseAnswer(bytes);
+                true
+            }
             Fault::LoseAnswer(bytes) if has(piece, bytes) => {
                 is_lost.cancel();
                 *fault = Fault::None;
@@ -157,7 +164,11 @@ async fn pass(fault: &watch::Sender<Fault>) {
             let mut changes = fault.subscribe();
             let _ = changes.wait_for(|fault| *fault != Fault::Stall).await;
         }
-        Fault::None | Fault::Refuse | Fault::LoseRequest(_) | Fault::LoseAnswer(_) => {}
+        Fault::None
+        | Fault::Refuse
+        | Fault::LoseRequest(_)
+        | Fault::LoseAnswer(_)
+        | Fault::LoseRequestThenAnswer(_) => {}
     }
 }
 

@@ -41,6 +41,8 @@ pub struct CoreConfig {
     pub batch_records_max: usize,
     /// Commits under way at once. One for a store with one writer.
     pub commits_in_flight_max: usize,
+    /// Events and outcomes that have to wait before a commit begins beside another.
+    pub batch_beside_min: usize,
     /// Events that wait for a commit before producers are told to come back; a quarter of it for one organization.
     pub waiting_events_max: usize,
     /// Outcomes that wait for a commit before nothing new is sent.
@@ -94,6 +96,7 @@ impl Default for CoreConfig {
             deliveries_in_publish_max: 20_000,
             batch_records_max: 512,
             commits_in_flight_max: 1,
+            batch_beside_min: 64,
             waiting_events_max: 16_384,
             unrecorded_max: 4096,
             unrecorded_bytes_max: 64 * 1024 * 1024,

@@ -118,9 +118,7 @@ impl Core {
     }
 
     pub(super) fn start_commits(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        while self.commits.len() < self.config.commits_in_flight_max
-            && self.commit_backoff.holds(now).is_none()
-        {
+        while self.may_start_commit() && self.commit_backoff.holds(now).is_none() {
             let commit = self.gather(now, commands);
             if commit.batch.intakes.is_empty() && commit.batch.attempts.is_empty() {
                 self.isolate = 0;
@@ -131,6 +129,13 @@ impl Core {
             commands.push(Command::Commit { number, batch: Arc::clone(&commit.batch) });
             self.commits.insert(number, commit);
         }
+    }
+
+    /// Beside another, only what is worth its cost to the store: little that waits is in the next batch soon enough.
+    fn may_start_commit(&self) -> bool {
+        let waiting = self.intakes.events() + self.records.len();
+        let least = if self.commits.is_empty() { 0 } else { self.config.batch_beside_min };
+        self.commits.len() < self.config.commits_in_flight_max && waiting >= least
     }
 
     /// Takes what waits into one batch, matching events on the way.

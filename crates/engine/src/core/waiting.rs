@@ -45,6 +45,11 @@ impl Intakes {
         self.events + events <= max && (own == 0 || own + events <= max / 4)
     }
 
+    /// Events that wait.
+    pub(super) fn events(&self) -> usize {
+        self.events
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }

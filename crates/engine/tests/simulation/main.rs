@@ -39,7 +39,7 @@ fn any_list_of_operations_keeps_the_invariants() {
 /// The same with several commits under way at once, as a store that nodes share takes them.
 #[test]
 fn any_list_of_operations_keeps_the_invariants_with_several_commits_under_way() {
-    simulate(&CoreConfig { commits_in_flight_max: 4, ..node::config() });
+    simulate(&CoreConfig { commits_in_flight_max: 4, batch_beside_min: 1, ..node::config() });
 }
 
 fn simulate(config: &CoreConfig) {

@@ -16,12 +16,13 @@ use stackbell_store::rows::attempt::outcome_columns;
 use stackbell_store::rows::delivery::state_columns;
 use stackbell_store::rows::webhook::read_health;
 use stackbell_store::rows::{Columns as _, Id as _, milliseconds};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::known::{Known, KnownWebhook};
 use crate::error::Fault;
 use crate::ledger::Ledger;
-use crate::session::Transaction;
+use crate::session::{Transaction, find_twice};
 use crate::statement::statement;
 use crate::webhooks::update_health;
 
@@ -233,13 +234,14 @@ impl<'batch> Recorder<'batch> {
         attempt: &Attempt,
     ) -> Result<bool, Fault> {
         let (id, number) = (delivery.uuid(), webhook.number);
-        let found = tx
-            .first(&FIND_REDELIVERED, &[&id, &number], "deliveries", |cursor| {
+        let parameters: &[&(dyn ToSql + Sync)] = &[&id, &number];
+        let find = || {
+            tx.first(&FIND_REDELIVERED, parameters, "deliveries", |cursor| {
                 cursor.skip("id")?;
                 cursor.word("state", StateKind::parse)
             })
-            .await?;
-        let Some(state) = found else { return Ok(false) };
+        };
+        let Some(state) = find_twice(find).await? else { return Ok(false) };
         if attempt.outcome.verdict() == Verdict::Success {
             let ended_at = ended_at(attempt);
             tx.change(&SUCCEED, &[&id, &number, &ended_at.as_millis()]).await?;

@@ -115,10 +115,75 @@ async fn a_past_day_goes_and_what_is_not_past_outlives_it() {
     assert_eq!(world.usage().await.pending, 1);
     world.delete(&slow).await;
     sweep(&world, world.now()).await;
-    world.pass(DAY * 60);
-    let report = sweep(&world, world.now()).await;
+    let report = sweep(&world, world.now().after(DAY * 60)).await;
     assert_eq!((report.deliveries_removed, report.events_removed), (1, 1));
     assert_eq!(world.usage().await, Usage::default());
+}
+
+/// A node whose clock is ahead takes nothing along that is not past by the database's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ahead_takes_nothing_along() {
+    let site = Site::new().await;
+    let world = site.world_of_today().await;
+    let webhook = world.webhook("hook").await;
+    let ended = world.failed(&webhook).await;
+    let pending = world.pending(&webhook).await;
+    // Far enough for all that is pending to expire, and for all that has ended to be forgotten.
+    world.pass(DAY * 400);
+
+    let report = sweep(&world, world.now().before(DAY * 30)).await;
+
+    assert_eq!(report, SweepReport::default());
+    assert!(matches!(world.state(&ended).await, State::Failed { .. }));
+    assert!(matches!(world.state(&pending).await, State::Pending { .. }));
+    assert_eq!(places(&site, "events"), ["events_dN|2"]);
+}
+
+/// A day goes in the same sweep although somebody reads its table for longer than a lock is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_waits_for_who_reads() {
+    let site = Site::new().await;
+    let world = site.world_of_today().await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    world.try_next(&delivery, 200, Next::Succeeded).await;
+    let before = world.now().after(DAY * 3);
+
+    let read = "BEGIN; SELECT count(*) FROM attempts; SELECT pg_sleep(2); COMMIT";
+    let reads = site.database.server().psql(site.database.name(), read);
+    let (_, report) = tokio::join!(reads, async {
+        while site.database.psql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'") == "0"
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        sweep(&world, before).await
+    });
+
+    assert_eq!((report.deliveries_removed, report.events_removed), (1, 1));
+    assert_eq!(world.usage().await, Usage::default());
+    site.check_counts();
+}
+
+/// Hours that are over are kept in one row for each webhook; those that go on stay spread.
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_that_are_over_are_folded() {
+    let site = Site::new().await;
+    let world = site.world_of_today().await;
+    site.database.psql(
+        "INSERT INTO tallies SELECT (now_ms() / 3600000 - age) * 3600000, 1, webhook, slot, 1, 2, 3, 4, 5, 6, 7, 8 \
+         FROM generate_series(0, 4) age, generate_series(101, 102) webhook, generate_series(0, 15, 3) slot",
+    );
+
+    sweep(&world, Timestamp::from_millis(0)).await;
+
+    let of_age = |ages: &str| {
+        site.database.psql(&format!(
+            "SELECT count(*), count(DISTINCT slot), sum(events), sum(attempts_took) FROM tallies \
+             WHERE webhook_number > 100 AND now_ms() / 3600000 - hour / 3600000 {ages}"
+        ))
+    };
+    assert_eq!(of_age(">= 3"), "4|1|24|192");
+    assert_eq!(of_age("< 2"), "24|6|24|192");
 }
 
 /// Deliveries are found, listed and tried anew wherever they lie.

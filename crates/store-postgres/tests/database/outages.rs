@@ -60,6 +60,22 @@ async fn a_commit_that_never_arrives_did_not_happen() {
     assert!(is_in(&world, &new).await);
 }
 
+/// The commit was lost, and then the answer that it is given up: what is found the next time is not taken for the batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_given_up_twice_did_not_happen() {
+    let (site, proxy) = site_behind_a_proxy().await;
+    let world = World::open(&site).await;
+    let new = new_event(&world).await;
+    let batch = Arc::new(world.batch(vec![world.intake(vec![new.clone()]).await], Vec::new()));
+    proxy.set(Fault::LoseRequestThenAnswer(b"/* commit */ COMMIT"));
+
+    let refused = world.store.commit(Arc::clone(&batch)).await;
+
+    assert_eq!(proxy.fault(), Fault::None, "both faults were met");
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+    assert!(!is_in(&world, &new).await);
+}
+
 /// A connection that is cut before the commit takes nothing along, and the next call has another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_connection_is_made_anew() {
