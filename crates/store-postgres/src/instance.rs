@@ -9,7 +9,7 @@ use stackbell_store::rows::Columns as _;
 use crate::PostgresStore;
 use crate::audit::insert_audit;
 use crate::error::Fault;
-use crate::session::Transaction;
+use crate::session::{Access, Transaction};
 use crate::statement::statement;
 
 statement!(FIND = "/* sending_hold */ SELECT one::bigint, sending_held_since, sending_hold_reason FROM meta";);
@@ -37,7 +37,7 @@ statement!(END_HOLDS = "/* resume_sending.webhooks */ WITH locked AS ( \
 #[async_trait]
 impl Instance for PostgresStore {
     async fn sending_hold(&self) -> Result<Option<SendingHold>, StoreError> {
-        self.read("sending_hold", |tx| async move { find_hold(&tx).await }).await
+        self.engine.run(Access::Read, "sending_hold", |tx| async move { find_hold(&tx).await }).await
     }
 
     async fn hold_sending(&self, hold: &SendingHold, audit: AuditEntry) -> Result<bool, StoreError> {

@@ -1,7 +1,7 @@
 //! What a transaction changes of the counts: added up while it goes, written once at its end.
 //!
 //! Always in the same order, so that no two transactions wait for each other; and each into the slot of its connection, so
-//! that those that go on at the same time seldom wait at all.
+//! that those that go on at the same time seldom wait at all. Of hours that are over, the sweep folds the slots into one.
 
 use std::collections::BTreeMap;
 

@@ -98,7 +98,7 @@ pub struct PostgresOptions {
 
 /// A store in one PostgreSQL database, which other nodes may use at the same time.
 pub struct PostgresStore {
-    /// For the engine alone, so that nobody who reads much keeps it from committing.
+    /// For the engine alone, so that nobody who reads much keeps it from committing, or a node from saying that it is there.
     engine: Sessions,
     /// For everybody else.
     people: Sessions,

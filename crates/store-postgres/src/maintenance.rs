@@ -1,19 +1,21 @@
 //! Upkeep: by one node at a time, whichever comes first, and out of everybody's way.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::StateKind;
 use stackbell_store::StoreError;
 use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
-use stackbell_store::rows::Columns as _;
+use stackbell_store::rows::{Columns as _, milliseconds};
 use uuid::Uuid;
 
-use crate::PostgresStore;
 use crate::error::Fault;
 use crate::ledger::{Account, Ledger};
 use crate::partitions::{self, Dropped};
 use crate::session::{Access, Transaction};
 use crate::statement::{Statement, statement};
+use crate::{LeaseClock, PostgresStore};
 
 // One step into the index by age for each webhook.
 statement!(FIND_AGED_LANES = "/* sweep.aged_lanes */ SELECT w.number FROM webhooks w WHERE w.deleted_at IS NULL \
@@ -91,6 +93,29 @@ statement!(REMOVE_WEBHOOKS = "/* sweep.remove_webhooks */ DELETE FROM webhooks W
 statement!(REMOVE_COMMITS = "/* sweep.remove_commits */ DELETE FROM commits WHERE id IN \
     (SELECT id FROM commits WHERE at < now_ms() - 3600000 ORDER BY at LIMIT $1)"; INT8);
 
+// No more than a day of hours is looked through, each time. In the order of those who write tallies; what one of them is at
+// is left for the next time, so that none waits for us who has a row that we want.
+statement!(FOLD_TALLIES = "/* sweep.fold_tallies */ WITH picked AS MATERIALIZED ( \
+        SELECT hour, organization_number, webhook_number, slot FROM tallies \
+        WHERE hour >= $1 AND hour < $2 AND slot > 0 ORDER BY hour LIMIT $3 FOR UPDATE SKIP LOCKED), \
+    gone AS (DELETE FROM tallies t USING picked p WHERE t.hour = p.hour \
+            AND t.organization_number = p.organization_number AND t.webhook_number = p.webhook_number \
+            AND t.slot = p.slot RETURNING t.*) \
+    INSERT INTO tallies (hour, organization_number, webhook_number, slot, \
+        events, made, succeeded, failed, cancelled, attempts, attempts_failed, attempts_took) \
+    SELECT hour, organization_number, webhook_number, 0, sum(events)::bigint, sum(made)::bigint, \
+        sum(succeeded)::bigint, sum(failed)::bigint, sum(cancelled)::bigint, sum(attempts)::bigint, \
+        sum(attempts_failed)::bigint, sum(attempts_took)::bigint \
+    FROM gone GROUP BY hour, organization_number, webhook_number ORDER BY hour, organization_number, webhook_number \
+    ON CONFLICT (hour, organization_number, webhook_number, slot) DO UPDATE SET \
+        events = tallies.events + excluded.events, made = tallies.made + excluded.made, \
+        succeeded = tallies.succeeded + excluded.succeeded, failed = tallies.failed + excluded.failed, \
+        cancelled = tallies.cancelled + excluded.cancelled, attempts = tallies.attempts + excluded.attempts, \
+        attempts_failed = tallies.attempts_failed + excluded.attempts_failed, \
+        attempts_took = tallies.attempts_took + excluded.attempts_took"; INT8, INT8, INT8);
+
+statement!(NOW = "/* sweep.now */ SELECT now_ms() AS now";);
+
 statement!(COUNT_PENDING = "/* depth.pending */ SELECT count(*) FROM deliveries_pending";);
 
 // One step of an index for each webhook.
@@ -107,10 +132,23 @@ statement!(CHECK_WRITE = "/* check.write */ UPDATE meta SET checks = checks + 1"
 /// Ids of events that are freed in one step.
 const IDS_MAX: u32 = 2000;
 
+/// How far a node's clock may be ahead of the database's before it is not believed: more than an answer takes.
+const AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// How long ago an hour began that hardly anybody counts into any more.
+const SETTLED_AFTER: Duration = Duration::from_secs(2 * 3600);
+
+/// How long hours are looked at after that. Those that nobody folded by then stay spread, and are added up all the same.
+const FOLDED_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
 #[async_trait]
 impl Maintenance for PostgresStore {
     /// A node that finds another at it does nothing. Days are made and dropped beside the rows that go one by one.
+    ///
+    /// No later than now by the database's clock: what goes is gone for all nodes, whatever the clock of this one says.
     async fn sweep(&self, now: Timestamp, policy: &SweepPolicy) -> Result<SweepReport, StoreError> {
+        let ahead = self.ahead(now).await?;
+        let (now, policy) = (now.before(ahead), &set_back(policy, ahead));
         let made_before = now.before(policy.retry.age_max.min(policy.retry.held_age_max));
         let aged = self.read("sweep", |tx| async move {
             let before = made_before.as_millis();
@@ -126,6 +164,7 @@ impl Maintenance for PostgresStore {
             sweep.run(aged).await.map(Some)
         });
         let Some(mut report) = swept.await? else { return Ok(SweepReport::default()) };
+        self.fold_tallies(now, policy.rows_max).await?;
         let dropped = self.keep_days(policy).await?;
         report.deliveries_removed += dropped.deliveries;
         report.events_removed += dropped.events;
@@ -167,6 +206,50 @@ impl PostgresStore {
         self.people.run(Access::Upkeep, "sweep", work).await
     }
 
+    /// The same for what walks through a day, which sets its own limits: it has as long as a part of a copy has.
+    async fn long_upkeep<T, F>(
+        &self,
+        work: impl Fn(std::sync::Arc<Transaction>) -> F + Send + Sync,
+    ) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
+        self.people.run(Access::Long, "sweep", work).await
+    }
+
+    /// How far `now` is ahead of the database's clock, if that is too far.
+    async fn ahead(&self, now: Timestamp) -> Result<Duration, StoreError> {
+        if self.lease_clock == LeaseClock::Caller {
+            return Ok(Duration::ZERO);
+        }
+        let asked = self.read("sweep", |tx| async move {
+            let told = tx.first(&NOW, &[], "now_ms", |cursor| cursor.time("now")).await?;
+            told.ok_or_else(|| Fault::missing("now_ms", &"now"))
+        });
+        let ahead = now.since(asked.await?);
+        if ahead <= AHEAD_MAX {
+            return Ok(Duration::ZERO);
+        }
+        tracing::warn!(
+            ahead_ms = milliseconds(ahead),
+            "this node's clock is ahead of the database's, by which the sweep goes: keep both with NTP"
+        );
+        Ok(ahead)
+    }
+
+    /// Folds the tallies of hours that are over into one slot each: spread, they would take up to sixteen times the room for
+    /// as long as they are kept. In a transaction of its own, so that who counts late waits no longer than for this.
+    async fn fold_tallies(&self, now: Timestamp, rows_max: u32) -> Result<(), StoreError> {
+        let before = now.before(SETTLED_AFTER);
+        let (from, before) = (before.before(FOLDED_WITHIN).as_millis(), before.as_millis());
+        let rows_max = i64::from(rows_max);
+        self.upkeep(
+            |tx| async move { tx.change(&FOLD_TALLIES, &[&from, &before, &rows_max]).await.map(|_| ()) },
+        )
+        .await
+    }
+
     /// Makes the days that come and drops those that are past, each in a transaction of its own.
     async fn keep_days(&self, policy: &SweepPolicy) -> Result<Dropped, StoreError> {
         let before = policy.finished_before;
@@ -179,7 +262,7 @@ impl PostgresStore {
         });
         let mut total = Dropped::default();
         for day in past.await? {
-            let dropped = self.upkeep(|tx| async move {
+            let dropped = self.long_upkeep(|tx| async move {
                 if !partitions::try_lock(&tx).await? {
                     return Ok(Dropped::default());
                 }
@@ -201,13 +284,22 @@ impl PostgresStore {
         {
             after = last;
         }
-        self.upkeep(|tx| async move {
+        self.long_upkeep(|tx| async move {
             if !partitions::try_lock(&tx).await? {
                 return Ok(Dropped::default());
             }
             partitions::drop_events(&tx, day).await
         })
         .await
+    }
+}
+
+/// The same policy by a clock that is behind by as much.
+fn set_back(policy: &SweepPolicy, by: Duration) -> SweepPolicy {
+    SweepPolicy {
+        finished_before: policy.finished_before.before(by),
+        audit_before: policy.audit_before.before(by),
+        ..policy.clone()
     }
 }
 

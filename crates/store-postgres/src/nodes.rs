@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::session::Pooling;
+use crate::session::{Access, Pooling};
 use crate::statement::statement;
 use crate::{PostgresOptions, PostgresStore};
 
@@ -154,17 +154,20 @@ impl Nodes for PostgresStore {
 
     async fn report_node(&self, node: NodeId, within: Duration) -> Result<Vec<NodeId>, StoreError> {
         let (id, within) = (node.uuid(), milliseconds(within));
-        self.write("report_node", |tx| async move {
+        let nodes = self.engine.run(Access::Write, "report_node", |tx| async move {
             tx.change(&REPORT, &[&id]).await?;
             tx.change(&FORGET_LOST, &[&within]).await?;
             tx.list(&LIST, &[], "nodes", |cursor| cursor.id("id")).await
-        })
-        .await
+        });
+        nodes.await
     }
 
     async fn forget_node(&self, node: NodeId) -> Result<(), StoreError> {
         let id = node.uuid();
-        self.write("forget_node", |tx| async move { tx.change(&FORGET, &[&id]).await.map(|_| ()) }).await
+        let forgotten = self.engine.run(Access::Write, "forget_node", |tx| async move {
+            tx.change(&FORGET, &[&id]).await.map(|_| ())
+        });
+        forgotten.await
     }
 
     async fn woken_up(&self) {

@@ -112,6 +112,7 @@ async fn what_people_and_sweeps_ask_goes_by_indices() {
         &maintenance::EXPIRE,
         &maintenance::REMOVE_DELIVERIES,
         &maintenance::REMOVE_EVENTS,
+        &maintenance::FOLD_TALLIES,
         &maintenance::REMOVE_TALLIES,
         &maintenance::REMOVE_AUDIT,
         &maintenance::REMOVE_COMMITS,

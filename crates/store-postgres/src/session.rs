@@ -46,8 +46,8 @@ pub(crate) enum Access {
     Write,
     /// Upkeep, which nobody waits for and which gives way.
     Upkeep,
-    /// A part of what takes hours, while nobody else is there.
-    Copy,
+    /// A part of what takes hours, where nobody is in the way: a copy while no node is there, a day that is past.
+    Long,
 }
 
 impl Access {
@@ -71,8 +71,8 @@ impl Access {
                 "/* begin_upkeep */ BEGIN; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '500ms'; \
                  SET LOCAL idle_in_transaction_session_timeout = '5s'"
             }
-            Self::Copy => {
-                "/* begin_copy */ BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL jit = off; \
+            Self::Long => {
+                "/* begin_long */ BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL jit = off; \
                  SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = '30s'; \
                  SET LOCAL idle_in_transaction_session_timeout = '60s'"
             }
@@ -84,7 +84,7 @@ impl Access {
         match self {
             Self::Read | Self::Write => Duration::from_secs(15),
             Self::Upkeep => Duration::from_secs(120),
-            Self::Copy => Duration::from_secs(1800),
+            Self::Long => Duration::from_secs(1800),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::audit::insert_audit;
 use crate::error::Fault;
 use crate::gate;
 use crate::identity::{lock_organization, lock_organization_number};
-use crate::session::Transaction;
+use crate::session::{Access, Transaction};
 use crate::statement::statement;
 
 statement!(ORGANIZATION_VERSION =
@@ -113,7 +113,7 @@ impl Webhooks for PostgresStore {
         &self,
         organization: OrganizationId,
     ) -> Result<Option<OrganizationWebhooks>, StoreError> {
-        self.read("organization_webhooks", |tx| async move {
+        let found = self.engine.run(Access::Read, "organization_webhooks", |tx| async move {
             let found = tx
                 .first(&ORGANIZATION_VERSION, &[&organization.uuid()], "organizations", |cursor| {
                     Ok((cursor.integer("number")?, cursor.count("version")?))
@@ -124,8 +124,8 @@ impl Webhooks for PostgresStore {
                 .list(&ORGANIZATION_WEBHOOKS, &[&number], "webhooks", |cursor| read_webhook(cursor))
                 .await?;
             Ok(Some(OrganizationWebhooks { version, webhooks }))
-        })
-        .await
+        });
+        found.await
     }
 
     async fn create_webhook(

@@ -31,18 +31,29 @@ impl Copier {
 
     fn copy_to(&self, into: &Path) -> Result<(), StoreError> {
         const CONTEXT: &str = "copy_to";
-        let refuse_io = |error: io::Error| refused_io(CONTEXT, error);
-        // SQLite fills an empty file, and would make one that everybody may read.
-        schema::private_file().create_new(true).open(into).map_err(refuse_io)?;
-        let refuse = |error| refused(CONTEXT, error);
-        let connection = connect(&self.path, Access::Write).map_err(refuse)?;
-        let target = into.to_str().ok_or_else(|| refuse_io(io::ErrorKind::InvalidFilename.into()))?;
-        connection.execute("/* copy_to */ VACUUM INTO ?1", [target]).map_err(refuse)?;
-        drop(connection);
-        File::open(into).and_then(|file| file.sync_all()).map_err(refuse_io)?;
-        let folder = into.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).map_err(refuse_io)
+        let connection = connect(&self.path, Access::Write).map_err(|error| refused(CONTEXT, error))?;
+        write_copy(&connection, into).map_err(|fault| match fault {
+            CopyFault::File(error) => refused_io(CONTEXT, error),
+            CopyFault::Database(error) => refused(CONTEXT, error),
+        })
     }
+}
+
+/// Why a copy could not be written.
+pub(crate) enum CopyFault {
+    File(io::Error),
+    Database(rusqlite::Error),
+}
+
+/// Writes a copy into a file that there is none of yet, readable by its owner alone, and synced with its folder.
+pub(crate) fn write_copy(connection: &Connection, into: &Path) -> Result<(), CopyFault> {
+    // SQLite fills an empty file, and would make one that everybody may read.
+    schema::private_file().create_new(true).open(into).map_err(CopyFault::File)?;
+    let target = into.to_str().ok_or(CopyFault::File(io::ErrorKind::InvalidFilename.into()))?;
+    connection.execute("/* copy_to */ VACUUM INTO ?1", [target]).map_err(CopyFault::Database)?;
+    File::open(into).and_then(|file| file.sync_all()).map_err(CopyFault::File)?;
+    let folder = into.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).map_err(CopyFault::File)
 }
 
 impl Worker for Copier {

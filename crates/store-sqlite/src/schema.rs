@@ -1,12 +1,13 @@
 //! The file: made, locked, recognised, brought up to date.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::backup::{CopyFault, write_copy};
 use crate::error::OpenError;
 use crate::session::{Access, connect};
 
@@ -36,9 +37,7 @@ pub(crate) struct FileLock {
 
 impl FileLock {
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
-        let mut name = OsString::from(path);
-        name.push(".lock");
-        let file = private_file().create(true).truncate(false).open(name)?;
+        let file = private_file().create(true).truncate(false).open(beside(path, ".lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
@@ -56,6 +55,9 @@ pub(crate) fn migrate(path: &Path) -> Result<u32, OpenError> {
     check_owner(path, &connection)?;
     let found = check_version(path, &connection)?;
     use_write_ahead_log(path, &connection)?;
+    if found > 0 && found < newest_version() {
+        keep_as_it_is(path, &connection, found)?;
+    }
     for (version, migration) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
         run(&mut connection, version, migration).map_err(|source| OpenError::Migration {
             path: path.to_owned(),
@@ -65,6 +67,29 @@ pub(crate) fn migrate(path: &Path) -> Result<u32, OpenError> {
         tracing::info!(migration = migration.name, "the store is migrated");
     }
     version(&connection).map_err(at_path)
+}
+
+/// A copy beside the file, for who wants to go back to the program that it is of: one for each version, the last.
+fn keep_as_it_is(path: &Path, connection: &Connection, version: u32) -> Result<(), OpenError> {
+    let (kept, unfinished) = (beside(path, &format!(".version-{version}")), beside(path, ".unfinished"));
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    write_copy(connection, &unfinished).map_err(|fault| match fault {
+        CopyFault::File(error) => error.into(),
+        CopyFault::Database(error) => OpenError::at(path, error),
+    })?;
+    fs::rename(&unfinished, &kept)?;
+    tracing::info!(copy = %kept.display(), "the store as it was is kept: it can be deleted when nobody wants to go back");
+    Ok(())
+}
+
+/// The name of a file beside it.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
 }
 
 /// SQLite gives its `-wal` and `-shm` the rights of the file itself.

@@ -94,6 +94,33 @@ fn migrating_again_changes_nothing() {
     assert_eq!(SqliteStore::migrate(&file.path()).expect("as before"), SqliteStore::newest_version());
 }
 
+/// Who wants to go back to the program before puts the copy in the file's place.
+#[test]
+fn a_file_is_kept_as_it_was_before_it_is_migrated() {
+    let file = File::new();
+    let connection = Connection::open(file.path()).expect("a file");
+    connection.execute_batch(include_str!("../migrations/0001_initial.sql")).expect("the first version");
+    connection.execute_batch("PRAGMA user_version = 1; PRAGMA application_id = 0x42656c6c").expect("ours");
+    drop(connection);
+    let version = |path: &Path| describe_copy(path).expect("a store").schema;
+
+    SqliteStore::migrate(&file.path()).expect("it is brought up to date");
+
+    let kept = file.folder.path().join("store.db.version-1");
+    assert_eq!((version(&kept), version(&file.path())), (1, SqliteStore::newest_version()));
+    let files = fs::read_dir(file.folder.path()).expect("the folder");
+    assert!(files.flatten().all(|entry| entry.file_name() != "store.db.unfinished"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&kept).expect("it is there").permissions().mode() & 0o777, 0o600);
+    }
+    // Back, and on again.
+    fs::rename(&kept, file.path()).expect("put back");
+    SqliteStore::open(&file.path()).expect("it opens");
+    assert_eq!(version(&kept), 1);
+}
+
 #[test]
 fn a_schema_that_is_too_new_is_refused() {
     let (file, connection) = File::tables();

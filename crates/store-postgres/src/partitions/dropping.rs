@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -84,11 +83,11 @@ pub(crate) async fn drop_deliveries(
 
 async fn count_deliveries(tx: &Transaction, day: i64, goes: &str, ledger: &mut Ledger) -> Result<u64, Fault> {
     let ended = Kept::Ended.partition(day);
-    let counted = tx.ask(&format!(
+    let counted = format!(
         "/* partitions.count_deliveries */ SELECT organization_number, \
          coalesce(sum(octet_length(body)), 0)::bigint, count(*) FROM {ended} WHERE {goes} GROUP BY organization_number"
-    ));
-    take_off(&counted.await?, ledger)
+    );
+    take_off(tx, &counted, ledger).await
 }
 
 /// Of the attempts of a day those stay whose delivery does, ended or pending. Neither changes meanwhile: a delivery that
@@ -102,13 +101,13 @@ async fn set_attempts_aside(tx: &Transaction, day: i64, ledger: &mut Ledger) -> 
     ))
     .await?;
     lay_aside(tx, Kept::Attempts, day, "delivery_id IN (SELECT id FROM stays_aside)").await?;
-    let counted = tx.ask(&format!(
+    let counted = format!(
         "/* partitions.count_attempts */ SELECT w.organization_number, sum(octet_length(a.request_headers) \
          + coalesce(octet_length(a.response_headers), 0) + coalesce(octet_length(a.response_body), 0))::bigint, \
          count(*) FROM {attempts} a JOIN webhooks w ON w.number = a.webhook_number \
          WHERE NOT EXISTS (SELECT FROM stays_aside s WHERE s.id = a.delivery_id) GROUP BY w.organization_number"
-    ));
-    take_off(&counted.await?, ledger).map(|_| ())
+    );
+    take_off(tx, &counted, ledger).await.map(|_| ())
 }
 
 /// The events of a day that stay: those of a delivery that is there yet.
@@ -140,12 +139,12 @@ pub(crate) async fn drop_events(tx: &Transaction, day: i64) -> Result<Dropped, F
     hold(tx, day, &[Kept::Events]).await?;
     lay_aside(tx, Kept::Events, day, STAYS).await?;
     // By what was laid aside and not by its reason: a delivery may be gone by now.
-    let counted = tx.ask(&format!(
+    let counted = format!(
         "/* partitions.count_events */ SELECT organization_number, sum(octet_length(payload))::bigint, count(*) \
          FROM {partition} e WHERE NOT EXISTS (SELECT FROM {aside} s WHERE s.key = e.key) GROUP BY organization_number"
-    ));
+    );
     let mut ledger = Ledger::default();
-    let events = take_off(&counted.await?, &mut ledger)?;
+    let events = take_off(tx, &counted, &mut ledger).await?;
     take_out(tx, day, &[Kept::Events]).await?;
     put_back(tx, day, &[Kept::Events]).await?;
     ledger.write(tx).await?;
@@ -172,10 +171,10 @@ async fn lay_aside(tx: &Transaction, kept: Kept, day: i64, stays: &str) -> Resul
     .await
 }
 
-/// Takes counted bytes off their organizations; how many rows they were.
-fn take_off(counted: &[Row], ledger: &mut Ledger) -> Result<u64, Fault> {
+/// Takes bytes off their organizations, which `counted` asks for; how many rows they were.
+async fn take_off(tx: &Transaction, counted: &str, ledger: &mut Ledger) -> Result<u64, Fault> {
     let mut rows = 0;
-    for row in counted {
+    for row in tx.ask(counted).await? {
         ledger.stored(row.try_get(0)?, -row.try_get::<_, i64>(1)?);
         rows += u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or(0);
     }

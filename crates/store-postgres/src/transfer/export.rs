@@ -222,7 +222,7 @@ const fn count_sql(noun: Noun) -> &'static str {
 impl Export for PostgresStore {
     async fn count_rows(&self, noun: Noun) -> Result<u64, StoreError> {
         self.people
-            .run(Access::Copy, "count_rows", |tx| async move {
+            .run(Access::Long, "count_rows", |tx| async move {
                 let rows = tx.ask(count_sql(noun)).await?;
                 let counted = rows.first().map(|row| Cursor::new(row, noun.as_str()).count("number"));
                 counted.unwrap_or(Ok(0))
@@ -232,7 +232,7 @@ impl Export for PostgresStore {
 
     async fn export_page(&self, noun: Noun, after: Place, limits: PageLimits) -> Result<Page, StoreError> {
         self.people
-            .run(Access::Copy, "export_page", |tx| async move {
+            .run(Access::Long, "export_page", |tx| async move {
                 Reader { tx: &tx, noun, after, limits }.page().await
             })
             .await

@@ -69,7 +69,7 @@ const DAYS_MAX: usize = 16;
 #[async_trait]
 impl Import for PostgresStore {
     async fn copy_state(&self) -> Result<Option<CopyState>, StoreError> {
-        self.people.run(Access::Copy, "copy_state", |tx| async move { find(&tx).await }).await
+        self.people.run(Access::Long, "copy_state", |tx| async move { find(&tx).await }).await
     }
 
     async fn begin_copy(&self, id: CopyId, source: &str, now: Timestamp) -> Result<CopyBegun, StoreError> {
@@ -98,7 +98,7 @@ impl Import for PostgresStore {
     ) -> Result<(), StoreError> {
         self.make_days_of(rows).await?;
         self.people
-            .run(Access::Copy, "import_rows", |tx| async move {
+            .run(Access::Long, "import_rows", |tx| async move {
                 advance(&tx, id, before, after).await?;
                 rows::insert(&tx, rows).await
             })
@@ -106,7 +106,7 @@ impl Import for PostgresStore {
     }
 
     async fn settle(&self) -> Result<(), StoreError> {
-        self.people.run(Access::Copy, "settle", |tx| async move { tx.define(ANALYZE).await }).await
+        self.people.run(Access::Long, "settle", |tx| async move { tx.define(ANALYZE).await }).await
     }
 
     async fn finish_copy(
@@ -139,13 +139,13 @@ impl PostgresStore {
         let wanted = &days;
         let missing =
             self.people
-                .run(Access::Copy, "import_rows.days", |tx| async move {
+                .run(Access::Long, "import_rows.days", |tx| async move {
                     partitions::missing_days(&tx, wanted).await
                 })
                 .await?;
         for days in missing.chunks(DAYS_MAX) {
             self.people
-                .run(Access::Copy, "import_rows.make_days", |tx| async move {
+                .run(Access::Long, "import_rows.make_days", |tx| async move {
                     partitions::make_past_days(&tx, days).await
                 })
                 .await?;

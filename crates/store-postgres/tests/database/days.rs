@@ -150,10 +150,11 @@ async fn a_day_waits_for_who_reads() {
     let before = world.now().after(DAY * 3);
 
     let read = "BEGIN; SELECT count(*) FROM attempts; SELECT pg_sleep(2); COMMIT";
+    let sleeping = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event = 'PgSleep'";
     let reads = site.database.server().psql(site.database.name(), read);
     let (_, report) = tokio::join!(reads, async {
-        while site.database.psql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'") == "0"
-        {
+        while site.database.psql(sleeping) == "0" {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         sweep(&world, before).await
