@@ -62,7 +62,7 @@ fn pending(database: &Database) -> String {
 }
 
 async fn all_recorded(database: &Database) {
-    // Leases of nodes that are gone last for a minute.
+    // Leases of nodes that are gone last for longer than one wait.
     for _ in 0..3 {
         let deadline = Instant::now() + wait::DEADLINE;
         while Instant::now() < deadline {
