@@ -17,18 +17,24 @@ use crate::session::{Access, Transaction};
 use crate::statement::{Statement, statement};
 use crate::{LeaseClock, PostgresStore};
 
-// One step into the index by age for each webhook.
-statement!(FIND_AGED_LANES = "/* sweep.aged_lanes */ SELECT w.number FROM webhooks w WHERE w.deleted_at IS NULL \
-    AND EXISTS (SELECT 1 FROM deliveries_pending d WHERE d.webhook_number = w.number \
-        AND coalesce(d.rearmed_at, d.created_at) <= $1)"; INT8);
+// One step into the index by age for each webhook that has something pending.
+statement!(FIND_AGED_LANES = "/* sweep.aged_lanes */ WITH RECURSIVE lane (number, oldest) AS ( \
+        SELECT 0::bigint, NULL::bigint \
+        UNION ALL \
+        SELECT next.webhook_number, next.oldest FROM lane CROSS JOIN LATERAL ( \
+            SELECT p.webhook_number, coalesce(p.rearmed_at, p.created_at) AS oldest FROM deliveries_pending p \
+            WHERE p.webhook_number > lane.number \
+            ORDER BY p.webhook_number, coalesce(p.rearmed_at, p.created_at) LIMIT 1) next) \
+    SELECT number FROM lane WHERE oldest <= $1"; INT8);
 
 statement!(FIND_HOLDS = "/* sweep.holds */ SELECT number, NOT (active AND suspended_since IS NULL), hold_ended_at, \
     (SELECT sending_held_since IS NOT NULL FROM meta) FROM webhooks \
     WHERE number = ANY($1) AND deleted_at IS NULL"; INT8_ARRAY);
 
 statement!(CANCEL = "/* sweep.cancel */ WITH picked AS MATERIALIZED (SELECT d.id, w.deleted_by \
-        FROM webhooks w JOIN deliveries_pending d ON d.webhook_number = w.number \
-        WHERE w.deleted_at IS NOT NULL LIMIT $1 FOR UPDATE OF d SKIP LOCKED), \
+        FROM webhooks w CROSS JOIN LATERAL (SELECT p.id FROM deliveries_pending p \
+            WHERE p.webhook_number = w.number LIMIT $1 FOR UPDATE SKIP LOCKED) d \
+        WHERE w.deleted_at IS NOT NULL LIMIT $1), \
     gone AS (DELETE FROM deliveries_pending d USING picked WHERE d.id = picked.id \
         RETURNING d.id, d.organization_number, d.webhook_number, d.event_key, d.format, d.created_at, d.rearmed_at, \
             d.attempts_spent, picked.deleted_by, d.body), \
@@ -118,10 +124,14 @@ statement!(NOW = "/* sweep.now */ SELECT now_ms() AS now";);
 
 statement!(COUNT_PENDING = "/* depth.pending */ SELECT count(*) FROM deliveries_pending";);
 
-// One step of an index for each webhook.
-statement!(OLDEST_DUE = "/* depth.oldest_due */ SELECT min(d.due_at) FROM webhooks w \
-    CROSS JOIN LATERAL (SELECT due_at FROM deliveries_pending p WHERE p.webhook_number = w.number \
-        ORDER BY p.due_at, p.id LIMIT 1) d \
+// One step into the queue's index for each webhook that has something pending.
+statement!(OLDEST_DUE = "/* depth.oldest_due */ WITH RECURSIVE lane (number, due_at) AS ( \
+        SELECT 0::bigint, NULL::bigint \
+        UNION ALL \
+        SELECT next.webhook_number, next.due_at FROM lane CROSS JOIN LATERAL ( \
+            SELECT p.webhook_number, p.due_at FROM deliveries_pending p WHERE p.webhook_number > lane.number \
+            ORDER BY p.webhook_number, p.due_at, p.id LIMIT 1) next) \
+    SELECT min(lane.due_at) FROM lane JOIN webhooks w ON w.number = lane.number \
     WHERE w.active AND w.suspended_since IS NULL AND w.deleted_at IS NULL";);
 
 statement!(COUNT_SUSPENDED = "/* depth.suspended */ SELECT count(*) FROM webhooks \

@@ -1,6 +1,7 @@
 //! How PostgreSQL goes about what we ask often, or of tables that grow: by an index, each time.
 //!
 //! Plans are made for any parameters (generic), and a walk through a whole table is taken only where there is no other way.
+//! Nor is an index of what grows with every event walked from end to end, which costs no less.
 
 use stackbell_testkit::{Database, Postgres};
 use tokio_postgres::NoTls;
@@ -11,6 +12,10 @@ use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, token
 
 /// Of tables that stay small, whatever happens.
 const SMALL: &[&str] = &["meta", "nodes", "copies"];
+
+/// How the names begin of what grows with every event. Of the other tables an index may be walked: they are empty here, and
+/// then one way is as good as another to whoever makes the plan.
+const GROWING: &[&str] = &["deliveries", "event", "attempts"];
 
 async fn migrated() -> Database {
     let server = Postgres::shared().await;
@@ -45,14 +50,26 @@ fn plan(database: &Database, statement: &Statement) -> String {
     ))
 }
 
+/// The steps that go through all of a table, or through all of an index.
+fn walks(plan: &str) -> Vec<&str> {
+    let lines: Vec<&str> = plan.lines().map(str::trim).collect();
+    let is_walk = |at: &usize| {
+        let Some((scan, table)) = lines[*at].split_once(" on ") else { return false };
+        let is_one_of = |tables: &[&str]| tables.iter().any(|name| table.starts_with(name));
+        let is_by_key = || lines.get(at + 1).is_some_and(|next| next.starts_with("Index Cond: "));
+        let is_whole_table = scan.contains("Seq Scan") && !is_one_of(SMALL);
+        let is_whole_index = scan.contains("Index") && is_one_of(GROWING) && !is_by_key();
+        is_whole_table || is_whole_index
+    };
+    (0..lines.len()).filter(is_walk).map(|at| lines[at]).collect()
+}
+
 async fn check(statements: &[&Statement]) {
     let database = migrated().await;
     for statement in statements {
         assert!(statement.sql.starts_with("/* "), "{} begins with its name", statement.sql);
         let plan = plan(&database, statement);
-        let scanned = plan.lines().filter_map(|line| line.split_once("Seq Scan on ")).map(|(_, rest)| rest);
-        let bad: Vec<&str> =
-            scanned.filter(|rest| !SMALL.iter().any(|small| rest.starts_with(small))).collect();
+        let bad = walks(&plan);
         assert!(bad.is_empty(), "{bad:?} in\n{plan}\n{}", statement.sql);
     }
 }

@@ -71,12 +71,18 @@ statement!(NEXT_DUE = "/* lease_deliveries.next_due */ WITH clock AS MATERIALIZE
         ORDER BY greatest(p.due_at - $3, p.lease_until - clock.now) LIMIT 1) held ON true";
     INT8_ARRAY, INT8, INT8);
 
-// One step into the queue's index for each webhook.
-statement!(DUE_LANES = "/* due_lanes */ SELECT w.id, o.id, d.due_at FROM webhooks w \
-    JOIN organizations o ON o.number = w.organization_number \
-    CROSS JOIN LATERAL (SELECT due_at FROM deliveries_pending p WHERE p.webhook_number = w.number \
-        ORDER BY p.due_at, p.id LIMIT 1) d \
-    WHERE w.id > $1 AND w.deleted_at IS NULL ORDER BY w.id LIMIT $2"; UUID, INT8);
+// From lane to lane through the queue's index: one step for each that has something pending, however many webhooks there are.
+// Lanes of deleted webhooks are stepped over and do not count.
+statement!(DUE_LANES = "/* due_lanes */ WITH RECURSIVE lane (number, due_at, webhook_id, organization_number, found) AS ( \
+        SELECT coalesce((SELECT number FROM webhooks WHERE id = $1), 0), NULL::bigint, NULL::uuid, NULL::bigint, 0::bigint \
+        UNION ALL \
+        SELECT next.webhook_number, next.due_at, w.id, w.organization_number, lane.found + (w.id IS NOT NULL)::int \
+        FROM lane CROSS JOIN LATERAL (SELECT p.webhook_number, p.due_at FROM deliveries_pending p \
+            WHERE p.webhook_number > lane.number ORDER BY p.webhook_number, p.due_at, p.id LIMIT 1) next \
+        LEFT JOIN webhooks w ON w.number = next.webhook_number AND w.deleted_at IS NULL \
+        WHERE lane.found < $2) \
+    SELECT lane.webhook_id, o.id, lane.due_at FROM lane JOIN organizations o ON o.number = lane.organization_number \
+    WHERE lane.webhook_id IS NOT NULL ORDER BY lane.number"; UUID, INT8);
 
 /// What is wanted of the lanes whose webhooks are there, column by column.
 #[derive(Default)]

@@ -25,11 +25,22 @@ pub(crate) const CANCEL: &str = "/* sweep.cancel */ UPDATE deliveries SET state 
     due_at = NULL, finished_at = ?2, cancel_reason = 'webhook_deleted', cancelled_by = ?3 \
     WHERE number = ?1 AND state = 'pending'";
 
-/// One step into the index by age for each webhook.
-pub(crate) const FIND_AGED_LANES: &str = "/* sweep.aged_lanes */ SELECT w.number FROM webhooks w \
-    WHERE w.deleted_at IS NULL AND EXISTS (SELECT 1 FROM deliveries d INDEXED BY deliveries_pending_by_age \
-        WHERE d.webhook_number = w.number AND d.state = 'pending' \
-            AND ifnull(d.rearmed_at, d.created_at) <= ?1)";
+/// The numbers of the webhooks that have something pending, as `lane`, after 0: one step into the queue's index for each of
+/// them, however many webhooks there are.
+macro_rules! with_lanes {
+    () => {
+        "WITH RECURSIVE lane (number) AS (VALUES (0) UNION ALL \
+            SELECT w.number FROM lane JOIN webhooks w ON w.number = (SELECT d.webhook_number FROM deliveries d \
+                WHERE d.state = 'pending' AND d.webhook_number > lane.number ORDER BY d.webhook_number LIMIT 1)) "
+    };
+}
+
+pub(crate) const FIND_AGED_LANES: &str = concat!(
+    "/* sweep.aged_lanes */ ",
+    with_lanes!(),
+    "SELECT lane.number FROM lane WHERE EXISTS (SELECT 1 FROM deliveries d INDEXED BY deliveries_pending_by_age \
+        WHERE d.webhook_number = lane.number AND d.state = 'pending' AND ifnull(d.rearmed_at, d.created_at) <= ?1)"
+);
 
 pub(crate) const FIND_HOLD: &str = "/* sweep.hold */ SELECT organization_number, \
     active AND suspended_since IS NULL, hold_ended_at FROM webhooks WHERE number = ?1 AND deleted_at IS NULL";
@@ -80,9 +91,13 @@ pub(crate) const COUNT_PENDING: &str =
     "/* depth.pending */ SELECT COUNT(*) AS number FROM deliveries WHERE state = 'pending'";
 
 /// One step of an index for each webhook.
-pub(crate) const OLDEST_DUE: &str = "/* depth.oldest_due */ SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d \
-    WHERE d.webhook_number = w.number AND d.state = 'pending')) AS due_at FROM webhooks w \
-    WHERE w.active = 1 AND w.suspended_since IS NULL AND w.deleted_at IS NULL";
+pub(crate) const OLDEST_DUE: &str = concat!(
+    "/* depth.oldest_due */ ",
+    with_lanes!(),
+    "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.webhook_number = w.number AND d.state = 'pending')) AS due_at \
+    FROM lane JOIN webhooks w ON w.number = lane.number \
+    WHERE w.active = 1 AND w.suspended_since IS NULL AND w.deleted_at IS NULL"
+);
 
 pub(crate) const COUNT_SUSPENDED: &str = "/* depth.suspended */ SELECT COUNT(*) FROM webhooks \
     WHERE suspended_since IS NOT NULL AND deleted_at IS NULL";

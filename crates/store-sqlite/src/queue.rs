@@ -38,12 +38,20 @@ pub(crate) const FIND_DELIVERY: &str = concat!(
     "WHERE d.number = ?1"
 );
 
-/// One step into the queue's index for each webhook.
-pub(crate) const DUE_LANES: &str = "/* due_lanes */ SELECT w.id, o.id, d.due_at \
-    FROM webhooks w JOIN organizations o ON o.number = w.organization_number \
-    JOIN deliveries d ON d.number = (SELECT number FROM deliveries \
-        WHERE webhook_number = w.number AND state = 'pending' ORDER BY due_at, id LIMIT 1) \
-    WHERE w.id > ?1 AND w.deleted_at IS NULL ORDER BY w.id LIMIT ?2";
+/// From lane to lane through the queue's index: one step for each that has something pending, however many webhooks there are.
+/// Lanes of deleted webhooks are stepped over and do not count.
+pub(crate) const DUE_LANES: &str = "/* due_lanes */ WITH RECURSIVE lane (number, webhook_id, organization_number, found) AS ( \
+        SELECT ifnull((SELECT number FROM webhooks WHERE id = ?1), 0), NULL, NULL, 0 \
+        UNION ALL \
+        SELECT next.number, w.id, w.organization_number, lane.found + (w.id IS NOT NULL) \
+        FROM lane JOIN webhooks next ON next.number = (SELECT p.webhook_number FROM deliveries p \
+            WHERE p.state = 'pending' AND p.webhook_number > lane.number ORDER BY p.webhook_number LIMIT 1) \
+        LEFT JOIN webhooks w ON w.number = next.number AND w.deleted_at IS NULL \
+        WHERE lane.found < ?2) \
+    SELECT lane.webhook_id, o.id, (SELECT MIN(p.due_at) FROM deliveries p \
+        WHERE p.webhook_number = lane.number AND p.state = 'pending') AS due_at \
+    FROM lane JOIN organizations o ON o.number = lane.organization_number \
+    WHERE lane.webhook_id IS NOT NULL ORDER BY lane.number";
 
 #[async_trait]
 impl Queue for SqliteStore {
@@ -64,7 +72,7 @@ impl Queue for SqliteStore {
 
     async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {
         self.read("due_lanes", move |connection| {
-            // Every id is beyond no bytes at all.
+            // No webhook has no bytes at all for its id.
             let after: &[u8] = after.as_ref().map_or(&[], |after| after.bytes());
             list(connection, DUE_LANES, params![after, limit], "webhooks", |cursor| {
                 Ok(LaneDue {

@@ -94,10 +94,10 @@ pub trait Queue: Send + Sync {
         lease: Lease,
     ) -> Result<Leased, StoreError>;
 
-    /// Up to `limit` lanes that have something pending, by webhook id, beyond `after`.
+    /// Up to `limit` lanes that have something pending, in an order that stays, beyond `after`.
     /// Lanes of inactive and suspended webhooks are among them, those of deleted webhooks are not.
     ///
-    /// The cost grows with the number of webhooks, not with what is pending.
+    /// The cost grows with the number of lanes that have something pending, not with what is pending.
     ///
     /// # Errors
     /// [`StoreError`].

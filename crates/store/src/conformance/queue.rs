@@ -266,5 +266,6 @@ pub async fn due_lanes_come_in_pages(harness: &dyn Harness) {
         }
         found.extend(page.iter().map(|lane| lane.webhook));
     }
+    found.sort_unstable();
     assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
 }
