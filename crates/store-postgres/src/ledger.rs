@@ -8,13 +8,11 @@ use std::collections::BTreeMap;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, StateKind, Verdict};
 use stackbell_store::rows::{integer, milliseconds};
-use stackbell_store::statistics::Tally;
+use stackbell_store::statistics::{Tally, hour_of};
 
 use crate::error::Fault;
 use crate::session::Transaction;
 use crate::statement::statement;
-
-const HOUR_MS: i64 = 3_600_000;
 
 /// The webhook that stands for its organization as a whole.
 pub(crate) const WHOLE_ORGANIZATION: i64 = 0;
@@ -115,7 +113,7 @@ impl Ledger {
     }
 
     fn tally(&mut self, account: Account, at: Timestamp) -> &mut Tally {
-        let hour = at.as_millis().div_euclid(HOUR_MS) * HOUR_MS;
+        let hour = hour_of(at).as_millis();
         self.tallies.entry((hour, account.organization, account.webhook)).or_default()
     }
 
@@ -138,21 +136,10 @@ impl Ledger {
         let of_webhooks: Vec<_> = self.tallies.iter().map(|(key, tally)| (*key, *tally)).collect();
         for ((hour, organization, webhook), tally) in of_webhooks {
             if webhook != WHOLE_ORGANIZATION {
-                add(self.tallies.entry((hour, organization, WHOLE_ORGANIZATION)).or_default(), &tally);
+                *self.tallies.entry((hour, organization, WHOLE_ORGANIZATION)).or_default() += tally;
             }
         }
     }
-}
-
-fn add(sum: &mut Tally, tally: &Tally) {
-    sum.events += tally.events;
-    sum.made += tally.made;
-    sum.succeeded += tally.succeeded;
-    sum.failed += tally.failed;
-    sum.cancelled += tally.cancelled;
-    sum.attempts += tally.attempts;
-    sum.attempts_failed += tally.attempts_failed;
-    sum.attempts_took += tally.attempts_took;
 }
 
 async fn write_tallies(tx: &Transaction, tallies: &BTreeMap<(i64, i64, i64), Tally>) -> Result<(), Fault> {

@@ -6,13 +6,11 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, StateKind, Verdict};
-use stackbell_store::statistics::Tally;
+use stackbell_store::statistics::{Tally, hour_of};
 
 use crate::error::Fault;
 use crate::rows::change;
 use stackbell_store::rows::{integer, milliseconds};
-
-const HOUR_MS: i64 = 3_600_000;
 
 /// The webhook that stands for its organization as a whole.
 pub(crate) const WHOLE_ORGANIZATION: i64 = 0;
@@ -99,7 +97,7 @@ impl Ledger {
     }
 
     fn tally(&mut self, account: Account, at: Timestamp) -> &mut Tally {
-        let hour = at.as_millis().div_euclid(HOUR_MS) * HOUR_MS;
+        let hour = hour_of(at).as_millis();
         self.tallies.entry((hour, account.organization, account.webhook)).or_default()
     }
 
@@ -108,7 +106,7 @@ impl Ledger {
         let of_webhooks: Vec<_> = self.tallies.iter().map(|(key, tally)| (*key, *tally)).collect();
         for ((hour, organization, webhook), tally) in of_webhooks {
             if webhook != WHOLE_ORGANIZATION {
-                add(self.tallies.entry((hour, organization, WHOLE_ORGANIZATION)).or_default(), &tally);
+                *self.tallies.entry((hour, organization, WHOLE_ORGANIZATION)).or_default() += tally;
             }
         }
         for ((hour, organization, webhook), tally) in &self.tallies {
@@ -121,17 +119,6 @@ impl Ledger {
         }
         Ok(())
     }
-}
-
-fn add(sum: &mut Tally, tally: &Tally) {
-    sum.events += tally.events;
-    sum.made += tally.made;
-    sum.succeeded += tally.succeeded;
-    sum.failed += tally.failed;
-    sum.cancelled += tally.cancelled;
-    sum.attempts += tally.attempts;
-    sum.attempts_failed += tally.attempts_failed;
-    sum.attempts_took += tally.attempts_took;
 }
 
 fn write_tally(connection: &Connection, key: [i64; 3], tally: &Tally) -> Result<(), Fault> {
