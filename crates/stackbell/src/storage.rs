@@ -3,12 +3,11 @@
 //! An embedded store is in the folder, or at least this process's alone. A database is shared: then the folder is this
 //! node's, with its lock and what is temporary, and nothing else in it.
 
-mod trust;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use stackbell_engine::outbound::client_tls;
 use stackbell_store::Store;
 use stackbell_store::backup::Backup;
 use stackbell_store_postgres::{LeaseClock, PostgresOptions, PostgresStore};
@@ -72,7 +71,8 @@ async fn open_database(data: PathBuf, database: &DatabaseSettings) -> anyhow::Re
 /// When the authorities to trust cannot be read.
 pub(crate) async fn database_options(database: &DatabaseSettings) -> anyhow::Result<PostgresOptions> {
     let ca_file = database.ca_file.clone();
-    let tls = tokio::task::spawn_blocking(move || trust::client_config(ca_file.as_deref())).await;
+    // Who serves is told by the client for endpoints which of the system's authorities cannot be read.
+    let tls = tokio::task::spawn_blocking(move || client_tls(ca_file.as_deref())).await;
     Ok(PostgresOptions {
         url: database.url.clone(),
         tls: tls.context("reading the authorities was cut")?.context("database_ca_file cannot be used")?,

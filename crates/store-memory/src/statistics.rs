@@ -9,12 +9,10 @@ use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_store::StoreError;
 use stackbell_store::history::attempt_size;
-use stackbell_store::statistics::{HourTally, Statistics, Tally, Usage};
+use stackbell_store::statistics::{HourTally, Statistics, Tally, Usage, hour_of};
 
 use crate::MemoryStore;
 use crate::tables::Tables;
-
-const HOUR_MS: i64 = 3_600_000;
 
 #[async_trait]
 impl Statistics for MemoryStore {
@@ -30,7 +28,7 @@ impl Statistics for MemoryStore {
         for ((hour, of, of_webhook), tally) in &tables.tallies {
             let is_asked_for = *of == organization && (webhook.is_none() || *of_webhook == webhook);
             if is_asked_for && (from..to).contains(hour) {
-                add(hours.entry(*hour).or_default(), tally);
+                *hours.entry(*hour).or_default() += *tally;
             }
         }
         Ok(hours.into_iter().map(|(hour, tally)| HourTally { hour, tally }).collect())
@@ -49,8 +47,7 @@ impl Tables {
         organization: OrganizationId,
         webhook: Option<WebhookId>,
     ) -> &mut Tally {
-        let hour = Timestamp::from_millis(at.as_millis().div_euclid(HOUR_MS) * HOUR_MS);
-        self.tallies.entry((hour, organization, webhook)).or_default()
+        self.tallies.entry((hour_of(at), organization, webhook)).or_default()
     }
 
     /// Counts what happens to a delivery that was in the state `earlier`, or is new, and now is this.
@@ -96,15 +93,4 @@ impl Tables {
             stored_bytes: (payload_bytes + body_bytes) as u64 + attempt_bytes,
         }
     }
-}
-
-fn add(sum: &mut Tally, tally: &Tally) {
-    sum.events += tally.events;
-    sum.made += tally.made;
-    sum.succeeded += tally.succeeded;
-    sum.failed += tally.failed;
-    sum.cancelled += tally.cancelled;
-    sum.attempts += tally.attempts;
-    sum.attempts_failed += tally.attempts_failed;
-    sum.attempts_took += tally.attempts_took;
 }

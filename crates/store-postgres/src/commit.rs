@@ -6,7 +6,9 @@
 //!
 //! When the answer to the commit itself is lost, the row in `commits` says whether it happened.
 
+pub(crate) mod attempt_rows;
 pub(crate) mod attempts;
+pub(crate) mod health;
 pub(crate) mod intake;
 pub(crate) mod known;
 
@@ -144,4 +146,8 @@ async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<Ba
     let id = batch.id.uuid();
     let (_, sending_held) = try_join(tx.change(&MARK, &[&id]), is_sending_held(tx)).await?;
     Ok(BatchOutcome { intakes: intake.into_outcomes(), attempts, sending_held })
+}
+
+fn length(bytes: &[u8]) -> i64 {
+    i64::try_from(bytes.len()).expect("no allocation is larger")
 }

@@ -4,20 +4,16 @@
 //! that those that go on at the same time seldom wait at all. Of hours that are over, the sweep folds the slots into one.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
-use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, StateKind, Verdict};
+pub(crate) use stackbell_store::rows::ledger::{Account, WHOLE_ORGANIZATION};
+use stackbell_store::rows::ledger::{Counts, Sums, TallyKey, UsageChange};
 use stackbell_store::rows::{integer, milliseconds};
 use stackbell_store::statistics::Tally;
 
 use crate::error::Fault;
 use crate::session::Transaction;
 use crate::statement::statement;
-
-const HOUR_MS: i64 = 3_600_000;
-
-/// The webhook that stands for its organization as a whole.
-pub(crate) const WHOLE_ORGANIZATION: i64 = 0;
 
 statement!(ADD_TALLIES = "/* ledger.tallies */ INSERT INTO tallies (hour, organization_number, webhook_number, slot, \
     events, made, succeeded, failed, cancelled, attempts, attempts_failed, attempts_took) \
@@ -45,127 +41,50 @@ statement!(ADD_USAGE = "/* ledger.usage */ INSERT INTO usage (organization_numbe
         stored_bytes = usage.stored_bytes + excluded.stored_bytes";
     INT8_ARRAY, INT8_ARRAY, INT8_ARRAY);
 
-/// A webhook, by the numbers that it is counted under.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Account {
-    pub(crate) organization: i64,
-    pub(crate) webhook: i64,
-}
-
-/// How an organization's usage changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UsageChange {
-    pub(crate) pending: i64,
-    pub(crate) stored_bytes: i64,
-}
-
-/// The counts of one transaction.
+/// The counts of one transaction, and how they are written.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    /// By hour, organization and webhook.
-    tallies: BTreeMap<(i64, i64, i64), Tally>,
-    usage: BTreeMap<i64, UsageChange>,
-}
+pub(crate) struct Ledger(Counts);
 
 impl Ledger {
-    /// An event came in.
-    pub(crate) fn event(&mut self, organization: i64, at: Timestamp, stored_bytes: i64) {
-        self.tally(Account { organization, webhook: WHOLE_ORGANIZATION }, at).events += 1;
-        self.stored(organization, stored_bytes);
-    }
-
-    /// A delivery was made.
-    pub(crate) fn made(&mut self, account: Account, at: Timestamp) {
-        self.tally(account, at).made += 1;
-    }
-
-    /// A delivery came into a state that ends it.
-    pub(crate) fn ended(&mut self, account: Account, at: Timestamp, state: StateKind) {
-        let tally = self.tally(account, at);
-        match state {
-            StateKind::Pending => {}
-            StateKind::Succeeded => tally.succeeded += 1,
-            StateKind::Failed => tally.failed += 1,
-            StateKind::Cancelled => tally.cancelled += 1,
-        }
-    }
-
-    /// An attempt was recorded.
-    pub(crate) fn attempt(&mut self, account: Account, attempt: &Attempt, stored_bytes: i64) {
-        let tally = self.tally(account, attempt.started_at.after(attempt.duration));
-        tally.attempts += 1;
-        tally.attempts_failed += u64::from(attempt.outcome.verdict() != Verdict::Success);
-        tally.attempts_took += attempt.duration;
-        self.stored(account.organization, stored_bytes);
-    }
-
-    /// So many more are pending, or fewer.
-    pub(crate) fn pending(&mut self, organization: i64, more: i64) {
-        self.usage.entry(organization).or_default().pending += more;
-    }
-
-    /// So many more bytes are stored, or fewer.
-    pub(crate) fn stored(&mut self, organization: i64, more: i64) {
-        self.usage.entry(organization).or_default().stored_bytes += more;
-    }
-
-    /// How an organization's usage has changed so far.
-    pub(crate) fn usage(&self, organization: i64) -> UsageChange {
-        self.usage.get(&organization).copied().unwrap_or_default()
-    }
-
-    fn tally(&mut self, account: Account, at: Timestamp) -> &mut Tally {
-        let hour = at.as_millis().div_euclid(HOUR_MS) * HOUR_MS;
-        self.tallies.entry((hour, account.organization, account.webhook)).or_default()
-    }
-
     /// Writes what there is to write.
-    pub(crate) async fn write(mut self, tx: &Transaction) -> Result<(), Fault> {
-        self.add_up_organizations();
-        self.tallies.retain(|_, tally| *tally != Tally::default());
-        self.usage.retain(|_, usage| *usage != UsageChange::default());
+    pub(crate) async fn write(self, tx: &Transaction) -> Result<(), Fault> {
+        let Sums { tallies, usage } = self.0.sums();
         // One after the other, in this order, on every node.
-        if !self.tallies.is_empty() {
-            write_tallies(tx, &self.tallies).await?;
+        if !tallies.is_empty() {
+            write_tallies(tx, &tallies).await?;
         }
-        if !self.usage.is_empty() {
-            write_usage(tx, &self.usage).await?;
+        if !usage.is_empty() {
+            write_usage(tx, &usage).await?;
         }
         Ok(())
     }
+}
 
-    fn add_up_organizations(&mut self) {
-        let of_webhooks: Vec<_> = self.tallies.iter().map(|(key, tally)| (*key, *tally)).collect();
-        for ((hour, organization, webhook), tally) in of_webhooks {
-            if webhook != WHOLE_ORGANIZATION {
-                add(self.tallies.entry((hour, organization, WHOLE_ORGANIZATION)).or_default(), &tally);
-            }
-        }
+impl Deref for Ledger {
+    type Target = Counts;
+
+    fn deref(&self) -> &Counts {
+        &self.0
     }
 }
 
-fn add(sum: &mut Tally, tally: &Tally) {
-    sum.events += tally.events;
-    sum.made += tally.made;
-    sum.succeeded += tally.succeeded;
-    sum.failed += tally.failed;
-    sum.cancelled += tally.cancelled;
-    sum.attempts += tally.attempts;
-    sum.attempts_failed += tally.attempts_failed;
-    sum.attempts_took += tally.attempts_took;
+impl DerefMut for Ledger {
+    fn deref_mut(&mut self) -> &mut Counts {
+        &mut self.0
+    }
 }
 
-async fn write_tallies(tx: &Transaction, tallies: &BTreeMap<(i64, i64, i64), Tally>) -> Result<(), Fault> {
-    let key = |part: fn(&(i64, i64, i64)) -> i64| tallies.keys().map(part).collect::<Vec<_>>();
+async fn write_tallies(tx: &Transaction, tallies: &BTreeMap<TallyKey, Tally>) -> Result<(), Fault> {
+    let key = |part: fn(&TallyKey) -> i64| tallies.keys().map(part).collect::<Vec<_>>();
     let count =
         |part: fn(&Tally) -> u64| tallies.values().map(|tally| integer(part(tally))).collect::<Vec<_>>();
     let took: Vec<i64> = tallies.values().map(|tally| milliseconds(tally.attempts_took)).collect();
     tx.change(
         &ADD_TALLIES,
         &[
-            &key(|key| key.0),
-            &key(|key| key.1),
-            &key(|key| key.2),
+            &key(|key| key.hour),
+            &key(|key| key.organization),
+            &key(|key| key.webhook),
             &count(|tally| tally.events),
             &count(|tally| tally.made),
             &count(|tally| tally.succeeded),

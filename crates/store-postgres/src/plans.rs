@@ -6,7 +6,7 @@
 use stackbell_testkit::{Database, Postgres};
 use tokio_postgres::NoTls;
 
-use crate::commit::{attempts, intake, known};
+use crate::commit::{attempt_rows, attempts, health, intake, known};
 use crate::statement::Statement;
 use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, tokens, transfer, webhooks};
 
@@ -89,8 +89,8 @@ async fn the_hot_path_goes_by_indices() {
         &attempts::FIND_REDELIVERED,
         &attempts::SUCCEED,
         &attempts::FIND_PING,
-        &attempts::INSERT_ATTEMPTS,
-        &attempts::HOLD_HEALTH,
+        &attempt_rows::INSERT_ATTEMPTS,
+        &health::HOLD_HEALTH,
         &ledger::ADD_TALLIES,
         &ledger::ADD_USAGE,
         &queue::FIND_WEBHOOKS,

@@ -18,6 +18,7 @@ use stackbell_store::rows::webhook::{
 use stackbell_store::rows::{Columns as _, Id, integer};
 use stackbell_store::webhook_columns;
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome, OrganizationWebhooks, Webhooks};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::PostgresStore;
@@ -332,42 +333,39 @@ async fn edit(tx: &Transaction, webhook: &Webhook, audit: &AuditEntry) -> Result
     Ok(EditOutcome::Done)
 }
 
+/// The columns that people can edit, in the order in which [`INSERT`] and [`UPDATE`] take them.
+fn edited_columns(webhook: &Webhook) -> [Box<dyn ToSql + Sync + Send + '_>; 15] {
+    let secret = secret_columns(webhook);
+    [
+        Box::new(webhook.display_name.as_str()),
+        Box::new(webhook.payload_url.expose()),
+        Box::new(webhook.active),
+        Box::new(webhook.format.as_str()),
+        Box::new(filters_column(&webhook.subscription)),
+        Box::new(groups_column(&webhook.subscription)),
+        Box::new(secret.key.map(Id::uuid)),
+        Box::new(secret.bytes),
+        Box::new(secret.fingerprint.map(<[u8; 32]>::as_slice)),
+        Box::new(secret.previous_key.map(Id::uuid)),
+        Box::new(secret.previous_bytes),
+        Box::new(secret.previous_until),
+        Box::new(webhook.standard_headers),
+        Box::new(webhook.pace.map(Pace::attempts_per_minute).map(i64::from)),
+        Box::new(webhook.pause_reason.as_ref().map(PauseReason::as_str)),
+    ]
+}
+
 /// Inserts a webhook with the health that it has.
 async fn insert(tx: &Transaction, organization_number: i64, webhook: &Webhook) -> Result<(), Fault> {
     let [scope_kind, scope_project, scope_name] = scope_columns(&webhook.scope);
-    let secret = secret_columns(webhook);
-    let number = tx
-        .first(
-            &INSERT,
-            &[
-                &webhook.id.uuid(),
-                &organization_number,
-                &scope_kind,
-                &scope_project,
-                &scope_name,
-                &webhook.name.as_str(),
-                &webhook.display_name.as_str(),
-                &webhook.payload_url.expose(),
-                &webhook.active,
-                &webhook.format.as_str(),
-                &filters_column(&webhook.subscription),
-                &groups_column(&webhook.subscription),
-                &secret.key.map(Id::uuid),
-                &secret.bytes,
-                &secret.fingerprint.map(<[u8; 32]>::as_slice),
-                &secret.previous_key.map(Id::uuid),
-                &secret.previous_bytes,
-                &secret.previous_until,
-                &webhook.standard_headers,
-                &webhook.pace.map(Pace::attempts_per_minute).map(i64::from),
-                &webhook.pause_reason.as_ref().map(PauseReason::as_str),
-                &webhook.created_at.as_millis(),
-                &integer(webhook.revision),
-            ],
-            "webhooks",
-            |cursor| cursor.integer("number"),
-        )
-        .await?;
+    let (id, name) = (webhook.id.uuid(), webhook.name.as_str());
+    let edited = edited_columns(webhook);
+    let (created_at, revision) = (webhook.created_at.as_millis(), integer(webhook.revision));
+    let mut parameters: Vec<&(dyn ToSql + Sync)> =
+        vec![&id, &organization_number, &scope_kind, &scope_project, &scope_name, &name];
+    parameters.extend(edited.iter().map(|column| &**column as &(dyn ToSql + Sync)));
+    parameters.extend([&created_at as &(dyn ToSql + Sync), &revision]);
+    let number = tx.first(&INSERT, &parameters, "webhooks", |cursor| cursor.integer("number")).await?;
     if let Some(number) = number
         && webhook.health != Health::default()
     {
@@ -378,29 +376,10 @@ async fn insert(tx: &Transaction, organization_number: i64, webhook: &Webhook) -
 
 /// Writes what people can edit, and counts the edit.
 async fn update(tx: &Transaction, number: i64, webhook: &Webhook) -> Result<(), Fault> {
-    let secret = secret_columns(webhook);
-    tx.change(
-        &UPDATE,
-        &[
-            &number,
-            &webhook.display_name.as_str(),
-            &webhook.payload_url.expose(),
-            &webhook.active,
-            &webhook.format.as_str(),
-            &filters_column(&webhook.subscription),
-            &groups_column(&webhook.subscription),
-            &secret.key.map(Id::uuid),
-            &secret.bytes,
-            &secret.fingerprint.map(<[u8; 32]>::as_slice),
-            &secret.previous_key.map(Id::uuid),
-            &secret.previous_bytes,
-            &secret.previous_until,
-            &webhook.standard_headers,
-            &webhook.pace.map(Pace::attempts_per_minute).map(i64::from),
-            &webhook.pause_reason.as_ref().map(PauseReason::as_str),
-        ],
-    )
-    .await?;
+    let edited = edited_columns(webhook);
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&number];
+    parameters.extend(edited.iter().map(|column| &**column as &(dyn ToSql + Sync)));
+    tx.change(&UPDATE, &parameters).await?;
     Ok(())
 }
 

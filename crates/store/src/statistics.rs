@@ -1,5 +1,6 @@
 //! Counts over time, kept by the commits that they count.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,6 +8,8 @@ use stackbell_model::Timestamp;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 
 use crate::StoreError;
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// What one UTC hour saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,24 @@ pub struct Tally {
     pub attempts_failed: u64,
     /// How long all of them took together.
     pub attempts_took: Duration,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Self) {
+        self.events += more.events;
+        self.made += more.made;
+        self.succeeded += more.succeeded;
+        self.failed += more.failed;
+        self.cancelled += more.cancelled;
+        self.attempts += more.attempts;
+        self.attempts_failed += more.attempts_failed;
+        self.attempts_took += more.attempts_took;
+    }
+}
+
+/// When the UTC hour of a moment began.
+pub fn hour_of(at: Timestamp) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().div_euclid(HOUR_MS) * HOUR_MS)
 }
 
 /// An hour and what it saw.

@@ -22,7 +22,7 @@ use super::record::{self, BodyEnd};
 use super::request::{OutboundRequest, build};
 use super::resolve::Resolve;
 use super::spelling::Spellings;
-use super::trust::{TrustError, client_config};
+use super::trust::{TrustError, endpoint_tls};
 
 /// The most bytes of an answer's head; the most headers are 100, which is hyper's own limit.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -106,7 +106,7 @@ impl OutboundClient {
         resolver: Arc<dyn Resolve>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OutboundError> {
-        let tls = client_config(settings.ca_file.as_deref())?;
+        let tls = endpoint_tls(settings.ca_file.as_deref())?;
         let pool = |rules: &Arc<Rules>| {
             let time = settings.exchange_time / 2;
             let dialer = Dialer { rules: Arc::clone(rules), resolver: Arc::clone(&resolver), time };

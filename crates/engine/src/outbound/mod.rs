@@ -4,6 +4,7 @@
 //! - [`OutboundPolicy`]: which addresses may be reached, built of the operator's [`Allowance`]s.
 //! - [`Target`]: a URL made ready for sending, once.
 //! - [`Resolve`]: where names come from, so that tests can play the ones that lie.
+//! - [`client_tls`]: whose certificates are trusted, for what else connects by TLS.
 //!
 //! What it guarantees (invariant 7):
 //! - The policy judges the resolved addresses at each connect, and the connection goes to the very addresses that were
@@ -37,4 +38,4 @@ pub use record::{BodyEnd, canonical_name};
 pub use request::OutboundRequest;
 pub use resolve::{Resolve, ResolveError, SystemResolver};
 pub use target::{Target, TargetError};
-pub use trust::TrustError;
+pub use trust::{TrustError, client_tls};

@@ -3,28 +3,27 @@
 //! Those of leased deliveries go together. What a person asked for is recorded one by one, in its turn: it is rare, and may
 //! be about the same deliveries.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use futures_util::future::try_join;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, AttemptTrigger, Delivery, State, StateKind, Verdict};
-use stackbell_model::health::Health;
-use stackbell_model::ids::{DeliveryId, LeaseToken, WebhookId};
+use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
+use stackbell_model::ids::{DeliveryId, LeaseToken};
 use stackbell_model::retry::Next;
 use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
-use stackbell_store::rows::attempt::outcome_columns;
 use stackbell_store::rows::delivery::state_columns;
-use stackbell_store::rows::webhook::read_health;
-use stackbell_store::rows::{Columns as _, Id as _, milliseconds};
+use stackbell_store::rows::{Columns as _, Id as _};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::attempt_rows::AttemptRows;
+use super::health::{Recorded, follow_health};
 use super::known::{Known, KnownWebhook};
+use super::length;
 use crate::error::Fault;
 use crate::ledger::Ledger;
 use crate::session::{Transaction, find_twice};
 use crate::statement::statement;
-use crate::webhooks::update_health;
 
 statement!(FOLLOW = "/* commit.follow */ WITH record AS ( \
         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], \
@@ -60,37 +59,6 @@ statement!(INSERT_PING = "/* commit.insert_ping */ INSERT INTO deliveries (id, o
     ping_id, format, created_at, attempts_spent, state, finished_at, fail_reason, cancel_reason, cancelled_by, body) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     UUID, INT8, INT8, UUID, TEXT, INT8, INT8, TEXT, INT8, TEXT, TEXT, TEXT, BYTEA);
-
-statement!(INSERT_ATTEMPTS = "/* commit.insert_attempts */ INSERT INTO attempts (delivery_id, webhook_number, trigger, \
-    started_at, duration, request_url, request_headers, outcome, status, retry_after, response_headers, response_body, \
-    silence, text) \
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[], \
-        $8::text[], $9::bigint[], $10::bigint[], $11::bytea[], $12::bytea[], $13::text[], $14::text[])";
-    UUID_ARRAY, INT8_ARRAY, TEXT_ARRAY, INT8_ARRAY, INT8_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, INT8_ARRAY,
-    INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, TEXT_ARRAY);
-
-statement!(HOLD_HEALTH = "/* commit.hold_health */ SELECT id, failures, failing_since, suspended_since, \
-    suspension_reason, probe_at, hold_ended_at FROM webhooks WHERE number = ANY($1) AND deleted_at IS NULL \
-    ORDER BY number FOR NO KEY UPDATE"; INT8_ARRAY);
-
-/// An attempt that is recorded, and what it says of its webhook's health.
-struct Recorded<'batch> {
-    /// Which of the batch's records.
-    index: usize,
-    delivery: DeliveryId,
-    webhook: WebhookId,
-    attempt: &'batch Attempt,
-}
-
-impl Recorded<'_> {
-    fn ended_at(&self) -> Timestamp {
-        self.attempt.started_at.after(self.attempt.duration)
-    }
-
-    fn health_after(&self, health: Health) -> Health {
-        health.after(self.attempt.trigger, self.attempt.outcome.verdict(), self.ended_at())
-    }
-}
 
 /// The outcome of a leased delivery, and which of the batch's records it is.
 struct LeasedRecord {
@@ -322,120 +290,6 @@ impl<'batch> Recorder<'batch> {
     }
 }
 
-/// The health after each recorded attempt.
-///
-/// Most attempts change nothing, and then nothing is held. Where one would, the webhook's row is held and read again:
-/// another node may have changed it since.
-async fn follow_health(
-    tx: &Transaction,
-    known: &Known,
-    recorded: &[Recorded<'_>],
-) -> Result<Vec<Health>, Fault> {
-    let mut now: BTreeMap<WebhookId, Health> = BTreeMap::new();
-    let mut changed: HashSet<WebhookId> = HashSet::new();
-    for one in recorded {
-        let health = now.entry(one.webhook).or_insert(known.webhooks[&one.webhook].health);
-        let next = one.health_after(*health);
-        if next != *health {
-            changed.insert(one.webhook);
-        }
-        *health = next;
-    }
-    let mut health: BTreeMap<WebhookId, Health> =
-        known.webhooks.iter().map(|(id, webhook)| (*id, webhook.health)).collect();
-    health.extend(hold_health(tx, known, &changed).await?);
-    let after = recorded.iter().map(|one| {
-        let health = health.get_mut(&one.webhook).expect("known, or it would not be recorded");
-        *health = one.health_after(*health);
-        *health
-    });
-    let after: Vec<Health> = after.collect();
-    for webhook in changed {
-        update_health(tx, known.webhooks[&webhook].number, &health[&webhook]).await?;
-    }
-    Ok(after)
-}
-
-async fn hold_health(
-    tx: &Transaction,
-    known: &Known,
-    webhooks: &HashSet<WebhookId>,
-) -> Result<Vec<(WebhookId, Health)>, Fault> {
-    if webhooks.is_empty() {
-        return Ok(Vec::new());
-    }
-    let numbers: Vec<i64> = webhooks.iter().map(|webhook| known.webhooks[webhook].number).collect();
-    tx.list(&HOLD_HEALTH, &[&numbers], "webhooks", |cursor| Ok((cursor.id("id")?, read_health(cursor)?)))
-        .await
-}
-
-/// The rows of attempts, column by column.
-#[derive(Default)]
-struct AttemptRows<'batch> {
-    deliveries: Vec<Uuid>,
-    webhook_numbers: Vec<i64>,
-    triggers: Vec<&'static str>,
-    started_at: Vec<i64>,
-    durations: Vec<i64>,
-    request_urls: Vec<&'batch str>,
-    request_headers: Vec<&'batch [u8]>,
-    outcomes: Vec<&'static str>,
-    statuses: Vec<Option<i64>>,
-    retry_after: Vec<Option<i64>>,
-    response_headers: Vec<Option<&'batch [u8]>>,
-    response_bodies: Vec<Option<&'batch [u8]>>,
-    silences: Vec<Option<&'static str>>,
-    texts: Vec<Option<&'batch str>>,
-}
-
-impl<'batch> AttemptRows<'batch> {
-    /// Answers the bytes that it will store.
-    fn push(&mut self, delivery: DeliveryId, webhook_number: i64, attempt: &'batch Attempt) -> i64 {
-        let columns = outcome_columns(&attempt.outcome);
-        let answer = columns.answer;
-        let headers = answer.map(|answer| answer.headers.as_bytes());
-        let body = answer.map(|answer| answer.body.as_bytes());
-        self.deliveries.push(delivery.uuid());
-        self.webhook_numbers.push(webhook_number);
-        self.triggers.push(AttemptTrigger::as_str(attempt.trigger));
-        self.started_at.push(attempt.started_at.as_millis());
-        self.durations.push(milliseconds(attempt.duration));
-        self.request_urls.push(&attempt.request_url);
-        self.request_headers.push(attempt.request_headers.as_bytes());
-        self.outcomes.push(columns.outcome);
-        self.statuses.push(answer.map(|answer| i64::from(answer.status)));
-        self.retry_after.push(answer.and_then(|answer| answer.retry_after).map(milliseconds));
-        self.response_headers.push(headers);
-        self.response_bodies.push(body);
-        self.silences.push(columns.silence);
-        self.texts.push(columns.text);
-        length(attempt.request_headers.as_bytes()) + headers.map_or(0, length) + body.map_or(0, length)
-    }
-
-    async fn insert(&self, tx: &Transaction) -> Result<u64, Fault> {
-        tx.change(
-            &INSERT_ATTEMPTS,
-            &[
-                &self.deliveries,
-                &self.webhook_numbers,
-                &self.triggers,
-                &self.started_at,
-                &self.durations,
-                &self.request_urls,
-                &self.request_headers,
-                &self.outcomes,
-                &self.statuses,
-                &self.retry_after,
-                &self.response_headers,
-                &self.response_bodies,
-                &self.silences,
-                &self.texts,
-            ],
-        )
-        .await
-    }
-}
-
 /// What becomes of a leased delivery, and whether that spends an attempt.
 fn followed(next: Next, attempt: &Attempt) -> (State, bool) {
     let at = ended_at(attempt);
@@ -448,8 +302,4 @@ fn followed(next: Next, attempt: &Attempt) -> (State, bool) {
 
 fn ended_at(attempt: &Attempt) -> Timestamp {
     attempt.started_at.after(attempt.duration)
-}
-
-fn length(bytes: &[u8]) -> i64 {
-    i64::try_from(bytes.len()).expect("no allocation is larger")
 }

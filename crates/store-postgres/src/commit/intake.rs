@@ -15,6 +15,7 @@ use stackbell_store::rows::{Id as _, join};
 use uuid::Uuid;
 
 use super::known::{Earlier, Known, KnownOrganization};
+use super::length;
 use crate::error::{Fault, is_taken};
 use crate::ledger::{Account, Ledger};
 use crate::session::Transaction;
@@ -317,8 +318,4 @@ fn exceeded(
 
 fn count(deliveries: &[NewDelivery]) -> u32 {
     u32::try_from(deliveries.len()).expect("webhooks are fewer than 2^32")
-}
-
-fn length(bytes: &[u8]) -> i64 {
-    i64::try_from(bytes.len()).expect("no allocation is larger")
 }

@@ -51,7 +51,7 @@ pub(super) struct KnownOrganization {
 pub(super) struct KnownWebhook {
     pub(super) number: i64,
     pub(super) organization_number: i64,
-    /// As of before the batch. Not held: see [`super::attempts::Recorder::finish`].
+    /// As of before the batch. Not held: see [`super::health::follow_health`].
     pub(super) health: Health,
 }
 

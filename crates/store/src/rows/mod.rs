@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod event;
 pub mod identity;
 pub mod key;
+pub mod ledger;
 pub mod overview;
 pub mod recovery;
 pub mod transfer;
