@@ -14,6 +14,7 @@ pub(crate) mod known;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,7 +66,13 @@ impl Commit for PostgresStore {
                 }
                 Ok(outcome)
             }
-            Err(Failed::Undone(fault)) => Err(fault.into_store_error("commit")),
+            Err(Failed::Undone(fault)) => {
+                let error = fault.into_store_error("commit");
+                if matches!(error, StoreError::Full { .. }) {
+                    self.has_room.store(false, Ordering::Relaxed);
+                }
+                Err(error)
+            }
             Err(Failed::Unknown(fault, outcome)) => self.settle(&batch, outcome, fault).await,
         }
     }

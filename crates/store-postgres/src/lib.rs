@@ -41,6 +41,7 @@ mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use stackbell_model::Timestamp;
@@ -104,6 +105,8 @@ pub struct PostgresStore {
     people: Sessions,
     lease_clock: LeaseClock,
     wake_ups: WakeUps,
+    /// Whether there was room when somebody looked, and no commit found none since.
+    has_room: AtomicBool,
     options: PostgresOptions,
 }
 
@@ -153,6 +156,7 @@ impl PostgresStore {
             people: sessions(connections - of_engine),
             lease_clock: options.lease_clock,
             wake_ups: WakeUps::default(),
+            has_room: AtomicBool::new(false),
             options,
         }
     }

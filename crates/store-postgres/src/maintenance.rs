@@ -1,5 +1,6 @@
 //! Upkeep: by one node at a time, whichever comes first, and out of everybody's way.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -139,6 +140,10 @@ statement!(COUNT_SUSPENDED = "/* depth.suspended */ SELECT count(*) FROM webhook
 
 statement!(CHECK_WRITE = "/* check.write */ UPDATE meta SET checks = checks + 1";);
 
+/// Writes a file of 128 KiB on the disk of the database and removes it: more than it may keep in memory.
+const CHECK_ROOM: &str = "/* check.room */ SET LOCAL work_mem = '64kB'; WITH filling AS MATERIALIZED \
+    (SELECT repeat('-', 65536) FROM generate_series(1, 2)) SELECT count(*) FROM filling";
+
 /// Ids of events that are freed in one step.
 const IDS_MAX: u32 = 2000;
 
@@ -198,13 +203,30 @@ impl Maintenance for PostgresStore {
         .await
     }
 
-    /// A real write, synced like any other: only that shows a disk that is full, or a server that only reads.
+    /// A real write, synced like any other: only that shows a server that only reads. On a full disk it goes through, as it
+    /// wants no room; so where there may be none, what does want some is tried as well.
     async fn check(&self) -> Result<(), StoreError> {
+        if !self.has_room.load(Ordering::Relaxed) {
+            self.check_room().await?;
+        }
         self.write("check", |tx| async move { tx.change(&CHECK_WRITE, &[]).await.map(|_| ()) }).await
     }
 }
 
 impl PostgresStore {
+    /// That the database's disk has room. Not asked each time, as servers count such files, and log them if they are told to.
+    ///
+    /// Nothing is said of a disk where these files lie on another.
+    async fn check_room(&self) -> Result<(), StoreError> {
+        match self.write("check", |tx| async move { tx.define(CHECK_ROOM).await }).await {
+            Ok(()) => self.has_room.store(true, Ordering::Relaxed),
+            Err(full @ StoreError::Full { .. }) => return Err(full),
+            // A server that allows no such files is well; one that is away says so to whoever asks next.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
     async fn upkeep<T, F>(
         &self,
         work: impl Fn(std::sync::Arc<Transaction>) -> F + Send + Sync,

@@ -6,6 +6,7 @@
 //! - [`Load`]: producers that keep servers busy
 //! - [`Proxy`]: what stands between a server and its database, and has faults
 //! - [`Client`]: requests with a token, and [`raw`] bytes on a socket
+//! - [`small_disk`]: a disk that a [`Ballast`] fills
 //! - [`ManualClock`], [`SeededEntropy`]: time and chance in the test's hand
 //! - [`wait`]: waiting for a state, with one deadline for all
 //!
@@ -13,6 +14,7 @@
 
 mod client;
 mod clock;
+mod disk;
 mod entropy;
 mod load;
 mod postgres;
@@ -23,6 +25,7 @@ pub mod wait;
 
 pub use client::{Answer, Client, raw};
 pub use clock::ManualClock;
+pub use disk::{Ballast, small_disk};
 pub use entropy::SeededEntropy;
 pub use load::{Load, event_id};
 pub use postgres::{Database, PgBouncer, Postgres, PostgresSettings, Replication, Stop};

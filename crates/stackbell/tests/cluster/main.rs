@@ -1,6 +1,7 @@
 //! The built binary on PostgreSQL: what one node does there, and what several do together.
 
 mod delivering;
+mod disk;
 mod doctor;
 mod faults;
 mod keys;

@@ -1,68 +1,24 @@
 //! A full disk: producers are told to come back, reads go on, and nothing that was accepted is lost.
 //!
-//! The data folder is a small file system of its own, in a mount namespace of the server's. That takes `unshare` and
-//! `mount` (util-linux), and root or a kernel that gives users namespaces; where they are missing this test fails.
+//! The data folder is a small disk of the server's own. That takes `unshare` and `mount` (util-linux), and root or a kernel
+//! that gives users namespaces; where they are missing this test fails.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use http::Method;
 use serde_json::Value;
-use stackbell_testkit::{Answer, Client, Keep, Receiver, Server, wait};
+use stackbell_testkit::{Answer, Ballast, Client, Keep, Receiver, Server, small_disk, wait};
 
 use crate::support::{register, setup, update, webhook};
-
-/// How large the data folder's file system is: some times what the store begins with.
-const DISK: &str = "16m";
 
 /// More than fits on it, if the store gave itself room ahead.
 const EVENTS_MAX: u64 = 100_000;
 
-/// A namespace in which whoever is nobody may mount, and what else root has to be given in a container.
-fn namespace() -> &'static [&'static str] {
-    const CHOICES: [&[&str]; 2] = [&["--map-root-user", "--mount"], &["--mount"]];
-    let works = |flags: &&&[&str]| {
-        let mut command = Command::new("unshare");
-        command.args(**flags).args(["mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"]);
-        command.output().is_ok_and(|output| output.status.success())
-    };
-    CHOICES.iter().find(works).copied().unwrap_or_else(|| {
-        panic!(
-            "this test mounts a small file system in a namespace of its own, and cannot: it needs `unshare` and `mount` \
-             (Debian: util-linux, mount), and root with CAP_SYS_ADMIN or user namespaces \
-             (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"
-        )
-    })
-}
-
+/// Some times what the store begins with.
 fn on_a_small_disk(data: &Path) -> Vec<OsString> {
-    let script = format!("mount -t tmpfs -o size={DISK},mode=700 none \"$0\" && exec \"$@\"");
-    let words = ["unshare"].into_iter().chain(namespace().iter().copied()).chain(["sh", "-c", &script]);
-    words.map(OsString::from).chain([data.into()]).collect()
-}
-
-/// A file that takes all the room there is. The folder is seen through the server's own namespace.
-struct Ballast(PathBuf);
-
-impl Ballast {
-    fn fill(server: &Server) -> Self {
-        let data = server.data().strip_prefix("/").expect("an absolute path");
-        let path = PathBuf::from(format!("/proc/{}/root", server.process_id())).join(data).join("ballast");
-        let mut file = File::create(&path).expect("made");
-        for size in [64 * 1024, 4096, 1] {
-            let block = vec![0; size];
-            while file.write_all(&block).is_ok() {}
-        }
-        Self(path)
-    }
-
-    fn remove(self) {
-        std::fs::remove_file(self.0).expect("removed");
-    }
+    small_disk(data, "size=16m,mode=700")
 }
 
 async fn publish(client: &Client, number: u64) -> (String, Answer) {
@@ -96,7 +52,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
     answer.expect(202);
     accepted.insert(first);
 
-    let ballast = Ballast::fill(&server);
+    let ballast = Ballast::fill(server.process_id(), server.data());
     // The write-ahead log may have room of its own for a while.
     let mut number = 1;
     let refused = loop {

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
+use crate::disk::Ballast;
 use crate::wait;
 use supervisor::{Supervisor, find_programs, free_port};
 
@@ -30,15 +31,20 @@ const MAINTENANCE: &str = "postgres";
 /// How often another port is tried when somebody was quicker.
 const PORTS_TRIED_MAX: u32 = 5;
 
+/// Segments of the write-ahead log: many times what is written while a disk is full, and no more than `min_wal_size` keeps.
+const LOG_SEGMENTS_KEPT: u32 = 2;
+
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
     lines: Vec<String>,
+    /// In MiB.
+    disk: Option<u32>,
 }
 
 impl Default for PostgresSettings {
     fn default() -> Self {
-        let settings = Self { lines: Vec::new() };
+        let settings = Self { lines: Vec::new(), disk: None };
         // A test process has many stores; what it wrote is not kept for long, as it may be in memory.
         settings
             .with("listen_addresses", "127.0.0.1")
@@ -53,6 +59,15 @@ impl PostgresSettings {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.lines.push(format!("{name} = '{value}'"));
         self
+    }
+
+    /// The same on a disk of its own of this size, in MiB, which [`Postgres::fill_disk`] fills.
+    /// The server makes no room there while nobody asks it to.
+    #[must_use]
+    pub fn on_disk(self, size: u32) -> Self {
+        let settings =
+            self.with("autovacuum", "off").with("checkpoint_timeout", "1h").with("max_wal_size", "1GB");
+        Self { disk: Some(size), ..settings }
     }
 }
 
@@ -114,7 +129,10 @@ impl Postgres {
     pub async fn start(settings: PostgresSettings) -> Self {
         blocking(move || {
             let programs = find_programs();
-            let mut supervisor = Supervisor::start(&programs);
+            let mut supervisor = match settings.disk {
+                Some(size) => Supervisor::start_on_disk(&programs, size),
+                None => Supervisor::start(&programs),
+            };
             supervisor.order("initialize");
             for line in settings.lines {
                 supervisor.order(&format!("set {line}"));
@@ -214,6 +232,29 @@ impl Postgres {
     pub async fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
         let (server, database, sql) = (Arc::clone(&self.0), database.to_owned(), sql.to_owned());
         blocking(move || server.psql(&database, &sql)).await
+    }
+
+    /// Keeps some segments of the write-ahead log for what comes, as checkpoints do on a server that has been at work for a
+    /// while. Without them a log without room is soon met, for which a server does not refuse but ends.
+    pub async fn keep_log_ahead(&self) {
+        for _ in 0..LOG_SEGMENTS_KEPT {
+            // What nothing is written to is not left.
+            self.psql(MAINTENANCE, "SELECT pg_logical_emit_message(false, '', '')").await;
+            self.psql(MAINTENANCE, "SELECT pg_switch_wal()").await;
+        }
+        self.psql(MAINTENANCE, "CHECKPOINT").await;
+        let ahead = "SELECT count(*) FROM pg_ls_waldir() WHERE name > pg_walfile_name(pg_current_wal_lsn())";
+        let ahead: u32 = self.psql(MAINTENANCE, ahead).await.parse().expect("a number");
+        assert!(ahead >= LOG_SEGMENTS_KEPT, "{ahead} segments are kept");
+    }
+
+    /// Takes all the room on its disk.
+    ///
+    /// # Panics
+    /// When it has no disk of its own.
+    pub async fn fill_disk(&self) -> Ballast {
+        let server = Arc::clone(&self.0);
+        blocking(move || server.supervisor().fill_disk()).await
     }
 
     /// Stops it.

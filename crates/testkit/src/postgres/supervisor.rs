@@ -1,5 +1,6 @@
 //! The process that keeps a server, and clears up after it however the test process ends.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -7,6 +8,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::disk::{Ballast, Namespace};
 
 const SCRIPT: &str = include_str!("supervisor.sh");
 
@@ -29,12 +32,36 @@ pub(super) struct Supervisor {
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     folder: PathBuf,
+    /// Whether the server's data is on a disk that only this sees.
+    has_disk: bool,
 }
+
+/// Where such a disk is: a folder that is there, and in which nothing is that is needed here. What the server and we log lies
+/// elsewhere, so that it is whole.
+const DISK_AT: &str = "/mnt";
 
 impl Supervisor {
     pub(super) fn start(programs: &Path) -> Self {
-        let mut command = as_ordinary_user();
-        command.args(["sh", "-c", SCRIPT, "supervisor"]).arg(base_folder()).arg(programs);
+        Self::start_by(&as_ordinary_user(), programs, None)
+    }
+
+    /// The same with the server's data on a disk of this size, in MiB.
+    pub(super) fn start_on_disk(programs: &Path, size: u32) -> Self {
+        let (namespace, disk) = (Namespace::find(), Path::new(DISK_AT));
+        // Whoever its user is: the folder on it is private.
+        let mut words = namespace.disk(disk, &format!("size={size}m,mode=1777"));
+        words.extend(match namespace {
+            Namespace::Mapped => as_mapped_user(),
+            Namespace::Plain => as_ordinary_user(),
+        });
+        Self::start_by(&words, programs, Some(disk))
+    }
+
+    /// Starts the script behind these words, each of which becomes what comes after it.
+    fn start_by(words: &[OsString], programs: &Path, disk: Option<&Path>) -> Self {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["sh", "-c", SCRIPT, "supervisor"]).arg(base_folder()).arg(programs);
+        command.args(disk);
         command.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
         // Of its own group: an interrupt from the keyboard is for the tests.
         let mut child = command.process_group(0).spawn().expect("a supervisor");
@@ -45,7 +72,7 @@ impl Supervisor {
             folder.is_absolute(),
             "the supervisor of a PostgreSQL server did not start: see its words above"
         );
-        Self { child, orders: Some(orders), answers, folder }
+        Self { child, orders: Some(orders), answers, folder, has_disk: disk.is_some() }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -81,6 +108,15 @@ impl Supervisor {
     pub(super) fn log(&self, name: &str) -> String {
         fs::read_to_string(self.folder.join(name)).unwrap_or_default()
     }
+
+    /// Fills its disk.
+    ///
+    /// # Panics
+    /// When it has none of its own: others would have to do without room.
+    pub(super) fn fill_disk(&self) -> Ballast {
+        assert!(self.has_disk, "the disk is not its own");
+        Ballast::fill(self.child.id(), Path::new(DISK_AT))
+    }
 }
 
 impl Drop for Supervisor {
@@ -97,14 +133,25 @@ fn answer(answers: &mut BufReader<ChildStdout>) -> String {
 }
 
 /// PostgreSQL and PgBouncer refuse to be run by root; Debian's packages bring the user `postgres` along.
-fn as_ordinary_user() -> Command {
-    if rustix::process::geteuid().is_root() {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]);
-        command
+fn as_ordinary_user() -> Vec<OsString> {
+    let words: &[&str] = if rustix::process::geteuid().is_root() {
+        &["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
     } else {
-        Command::new("env")
-    }
+        &["env"]
+    };
+    words.iter().map(OsString::from).collect()
+}
+
+/// The same where we are called root, whoever we are: by another name once more, which `initdb` looks up.
+fn as_mapped_user() -> Vec<OsString> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    let (user, group) = if user.is_root() {
+        ("postgres".to_owned(), "postgres".to_owned())
+    } else {
+        (user.as_raw().to_string(), group.as_raw().to_string())
+    };
+    let words = ["unshare".to_owned(), format!("--map-user={user}"), format!("--map-group={group}")];
+    words.into_iter().map(OsString::from).collect()
 }
 
 fn base_folder() -> PathBuf {

@@ -1,5 +1,6 @@
 # Keeps a throw-away server, or a pooler, in a folder of its own. Arguments: where that folder is made, and the folder of
-# PostgreSQL's programs. Says on standard output which folder it made.
+# PostgreSQL's programs; where the server's data is to be, when that is elsewhere. Says on standard output which folder it
+# made.
 #
 # Each line of standard input is an order, answered by a line: `done` or `failed`. Standard input ends with the test
 # process, however that ends: then all is stopped, and the folder removed.
@@ -7,7 +8,10 @@ set -u
 export PATH="$2:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 folder=$(mktemp -d "$1/stackbell-postgres-XXXXXX") || exit 1
 cd "$folder" || exit 1
+# What is there goes with the disk that it is on.
+[ -z "${3-}" ] || ln -s "$(mktemp -d "$3/data-XXXXXX")" data || exit 1
 exec 2>orders.log
+server=
 bouncer=
 # A signal ends the reading of orders; what is started here does not inherit this.
 trap : HUP INT TERM
@@ -28,6 +32,8 @@ copy() {
 # As a child and not by itself, so that it is waited for: not every machine does that for those whose parent is gone.
 # `data/postmaster.pid` says when it is ready; one from before may be there still.
 start() {
+    # One that ended by itself has said so before it is gone.
+    [ -z "$server" ] || wait "$server"
     before=$(cat data/postmaster.pid 2>/dev/null)
     rm -f ended
     (

@@ -1,0 +1,69 @@
+//! A disk without room. The server is on a small one of its own: see [`stackbell_testkit::small_disk`].
+
+use std::sync::Arc;
+
+use stackbell_model::webhook::Webhook;
+use stackbell_store::StoreError;
+use stackbell_store::commit::NewEvent;
+use stackbell_store::conformance::fixtures::World;
+use stackbell_store::maintenance::Maintenance as _;
+use stackbell_testkit::{Postgres, PostgresSettings};
+
+use crate::support::{Site, migrated};
+
+/// In MiB: what a server begins with, this database twice, and some segments of the log.
+const DISK: u32 = 200;
+
+/// More than fits on the pages that are there.
+const EVENTS_MAX: u32 = 10_000;
+
+/// Commits until one is refused.
+async fn refused(world: &World, webhook: &Webhook) -> StoreError {
+    for _ in 0..EVENTS_MAX {
+        let (event, delivery) = (world.new_event(), world.new_delivery(webhook));
+        let new = NewEvent { event, deliveries: vec![delivery] };
+        let batch = world.batch(vec![world.intake(vec![new]).await], Vec::new());
+        if let Err(error) = world.store.commit(Arc::new(batch)).await {
+            return error;
+        }
+    }
+    panic!("the disk is never full");
+}
+
+#[track_caller]
+fn check_full(found: &Result<(), StoreError>) {
+    assert!(matches!(found, Err(StoreError::Full { .. })), "{found:?}");
+}
+
+/// What is looked at is changed where it is, which wants no room: a look says all the same what a commit met.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_finds_what_a_commit_found() {
+    let server = Postgres::start(PostgresSettings::default().on_disk(DISK)).await;
+    let site = Site::on(migrated(&server).await);
+    let world = World::open(&site).await;
+    let webhook = world.webhook("hook").await;
+    world.store.check().await.expect("it is well");
+    server.keep_log_ahead().await;
+    let ballast = server.fill_disk().await;
+    let error = refused(&world, &webhook).await;
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    check_full(&world.store.check().await);
+    // One that has committed nothing yet looks for itself.
+    let other = site.store().await;
+    check_full(&other.check().await);
+    ballast.remove();
+    world.store.check().await.expect("it is well again");
+    other.check().await.expect("it is well");
+    assert!(!server.log().contains("PANIC"), "{}", server.log());
+}
+
+/// A server may allow no files that are gone with their statement.
+#[tokio::test]
+async fn a_server_without_temporary_files_is_well() {
+    let settings = PostgresSettings::default().with("temp_file_limit", "0");
+    let server = Postgres::start(settings).await;
+    let site = Site::on(migrated(&server).await);
+    site.store().await.check().await.expect("it is well");
+    let log = server.log();
+    assert!(log.contains("temporary file size exceeds"), "it was asked for one: {log}");
+}
