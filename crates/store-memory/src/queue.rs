@@ -6,7 +6,9 @@ use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue};
+use stackbell_store::queue::{
+    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue,
+};
 
 use crate::MemoryStore;
 use crate::tables::{Tables, page};
@@ -23,6 +25,18 @@ impl Queue for MemoryStore {
         let sending_held = !lanes.is_empty() && tables.sending_hold.is_some();
         let lanes = lanes.iter().map(|request| tables.lease_lane(request, now, lease)).collect();
         Ok(Leased { lanes, sending_held })
+    }
+
+    async fn release_deliveries(&self, held: &[HeldDelivery]) -> Result<(), StoreError> {
+        let mut tables = self.lock();
+        for HeldDelivery { delivery, lease, .. } in held {
+            if let Some(row) = tables.deliveries.get_mut(delivery)
+                && row.lease.is_some_and(|current| current.token == lease.token)
+            {
+                row.lease = None;
+            }
+        }
+        Ok(())
     }
 
     async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {

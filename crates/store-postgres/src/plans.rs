@@ -98,6 +98,7 @@ async fn the_hot_path_goes_by_indices() {
         &queue::LEASE,
         &queue::LEASE_PROBES,
         &queue::NEXT_DUE,
+        &queue::RELEASE,
         &queue::DUE_LANES,
         &tokens::FIND,
         &webhooks::ORGANIZATION_WEBHOOKS,

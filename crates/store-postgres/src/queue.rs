@@ -13,7 +13,9 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue};
+use stackbell_store::queue::{
+    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue,
+};
 use stackbell_store::rows::delivery::read_delivery;
 use stackbell_store::rows::webhook::read_webhook;
 use stackbell_store::rows::{Columns as _, Id as _};
@@ -71,6 +73,13 @@ statement!(NEXT_DUE = "/* lease_deliveries.next_due */ WITH clock AS MATERIALIZE
         ORDER BY greatest(p.due_at - $3, p.lease_until - clock.now) LIMIT 1) held ON true";
     INT8_ARRAY, INT8, INT8);
 
+// One that somebody is just recording or cancelling needs no release.
+statement!(RELEASE = "/* release_deliveries */ WITH picked AS MATERIALIZED ( \
+        SELECT p.id FROM unnest($1::uuid[], $2::uuid[]) AS held (id, token) \
+        JOIN deliveries_pending p ON p.id = held.id AND p.lease_token = held.token FOR UPDATE OF p SKIP LOCKED) \
+    UPDATE deliveries_pending p SET lease_token = NULL, lease_until = NULL FROM picked WHERE p.id = picked.id";
+    UUID_ARRAY, UUID_ARRAY);
+
 // From lane to lane through the queue's index: one step for each that has something pending, however many webhooks there are.
 // Lanes of deleted webhooks are stepped over and do not count.
 statement!(DUE_LANES = "/* due_lanes */ WITH RECURSIVE lane (number, due_at, webhook_id, organization_number, found) AS ( \
@@ -108,6 +117,16 @@ impl Queue for PostgresStore {
             lease_lanes(&tx, lanes, now, clock, (lease, lasts)).await
         });
         leased.await
+    }
+
+    async fn release_deliveries(&self, held: &[HeldDelivery]) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = held.iter().map(|held| held.delivery.uuid()).collect();
+        let tokens: Vec<Uuid> = held.iter().map(|held| held.lease.token.uuid()).collect();
+        let (ids, tokens) = (&ids, &tokens);
+        let released = self.engine.run(Access::Write, "release_deliveries", |tx| async move {
+            tx.change(&RELEASE, &[ids, tokens]).await.map(|_| ())
+        });
+        released.await
     }
 
     async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {

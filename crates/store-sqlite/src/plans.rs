@@ -56,6 +56,7 @@ fn the_hot_path_reads_what_it_needs_and_no_more() {
         (queue::FIND_WEBHOOK, &[]),
         (queue::LANE, &[]),
         (queue::FIND_DELIVERY, &[]),
+        (queue::FIND_HELD, &[]),
         // No more than a page, and walked through in the order that it is sorted by.
         (queue::DUE_LANES, &["SCAN CONSTANT ROW", "SCAN lane", "SCAN lane", "USE TEMP B-TREE FOR ORDER BY"]),
         (tokens::FIND, &[]),

@@ -7,7 +7,9 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue};
+use stackbell_store::queue::{
+    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue,
+};
 
 use crate::SqliteStore;
 use crate::error::Fault;
@@ -37,6 +39,9 @@ pub(crate) const FIND_DELIVERY: &str = concat!(
     delivery_tables!(),
     "WHERE d.number = ?1"
 );
+
+pub(crate) const FIND_HELD: &str = "/* release_deliveries.find */ SELECT d.number FROM webhooks w \
+    JOIN deliveries d ON d.webhook_number = w.number WHERE w.id = ?1 AND d.id = ?2";
 
 /// From lane to lane through the queue's index: one step for each that has something pending, however many webhooks there are.
 /// Lanes of deleted webhooks are stepped over and do not count.
@@ -70,6 +75,14 @@ impl Queue for SqliteStore {
         .await
     }
 
+    async fn release_deliveries(&self, held: &[HeldDelivery]) -> Result<(), StoreError> {
+        let held = held.to_vec();
+        self.write("release_deliveries", move |connection, leases| {
+            held.iter().try_for_each(|held| release(connection, leases, held))
+        })
+        .await
+    }
+
     async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {
         self.read("due_lanes", move |connection| {
             // No webhook has no bytes at all for its id.
@@ -84,6 +97,18 @@ impl Queue for SqliteStore {
         })
         .await
     }
+}
+
+fn release(connection: &Connection, leases: &mut Leases, held: &HeldDelivery) -> Result<(), Fault> {
+    let parameters = params![held.webhook.bytes(), held.delivery.bytes()];
+    let number =
+        first(connection, FIND_HELD, parameters, "deliveries", |cursor| cursor.get::<i64>("number"))?;
+    if let Some(number) = number
+        && leases.get(number).is_some_and(|current| current.token == held.lease.token)
+    {
+        leases.end(number);
+    }
+    Ok(())
 }
 
 fn lease_lane(

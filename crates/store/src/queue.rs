@@ -1,7 +1,7 @@
 //! The queue: the deliveries table itself.
 //!
 //! A *lane* is what is pending for one webhook. The engine knows which lanes have something due,
-//! and leases from a lane no more than it has permits for.
+//! and leases from a lane no more than it will soon have permits for.
 
 use std::num::NonZeroU32;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Delivery;
-use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 
 use crate::StoreError;
@@ -56,6 +56,17 @@ pub struct LeasedLane {
     pub next_due: Option<Timestamp>,
 }
 
+/// A delivery that somebody has leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldDelivery {
+    /// Its webhook.
+    pub webhook: WebhookId,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The lease.
+    pub lease: Lease,
+}
+
 /// What was leased.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leased {
@@ -93,6 +104,15 @@ pub trait Queue: Send + Sync {
         now: Timestamp,
         lease: Lease,
     ) -> Result<Leased, StoreError>;
+
+    /// Gives leases back: whoever asks next gets these deliveries. Nothing was sent of them under these leases.
+    /// One that has ended since, or has another lease by now, is left as it is.
+    ///
+    /// One transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the leases last until their deadlines.
+    async fn release_deliveries(&self, held: &[HeldDelivery]) -> Result<(), StoreError>;
 
     /// Up to `limit` lanes that have something pending, in an order that stays, beyond `after`.
     /// Lanes of inactive and suspended webhooks are among them, those of deleted webhooks are not.

@@ -101,6 +101,7 @@ impl Core {
             }
             Ask::Redeliver { webhook, delivery } => {
                 *self.redelivering.entry(delivery.delivery.id).or_default() += 1;
+                self.leave_to_asker(webhook.id, delivery.delivery.id, now);
                 (webhook, *delivery, Subject::Redelivery { ticket })
             }
         };

@@ -86,8 +86,6 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         if let Subject::Leased { token, .. } = subject {
-            // A clock that jumps may have us lease it once more beside that.
-            self.kept.retain(|kept| kept.leased.delivery.id != delivery.id);
             self.in_hand.insert(delivery.id, InHand::new(&delivery, token));
         }
         let key = self.next_attempt_key();
@@ -133,6 +131,7 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
             lane.attempt_ended(&attempt, &self.config, now);
         }
+        self.trim_ahead(webhook.id, now);
         let (subject, note) = match subject {
             Subject::Leased { token, trigger } => {
                 let next = self.next(trigger, &delivery.delivery, &webhook, &attempt.outcome, now);

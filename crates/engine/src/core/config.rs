@@ -18,6 +18,12 @@ pub struct CoreConfig {
     pub lane_limit_start: u32,
     /// The same for one that answers quickly.
     pub lane_limit_max: u32,
+    /// Deliveries that are leased ahead of what is in flight: bounds what is kept of them in memory.
+    pub ahead_max: u32,
+    /// The same for one organization.
+    pub organization_ahead_max: u32,
+    /// The same for one webhook.
+    pub lane_ahead_max: u32,
     /// An answer within this time is quick. Half of all permits are for webhooks whose last answer was.
     pub quick_answer: Duration,
     /// This many failures in a row open a webhook's breaker.
@@ -85,6 +91,9 @@ impl Default for CoreConfig {
             organization_in_flight_max: 256,
             lane_limit_start: 2,
             lane_limit_max: 16,
+            ahead_max: 1024,
+            organization_ahead_max: 256,
+            lane_ahead_max: 256,
             quick_answer: Duration::from_secs(1),
             breaker_failures: 5,
             breaker_wait: Duration::from_secs(30),

@@ -8,15 +8,12 @@ use std::sync::Arc;
 
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Delivery;
-use stackbell_model::ids::{DeliveryId, LeaseToken, WebhookId};
+use stackbell_model::ids::{DeliveryId, LeaseToken};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{AttemptRecord, AttemptSubject, Lease};
 use stackbell_store::queue::LeasedDelivery;
 
 use super::Core;
-use super::attempts::Subject;
-use super::messages::Command;
-use super::permits::Permit;
 
 /// What is known of a delivery that is under way.
 #[derive(Debug)]
@@ -77,49 +74,5 @@ impl Core {
         {
             *token = current.token;
         }
-    }
-
-    /// What we still hold a lease of goes as soon as its lane may.
-    pub(super) fn go_on_with(&mut self, kept: KeptLease, now: Timestamp) {
-        self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
-        self.kept.push(kept);
-    }
-
-    /// Attempts what is leased already and can go now. What does not go in time waits for its lease to run out.
-    pub(super) fn start_kept(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        for kept in std::mem::take(&mut self.kept) {
-            if kept.lease.until <= now {
-                self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
-            } else if let Some(permit) = self.permit_for_kept(&kept.webhook, now) {
-                let KeptLease { webhook, leased: LeasedDelivery { delivery, payload }, lease } = kept;
-                let subject = Subject::leased(&delivery, lease.token);
-                self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
-            } else {
-                self.kept.push(kept);
-            }
-        }
-    }
-
-    /// Somebody changed the webhook or one of its deliveries: what we hold of it is read anew, once its lease has run out.
-    pub(super) fn forget_kept(&mut self, webhook: WebhookId, now: Timestamp) {
-        let (of_it, others): (Vec<_>, _) =
-            std::mem::take(&mut self.kept).into_iter().partition(|kept| kept.webhook.id == webhook);
-        self.kept = others;
-        for kept in of_it {
-            self.note_due(kept.webhook.organization, webhook, kept.lease.until, now);
-        }
-    }
-
-    fn permit_for_kept(&mut self, webhook: &Webhook, now: Timestamp) -> Option<Permit> {
-        if !self.may_send() {
-            return None;
-        }
-        let lane = self.lanes.get_mut(&webhook.id)?;
-        if !lane.may_attempt(now) {
-            return None;
-        }
-        let permit = self.permits.acquire(webhook.organization, lane.pace())?;
-        lane.attempt_begins();
-        Some(permit)
     }
 }

@@ -11,9 +11,11 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{
     AttemptRecord, Batch, BatchOutcome, IntakeItem, IntakeOutcome, Lease, NewDelivery, NewEvent, Receipt,
 };
+use stackbell_store::queue::LeasedDelivery;
 use stackbell_store::webhooks::OrganizationWebhooks;
 
 use super::Core;
+use super::ahead::Ahead;
 use super::attempts::{RecordNote, Subject};
 use super::backoff::Backoff;
 use super::config::CoreConfig;
@@ -22,7 +24,7 @@ use super::matching::{Rendered, Snapshot, Standing};
 use super::messages::{
     Authority, Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket,
 };
-use super::permits::Permit;
+use super::permits::{Pace, Permit};
 use super::waiting::PendingIntake;
 
 /// An outcome that waits for a commit.
@@ -32,11 +34,19 @@ pub(super) struct PendingRecord {
     pub(super) note: RecordNote,
 }
 
-/// A permit kept for a delivery that is born leased.
+/// What is kept for a delivery that is born leased.
 #[derive(Debug)]
 struct Reserved {
-    permit: Permit,
+    for_what: Reservation,
     webhook: Arc<Webhook>,
+}
+
+#[derive(Debug)]
+enum Reservation {
+    /// It is sent at once.
+    Attempt(Permit),
+    /// It waits for its lane.
+    Ahead(Permit),
 }
 
 /// A commit under way. `reserved` has one entry for each leased delivery of the batch, in its order.
@@ -242,33 +252,42 @@ impl Core {
         let mut deliveries = Vec::new();
         let mut rendered = Rendered::default();
         for webhook in snapshot.listeners(&event) {
-            let permit = self.permit_for_new(webhook, now);
+            let body = rendered.body(webhook.format, &event, self.public_url.as_ref());
+            let bytes = body.as_ref().unwrap_or(&event.payload).len();
+            let reserved = self.reserve_for_new(webhook, bytes, now);
             deliveries.push(NewDelivery {
                 id: DeliveryId::generate(now, &mut self.entropy),
                 webhook: webhook.id,
                 format: webhook.format,
-                body: rendered.body(webhook.format, &event, self.public_url.as_ref()),
-                lease: permit.is_some().then_some(gathering.lease),
+                body,
+                lease: reserved.is_some().then_some(gathering.lease),
             });
-            gathering.reserved.extend(permit.map(|permit| Reserved { permit, webhook: Arc::clone(webhook) }));
+            let webhook = || Arc::clone(webhook);
+            gathering.reserved.extend(reserved.map(|for_what| Reserved { for_what, webhook: webhook() }));
         }
         NewEvent { event, deliveries }
     }
 
-    /// A permit, if the webhook's lane would send a new delivery at once.
-    fn permit_for_new(&mut self, webhook: &Webhook, now: Timestamp) -> Option<Permit> {
+    /// A permit, if the webhook's lane would send a new delivery at once; or a place, if it will soon.
+    fn reserve_for_new(&mut self, webhook: &Webhook, bytes: usize, now: Timestamp) -> Option<Reservation> {
         if !self.may_send() {
             return None;
         }
         let (config, neighbours) = (&self.config, &self.neighbours);
         let new = || Lane::of(webhook, neighbours.share_of(webhook.id), config, now);
         let lane = self.lanes.entry(webhook.id).or_insert_with(new);
-        if !lane.takes_new(webhook, now) {
+        if lane.takes_new(webhook, now)
+            && let Some(permit) = self.permits.acquire(webhook.organization, lane.pace())
+        {
+            lane.attempt_begins();
+            return Some(Reservation::Attempt(permit));
+        }
+        if !lane.takes_new_ahead(webhook, bytes, now) {
             return None;
         }
-        let permit = self.permits.acquire(webhook.organization, lane.pace())?;
-        lane.attempt_begins();
-        Some(permit)
+        let place = self.places.acquire(webhook.organization, Pace::Quick)?;
+        lane.promise(1);
+        Some(Reservation::Ahead(place))
     }
 
     pub(super) fn committed(
@@ -338,14 +357,39 @@ impl Core {
                         self.note_due(item.organization, delivery.webhook, lease.until, now);
                     }
                     Some((lease, kept)) => {
-                        let whole = delivery.born(&new.event);
                         let payload = delivery.body.clone().unwrap_or_else(|| new.event.payload.clone());
-                        let subject = Subject::leased(&whole, lease.token);
-                        self.begin_attempt(kept.webhook, whole, payload, subject, kept.permit, now, commands);
+                        let born = LeasedDelivery { delivery: delivery.born(&new.event), payload };
+                        self.begin_born(born, lease, kept, now, commands);
                     }
                     None if receipt.duplicate => {}
                     None => self.note_due(item.organization, delivery.webhook, now, now),
                 }
+            }
+        }
+    }
+
+    fn begin_born(
+        &mut self,
+        born: LeasedDelivery,
+        lease: Lease,
+        kept: Reserved,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        let Reserved { for_what, webhook } = kept;
+        match for_what {
+            Reservation::Attempt(permit) => {
+                let LeasedDelivery { delivery, payload } = born;
+                let subject = Subject::leased(&delivery, lease.token);
+                self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
+            }
+            Reservation::Ahead(place) => {
+                let id = webhook.id;
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.keep_promise(1);
+                }
+                self.keep_ahead(Ahead::new(webhook, born, lease, now, place), now);
+                self.reschedule(id, now);
             }
         }
     }
@@ -358,9 +402,16 @@ impl Core {
     }
 
     fn drop_one(&mut self, kept: Reserved, now: Timestamp) {
-        self.permits.release(kept.permit);
-        if let Some(lane) = self.lanes.get_mut(&kept.webhook.id) {
-            lane.attempt_dropped();
+        let lane = self.lanes.get_mut(&kept.webhook.id);
+        match kept.for_what {
+            Reservation::Attempt(permit) => {
+                self.permits.release(permit);
+                lane.into_iter().for_each(Lane::attempt_dropped);
+            }
+            Reservation::Ahead(place) => {
+                self.places.release(place);
+                lane.into_iter().for_each(|lane| lane.keep_promise(1));
+            }
         }
         self.reschedule(kept.webhook.id, now);
     }

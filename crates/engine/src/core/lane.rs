@@ -1,5 +1,6 @@
 //! A lane: one webhook's way out. What it may send, and when.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
@@ -9,6 +10,7 @@ use stackbell_model::ids::OrganizationId;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::queue::LaneMode;
 
+use super::ahead::{AHEAD_BYTES_MAX, Ahead};
 use super::breaker::Breaker;
 use super::config::CoreConfig;
 use super::pacer::{Pacer, Rate};
@@ -17,6 +19,9 @@ use super::share::Share;
 
 /// How long a lane is left alone of which nothing could be had, although something is due.
 const TAKEN_WAIT: Duration = Duration::from_millis(100);
+
+/// A lane leases ahead what its endpoint takes in this time.
+pub(super) const AHEAD_TIME: Duration = Duration::from_millis(250);
 
 /// Why a lane waits for somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +67,8 @@ impl CatchingUp {
 /// When a lane can go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// Now, with up to so many attempts.
-    Now { attempts: u32, mode: LaneMode },
+    /// Now, with up to so many attempts, and so many deliveries ahead of them.
+    Now { attempts: u32, ahead: u32, mode: LaneMode },
     /// Not before this.
     At(Timestamp),
     /// Not before something else happens: an answer, an edit, a new delivery.
@@ -77,6 +82,16 @@ pub(super) struct Lane {
     pub(super) next_due: Option<Timestamp>,
     /// A lease of it is being asked for.
     pub(super) is_leasing: bool,
+    /// What is leased and waits for the lane, oldest lease first.
+    pub(super) ahead: VecDeque<Ahead>,
+    /// Places ahead that are promised to what is being committed or leased now.
+    pub(super) promised: u32,
+    /// The most that it may have ahead.
+    ahead_limit: u32,
+    /// How long its endpoint takes to answer, on average over the last few.
+    answers_in: Duration,
+    /// Whether what was leased last was too large to be kept ahead.
+    has_large: bool,
     /// The time in [`super::Core::timers`] under which it stands.
     pub(super) timer: Option<Timestamp>,
     /// This node's share of what its webhook may be sent.
@@ -118,6 +133,11 @@ impl Lane {
         Self {
             organization,
             next_due: None,
+            ahead: VecDeque::new(),
+            promised: 0,
+            ahead_limit: config.lane_ahead_max,
+            answers_in: Duration::ZERO,
+            has_large: false,
             is_leasing: false,
             timer: None,
             share,
@@ -184,28 +204,71 @@ impl Lane {
     /// Whether a new delivery may be born leased: nothing stands before it, and nothing speaks against sending at once.
     /// Never where there is a pace to keep: by when the commit is done, others may have gone.
     pub(super) fn takes_new(&self, webhook: &Webhook, now: Timestamp) -> bool {
-        self.hold == Hold::None
-            && self.is_known
-            && self.pacer.is_none()
+        self.is_free_for_new(webhook, now) && self.ahead.is_empty() && self.in_flight < self.in_flight_max()
+    }
+
+    /// Whether a new delivery may be born leased and kept ahead.
+    pub(super) fn takes_new_ahead(&self, webhook: &Webhook, bytes: usize, now: Timestamp) -> bool {
+        self.is_free_for_new(webhook, now) && bytes <= AHEAD_BYTES_MAX && self.kept_ahead() < self.ahead_max()
+    }
+
+    fn is_free_for_new(&self, webhook: &Webhook, now: Timestamp) -> bool {
+        self.goes_freely()
             && Rate::of(webhook).is_none()
             && !self.is_leasing
             && self.next_due.is_none_or(|due| due > now)
-            && self.in_flight < self.in_flight_max()
+    }
+
+    /// Whether nothing slows it down but its limit.
+    fn goes_freely(&self) -> bool {
+        self.hold == Hold::None
+            && self.is_known
+            && self.pacer.is_none()
             && self.breaker.is_closed()
             && self.catching_up.is_none()
     }
 
+    /// How much it may have ahead now: what its endpoint takes in [`AHEAD_TIME`].
+    pub(super) fn ahead_max(&self) -> u32 {
+        if !self.goes_freely() || self.pace != Pace::Quick {
+            return 0;
+        }
+        let answers_in = self.answers_in.max(Duration::from_millis(1));
+        let rounds = AHEAD_TIME.div_duration_f64(answers_in);
+        let ahead = f64::from(self.in_flight_max()) * rounds;
+        // A float that is too large becomes the largest number.
+        (ahead as u32).min(self.ahead_limit)
+    }
+
+    /// What it has ahead or is promised.
+    fn kept_ahead(&self) -> u32 {
+        u32::try_from(self.ahead.len()).unwrap_or(u32::MAX).saturating_add(self.promised)
+    }
+
+    /// How many to lease ahead: none as long as half of it is there, so that each request is worth its cost.
+    fn wanted_ahead(&self) -> u32 {
+        let (kept, max) = (self.kept_ahead(), self.ahead_max());
+        if self.has_large || kept > max / 2 { 0 } else { max - kept }
+    }
+
+    /// What was leased last had so many bytes at the most in one delivery.
+    pub(super) fn learn_bytes(&mut self, bytes_max: usize) {
+        self.has_large = bytes_max > AHEAD_BYTES_MAX;
+    }
+
     /// When, and with how many attempts, it can go for what is due.
     pub(super) fn readiness(&mut self, now: Timestamp) -> Readiness {
-        let (attempts, mode) = match self.readiness_unpaced(now) {
-            Readiness::Now { attempts, mode } => (if self.is_known { attempts } else { 1 }, mode),
+        let (attempts, ahead, mode) = match self.readiness_unpaced(now) {
+            Readiness::Now { attempts, ahead, mode } => {
+                (if self.is_known { attempts } else { attempts.min(1) }, ahead, mode)
+            }
             later @ (Readiness::At(_) | Readiness::No) => return later,
         };
-        let Some(pacer) = &mut self.pacer else { return Readiness::Now { attempts, mode } };
+        let Some(pacer) = &mut self.pacer else { return Readiness::Now { attempts, ahead, mode } };
         pacer.tell(now);
         match pacer.available() {
             0 => Readiness::At(pacer.ready_at()),
-            available => Readiness::Now { attempts: attempts.min(available), mode },
+            available => Readiness::Now { attempts: attempts.min(available), ahead, mode },
         }
     }
 
@@ -214,7 +277,7 @@ impl Lane {
         if self.is_leasing {
             return Readiness::No;
         }
-        let one = |mode| Readiness::Now { attempts: 1, mode };
+        let one = |mode| Readiness::Now { attempts: 1, ahead: 0, mode };
         match self.hold {
             Hold::Inactive | Hold::Deleted => return Readiness::No,
             Hold::Suspended { .. } if self.in_flight > 0 => return Readiness::No,
@@ -232,13 +295,16 @@ impl Lane {
                 _ => Readiness::No,
             };
         }
-        let max = self.in_flight_max();
+        // What is ahead goes first: there is no attempt to spare for what is leased now.
+        let free = self.in_flight_max().saturating_sub(self.in_flight);
+        let attempts = if self.ahead.is_empty() { free } else { 0 };
+        let ahead = self.wanted_ahead();
         match self.catching_up {
-            _ if self.in_flight >= max => Readiness::No,
+            _ if attempts == 0 && ahead == 0 => Readiness::No,
             _ if due > now => Readiness::At(due),
             Some(pacing) if pacing.not_before > now => Readiness::At(pacing.not_before),
             Some(_) => one(LaneMode::Due),
-            None => Readiness::Now { attempts: max - self.in_flight, mode: LaneMode::Due },
+            None => Readiness::Now { attempts, ahead, mode: LaneMode::Due },
         }
     }
 
@@ -333,6 +399,7 @@ impl Lane {
     }
 
     fn learn_speed(&mut self, duration: Duration, config: &CoreConfig) {
+        self.answers_in = (self.answers_in * 7 + duration) / 8;
         if duration <= config.quick_answer {
             self.pace = Pace::Quick;
             self.limit = (self.limit + 1).min(config.lane_limit_max);
@@ -376,12 +443,30 @@ impl Lane {
         }
     }
 
-    /// A lease is asked for, as many as the rate lets go that is known now.
-    pub(super) fn lease_begins(&mut self) {
+    /// A lease is asked for, as many as the rate lets go that is known now, and so many ahead.
+    pub(super) fn lease_begins(&mut self, ahead: usize) {
         self.is_leasing = true;
+        self.promise(ahead);
         self.has_new_rate = false;
         // What becomes due from here on is noted anew, and must not be lost when the answer comes.
         self.next_due = None;
+    }
+
+    /// What was asked for is here, or will not come.
+    pub(super) fn lease_ends(&mut self, ahead: usize) {
+        self.is_leasing = false;
+        self.keep_promise(ahead);
+    }
+
+    /// So many places ahead are promised.
+    pub(super) fn promise(&mut self, ahead: usize) {
+        self.promised = self.promised.saturating_add(u32::try_from(ahead).unwrap_or(u32::MAX));
+    }
+
+    /// It is known what became of so many promised places.
+    pub(super) fn keep_promise(&mut self, ahead: usize) {
+        // A lane that was dropped meanwhile, with its webhook, has begun anew.
+        self.promised = self.promised.saturating_sub(u32::try_from(ahead).unwrap_or(u32::MAX));
     }
 
     /// How many of the leased attempts may be made now: fewer than were asked for only if the rate has changed since.
@@ -413,7 +498,7 @@ impl Lane {
 
     /// Whether nothing needs it any more.
     pub(super) fn is_spent(&self) -> bool {
-        self.hold == Hold::Deleted && self.in_flight == 0
+        self.hold == Hold::Deleted && self.in_flight == 0 && self.ahead.is_empty() && !self.is_leasing
     }
 
     /// The webhook's health as the store knows it now. Says whether that set it going again.

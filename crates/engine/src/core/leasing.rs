@@ -7,9 +7,10 @@ use stackbell_model::delivery::AttemptTrigger;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedLane};
+use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane};
 
 use super::Core;
+use super::ahead::Ahead;
 use super::attempts::Subject;
 use super::backoff::Recording;
 use super::in_hand::KeptLease;
@@ -34,6 +35,8 @@ struct LeasingLane {
     organization: OrganizationId,
     request: LaneRequest,
     permits: Vec<Permit>,
+    /// Places for what is leased beyond them.
+    places: Vec<Permit>,
 }
 
 #[derive(Debug)]
@@ -137,6 +140,9 @@ impl Core {
             self.lanes.remove(&webhook);
             return;
         }
+        if !lane.ahead.is_empty() && lane.may_attempt(now) {
+            self.ahead_ring.push(lane.organization, webhook, lane.pace());
+        }
         match lane.readiness(now) {
             Readiness::Now { .. } => self.ring.push(lane.organization, webhook, lane.pace()),
             Readiness::At(at) => {
@@ -167,7 +173,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         self.snapshots.remove(&organization);
-        self.forget_kept(webhook, now);
+        self.give_back_of(webhook, now);
         self.refuse_asks(AskRefusal::Changed, commands, |waiting| waiting.ask.webhook().id == webhook);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.look_again(now);
@@ -239,7 +245,9 @@ impl Core {
 
     fn reserve(&mut self, organization: OrganizationId, webhook: WebhookId, now: Timestamp) -> Reservation {
         let Some(lane) = self.lanes.get_mut(&webhook) else { return Reservation::NotReady };
-        let Readiness::Now { attempts, mode } = lane.readiness(now) else { return Reservation::NotReady };
+        let Readiness::Now { attempts, ahead, mode } = lane.readiness(now) else {
+            return Reservation::NotReady;
+        };
         let mut permits = Vec::new();
         while permits.len() < attempts as usize
             && let Some(permit) = self.permits.acquire(organization, lane.pace())
@@ -247,14 +255,16 @@ impl Core {
             lane.attempt_begins();
             permits.push(permit);
         }
-        let Some(limit) = u32::try_from(permits.len()).ok().and_then(NonZeroU32::new) else {
-            return Reservation::NoPermit;
-        };
-        lane.lease_begins();
+        let places = std::iter::from_fn(|| self.places.acquire(organization, Pace::Quick));
+        let places: Vec<Permit> = places.take(ahead as usize).collect();
+        let limit = u32::try_from(permits.len() + places.len()).ok().and_then(NonZeroU32::new);
+        let Some(limit) = limit else { return Reservation::NoPermit };
+        lane.lease_begins(places.len());
         Reservation::Made(LeasingLane {
             organization,
             request: LaneRequest { webhook, limit, mode },
             permits,
+            places,
         })
     }
 
@@ -278,12 +288,17 @@ impl Core {
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        let LeasingLane { organization, request, permits } = asked;
-        let mut permits = permits.into_iter();
-        // A lane of which a lease was asked holds permits, and so is still there.
+        let LeasingLane { organization, request, permits, places } = asked;
+        let (mut permits, mut places) = (permits.into_iter(), places.into_iter());
+        if !answer.deliveries.is_empty() {
+            let ids = answer.deliveries.iter().map(|leased| leased.delivery.id).collect();
+            self.forget_ahead(request.webhook, &ids);
+        }
+        // A lane of which a lease is asked is not dropped.
         let Some(lane) = self.lanes.get_mut(&request.webhook) else { return };
-        lane.is_leasing = false;
+        lane.lease_ends(places.len());
         if let Some(webhook) = answer.webhook {
+            lane.learn_bytes(answer.deliveries.iter().map(|leased| leased.payload.len()).max().unwrap_or(0));
             lane.learn_rate(&webhook, now);
             let mut room = lane.room(now);
             if lane.take_outdated() {
@@ -305,21 +320,28 @@ impl Core {
                     self.keep_lease(KeptLease { webhook: std::sync::Arc::clone(&webhook), leased, lease });
                     continue;
                 }
-                let Some(permit) = permits.next() else { break };
-                room -= 1;
-                let subject = Subject::Leased { token: lease.token, trigger };
                 let webhook = std::sync::Arc::clone(&webhook);
-                self.begin_attempt(webhook, leased.delivery, leased.payload, subject, permit, now, commands);
+                if let Some(permit) = permits.next() {
+                    room -= 1;
+                    let subject = Subject::Leased { token: lease.token, trigger };
+                    let LeasedDelivery { delivery, payload } = leased;
+                    self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
+                } else if let Some(place) = places.next() {
+                    self.keep_ahead(Ahead::new(webhook, leased, lease, now, place), now);
+                }
             }
         } else {
             lane.learn_deletion();
+            self.give_back_of(request.webhook, now);
         }
+        places.for_each(|place| self.places.release(place));
         for permit in permits {
             self.permits.release(permit);
             if let Some(lane) = self.lanes.get_mut(&request.webhook) {
                 lane.attempt_dropped();
             }
         }
+        self.trim_ahead(request.webhook, now);
         self.reschedule(request.webhook, now);
     }
 
@@ -335,12 +357,13 @@ impl Core {
         if corrupt {
             self.lanes_in_request = 1;
         }
-        for LeasingLane { organization, request, permits } in lanes {
+        for LeasingLane { organization, request, permits, places } in lanes {
             let lane = self.lanes.get_mut(&request.webhook);
             if let Some(lane) = lane {
-                lane.is_leasing = false;
+                lane.lease_ends(places.len());
                 permits.iter().for_each(|_| lane.attempt_dropped());
             }
+            places.into_iter().for_each(|place| self.places.release(place));
             permits.into_iter().for_each(|permit| self.permits.release(permit));
             self.note_due(organization, request.webhook, now.after(wait), now);
         }

@@ -12,7 +12,7 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{Batch, BatchOutcome, Lease, QuotaPart, Receipt};
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
 use stackbell_store::instance::SendingHold;
-use stackbell_store::queue::{LaneDue, LaneRequest, Leased};
+use stackbell_store::queue::{HeldDelivery, LaneDue, LaneRequest, Leased};
 use stackbell_store::webhooks::OrganizationWebhooks;
 
 /// Stands for a producer that waits.
@@ -172,6 +172,13 @@ pub enum Input {
     },
     /// [`Command::FindLanes`] could not be done.
     LanesNotFound,
+    /// [`Command::Release`] is done, or could not be.
+    Released {
+        /// What was to be given back.
+        held: Vec<HeldDelivery>,
+        /// Whether it was; if not, its leases last until their deadlines.
+        done: bool,
+    },
     /// [`Command::Send`] is done.
     AttemptEnded {
         /// Which.
@@ -273,6 +280,11 @@ pub enum Command {
         lanes: Vec<LaneRequest>,
         /// The lease that all of them get.
         lease: Lease,
+    },
+    /// Give leases back: [`Input::Released`].
+    Release {
+        /// Which.
+        held: Vec<HeldDelivery>,
     },
     /// Look for lanes with something pending: [`Input::LanesFound`] or [`Input::LanesNotFound`].
     FindLanes {

@@ -18,6 +18,7 @@
 //! - `sending`: whether anything is sent at all
 //! - `matching`: which webhooks hear of an event
 
+mod ahead;
 mod asks;
 mod attempts;
 mod backoff;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
 use stackbell_model::{Entropy, Ordered, Timestamp};
+use stackbell_store::queue::HeldDelivery;
 use url::Url;
 
 pub use config::CoreConfig;
@@ -52,7 +54,7 @@ pub use share::Neighbours;
 
 use asks::WaitingAsk;
 use attempts::InFlight;
-use in_hand::{InHand, KeptLease};
+use in_hand::InHand;
 use intake::{CommitInFlight, PendingRecord};
 use lane::Lane;
 use matching::Snapshot;
@@ -92,8 +94,13 @@ pub struct Core {
     redelivered: Vec<DeliveryId>,
     /// Deliveries under way, from their lease until their outcome is recorded, with the lease that will record it.
     in_hand: HashMap<DeliveryId, InHand>,
-    /// Leases of deliveries that are under way no more.
-    kept: Vec<KeptLease>,
+    /// Places for what is leased ahead.
+    places: Permits,
+    /// The lanes that have something ahead and may attempt it.
+    ahead_ring: Ring,
+    /// What is to be given back to the store.
+    to_release: Vec<HeldDelivery>,
+    releases_under_way: usize,
     next_attempt: u64,
 
     intakes: waiting::Intakes,
@@ -124,6 +131,7 @@ impl Core {
     ) -> Self {
         Self {
             permits: Permits::new(config.in_flight_max, config.organization_in_flight_max),
+            places: Permits::new(config.ahead_max, config.organization_ahead_max),
             config,
             public_url,
             entropy: Ordered::new(entropy),
@@ -143,7 +151,9 @@ impl Core {
             redelivering: HashMap::new(),
             redelivered: Vec::new(),
             in_hand: HashMap::new(),
-            kept: Vec::new(),
+            ahead_ring: Ring::default(),
+            to_release: Vec::new(),
+            releases_under_way: 0,
             next_attempt: 0,
             intakes: waiting::Intakes::default(),
             records: VecDeque::new(),
@@ -176,8 +186,9 @@ impl Core {
             Input::LanesNotFound => self.lanes_not_found(now),
             Input::AttemptEnded { key, attempt } => self.attempt_ended(key, *attempt, now),
             Input::Ask { ticket, ask } => self.ask(ticket, ask, now, commands),
+            Input::Released { held, done } => self.released(&held, done, now),
             Input::LaneChanged { organization, webhook } => {
-                self.forget_kept(webhook, now);
+                self.give_back_of(webhook, now);
                 self.note_due(organization, webhook, now, now);
             }
             Input::SendingChanged => self.sending_changed(now),
@@ -194,10 +205,12 @@ impl Core {
     pub fn flush(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         self.start_sending_look(now, commands);
         self.ring_due_lanes(now);
-        self.start_commits(now, commands);
         self.start_asks(now, commands);
-        self.start_kept(now, commands);
+        // Before commits, whose deliveries are to find permits that nobody waits for.
+        self.start_ahead(now, commands);
+        self.start_commits(now, commands);
         self.start_lease(now, commands);
+        self.start_release(commands);
         self.start_lanes_search(now, commands);
         if let Some(at) = self.wake_at(now) {
             commands.push(Command::WakeAt(at));
@@ -213,6 +226,8 @@ impl Core {
             && self.superseded.is_empty()
             && self.commits.is_empty()
             && self.leasing.is_none()
+            && self.to_release.is_empty()
+            && self.releases_under_way == 0
     }
 
     /// Whether the queue may begin what it has leased: sending is not held, it is known who else sends, and we are not stopping.

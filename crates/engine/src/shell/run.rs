@@ -118,6 +118,16 @@ impl Run {
                     }
                 });
             }
+            Command::Release { held } => self.come_back(move |store| async move {
+                let done = match store.release_deliveries(&held).await {
+                    Ok(()) => true,
+                    Err(error) => {
+                        log(&error, "leases could not be given back; they end by themselves");
+                        false
+                    }
+                };
+                Input::Released { held, done }
+            }),
             Command::FindLanes { after, limit } => self.come_back(move |store| async move {
                 match store.due_lanes(after, limit).await {
                     Ok(lanes) => Input::LanesFound { lanes },

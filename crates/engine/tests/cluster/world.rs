@@ -245,6 +245,10 @@ impl Cluster {
                 let leased = now(self.store.lease_deliveries(&lanes, self.now, lease));
                 Input::Leased(leased.expect("the store works"))
             }
+            Command::Release { held } => {
+                now(self.store.release_deliveries(&held)).expect("the store works");
+                Input::Released { held, done: true }
+            }
             Command::FindLanes { after, limit } => {
                 self.nodes[node].searches += 1;
                 Input::LanesFound { lanes: now(self.store.due_lanes(after, limit)).expect("the store works") }

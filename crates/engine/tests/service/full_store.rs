@@ -26,7 +26,7 @@ use stackbell_store::history::{
 use stackbell_store::identity::{Beginnings, RemoveMembership, SetMembership, TokenHolder};
 use stackbell_store::instance::SendingHold;
 use stackbell_store::maintenance::{Depth, SweepPolicy, SweepReport};
-use stackbell_store::queue::{LaneDue, LaneRequest, Leased};
+use stackbell_store::queue::{HeldDelivery, LaneDue, LaneRequest, Leased};
 use stackbell_store::recoveries::{DeliveryChange, RecoveryCreated};
 use stackbell_store::statistics::{HourTally, Usage};
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome, OrganizationWebhooks};
@@ -83,6 +83,7 @@ macro_rules! pass_on {
 
 pass_on!(queue::Queue {
     fn lease_deliveries(lanes: &[LaneRequest], now: Timestamp, lease: Lease) -> Leased;
+    fn release_deliveries(held: &[HeldDelivery]) -> ();
     fn due_lanes(after: Option<WebhookId>, limit: u32) -> Vec<LaneDue>;
 });
 

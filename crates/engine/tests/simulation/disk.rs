@@ -80,6 +80,10 @@ impl World {
                 self.leases.extend(leased.map(|leased| (leased.delivery.id, (lease.until, step))));
                 Input::Leased(answer)
             }
+            Command::Release { held } => {
+                now(self.store.release_deliveries(held)).expect("the store works");
+                Input::Released { held: held.clone(), done: true }
+            }
             Command::FindLanes { after, limit } => Input::LanesFound {
                 lanes: now(self.store.due_lanes(*after, *limit)).expect("the store works"),
             },
@@ -106,6 +110,7 @@ fn failed(command: &Command, fault: CommitFault) -> Input {
         Command::LoadWebhooks { organization } => Input::LoadFailed { organization: *organization },
         Command::Commit { number, .. } => Input::CommitFailed { number: *number, fault },
         Command::Lease { .. } => Input::LeaseFailed { corrupt: false },
+        Command::Release { held } => Input::Released { held: held.clone(), done: false },
         Command::FindLanes { .. } => Input::LanesNotFound,
         Command::ReadSendingHold => Input::SendingNotRead,
         other => unreachable!("not for the store: {other:?}"),

@@ -27,6 +27,9 @@ pub(crate) fn config() -> CoreConfig {
     CoreConfig {
         in_flight_max: 8,
         organization_in_flight_max: 6,
+        ahead_max: 6,
+        organization_ahead_max: 5,
+        lane_ahead_max: 4,
         batch_events_max: 3,
         batch_records_max: 2,
         waiting_events_max: 6,

@@ -337,6 +337,7 @@ impl World {
                 | Command::Commit { .. }
                 | Command::Lease { .. }
                 | Command::ReadSendingHold
+                | Command::Release { .. }
                 | Command::FindLanes { .. } => self.disk.push(command),
             }
         }

@@ -5,15 +5,15 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::Delivery;
+use stackbell_model::delivery::{AttemptTrigger, Delivery, State};
 use stackbell_model::ids::WebhookId;
 use stackbell_model::retry::Next;
 use stackbell_model::webhook::Webhook;
 
 use super::Harness;
-use super::fixtures::World;
-use crate::commit::{NewDelivery, NewEvent};
-use crate::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane};
+use super::fixtures::{World, answered, attempt, leased};
+use crate::commit::{AttemptOutcome, Lease, NewDelivery, NewEvent};
+use crate::queue::{HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -213,6 +213,55 @@ pub async fn no_lanes_give_none(harness: &dyn Harness) {
     let now = world.now();
     let leased = world.store.lease_deliveries(&[], now, world.new_lease(now)).await;
     assert_eq!(leased.expect("lease_deliveries"), Leased::default());
+}
+
+fn held(delivery: &Delivery, lease: Lease) -> HeldDelivery {
+    HeldDelivery { webhook: delivery.webhook, delivery: delivery.id, lease }
+}
+
+/// What is given back can be had at once, and no outcome is taken under the lease that it had.
+pub async fn what_is_given_back_can_be_had_at_once(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (start, [first, second, _]) = lane_of_three(&world, &webhook).await;
+    let now = start.after(SECOND);
+    let lease = world.new_lease(now);
+    let limit = NonZeroU32::new(2).expect("a limit");
+    let request = LaneRequest { webhook: webhook.id, limit, mode: LaneMode::Due };
+    let lanes = world.store.lease_deliveries(&[request], now, lease).await.expect("lease_deliveries").lanes;
+    assert_eq!(lanes[0].deliveries.len(), 2);
+
+    world.store.release_deliveries(&[held(&first, lease)]).await.expect("release_deliveries");
+
+    assert_eq!(world.lease_due(&webhook, 9, now).await, [first.id]);
+    let attempt = attempt(AttemptTrigger::Schedule, now, answered(200));
+    let late = leased(&first, lease.token, attempt.clone(), Next::Succeeded);
+    assert_eq!(world.record(late).await, AttemptOutcome::Superseded);
+    let kept = leased(&second, lease.token, attempt, Next::Succeeded);
+    assert!(matches!(world.record(kept).await, AttemptOutcome::Recorded { .. }));
+}
+
+/// Neither somebody else's lease is given back nor one of a delivery that has ended or that nobody knows.
+pub async fn only_ones_own_lease_is_given_back(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let now = world.now();
+    let token = world.take(&delivery, now).await;
+    let ended = world.pending(&world.webhook("ended").await).await;
+    world.try_next(&ended, 200, Next::Succeeded).await;
+    let others = world.new_lease(now);
+    let unknown = Delivery { id: ended.id, ..delivery.clone() };
+
+    let given = [held(&delivery, others), held(&ended, others), held(&unknown, others)];
+    world.store.release_deliveries(&given).await.expect("release_deliveries");
+    world.store.release_deliveries(&[]).await.expect("release_deliveries");
+
+    assert!(world.lease_due(&webhook, 9, now).await.is_empty());
+    let attempt = attempt(AttemptTrigger::Schedule, now, answered(200));
+    let recorded = world.record(leased(&delivery, token, attempt, Next::Succeeded)).await;
+    assert!(matches!(recorded, AttemptOutcome::Recorded { .. }));
+    assert!(matches!(world.state(&ended).await, State::Succeeded { .. }));
 }
 
 /// Lanes with something pending are listed, held and leased ones too; finished, empty and deleted ones are not.

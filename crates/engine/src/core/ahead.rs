@@ -1,0 +1,254 @@
+//! Deliveries leased ahead: leased, and kept here until their lane may send them.
+//!
+//! A lane whose endpoint answers quickly is done with what it has in flight before the store can be asked for more. So it
+//! leases ahead, as many as its endpoint takes in [`super::lane::AHEAD_TIME`]: new deliveries are born leased, and what is due
+//! is leased many at a time. A lane has nothing ahead that is held, paced, failing, slow, or of which nothing is known yet.
+//!
+//! What is ahead has not been sent. So it is given back, and leased anew if at all, as soon as anything about its webhook
+//! changes, when sending is held, when the node stops, and when it is older than [`AGE_MAX`]: URL, secret and state are those
+//! of about the moment of the attempt. Until the store has it back nobody else sends it; a crash delays it by as long as a
+//! lease lasts.
+//!
+//! Places for what is ahead are capped like attempts in flight, for the node and for each organization, and large deliveries
+//! get none: memory does not grow with the backlog (invariant 6).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
+use stackbell_model::webhook::Webhook;
+use stackbell_store::commit::Lease;
+use stackbell_store::queue::{HeldDelivery, LeasedDelivery};
+
+use super::Core;
+use super::attempts::Subject;
+use super::backoff::Recording;
+use super::in_hand::KeptLease;
+use super::messages::Command;
+use super::permits::{Pace, Permit};
+
+/// How long after its lease a delivery is still begun. Far shorter than a lease lasts, an exchange and a commit besides.
+const AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Deliveries with more bytes than this are not kept ahead, but read when they can be sent.
+pub(super) const AHEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// A delivery that is leased and waits for its lane.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    webhook: Arc<Webhook>,
+    leased: LeasedDelivery,
+    lease: Lease,
+    since: Timestamp,
+    /// None for one whose lease is left over from an attempt.
+    place: Option<Permit>,
+}
+
+impl Ahead {
+    pub(super) fn new(
+        webhook: Arc<Webhook>,
+        leased: LeasedDelivery,
+        lease: Lease,
+        since: Timestamp,
+        place: Permit,
+    ) -> Self {
+        Self { webhook, leased, lease, since, place: Some(place) }
+    }
+
+    fn left_over(kept: KeptLease, since: Timestamp) -> Self {
+        let KeptLease { webhook, leased, lease } = kept;
+        Self { webhook, leased, lease, since, place: None }
+    }
+
+    pub(super) fn id(&self) -> DeliveryId {
+        self.leased.delivery.id
+    }
+
+    /// A clock that was set back makes it old.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.since <= now && now < self.since.after(AGE_MAX) && now < self.lease.until
+    }
+}
+
+/// What became of a lane's turn.
+enum Turn {
+    Over,
+    NoPermit,
+}
+
+impl Core {
+    /// Keeps a delivery until its lane may send it.
+    pub(super) fn keep_ahead(&mut self, ahead: Ahead, now: Timestamp) {
+        match self.lanes.get_mut(&ahead.webhook.id) {
+            Some(lane) => lane.ahead.push_back(ahead),
+            None => self.give_back(ahead, now),
+        }
+    }
+
+    /// What we still hold a lease of goes as soon as its lane may.
+    pub(super) fn go_on_with(&mut self, kept: KeptLease, now: Timestamp) {
+        self.forget_ahead(kept.webhook.id, &HashSet::from([kept.leased.delivery.id]));
+        self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
+        self.keep_ahead(Ahead::left_over(kept, now), now);
+    }
+
+    /// Starts what is ahead, lane by lane, as far as lanes and caps allow.
+    pub(super) fn start_ahead(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        if !self.may_begin() {
+            self.give_back_all(now);
+            return;
+        }
+        let attempts_max = match self.commit_backoff.recording(now, self.has_something_to_commit()) {
+            Recording::Works if !self.is_behind_with_records() => usize::MAX,
+            Recording::Untried => 1,
+            Recording::Works | Recording::Fails => return,
+        };
+        let before = self.in_flight.len();
+        for pace in [Pace::Quick, Pace::Unproven] {
+            let mut refused_in_a_row = 0;
+            while self.permits.node_has_room(pace)
+                && refused_in_a_row < self.ahead_ring.organizations(pace)
+                && let room = attempts_max.saturating_sub(self.in_flight.len() - before)
+                && room > 0
+                && let Some((organization, webhook)) = self.ahead_ring.pop(pace)
+            {
+                match self.start_ahead_of(organization, webhook, room, now, commands) {
+                    Turn::Over => refused_in_a_row = 0,
+                    Turn::NoPermit => {
+                        self.ahead_ring.put_back(organization, webhook, pace);
+                        refused_in_a_row += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_ahead_of(
+        &mut self,
+        organization: OrganizationId,
+        webhook: WebhookId,
+        mut room: usize,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) -> Turn {
+        while let Some(lane) = self.lanes.get_mut(&webhook)
+            && lane.may_attempt(now)
+            && room > 0
+            && let Some(next) = lane.ahead.front()
+        {
+            let (is_fresh, id, pace) = (next.is_fresh(now), next.id(), lane.pace());
+            if !is_fresh || self.is_under_way(id) {
+                self.drop_first_of(webhook, now);
+                continue;
+            }
+            let Some(permit) = self.permits.acquire(organization, pace) else { return Turn::NoPermit };
+            let Some(lane) = self.lanes.get_mut(&webhook) else { break };
+            lane.attempt_begins();
+            let Some(Ahead { webhook, leased, lease, place, .. }) = lane.ahead.pop_front() else { break };
+            place.into_iter().for_each(|place| self.places.release(place));
+            let LeasedDelivery { delivery, payload } = leased;
+            let subject = Subject::leased(&delivery, lease.token);
+            self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
+            room -= 1;
+        }
+        self.reschedule(webhook, now);
+        Turn::Over
+    }
+
+    /// One that is too old is given back. One that is under way by somebody's wish is had again when its lease is over.
+    fn drop_first_of(&mut self, webhook: WebhookId, now: Timestamp) {
+        let Some(first) = self.lanes.get_mut(&webhook).and_then(|lane| lane.ahead.pop_front()) else {
+            return;
+        };
+        if self.is_under_way(first.id()) {
+            first.place.into_iter().for_each(|place| self.places.release(place));
+            self.note_due(first.webhook.organization, webhook, first.lease.until, now);
+        } else {
+            self.give_back(first, now);
+        }
+    }
+
+    /// Forgets what is ahead of these: another lease of them is known, or somebody sends them by their own wish.
+    pub(super) fn forget_ahead(&mut self, webhook: WebhookId, ids: &HashSet<DeliveryId>) {
+        let Some(lane) = self.lanes.get_mut(&webhook) else { return };
+        if lane.ahead.iter().any(|ahead| ids.contains(&ahead.id())) {
+            let (forgotten, others): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut lane.ahead).into_iter().partition(|ahead| ids.contains(&ahead.id()));
+            lane.ahead = others;
+            let places = forgotten.into_iter().filter_map(|ahead| ahead.place);
+            places.for_each(|place| self.places.release(place));
+        }
+    }
+
+    /// Somebody wants a delivery sent now: what was leased of it is left alone until its lease is over.
+    pub(super) fn leave_to_asker(&mut self, webhook: WebhookId, delivery: DeliveryId, now: Timestamp) {
+        let Some(lane) = self.lanes.get(&webhook) else { return };
+        let until = lane.ahead.iter().find(|ahead| ahead.id() == delivery).map(|ahead| ahead.lease.until);
+        if let Some(until) = until {
+            let organization = lane.organization;
+            self.forget_ahead(webhook, &HashSet::from([delivery]));
+            self.note_due(organization, webhook, until, now);
+        }
+    }
+
+    /// Gives back what a lane has ahead beyond what it may have now. A little more than that is not worth a request.
+    pub(super) fn trim_ahead(&mut self, webhook: WebhookId, now: Timestamp) {
+        let Some(lane) = self.lanes.get(&webhook) else { return };
+        let max = lane.ahead_max() as usize;
+        if lane.ahead.len() > 2 * max {
+            self.give_back_beyond(webhook, max, now);
+        }
+    }
+
+    /// Something about a webhook or one of its deliveries changed: what is ahead of it is leased anew.
+    pub(super) fn give_back_of(&mut self, webhook: WebhookId, now: Timestamp) {
+        self.give_back_beyond(webhook, 0, now);
+    }
+
+    fn give_back_beyond(&mut self, webhook: WebhookId, max: usize, now: Timestamp) {
+        while let Some(lane) = self.lanes.get_mut(&webhook)
+            && lane.ahead.len() > max
+            && let Some(last) = lane.ahead.pop_back()
+        {
+            self.give_back(last, now);
+        }
+    }
+
+    pub(super) fn give_back_all(&mut self, now: Timestamp) {
+        let lanes = self.lanes.iter().filter(|(_, lane)| !lane.ahead.is_empty());
+        for webhook in lanes.map(|(webhook, _)| *webhook).collect::<Vec<_>>() {
+            self.give_back_of(webhook, now);
+        }
+    }
+
+    fn give_back(&mut self, ahead: Ahead, now: Timestamp) {
+        let Ahead { webhook, leased, lease, place, .. } = ahead;
+        place.into_iter().for_each(|place| self.places.release(place));
+        if lease.until > now {
+            self.to_release.push(HeldDelivery { webhook: webhook.id, delivery: leased.delivery.id, lease });
+        } else {
+            self.note_due(webhook.organization, webhook.id, now, now);
+        }
+    }
+
+    /// Gives back in the store what was given back here.
+    pub(super) fn start_release(&mut self, commands: &mut Vec<Command>) {
+        if !self.to_release.is_empty() {
+            self.releases_under_way += 1;
+            commands.push(Command::Release { held: std::mem::take(&mut self.to_release) });
+        }
+    }
+
+    /// `done`: others, and we, can have these now; else when their leases are over.
+    pub(super) fn released(&mut self, held: &[HeldDelivery], done: bool, now: Timestamp) {
+        self.releases_under_way -= 1;
+        for HeldDelivery { webhook, lease, .. } in held {
+            if let Some(lane) = self.lanes.get_mut(webhook) {
+                lane.note_due(if done { now } else { lease.until });
+                self.reschedule(*webhook, now);
+            }
+        }
+    }
+}
