@@ -288,6 +288,9 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(&record.webhook) {
             lane.outcome_recorded();
         }
+        if let AttemptSubject::Redelivery { delivery } = record.subject {
+            self.commits.values_mut().for_each(|commit| commit.note_redelivery(delivery));
+        }
         match record.subject {
             AttemptSubject::Leased { delivery, token, .. } => {
                 return self.in_hand.remove(&delivery).and_then(|in_hand| in_hand.kept_beside(token));
