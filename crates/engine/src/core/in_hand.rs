@@ -88,8 +88,11 @@ impl Core {
     /// Attempts what is leased already and can go now. What does not go in time waits for its lease to run out.
     pub(super) fn start_kept(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         for kept in std::mem::take(&mut self.kept) {
-            if kept.lease.until <= now {
-                self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
+            let is_redelivered = self.redelivering.contains_key(&kept.leased.delivery.id);
+            if kept.lease.until <= now || is_redelivered {
+                // Somebody who asked for it again may have it end meanwhile; it is read anew.
+                let at = kept.lease.until.max(now);
+                self.note_due(kept.webhook.organization, kept.webhook.id, at, now);
             } else if let Some(permit) = self.permit_for_kept(&kept.webhook, now) {
                 let KeptLease { webhook, leased: LeasedDelivery { delivery, payload }, lease } = kept;
                 let subject = Subject::leased(&delivery, lease.token);
