@@ -113,6 +113,15 @@ impl Core {
         }
     }
 
+    /// Somebody who asked for a delivery again may have had it end: what we hold of it is read anew, once its lease has run out.
+    pub(super) fn forget_kept_of(&mut self, delivery: DeliveryId, now: Timestamp) {
+        let of_it = self.kept.extract_if(.., |kept| kept.leased.delivery.id == delivery).collect::<Vec<_>>();
+        let beside = self.in_hand.get_mut(&delivery).and_then(|in_hand| in_hand.kept.take());
+        for kept in of_it.into_iter().chain(beside.map(|kept| *kept)) {
+            self.note_due(kept.webhook.organization, kept.webhook.id, kept.lease.until, now);
+        }
+    }
+
     fn permit_for_kept(&mut self, webhook: &Webhook, now: Timestamp) -> Option<Permit> {
         if !self.may_send() {
             return None;

@@ -416,7 +416,7 @@ impl Core {
             CommitFault::Corrupt => {
                 refuse(producers, fault, commands);
                 batch.attempts.iter().zip(notes.drain(..)).for_each(|(record, note)| {
-                    self.give_up_record(record, note, commands);
+                    self.give_up_record(record, note, now, commands);
                 });
             }
             CommitFault::Unavailable | CommitFault::Full | CommitFault::Unknown => {
