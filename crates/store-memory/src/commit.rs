@@ -14,7 +14,7 @@ use stackbell_model::retry::Next;
 use stackbell_store::StoreError;
 use stackbell_store::commit::{
     AttemptOutcome, AttemptRecord, AttemptSubject, Batch, BatchOutcome, Commit, IntakeItem, IntakeOutcome,
-    NewDelivery, NewEvent, QuotaPart, Receipt,
+    NewEvent, QuotaPart, Receipt,
 };
 
 use crate::MemoryStore;
@@ -25,17 +25,18 @@ impl Commit for MemoryStore {
     async fn commit(&self, batch: Arc<Batch>) -> Result<BatchOutcome, StoreError> {
         let batch = Arc::unwrap_or_clone(batch);
         let mut tables = self.lock();
+        let now = batch.now;
         let is_empty = batch.intakes.is_empty() && batch.attempts.is_empty();
         Ok(BatchOutcome {
             sending_held: !is_empty && tables.sending_hold.is_some(),
-            intakes: batch.intakes.into_iter().map(|item| tables.accept(item)).collect(),
+            intakes: batch.intakes.into_iter().map(|item| tables.accept(item, now)).collect(),
             attempts: batch.attempts.into_iter().map(|record| tables.record(record)).collect(),
         })
     }
 }
 
 impl Tables {
-    fn accept(&mut self, item: IntakeItem) -> IntakeOutcome {
+    fn accept(&mut self, item: IntakeItem, now: Timestamp) -> IntakeOutcome {
         let version = self.organizations.get(&item.organization).map(|row| row.version);
         if version != Some(item.organization_version) {
             return IntakeOutcome::Stale;
@@ -49,7 +50,7 @@ impl Tables {
         }
         for (new, receipt) in item.events.into_iter().zip(&receipts) {
             if !receipt.duplicate {
-                self.insert_event(new);
+                self.insert_event(new, now);
             }
         }
         IntakeOutcome::Accepted(receipts)
@@ -99,10 +100,11 @@ impl Tables {
         self.events.get(key).map(|stored| (stored.event.digest, stored.deliveries))
     }
 
-    fn insert_event(&mut self, NewEvent { event, deliveries }: NewEvent) {
+    fn insert_event(&mut self, NewEvent { event, deliveries }: NewEvent, now: Timestamp) {
         let count = u32::try_from(deliveries.len()).expect("webhooks are fewer than 2^32");
         for delivery in deliveries {
-            self.put_delivery(born(&event, &delivery));
+            let lease = delivery.lease.map(|lease| self.lease_given(lease, now));
+            self.put_delivery(DeliveryRow { delivery: delivery.born(&event), lease });
         }
         self.put_event(event, count);
     }
@@ -139,10 +141,6 @@ impl Tables {
     fn delivery_of(&self, webhook: WebhookId, delivery: DeliveryId) -> Option<DeliveryRow> {
         self.deliveries.get(&delivery).filter(|row| row.delivery.webhook == webhook).cloned()
     }
-}
-
-fn born(event: &Event, new: &NewDelivery) -> DeliveryRow {
-    DeliveryRow { delivery: new.born(event), lease: new.lease }
 }
 
 /// A pending delivery after a leased attempt. Only pending ones have a lease.

@@ -22,6 +22,7 @@ mod webhooks;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use stackbell_model::Timestamp;
 use tables::Tables;
 
 /// A store in memory. Clones share their contents.
@@ -39,6 +40,12 @@ impl MemoryStore {
         let store = Self::default();
         store.lock().is_shared = true;
         store
+    }
+
+    /// From here on leases go by a clock of the store's own, which says `now` until it is set again; of who asks for one
+    /// only how long it lasts counts. So does a database that nodes share whose clocks are apart.
+    pub fn set_lease_clock(&self, now: Timestamp) {
+        self.lock().lease_clock = Some(now);
     }
 
     /// What a restart does to an embedded store: all data stays, all leases end,

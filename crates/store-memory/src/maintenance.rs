@@ -83,12 +83,13 @@ impl Tables {
     }
 
     fn expire(&mut self, now: Timestamp, retry: &RetryPolicy, limit: u32) -> u64 {
+        let lease_now = self.lease_now(now);
         let expired = self.pending().filter_map(|(webhook, _, id)| {
             let webhook = self.webhooks.get(&webhook)?;
             let row = &self.deliveries[&id];
             let held = webhook.is_held() || self.sending_hold.is_some();
             let too_old = retry.is_expired(now, held, row.delivery.armed_at(), webhook.health.hold_ended_at);
-            (too_old && row.leased_until(now).is_none()).then_some(id)
+            (too_old && row.leased_until(lease_now).is_none()).then_some(id)
         });
         let expired = page(expired, limit);
         for id in &expired {

@@ -57,7 +57,8 @@ impl Tables {
             return LeasedLane { webhook: None, deliveries: Vec::new(), next_due: None };
         };
         let (taken, next_due) = self.choose(&webhook, request, now);
-        let deliveries = taken.into_iter().map(|id| self.lease_one(id, lease)).collect();
+        let given = self.lease_given(lease, now);
+        let deliveries = taken.into_iter().map(|id| self.lease_one(id, given)).collect();
         LeasedLane { webhook: Some(webhook), deliveries, next_due }
     }
 
@@ -73,16 +74,18 @@ impl Tables {
             LaneMode::Due => (request.limit.get() as usize, Some(now)),
             LaneMode::Probe => (usize::from(webhook.active), None),
         };
+        let lease_now = self.lease_now(now);
         let mut taken = Vec::new();
         let mut next_due: Option<Timestamp> = None;
         for (due_at, id) in self.lane(webhook.id) {
-            let leased_until = self.deliveries[&id].leased_until(now);
+            let leased_until = self.deliveries[&id].leased_until(lease_now);
             let may_take = taken.len() < count_max && due_max.is_none_or(|max| due_at <= max);
             if leased_until.is_none() && may_take {
                 taken.push(id);
                 continue;
             }
-            let free_at = leased_until.map_or(due_at, |until| until.max(due_at));
+            // By the clock of who asks, to whom what is left of a lease is added.
+            let free_at = leased_until.map_or(due_at, |until| now.after(until.since(lease_now)).max(due_at));
             next_due = Some(next_due.map_or(free_at, |earliest| earliest.min(free_at)));
         }
         (taken, next_due)

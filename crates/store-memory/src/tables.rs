@@ -49,6 +49,8 @@ pub(crate) struct Tables {
     pub(crate) sending_hold: Option<SendingHold>,
     pub(crate) data_keys: Vec<SealedDataKey>,
     pub(crate) audit: BTreeMap<AuditId, AuditRecord>,
+    /// What leases go by; without it by the time of whoever asks.
+    pub(crate) lease_clock: Option<Timestamp>,
     /// Whether several nodes use the store, and which are at work.
     pub(crate) is_shared: bool,
     pub(crate) nodes: BTreeSet<NodeId>,
@@ -100,6 +102,16 @@ impl DeliveryRow {
 }
 
 impl Tables {
+    /// The time that leases go by, where whoever asks has it that it is `now`.
+    pub(crate) fn lease_now(&self, now: Timestamp) -> Timestamp {
+        self.lease_clock.unwrap_or(now)
+    }
+
+    /// The lease that is given to who asks for `lease` at `now`.
+    pub(crate) fn lease_given(&self, lease: Lease, now: Timestamp) -> Lease {
+        Lease { until: self.lease_now(now).after(lease.until.since(now)), ..lease }
+    }
+
     /// Changes an organization's version, so that intakes matched before this are stale.
     pub(crate) fn bump_version(&mut self, organization: OrganizationId) -> Result<(), StoreError> {
         let row = self

@@ -89,7 +89,13 @@ impl Core {
 
     /// What we still hold a lease of goes as soon as its lane may.
     pub(super) fn go_on_with(&mut self, kept: KeptLease, now: Timestamp) {
-        self.forget_ahead(kept.webhook.id, &HashSet::from([kept.leased.delivery.id]));
+        let id = kept.leased.delivery.id;
+        self.forget_ahead(kept.webhook.id, &HashSet::from([id]));
+        if self.is_under_way(id) {
+            // Somebody who asked for it again may have it end meanwhile; it is read anew.
+            self.note_due(kept.webhook.organization, kept.webhook.id, kept.lease.until, now);
+            return;
+        }
         self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
         self.keep_ahead(Ahead::left_over(kept, now), now);
     }

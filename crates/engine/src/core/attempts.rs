@@ -221,7 +221,7 @@ impl Core {
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        let kept = self.forget_record(record);
+        let kept = self.forget_record(record, now);
         let RecordNote { webhook, delivery, due_again, ended, waiting } = note;
         match outcome {
             AttemptOutcome::Recorded { health } => {
@@ -270,7 +270,7 @@ impl Core {
     /// No lease is being asked for now, so it is known which records came too late because of ourselves: they go again.
     pub(super) fn sort_superseded(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         for delivery in std::mem::take(&mut self.redelivered) {
-            self.redelivery_recorded(delivery);
+            self.redelivery_recorded(delivery, now);
         }
         for pending in std::mem::take(&mut self.superseded) {
             if self.shows_old_lease(&pending.record) {
@@ -282,10 +282,13 @@ impl Core {
     }
 
     /// Gives the lease that we have taken of its delivery since, if any.
-    fn forget_record(&mut self, record: &AttemptRecord) -> Option<KeptLease> {
+    fn forget_record(&mut self, record: &AttemptRecord, now: Timestamp) -> Option<KeptLease> {
         self.record_bytes -= record_bytes(record);
         if let Some(lane) = self.lanes.get_mut(&record.webhook) {
             lane.outcome_recorded();
+        }
+        if let AttemptSubject::Redelivery { delivery } = record.subject {
+            self.commits.values_mut().for_each(|commit| commit.note_redelivery(delivery));
         }
         match record.subject {
             AttemptSubject::Leased { delivery, token, .. } => {
@@ -294,7 +297,7 @@ impl Core {
             AttemptSubject::Redelivery { delivery } if self.leasing.is_some() => {
                 self.redelivered.push(delivery);
             }
-            AttemptSubject::Redelivery { delivery } => self.redelivery_recorded(delivery),
+            AttemptSubject::Redelivery { delivery } => self.redelivery_recorded(delivery, now),
             AttemptSubject::Ping(_) => {}
         }
         None
@@ -305,14 +308,16 @@ impl Core {
         &mut self,
         record: &AttemptRecord,
         mut note: RecordNote,
+        now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        self.forget_record(record);
+        self.forget_record(record, now);
         note.refuse_waiting(commands);
         commands.push(Command::Note(Notice::Unrecordable { webhook: record.webhook }));
     }
 
-    fn redelivery_recorded(&mut self, delivery: DeliveryId) {
+    fn redelivery_recorded(&mut self, delivery: DeliveryId, now: Timestamp) {
+        self.forget_kept_of(delivery, now);
         if let Some(count) = self.redelivering.get_mut(&delivery) {
             *count -= 1;
             if *count == 0 {

@@ -75,4 +75,12 @@ impl Core {
             *token = current.token;
         }
     }
+
+    /// Somebody who asked for a delivery again may have had it end: what we hold of it is read anew, once its lease has run out.
+    pub(super) fn forget_kept_of(&mut self, delivery: DeliveryId, now: Timestamp) {
+        let kept = self.in_hand.get_mut(&delivery).and_then(|in_hand| in_hand.kept.take());
+        if let Some(kept) = kept {
+            self.note_due(kept.webhook.organization, kept.webhook.id, kept.lease.until, now);
+        }
+    }
 }

@@ -56,6 +56,18 @@ pub(super) struct CommitInFlight {
     producers: Vec<Producer>,
     reserved: VecDeque<Reserved>,
     notes: Vec<RecordNote>,
+    /// Deliveries of it that somebody found in the store and asked for again, before we hear that they are in.
+    redelivered: Vec<DeliveryId>,
+}
+
+impl CommitInFlight {
+    /// Takes note of a redelivery that is recorded.
+    pub(super) fn note_redelivery(&mut self, delivery: DeliveryId) {
+        let mut new = self.batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
+        if new.any(|new| new.id == delivery) {
+            self.redelivered.push(delivery);
+        }
+    }
 }
 
 /// Who waits for an item of a batch.
@@ -164,7 +176,7 @@ impl Core {
             self.gather_records(self.config.batch_records_max, &mut gathering);
         }
         let Gathering { batch, producers, reserved, notes, .. } = gathering;
-        CommitInFlight { batch: Arc::new(batch), producers, reserved, notes }
+        CommitInFlight { batch: Arc::new(batch), producers, reserved, notes, redelivered: Vec::new() }
     }
 
     fn gather_intakes(&mut self, events_max: usize, gathering: &mut Gathering, commands: &mut Vec<Command>) {
@@ -298,7 +310,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let Some(commit) = self.commits.remove(&number) else { return };
-        let CommitInFlight { batch, producers, mut reserved, notes } = commit;
+        let CommitInFlight { batch, producers, mut reserved, notes, redelivered } = commit;
         debug_assert_eq!(outcome.intakes.len(), producers.len());
         debug_assert_eq!(outcome.attempts.len(), notes.len());
         self.sending_found(outcome.sending_held, now);
@@ -308,7 +320,7 @@ impl Core {
             let ticket = producer.ticket;
             match outcome {
                 IntakeOutcome::Accepted(receipts) => {
-                    self.accepted(item, &receipts, &mut reserved, now, commands);
+                    self.accepted(item, &receipts, &mut reserved, &redelivered, now, commands);
                     commands.push(Command::AnswerPublish { ticket, answer: Ok(receipts) });
                 }
                 IntakeOutcome::Conflict { index } => {
@@ -337,6 +349,7 @@ impl Core {
         item: &IntakeItem,
         receipts: &[Receipt],
         reserved: &mut VecDeque<Reserved>,
+        redelivered: &[DeliveryId],
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
@@ -352,7 +365,11 @@ impl Core {
                     }
                     // Sending was held meanwhile; or it was found in the store, by a search or by somebody who asked for it,
                     // before we heard that it is in.
-                    Some((lease, kept)) if !self.may_begin() || self.is_under_way(delivery.id) => {
+                    Some((lease, kept))
+                        if !self.may_begin()
+                            || self.is_under_way(delivery.id)
+                            || redelivered.contains(&delivery.id) =>
+                    {
                         self.drop_one(kept, now);
                         self.note_due(item.organization, delivery.webhook, lease.until, now);
                     }
@@ -434,7 +451,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let Some(commit) = self.commits.remove(&number) else { return };
-        let CommitInFlight { batch, producers, reserved, mut notes } = commit;
+        let CommitInFlight { batch, producers, reserved, mut notes, .. } = commit;
         self.records_in_commit -= notes.len();
         for kept in reserved {
             self.drop_one(kept, now);
@@ -450,7 +467,7 @@ impl Core {
             CommitFault::Corrupt => {
                 refuse(producers, fault, commands);
                 batch.attempts.iter().zip(notes.drain(..)).for_each(|(record, note)| {
-                    self.give_up_record(record, note, commands);
+                    self.give_up_record(record, note, now, commands);
                 });
             }
             CommitFault::Unavailable | CommitFault::Full | CommitFault::Unknown => {

@@ -257,13 +257,16 @@ impl Core {
     }
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let commit = self.commit_backoff.until().filter(|until| *until > now);
+        if self.stopping {
+            // Nothing else is begun any more, and what is due of it would have us come back at once, for ever.
+            return commit;
+        }
         let timer = self.timers.first().map(|(at, _)| *at);
         let ask = self.asks.front().map(|ask| ask.asked_at.after(self.config.ask_wait_max));
         let search = self.lanes_search.wake_at(now);
-        let commit = self.commit_backoff.until().filter(|until| *until > now);
         let look = self.sending.wake_at();
-        let earliest = [timer, search, look, commit, ask].into_iter().flatten().min();
-        earliest.filter(|_| !self.stopping || commit.is_some()).map(|at| at.max(now))
+        [timer, search, look, commit, ask].into_iter().flatten().min().map(|at| at.max(now))
     }
 
     /// No new work from here on. What is under way ends and is recorded.
