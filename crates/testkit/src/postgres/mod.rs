@@ -17,9 +17,10 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::wait;
-use supervisor::{Supervisor, find_programs, free_port};
+use supervisor::Supervisor;
 
 pub use bouncer::PgBouncer;
+pub use supervisor::{free_port, ordinary_user, postgres_programs};
 
 /// Everybody is this user, who may do anything.
 const USER: &str = "postgres";
@@ -113,7 +114,7 @@ impl Postgres {
     /// A server for the caller alone, who may stop it.
     pub async fn start(settings: PostgresSettings) -> Self {
         blocking(move || {
-            let programs = find_programs();
+            let programs = postgres_programs();
             let mut supervisor = Supervisor::start(&programs);
             supervisor.order("initialize");
             for line in settings.lines {

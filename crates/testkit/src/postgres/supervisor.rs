@@ -33,7 +33,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     pub(super) fn start(programs: &Path) -> Self {
-        let mut command = as_ordinary_user();
+        let mut command = ordinary_user();
         command.args(["sh", "-c", SCRIPT, "supervisor"]).arg(base_folder()).arg(programs);
         command.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
         // Of its own group: an interrupt from the keyboard is for the tests.
@@ -96,8 +96,9 @@ fn answer(answers: &mut BufReader<ChildStdout>) -> String {
     line.trim_end().to_owned()
 }
 
-/// PostgreSQL and PgBouncer refuse to be run by root; Debian's packages bring the user `postgres` along.
-fn as_ordinary_user() -> Command {
+/// A command that runs the program that follows as an ordinary user. PostgreSQL and PgBouncer refuse to be run by root;
+/// Debian's packages bring the user `postgres` along.
+pub fn ordinary_user() -> Command {
     if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]);
@@ -116,7 +117,7 @@ fn base_folder() -> PathBuf {
 ///
 /// # Panics
 /// When there is none.
-pub(super) fn find_programs() -> PathBuf {
+pub fn postgres_programs() -> PathBuf {
     let folders = fs::read_dir(VERSIONS).into_iter().flatten().filter_map(Result::ok);
     let versions = folders.filter_map(|folder| {
         let version: u32 = folder.file_name().to_str()?.parse().ok()?;
@@ -136,7 +137,7 @@ fn on_path() -> Option<PathBuf> {
 }
 
 /// A port that nobody listens at, and that was not given before.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     // Processes begin at different places, since two may be looking at once.
     let begin = std::process::id().wrapping_mul(61);
