@@ -71,12 +71,12 @@ fn id(process: &Option<u32>) -> String {
 }
 
 impl DataFolder {
-    /// Makes the folder if it is not there, readable by its owner alone, and locks it.
+    /// Makes the folder if it is not there, readable by its owner alone and with its name on disk, and locks it.
     ///
     /// # Errors
     /// [`DataFolderError`].
     pub(crate) fn open(path: &Path) -> Result<Self, DataFolderError> {
-        make(path).map_err(|source| DataFolderError::Make { path: path.to_owned(), source })?;
+        make_durably(path).map_err(|source| DataFolderError::Make { path: path.to_owned(), source })?;
         let failed = |source| DataFolderError::Lock { path: path.to_owned(), source };
         let mut lock = open_lock(path, true).map_err(failed)?;
         match lock.try_lock() {
@@ -128,6 +128,31 @@ impl DataFolder {
             Err(source) => Err(DataFolderError::Scratch { path, source }),
         }
     }
+}
+
+/// Makes a folder that a loss of power does not take away with all that is synced in it.
+fn make_durably(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| is_missing(folder)).collect();
+    make(path)?;
+    for folder in &missing {
+        sync_folder(parent(folder))?;
+    }
+    if missing.is_empty() {
+        // Who made it may have been killed before this. Not everybody may read where somebody else has made it.
+        if let Err(error) = sync_folder(parent(path)) {
+            tracing::debug!(%error, "the name of the data folder could not be synced");
+        }
+    }
+    Ok(())
+}
+
+fn is_missing(folder: &Path) -> bool {
+    !folder.as_os_str().is_empty() && !folder.exists()
+}
+
+/// The folder that a folder's name is in.
+fn parent(folder: &Path) -> &Path {
+    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn make(path: &Path) -> io::Result<()> {

@@ -187,6 +187,15 @@ fn empty_log(connection: &Connection) -> Result<bool, rusqlite::Error> {
     is_busy.map(|is_busy| !is_busy)
 }
 
+/// When what is written is synced: with every commit.
+///
+/// A build with the feature `planted-unsynced` never does. It loses what it said was committed, so that `./chaos` can show
+/// that it would notice.
+const SYNCHRONOUS: &str = if cfg!(feature = "planted-unsynced") { "OFF" } else { "FULL" };
+
+#[cfg(all(feature = "planted-unsynced", not(debug_assertions)))]
+compile_error!("planted-unsynced loses what was accepted: no release has it");
+
 /// Opens a connection to a file that exists. Reading ones see it as it is; the writing one sees to its journal mode first.
 pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(
@@ -197,7 +206,7 @@ pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, rusqlit
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Plans do not depend on what is bound: without this, statements with a range are compiled anew for each new bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", SYNCHRONOUS)?;
     // Only macOS knows the difference: there a plain fsync leaves data in the drive's cache.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;

@@ -28,7 +28,10 @@ pub use clock::ManualClock;
 pub use disk::{Ballast, small_disk};
 pub use entropy::SeededEntropy;
 pub use load::{Load, event_id};
-pub use postgres::{Database, PgBouncer, Postgres, PostgresSettings, Replication, Stop};
+pub use postgres::{
+    Database, PgBouncer, Postgres, PostgresSettings, Replication, Stop, free_port, ordinary_user,
+    postgres_programs,
+};
 pub use proxy::{Fault, Proxy};
 pub use receiver::{Gate, Keep, Receiver, Reply, Request};
 pub use server::{Server, ServerSetup, terminate};

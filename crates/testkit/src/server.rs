@@ -89,6 +89,11 @@ impl ServerSetup {
         Self { outbound_allow: Vec::new(), ..self }
     }
 
+    /// The token of the organization's admin.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The same with another organization.
     #[must_use]
     pub fn organization(self, name: &str) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
-use super::supervisor::{Supervisor, find_programs, free_port};
+use super::supervisor::{Supervisor, free_port, postgres_programs};
 use super::{Database, Postgres, blocking, url};
 use crate::wait;
 
@@ -29,7 +29,7 @@ impl PgBouncer {
     pub async fn start(server: &Postgres) -> Self {
         let server_port = server.port();
         let started = blocking(move || {
-            let mut supervisor = Supervisor::start(&find_programs());
+            let mut supervisor = Supervisor::start(&postgres_programs());
             let port = free_port();
             supervisor.order(&format!("pool {port} {server_port}"));
             Self { port, _supervisor: Mutex::new(supervisor) }

@@ -18,9 +18,10 @@ use tokio::task::spawn_blocking;
 
 use crate::disk::Ballast;
 use crate::wait;
-use supervisor::{Supervisor, find_programs, free_port};
+use supervisor::Supervisor;
 
 pub use bouncer::PgBouncer;
+pub use supervisor::{free_port, ordinary_user, postgres_programs};
 
 /// Everybody is this user, who may do anything.
 const USER: &str = "postgres";
@@ -128,7 +129,7 @@ impl Postgres {
     /// A server for the caller alone, who may stop it.
     pub async fn start(settings: PostgresSettings) -> Self {
         blocking(move || {
-            let programs = find_programs();
+            let programs = postgres_programs();
             let mut supervisor = match settings.disk {
                 Some(size) => Supervisor::start_on_disk(&programs, size),
                 None => Supervisor::start(&programs),

@@ -132,6 +132,14 @@ fn answer(answers: &mut BufReader<ChildStdout>) -> String {
     line.trim_end().to_owned()
 }
 
+/// A command that runs the program that follows as an ordinary user.
+pub fn ordinary_user() -> Command {
+    let words = as_ordinary_user();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
 /// PostgreSQL and PgBouncer refuse to be run by root; Debian's packages bring the user `postgres` along.
 fn as_ordinary_user() -> Vec<OsString> {
     let words: &[&str] = if rustix::process::geteuid().is_root() {
@@ -163,7 +171,7 @@ fn base_folder() -> PathBuf {
 ///
 /// # Panics
 /// When there is none.
-pub(super) fn find_programs() -> PathBuf {
+pub fn postgres_programs() -> PathBuf {
     let folders = fs::read_dir(VERSIONS).into_iter().flatten().filter_map(Result::ok);
     let versions = folders.filter_map(|folder| {
         let version: u32 = folder.file_name().to_str()?.parse().ok()?;
@@ -183,7 +191,7 @@ fn on_path() -> Option<PathBuf> {
 }
 
 /// A port that nobody listens at, and that was not given before.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     // Processes begin at different places, since two may be looking at once.
     let begin = std::process::id().wrapping_mul(61);

@@ -1,0 +1,143 @@
+//! Producers, who publish with ids of their own and try again until they are answered.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use stackbell_model::Entropy as _;
+use stackbell_testkit::{Client, SeededEntropy};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Producers, each with one request under way.
+const PRODUCERS: u64 = 10;
+
+/// The most events in a request; most have one.
+const BATCH_MAX: f64 = 6.0;
+
+/// The longest that a producer waits before its next request: there is to be a load, and not a heap of events to look after.
+const PAUSE_MAX: Duration = Duration::from_millis(12);
+
+/// The wait before something is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where events are published, and listed.
+pub(crate) const EVENTS: &str = "/v1/orgs/acme/events";
+
+/// Producers at work. They end when dropped.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    node: watch::Sender<Option<Client>>,
+    producers: JoinSet<()>,
+}
+
+struct Shared {
+    next: AtomicU64,
+    is_over: AtomicBool,
+    accepted: Mutex<BTreeSet<Box<str>>>,
+    /// Answers that nobody should get.
+    problems: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    fn accepted(&self) -> MutexGuard<'_, BTreeSet<Box<str>>> {
+        self.accepted.lock().expect("nothing panics while it holds this")
+    }
+}
+
+impl Load {
+    /// Begins, once there is a node.
+    pub(crate) fn begin(chance: &mut SeededEntropy) -> Self {
+        let shared = Arc::new(Shared {
+            next: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            accepted: Mutex::default(),
+            problems: Mutex::default(),
+        });
+        let node = watch::Sender::new(None);
+        let mut producers = JoinSet::new();
+        for _ in 0..PRODUCERS {
+            let chance = SeededEntropy::new(chance.next_u64());
+            producers.spawn(produce(Arc::clone(&shared), node.subscribe(), chance));
+        }
+        Self { shared, node, producers }
+    }
+
+    /// Publishes to this node from now on, or to none.
+    pub(crate) fn to(&self, node: Option<Client>) {
+        self.node.send_replace(node);
+    }
+
+    /// The ids of all events that were answered 202.
+    pub(crate) fn accepted(&self) -> BTreeSet<Box<str>> {
+        self.shared.accepted().clone()
+    }
+
+    /// Begins nothing more, waits until all that is under way is accepted, and gives what was wrong.
+    pub(crate) async fn end(&mut self) -> anyhow::Result<Vec<String>> {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.producers.join_next().await {
+            ended?;
+        }
+        Ok(std::mem::take(&mut *self.shared.problems.lock().expect("nothing panics while it holds this")))
+    }
+}
+
+async fn produce(shared: Arc<Shared>, mut node: watch::Receiver<Option<Client>>, mut chance: SeededEntropy) {
+    while !shared.is_over.load(Ordering::SeqCst) {
+        sleep(PAUSE_MAX.mul_f64(chance.fraction())).await;
+        let count = if chance.fraction() < 0.6 { 1 } else { 1 + (chance.fraction() * BATCH_MAX) as u64 };
+        let first = shared.next.fetch_add(count, Ordering::SeqCst);
+        let events: Vec<Value> = (first..first + count).map(|number| event(number, &mut chance)).collect();
+        let ids: Vec<Box<str>> = (first..first + count).map(event_id).collect();
+        let body = if count == 1 { events[0].to_string() } else { Value::from(events).to_string() };
+        let problem = publish(&mut node, body.into()).await;
+        match problem {
+            None => shared.accepted().extend(ids),
+            Some(problem) => {
+                shared.problems.lock().expect("nothing panics while it holds this").push(problem);
+            }
+        }
+    }
+}
+
+/// Publishes until it is accepted, or refused as it never should be.
+async fn publish(node: &mut watch::Receiver<Option<Client>>, body: Bytes) -> Option<String> {
+    loop {
+        // The sender goes after the producers.
+        let client = node.wait_for(Option::is_some).await.ok()?.clone()?;
+        let sent = client.try_send(Method::POST, EVENTS, &[], body.clone());
+        match timeout(PATIENCE, sent).await {
+            Ok(Ok(answer)) if answer.status == 202 => return None,
+            Ok(Ok(answer)) if answer.status != 503 => {
+                return Some(format!("a producer got {}: {}", answer.status, answer.text()));
+            }
+            Ok(Ok(_) | Err(_)) | Err(_) => sleep(RETRY_AFTER).await,
+        }
+    }
+}
+
+fn event_id(number: u64) -> Box<str> {
+    format!("00000000-0000-4000-8000-{number:012x}").into()
+}
+
+/// An event whose size is by chance, so that rows end anywhere in a page.
+fn event(number: u64, chance: &mut SeededEntropy) -> Value {
+    let filler = "x".repeat((3000.0 * chance.fraction().powi(3)) as usize);
+    json!({
+        "id": event_id(number),
+        "kind": "stack_update",
+        "payload": {
+            "projectName": "website", "stackName": "prod", "kind": "update", "result": "succeeded",
+            "resourceChanges": {"same": number}, "isPreview": false, "message": filler,
+        },
+    })
+}

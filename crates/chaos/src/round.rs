@@ -1,0 +1,301 @@
+//! A round: an empty store, one kill after the other under load, and in the end a look at all that should be there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use stackbell_model::Entropy as _;
+use stackbell_testkit::{Client, SeededEntropy};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::api;
+use crate::disk::{Loss, Promise};
+use crate::endpoint::{Endpoint, deliveries};
+use crate::ground::{Ground, Victim};
+use crate::load::Load;
+use crate::plan::{Fault, Mode, Store};
+use crate::tally::Tally;
+
+/// A node that is ready lives at least so long, and so much longer at most; short lives are more likely.
+const LIFE_MIN: Duration = Duration::from_millis(5);
+const LIFE_MORE: Duration = Duration::from_secs(1);
+
+/// How often a node is killed before it is ready, and how long it then lives at most.
+const EARLY: f64 = 0.15;
+const EARLY_MAX: Duration = Duration::from_millis(150);
+
+/// How often a restart is tried while the disk is still full, and how long.
+const STILL_FULL: f64 = 0.5;
+const STILL_FULL_MAX: Duration = Duration::from_secs(2);
+
+/// How often a start is tried on a disk that was full: what had noticed before there was room may end after that.
+const STARTS_MAX: usize = 4;
+
+/// How long deliveries may go on after the last kill without one of them ending: longer than the lease of a node that
+/// was killed, where leases are in the database.
+const REST_MAX: Duration = Duration::from_secs(90);
+
+/// How often the node is asked, when nobody tells.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What to try.
+pub(crate) struct Round<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) mode: Mode,
+    pub(crate) kills: usize,
+    pub(crate) promise: Promise,
+}
+
+impl Round<'_> {
+    /// Tries it.
+    ///
+    /// # Errors
+    /// When it cannot be tried, or the node does not come back.
+    pub(crate) async fn run(&self, seed: u64) -> anyhow::Result<Tally> {
+        let mut chance = SeededEntropy::new(seed);
+        let mut ground = Ground::make(self.binary, self.mode, self.promise, &mut chance).await?;
+        let client = ground.bring_up().await?;
+        let once = self.mode.store == Store::Sqlite;
+        let endpoint = Endpoint::start(SeededEntropy::new(chance.next_u64()), once).await?;
+        api::register(&client, &endpoint).await?;
+        let client = match self.promise {
+            Promise::Kept => client,
+            // All until here is kept, so that events are lost, and not the store that they would be missed in.
+            Promise::Broken => {
+                ground.kill(Victim::All, Loss::Nothing).await?;
+                ground.bring_up().await?
+            }
+        };
+        let load = Load::begin(&mut chance);
+        load.to(Some(client.clone()));
+        let played = Played {
+            mode: self.mode,
+            chance,
+            ground,
+            endpoint,
+            load,
+            present: BTreeSet::new(),
+            tally: Tally::default(),
+        };
+        played.play(client, self.kills).await
+    }
+}
+
+/// A round that is being played.
+struct Played {
+    mode: Mode,
+    chance: SeededEntropy,
+    ground: Ground,
+    endpoint: Endpoint,
+    load: Load,
+    /// Accepted events that a later life was seen to have.
+    present: BTreeSet<Box<str>>,
+    tally: Tally,
+}
+
+impl Played {
+    /// Plays it to its end, and ends all processes, whatever came of it.
+    async fn play(mut self, first: Client, kills: usize) -> anyhow::Result<Tally> {
+        let played = self.kill_and_settle(first, kills).await;
+        self.tally.refused = self.ground.refused();
+        let is_well = played.is_ok() && self.tally.lost == 0;
+        if let Err(problem) = played {
+            self.tally.wrong(format!("{problem:#}"));
+        }
+        let logs = if is_well { self.ground.end().await? } else { self.ground.abandon().await? };
+        Ok(finish(self.tally, &self.endpoint, &self.load, &logs))
+    }
+
+    async fn kill_and_settle(&mut self, first: Client, kills: usize) -> anyhow::Result<()> {
+        let mut client = Some(first);
+        while self.tally.kills < kills && self.tally.lost == 0 {
+            match &client {
+                Some(client) => self.live(client).await,
+                None => sleep(EARLY_MAX.mul_f64(self.chance.fraction())).await,
+            }
+            self.kill(client.is_some()).await?;
+            client = self.start_again().await?;
+        }
+        if self.tally.lost > 0 {
+            return Ok(());
+        }
+        let client = match client {
+            Some(client) => client,
+            None => self.ready().await?,
+        };
+        self.settle(&client).await
+    }
+
+    /// Lets the node work for a while, and looks at it meanwhile.
+    async fn live(&mut self, client: &Client) {
+        let (first, second) = (self.chance.fraction(), self.chance.fraction());
+        let life = LIFE_MIN + LIFE_MORE.mul_f64(first * first);
+        let mut before_full = if self.mode.fault == Fault::FullDisk { life.mul_f64(second) } else { life };
+        let mut events = self.load.accepted();
+        events.retain(|event| !self.present.contains(event));
+        let mut watched = Watched { events, missing: BTreeSet::new(), present: BTreeSet::new() };
+        loop {
+            // Until the kill; what it asks then is not answered.
+            let _ = timeout(before_full, watched.watch(client, &self.endpoint)).await;
+            if self.mode.fault != Fault::FullDisk || before_full == life {
+                break;
+            }
+            self.ground.fill(&mut self.chance);
+            before_full = life;
+        }
+        self.present.append(&mut watched.present);
+        self.lost(&watched.missing);
+    }
+
+    fn lost(&mut self, events: &BTreeSet<Box<str>>) {
+        self.tally.lost += events.len();
+        if let Some(event) = events.first() {
+            self.tally.wrong(format!(
+                "{} accepted events are not there after a kill, such as {event}",
+                events.len()
+            ));
+        }
+    }
+
+    async fn kill(&mut self, is_ready: bool) -> anyhow::Result<()> {
+        let (which, what) = (self.chance.fraction(), self.chance.fraction());
+        let victim = match which {
+            which if which < 0.2 && self.ground.has_database() => Victim::Node,
+            // A node that starts ends where there is no database.
+            which if which < 0.4 && self.ground.has_database() && is_ready => Victim::Database,
+            _ => Victim::All,
+        };
+        let loss = match (self.mode.fault, what) {
+            (Fault::Kill, _) => Loss::Nothing,
+            (Fault::FullDisk, what) if what < 0.4 => Loss::Nothing,
+            (Fault::Power | Fault::FullDisk, what) if what < 0.8 => Loss::Unsynced,
+            (Fault::Power | Fault::FullDisk, _) => Loss::Some,
+        };
+        self.ground.kill(victim, loss).await?;
+        self.tally.kills += 1;
+        if victim != Victim::Database {
+            self.load.to(None);
+            self.endpoint.next_life().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts what was killed; how to ask the node, unless it is to be killed before it is ready.
+    async fn start_again(&mut self) -> anyhow::Result<Option<Client>> {
+        if self.mode.fault == Fault::FullDisk {
+            if self.chance.fraction() < STILL_FULL {
+                // It may end, or be up and refuse: as long as nothing is lost.
+                let _ = timeout(STILL_FULL_MAX, self.ground.bring_up()).await;
+            }
+            self.ground.make_room();
+        } else if self.chance.fraction() < EARLY {
+            self.ground.start_database().await?;
+            self.ground.start_node()?;
+            return Ok(None);
+        }
+        self.ready().await.map(Some)
+    }
+
+    /// Waits until the node is ready, and has producers go to it.
+    async fn ready(&mut self) -> anyhow::Result<Client> {
+        let began = Instant::now();
+        let mut tried = 1;
+        let client = loop {
+            match self.ground.bring_up().await {
+                Ok(client) => break client,
+                Err(_) if self.mode.fault == Fault::FullDisk && tried < STARTS_MAX => tried += 1,
+                Err(problem) => return Err(problem.context("it did not come back after a kill")),
+            }
+        };
+        self.tally.recovery_max = self.tally.recovery_max.max(began.elapsed());
+        self.load.to(Some(client.clone()));
+        Ok(client)
+    }
+
+    /// Waits until everything is delivered that can be, and counts what is not there.
+    async fn settle(&mut self, client: &Client) -> anyhow::Result<()> {
+        let ended = timeout(REST_MAX, self.load.end()).await.context("producers are not answered")??;
+        ended.into_iter().for_each(|problem| self.tally.wrong(problem));
+        self.rest(client).await?;
+        let accepted = self.load.accepted();
+        let missing = api::missing_events(client, &accepted).await?;
+        self.lost(&missing);
+        let states: std::collections::BTreeMap<_, _> = api::deliveries(client).await?.into_iter().collect();
+        for key in
+            accepted.iter().filter(|event| !missing.contains(*event)).flat_map(|event| deliveries(event))
+        {
+            let is_delivered = self.endpoint.is_delivered(&key);
+            match states.get(&key).map(String::as_str) {
+                Some("succeeded") if is_delivered => {}
+                Some("pending") => {
+                    self.tally.stuck += 1;
+                    self.tally.wrong(format!("{key:?} is pending, and nothing sends it"));
+                }
+                state => {
+                    self.tally.lost += 1;
+                    self.tally
+                        .wrong(format!("{key:?}: its state is {state:?}; it was delivered: {is_delivered}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is pending, or nothing moves any more.
+    async fn rest(&self, client: &Client) -> anyhow::Result<()> {
+        let (mut before, mut moved) = (u64::MAX, Instant::now());
+        while moved.elapsed() < REST_MAX {
+            let pending = api::pending(client).await?;
+            if pending == 0 {
+                break;
+            }
+            if pending < before {
+                (before, moved) = (pending, Instant::now());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+}
+
+/// What is looked at while a node lives.
+struct Watched {
+    /// Events accepted in an earlier life, and not yet seen in a later one.
+    events: BTreeSet<Box<str>>,
+    missing: BTreeSet<Box<str>>,
+    present: BTreeSet<Box<str>>,
+}
+
+impl Watched {
+    /// Looks for the events, and then at what is recorded, over and over. A question that fails is asked again: how things
+    /// stand in the end is looked at when nobody interferes.
+    async fn watch(&mut self, client: &Client, endpoint: &Endpoint) {
+        loop {
+            if let Ok(succeeded) = api::newest_succeeded(client).await {
+                endpoint.recorded(succeeded);
+            }
+            if !self.events.is_empty()
+                && let Ok(missing) = api::missing_events(client, &self.events).await
+            {
+                self.present = self.events.difference(&missing).cloned().collect();
+                self.events.clear();
+                self.missing = missing;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+fn finish(mut tally: Tally, endpoint: &Endpoint, load: &Load, logs: &str) -> Tally {
+    tally.accepted = load.accepted().len();
+    tally.told = endpoint.recorded_count();
+    tally.endpoint.add(&endpoint.counts());
+    for line in logs
+        .lines()
+        .filter(|line| ["panicked", "malformed", "corrupt"].iter().any(|word| line.contains(word)))
+    {
+        tally.wrong(format!("the log: {line}"));
+    }
+    tally
+}
