@@ -1,6 +1,6 @@
 //! The other side: what endpoints got, and what they answer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,50 +8,59 @@ use stackbell_engine::core::Send;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Answer, Attempt, AttemptTrigger, Outcome, Silence};
 use stackbell_model::ids::{EventId, WebhookId};
-use stackbell_model::retry::is_repeatable;
 use stackbell_model::webhook::{Format, Pace};
 
 use crate::operations::{Behaviour, RequestFate};
+
+/// A delivery, as the wire names it.
+pub(crate) type Key = (WebhookId, EventId);
+
+/// The longest that a request takes.
+pub(crate) const EXCHANGE_TIME: Duration = Duration::from_secs(15);
 
 /// Whether nobody asked for an attempt.
 pub(crate) fn is_by_itself(trigger: AttemptTrigger) -> bool {
     matches!(trigger, AttemptTrigger::Schedule | AttemptTrigger::Probe)
 }
 
-/// A request that left the node.
+/// A request that left a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub trigger: AttemptTrigger,
     pub payload: Bytes,
-    /// Its place among all that happened; the clock may be set back.
+    /// Its place among all that happened; clocks may be set back.
     pub sent_step: u64,
-    /// When the lease runs out under which it was sent.
-    pub lease_until: Timestamp,
-    /// The place of that lease. What begins anew after it does so whatever comes of this.
+    /// When it left, by the node's clock.
+    pub started_at: Timestamp,
+    /// The place of the lease under which it was sent. What begins anew after it does so whatever comes of this.
     pub leased_step: u64,
-    /// Which life of the node sent it.
+    /// Which life of which node sent it.
     pub life: u32,
-    /// When it left, by the time that has gone by.
+    /// When it left, by the time that has gone by at the node.
     pub elapsed: Duration,
+    /// How many attempts the delivery had spent.
+    pub spent: u32,
     /// What its webhook was paced to then, and how often that had been set.
     pub pace: (Option<Pace>, Format, usize),
-    /// In which life of the node it ended, and its place among all that happened; with whether another may follow.
-    pub ended: Option<(u32, u64, bool)>,
+    /// How many nodes its node saw then, and how often that had changed.
+    pub view: (usize, u32),
+    /// When the node heard what came of it, by the place among all that happened; with whether another may follow.
+    pub ended: Option<(u64, bool)>,
     /// Whether the endpoint got it and accepted it.
     pub accepted: bool,
-    /// In which life of the node a 2xx came back, and its place among all that happened.
-    pub seen: Option<(u32, u64)>,
+    /// When the node heard of a 2xx, by the place among all that happened.
+    pub seen: Option<u64>,
+    /// Whether the store was told of it, and whether it took that down.
+    pub told: Option<bool>,
 }
 
 #[derive(Default)]
 pub(crate) struct Endpoints {
     behaviours: HashMap<WebhookId, Behaviour>,
     step: u64,
-    /// Deliveries that the store leased to the node without the node ever hearing of it: their earlier leases are lost.
-    pub lost_leases: HashSet<(WebhookId, EventId)>,
     /// The revisions of webhooks with which somebody set their pace.
     pub paces_set: HashMap<WebhookId, Vec<u64>>,
-    pub log: HashMap<(WebhookId, EventId), Vec<Sent>>,
+    pub log: HashMap<Key, Vec<Sent>>,
 }
 
 impl Endpoints {
@@ -69,48 +78,31 @@ impl Endpoints {
         self.step
     }
 
+    /// How often the pace had been set of a webhook as it is here.
+    pub(crate) fn paces_set(&self, webhook: WebhookId, revision: u64) -> usize {
+        let set = self.paces_set.get(&webhook).map_or(&[][..], Vec::as_slice);
+        set.iter().filter(|at| **at <= revision).count()
+    }
+
     /// Notes that a request leaves; gives its place in the log.
-    pub(crate) fn leaves(
-        &mut self,
-        send: &Send,
-        life: u32,
-        (lease_until, leased_step): (Timestamp, u64),
-        elapsed: Duration,
-    ) -> usize {
-        self.step += 1;
-        let paces_set = self.paces_set.get(&send.webhook.id).map_or(&[][..], Vec::as_slice);
-        let pace_set = paces_set.iter().filter(|revision| **revision <= send.webhook.revision).count();
-        let log = self.log.entry((send.webhook.id, send.delivery.event_id)).or_default();
-        log.push(Sent {
-            trigger: send.trigger,
-            payload: send.payload.clone(),
-            sent_step: self.step,
-            lease_until,
-            leased_step,
-            life,
-            elapsed,
-            pace: (send.webhook.pace, send.webhook.format, pace_set),
-            ended: None,
-            accepted: false,
-            seen: None,
-        });
+    pub(crate) fn leaves(&mut self, key: Key, sent: Sent) -> usize {
+        let log = self.log.entry(key).or_default();
+        log.push(sent);
         log.len() - 1
     }
 
-    /// Ends a request that is under way.
-    pub(crate) fn ends(
+    /// What becomes of a request, out there.
+    pub(crate) fn answers(
         &mut self,
         send: &Send,
         place: usize,
         fate: RequestFate,
-        life: u32,
         now: Timestamp,
     ) -> Attempt {
-        self.step += 1;
         let behaviour = self.behaviours.get(&send.webhook.id).copied().unwrap_or(Behaviour::Accepts);
         let log = self.log.get_mut(&(send.webhook.id, send.delivery.event_id)).expect("it left");
-        let sent = &mut log[place];
-        sent.accepted = behaviour == Behaviour::Accepts && !matches!(fate, RequestFate::RequestLost);
+        let arrived = matches!(fate, RequestFate::Answered | RequestFate::AnswerLost);
+        log[place].accepted = arrived && behaviour == Behaviour::Accepts;
         let answer = |status, retry_after| {
             Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after })
         };
@@ -118,22 +110,28 @@ impl Endpoints {
             (RequestFate::RequestLost | RequestFate::AnswerLost, _) => {
                 Outcome::Unanswered { silence: Silence::TimedOut, text: "lost".into() }
             }
-            (RequestFate::Answered, Behaviour::Accepts) => {
-                sent.seen = Some((life, self.step));
-                answer(200, None)
-            }
+            (RequestFate::OurFault, _) => Outcome::OurFault { text: "ours".into() },
+            (RequestFate::Answered, Behaviour::Accepts) => answer(200, None),
             (RequestFate::Answered, Behaviour::Refuses) => answer(500, None),
             (RequestFate::Answered, Behaviour::AsksToWait) => answer(429, Some(Duration::from_secs(90))),
             (RequestFate::Answered, Behaviour::Gone) => answer(410, None),
         };
-        sent.ended = Some((life, self.step, is_repeatable(send.delivery.format, &outcome)));
         Attempt {
             trigger: send.trigger,
             started_at: send.started_at,
-            duration: now.since(send.started_at).min(Duration::from_secs(15)),
+            duration: now.since(send.started_at).min(EXCHANGE_TIME),
             request_url: send.webhook.payload_url.expose().into(),
             request_headers: "".into(),
             outcome,
         }
+    }
+
+    /// The request of which the store is told, that it has not taken down before. Two of the same moment are told of in turn.
+    pub(crate) fn untold(&mut self, key: Key, life: u32, attempt: &Attempt) -> Option<&mut Sent> {
+        let is_it = |sent: &&mut Sent| {
+            sent.life == life && sent.started_at == attempt.started_at && sent.trigger == attempt.trigger
+        };
+        let same = self.log.get_mut(&key)?.iter_mut().filter(is_it);
+        same.filter(|sent| sent.told != Some(true)).min_by_key(|sent| sent.told)
     }
 }

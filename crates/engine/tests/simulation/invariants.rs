@@ -1,13 +1,14 @@
-//! What must hold once everything has settled. Numbers are those of ARCHITECTURE.md.
+//! What must hold once everything has settled. Numbers are those of ARCHITECTURE.md's invariants.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use stackbell_model::delivery::{CancelReason, State};
-use stackbell_model::ids::{EventId, WebhookId};
+use stackbell_model::ids::WebhookId;
+use stackbell_model::retry::RetryPolicy;
 use stackbell_model::webhook::{Format, Pace};
 
-use crate::endpoints::{Sent, is_by_itself};
+use crate::endpoints::{Key, Sent, is_by_itself};
 use crate::world::World;
 
 pub(crate) fn check(world: &World) {
@@ -19,40 +20,50 @@ pub(crate) fn check(world: &World) {
         assert_eq!(expected.len(), *deliveries as usize, "invariant 1: {event}");
     }
     for (event, webhooks) in &world.expected {
-        for webhook in webhooks {
-            check_delivery(world, *webhook, *event);
-        }
+        webhooks.iter().for_each(|webhook| check_delivery(world, (*webhook, *event)));
+    }
+    for (key, sent) in &world.endpoints.log {
+        sent.iter().for_each(|request| check_outcome(world, *key, request));
     }
     check_paces(world);
     assert!(world.audit_entries() >= world.webhooks.len(), "every change is in the audit log");
+    for node in &world.nodes {
+        assert!(node.publishing.is_empty() && node.asking.is_empty(), "who waits is answered");
+    }
 }
 
-fn check_delivery(world: &World, webhook: WebhookId, event: EventId) {
-    let key = (webhook, event);
-    let stored = world.delivery(webhook, event);
-    let stored = stored.unwrap_or_else(|| panic!("invariant 2: the delivery of {event} vanished"));
+/// Whether something happened between two moments, by their places among all that happened.
+fn is_between(steps: Option<&Vec<u64>>, first: u64, last: u64) -> bool {
+    steps.is_some_and(|steps| steps.iter().any(|step| (first..last).contains(step)))
+}
+
+fn check_delivery(world: &World, key: Key) {
+    let stored = world.delivery(key.0, key.1);
+    let stored = stored.unwrap_or_else(|| panic!("invariant 2: the delivery {key:?} vanished"));
     let sent = world.endpoints.log.get(&key).map_or(&[][..], Vec::as_slice);
-    let rearmed = world.rearmed.get(&key).map_or(&[][..], Vec::as_slice);
-    check_end(world, key, &stored.delivery.state, sent, rearmed);
-    if !world.endpoints.lost_leases.contains(&key) {
-        check_sends(sent, rearmed);
-    }
+    check_end(world, key, &stored.delivery.state, sent);
+    check_sends(world, key, sent);
     for request in sent {
         assert_eq!(request.payload, stored.payload, "invariant 4: other bytes were sent");
     }
+    let most = RetryPolicy::default().waits.len();
+    assert!(stored.delivery.attempts_spent as usize <= most, "Retry: too many attempts");
 }
 
 /// Invariant 2: it ended, and says why; invariant 3: what succeeded was accepted by its endpoint.
-fn check_end(world: &World, key: (WebhookId, EventId), state: &State, sent: &[Sent], rearmed: &[u64]) {
+fn check_end(world: &World, key: Key, state: &State, sent: &[Sent]) {
     match state {
         State::Pending { .. } => {}
         State::Succeeded { .. } => {
             assert!(sent.iter().any(|request| request.accepted), "invariant 3: never accepted");
         }
-        State::Failed { at, .. } => {
+        State::Failed { .. } => {
             let is_wrong = sent.last().is_some_and(|last| {
-                let begun_anew = rearmed.iter().any(|step| *step > last.leased_step);
-                last.seen.is_some_and(|(life, _)| life == world.life) && *at < last.lease_until && !begun_anew
+                let heard = last.seen.is_some() && !world.killed.contains(&last.life);
+                let excused = [&world.rearmed, &world.lost, &world.touched]
+                    .iter()
+                    .any(|steps| is_between(steps.get(&key), last.leased_step + 1, u64::MAX));
+                heard && !excused && last.told == Some(true)
             });
             assert!(!is_wrong, "invariant 2: failed, although its last attempt was seen to be accepted");
         }
@@ -67,36 +78,64 @@ fn check_end(world: &World, key: (WebhookId, EventId), state: &State, sent: &[Se
 }
 
 /// Invariant 3: nothing is sent again by itself after a 2xx that this life of the node has seen, unless somebody had it
-/// begin anew; and what starts runs not after anything else either that may have started one.
-fn check_sends(sent: &[Sent], rearmed: &[u64]) {
+/// begin anew or its lease was lost meanwhile; and what starts runs not after anything else either that may have started one.
+fn check_sends(world: &World, key: Key, sent: &[Sent]) {
     for (n, first) in sent.iter().enumerate() {
-        for again in &sent[n + 1..] {
-            let is_asked_for = rearmed.iter().any(|step| (first.leased_step..again.sent_step).contains(step));
-            if is_asked_for || !is_by_itself(again.trigger) {
+        for again in
+            sent[n + 1..].iter().filter(|again| is_by_itself(again.trigger) && again.life == first.life)
+        {
+            let excused = [&world.rearmed, &world.lost]
+                .iter()
+                .any(|steps| is_between(steps.get(&key), first.leased_step, again.sent_step));
+            if excused || world.unrecordable.contains(&key.0) {
                 continue;
             }
-            let knows = |(life, step): (u32, u64)| again.life == life && again.sent_step > step;
+            let knows = |step: u64| again.sent_step > step;
             assert!(!first.seen.is_some_and(knows), "invariant 3: sent again after a 2xx: {sent:?}");
             let may_run_twice = is_by_itself(first.trigger)
-                && first.ended.is_some_and(|(life, step, repeatable)| !repeatable && knows((life, step)));
+                && first.ended.is_some_and(|(step, repeatable)| !repeatable && knows(step));
             assert!(!may_run_twice, "invariant 3: a run may have been started twice: {sent:?}");
         }
     }
 }
 
-/// No window of time has more attempts than its webhook's pace lets go: what was sent by itself in one life of the node,
-/// while the pace was the same.
+/// Invariant 3: what came of a request is in, unless the node was killed that knew it. It comes too late only where the
+/// lease was lost, or somebody changed the delivery.
+fn check_outcome(world: &World, key: Key, request: &Sent) {
+    if request.ended.is_none() || world.killed.contains(&request.life) {
+        return;
+    }
+    match request.told {
+        Some(true) => {}
+        Some(false) => {
+            let excused = world.deleted.contains(&key.0)
+                || world.unrecordable.contains(&key.0)
+                || [&world.rearmed, &world.lost, &world.touched]
+                    .iter()
+                    .any(|steps| is_between(steps.get(&key), request.leased_step, u64::MAX));
+            assert!(excused, "invariant 3: an outcome came too late that had its lease: {request:?}");
+        }
+        None if world.unrecordable.contains(&key.0) => {}
+        None => panic!("invariant 3: an outcome was dropped: {request:?}"),
+    }
+}
+
+/// Fairness: no window of time has more attempts than its webhook's pace lets go: what a node in one life sent by itself,
+/// while the pace and the nodes that it saw were the same.
 fn check_paces(world: &World) {
-    let mut of_webhooks: HashMap<WebhookId, Vec<&Sent>> = HashMap::new();
+    let mut of_webhooks: HashMap<(WebhookId, u32), Vec<&Sent>> = HashMap::new();
     for ((webhook, _), sent) in &world.endpoints.log {
-        let sent = sent.iter().filter(|request| is_by_itself(request.trigger));
-        of_webhooks.entry(*webhook).or_default().extend(sent);
+        for request in sent.iter().filter(|request| is_by_itself(request.trigger)) {
+            of_webhooks.entry((*webhook, request.life)).or_default().push(request);
+        }
     }
     for sent in of_webhooks.values_mut() {
         sent.sort_by_key(|request| request.sent_step);
-        for run in sent.chunk_by(|a, b| (a.life, a.pace) == (b.life, b.pace)) {
+        for run in sent.chunk_by(|a, b| (a.pace, a.view) == (b.pace, b.view)) {
             if let Some((interval, burst)) = run.first().and_then(|first| rate(first.pace)) {
-                check_pace(run, interval, burst);
+                let nodes = run[0].view.0.max(1);
+                let burst = burst.div_ceil(nodes as u128);
+                check_pace(run, interval * u32::try_from(nodes).expect("few"), burst);
             }
         }
     }
@@ -107,7 +146,7 @@ fn check_pace(run: &[&Sent], interval: Duration, burst: u128) {
         for (count, last) in (1..).zip(&run[n..]) {
             let window = last.elapsed - first.elapsed;
             let most = burst + window.as_nanos() / interval.as_nanos();
-            assert!(count <= most, "{count} attempts within {window:?}, one in {interval:?}: {run:?}");
+            assert!(count <= most, "Fairness: {count} within {window:?}, one in {interval:?}: {run:?}");
         }
     }
 }

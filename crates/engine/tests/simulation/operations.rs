@@ -2,10 +2,33 @@
 
 use std::time::Duration;
 
-use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use proptest::sample::select;
 use stackbell_model::webhook::Format;
+
+/// A history: who takes part, and what happens.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub cast: Cast,
+    /// What ids, shares and jitter come from.
+    pub chance: u64,
+    pub operations: Vec<Operation>,
+}
+
+/// One operation a line.
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:?}, chance {}", self.cast, self.chance)?;
+        self.operations.iter().try_for_each(|operation| writeln!(f, "    {operation:?}"))
+    }
+}
+
+/// Which nodes there are, and what they have for a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cast {
+    /// One node with a store of its own, which takes so many commits at once.
+    Embedded { commits_max: usize },
+    /// So many nodes on one store, whose clock leases go by.
+    Shared { nodes: usize },
+}
 
 /// How a request to the store ends.
 #[derive(Clone, Copy, Debug)]
@@ -17,14 +40,18 @@ pub(crate) enum StoreFate {
     FailsAfter,
     /// There is no room left.
     Full,
+    /// Not done, because of a row that cannot be read.
+    Corrupt,
 }
 
 /// How a request to an endpoint ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestFate {
     Answered,
     RequestLost,
     AnswerLost,
+    /// It never left: it could not be built, or our own stop cut it.
+    OurFault,
 }
 
 /// What an endpoint answers.
@@ -37,23 +64,28 @@ pub(crate) enum Behaviour {
 }
 
 /// One thing that happens. Numbers choose among what there is, whatever that comes to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
     Publish {
+        node: usize,
+        organization: usize,
         subject: usize,
         again: Option<usize>,
         /// How many versions of the organization ago the right to it was found out.
         behind: u64,
     },
     Store {
+        node: usize,
         which: usize,
         fate: StoreFate,
     },
     /// The node hears of something that was done.
     Hear {
+        node: usize,
         which: usize,
     },
     Request {
+        node: usize,
         which: usize,
         fate: RequestFate,
     },
@@ -63,132 +95,106 @@ pub(crate) enum Operation {
     },
     /// Time passes, and whatever is under way ends.
     Advance(Duration),
-    /// The clock is set, and nothing ends.
-    JumpAhead(Duration),
-    SetBack(Duration),
+    /// Time passes, and nothing ends: whoever is asked is slow.
+    Linger(Duration),
+    /// A node's clock is set, and nothing ends.
+    SetAhead {
+        node: usize,
+        by: Duration,
+    },
+    SetBack {
+        node: usize,
+        by: Duration,
+    },
+    /// A node stands still: it takes in nothing, while what it asked for goes on.
+    Pause {
+        node: usize,
+    },
+    /// It goes on, with all that it knew; it hears of what happened meanwhile at once, or bit by bit.
+    Wake {
+        node: usize,
+        hears_all: bool,
+    },
     /// The node dies and starts again; each bit says whether a request to the store under way had happened.
     Kill {
+        node: usize,
         happened: u8,
+        /// Whether it is told at once who else is at work.
+        told: bool,
+    },
+    /// The node is asked to end; once it has, or is killed, it starts again.
+    Stop {
+        node: usize,
     },
     SetActive {
+        node: usize,
         webhook: usize,
         active: bool,
         told: bool,
     },
     Delete {
+        node: usize,
         webhook: usize,
     },
     Create {
+        node: usize,
+        organization: usize,
         subject: Option<usize>,
         format: Format,
         pace: Option<u32>,
     },
     SetPace {
+        node: usize,
         webhook: usize,
         pace: Option<u32>,
         told: bool,
     },
     Ping {
+        node: usize,
         webhook: usize,
     },
     Redeliver {
+        node: usize,
         event: usize,
         webhook: usize,
     },
     Cancel {
+        node: usize,
         event: usize,
         webhook: usize,
+        told: bool,
     },
     Retry {
+        node: usize,
         event: usize,
         webhook: usize,
         told: bool,
     },
     /// Of what was made since so long ago.
     Recover {
+        node: usize,
         webhook: usize,
         ago: Duration,
     },
     RecoveryStep {
+        node: usize,
         which: usize,
         told: bool,
     },
     SetHeld {
+        node: usize,
         held: bool,
         told: bool,
     },
-    /// Other nodes come and go.
+    /// A node hears who is at work: all who are, or whom the bits name, right or wrong.
     Nodes {
-        count: u128,
+        node: usize,
+        seen: Option<u8>,
     },
-    WakeUp,
-    Sweep,
-}
-
-pub(crate) fn lists() -> impl Strategy<Value = Vec<Operation>> {
-    vec(operation(), 1..120)
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    let small = 0..6_usize;
-    let store_fate = prop_oneof![
-        6 => Just(StoreFate::Done),
-        2 => Just(StoreFate::HeardLater),
-        1 => Just(StoreFate::FailsBefore),
-        1 => Just(StoreFate::FailsAfter),
-        1 => Just(StoreFate::Full),
-    ];
-    let request_fate = prop_oneof![
-        6 => Just(RequestFate::Answered),
-        1 => Just(RequestFate::RequestLost),
-        1 => Just(RequestFate::AnswerLost),
-    ];
-    let behaviour = prop_oneof![
-        3 => Just(Behaviour::Accepts),
-        2 => Just(Behaviour::Refuses),
-        1 => Just(Behaviour::AsksToWait),
-        1 => Just(Behaviour::Gone),
-    ];
-    let step = prop_oneof![
-        Just(Duration::from_millis(1)),
-        Just(Duration::from_secs(6)),
-        Just(Duration::from_secs(40)),
-        Just(Duration::from_secs(15 * 60)),
-        Just(Duration::from_secs(3700)),
-        Just(Duration::from_secs(13 * 3600)),
-        Just(Duration::from_secs(6 * 24 * 3600)),
-    ];
-    let behind = prop_oneof![9 => Just(0), 1 => Just(1)];
-    let told = proptest::bool::weighted(0.8);
-    let pace = prop_oneof![Just(None), Just(Some(1)), Just(Some(7)), Just(Some(60)), Just(Some(60_000))];
-    prop_oneof![
-        10 => (0..2_usize, proptest::option::weighted(0.1, 0..8_usize), behind)
-            .prop_map(|(subject, again, behind)| Operation::Publish { subject, again, behind }),
-        20 => (small.clone(), store_fate).prop_map(|(which, fate)| Operation::Store { which, fate }),
-        4 => small.clone().prop_map(|which| Operation::Hear { which }),
-        14 => (small.clone(), request_fate).prop_map(|(which, fate)| Operation::Request { which, fate }),
-        3 => (small.clone(), behaviour).prop_map(|(webhook, behaviour)| Operation::Endpoint { webhook, behaviour }),
-        6 => step.clone().prop_map(Operation::Advance),
-        1 => step.clone().prop_map(Operation::SetBack),
-        1 => (1..3600_u64).prop_map(|seconds| Operation::JumpAhead(Duration::from_secs(seconds))),
-        2 => any::<u8>().prop_map(|happened| Operation::Kill { happened }),
-        2 => (small.clone(), any::<bool>(), told)
-            .prop_map(|(webhook, active, told)| Operation::SetActive { webhook, active, told }),
-        1 => small.clone().prop_map(|webhook| Operation::Delete { webhook }),
-        1 => (proptest::option::of(0..2_usize), select(Format::ALL), pace.clone())
-            .prop_map(|(subject, format, pace)| Operation::Create { subject, format, pace }),
-        1 => (small.clone(), pace, told)
-            .prop_map(|(webhook, pace, told)| Operation::SetPace { webhook, pace, told }),
-        1 => small.clone().prop_map(|webhook| Operation::Ping { webhook }),
-        1 => (0..8_usize, small.clone()).prop_map(|(event, webhook)| Operation::Redeliver { event, webhook }),
-        2 => (0..8_usize, small.clone()).prop_map(|(event, webhook)| Operation::Cancel { event, webhook }),
-        2 => (0..8_usize, small.clone(), told)
-            .prop_map(|(event, webhook, told)| Operation::Retry { event, webhook, told }),
-        1 => (small.clone(), step.clone()).prop_map(|(webhook, ago)| Operation::Recover { webhook, ago }),
-        2 => (small, told).prop_map(|(which, told)| Operation::RecoveryStep { which, told }),
-        1 => (proptest::bool::weighted(0.3), told).prop_map(|(held, told)| Operation::SetHeld { held, told }),
-        1 => (1..5_u128).prop_map(|count| Operation::Nodes { count }),
-        1 => Just(Operation::WakeUp),
-        2 => Just(Operation::Sweep),
-    ]
+    WakeUp {
+        node: usize,
+    },
+    Sweep {
+        node: usize,
+    },
 }

@@ -8,30 +8,104 @@ use stackbell_engine::core::{Ask, AskTicket, Input};
 use stackbell_model::delivery::State;
 use stackbell_model::filter::Subscription;
 use stackbell_model::health::Health;
-use stackbell_model::ids::{EventId, RecoveryId, WebhookId};
+use stackbell_model::ids::{AuditId, EventId, OrganizationId, RecoveryId, WebhookId};
 use stackbell_model::names::{DisplayName, WebhookName};
 use stackbell_model::recovery::{Recovery, RecoveryState};
 use stackbell_model::scope::Scope;
-use stackbell_model::webhook::{Format, Pace, PayloadUrl, Webhook};
+use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
+use stackbell_store::audit::{Audit, AuditEntry};
 use stackbell_store::instance::{Instance, SendingHold};
 use stackbell_store::recoveries::{DeliveryChange, Recoveries, RecoveryCreated};
 use stackbell_store::webhooks::{EditOutcome, Webhooks};
 
-use crate::world::{World, now, project, stack};
+use crate::endpoints::Key;
+use crate::operations::Operation;
+use crate::tally::Met;
+use crate::world::{World, now, pace, project, stack};
 
 /// Small, so that a recovery takes several steps.
 const ROWS_IN_STEP: u32 = 2;
 
 impl World {
-    pub(super) fn create(&mut self, subject: Option<usize>, format: Format, pace: Option<u32>) {
-        let id = WebhookId::generate(self.now, &mut self.entropy);
+    /// Which node an operation of somebody's goes to.
+    pub(super) fn asks_of(&self, operation: &Operation) -> usize {
+        match *operation {
+            Operation::SetActive { node, .. }
+            | Operation::SetPace { node, .. }
+            | Operation::Delete { node, .. }
+            | Operation::Create { node, .. }
+            | Operation::Ping { node, .. }
+            | Operation::Redeliver { node, .. }
+            | Operation::Cancel { node, .. }
+            | Operation::Retry { node, .. }
+            | Operation::Recover { node, .. }
+            | Operation::RecoveryStep { node, .. }
+            | Operation::SetHeld { node, .. } => node,
+            ref other => unreachable!("nobody asks for {other:?}"),
+        }
+    }
+
+    pub(super) fn somebody_asks(&mut self, n: usize, operation: Operation) {
+        match operation {
+            Operation::SetActive { webhook, active, told, .. } => {
+                self.edit(n, webhook, told, |webhook| webhook.active = active);
+            }
+            Operation::SetPace { webhook, pace: per_minute, told, .. } => {
+                if let Some(webhook) = self.webhook(webhook) {
+                    self.set_pace_of(webhook.id, webhook.revision + 1);
+                }
+                self.edit(n, webhook, told, |webhook| webhook.pace = pace(per_minute));
+            }
+            Operation::Delete { webhook, .. } => self.delete(n, webhook),
+            Operation::Create { organization, subject, format, pace, .. } => {
+                self.create(n, organization, subject, format, pace);
+            }
+            Operation::Ping { webhook, .. } => self.ping(n, webhook),
+            Operation::Redeliver { event, webhook, .. } => self.redeliver(n, event, webhook),
+            Operation::Cancel { event, webhook, told, .. } => self.cancel(n, event, webhook, told),
+            Operation::Retry { event, webhook, told, .. } => self.retry(n, event, webhook, told),
+            Operation::Recover { webhook, ago, .. } => self.recover(n, webhook, ago),
+            Operation::RecoveryStep { which, told, .. } => {
+                self.recovery_step(n, which, told);
+            }
+            Operation::SetHeld { held, told, .. } => self.set_held(n, held, told),
+            other => unreachable!("nobody asks for {other:?}"),
+        }
+    }
+
+    pub(crate) fn audit(&mut self, n: usize, organization: OrganizationId) -> AuditEntry {
+        let at = self.clock(n);
+        AuditEntry {
+            id: AuditId::generate(at, &mut self.entropy),
+            at,
+            organization: Some(organization),
+            actor: "somebody".into(),
+            token: None,
+            remote: None,
+            action: "test",
+            target: "".into(),
+            fields: Vec::new(),
+        }
+    }
+
+    pub(super) fn create(
+        &mut self,
+        n: usize,
+        organization: usize,
+        subject: Option<usize>,
+        format: Format,
+        per_minute: Option<u32>,
+    ) {
+        let at = self.clock(n);
+        let id = WebhookId::generate(at, &mut self.entropy);
+        let organization = self.organizations[organization];
         let scope = match subject {
             None => Scope::Organization,
             Some(n) => Scope::Stack { project: project(), stack: stack(n) },
         };
         let webhook = Webhook {
             id,
-            organization: self.organization,
+            organization,
             format: if format.allowed_in(scope.kind()) { format } else { Format::Raw },
             scope,
             name: WebhookName::parse(&format!("w{}", self.webhooks.len())).expect("a name"),
@@ -41,111 +115,130 @@ impl World {
             subscription: Subscription::default(),
             secret: None,
             standard_headers: true,
-            pace: pace.and_then(Pace::per_minute),
+            pace: pace(per_minute),
             pause_reason: None,
-            created_at: self.now,
+            created_at: at,
             revision: 1,
             health: Health::default(),
         };
-        let audit = self.audit();
+        let audit = self.audit(n, organization);
         now(self.store.create_webhook(&webhook, 100, audit)).expect("the store works");
         self.webhooks.push(id);
-        self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook: id }]);
+        self.owners.insert(id, organization);
+        self.turn(n, vec![Input::WebhookChanged { organization, webhook: id }.into()]);
     }
 
+    /// The nth webhook, if it is there yet.
     pub(super) fn webhook(&self, n: usize) -> Option<Webhook> {
-        let id = self.webhooks[n % self.webhooks.len()];
-        let all = now(self.store.organization_webhooks(self.organization)).expect("the store works");
+        self.find_webhook(self.webhooks[n % self.webhooks.len()])
+    }
+
+    pub(super) fn find_webhook(&self, id: WebhookId) -> Option<Webhook> {
+        let all = now(self.store.organization_webhooks(self.owners[&id])).expect("the store works");
         all?.webhooks.into_iter().find(|webhook| webhook.id == id)
     }
 
-    pub(super) fn edit(&mut self, n: usize, told: bool, change: impl FnOnce(&mut Webhook)) {
-        let Some(mut webhook) = self.webhook(n) else { return };
+    fn edit(&mut self, n: usize, which: usize, told: bool, change: impl FnOnce(&mut Webhook)) {
+        let Some(mut webhook) = self.webhook(which) else { return };
         change(&mut webhook);
-        let audit = self.audit();
+        let audit = self.audit(n, webhook.organization);
         let edited = now(self.store.edit_webhook(&webhook, audit)).expect("the store works");
         assert_eq!(edited, EditOutcome::Done);
         if told {
-            self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook: webhook.id }]);
+            let (organization, webhook) = (webhook.organization, webhook.id);
+            self.turn(n, vec![Input::WebhookChanged { organization, webhook }.into()]);
         } else {
             self.untold.insert(webhook.id);
         }
     }
 
-    pub(super) fn delete(&mut self, n: usize) {
-        let Some(webhook) = self.webhook(n) else { return };
-        let audit = self.audit();
-        now(self.store.delete_webhook(self.organization, &webhook.scope, &webhook.name, audit))
+    fn delete(&mut self, n: usize, which: usize) {
+        let Some(webhook) = self.webhook(which) else { return };
+        let (organization, id) = (webhook.organization, webhook.id);
+        let audit = self.audit(n, organization);
+        now(self.store.delete_webhook(organization, &webhook.scope, &webhook.name, audit))
             .expect("the store works");
-        self.deleted.insert(webhook.id);
-        self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook: webhook.id }]);
+        self.deleted.insert(id);
+        self.turn(n, vec![Input::WebhookChanged { organization, webhook: id }.into()]);
     }
 
-    pub(super) fn redeliver(&mut self, event: usize, n: usize) {
-        let Some((id, _)) = self.published.get(event).copied() else { return };
-        let Some(webhook) = self.webhook(n) else { return };
-        let Some(delivery) = self.delivery(webhook.id, id) else { return };
+    pub(super) fn ask(&mut self, n: usize, key: Option<Key>, ask: Ask) {
         let ticket = AskTicket(self.ticket());
-        let ask = Ask::Redeliver { webhook: Arc::new(webhook), delivery: Box::new(delivery) };
-        self.turn(vec![Input::Ask { ticket, ask }]);
+        self.nodes[n].asking.insert(ticket, key);
+        self.turn(n, vec![Input::Ask { ticket, ask }.into()]);
     }
 
-    pub(super) fn cancel(&mut self, event: usize, n: usize) {
-        let Some((event, webhook)) = self.pair(event, n) else { return };
+    fn redeliver(&mut self, n: usize, event: usize, which: usize) {
+        let Some(key) = self.pair(event, which) else { return };
+        let Some(webhook) = self.find_webhook(key.0) else { return };
+        let Some(delivery) = self.delivery(key.0, key.1) else { return };
+        self.ask(n, Some(key), Ask::Redeliver { webhook: Arc::new(webhook), delivery: Box::new(delivery) });
+    }
+
+    fn cancel(&mut self, n: usize, event: usize, which: usize, told: bool) {
+        let Some((webhook, event)) = self.pair(event, which) else { return };
         let Some(stored) = self.delivery(webhook, event) else { return };
-        let audit = self.audit();
-        let change = now(self.store.cancel_delivery(self.organization, stored.delivery.id, audit));
+        let organization = self.owners[&webhook];
+        let audit = self.audit(n, organization);
+        let change = now(self.store.cancel_delivery(organization, stored.delivery.id, audit));
         if let DeliveryChange::Done { webhook } = change.expect("the store works") {
             self.cancelled.insert((webhook, event));
-            self.turn(vec![Input::LaneChanged { organization: self.organization, webhook }]);
+            self.touch((webhook, event));
+            self.lane_changed(n, webhook, told);
         }
     }
 
-    pub(super) fn retry(&mut self, event: usize, n: usize, told: bool) {
-        let Some((event, webhook)) = self.pair(event, n) else { return };
+    fn retry(&mut self, n: usize, event: usize, which: usize, told: bool) {
+        let Some((webhook, event)) = self.pair(event, which) else { return };
         let Some(stored) = self.delivery(webhook, event) else { return };
-        let audit = self.audit();
-        let change = now(self.store.retry_delivery(self.organization, stored.delivery.id, audit));
+        let organization = self.owners[&webhook];
+        let audit = self.audit(n, organization);
+        let change = now(self.store.retry_delivery(organization, stored.delivery.id, audit));
         if let DeliveryChange::Done { webhook } = change.expect("the store works") {
-            self.begins_anew(webhook, event);
-            self.lane_changed(webhook, told);
+            self.begins_anew((webhook, event));
+            self.lane_changed(n, webhook, told);
         }
     }
 
-    fn pair(&self, event: usize, n: usize) -> Option<(EventId, WebhookId)> {
-        let (event, _) = self.published.get(event)?;
-        Some((*event, self.webhooks[n % self.webhooks.len()]))
+    /// One of the deliveries that are in.
+    fn pair(&self, event: usize, which: usize) -> Option<Key> {
+        let (event, heard) = self.expected.iter().nth(event % self.expected.len().max(1))?;
+        Some((*heard.get(which % heard.len().max(1))?, *event))
     }
 
-    fn begins_anew(&mut self, webhook: WebhookId, event: EventId) {
+    fn begins_anew(&mut self, key: Key) {
+        self.tally.note(Met::Rearmed);
+        self.touch(key);
         let step = self.endpoints.next_step();
-        self.rearmed.entry((webhook, event)).or_default().push(step);
+        self.rearmed.entry(key).or_default().push(step);
     }
 
-    fn lane_changed(&mut self, webhook: WebhookId, told: bool) {
+    fn lane_changed(&mut self, n: usize, webhook: WebhookId, told: bool) {
         if told {
-            self.turn(vec![Input::LaneChanged { organization: self.organization, webhook }]);
+            let organization = self.owners[&webhook];
+            self.turn(n, vec![Input::LaneChanged { organization, webhook }.into()]);
         } else {
             self.untold_lanes.insert(webhook);
         }
     }
 
-    pub(super) fn recover(&mut self, n: usize, ago: Duration) {
-        let webhook = self.webhooks[n % self.webhooks.len()];
-        let since = self.now.before(ago);
+    fn recover(&mut self, n: usize, which: usize, ago: Duration) {
+        let webhook = self.webhooks[which % self.webhooks.len()];
+        let (organization, at) = (self.owners[&webhook], self.clock(n));
+        let since = at.before(ago);
         let total = now(self.store.count_recoverable(webhook, since)).expect("the store works");
         let recovery = Recovery {
-            id: RecoveryId::generate(self.now, &mut self.entropy),
-            organization: self.organization,
+            id: RecoveryId::generate(at, &mut self.entropy),
+            organization,
             webhook,
             since,
-            created_at: self.now,
+            created_at: at,
             created_by: "somebody".into(),
             total,
             rearmed: 0,
             state: RecoveryState::Running,
         };
-        let audit = self.audit();
+        let audit = self.audit(n, organization);
         match now(self.store.create_recovery(&recovery, audit)).expect("the store works") {
             RecoveryCreated::Done => {
                 self.recovered.insert(recovery.id, HashSet::new());
@@ -157,26 +250,26 @@ impl World {
 
     /// The next step of a running recovery; the node may die before it tells the machine of it.
     /// Says whether there was one.
-    pub(super) fn recovery_step(&mut self, which: usize, told: bool) -> bool {
+    pub(super) fn recovery_step(&mut self, n: usize, which: usize, told: bool) -> bool {
         let running = now(self.store.running_recoveries(100)).expect("the store works");
         let Some(recovery) = running.get(which % running.len().max(1)).cloned() else { return false };
-        let lost = self.lost(recovery.webhook);
-        let stands = now(self.store.advance_recovery(recovery.id, self.now, ROWS_IN_STEP));
+        let lost = self.lost_deliveries(recovery.webhook);
+        let stands = now(self.store.advance_recovery(recovery.id, self.clock(n), ROWS_IN_STEP));
         let stands = stands.expect("the store works").expect("it is there");
-        let still_lost = self.lost(recovery.webhook);
+        let still_lost = self.lost_deliveries(recovery.webhook);
         let rearmed: Vec<_> = lost.difference(&still_lost).copied().collect();
         assert_eq!(stands.rearmed - recovery.rearmed, rearmed.len() as u64, "a recovery counts what it does");
         for event in rearmed {
             let done = self.recovered.get_mut(&recovery.id).expect("somebody asked for it");
             assert!(done.insert(event), "a recovery makes no delivery pending twice");
-            self.begins_anew(recovery.webhook, event);
+            self.begins_anew((recovery.webhook, event));
         }
-        self.lane_changed(recovery.webhook, told);
+        self.lane_changed(n, recovery.webhook, told);
         true
     }
 
     /// The events of which a webhook's delivery failed or was cancelled.
-    fn lost(&self, webhook: WebhookId) -> HashSet<EventId> {
+    fn lost_deliveries(&self, webhook: WebhookId) -> HashSet<EventId> {
         let heard = self.expected.iter().filter(|(_, webhooks)| webhooks.contains(&webhook));
         let is_lost = |event: &EventId| {
             let stored = self.delivery(webhook, *event).expect("no delivery vanishes");
@@ -185,16 +278,24 @@ impl World {
         heard.map(|(event, _)| *event).filter(is_lost).collect()
     }
 
-    pub(super) fn set_held(&mut self, held: bool, told: bool) {
-        let audit = self.audit();
+    pub(super) fn set_held(&mut self, n: usize, held: bool, told: bool) {
+        let audit = self.audit(n, self.organizations[0]);
         if held {
-            let hold = SendingHold { since: self.now, reason: "to see".into() };
+            let hold = SendingHold { since: self.clock(n), reason: "to see".into() };
             now(self.store.hold_sending(&hold, audit)).expect("the store works");
+            self.tally.note(Met::SendingHeld);
         } else {
             now(self.store.resume_sending(audit)).expect("the store works");
         }
         if told {
-            self.turn(vec![Input::SendingChanged]);
+            self.turn(n, vec![Input::SendingChanged.into()]);
         }
+    }
+
+    pub(crate) fn audit_entries(&self) -> usize {
+        let of = |organization| {
+            now(self.store.list_audit(Some(organization), None, 1000)).expect("the store works")
+        };
+        self.organizations.iter().map(|organization| of(*organization).len()).sum()
     }
 }

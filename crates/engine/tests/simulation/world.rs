@@ -1,224 +1,244 @@
-//! A node, its disk, its network, its clock, and the people around it.
+//! Nodes, their store, their network, time, and the people around them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use stackbell_engine::core::{
-    Ask, AskTicket, Authority, Command, Core, CoreConfig, Input, Publish, PublishRefusal, PublishTicket, Send,
-};
-use stackbell_model::delivery::Delivery;
+use stackbell_engine::core::{Authority, CoreConfig, Input, Publish, PublishTicket};
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{FailReason, State};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, Filter, FilterSet};
 use stackbell_model::identity::Organization;
-use stackbell_model::ids::{AuditId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, WebhookId};
+use stackbell_model::ids::{DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, WebhookId};
 use stackbell_model::names::{DisplayName, OrganizationName, ProjectName, StackName};
 use stackbell_model::retry::RetryPolicy;
 use stackbell_model::scope::Subject;
 use stackbell_model::webhook::{Format, Pace};
-use stackbell_model::{Entropy, Timestamp};
-use stackbell_store::audit::{Audit, AuditEntry};
 use stackbell_store::history::{History, StoredDelivery};
 use stackbell_store::identity::Identity;
 use stackbell_store::maintenance::{Maintenance, SweepPolicy};
-use stackbell_store::queue::LeasedLane;
 use stackbell_store::webhooks::Webhooks;
 use stackbell_store_memory::MemoryStore;
+use stackbell_testkit::SeededEntropy;
 
-use crate::endpoints::{Endpoints, is_by_itself};
-use crate::node::start;
-use crate::operations::{Operation, RequestFate, StoreFate};
-
-pub(crate) struct Seeded(pub ChaCha20Rng);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        self.0.fill_bytes(bytes);
-    }
-}
+use crate::endpoints::{Endpoints, Key};
+use crate::node::{Node, Producer, config, node_id, shared_config};
+use crate::operations::{Cast, Operation, Plan};
+use crate::tally::{Met, Tally};
 
 /// The in-memory store's futures are ready at once.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the in-memory store never waits")
 }
 
-/// The longest that a request takes.
-const EXCHANGE_TIME: Duration = Duration::from_secs(15);
-
-/// The longest that a delivery waits by itself: a capped `Retry-After`.
-const LONGEST_WAIT: Duration = Duration::from_secs(25 * 3600);
-
-/// A request on its way to an endpoint.
-struct UnderWay {
-    send: Box<Send>,
-    place: usize,
+/// A lease that the store has given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    /// When it runs out, by the clock that leases go by.
+    pub until: Timestamp,
+    /// Its place among all that happened, and that of the request for it.
+    pub step: u64,
+    pub asked_step: u64,
+    /// To which life of which node.
+    pub life: u32,
+    /// For which beginning of the delivery.
+    pub rearmed_at: Option<Timestamp>,
+    /// How many attempts its webhook could have in flight there when it was asked for.
+    pub cap: u32,
+    /// The webhook's revision when it was given.
+    pub revision: u64,
 }
 
 pub(crate) struct World {
     pub store: MemoryStore,
-    pub organization: OrganizationId,
+    /// Whether nodes share it, and leases go by its clock.
+    pub is_shared: bool,
+    /// The time that it is. Nodes' clocks may differ.
+    pub time: Timestamp,
+    pub config: CoreConfig,
+    pub chance: u64,
+    pub entropy: SeededEntropy,
+    pub nodes: Vec<Node>,
+    /// Counts the lives of all nodes.
+    pub lives: u32,
+    /// Those that ended at once, with all that they knew.
+    pub killed: HashSet<u32>,
+    pub tickets: u64,
+    pub organizations: Vec<OrganizationId>,
     pub endpoints: Endpoints,
     pub webhooks: Vec<WebhookId>,
+    pub owners: HashMap<WebhookId, OrganizationId>,
     pub deleted: HashSet<WebhookId>,
+    pub published: Vec<(EventId, usize, usize)>,
     /// Events whose producer was told that they are in, with the receipt's count of deliveries.
-    pub answered: HashMap<EventId, u32>,
-    /// Which webhooks had to hear of an event, by what the store knew at the moment of its commit.
-    pub expected: HashMap<EventId, Vec<WebhookId>>,
-    pub now: Timestamp,
-    config: CoreConfig,
-    core: Core,
-    pub entropy: Seeded,
-    /// Counts the kills.
-    pub life: u32,
-    pub(super) disk: Vec<Command>,
-    /// What the store has done and the node has not heard of.
-    pub(super) unheard: Vec<Input>,
-    network: Vec<UnderWay>,
-    wake_at: Option<Timestamp>,
-    tickets: u64,
-    publishing: HashMap<PublishTicket, Vec<EventId>>,
-    pub published: Vec<(EventId, usize)>,
-    /// When the last lease of a delivery runs out, and its place among all that happened.
-    pub(super) leases: HashMap<DeliveryId, (Timestamp, u64)>,
-    /// By how much the clock was set back, in all: what was due before is due later by as much.
-    set_back: Duration,
-    /// Webhooks that were edited through another node, of which this one hears only when it searches.
-    pub untold: HashSet<WebhookId>,
-    /// The same of webhooks that have something due.
-    pub untold_lanes: HashSet<WebhookId>,
-    /// Whether sending goes on, as the node was told in this life.
-    sending_goes: Option<bool>,
-    /// How much time has gone by, whatever the clock said.
-    pub elapsed: Duration,
+    pub answered: BTreeMap<EventId, u32>,
+    /// Which webhooks had to hear of an event, by what the store knew at the moment of its commit; in order.
+    pub expected: BTreeMap<EventId, Vec<WebhookId>>,
+    /// As of which versions of its organization an event was accepted.
+    pub accepted_as_of: HashMap<EventId, Vec<u64>>,
+    pub keys: HashMap<DeliveryId, Key>,
+    pub given: HashMap<DeliveryId, Vec<Given>>,
+    /// When the lease of a delivery passed on, or the node that has it did not hear of that: by the place among all that
+    /// happened.
+    pub lost: HashMap<Key, Vec<u64>>,
+    /// When somebody changed a delivery whose lease a node may have, or it expired.
+    pub touched: HashMap<Key, Vec<u64>>,
+    /// Webhooks of which an outcome was given up, because of a row that cannot be read.
+    pub unrecordable: HashSet<WebhookId>,
     /// Deliveries that somebody cancelled.
-    pub cancelled: HashSet<(WebhookId, EventId)>,
-    /// When deliveries were made to begin anew, by the place among all that happened.
-    pub rearmed: HashMap<(WebhookId, EventId), Vec<u64>>,
+    pub cancelled: HashSet<Key>,
+    /// When deliveries were made to begin anew.
+    pub rearmed: HashMap<Key, Vec<u64>>,
     /// What each recovery has made pending.
     pub recovered: HashMap<RecoveryId, HashSet<EventId>>,
+    /// By how much clocks were set back, in all: what was due before is due later by as much.
+    pub set_back: Duration,
+    /// Webhooks of an embedded store that were edited past its node, of which that hears only in the end.
+    pub untold: BTreeSet<WebhookId>,
+    /// The same of webhooks that have something due.
+    pub untold_lanes: BTreeSet<WebhookId>,
+    pub tally: Tally,
+    /// Sums up all that nodes did: two runs of the same history come to the same.
+    pub trace: u64,
 }
 
 impl World {
-    pub(crate) fn new(config: CoreConfig) -> Self {
-        let mut entropy = Seeded(ChaCha20Rng::from_seed([1; 32]));
-        let now_at = Timestamp::from_millis(1_700_000_000_000);
-        let store = MemoryStore::new();
-        let organization = OrganizationId::generate(now_at, &mut entropy);
-        let core = start(&config, [2; 32], now_at);
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let (is_shared, nodes, config) = match plan.cast {
+            Cast::Embedded { commits_max } => {
+                (false, 1, CoreConfig { commits_in_flight_max: commits_max, ..config() })
+            }
+            Cast::Shared { nodes } => (true, nodes, shared_config()),
+        };
         let mut world = Self {
-            store,
-            organization,
+            store: if is_shared { MemoryStore::shared() } else { MemoryStore::new() },
+            is_shared,
+            time: Timestamp::from_millis(1_700_000_000_000),
+            config,
+            chance: plan.chance,
+            entropy: SeededEntropy::new(plan.chance),
+            nodes: Vec::new(),
+            lives: 0,
+            killed: HashSet::new(),
+            tickets: 0,
+            organizations: Vec::new(),
             endpoints: Endpoints::default(),
             webhooks: Vec::new(),
+            owners: HashMap::new(),
             deleted: HashSet::new(),
-            answered: HashMap::new(),
-            expected: HashMap::new(),
-            now: now_at,
-            config,
-            core,
-            entropy,
-            life: 0,
-            disk: Vec::new(),
-            unheard: Vec::new(),
-            network: Vec::new(),
-            wake_at: None,
-            tickets: 0,
-            publishing: HashMap::new(),
             published: Vec::new(),
-            leases: HashMap::new(),
-            set_back: Duration::ZERO,
-            untold: HashSet::new(),
-            untold_lanes: HashSet::new(),
-            sending_goes: None,
-            elapsed: Duration::ZERO,
+            answered: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            accepted_as_of: HashMap::new(),
+            keys: HashMap::new(),
+            given: HashMap::new(),
+            lost: HashMap::new(),
+            touched: HashMap::new(),
+            unrecordable: HashSet::new(),
             cancelled: HashSet::new(),
             rearmed: HashMap::new(),
             recovered: HashMap::new(),
+            set_back: Duration::ZERO,
+            untold: BTreeSet::new(),
+            untold_lanes: BTreeSet::new(),
+            tally: Tally::default(),
+            trace: 0,
         };
-        world.found();
-        world.turn(Vec::new());
+        world.found(nodes);
         world
     }
 
-    fn found(&mut self) {
-        let organization = Organization {
-            id: self.organization,
-            name: OrganizationName::parse("acme").expect("a name"),
-            display_name: DisplayName::parse("Acme").expect("a name"),
-            avatar_url: String::new(),
-            created_at: self.now,
-        };
-        let audit = self.audit();
-        assert!(now(self.store.create_organization(&organization, None, audit)).expect("the store works"));
-        self.create(None, Format::Raw, None);
-        self.create(Some(0), Format::Slack, None);
-        self.create(Some(0), Format::Raw, None);
-    }
-
-    pub(crate) fn audit(&mut self) -> AuditEntry {
-        AuditEntry {
-            id: AuditId::generate(self.now, &mut self.entropy),
-            at: self.now,
-            organization: Some(self.organization),
-            actor: "somebody".into(),
-            token: None,
-            remote: None,
-            action: "test",
-            target: "".into(),
-            fields: Vec::new(),
+    fn found(&mut self, nodes: usize) {
+        if self.is_shared {
+            self.store.set_lease_clock(self.time);
+            self.tally.note(Met::SharedStore);
+        }
+        (0..nodes).for_each(|_| {
+            let node = self.new_node(0);
+            self.nodes.push(node);
+        });
+        for name in ["acme", "umbrella"] {
+            let organization = Organization {
+                id: OrganizationId::generate(self.time, &mut self.entropy),
+                name: OrganizationName::parse(name).expect("a name"),
+                display_name: DisplayName::parse(name).expect("a name"),
+                avatar_url: String::new(),
+                created_at: self.time,
+            };
+            let audit = self.audit(0, organization.id);
+            assert!(
+                now(self.store.create_organization(&organization, None, audit)).expect("the store works")
+            );
+            self.organizations.push(organization.id);
+        }
+        self.create(0, 0, None, Format::Raw, None);
+        self.create(0, 0, Some(0), Format::Slack, None);
+        self.create(0, 0, Some(0), Format::Raw, None);
+        self.create(0, 1, None, Format::Raw, None);
+        for n in 0..nodes {
+            self.turn(n, Vec::new());
+            self.see_all(n);
         }
     }
 
-    pub(crate) fn apply(&mut self, operation: &Operation) {
-        match *operation {
-            Operation::Publish { subject, again, behind } => self.publish(subject, again, behind),
-            Operation::Store { which, fate } => self.store_step(which, fate),
-            Operation::Hear { which } => self.hear(which),
-            Operation::Request { which, fate } => self.request_step(which, fate),
+    /// A node that begins, with its clock so far ahead.
+    pub(super) fn new_node(&mut self, ahead_ms: i64) -> Node {
+        self.lives += 1;
+        let id = if self.is_shared {
+            node_id(u128::from(self.chance) << 32 | u128::from(self.lives))
+        } else {
+            node_id(0)
+        };
+        let at = Timestamp::from_millis(self.time.as_millis() + ahead_ms);
+        Node::new(id, &self.config, self.lives, self.chance, self.is_shared, ahead_ms, at)
+    }
+
+    pub(crate) fn apply(&mut self, operation: Operation) {
+        match operation {
+            Operation::Publish { node, organization, subject, again, behind } => {
+                self.publish(self.nth(node), organization, subject, again, behind);
+            }
+            Operation::Store { node, which, fate } => self.store_step(self.nth(node), which, fate),
+            Operation::Hear { node, which } => self.hear(self.nth(node), which),
+            Operation::Request { node, which, fate } => self.request_step(self.nth(node), which, fate),
             Operation::Endpoint { webhook, behaviour } => {
                 let webhook = self.webhooks[webhook % self.webhooks.len()];
                 self.endpoints.set(webhook, behaviour);
             }
             Operation::Advance(by) => self.pass_time(by),
-            Operation::JumpAhead(by) => self.move_clock(self.now.after(by)),
-            Operation::SetBack(by) => {
-                self.set_back += by;
-                self.move_clock(self.now.before(by));
-            }
-            Operation::Kill { happened } => self.kill(happened),
-            Operation::SetActive { webhook, active, told } => {
-                self.edit(webhook, told, |webhook| webhook.active = active);
-            }
-            Operation::SetPace { webhook, pace, told } => {
-                if let Some(webhook) = self.webhook(webhook) {
-                    self.endpoints.paces_set.entry(webhook.id).or_default().push(webhook.revision + 1);
-                }
-                self.edit(webhook, told, |webhook| webhook.pace = pace.and_then(Pace::per_minute));
-            }
-            Operation::Delete { webhook } => self.delete(webhook),
-            Operation::Create { subject, format, pace } => self.create(subject, format, pace),
-            Operation::Ping { webhook } => {
-                if let Some(webhook) = self.webhook(webhook) {
-                    let ticket = AskTicket(self.ticket());
-                    self.turn(vec![Input::Ask { ticket, ask: Ask::Ping { webhook: Arc::new(webhook) } }]);
+            Operation::Linger(by) => self.move_time(self.time.after(by)),
+            Operation::SetAhead { node, by } => self.set_clock(self.nth(node), by, true),
+            Operation::SetBack { node, by } => self.set_clock(self.nth(node), by, false),
+            Operation::Pause { node } => self.pause(self.nth(node)),
+            Operation::Wake { node, hears_all } => self.wake(self.nth(node), hears_all),
+            Operation::Kill { node, happened, told } => self.kill(self.nth(node), happened, told),
+            Operation::Stop { node } => self.stop(self.nth(node)),
+            Operation::Nodes { node, seen: None } => self.see_all(self.nth(node)),
+            Operation::Nodes { node, seen: Some(bits) } => self.see_some(self.nth(node), bits),
+            Operation::WakeUp { node } => self.tell(self.nth(node), Input::WokenUp.into()),
+            Operation::Sweep { node } => self.sweep(self.nth(node)),
+            asked => {
+                let node = self.asks_of(&asked);
+                // A node that stands still takes no requests; another may.
+                let awake =
+                    (node..node + self.nodes.len()).map(|n| self.nth(n)).find(|n| !self.nodes[*n].is_paused);
+                if let Some(n) = awake {
+                    self.somebody_asks(n, asked);
                 }
             }
-            Operation::Redeliver { event, webhook } => self.redeliver(event, webhook),
-            Operation::Cancel { event, webhook } => self.cancel(event, webhook),
-            Operation::Retry { event, webhook, told } => self.retry(event, webhook, told),
-            Operation::Recover { webhook, ago } => self.recover(webhook, ago),
-            Operation::RecoveryStep { which, told } => {
-                self.recovery_step(which, told);
-            }
-            Operation::SetHeld { held, told } => self.set_held(held, told),
-            Operation::Nodes { count } => self.see_nodes(count),
-            Operation::WakeUp => self.turn(vec![Input::WokenUp]),
-            Operation::Sweep => self.sweep(),
         }
+    }
+
+    /// One of the nodes.
+    fn nth(&self, node: usize) -> usize {
+        node % self.nodes.len()
+    }
+
+    /// What time a node has.
+    pub(crate) fn clock(&self, n: usize) -> Timestamp {
+        Timestamp::from_millis(self.time.as_millis() + self.nodes[n].ahead_ms)
     }
 
     pub(crate) fn ticket(&mut self) -> u64 {
@@ -227,239 +247,94 @@ impl World {
     }
 
     /// By a right that is as of so many versions ago.
-    fn publish(&mut self, subject: usize, again: Option<usize>, behind: u64) {
-        let known = again.and_then(|n| self.published.get(n).copied());
-        let id = known.map_or_else(|| EventId::generate(&mut self.entropy), |(id, _)| id);
-        let subject = known.map_or(subject, |(_, subject)| subject);
-        if known.is_none() {
-            self.published.push((id, subject));
+    fn publish(&mut self, n: usize, organization: usize, subject: usize, again: Option<usize>, behind: u64) {
+        if self.nodes[n].is_paused {
+            return;
         }
+        let known = again.and_then(|n| self.published.get(n).copied());
+        let (id, place, subject) =
+            known.unwrap_or_else(|| (EventId::generate(&mut self.entropy), organization, subject));
+        if known.is_none() {
+            self.published.push((id, place, subject));
+        }
+        let organization = self.organizations[place];
+        let at = self.clock(n);
         let event = Event {
-            key: EventKey::generate(self.now, &mut self.entropy),
+            key: EventKey::generate(at, &mut self.entropy),
             id,
-            organization: self.organization,
+            organization,
             kind: EventKind::StackUpdate,
             filters: FilterSet::EMPTY.with(Filter::UpdateSucceeded),
             subject: Subject::Stack { project: project(), stack: stack(subject) },
             payload: Bytes::from(format!("{{\"id\":\"{id}\"}}")),
             digest: Some([3; 32]),
-            accepted_at: self.now,
+            accepted_at: at,
             source: Source::Api,
             token: None,
         };
         let ticket = PublishTicket(self.ticket());
-        self.publishing.insert(ticket, vec![id]);
-        let organization = self.organization;
         let version = now(self.store.organization_webhooks(organization)).expect("the store works");
         let version = version.expect("the organization is there").version - behind;
+        self.nodes[n].publishing.insert(ticket, Producer { events: vec![id], version });
         let publish =
             Publish { ticket, organization, authority: Authority::AsOf { version }, events: vec![event] };
-        self.turn(vec![Input::Publish(publish)]);
+        self.turn(n, vec![Input::Publish(publish).into()]);
     }
 
     pub(crate) fn delivery(&self, webhook: WebhookId, event: EventId) -> Option<StoredDelivery> {
         now(self.store.find_delivery(webhook, event)).expect("the store works")
     }
 
-    fn sweep(&mut self) {
+    /// Notes that somebody changed a delivery.
+    pub(super) fn touch(&mut self, key: Key) {
+        let step = self.endpoints.next_step();
+        self.touched.entry(key).or_default().push(step);
+    }
+
+    pub(super) fn sweep(&mut self, n: usize) {
         let policy = SweepPolicy {
             retry: RetryPolicy::default(),
             finished_before: Timestamp::from_millis(0),
             audit_before: Timestamp::from_millis(0),
             rows_max: 1000,
         };
-        now(self.store.sweep(self.now, &policy)).expect("the store works");
-    }
-
-    /// Time passes: a request ends within its limit, and a store that works answers within seconds.
-    fn pass_time(&mut self, by: Duration) {
-        let until = self.now.after(by);
-        if by > EXCHANGE_TIME {
-            while !self.network.is_empty() {
-                self.request_step(0, RequestFate::AnswerLost);
-            }
-            for _ in 0..100 {
-                if !self.unheard.is_empty() {
-                    self.hear(0);
-                } else if !self.disk.is_empty() {
-                    self.store_step(0, StoreFate::Done);
-                } else if !self.network.is_empty() {
-                    self.request_step(0, RequestFate::Answered);
-                } else if let Some(at) = self.wake_at.filter(|at| !self.core.is_idle() && *at < until) {
-                    self.move_clock(at.max(self.now.after(Duration::from_millis(1))));
-                } else {
-                    break;
-                }
-            }
-        }
-        self.move_clock(until);
-    }
-
-    fn move_clock(&mut self, to: Timestamp) {
-        self.elapsed += to.since(self.now);
-        self.now = to;
-        self.turn(vec![Input::Tick]);
-    }
-
-    /// One turn of the machine; its commands go to disk and network, its answers to the people.
-    pub(super) fn turn(&mut self, inputs: Vec<Input>) {
-        let mut commands = Vec::new();
-        for input in inputs {
-            match &input {
-                Input::SendingRead { hold } => self.sending_goes = Some(hold.is_none()),
-                Input::Committed { outcome, .. } if outcome.sending_held => self.sending_goes = Some(false),
-                Input::Leased(leased) => {
-                    if leased.sending_held {
-                        self.sending_goes = Some(false);
-                    }
-                    self.note_lost_leases(&leased.lanes);
-                }
-                _ => {}
-            }
-            self.core.handle(input, self.now, &mut commands);
-        }
-        self.wake_at = None;
-        self.core.flush(self.now, &mut commands);
-        for command in commands {
-            match command {
-                Command::Send(send) => {
-                    if is_by_itself(send.trigger) {
-                        assert_eq!(self.sending_goes, Some(true), "sent while sending is held: {send:?}");
-                    }
-                    let lease = self.leases.get(&send.delivery.id).copied().unwrap_or((self.now, 0));
-                    let place = self.endpoints.leaves(&send, self.life, lease, self.elapsed);
-                    self.network.push(UnderWay { send, place });
-                }
-                Command::WakeAt(at) => self.wake_at = Some(at),
-                Command::AnswerPublish { ticket, answer } => self.producer_is_told(ticket, answer),
-                Command::AnswerAsk { .. } | Command::Note(_) => {}
-                Command::LoadWebhooks { .. }
-                | Command::Commit { .. }
-                | Command::Lease { .. }
-                | Command::ReadSendingHold
-                | Command::Release { .. }
-                | Command::FindLanes { .. } => self.disk.push(command),
-            }
+        // No later than by the clock that nodes share.
+        let at = if self.is_shared { self.clock(n).min(self.time) } else { self.clock(n) };
+        if now(self.store.sweep(at, &policy)).expect("the store works").expired > 0 {
+            self.touch_expired(at);
         }
     }
 
-    /// A lease that is over when the node hears of it may have taken the place of one that the node still goes by, if the
-    /// clock was set back meanwhile.
-    fn note_lost_leases(&mut self, lanes: &[LeasedLane]) {
-        let leased = lanes.iter().flat_map(|lane| &lane.deliveries).map(|leased| &leased.delivery);
-        let is_over =
-            |delivery: &&Delivery| self.leases.get(&delivery.id).is_some_and(|(until, _)| *until <= self.now);
-        let lost = leased.filter(is_over).map(|delivery| (delivery.webhook, delivery.event_id));
-        self.endpoints.lost_leases.extend(lost);
+    fn touch_expired(&mut self, swept_at: Timestamp) {
+        let keys =
+            self.expected.iter().flat_map(|(event, heard)| heard.iter().map(|webhook| (*webhook, *event)));
+        let has_expired = |key: &Key| {
+            let stored = self.delivery(key.0, key.1).expect("no delivery vanishes");
+            let expired = State::Failed { at: swept_at, reason: FailReason::Expired };
+            stored.delivery.state == expired
+        };
+        let expired: Vec<_> = keys.filter(has_expired).collect();
+        expired.into_iter().for_each(|key| self.touch(key));
     }
 
-    fn producer_is_told(
-        &mut self,
-        ticket: PublishTicket,
-        answer: Result<Vec<stackbell_store::commit::Receipt>, PublishRefusal>,
-    ) {
-        let ids = self.publishing.remove(&ticket).expect("each producer is answered once");
-        if let Ok(receipts) = answer {
-            assert_eq!(receipts.iter().map(|receipt| receipt.id).collect::<Vec<_>>(), ids);
-            for receipt in receipts {
-                self.answered.insert(receipt.id, receipt.deliveries);
-            }
-        }
+    pub(crate) fn pending_count(&self) -> u64 {
+        now(self.store.depth()).expect("the store works").pending
     }
 
-    fn request_step(&mut self, which: usize, fate: RequestFate) {
-        if self.network.is_empty() {
-            return;
-        }
-        let UnderWay { send, place } = self.network.remove(which % self.network.len());
-        let attempt = self.endpoints.ends(&send, place, fate, self.life, self.now);
-        self.turn(vec![Input::AttemptEnded { key: send.key, attempt: Box::new(attempt) }]);
+    pub(super) fn set_pace_of(&mut self, webhook: WebhookId, revision: u64) {
+        self.endpoints.paces_set.entry(webhook).or_default().push(revision);
     }
 
-    fn kill(&mut self, happened: u8) {
-        for (n, command) in std::mem::take(&mut self.disk).into_iter().enumerate() {
-            if happened & 1 << (n % 8) != 0 {
-                self.store_does(&command);
-            }
+    /// Takes what a node does into the sum of all.
+    pub(super) fn trace(&mut self, what: u128) {
+        for part in [what as u64, (what >> 64) as u64] {
+            self.trace = (self.trace.rotate_left(5) ^ part).wrapping_mul(0x517c_c1b7_2722_0a95);
         }
-        // Requests under way may or may not have arrived; nobody sees their answers.
-        for (n, UnderWay { send, place }) in std::mem::take(&mut self.network).into_iter().enumerate() {
-            let arrived = happened >> (n % 8) & 1 == 0;
-            let fate = if arrived { RequestFate::AnswerLost } else { RequestFate::RequestLost };
-            self.endpoints.ends(&send, place, fate, self.life, self.now);
-        }
-        self.unheard.clear();
-        self.publishing.clear();
-        self.life += 1;
-        self.sending_goes = None;
-        self.store.void_leases();
-        let seed = [u8::try_from(10 + self.life % 200).expect("less than 210"); 32];
-        self.core = start(&self.config, seed, self.now);
-        self.turn(Vec::new());
     }
+}
 
-    /// Endpoints accept, the store works, and time goes on until nothing is left to do.
-    pub(crate) fn settle(&mut self) {
-        self.endpoints.all_accept();
-        self.see_nodes(1);
-        for webhook in std::mem::take(&mut self.untold) {
-            self.turn(vec![Input::WebhookChanged { organization: self.organization, webhook }]);
-        }
-        self.set_held(false, true);
-        for webhook in std::mem::take(&mut self.untold_lanes) {
-            self.turn(vec![Input::LaneChanged { organization: self.organization, webhook }]);
-        }
-        while self.recovery_step(0, true) {}
-        for _ in 0..20_000 {
-            if !self.unheard.is_empty() {
-                self.hear(0);
-            } else if !self.disk.is_empty() {
-                self.store_step(0, StoreFate::Done);
-            } else if !self.network.is_empty() {
-                self.request_step(0, RequestFate::Answered);
-            } else {
-                self.sweep();
-                if self.is_settled() {
-                    return;
-                }
-                self.wait();
-            }
-        }
-        panic!("never came to rest: {:?}", self.pending());
-    }
-
-    /// Time goes on to when the machine wakes up.
-    fn wait(&mut self) {
-        let at = self.wake_at.expect("a machine with something pending wakes up again");
-        let too_long = LONGEST_WAIT + self.set_back;
-        assert!(at.since(self.now) < too_long, "what is pending was forgotten: {:?}", self.pending());
-        self.move_clock(at.max(self.now.after(Duration::from_millis(1))));
-    }
-
-    fn is_settled(&self) -> bool {
-        self.core.is_idle() && self.publishing.is_empty() && self.pending().values().all(|held| *held)
-    }
-
-    /// What is pending, and whether it is held because its webhook is inactive.
-    fn pending(&self) -> BTreeMap<(WebhookId, EventId), bool> {
-        let all = now(self.store.organization_webhooks(self.organization)).expect("the store works");
-        let webhooks = all.expect("the organization is there").webhooks;
-        let mut pending = BTreeMap::new();
-        for (event, heard) in &self.expected {
-            for webhook in heard {
-                let delivery = self.delivery(*webhook, *event).expect("no delivery vanishes");
-                if matches!(delivery.delivery.state, stackbell_model::delivery::State::Pending { .. }) {
-                    let inactive = webhooks.iter().any(|w| w.id == *webhook && !w.active);
-                    pending.insert((*webhook, *event), inactive);
-                }
-            }
-        }
-        pending
-    }
-
-    pub(crate) fn audit_entries(&self) -> usize {
-        now(self.store.list_audit(Some(self.organization), None, 1000)).expect("the store works").len()
-    }
+pub(crate) fn pace(per_minute: Option<u32>) -> Option<Pace> {
+    per_minute.and_then(Pace::per_minute)
 }
 
 pub(crate) fn project() -> ProjectName {

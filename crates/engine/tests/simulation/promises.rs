@@ -1,0 +1,126 @@
+//! What must hold at each step. Numbers are those of ARCHITECTURE.md's invariants.
+
+use stackbell_engine::core::Send;
+use stackbell_model::delivery::{State, Verdict};
+use stackbell_model::retry::RetryPolicy;
+use stackbell_store::commit::Receipt;
+use stackbell_store::history::StoredAttempt;
+
+use crate::endpoints::{Key, is_by_itself};
+use crate::node::Producer;
+use crate::world::{Given, World};
+
+impl World {
+    /// A node sends by itself: it may, and under a lease that stands. Gives that lease.
+    pub(super) fn check_leaves(&self, n: usize, send: &Send) -> Given {
+        let node = &self.nodes[n];
+        let key = (send.webhook.id, send.delivery.event_id);
+        assert!(node.sending_goes == Some(true), "hold: sent while sending is held: {send:?}");
+        assert!(node.view.0 > 0, "share: sent before it is known who else sends: {send:?}");
+        let is_beside = node.network.iter().any(|under_way| under_way.send.delivery.id == send.delivery.id);
+        assert!(!is_beside, "invariant 3: sent beside itself: {send:?}");
+        let is_too_old = RetryPolicy::default().is_expired(
+            self.clock(n),
+            send.webhook.is_held(),
+            send.delivery.armed_at(),
+            send.webhook.health.hold_ended_at,
+        );
+        assert!(!is_too_old, "Retry: sent although it is too old: {send:?}");
+        assert!(send.webhook.active, "Suspension: sent although it is inactive: {send:?}");
+        self.check_lease(n, key, send)
+    }
+
+    /// Invariant 3: the lease is this node's, and has not run out; unless somebody changed the delivery meanwhile, or set
+    /// the node's clock back.
+    fn check_lease(&self, n: usize, key: Key, send: &Send) -> Given {
+        let node = &self.nodes[n];
+        let given = self.given.get(&send.delivery.id).map_or(&[][..], Vec::as_slice);
+        let is_own = |given: &&Given| given.life == node.life && given.rearmed_at == send.delivery.rearmed_at;
+        let own = given.iter().rfind(is_own);
+        let own = *own.unwrap_or_else(|| panic!("invariant 3: sent without a lease: {send:?}"));
+        let is_last = given.last().is_some_and(|last| last.life == node.life);
+        let stands = is_last && self.lease_now(n) < own.until;
+        let touched = self.touched.get(&key).is_some_and(|steps| steps.iter().any(|step| *step > own.step));
+        let was_set_back = node.set_back_step > own.asked_step;
+        assert!(
+            stands || touched || was_set_back,
+            "invariant 3: sent after its lease was over: {own:?} {send:?}"
+        );
+        assert!(
+            send.webhook.revision >= own.revision,
+            "invariant 4: not the webhook of the moment: {send:?}"
+        );
+        own
+    }
+
+    /// Fairness: what is in flight from a node, in all, for each organization, and for each webhook.
+    pub(super) fn check_caps(&self, n: usize) {
+        let (node, config) = (&self.nodes[n], &self.config);
+        let under_way = || node.network.iter().map(|under_way| &under_way.send.webhook);
+        assert!(under_way().count() <= config.in_flight_max as usize, "Fairness: too many in flight");
+        for organization in &self.organizations {
+            let own = under_way().filter(|webhook| webhook.organization == *organization).count();
+            let max = config.organization_in_flight_max as usize;
+            assert!(own <= max, "Fairness: too many in flight for an organization");
+        }
+        let webhook = &node.network.last().expect("one has just left").send.webhook;
+        let by_itself = || {
+            let of_it = node.network.iter().filter(|under_way| under_way.send.webhook.id == webhook.id);
+            of_it.filter(|under_way| is_by_itself(under_way.send.trigger))
+        };
+        let cap = by_itself().map(|under_way| under_way.cap).max().unwrap_or(0);
+        let cap = cap.max(node.cap(webhook.id, config)) as usize;
+        let count = by_itself().count();
+        assert!(count <= cap, "Fairness: {count} in flight for a webhook that takes {cap}");
+    }
+
+    /// After each turn: outcomes and producers wait only for the store, and are few.
+    pub(super) fn check_turn(&self, n: usize) {
+        let (node, config) = (&self.nodes[n], &self.config);
+        let unrecorded = node.core.unrecorded();
+        let may_wait = node.is_commit_failing || node.has_commit_under_way() || node.has_lease_under_way();
+        assert!(unrecorded == 0 || may_wait, "invariant 3: {unrecorded} outcomes are kept from the store");
+        let most = config.unrecorded_max + config.in_flight_max as usize;
+        assert!(unrecorded <= most, "invariant 6: {unrecorded} outcomes wait");
+        let most = config.waiting_events_max + config.commits_in_flight_max * config.batch_events_max;
+        assert!(node.publishing.len() <= most, "invariant 6: {} producers wait", node.publishing.len());
+        let most = config.waiting_asks_max + config.in_flight_max as usize + most_unrecorded(config);
+        assert!(node.asking.len() <= most, "invariant 6: {} people wait", node.asking.len());
+        assert_eq!(node.core.attempts_in_flight(), self.under_way(n), "an attempt is one request");
+    }
+
+    /// Requests whose end the machine has not heard of.
+    fn under_way(&self, n: usize) -> usize {
+        let node = &self.nodes[n];
+        node.network.len() + node.mail.iter().filter(|mail| mail.request.is_some()).count()
+    }
+
+    /// Invariants 1 and 10: a producer is told that its events are in, and they are; by a right that stood.
+    pub(super) fn check_accepted(&mut self, producer: &Producer, receipts: &[Receipt]) {
+        assert!(
+            receipts.iter().map(|receipt| &receipt.id).eq(&producer.events),
+            "in the order of the events"
+        );
+        for receipt in receipts {
+            assert!(self.expected.contains_key(&receipt.id), "invariant 1: answered, and not in");
+            let is_of_right = self.accepted_as_of[&receipt.id].contains(&producer.version);
+            assert!(is_of_right, "invariant 10: accepted by a right that was over");
+            self.answered.insert(receipt.id, receipt.deliveries);
+        }
+    }
+
+    /// Ping and Redeliver: who asked is told of an attempt that is in; a redelivery's 2xx has ended its delivery.
+    pub(super) fn check_asked(&self, key: Option<Key>, answer: &StoredAttempt) {
+        let delivery = &answer.delivery.delivery;
+        let stored = self.delivery(delivery.webhook, delivery.event_id);
+        let Some(stored) = stored else { panic!("an attempt is answered that is not in: {answer:?}") };
+        if key.is_some() && answer.attempt.outcome.verdict() == Verdict::Success {
+            let has_ended = matches!(stored.delivery.state, State::Succeeded { .. });
+            assert!(has_ended, "Redeliver: a 2xx ends the delivery");
+        }
+    }
+}
+
+fn most_unrecorded(config: &stackbell_engine::core::CoreConfig) -> usize {
+    config.unrecorded_max + config.in_flight_max as usize
+}

@@ -1,0 +1,41 @@
+//! A machine at rest has kept nothing back: as much may go out as ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stackbell_engine::core::Ask;
+use stackbell_model::webhook::Format;
+
+use crate::world::World;
+
+impl World {
+    /// Fairness: no permit was lost. An organization whose endpoint is quick gets all that it may have in flight; of one
+    /// organization at one node, which chance names.
+    pub(crate) fn check_rest(&mut self) {
+        let tally = self.tally.clone();
+        let nth = |count: usize, chance: u64| usize::try_from(chance % count as u64).expect("few");
+        let n = nth(self.nodes.len(), self.chance);
+        let organization = nth(self.organizations.len(), self.chance >> 32);
+        // By then whoever has failed last tries again.
+        self.move_time(self.time.after(self.set_back + Duration::from_secs(10)));
+        while self.end_something() {}
+        self.create(n, organization, None, Format::Raw, None);
+        let which = self.webhooks.len() - 1;
+        // Answered at once, it is known to be quick.
+        self.ping(n, which);
+        while self.end_something() {}
+        let max = self.config.organization_in_flight_max as usize;
+        (0..max).for_each(|_| self.ping(n, which));
+        let count = self.nodes[n].network.len();
+        assert_eq!(count, max, "Fairness: permits were lost");
+        while self.end_something() {}
+        // Not what the history met.
+        self.tally = tally;
+    }
+
+    pub(super) fn ping(&mut self, n: usize, which: usize) {
+        if let Some(webhook) = self.webhook(which) {
+            self.ask(n, None, Ask::Ping { webhook: Arc::new(webhook) });
+        }
+    }
+}
