@@ -28,7 +28,7 @@ struct Held {
 }
 
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let backlog = bench.pick(1_000_000, 10_000);
+    let backlog = bench.pick(1_000_000, 2_000);
     let mut small = Held::start(bench).await?;
     let mut large = Held::start(bench).await?;
     let began = Instant::now();

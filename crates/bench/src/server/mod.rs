@@ -10,8 +10,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 pub(crate) use api::{Endpoint, NUMBER_MEMBER, Publishing, Statistics, event};
 pub(crate) use setup::{ServerSetup, Store};
@@ -65,8 +66,8 @@ impl ServerProcess {
     /// # Errors
     /// When it does not stop in time, or says that something is wrong.
     pub(crate) async fn stop(mut self) -> anyhow::Result<Kept> {
-        let id = self.child.0.id().context("the server has ended by itself")?;
-        Command::new("kill").arg(id.to_string()).status().await?;
+        let id = self.child.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        kill_process(id.context("the server has ended by itself")?, Signal::TERM)?;
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.0.wait()).await;
         let status: ExitStatus = ended.context("the server did not stop in time")??;
         ensure!(status.success(), "the server ended with {status}");
