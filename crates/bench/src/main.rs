@@ -27,7 +27,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -176,15 +176,24 @@ async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     result
 }
 
+/// All of them, also when one fails: what was measured is worth its table.
 async fn run_all(bench: &Bench, scenarios: &[Scenario]) -> anyhow::Result<()> {
     let mut report = Report::default();
+    let mut failed = Vec::new();
     for scenario in scenarios {
         println!("\n{}", scenario.name());
-        report.add(scenario.name(), scenario.run(bench).await?);
+        match scenario.run(bench).await {
+            Ok(figures) => report.add(scenario.name(), figures),
+            Err(error) => {
+                println!("  FAILED: {error:#}");
+                failed.push(scenario.name());
+            }
+        }
     }
     println!("\n{}", report.table()?);
     let (targets, met) = report.targets()?;
     println!("\ntargets: {met} of {targets} met");
+    ensure!(failed.is_empty(), "no figures of {}", failed.join(", "));
     Ok(())
 }
 

@@ -184,10 +184,10 @@ impl ServerProcess {
         self.metric("stackbell_attempts_in_flight").await
     }
 
-    /// Attempts since it started that an endpoint did not answer, or not well.
-    pub(crate) async fn attempts_failed(&self) -> anyhow::Result<u64> {
-        let mut sum = 0;
-        for result in ["status", "throttled", "silence"] {
+    /// Attempts since it started that have ended, well or not, and those under way.
+    pub(crate) async fn attempts(&self) -> anyhow::Result<u64> {
+        let mut sum = self.attempts_in_flight().await?;
+        for result in ["success", "status", "throttled", "silence"] {
             sum += self.metric(&format!(r#"stackbell_attempts_total{{result="{result}"}}"#)).await?;
         }
         Ok(sum)
