@@ -37,6 +37,8 @@ pub(crate) enum Badness {
 /// An attempt may take 15 s.
 const SLOW_ANSWER_AFTER: Duration = Duration::from_secs(14);
 
+const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+
 impl Badness {
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -137,6 +139,8 @@ pub(crate) async fn receive_badly(badness: Badness, endpoints: usize) -> anyhow:
     for _ in 0..endpoints {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        // A flood is not to fill megabytes of the system's before anybody reads: that would be this process's CPU time.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         let listener = socket.listen(if badness == Badness::NeverAccepts { 1 } else { 1024 })?;
         addresses.push(listener.local_addr()?);
         if badness == Badness::NeverAccepts {

@@ -87,7 +87,11 @@ async fn healthy_p99(bench: &Bench, sort: Option<Badness>) -> anyhow::Result<f64
         let healthy = warm_up.sent_to_received.len() + latencies.sent_to_received.len();
         let bad = server.attempts().await?.saturating_sub(healthy as u64);
         ensure!(bad > 0, "no attempt was made at those that {}", sort.in_words());
-        println!("    {bad} attempts were made at those that {}", sort.in_words());
+        println!(
+            "    {bad} attempts were made at those that {}; {:.1} CPU s of the server",
+            sort.in_words(),
+            server.cpu()?.as_secs_f64()
+        );
     }
     // What the bad ones have under way would hold a stop up.
     server.kill().await?;
