@@ -1,111 +1,228 @@
 //! The benchmark.
 //!
-//! Receiver, load and server are processes of their own, on one machine, over loopback. Every figure is printed beside what a bare
-//! client reaches against the same receiver in the same run, because the machine decides most of it.
+//! Receiver, load and server are processes of their own, on one machine, over loopback. Every rate is printed beside what
+//! a bare client reaches against the same receiver in the same run, because the machine decides most of it.
+//! `docs/performance.md` says what the figures mean.
+//!
+//! - [`scenarios`]: what is measured, a file each
+//! - [`load`], [`receiver`], [`server`]: the processes
+//! - [`measure`], [`latency`]: one measurement with them
+//! - [`report`], [`machine`]: what is printed
 
+mod attached;
+mod client;
+mod companion;
+mod database;
+mod latency;
 mod load;
+mod machine;
 mod measure;
-mod nodes;
+mod moment;
 mod receiver;
+mod report;
+mod scenarios;
 mod server;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::ensure;
-use clap::{Parser, Subcommand};
+use anyhow::{bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
-use measure::{measure, median, raw};
-use receiver::ReceiverProcess;
-use server::{Publishing, ServerProcess, ServerSetup};
+use database::Databases;
+use receiver::Badness;
+use report::Report;
+use scenarios::{Bench, NodesOrder, Scenario};
+use server::{ServerSetup, Store};
 
 /// Measures Stackbell on this machine.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
-    scenario: Scenario,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Scenario {
-    /// Events posted one each, accepted, delivered to one endpoint and recorded, beside the raw rate.
-    SinglePost {
-        /// Connections of the load.
-        #[arg(long, default_value_t = 64)]
-        connections: usize,
-        /// How long each measurement lasts.
-        #[arg(long, default_value_t = 10)]
-        seconds: u64,
-        /// Pairs of measurements, raw and served by turns.
-        #[arg(long, default_value_t = 3)]
-        pairs: usize,
-        /// The server's binary; the one beside this by default.
-        #[arg(long)]
-        server: Option<PathBuf>,
-    },
+enum Command {
+    /// Runs the scenarios, and prints a table of their figures.
+    Run(RunArguments),
     /// One, two and three nodes on one PostgreSQL, beside the embedded store: events posted one each, and as NDJSON.
-    Nodes {
-        /// An empty PostgreSQL database; what is in it is lost.
-        #[arg(long, env = "STACKBELL_BENCH_DATABASE")]
-        database: String,
-        /// The most nodes.
-        #[arg(long, default_value_t = 3)]
-        nodes: usize,
-        /// Connections of the load, over all nodes.
-        #[arg(long, default_value_t = 64)]
-        connections: usize,
-        /// How long each measurement lasts.
-        #[arg(long, default_value_t = 8)]
-        seconds: u64,
-        /// Rounds of measurements, each setup once in each.
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
-        /// The server's binary; the one beside this by default.
-        #[arg(long)]
-        server: Option<PathBuf>,
-    },
-    /// The receiver: counts what comes. The scenarios start it by themselves.
+    Nodes(NodesArguments),
+    /// The healthy endpoints.
+    #[command(name = receiver::PART, hide = true)]
+    Receive { endpoints: usize },
+    /// Endpoints that are bad in one way.
+    #[command(name = receiver::BAD_PART, hide = true)]
+    ReceiveBadly { badness: Badness, endpoints: usize },
+    /// The load.
+    #[command(name = load::PART, hide = true)]
+    Load,
+    /// A command that ends with the process of this id.
     #[command(hide = true)]
-    Receive,
+    Attached {
+        parent: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Arguments::parse().scenario {
-        Scenario::SinglePost { connections, seconds, pairs, server } => {
-            single_post(connections, Duration::from_secs(seconds), pairs, ServerSetup::new(server)?).await
+#[derive(Args)]
+struct RunArguments {
+    /// A few seconds for each scenario: that all of it works, not how quick it is.
+    #[arg(long)]
+    quick: bool,
+    /// Only these, by their names, with commas between them; all by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// `sqlite`, or the URL of a PostgreSQL server whose user may create databases; each server gets an empty one.
+    #[arg(long, default_value = "sqlite")]
+    store: String,
+    /// How many pairs are measured.
+    #[arg(long)]
+    pairs: Option<usize>,
+    /// How many seconds each measurement lasts.
+    #[arg(long)]
+    seconds: Option<u64>,
+    #[command(flatten)]
+    server: ServerArguments,
+}
+
+#[derive(Args)]
+struct NodesArguments {
+    /// The URL of a PostgreSQL server whose user may create databases.
+    #[arg(long)]
+    store: String,
+    /// The most nodes.
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// How many seconds each measurement lasts.
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+    /// Rounds of measurements, each setup once in each.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    #[command(flatten)]
+    server: ServerArguments,
+}
+
+#[derive(Args)]
+struct ServerArguments {
+    /// The server's binary; the one beside this by default.
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// Where data folders are made, and removed: on a disk, not in memory.
+    #[arg(long, default_value = ".bench")]
+    data: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Attached { parent, words } => attached::become_command(parent, &words),
+        Command::Receive { endpoints } => on_all_cores(receiver::receive(endpoints)),
+        Command::ReceiveBadly { badness, endpoints } => {
+            on_all_cores(receiver::receive_badly(badness, endpoints))
         }
-        Scenario::Nodes { database, nodes, connections, seconds, rounds, server } => {
-            let (time, setup) = (Duration::from_secs(seconds), ServerSetup::new(server)?);
-            nodes::compare(&database, nodes, connections, time, rounds, &setup).await
-        }
-        Scenario::Receive => receiver::receive().await,
+        Command::Load => on_all_cores(load::generate()),
+        Command::Run(arguments) => in_charge(run(arguments)),
+        Command::Nodes(arguments) => in_charge(nodes(arguments)),
     }
 }
 
-async fn single_post(
-    connections: usize,
-    time: Duration,
-    pairs: usize,
-    setup: ServerSetup,
-) -> anyhow::Result<()> {
-    ensure!(pairs > 0, "--pairs must be at least 1");
-    let receiver = ReceiverProcess::start().await?;
-    let server = ServerProcess::start(&setup, receiver.address()).await?;
-    let servers = std::slice::from_ref(&server);
-    let mut raws = Vec::new();
-    let mut served = Vec::new();
-    for pair in 1..=pairs {
-        let raw = raw(receiver.address(), connections, time).await?;
-        let figures = measure(servers, &receiver, Publishing::Single, connections, time).await?;
-        println!(
-            "pair {pair}: raw {raw:.0} exchanges/s; accepted {:.0}/s, delivered {:.0}/s, {:.3} CPU s for 1,000 deliveries",
-            figures.accepted_per_second, figures.delivered_per_second, figures.cpu_seconds_per_thousand
-        );
-        raws.push(raw);
-        served.push(figures.delivered_per_second);
+fn on_all_cores(part: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(part);
+    // Standard input is read on a thread that only its end would stop.
+    runtime.shutdown_background();
+    result
+}
+
+/// Whoever starts the processes has one thread: a server that is attached to it ends with the thread that started it.
+/// When this is told to stop, all of them are dropped, and with that killed.
+fn in_charge(part: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    attached::raise_open_files()?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(part)
+}
+
+async fn unless_stopped<T>(part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = part => result,
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("told to stop"),
     }
-    let (raw, delivered) = (median(raws), median(served));
-    println!("median: raw {raw:.0}/s, delivered {delivered:.0}/s, ratio {:.1} %", 100.0 * delivered / raw);
-    server.stop().await
+}
+
+async fn run(arguments: RunArguments) -> anyhow::Result<()> {
+    let folder = scratch(&arguments.server.data)?;
+    let databases = match arguments.store.as_str() {
+        "sqlite" => None,
+        url => Some(Databases::on(url)?),
+    };
+    let store = databases.clone().map_or(Store::Embedded, Store::Fresh);
+    let bench = Bench {
+        setup: ServerSetup::new(arguments.server.server, folder.path(), store)?,
+        quick: arguments.quick,
+        pairs: arguments.pairs,
+        time: arguments.seconds.map(Duration::from_secs),
+    };
+    let scenarios = if arguments.only.is_empty() { Scenario::value_variants() } else { &arguments.only };
+    machine::describe(folder.path())?;
+    println!("store        {}", if databases.is_some() { "PostgreSQL" } else { "embedded" });
+    let result = unless_stopped(run_all(&bench, scenarios)).await;
+    clear_up(folder, databases).await?;
+    result
+}
+
+/// All of them, also when one fails: what was measured is worth its table.
+async fn run_all(bench: &Bench, scenarios: &[Scenario]) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    let mut failed = Vec::new();
+    for scenario in scenarios {
+        println!("\n{}", scenario.name());
+        match scenario.run(bench).await {
+            Ok(figures) => report.add(scenario.name(), figures),
+            Err(error) => {
+                println!("  FAILED: {error:#}");
+                failed.push(scenario.name());
+            }
+        }
+    }
+    println!("\n{}", report.table()?);
+    let (targets, met) = report.targets()?;
+    println!("\ntargets: {met} of {targets} met");
+    ensure!(failed.is_empty(), "no figures of {}", failed.join(", "));
+    Ok(())
+}
+
+async fn nodes(arguments: NodesArguments) -> anyhow::Result<()> {
+    let folder = scratch(&arguments.server.data)?;
+    let databases = Databases::on(&arguments.store)?;
+    let setup = ServerSetup::new(arguments.server.server, folder.path(), Store::Embedded)?;
+    let order = NodesOrder {
+        databases: databases.clone(),
+        nodes: arguments.nodes,
+        time: Duration::from_secs(arguments.seconds),
+        rounds: arguments.rounds,
+    };
+    machine::describe(folder.path())?;
+    let result = unless_stopped(scenarios::compare_nodes(&setup, &order)).await;
+    clear_up(folder, Some(databases)).await?;
+    result
+}
+
+/// Where data folders are made: a folder of this run's own.
+fn scratch(data: &Path) -> anyhow::Result<tempfile::TempDir> {
+    std::fs::create_dir_all(data)?;
+    Ok(tempfile::tempdir_in(data)?)
+}
+
+/// The servers have ended, by themselves or because they were dropped.
+async fn clear_up(folder: tempfile::TempDir, databases: Option<Databases>) -> anyhow::Result<()> {
+    if let Some(databases) = databases {
+        databases.remove().await?;
+    }
+    Ok(folder.close()?)
 }

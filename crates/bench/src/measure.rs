@@ -4,68 +4,116 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::load::{Load, Request};
-use crate::receiver::ReceiverProcess;
-use crate::server::{Publishing, ServerProcess, event_body};
+use crate::client::Request;
+use crate::load::{self, LoadProcess, Order, Pattern};
+use crate::receiver::Receiver;
+use crate::server::{Publishing, ServerProcess, Statistics, event};
 
-/// What came of a measurement of servers, all of them together.
+/// Exchanges a second of a bare client with the receiver.
+pub(crate) async fn raw(receiver: &Receiver, connections: usize, time: Duration) -> anyhow::Result<f64> {
+    let request = Request::post("/raw", event(), 200);
+    let to = receiver.addresses().to_vec();
+    let sent = load::send(&Order { to, request, connections, pattern: Pattern::For(time) }).await?;
+    Ok(sent.answered as f64 / sent.took.as_secs_f64())
+}
+
+/// What is measured of servers that share a store.
+pub(crate) struct Measurement<'a> {
+    pub(crate) servers: &'a [ServerProcess],
+    pub(crate) publishing: Publishing,
+    /// How many webhooks hear of each event.
+    pub(crate) webhooks: u64,
+    pub(crate) connections: usize,
+    pub(crate) pattern: Pattern,
+}
+
+/// What came of it, of all servers together.
 pub(crate) struct Served {
+    pub(crate) events: u64,
+    /// Events that were answered, while they were sent.
     pub(crate) accepted_per_second: f64,
-    pub(crate) delivered_per_second: f64,
+    /// Deliveries from the first request until the last one was on disk as succeeded.
+    pub(crate) recorded_per_second: f64,
+    /// CPU time of the servers until then.
     pub(crate) cpu_seconds_per_thousand: f64,
 }
 
-/// Exchanges a second of a bare client with the receiver.
-pub(crate) async fn raw(receiver: SocketAddr, connections: usize, time: Duration) -> anyhow::Result<f64> {
-    let request = Request {
-        path: "/raw".to_owned(),
-        content_type: "application/json",
-        token: None,
-        body: event_body(),
-        expected: 200,
-    };
-    let load = Load::run(&[receiver], request, connections, time).await?;
-    Ok(load.answered as f64 / load.took.as_secs_f64())
-}
-
-/// Publishes for `time`, and waits until all of it has come to the receiver.
-pub(crate) async fn measure(
-    servers: &[ServerProcess],
-    receiver: &ReceiverProcess,
-    publishing: Publishing,
-    connections: usize,
-    time: Duration,
-) -> anyhow::Result<Served> {
-    let addresses: Vec<SocketAddr> = servers.iter().map(ServerProcess::address).collect();
-    let before = receiver.delivered().await?;
-    let cpu_before = cpu(servers)?;
-    let began = Instant::now();
-    let load = Load::run(&addresses, publishing.request(), connections, time).await?;
-    let events = load.answered * publishing.events();
-    let wanted = before + events;
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while receiver.delivered().await? < wanted {
-        ensure!(Instant::now() < deadline, "deliveries are missing at the receiver after two minutes");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+impl Measurement<'_> {
+    /// Publishes, and waits until all of it has come to the receiver and is recorded.
+    ///
+    /// # Errors
+    /// When that does not come, when anything comes twice or is left behind, or when the servers' own counts differ.
+    pub(crate) async fn run(&self, receiver: &mut Receiver) -> anyhow::Result<Served> {
+        let first = self.servers.first().context("a server")?;
+        let to: Vec<SocketAddr> = self.servers.iter().map(ServerProcess::address).collect();
+        let request = self.publishing.request();
+        let order = Order { to, request, connections: self.connections, pattern: self.pattern };
+        let load = LoadProcess::connect(&order).await?;
+        let (before, received_before, recorded_before) =
+            (first.statistics().await?, receiver.count().await?, self.recorded().await?);
+        let cpu_before = self.cpu()?;
+        let began = Instant::now();
+        let sent = load.run().await?;
+        let events = sent.answered * self.publishing.events();
+        let deliveries = events * self.webhooks;
+        receiver.wait_for(received_before + deliveries).await?;
+        self.wait_until_recorded(recorded_before + deliveries).await?;
+        let took = began.elapsed();
+        let cpu = self.cpu()?.saturating_sub(cpu_before);
+        let received = receiver.count().await? - received_before;
+        ensure!(received == deliveries, "{received} deliveries came instead of {deliveries}");
+        check_statistics(before, first.statistics().await?, events, deliveries)?;
+        Ok(Served {
+            events,
+            accepted_per_second: events as f64 / sent.took.as_secs_f64(),
+            recorded_per_second: deliveries as f64 / took.as_secs_f64(),
+            cpu_seconds_per_thousand: cpu.as_secs_f64() * 1000.0 / deliveries as f64,
+        })
     }
-    let took = began.elapsed();
-    let cpu = cpu(servers)?.checked_sub(cpu_before).context("CPU time went backwards")?;
-    Ok(Served {
-        accepted_per_second: events as f64 / load.took.as_secs_f64(),
-        delivered_per_second: events as f64 / took.as_secs_f64(),
-        cpu_seconds_per_thousand: cpu.as_secs_f64() * 1000.0 / events as f64,
-    })
+
+    async fn wait_until_recorded(&self, wanted: u64) -> anyhow::Result<()> {
+        const WITHIN: Duration = Duration::from_secs(60);
+        let began = Instant::now();
+        loop {
+            let recorded = self.recorded().await?;
+            if recorded >= wanted {
+                return Ok(());
+            }
+            ensure!(
+                began.elapsed() < WITHIN,
+                "{recorded} of {wanted} deliveries are recorded a minute after they came"
+            );
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn recorded(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for server in self.servers {
+            sum += server.succeeded().await?;
+        }
+        Ok(sum)
+    }
+
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        self.servers.iter().map(ServerProcess::cpu).sum()
+    }
 }
 
-fn cpu(servers: &[ServerProcess]) -> anyhow::Result<Duration> {
-    servers.iter().map(ServerProcess::cpu).sum()
-}
-
-/// The middle one.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
+fn check_statistics(
+    before: Statistics,
+    after: Statistics,
+    events: u64,
+    deliveries: u64,
+) -> anyhow::Result<()> {
+    let expected = Statistics {
+        events: before.events + events,
+        made: before.made + deliveries,
+        succeeded: before.succeeded + deliveries,
+        pending: 0,
+    };
+    ensure!(after == expected, "the server counts {after:?} instead of {expected:?}");
+    Ok(())
 }

@@ -1,0 +1,45 @@
+//! A command that ends with the process that started it, however that ends.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use rustix::process::{Resource, Rlimit, getppid, getrlimit, setrlimit};
+
+/// Becomes the command. Both what kills it with its parent and the open files that it may have outlast the change.
+///
+/// Returns only when that fails.
+pub(crate) fn become_command(parent: u32, words: &[OsString]) -> anyhow::Result<()> {
+    end_with_parent()?;
+    // It may have gone before it was to be followed.
+    let actual = getppid().and_then(|id| u32::try_from(id.as_raw_nonzero().get()).ok());
+    ensure!(actual == Some(parent), "the benchmark is gone");
+    raise_open_files()?;
+    let (program, arguments) = words.split_first().context("a command")?;
+    Err(Command::new(program).args(arguments).exec())
+        .with_context(|| format!("starting {}", program.display()))
+}
+
+#[cfg(target_os = "linux")]
+fn end_with_parent() -> anyhow::Result<()> {
+    let signal = rustix::process::Signal::KILL;
+    Ok(rustix::process::set_parent_process_death_signal(Some(signal))?)
+}
+
+/// Elsewhere a benchmark that is killed leaves its server behind.
+#[cfg(not(target_os = "linux"))]
+fn end_with_parent() -> anyhow::Result<()> {
+    Ok(())
+}
+
+/// As many open files as the system lets this process have.
+pub(crate) fn raise_open_files() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
+/// How many files a process may have open, once it has asked for all it can get.
+pub(crate) fn open_files_max() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}

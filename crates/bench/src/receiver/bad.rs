@@ -1,0 +1,175 @@
+//! What the process of bad endpoints does: each at a port of its own, all in the same way.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::attached::raise_open_files;
+use crate::companion::Orders;
+
+/// How an endpoint is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Badness {
+    /// Nobody takes connections, and the system's queue is full.
+    NeverAccepts,
+    /// Takes connections and says nothing.
+    Silent,
+    /// Answers 200 just before the time is up.
+    SlowAnswer,
+    /// An answer, one byte a second.
+    ByteASecond,
+    /// Headers without end.
+    EndlessHeaders,
+    /// A body without end.
+    EndlessBody,
+    /// Resets the connection when the request comes.
+    Resets,
+    /// Begins to answer a TLS handshake, and goes on with a byte a second.
+    UnfinishedTls,
+}
+
+/// An attempt may take 15 s.
+const SLOW_ANSWER_AFTER: Duration = Duration::from_secs(14);
+
+const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+
+impl Badness {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NeverAccepts => "never-accepts",
+            Self::Silent => "silent",
+            Self::SlowAnswer => "slow-answer",
+            Self::ByteASecond => "byte-a-second",
+            Self::EndlessHeaders => "endless-headers",
+            Self::EndlessBody => "endless-body",
+            Self::Resets => "resets",
+            Self::UnfinishedTls => "unfinished-tls",
+        }
+    }
+
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self {
+            Self::NeverAccepts => "never accept",
+            Self::Silent => "accept and say nothing",
+            Self::SlowAnswer => "answer 200 after 14 s",
+            Self::ByteASecond => "answer a byte a second",
+            Self::EndlessHeaders => "send headers without end",
+            Self::EndlessBody => "send a body without end",
+            Self::Resets => "reset the connection",
+            Self::UnfinishedTls => "never finish TLS",
+        }
+    }
+
+    pub(super) const fn scheme(self) -> &'static str {
+        if matches!(self, Self::UnfinishedTls) { "https" } else { "http" }
+    }
+
+    async fn answer(self, mut stream: TcpStream) -> std::io::Result<()> {
+        match self {
+            // Nothing is taken there.
+            Self::NeverAccepts => Ok(()),
+            Self::Silent => copy(&mut stream, &mut sink()).await.map(drop),
+            Self::SlowAnswer => answer_late(stream).await,
+            Self::ByteASecond => {
+                first_bytes(&mut stream).await?;
+                drip(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await
+            }
+            Self::EndlessHeaders => {
+                flood(stream, "HTTP/1.1 200 OK\r\n", "X-Filler: there is always one more\r\n").await
+            }
+            Self::EndlessBody => {
+                flood(stream, "HTTP/1.1 200 OK\r\n\r\n", "there is always one more line\n").await
+            }
+            Self::Resets => {
+                first_bytes(&mut stream).await?;
+                stream.set_zero_linger()
+            }
+            Self::UnfinishedTls => {
+                first_bytes(&mut stream).await?;
+                // A handshake's record of 4 KiB, in it a ServerHello that goes on and on.
+                drip(stream, &[0x16, 0x03, 0x03, 0x10, 0x00, 0x02, 0x00, 0x0f, 0xfc, 0x03, 0x03]).await
+            }
+        }
+    }
+}
+
+async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.read(&mut [0; 4096]).await.map(drop)
+}
+
+/// What comes is read meanwhile, else closing would take the answer back.
+async fn answer_late(stream: TcpStream) -> std::io::Result<()> {
+    let (mut from, mut to) = stream.into_split();
+    if let Ok(ended) = timeout(SLOW_ANSWER_AFTER, copy(&mut from, &mut sink())).await {
+        return ended.map(drop);
+    }
+    to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await?;
+    to.shutdown().await?;
+    copy(&mut from, &mut sink()).await.map(drop)
+}
+
+async fn drip(mut stream: TcpStream, beginning: &[u8]) -> std::io::Result<()> {
+    for byte in beginning.iter().chain(std::iter::repeat(&b'x')) {
+        stream.write_all(&[*byte]).await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+async fn flood(mut stream: TcpStream, beginning: &str, line: &str) -> std::io::Result<()> {
+    first_bytes(&mut stream).await?;
+    stream.write_all(beginning.as_bytes()).await?;
+    let lines = line.repeat(30);
+    loop {
+        stream.write_all(lines.as_bytes()).await?;
+    }
+}
+
+/// Serves on ports of the system's choice, which it says, until its orders end.
+pub(crate) async fn receive_badly(badness: Badness, endpoints: usize) -> anyhow::Result<()> {
+    raise_open_files()?;
+    let mut serving = JoinSet::new();
+    let mut addresses = Vec::new();
+    for _ in 0..endpoints {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        // A flood is not to fill megabytes of the system's before anybody reads: that would be this process's CPU time.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        let listener = socket.listen(if badness == Badness::NeverAccepts { 1 } else { 1024 })?;
+        addresses.push(listener.local_addr()?);
+        if badness == Badness::NeverAccepts {
+            serving.spawn(leave_alone(listener));
+        } else {
+            serving.spawn(serve(listener, badness));
+        }
+    }
+    println!("{}", serde_json::to_string(&addresses)?);
+    while Orders::new().next().await?.is_some() {}
+    Ok(())
+}
+
+async fn serve(listener: TcpListener, badness: Badness) -> std::io::Result<()> {
+    let tasks = TaskTracker::new();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tasks.spawn(badness.answer(stream));
+    }
+}
+
+/// Fills the queue of those who wait to be taken, so that the system answers nobody else.
+async fn leave_alone(listener: TcpListener) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+        waiting.push(connected?);
+    }
+    std::future::pending::<()>().await;
+    drop((listener, waiting));
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The receivers: a process of healthy endpoints, and one of endpoints that are bad in one way.
+
+mod bad;
+mod healthy;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::time::{Instant, sleep};
+
+use crate::companion::Companion;
+use crate::moment::Moment;
+
+pub(crate) use bad::{Badness, receive_badly};
+pub(crate) use healthy::{HOOK_PATH, STAMPED_PATH, receive};
+
+pub(crate) const PART: &str = "receive";
+pub(crate) const BAD_PART: &str = "receive-badly";
+
+/// The process of healthy endpoints, each at a port of its own. They answer 200 at once, and count.
+pub(crate) struct Receiver {
+    companion: Companion,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Receiver {
+    pub(crate) async fn start(endpoints: usize) -> anyhow::Result<Self> {
+        let mut companion = Companion::start(PART, &[&endpoints.to_string()])?;
+        let addresses = companion.answer().await?;
+        Ok(Self { companion, addresses })
+    }
+
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many requests came so far that were not for the raw rate.
+    pub(crate) async fn count(&mut self) -> anyhow::Result<u64> {
+        self.companion.ask(healthy::COUNT).await
+    }
+
+    /// Waits until it has counted so many.
+    ///
+    /// # Errors
+    /// When no more came for a while.
+    pub(crate) async fn wait_for(&mut self, wanted: u64) -> anyhow::Result<()> {
+        const SILENCE_MAX: Duration = Duration::from_secs(60);
+        let mut last = (0, Instant::now());
+        loop {
+            let count = self.count().await?;
+            if count >= wanted {
+                return Ok(());
+            }
+            if count != last.0 {
+                last = (count, Instant::now());
+            }
+            ensure!(
+                last.1.elapsed() < SILENCE_MAX,
+                "{count} of {wanted} deliveries came, and no more for a minute"
+            );
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// When what came on the path with stamps came, by the number in it, and forgets it.
+    pub(crate) async fn arrivals(&mut self) -> anyhow::Result<Vec<(u64, Moment)>> {
+        self.companion.ask(healthy::ARRIVALS).await
+    }
+}
+
+/// The process of bad endpoints.
+pub(crate) struct BadReceiver {
+    _companion: Companion,
+    urls: Vec<String>,
+}
+
+impl BadReceiver {
+    pub(crate) async fn start(badness: Badness, endpoints: usize) -> anyhow::Result<Self> {
+        let mut companion = Companion::start(BAD_PART, &[badness.name(), &endpoints.to_string()])?;
+        let addresses: Vec<SocketAddr> = companion.answer().await?;
+        let urls =
+            addresses.iter().map(|address| format!("{}://{address}{HOOK_PATH}", badness.scheme())).collect();
+        Ok(Self { _companion: companion, urls })
+    }
+
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+}
