@@ -9,6 +9,8 @@ use url::{Host, Url};
 
 use super::address::{Refusal, classify, embedded};
 use super::allowance::Allowance;
+use super::dial::literal;
+use super::resolve::normal_host;
 
 /// The outbound policy: public addresses are allowed, all others only where an [`Allowance`] names their
 /// network.
@@ -58,7 +60,12 @@ impl OutboundPolicy {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(Host::Domain(_)) | None => return Ok(()),
+            // To a URL, an address with two dots behind it is a name; to the dialer it is the address.
+            Some(Host::Domain(name)) => match literal(&normal_host(name)) {
+                Some(address) => address,
+                None => return Ok(()),
+            },
+            None => return Ok(()),
         };
         // Without a port nothing can be sent; port 0 is in no allowance that names one.
         self.judge(SocketAddr::new(address, url.port_or_known_default().unwrap_or(0)), organization)
@@ -226,6 +233,8 @@ mod tests {
         for host in [
             "127.0.0.1",
             "127.0.0.1.",
+            "127.0.0.1..",
+            "127.0.0.1....",
             "127.1",
             "2130706433",
             "0x7f.1",
