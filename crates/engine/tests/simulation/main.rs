@@ -38,6 +38,7 @@
 
 mod disk;
 mod endpoints;
+mod found;
 mod histories;
 mod invariants;
 mod lives;
@@ -95,6 +96,15 @@ fn report(Failure { seed, message }: Failure) -> ! {
         "{message}\n\nseed {seed}, cut to {count} operations: {plan}\nto run it again:\n    ./simulate --seed {seed}\n    \
          SIMULATION_SEED={seed} cargo test -p stackbell-engine --test simulation -- --nocapture"
     );
+}
+
+#[test]
+fn what_once_broke_something_does_so_no_more() {
+    for (what, plan) in found::histories() {
+        if let Err(message) = run(&plan) {
+            panic!("{what}, again: {message}\n{plan}");
+        }
+    }
 }
 
 /// The same history comes to the same, to the last request and answer (invariant 11).

@@ -1,0 +1,73 @@
+//! Histories that once broke something, as they were shrunken: each is run again by every test.
+
+use std::time::Duration;
+
+use crate::operations::{Cast, Operation, Plan, RequestFate, StoreFate};
+
+/// With what they broke.
+pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
+    vec![
+        ("a node that ends while its store fails never sleeps", busy_while_stopping()),
+        ("a kept lease is used beside a redelivery", kept_beside_a_redelivery()),
+        ("a kept lease is used after a redelivery's 2xx", kept_behind_a_redelivery()),
+        ("sent after a redelivery's 2xx, once the commit is heard of", redelivered_before_its_commit()),
+    ]
+}
+
+fn embedded(commits_max: usize, chance: u64, operations: Vec<Operation>) -> Plan {
+    Plan { cast: Cast::Embedded { commits_max }, chance, operations }
+}
+
+fn publish(subject: usize) -> Operation {
+    Operation::Publish { node: 0, organization: 0, subject, again: None, behind: 0 }
+}
+
+fn store(fate: StoreFate) -> Operation {
+    Operation::Store { node: 0, which: 0, fate }
+}
+
+fn cancel() -> Operation {
+    Operation::Cancel { node: 0, event: 0, webhook: 0, told: false }
+}
+
+fn retry(told: bool) -> Operation {
+    Operation::Retry { node: 0, event: 0, webhook: 0, told }
+}
+
+fn redeliver(webhook: usize) -> Operation {
+    Operation::Redeliver { node: 0, event: 0, webhook }
+}
+
+fn answered() -> Operation {
+    Operation::Request { node: 0, which: 0, fate: RequestFate::Answered }
+}
+
+fn busy_while_stopping() -> Plan {
+    let seconds = Duration::from_secs(40);
+    let mut operations = vec![publish(0), Operation::Advance(seconds)];
+    operations.extend([publish(0); 4]);
+    operations.push(store(StoreFate::FailsBefore));
+    operations.extend([Operation::Stop { node: 0 }, Operation::SetBack { node: 0, by: seconds }]);
+    embedded(1, 2_084_747_119_291_722_113, operations)
+}
+
+fn kept_beside_a_redelivery() -> Plan {
+    let done = store(StoreFate::Done);
+    let operations =
+        vec![done, done, publish(1), done, publish(0), done, cancel(), redeliver(0), retry(false)];
+    embedded(1, 13_263_054_504_105_643_703, operations)
+}
+
+fn kept_behind_a_redelivery() -> Plan {
+    let done = store(StoreFate::Done);
+    let mut operations = vec![done, done, publish(1), done, done, cancel(), retry(true), done, answered()];
+    operations.extend([redeliver(0), store(StoreFate::FailsBefore)]);
+    embedded(1, 1_577_428_081_543_353_497, operations)
+}
+
+fn redelivered_before_its_commit() -> Plan {
+    let done = store(StoreFate::Done);
+    let operations =
+        vec![done, done, publish(0), done, store(StoreFate::HeardLater), redeliver(3), answered(), done];
+    embedded(4, 6_376_287_989_632_776_086, operations)
+}
