@@ -1,9 +1,10 @@
 //! Publish, match, group commit, answer.
 
+mod gathering;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use stackbell_model::Timestamp;
 use stackbell_model::event::Event;
 use stackbell_model::ids::{BatchId, DeliveryId, LeaseToken, OrganizationId};
@@ -26,6 +27,7 @@ use super::messages::{
 };
 use super::permits::{Pace, Permit};
 use super::waiting::PendingIntake;
+use gathering::{Gathering, bytes_of};
 
 /// An outcome that waits for a commit.
 #[derive(Debug)]
@@ -494,44 +496,4 @@ fn refuse(producers: Vec<Producer>, fault: CommitFault, commands: &mut Vec<Comma
 fn pending(item: &IntakeItem, Producer { ticket, authority }: Producer) -> PendingIntake {
     let events = item.events.iter().map(|new| new.event.clone()).collect();
     PendingIntake { ticket, organization: item.organization, authority, events }
-}
-
-/// What a new event brings into a commit: its payload, and the messages that were rendered of it.
-fn bytes_of(new: &NewEvent) -> usize {
-    let bodies = new.deliveries.iter().filter_map(|delivery| delivery.body.as_ref());
-    new.event.payload.len() + bodies.map(Bytes::len).sum::<usize>()
-}
-
-/// A batch in the making.
-struct Gathering {
-    lease: Lease,
-    batch: Batch,
-    producers: Vec<Producer>,
-    reserved: VecDeque<Reserved>,
-    notes: Vec<RecordNote>,
-    events: usize,
-    deliveries: usize,
-    bytes: usize,
-}
-
-impl Gathering {
-    fn new(batch: Batch, lease: Lease) -> Self {
-        Self {
-            lease,
-            batch,
-            producers: Vec::new(),
-            reserved: VecDeque::new(),
-            notes: Vec::new(),
-            events: 0,
-            deliveries: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Whether an item of this size may come along. The first always may.
-    fn has_room(&self, deliveries: usize, bytes: usize, config: &CoreConfig) -> bool {
-        self.producers.is_empty()
-            || (self.deliveries + deliveries <= config.batch_deliveries_max
-                && self.bytes + bytes <= config.batch_bytes_max)
-    }
 }

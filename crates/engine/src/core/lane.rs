@@ -1,5 +1,8 @@
 //! A lane: one webhook's way out. What it may send, and when.
 
+mod ahead;
+mod catching_up;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -10,18 +13,16 @@ use stackbell_model::ids::OrganizationId;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::queue::LaneMode;
 
-use super::ahead::{AHEAD_BYTES_MAX, Ahead};
+use super::ahead::Ahead;
 use super::breaker::Breaker;
 use super::config::CoreConfig;
 use super::pacer::{Pacer, Rate};
 use super::permits::Pace;
 use super::share::Share;
+use catching_up::CatchingUp;
 
 /// How long a lane is left alone of which nothing could be had, although something is due.
 const TAKEN_WAIT: Duration = Duration::from_millis(100);
-
-/// A lane leases ahead what its endpoint takes in this time.
-pub(super) const AHEAD_TIME: Duration = Duration::from_millis(250);
 
 /// Why a lane waits for somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,28 +40,6 @@ impl Hold {
             (true, Some(suspension)) => Self::Suspended { probe_at: suspension.probe_at },
             (true, None) => Self::None,
         }
-    }
-}
-
-/// How a lane that was held goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct CatchingUp {
-    not_before: Timestamp,
-    interval: Duration,
-}
-
-impl CatchingUp {
-    /// Shorter than this it paces nothing.
-    const INTERVAL_MIN: Duration = Duration::from_millis(5);
-
-    fn after(self, now: Timestamp) -> Self {
-        Self { not_before: now.after(self.interval), ..self }
-    }
-
-    /// A fifth faster; `None` once it is at full speed.
-    fn faster(self) -> Option<Self> {
-        let interval = self.interval * 4 / 5;
-        (interval >= Self::INTERVAL_MIN).then_some(Self { interval, ..self })
     }
 }
 
@@ -205,55 +184,6 @@ impl Lane {
     /// Never where there is a pace to keep: by when the commit is done, others may have gone.
     pub(super) fn takes_new(&self, webhook: &Webhook, now: Timestamp) -> bool {
         self.is_free_for_new(webhook, now) && self.ahead.is_empty() && self.in_flight < self.in_flight_max()
-    }
-
-    /// Whether a new delivery may be born leased and kept ahead.
-    pub(super) fn takes_new_ahead(&self, webhook: &Webhook, bytes: usize, now: Timestamp) -> bool {
-        self.is_free_for_new(webhook, now) && bytes <= AHEAD_BYTES_MAX && self.kept_ahead() < self.ahead_max()
-    }
-
-    fn is_free_for_new(&self, webhook: &Webhook, now: Timestamp) -> bool {
-        self.goes_freely()
-            && Rate::of(webhook).is_none()
-            && !self.is_leasing
-            && self.next_due.is_none_or(|due| due > now)
-    }
-
-    /// Whether nothing slows it down but its limit.
-    fn goes_freely(&self) -> bool {
-        self.hold == Hold::None
-            && self.is_known
-            && self.pacer.is_none()
-            && self.breaker.is_closed()
-            && self.catching_up.is_none()
-    }
-
-    /// How much it may have ahead now: what its endpoint takes in [`AHEAD_TIME`].
-    pub(super) fn ahead_max(&self) -> u32 {
-        if !self.goes_freely() || self.pace != Pace::Quick {
-            return 0;
-        }
-        let answers_in = self.answers_in.max(Duration::from_millis(1));
-        let rounds = AHEAD_TIME.div_duration_f64(answers_in);
-        let ahead = f64::from(self.in_flight_max()) * rounds;
-        // A float that is too large becomes the largest number.
-        (ahead as u32).min(self.ahead_limit)
-    }
-
-    /// What it has ahead or is promised.
-    fn kept_ahead(&self) -> u32 {
-        u32::try_from(self.ahead.len()).unwrap_or(u32::MAX).saturating_add(self.promised)
-    }
-
-    /// How many to lease ahead: none as long as half of it is there, so that each request is worth its cost.
-    fn wanted_ahead(&self) -> u32 {
-        let (kept, max) = (self.kept_ahead(), self.ahead_max());
-        if self.has_large || kept > max / 2 { 0 } else { max - kept }
-    }
-
-    /// What was leased last had so many bytes at the most in one delivery.
-    pub(super) fn learn_bytes(&mut self, bytes_max: usize) {
-        self.has_large = bytes_max > AHEAD_BYTES_MAX;
     }
 
     /// When, and with how many attempts, it can go for what is due.
@@ -456,17 +386,6 @@ impl Lane {
     pub(super) fn lease_ends(&mut self, ahead: usize) {
         self.is_leasing = false;
         self.keep_promise(ahead);
-    }
-
-    /// So many places ahead are promised.
-    pub(super) fn promise(&mut self, ahead: usize) {
-        self.promised = self.promised.saturating_add(u32::try_from(ahead).unwrap_or(u32::MAX));
-    }
-
-    /// It is known what became of so many promised places.
-    pub(super) fn keep_promise(&mut self, ahead: usize) {
-        // A lane that was dropped meanwhile, with its webhook, has begun anew.
-        self.promised = self.promised.saturating_sub(u32::try_from(ahead).unwrap_or(u32::MAX));
     }
 
     /// How many of the leased attempts may be made now: fewer than were asked for only if the rate has changed since.
