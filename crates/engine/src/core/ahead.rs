@@ -80,10 +80,17 @@ enum Turn {
 
 impl Core {
     /// Keeps a delivery until its lane may send it.
-    pub(super) fn keep_ahead(&mut self, ahead: Ahead, now: Timestamp) {
-        match self.lanes.get_mut(&ahead.webhook.id) {
-            Some(lane) => lane.ahead.push_back(ahead),
-            None => self.give_back(ahead, now),
+    pub(super) fn keep_ahead(&mut self, ahead: Ahead) {
+        let webhook = ahead.webhook.id;
+        match self.lanes.get_mut(&webhook) {
+            Some(lane) => {
+                let old_at = ahead.since.after(AGE_MAX);
+                if self.ahead_ages.back() != Some(&(old_at, webhook)) {
+                    self.ahead_ages.push_back((old_at, webhook));
+                }
+                lane.ahead.push_back(ahead);
+            }
+            None => self.give_back(ahead),
         }
     }
 
@@ -97,13 +104,18 @@ impl Core {
             return;
         }
         self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
-        self.keep_ahead(Ahead::left_over(kept, now), now);
+        let since = self.leased_at(kept.lease);
+        self.keep_ahead(Ahead::left_over(kept, since));
     }
 
     /// Starts what is ahead, lane by lane, as far as lanes and caps allow.
     pub(super) fn start_ahead(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        self.give_back_old(now);
         if !self.may_begin() {
-            self.give_back_all(now);
+            self.give_back_all();
+            return;
+        }
+        if self.sending.is_in_doubt() {
             return;
         }
         let attempts_max = match self.commit_backoff.recording(now, self.has_something_to_commit()) {
@@ -140,7 +152,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) -> Turn {
         while let Some(lane) = self.lanes.get_mut(&webhook)
-            && lane.may_attempt(now)
+            && lane.may_attempt_ahead(now)
             && room > 0
             && let Some(next) = lane.ahead.front()
         {
@@ -168,11 +180,11 @@ impl Core {
         let Some(first) = self.lanes.get_mut(&webhook).and_then(|lane| lane.ahead.pop_front()) else {
             return;
         };
-        if self.is_under_way(first.id()) {
+        if self.is_under_way(first.id()) && first.lease.until > now {
             first.place.into_iter().for_each(|place| self.places.release(place));
             self.note_due(first.webhook.organization, webhook, first.lease.until, now);
         } else {
-            self.give_back(first, now);
+            self.give_back(first);
         }
     }
 
@@ -200,43 +212,69 @@ impl Core {
     }
 
     /// Gives back what a lane has ahead beyond what it may have now. A little more than that is not worth a request.
-    pub(super) fn trim_ahead(&mut self, webhook: WebhookId, now: Timestamp) {
+    pub(super) fn trim_ahead(&mut self, webhook: WebhookId) {
         let Some(lane) = self.lanes.get(&webhook) else { return };
         let max = lane.ahead_max() as usize;
         if lane.ahead.len() > 2 * max {
-            self.give_back_beyond(webhook, max, now);
+            self.give_back_beyond(webhook, max);
         }
     }
 
     /// Something about a webhook or one of its deliveries changed: what is ahead of it is leased anew.
-    pub(super) fn give_back_of(&mut self, webhook: WebhookId, now: Timestamp) {
-        self.give_back_beyond(webhook, 0, now);
+    pub(super) fn give_back_of(&mut self, webhook: WebhookId) {
+        if let Some(lane) = self.lanes.get_mut(&webhook) {
+            lane.changes += 1;
+        }
+        self.give_back_beyond(webhook, 0);
     }
 
-    fn give_back_beyond(&mut self, webhook: WebhookId, max: usize, now: Timestamp) {
+    /// Gives back what has grown old, whether its lane may go or not: others may be quicker.
+    fn give_back_old(&mut self, now: Timestamp) {
+        while let Some((_, webhook)) = self.ahead_ages.pop_front_if(|(old_at, _)| *old_at <= now) {
+            while let Some(lane) = self.lanes.get_mut(&webhook)
+                && let Some(first) = lane.ahead.pop_front_if(|ahead| !ahead.is_fresh(now))
+            {
+                self.give_back(first);
+            }
+        }
+    }
+
+    /// When the next of what is ahead is too old.
+    pub(super) fn ahead_is_old_at(&self) -> Option<Timestamp> {
+        self.ahead_ages.front().map(|(old_at, _)| *old_at)
+    }
+
+    /// When a lease of ours was asked for.
+    pub(super) fn leased_at(&self, lease: Lease) -> Timestamp {
+        lease.until.before(self.config.lease_for)
+    }
+
+    fn give_back_beyond(&mut self, webhook: WebhookId, max: usize) {
         while let Some(lane) = self.lanes.get_mut(&webhook)
             && lane.ahead.len() > max
             && let Some(last) = lane.ahead.pop_back()
         {
-            self.give_back(last, now);
+            self.give_back(last);
         }
     }
 
-    pub(super) fn give_back_all(&mut self, now: Timestamp) {
-        let lanes = self.lanes.iter().filter(|(_, lane)| !lane.ahead.is_empty());
-        for webhook in lanes.map(|(webhook, _)| *webhook).collect::<Vec<_>>() {
-            self.give_back_of(webhook, now);
+    fn give_back_all(&mut self) {
+        // Whatever is ahead has its age in there.
+        for (_, webhook) in std::mem::take(&mut self.ahead_ages) {
+            self.give_back_beyond(webhook, 0);
         }
     }
 
-    fn give_back(&mut self, ahead: Ahead, now: Timestamp) {
+    /// Gives back a lease that was never kept here.
+    pub(super) fn give_back_one(&mut self, held: HeldDelivery) {
+        self.to_release.push(held);
+    }
+
+    fn give_back(&mut self, ahead: Ahead) {
         let Ahead { webhook, leased, lease, place, .. } = ahead;
         place.into_iter().for_each(|place| self.places.release(place));
-        if lease.until > now {
-            self.to_release.push(HeldDelivery { webhook: webhook.id, delivery: leased.delivery.id, lease });
-        } else {
-            self.note_due(webhook.organization, webhook.id, now, now);
-        }
+        // Also where the lease should be over: the store may see that otherwise, and its answer has us look again.
+        self.to_release.push(HeldDelivery { webhook: webhook.id, delivery: leased.delivery.id, lease });
     }
 
     /// Gives back in the store what was given back here.

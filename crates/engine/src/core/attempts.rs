@@ -131,7 +131,7 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
             lane.attempt_ended(&attempt, &self.config, now);
         }
-        self.trim_ahead(webhook.id, now);
+        self.trim_ahead(webhook.id);
         let (subject, note) = match subject {
             Subject::Leased { token, trigger } => {
                 let next = self.next(trigger, &delivery.delivery, &webhook, &attempt.outcome, now);
@@ -245,6 +245,7 @@ impl Core {
                 }
             }
         }
+        self.trim_ahead(webhook.id);
         if let Some(kept) = kept {
             self.go_on_with(kept, now);
         }

@@ -1,5 +1,6 @@
 //! Publish, match, group commit, answer.
 
+mod born;
 mod gathering;
 
 use std::collections::VecDeque;
@@ -12,12 +13,11 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{
     AttemptRecord, Batch, BatchOutcome, IntakeItem, IntakeOutcome, Lease, NewDelivery, NewEvent, Receipt,
 };
-use stackbell_store::queue::LeasedDelivery;
+use stackbell_store::queue::{HeldDelivery, LeasedDelivery};
 use stackbell_store::webhooks::OrganizationWebhooks;
 
 use super::Core;
-use super::ahead::Ahead;
-use super::attempts::{RecordNote, Subject};
+use super::attempts::RecordNote;
 use super::backoff::Backoff;
 use super::config::CoreConfig;
 use super::lane::Lane;
@@ -25,8 +25,9 @@ use super::matching::{Rendered, Snapshot, Standing};
 use super::messages::{
     Authority, Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket,
 };
-use super::permits::{Pace, Permit};
+use super::permits::Pace;
 use super::waiting::PendingIntake;
+use born::{Place, Reserved};
 use gathering::{Gathering, bytes_of};
 
 /// An outcome that waits for a commit.
@@ -34,21 +35,6 @@ use gathering::{Gathering, bytes_of};
 pub(super) struct PendingRecord {
     pub(super) record: AttemptRecord,
     pub(super) note: RecordNote,
-}
-
-/// What is kept for a delivery that is born leased.
-#[derive(Debug)]
-struct Reserved {
-    for_what: Reservation,
-    webhook: Arc<Webhook>,
-}
-
-#[derive(Debug)]
-enum Reservation {
-    /// It is sent at once.
-    Attempt(Permit),
-    /// It waits for its lane.
-    Ahead(Permit),
 }
 
 /// A commit under way. `reserved` has one entry for each leased delivery of the batch, in its order.
@@ -277,13 +263,13 @@ impl Core {
                 lease: reserved.is_some().then_some(gathering.lease),
             });
             let webhook = || Arc::clone(webhook);
-            gathering.reserved.extend(reserved.map(|for_what| Reserved { for_what, webhook: webhook() }));
+            gathering.reserved.extend(reserved.map(|place| Reserved { place, webhook: webhook() }));
         }
         NewEvent { event, deliveries }
     }
 
     /// A permit, if the webhook's lane would send a new delivery at once; or a place, if it will soon.
-    fn reserve_for_new(&mut self, webhook: &Webhook, bytes: usize, now: Timestamp) -> Option<Reservation> {
+    fn reserve_for_new(&mut self, webhook: &Webhook, bytes: usize, now: Timestamp) -> Option<Place> {
         if !self.may_send() {
             return None;
         }
@@ -294,14 +280,14 @@ impl Core {
             && let Some(permit) = self.permits.acquire(webhook.organization, lane.pace())
         {
             lane.attempt_begins();
-            return Some(Reservation::Attempt(permit));
+            return Some(Place::Attempt(permit));
         }
         if !lane.takes_new_ahead(webhook, bytes, now) {
             return None;
         }
         let place = self.places.acquire(webhook.organization, Pace::Quick)?;
         lane.promise(1);
-        Some(Reservation::Ahead(place))
+        Some(Place::Ahead { place, changes: lane.changes })
     }
 
     pub(super) fn committed(
@@ -364,6 +350,8 @@ impl Core {
                     Some((lease, kept)) if lease.until <= now || self.stopping => {
                         self.drop_one(kept, now);
                         self.note_due(item.organization, delivery.webhook, now, now);
+                        let webhook = delivery.webhook;
+                        self.give_back_one(HeldDelivery { webhook, delivery: delivery.id, lease });
                     }
                     // Sending was held meanwhile; or it was found in the store, by a search or by somebody who asked for it,
                     // before we heard that it is in.
@@ -387,32 +375,6 @@ impl Core {
         }
     }
 
-    fn begin_born(
-        &mut self,
-        born: LeasedDelivery,
-        lease: Lease,
-        kept: Reserved,
-        now: Timestamp,
-        commands: &mut Vec<Command>,
-    ) {
-        let Reserved { for_what, webhook } = kept;
-        match for_what {
-            Reservation::Attempt(permit) => {
-                let LeasedDelivery { delivery, payload } = born;
-                let subject = Subject::leased(&delivery, lease.token);
-                self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
-            }
-            Reservation::Ahead(place) => {
-                let id = webhook.id;
-                if let Some(lane) = self.lanes.get_mut(&id) {
-                    lane.keep_promise(1);
-                }
-                self.keep_ahead(Ahead::new(webhook, born, lease, now, place), now);
-                self.reschedule(id, now);
-            }
-        }
-    }
-
     fn drop_reserved(&mut self, item: &IntakeItem, reserved: &mut VecDeque<Reserved>, now: Timestamp) {
         let leased = item.events.iter().flat_map(|new| &new.deliveries).filter(|d| d.lease.is_some()).count();
         for kept in reserved.drain(..leased.min(reserved.len())).collect::<Vec<_>>() {
@@ -422,12 +384,12 @@ impl Core {
 
     fn drop_one(&mut self, kept: Reserved, now: Timestamp) {
         let lane = self.lanes.get_mut(&kept.webhook.id);
-        match kept.for_what {
-            Reservation::Attempt(permit) => {
+        match kept.place {
+            Place::Attempt(permit) => {
                 self.permits.release(permit);
                 lane.into_iter().for_each(Lane::attempt_dropped);
             }
-            Reservation::Ahead(place) => {
+            Place::Ahead { place, .. } => {
                 self.places.release(place);
                 lane.into_iter().for_each(|lane| lane.keep_promise(1));
             }

@@ -63,6 +63,8 @@ pub(super) struct Lane {
     pub(super) is_leasing: bool,
     /// What is leased and waits for the lane, oldest lease first.
     pub(super) ahead: VecDeque<Ahead>,
+    /// How often its webhook or one of its deliveries was changed: what was asked for before that is not kept ahead.
+    pub(super) changes: u64,
     /// Places ahead that are promised to what is being committed or leased now.
     pub(super) promised: u32,
     /// The most that it may have ahead.
@@ -113,6 +115,7 @@ impl Lane {
             organization,
             next_due: None,
             ahead: VecDeque::new(),
+            changes: 0,
             promised: 0,
             ahead_limit: config.lane_ahead_max,
             answers_in: Duration::ZERO,
@@ -329,7 +332,8 @@ impl Lane {
     }
 
     fn learn_speed(&mut self, duration: Duration, config: &CoreConfig) {
-        self.answers_in = (self.answers_in * 7 + duration) / 8;
+        let before = if self.answers_in.is_zero() { duration } else { self.answers_in };
+        self.answers_in = (before * 7 + duration) / 8;
         if duration <= config.quick_answer {
             self.pace = Pace::Quick;
             self.limit = (self.limit + 1).min(config.lane_limit_max);

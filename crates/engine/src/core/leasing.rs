@@ -7,10 +7,12 @@ use stackbell_model::delivery::AttemptTrigger;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::Lease;
-use stackbell_store::queue::{LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane};
+use stackbell_store::queue::{
+    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane,
+};
 
 use super::Core;
-use super::ahead::Ahead;
+use super::ahead::{AHEAD_BYTES_MAX, Ahead};
 use super::attempts::Subject;
 use super::backoff::Recording;
 use super::in_hand::KeptLease;
@@ -37,6 +39,8 @@ struct LeasingLane {
     permits: Vec<Permit>,
     /// Places for what is leased beyond them.
     places: Vec<Permit>,
+    /// How often the lane had changed by then.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -140,7 +144,7 @@ impl Core {
             self.lanes.remove(&webhook);
             return;
         }
-        if !lane.ahead.is_empty() && lane.may_attempt(now) {
+        if !lane.ahead.is_empty() && lane.may_attempt_ahead(now) {
             self.ahead_ring.push(lane.organization, webhook, lane.pace());
         }
         match lane.readiness(now) {
@@ -173,7 +177,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         self.snapshots.remove(&organization);
-        self.give_back_of(webhook, now);
+        self.give_back_of(webhook);
         self.refuse_asks(AskRefusal::Changed, commands, |waiting| waiting.ask.webhook().id == webhook);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.look_again(now);
@@ -239,6 +243,8 @@ impl Core {
                     refused_in_a_row += 1;
                 }
                 Reservation::NotReady => self.reschedule(webhook, now),
+                // It has attempts in flight or deliveries ahead, and comes again with them.
+                Reservation::NoPlace => {}
             }
         }
     }
@@ -255,16 +261,21 @@ impl Core {
             lane.attempt_begins();
             permits.push(permit);
         }
+        if permits.is_empty() && attempts > 0 {
+            return Reservation::NoPermit;
+        }
         let places = std::iter::from_fn(|| self.places.acquire(organization, Pace::Quick));
         let places: Vec<Permit> = places.take(ahead as usize).collect();
         let limit = u32::try_from(permits.len() + places.len()).ok().and_then(NonZeroU32::new);
-        let Some(limit) = limit else { return Reservation::NoPermit };
+        let Some(limit) = limit else { return Reservation::NoPlace };
         lane.lease_begins(places.len());
+        let changes = lane.changes;
         Reservation::Made(LeasingLane {
             organization,
             request: LaneRequest { webhook, limit, mode },
             permits,
             places,
+            changes,
         })
     }
 
@@ -288,7 +299,7 @@ impl Core {
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        let LeasingLane { organization, request, permits, places } = asked;
+        let LeasingLane { organization, request, permits, places, changes } = asked;
         let (mut permits, mut places) = (permits.into_iter(), places.into_iter());
         if !answer.deliveries.is_empty() {
             let ids = answer.deliveries.iter().map(|leased| leased.delivery.id).collect();
@@ -298,7 +309,10 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&request.webhook) else { return };
         lane.lease_ends(places.len());
         if let Some(webhook) = answer.webhook {
-            lane.learn_bytes(answer.deliveries.iter().map(|leased| leased.payload.len()).max().unwrap_or(0));
+            let is_as_it_was = lane.changes == changes;
+            if let Some(bytes) = answer.deliveries.iter().map(|leased| leased.payload.len()).max() {
+                lane.learn_bytes(bytes);
+            }
             lane.learn_rate(&webhook, now);
             let mut room = lane.room(now);
             if lane.take_outdated() {
@@ -315,24 +329,38 @@ impl Core {
             };
             for leased in answer.deliveries {
                 let is_under_way = self.is_under_way(leased.delivery.id);
-                if is_under_way || lease.until <= now || !self.may_begin() || room == 0 {
+                if is_under_way || lease.until <= now {
                     self.note_due(organization, request.webhook, lease.until, now);
                     self.keep_lease(KeptLease { webhook: std::sync::Arc::clone(&webhook), leased, lease });
                     continue;
                 }
                 let webhook = std::sync::Arc::clone(&webhook);
-                if let Some(permit) = permits.next() {
+                if self.may_begin()
+                    && room > 0
+                    && let Some(permit) = permits.next()
+                {
                     room -= 1;
                     let subject = Subject::Leased { token: lease.token, trigger };
                     let LeasedDelivery { delivery, payload } = leased;
                     self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
-                } else if let Some(place) = places.next() {
-                    self.keep_ahead(Ahead::new(webhook, leased, lease, now, place), now);
+                } else if self.may_begin()
+                    && is_as_it_was
+                    && leased.payload.len() <= AHEAD_BYTES_MAX
+                    && let Some(place) = places.next()
+                {
+                    let since = self.leased_at(lease);
+                    self.keep_ahead(Ahead::new(webhook, leased, lease, since, place));
+                } else {
+                    self.give_back_one(HeldDelivery {
+                        webhook: webhook.id,
+                        delivery: leased.delivery.id,
+                        lease,
+                    });
                 }
             }
         } else {
             lane.learn_deletion();
-            self.give_back_of(request.webhook, now);
+            self.give_back_of(request.webhook);
         }
         places.for_each(|place| self.places.release(place));
         for permit in permits {
@@ -341,7 +369,7 @@ impl Core {
                 lane.attempt_dropped();
             }
         }
-        self.trim_ahead(request.webhook, now);
+        self.trim_ahead(request.webhook);
         self.reschedule(request.webhook, now);
     }
 
@@ -357,7 +385,7 @@ impl Core {
         if corrupt {
             self.lanes_in_request = 1;
         }
-        for LeasingLane { organization, request, permits, places } in lanes {
+        for LeasingLane { organization, request, permits, places, .. } in lanes {
             let lane = self.lanes.get_mut(&request.webhook);
             if let Some(lane) = lane {
                 lane.lease_ends(places.len());
@@ -417,5 +445,7 @@ impl Core {
 enum Reservation {
     Made(LeasingLane),
     NoPermit,
+    /// It wanted more ahead alone, for which there is no place.
+    NoPlace,
     NotReady,
 }

@@ -98,6 +98,8 @@ pub struct Core {
     places: Permits,
     /// The lanes that have something ahead and may attempt it.
     ahead_ring: Ring,
+    /// When what lanes have ahead is too old, earliest first, but for a clock that jumps. May name what is gone by then.
+    ahead_ages: VecDeque<(Timestamp, WebhookId)>,
     /// What is to be given back to the store.
     to_release: Vec<HeldDelivery>,
     releases_under_way: usize,
@@ -152,6 +154,7 @@ impl Core {
             redelivered: Vec::new(),
             in_hand: HashMap::new(),
             ahead_ring: Ring::default(),
+            ahead_ages: VecDeque::new(),
             to_release: Vec::new(),
             releases_under_way: 0,
             next_attempt: 0,
@@ -188,7 +191,7 @@ impl Core {
             Input::Ask { ticket, ask } => self.ask(ticket, ask, now, commands),
             Input::Released { held, done } => self.released(&held, done, now),
             Input::LaneChanged { organization, webhook } => {
-                self.give_back_of(webhook, now);
+                self.give_back_of(webhook);
                 self.note_due(organization, webhook, now, now);
             }
             Input::SendingChanged => self.sending_changed(now),
@@ -206,7 +209,9 @@ impl Core {
         self.start_sending_look(now, commands);
         self.ring_due_lanes(now);
         self.start_asks(now, commands);
-        // Before commits, whose deliveries are to find permits that nobody waits for.
+        // Lanes that have nothing ahead come first, so that those who do cannot keep permits among themselves; what is born
+        // takes permits that nobody waits for. And last those that only now could go.
+        self.start_lease(now, commands);
         self.start_ahead(now, commands);
         self.start_commits(now, commands);
         self.start_lease(now, commands);
@@ -266,7 +271,8 @@ impl Core {
         let ask = self.asks.front().map(|ask| ask.asked_at.after(self.config.ask_wait_max));
         let search = self.lanes_search.wake_at(now);
         let look = self.sending.wake_at();
-        [timer, search, look, commit, ask].into_iter().flatten().min().map(|at| at.max(now))
+        let old = self.ahead_is_old_at();
+        [timer, search, look, commit, ask, old].into_iter().flatten().min().map(|at| at.max(now))
     }
 
     /// No new work from here on. What is under way ends and is recorded.

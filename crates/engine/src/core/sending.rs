@@ -39,11 +39,18 @@ enum Look {
 pub(super) struct Sending {
     known: Known,
     look: Look,
+    /// Somebody held or resumed it, and it has not been read since which.
+    in_doubt: bool,
 }
 
 impl Sending {
     pub(super) fn unknown(now: Timestamp) -> Self {
-        Self { known: Known::Nothing, look: Look::Due { at: now } }
+        Self { known: Known::Nothing, look: Look::Due { at: now }, in_doubt: false }
+    }
+
+    /// Whether it may have been held since it was known to go.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt
     }
 
     /// Whether deliveries may be sent by themselves.
@@ -62,6 +69,7 @@ impl Sending {
 impl Core {
     /// Somebody held or resumed sending.
     pub(super) fn sending_changed(&mut self, now: Timestamp) {
+        self.sending.in_doubt = true;
         self.sending.look = match self.sending.look {
             Look::Due { .. } => Look::Due { at: now },
             Look::UnderWay { .. } => Look::UnderWay { again: true },
@@ -86,6 +94,7 @@ impl Core {
     ) {
         // It may have been read before what happened meanwhile: it is not taken for leave to send.
         let is_outdated = self.sending.look == Look::UnderWay { again: true };
+        self.sending.in_doubt &= is_outdated;
         self.look_again(now.after(self.config.sending_look_interval), now);
         match (&self.sending.known, hold) {
             (_, None) if is_outdated => {}

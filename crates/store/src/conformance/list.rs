@@ -79,13 +79,13 @@ macro_rules! conformance_tests {
             a_lane_gives_all_that_sending_needs
             what_is_leased_is_not_leased_twice
             an_expired_lease_is_taken_again
-            what_is_given_back_can_be_had_at_once
-            only_ones_own_lease_is_given_back
             an_inactive_lane_gives_nothing
             a_suspended_lane_gives_one_to_a_probe
             a_deleted_lane_says_so
             several_lanes_are_leased_at_once
             no_lanes_give_none
+            what_is_given_back_can_be_had_at_once
+            only_ones_own_lease_is_given_back
             due_lanes_are_those_with_something_pending
             due_lanes_come_in_pages
         ] }

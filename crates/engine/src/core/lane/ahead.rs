@@ -19,6 +19,11 @@ impl Lane {
         self.is_free_for_new(webhook, now) && bytes <= AHEAD_BYTES_MAX && self.kept_ahead() < self.ahead_max()
     }
 
+    /// Whether it may attempt what is ahead, which knows its webhook as it was.
+    pub(in crate::core) fn may_attempt_ahead(&mut self, now: Timestamp) -> bool {
+        self.is_known && self.may_attempt(now)
+    }
+
     /// How much it may have ahead now: what its endpoint takes in [`AHEAD_TIME`].
     pub(in crate::core) fn ahead_max(&self) -> u32 {
         if !self.goes_freely() || self.pace != Pace::Quick {
