@@ -20,9 +20,12 @@ use stackbell_model::Timestamp;
 /// RFC 3339 in UTC with milliseconds, as in `2026-05-13T06:19:04.000Z`. Moments that RFC 3339 has no year for become
 /// the nearest that it has.
 pub fn rfc3339(at: Timestamp) -> String {
-    let (earliest, latest) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
-    let milliseconds = at.as_millis().clamp(earliest * 1000, latest * 1000);
-    let moment = jiff::Timestamp::from_millisecond(milliseconds).expect("clamped into range");
+    let (earliest, latest) = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
+    let milliseconds = at.as_millis().clamp(earliest, latest);
+    let (seconds, rest) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
+    let nanoseconds = i32::try_from(rest * 1_000_000).expect("less than a second");
+    // Not by `from_millisecond`, which takes nothing of the calendar's last second.
+    let moment = jiff::Timestamp::new(seconds, nanoseconds).expect("clamped into range");
     format!("{moment:.3}")
 }
 
@@ -60,6 +63,9 @@ mod tests {
         check(1_778_653_144_070, "2026-05-13T06:19:04.070Z");
         check(-1, "1969-12-31T23:59:59.999Z");
         assert!(rfc3339(Timestamp::from_millis(i64::MAX)).starts_with("9999-12-30T"));
+        // The last second of the calendar has milliseconds like any other.
+        let last = "9999-12-30T22:00:00.999Z";
+        assert_eq!(read_rfc3339(last).map(rfc3339).as_deref(), Some(last));
         assert!(rfc3339(Timestamp::from_millis(i64::MIN)).starts_with("-009999-01-0"));
     }
 }
