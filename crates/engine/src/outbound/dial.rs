@@ -99,11 +99,12 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
     Err(last_error)
 }
 
-fn literal(host: &str) -> Option<IpAddr> {
+/// The address that a host in its normal spelling is; `None` when it is a name.
+pub(super) fn literal(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
 
-fn port(uri: &Uri) -> u16 {
+pub(super) fn port(uri: &Uri) -> u16 {
     let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
     uri.port_u16().unwrap_or(default)
 }

@@ -9,6 +9,7 @@ use url::{Host, Url};
 
 use super::address::{Refusal, classify, embedded};
 use super::allowance::Allowance;
+use super::resolve::normal_host;
 
 /// The outbound policy: public addresses are allowed, all others only where an [`Allowance`] names their
 /// network.
@@ -58,7 +59,12 @@ impl OutboundPolicy {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(Host::Domain(_)) | None => return Ok(()),
+            // To a URL, an address with two dots behind it is a name; to the dialer and its resolver it is the address.
+            Some(Host::Domain(name)) => match Host::parse(&normal_host(name)) {
+                Ok(Host::Ipv4(address)) => IpAddr::V4(address),
+                Ok(Host::Ipv6(_) | Host::Domain(_)) | Err(_) => return Ok(()),
+            },
+            None => return Ok(()),
         };
         // Without a port nothing can be sent; port 0 is in no allowance that names one.
         self.judge(SocketAddr::new(address, url.port_or_known_default().unwrap_or(0)), organization)
@@ -226,6 +232,9 @@ mod tests {
         for host in [
             "127.0.0.1",
             "127.0.0.1.",
+            "127.0.0.1..",
+            "127.0.0.1....",
+            "2130706433..",
             "127.1",
             "2130706433",
             "0x7f.1",

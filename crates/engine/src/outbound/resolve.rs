@@ -79,7 +79,8 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// The one spelling of a host: lower-case, without the dot that ends an absolute name.
+/// The one spelling of a host: lower-case, without the dot that ends an absolute name, and without any more of them. It is
+/// its own: what is judged when a webhook is saved must be what is dialled, however often the host was spelled meanwhile.
 pub(super) fn normal_host(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
