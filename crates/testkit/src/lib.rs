@@ -1,6 +1,7 @@
 //! For tests alone: what they stand on when they ask more than one crate.
 //!
 //! - [`Receiver`]: an endpoint that records what it gets and answers as it is told
+//! - [`Tarpit`]: endpoints of every sort that cost their callers time
 //! - [`Server`]: the built binary as a process, which can be killed and started again
 //! - [`Postgres`]: a throw-away server with a [`Database`] for each test, and [`PgBouncer`] before it
 //! - [`Load`]: producers that keep servers busy
@@ -27,5 +28,5 @@ pub use entropy::SeededEntropy;
 pub use load::{Load, event_id};
 pub use postgres::{Database, PgBouncer, Postgres, PostgresSettings, Replication, Stop};
 pub use proxy::{Fault, Proxy};
-pub use receiver::{Gate, Keep, Receiver, Reply, Request};
+pub use receiver::{Gate, Keep, OpenTarpit, Receiver, Reply, Request, Tarpit};
 pub use server::{Server, ServerSetup, terminate};

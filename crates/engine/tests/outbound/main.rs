@@ -5,5 +5,6 @@ mod connections;
 mod policy;
 mod proxies;
 mod support;
+mod tarpits;
 mod tls;
 mod wire;

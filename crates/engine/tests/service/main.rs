@@ -14,5 +14,6 @@ mod recovering;
 mod schedule;
 mod stopping;
 mod suspension;
+mod tarpits;
 mod wire;
 mod world;

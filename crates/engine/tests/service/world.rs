@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) metrics: Arc<Metrics>,
     config: CoreConfig,
+    outbound: OutboundSettings,
     engine: Engine,
     folder: TempDir,
 }
@@ -63,6 +64,16 @@ impl World {
         config: CoreConfig,
         between: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
     ) -> Self {
+        Self::start_calling(now, config, OutboundSettings::default(), between).await
+    }
+
+    /// The same with a client that is set up otherwise.
+    pub(crate) async fn start_calling(
+        now: Timestamp,
+        config: CoreConfig,
+        outbound: OutboundSettings,
+        between: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut entropy = SeededEntropy::new(1);
         let master = MasterKey::generate(&mut entropy);
@@ -79,7 +90,8 @@ impl World {
         };
         let audit = audit(now, &mut entropy);
         store.create_organization(&organization, None, audit).await.expect("a store");
-        let engine = start_engine(&store, &keyring, &clock, &config, entropy.next_u64(), &metrics).await;
+        let engine =
+            start_engine(&store, &keyring, &clock, (&config, &outbound), entropy.next_u64(), &metrics).await;
         let receiver = Receiver::start().await;
         Self {
             clock,
@@ -87,6 +99,7 @@ impl World {
             keyring,
             entropy,
             config,
+            outbound,
             organization: organization.id,
             engine,
             store,
@@ -98,14 +111,37 @@ impl World {
     /// Stops the engine within `limit` and starts it again on the same file.
     pub(crate) async fn restart(self, limit: Duration) -> Self {
         let Self {
-            clock, receiver, keyring, mut entropy, config, organization, engine, store, folder, ..
+            clock,
+            receiver,
+            keyring,
+            mut entropy,
+            config,
+            outbound,
+            organization,
+            engine,
+            store,
+            folder,
+            ..
         } = self;
         let metrics = Arc::new(Metrics::default());
         assert_eq!(engine.stop(limit).await, Stopped::Clean);
         drop(store);
         let store = open(folder.path());
-        let engine = start_engine(&store, &keyring, &clock, &config, entropy.next_u64(), &metrics).await;
-        Self { clock, receiver, keyring, entropy, config, organization, engine, store, folder, metrics }
+        let engine =
+            start_engine(&store, &keyring, &clock, (&config, &outbound), entropy.next_u64(), &metrics).await;
+        Self {
+            clock,
+            receiver,
+            keyring,
+            entropy,
+            config,
+            outbound,
+            organization,
+            engine,
+            store,
+            folder,
+            metrics,
+        }
     }
 
     pub(crate) fn handle(&self) -> EngineHandle {
@@ -268,13 +304,13 @@ async fn start_engine(
     store: &Arc<dyn Store>,
     keyring: &Arc<Keyring>,
     clock: &Arc<ManualClock>,
-    config: &CoreConfig,
+    (config, settings): (&CoreConfig, &OutboundSettings),
     seed: u64,
     metrics: &Arc<Metrics>,
 ) -> Engine {
     let policy = OutboundPolicy::new(["127.0.0.0/8".parse().expect("an allowance")]);
-    let (settings, resolver) = (OutboundSettings::default(), Arc::new(SystemResolver::default()));
-    let outbound = OutboundClient::new(&settings, &policy, resolver, Arc::<ManualClock>::clone(clock)).await;
+    let resolver = Arc::new(SystemResolver::default());
+    let outbound = OutboundClient::new(settings, &policy, resolver, Arc::<ManualClock>::clone(clock)).await;
     Engine::start(Parts {
         store: Arc::clone(store),
         keyring: Arc::clone(keyring),

@@ -5,6 +5,7 @@
 
 mod connection;
 mod reply;
+mod tarpit;
 mod tls;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::wait;
 
 pub use reply::{Gate, Reply};
+pub use tarpit::{OpenTarpit, Tarpit};
 
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
