@@ -22,6 +22,8 @@ mod connect;
 mod dial;
 mod failure;
 mod policy;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod record;
 mod request;
 mod resolve;
