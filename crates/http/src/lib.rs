@@ -12,6 +12,8 @@ mod cloud_api;
 mod limits;
 mod openapi;
 mod operations;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod shared;
 mod v1;
 

@@ -16,6 +16,8 @@ mod cipher;
 mod data_key;
 mod keyring;
 mod master;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod token;
 
 pub use keyring::{Keyring, KeyringError, OpenError};

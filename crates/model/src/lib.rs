@@ -22,6 +22,8 @@ pub mod identity;
 pub mod ids;
 pub mod names;
 pub mod permission;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 pub mod recovery;
 pub mod retry;
 pub mod scope;

@@ -28,6 +28,8 @@ mod maintenance;
 mod moving;
 #[cfg(test)]
 mod plans;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod queue;
 mod recoveries;
 mod rows;

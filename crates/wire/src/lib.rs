@@ -10,5 +10,7 @@
 pub mod field;
 pub mod headers;
 pub mod payload;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 pub mod rest;
 pub mod signature;

@@ -25,7 +25,7 @@ use super::spelling::Spellings;
 use super::trust::{TrustError, endpoint_tls};
 
 /// The most bytes of an answer's head; the most headers are 100, which is hyper's own limit.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// What can be set.
 #[derive(Clone, Debug)]

@@ -23,6 +23,8 @@ mod connect;
 mod dial;
 mod failure;
 mod policy;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod record;
 mod request;
 mod resolve;

@@ -9,7 +9,6 @@ use url::{Host, Url};
 
 use super::address::{Refusal, classify, embedded};
 use super::allowance::Allowance;
-use super::dial::literal;
 use super::resolve::normal_host;
 
 /// The outbound policy: public addresses are allowed, all others only where an [`Allowance`] names their
@@ -60,10 +59,10 @@ impl OutboundPolicy {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            // To a URL, an address with two dots behind it is a name; to the dialer it is the address.
-            Some(Host::Domain(name)) => match literal(&normal_host(name)) {
-                Some(address) => address,
-                None => return Ok(()),
+            // To a URL, an address with two dots behind it is a name; to the dialer and its resolver it is the address.
+            Some(Host::Domain(name)) => match Host::parse(&normal_host(name)) {
+                Ok(Host::Ipv4(address)) => IpAddr::V4(address),
+                Ok(Host::Ipv6(_) | Host::Domain(_)) | Err(_) => return Ok(()),
             },
             None => return Ok(()),
         };
@@ -235,6 +234,7 @@ mod tests {
             "127.0.0.1.",
             "127.0.0.1..",
             "127.0.0.1....",
+            "2130706433..",
             "127.1",
             "2130706433",
             "0x7f.1",

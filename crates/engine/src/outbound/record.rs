@@ -12,7 +12,7 @@ use stackbell_model::retry::parse_retry_after;
 use tokio::time::{Instant, timeout_at};
 
 /// The most bytes of header lines that are kept; whole lines only.
-const KEPT_HEADER_BYTES_MAX: usize = 8 * 1024;
+pub(super) const KEPT_HEADER_BYTES_MAX: usize = 8 * 1024;
 
 /// The most bytes of a body that are read, kept or not, so that its connection can be used again. Beyond it a
 /// new connection is cheaper than the rest of the body.

@@ -58,7 +58,7 @@ fn count(caller: &Caller, context: &Context) -> Result<(), HttpError> {
 }
 
 /// The token of the one `Authorization` header; `None` where there is none, another scheme, or more than one.
-fn token(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;

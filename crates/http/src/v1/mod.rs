@@ -3,7 +3,7 @@
 mod audit;
 mod deliveries;
 mod deployments;
-mod events;
+pub(crate) mod events;
 mod instance;
 mod members;
 mod organizations;

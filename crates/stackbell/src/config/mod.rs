@@ -14,6 +14,8 @@ mod flags;
 mod keys;
 mod layer;
 mod parse;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod report;
 mod sections;
 mod size;

@@ -37,7 +37,7 @@ const DICTIONARY: &[u8] = concat!(
 const PACKED_BYTES_MIN: usize = 32;
 
 /// Far above all that is ever packed; a length beyond it is damage, and must not be allocated.
-const UNPACKED_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const UNPACKED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why packed bytes cannot be read.
 #[derive(Debug, thiserror::Error)]

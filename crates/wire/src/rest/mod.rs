@@ -22,7 +22,10 @@ use stackbell_model::Timestamp;
 pub fn rfc3339(at: Timestamp) -> String {
     let (earliest, latest) = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
     let milliseconds = at.as_millis().clamp(earliest, latest);
-    let moment = jiff::Timestamp::from_millisecond(milliseconds).expect("clamped into range");
+    let (seconds, rest) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
+    let nanoseconds = i32::try_from(rest * 1_000_000).expect("less than a second");
+    // Not by `from_millisecond`, which takes nothing of the calendar's last second.
+    let moment = jiff::Timestamp::new(seconds, nanoseconds).expect("clamped into range");
     format!("{moment:.3}")
 }
 

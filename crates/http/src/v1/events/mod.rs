@@ -4,6 +4,8 @@ mod get;
 mod lines;
 mod list;
 mod producer;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod publish;
 mod read;
 mod stream;

@@ -1,0 +1,189 @@
+//! What holds of the parsers here, whatever they are given: see `stackbell_model::properties` for who asks.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use stackbell_model::Timestamp;
+use stackbell_model::names::OrganizationName;
+use stackbell_model::webhook::{Format, PayloadUrl};
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
+use url::Host;
+
+use super::address::classify;
+use super::allowance::Allowance;
+use super::client::HEAD_BYTES_MAX;
+use super::dial::{literal, port};
+use super::policy::OutboundPolicy;
+use super::record::{self, KEPT_HEADER_BYTES_MAX};
+use super::resolve::normal_host;
+use super::target::Target;
+
+/// Bytes of a body that are kept here.
+const KEEP: usize = 100;
+
+/// Where clouds hand out credentials, and what no wide network may open.
+const METADATA: [&str; 4] =
+    ["169.254.169.254:80", "168.63.129.16:80", "[fd00:ec2::254]:80", "[::ffff:169.254.169.254]:80"];
+
+fn acme() -> OrganizationName {
+    OrganizationName::parse("acme").expect("a name")
+}
+
+/// No allowance opens a cloud's metadata address but one of exactly that address, and none closes what is public.
+pub fn allowance(text: &str) {
+    let Ok(allowance) = text.parse::<Allowance>() else { return };
+    let policy = OutboundPolicy::new([allowance.clone()]);
+    let acme = acme();
+    for metadata in METADATA {
+        let address: SocketAddr = metadata.parse().expect("an address");
+        let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let names_it = allowance.covers_alone(plain) || allowance.covers_alone(address);
+        assert!(policy.judge(address, &acme).is_err() || names_it, "{text} opens {metadata}");
+    }
+    for public in ["1.1.1.1:443", "[2606:4700::1111]:443"] {
+        assert!(policy.judge(public.parse().expect("an address"), &acme).is_ok(), "{text} closes {public}");
+    }
+    let only = allowance.organization().is_some_and(|only| *only != acme);
+    let loopback = "127.0.0.1:80".parse().expect("an address");
+    assert!(!only || policy.judge(loopback, &acme).is_err(), "an allowance is its organization's alone");
+}
+
+/// What may be saved as a payload URL leads to no address that the policy forbids, and shows no more than scheme and host.
+pub fn endpoint(text: &str) {
+    let Ok(saved) = PayloadUrl::parse(text, Format::Raw, &[]) else { return };
+    let url = saved.to_url().expect("what was accepted can be called");
+    let Ok(target) = Target::new(&url) else { return };
+    let uri = target.uri();
+    let host = normal_host(uri.host().expect("a host"));
+    assert_eq!(Some(port(uri)), url.port_or_known_default(), "the port is the URL's");
+    assert!(
+        uri.authority().is_some_and(|authority| !authority.as_str().contains('@')),
+        "no credential is in the request's URI"
+    );
+    let judged = OutboundPolicy::default().judge_literal(&url, &acme());
+    // The dialer knows addresses in their usual spelling, and the resolver of a system may know others.
+    match (literal(&host), Host::parse(&host)) {
+        (Some(address), _) => assert_eq!(judged.err(), classify(address), "{text} leads to {address}"),
+        (None, Ok(Host::Ipv4(v4))) => {
+            assert_eq!(judged.err(), classify(v4.into()), "{text} may lead to {v4}");
+        }
+        (None, _) => {
+            assert!(judged.is_ok(), "{text} is judged as an address, and dialled as the name {host}");
+        }
+    }
+    assert!(!host.contains(['/', '?', '#', '@', '\\']), "{host} is more than a host");
+    assert_eq!(target.to_string(), format!("{}://{host}", url.scheme()), "only scheme and host are shown");
+    assert_eq!(target.authorization().is_some(), !url.username().is_empty() || url.password().is_some());
+}
+
+/// Whatever an endpoint answers: what is kept of it is within its limits, and is text.
+pub fn answer(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(answer_with(bytes));
+}
+
+async fn answer_with(bytes: &[u8]) {
+    let (near, far) = tokio::io::duplex(bytes.len() + 4096);
+    let mut builder = http1::Builder::new();
+    let handshake = builder.max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(near)).await;
+    let (mut sender, connection) = handshake.expect("nothing was read yet");
+    let exchange = async move {
+        let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await.ok()?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Some(record::read(response, KEEP, deadline, Timestamp::from_millis(784_111_777_000)).await)
+    };
+    let (read, _, ()) = tokio::join!(exchange, connection, write(far, bytes));
+    let Some((answer, _)) = read else { return };
+    assert!((100..1000).contains(&answer.status));
+    assert!(answer.body.len() <= KEEP, "{} bytes were kept", answer.body.len());
+    assert!(answer.headers.len() <= KEPT_HEADER_BYTES_MAX);
+    assert!(answer.headers.is_empty() || answer.headers.ends_with("\r\n"), "lines are kept whole");
+    for line in answer.headers.split_terminator("\r\n") {
+        let (name, _) = line.split_once(": ").expect("a name and a value");
+        assert_eq!(record::canonical_name(name), name);
+    }
+}
+
+/// Answers, and ends.
+async fn write(mut pipe: DuplexStream, bytes: &[u8]) {
+    // Who reads may have had enough.
+    let _ = pipe.write_all(bytes).await;
+    let _ = pipe.shutdown().await;
+    // Kept until the request is written, so that the answer is read before the end is.
+    tokio::task::yield_now().await;
+}
+
+/// Whether an address is public, for any that there is: what is no IPv4 address must not become one on the way.
+pub fn address(bytes: &[u8]) {
+    let Some(octets) = bytes.first_chunk::<16>() else { return };
+    let address = IpAddr::from(*octets);
+    if classify(address).is_none() {
+        assert_eq!(octets[0] >> 5, 1, "{address} is not within 2000::/3");
+        let embedded = super::address::embedded(std::net::Ipv6Addr::from(*octets));
+        assert_eq!(embedded, None, "{address} leads to another address");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use stackbell_model::properties::{corpus, corpus_texts};
+
+    use super::*;
+
+    #[test]
+    fn hold_of_the_corpus() {
+        corpus_texts("allowance").iter().for_each(|text| allowance(text));
+        corpus_texts("endpoint").iter().for_each(|text| endpoint(text));
+        corpus("answer").iter().for_each(|bytes| answer(bytes));
+        corpus("address").iter().for_each(|bytes| address(bytes));
+    }
+
+    proptest! {
+        #[test]
+        fn hold_of_allowances(
+            text in "\\[?[0-9a-f:.]{2,16}\\]?(/[0-9]{1,3})?(:[0-9]{1,5})?(@[a-z.]{1,5})?|(0.0.0.0|::|169.254.169.254|::ffff:a9fe:a9fe)(/[0-9]{1,3})?|.{0,30}",
+        ) {
+            allowance(&text);
+        }
+
+        #[test]
+        fn hold_of_endpoints(
+            text in "https?://([a-z%0-9]{0,4}(:[a-z%0-9]{0,4})?@)?([0-9a-fx.]{1,16}|\\[[0-9a-f:.]{2,20}\\]|[\\PC]{1,12})\\.{0,2}(:[0-9]{0,6})?[/?#\\\\]?[ -~é]{0,8}",
+        ) {
+            endpoint(&text);
+        }
+
+        #[test]
+        fn hold_of_answers(
+            head in "HTTP/1\\.[01] [0-9]{3}( [a-z]{0,4})?\r\n([A-Za-z-]{1,8}: ?[ -~]{0,12}\r?\n){0,4}",
+            retry in "[0-9]{0,4}|[a-z]{0,4}",
+            body in prop::collection::vec(any::<u8>(), 0..300),
+            noise in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let head = format!("{head}Retry-After: {retry}\r\n\r\n");
+            answer(&[head.as_bytes(), &body].concat());
+            let chunked = format!("{}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n{retry}\r\n", head.trim_end());
+            answer(&[chunked.as_bytes(), &body].concat());
+            answer(&noise);
+        }
+
+        #[test]
+        fn hold_of_addresses(bytes in any::<[u8; 16]>(), global in any::<bool>(), isatap in any::<bool>()) {
+            let mut bytes = bytes;
+            if global {
+                bytes[0] = 0x20 | bytes[0] & 0x1f;
+            }
+            if isatap {
+                bytes[8..12].copy_from_slice(&[0, 0, 0x5e, 0xfe]);
+            }
+            address(&bytes);
+        }
+    }
+}

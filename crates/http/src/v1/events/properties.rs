@@ -1,0 +1,57 @@
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::lines::{LineText, Lines, line_bytes_max};
+use crate::Limits;
+
+/// What a line has beyond the payload; so a line here has at most so many bytes and 20.
+const PAYLOAD_BYTES_MAX: usize = 20;
+
+/// From chunks of a byte to chunks with many lines in them.
+const CHUNK_STEP: usize = 11;
+
+/// However a body is cut, its lines are those that stand between its line feeds, numbered from 1 without gaps; blank ones
+/// are left out, and of a long one nothing is kept. The first byte says how it is cut.
+pub fn lines(bytes: &[u8]) {
+    let Some((size, text)) = bytes.split_first() else { return };
+    let size = 1 + usize::from(*size) * CHUNK_STEP;
+    let limits = Limits { payload_bytes_max: PAYLOAD_BYTES_MAX, ..Limits::default() };
+    let long = line_bytes_max(limits);
+    // Where the text asks for it, as many as make a line that is about to be too long.
+    let many = text.iter().position(|byte| *byte == 0xff);
+    let counted = text.iter().enumerate().map(|(at, byte)| (*byte, if many == Some(at) { long } else { 1 }));
+    let text: Vec<u8> = counted.flat_map(|(byte, count)| std::iter::repeat_n(byte, count)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    assert_eq!(runtime.block_on(read(&text, size, limits)), expected(&text, long));
+}
+
+async fn read(text: &[u8], size: usize, limits: Limits) -> Vec<(u64, Option<Bytes>)> {
+    let chunks: Vec<_> =
+        text.chunks(size).map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk))).collect();
+    let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), limits);
+    let mut read = Vec::new();
+    while let Some(line) = lines.next().await.expect("the body is whole") {
+        read.push((
+            line.number,
+            match line.text {
+                LineText::Whole(text) => Some(text),
+                LineText::TooLong => None,
+            },
+        ));
+    }
+    read
+}
+
+fn expected(text: &[u8], long: usize) -> Vec<(u64, Option<Bytes>)> {
+    let all = text.split(|byte| *byte == b'\n').zip(1..).filter_map(|(line, number)| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_blank = line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
+        match line.len() > long {
+            true => Some((number, None)),
+            false if is_blank => None,
+            false => Some((number, Some(Bytes::copy_from_slice(line)))),
+        }
+    });
+    all.collect()
+}

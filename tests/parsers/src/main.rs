@@ -1,0 +1,82 @@
+//! Everything that reads bytes from outside, for libFuzzer to look for bytes that break what holds of it.
+//!
+//! What holds is in the modules `properties` of our crates, whose tests ask the same of the corpus beside this and of chance.
+//! `STACKBELL_FUZZ_TARGET` names the target; `./fuzz` says it, and what else there is to say.
+
+#![no_main]
+
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+use stackbell_engine::outbound::properties as outbound;
+use stackbell_http::properties as http;
+use stackbell_keys::properties as keys;
+use stackbell_model::properties as model;
+use stackbell_store_sqlite::properties as sqlite;
+use stackbell_wire::properties as wire;
+
+// The binary has no library: its module of settings is compiled in as it stands.
+#[path = "../../../crates/stackbell/src/config/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the program uses all of it, this its parsers alone")]
+mod config;
+
+mod keyring;
+
+/// What is asked of an input.
+#[derive(Clone, Copy)]
+enum Property {
+    Bytes(fn(&[u8])),
+    /// Of inputs that are no UTF-8, nothing.
+    Text(fn(&str)),
+}
+
+use Property::{Bytes, Text};
+
+/// The targets, in the order of the table in `docs/fuzzing.md`.
+const TARGETS: &[(&str, Property)] = &[
+    ("payload", Text(wire::payload)),
+    ("event", Text(wire::event)),
+    ("event-body", Text(wire::event_body)),
+    ("lines", Bytes(http::lines)),
+    ("request-body", Text(wire::request_body)),
+    ("query", Text(http::query)),
+    ("cursor", Text(wire::cursor)),
+    ("moment", Text(wire::moment)),
+    ("authorization", Bytes(http::authorization)),
+    ("forwarded", Bytes(http::forwarded)),
+    ("names", Text(model::names)),
+    ("words", Text(model::words)),
+    ("payload-url", Text(model::payload_url)),
+    ("endpoint", Text(outbound::endpoint)),
+    ("address", Bytes(outbound::address)),
+    ("answer", Bytes(outbound::answer)),
+    ("retry-after", Text(model::retry_after)),
+    ("allowance", Text(outbound::allowance)),
+    ("credentials", Text(keys::credentials)),
+    ("sealed", Bytes(keys::sealed)),
+    ("packed", Bytes(sqlite::packed)),
+    ("config", Text(config::properties::file)),
+    ("value", Text(config::properties::value)),
+];
+
+static PROPERTY: OnceLock<Property> = OnceLock::new();
+
+/// The property that the environment names.
+#[expect(clippy::disallowed_methods, reason = "libFuzzer takes all arguments for its own")]
+fn wanted() -> Property {
+    let name = std::env::var("STACKBELL_FUZZ_TARGET").unwrap_or_default();
+    let found = TARGETS.iter().find(|(target, _)| *target == name);
+    found.map(|(_, property)| *property).unwrap_or_else(|| {
+        let names: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).collect();
+        panic!("STACKBELL_FUZZ_TARGET must be one of {}", names.join(" "))
+    })
+}
+
+fuzz_target!(|bytes: &[u8]| match PROPERTY.get_or_init(wanted) {
+    Bytes(property) => property(bytes),
+    Text(property) => {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            property(text);
+        }
+    }
+});
