@@ -193,10 +193,12 @@ CREATE TABLE deliveries (
     CHECK ((state = 'cancelled') = (cancel_reason IS NOT NULL)),
     CHECK ((state = 'cancelled') = (cancelled_by IS NOT NULL))
 ) STRICT;
--- Newest first, webhook by webhook. Nobody asks for a delivery by its id alone, so that this is all that ids need.
+-- Newest first, webhook by webhook; and what is left of a webhook. Nobody asks for a delivery by its id alone, so that this
+-- is all that ids need.
 CREATE UNIQUE INDEX deliveries_by_id ON deliveries (webhook_number, id);
--- One delivery for each event and webhook; and what is left of a webhook.
-CREATE UNIQUE INDEX deliveries_by_event ON deliveries (webhook_number, event_number);
+-- One delivery for each event and webhook. The event comes first, so that its deliveries lie together however many
+-- webhooks hear of it.
+CREATE UNIQUE INDEX deliveries_by_event ON deliveries (event_number, webhook_number);
 CREATE UNIQUE INDEX deliveries_by_ping ON deliveries (webhook_number, ping_id) WHERE ping_id IS NOT NULL;
 -- The queue.
 CREATE INDEX deliveries_pending ON deliveries (webhook_number, due_at, id) WHERE state = 'pending';
