@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Answer;
 use stackbell_model::retry::parse_retry_after;
@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 /// The most bytes of header lines that are kept; whole lines only.
 pub(super) const KEPT_HEADER_BYTES_MAX: usize = 8 * 1024;
 
-/// The most bytes of a body that are read, kept or not, so that its connection can be used again. Beyond it a
-/// new connection is cheaper than the rest of the body.
-const READ_BODY_BYTES_MAX: usize = 256 * 1024;
+/// The longest body that is read to its end, kept or not, so that its connection can be used again. For a longer one, or one
+/// that does not say how long it is, a new connection is cheaper than what is not kept of it.
+const WHOLE_BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// How the body of an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +45,33 @@ pub(super) async fn read(
     let answer = Answer {
         status: head.status.as_u16(),
         headers: header_lines(&head.headers).into(),
-        body: as_text(&body, keep_body),
+        body: as_text(body, keep_body),
         retry_after: retry_after(&head.headers, now),
     };
     (answer, end)
 }
 
 /// Bytes as text. What is no UTF-8 grows when it is replaced, so it is cut once more.
-fn as_text(body: &[u8], keep: usize) -> Box<str> {
-    let text = String::from_utf8_lossy(body);
-    text[..text.floor_char_boundary(keep)].into()
+fn as_text(body: Vec<u8>, keep: usize) -> Box<str> {
+    // Nearly all is, and looking is much quicker than replacing.
+    String::from_utf8(body)
+        .unwrap_or_else(|error| {
+            let mut text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            text.truncate(text.floor_char_boundary(keep));
+            text
+        })
+        .into()
 }
 
 async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (Vec<u8>, BodyEnd) {
+    let said = incoming.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let enough = match said {
+        // It ends by itself.
+        Some(bytes) if bytes <= WHOLE_BODY_BYTES_MAX => usize::MAX,
+        Some(_) => keep,
+        // One more says that there is more.
+        None => keep + 1,
+    };
     let mut kept = Vec::new();
     let mut read_bytes = 0;
     let end = loop {
@@ -67,7 +81,7 @@ async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (
                 let room = keep - kept.len();
                 kept.extend_from_slice(&data[..data.len().min(room)]);
                 read_bytes += data.len();
-                if read_bytes > READ_BODY_BYTES_MAX {
+                if read_bytes >= enough {
                     break BodyEnd::TooLong;
                 }
             }
@@ -76,7 +90,7 @@ async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (
             Err(_) => break BodyEnd::TimedOut,
         }
     };
-    if read_bytes > kept.len() {
+    if end == BodyEnd::TooLong || read_bytes > kept.len() {
         trim_cut_character(&mut kept);
     }
     (kept, end)
@@ -84,7 +98,10 @@ async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (
 
 /// Removes the beginning of a character whose rest was cut off.
 fn trim_cut_character(text: &mut Vec<u8>) {
-    if let Some(chunk) = text.utf8_chunks().last() {
+    /// The most bytes of a character of which one is missing.
+    const BEGINNING_BYTES_MAX: usize = 3;
+    let end = &text[text.len().saturating_sub(BEGINNING_BYTES_MAX)..];
+    if let Some(chunk) = end.utf8_chunks().last() {
         let cut = chunk.invalid().len();
         // Only the beginning of a character can be completed by what follows; other bytes are the endpoint's
         // own.
@@ -181,5 +198,7 @@ mod tests {
         check(b"a\xf0\x9f\x8d", b"a");
         check(b"a\xff", b"a\xff");
         check(b"\xffa\xc3", b"\xffa");
+        check("a🍌".as_bytes(), "a🍌".as_bytes());
+        check("aé🍌".as_bytes().split_last().expect("bytes").1, "aé".as_bytes());
     }
 }

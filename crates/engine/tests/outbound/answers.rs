@@ -59,6 +59,42 @@ async fn bodies_are_cut_where_the_caller_says() {
 }
 
 #[tokio::test]
+async fn no_more_of_a_long_body_is_read_than_is_worth_it() {
+    let check = async |answer: Bytes, keep: usize, end: BodyEnd, connections: usize| {
+        let server = Server::answering(answer).await;
+        let client = Setup::default().client().await;
+        for _ in 0..2 {
+            let exchange = client.send(request("acme", &server.url()), keep).await;
+            assert_eq!(exchange.body_end, Some(end));
+        }
+        assert_eq!(server.accepted(), connections);
+    };
+    let chunked = |chunk: &str| -> Bytes {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        format!("{head}{:x}\r\n{chunk}\r\n0\r\n\r\n", chunk.len()).into()
+    };
+    check(with_body(&[b'x'; 256 * 1024]), 5, BodyEnd::Whole, 1).await;
+    check(with_body(&[b'x'; 256 * 1024 + 1]), 5, BodyEnd::TooLong, 2).await;
+    check(chunked("first"), 5, BodyEnd::Whole, 1).await;
+    check(chunked("first"), 4, BodyEnd::TooLong, 2).await;
+}
+
+/// What was said to come is not waited for once no more of it is kept.
+#[tokio::test]
+async fn a_long_body_that_stops_is_not_waited_for() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}", "x".repeat(KEEP));
+        stream.write_all(head.as_bytes()).await.expect("somebody reads");
+        hold(stream).await;
+    })
+    .await;
+    let exchange = send(&Setup::default().client().await, &server.url()).await;
+    assert_eq!(exchange.body_end, Some(BodyEnd::TooLong));
+    assert_eq!(answer(exchange).body.len(), KEEP);
+}
+
+#[tokio::test]
 async fn a_body_without_end_is_cut_and_its_connection_dropped() {
     let server = Server::start(|mut stream| async move {
         read_request(&mut stream).await;

@@ -7,7 +7,7 @@ use stackbell_engine::outbound::BodyEnd;
 use stackbell_model::delivery::{Outcome, Silence};
 use stackbell_testkit::{Tarpit, wait};
 
-use super::support::{Setup, answer, send};
+use super::support::{Setup, answer, request, send};
 
 /// Long enough for a busy machine to get an answer's head through, short enough to wait for its end.
 const SHORT: Duration = Duration::from_secs(2);
@@ -27,11 +27,12 @@ const fn expected(sort: Tarpit) -> Option<Silence> {
 
 async fn check(sort: Tarpit) {
     let tarpit = sort.open().await;
-    let exchange = send(&Setup::within(SHORT).client().await, &tarpit.url("/secret")).await;
+    // Nothing of a body is kept, so that the first byte is too much.
+    let exchange = Setup::within(SHORT).client().await.send(request("acme", &tarpit.url("/secret")), 0).await;
     match (exchange.outcome, expected(sort)) {
         (Outcome::Unanswered { silence, .. }, Some(expected)) => assert_eq!(silence, expected, "{sort:?}"),
         (Outcome::Answered(answer), None) => {
-            assert_eq!((answer.status, exchange.body_end), (200, Some(BodyEnd::TimedOut)), "{sort:?}");
+            assert_eq!((answer.status, exchange.body_end), (200, Some(BodyEnd::TooLong)), "{sort:?}");
         }
         (outcome, _) => panic!("{sort:?}: {outcome:?}"),
     }
