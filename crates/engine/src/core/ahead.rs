@@ -234,6 +234,7 @@ impl Core {
             while let Some(lane) = self.lanes.get_mut(&webhook)
                 && let Some(first) = lane.ahead.pop_front_if(|ahead| !ahead.is_fresh(now))
             {
+                lane.stalls();
                 self.give_back(first);
             }
         }

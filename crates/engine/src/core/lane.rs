@@ -73,6 +73,8 @@ pub(super) struct Lane {
     answers_in: Duration,
     /// Whether what was leased last was too large to be kept ahead.
     has_large: bool,
+    /// Whether what it had ahead grew old, and no answer has come since.
+    has_stalled: bool,
     /// The time in [`super::Core::timers`] under which it stands.
     pub(super) timer: Option<Timestamp>,
     /// This node's share of what its webhook may be sent.
@@ -120,6 +122,7 @@ impl Lane {
             ahead_limit: config.lane_ahead_max,
             answers_in: Duration::ZERO,
             has_large: false,
+            has_stalled: false,
             is_leasing: false,
             timer: None,
             share,
@@ -334,6 +337,7 @@ impl Lane {
     fn learn_speed(&mut self, duration: Duration, config: &CoreConfig) {
         let before = if self.answers_in.is_zero() { duration } else { self.answers_in };
         self.answers_in = (before * 7 + duration) / 8;
+        self.has_stalled = false;
         if duration <= config.quick_answer {
             self.pace = Pace::Quick;
             self.limit = (self.limit + 1).min(config.lane_limit_max);

@@ -2,6 +2,7 @@
 //!
 //! What each does by itself the simulation is about; here it is what they come to together, where nothing fails but endpoints.
 
+mod ahead;
 mod limits;
 mod news;
 mod rights;

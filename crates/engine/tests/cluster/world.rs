@@ -1,27 +1,30 @@
 //! Nodes, their store, and what is on its way to endpoints.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use stackbell_engine::core::{
-    Authority, Command, Core, CoreConfig, Input, Neighbours, Publish, PublishRefusal, PublishTicket, Send,
+    Ask, AskTicket, Authority, Command, Core, CoreConfig, Input, Neighbours, Publish, PublishRefusal,
+    PublishTicket, Send,
 };
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Answer, Attempt, Outcome, Silence};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, Filter, FilterSet, Subscription};
 use stackbell_model::identity::Organization;
-use stackbell_model::ids::{AuditId, EventId, EventKey, NodeId, OrganizationId, WebhookId};
+use stackbell_model::ids::{AuditId, EventId, EventKey, LeaseToken, NodeId, OrganizationId, WebhookId};
 use stackbell_model::names::{DisplayName, OrganizationName, ProjectName, StackName, WebhookName};
 use stackbell_model::scope::{Scope, Subject};
 use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::commit::{Commit, IntakeOutcome, Receipt};
+use stackbell_store::commit::{Commit, IntakeOutcome, Lease, Receipt};
+use stackbell_store::history::History;
 use stackbell_store::identity::Identity;
 use stackbell_store::instance::{Instance, SendingHold};
-use stackbell_store::queue::Queue;
+use stackbell_store::queue::{LaneMode, LaneRequest, Queue};
 use stackbell_store::webhooks::Webhooks;
 use stackbell_store_memory::MemoryStore;
 use stackbell_testkit::SeededEntropy;
@@ -45,7 +48,7 @@ type Happening = Box<dyn FnOnce(&mut Cluster)>;
 /// A request on its way.
 pub(crate) struct UnderWay {
     pub(crate) node: usize,
-    send: Box<Send>,
+    pub(crate) send: Box<Send>,
 }
 
 pub(crate) struct Cluster {
@@ -57,6 +60,12 @@ pub(crate) struct Cluster {
     pub(crate) sent: Vec<(Timestamp, usize)>,
     /// How many commits found that the webhooks had changed.
     pub(crate) stale: usize,
+    /// What events say.
+    pub(crate) payload: Bytes,
+    /// The last one that was published.
+    pub(crate) last_event: Option<EventId>,
+    /// Whether leases can be given back.
+    pub(crate) can_release: bool,
     organization: OrganizationId,
     entropy: SeededEntropy,
     nodes: Vec<Node>,
@@ -64,24 +73,35 @@ pub(crate) struct Cluster {
     answers: Vec<Result<Vec<Receipt>, PublishRefusal>>,
     /// Happens once, before the next commit.
     before_commit: Option<Happening>,
+    /// Happens once, when the next commit is done and its node has not heard of it.
+    after_commit: Option<Happening>,
 }
 
 impl Cluster {
     /// So many nodes that do not know of each other yet.
     pub(crate) fn of(nodes: u128) -> Self {
+        Self::with(CoreConfig::default().shared(), nodes)
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with(config: CoreConfig, nodes: u128) -> Self {
         let mut cluster = Self {
             store: MemoryStore::shared(),
             now: Timestamp::from_millis(1_778_653_205_000),
-            config: CoreConfig::default().shared(),
+            config,
             network: Vec::new(),
             sent: Vec::new(),
             stale: 0,
+            payload: Bytes::from_static(b"{}"),
+            last_event: None,
+            can_release: true,
             organization: OrganizationId::from_uuid(Uuid::from_u128(1)),
             entropy: SeededEntropy::new(1),
             nodes: Vec::new(),
             tickets: 0,
             answers: Vec::new(),
             before_commit: None,
+            after_commit: None,
         };
         let organization = Organization {
             id: cluster.organization,
@@ -156,6 +176,43 @@ impl Cluster {
         id
     }
 
+    /// Edits a webhook's URL. No node is told.
+    pub(crate) fn edit(&mut self, id: WebhookId, url: &str) {
+        let found = now(self.store.webhook(self.organization, id)).expect("the store works");
+        let mut webhook = found.expect("it is there");
+        webhook.payload_url = PayloadUrl::from_stored(url);
+        let audit = self.audit();
+        now(self.store.edit_webhook(&webhook, audit)).expect("the store works");
+    }
+
+    /// A node hears that somebody edited a webhook through it.
+    pub(crate) fn tell_edited(&mut self, node: usize, webhook: WebhookId) {
+        self.turn(node, vec![Input::WebhookChanged { organization: self.organization, webhook }]);
+    }
+
+    /// Somebody asks a node to send the last event to a webhook once more.
+    pub(crate) fn redeliver(&mut self, node: usize, id: WebhookId) {
+        let webhook = now(self.store.webhook(self.organization, id)).expect("the store works");
+        let event = self.last_event.expect("one was published");
+        let delivery = now(self.store.find_delivery(id, event)).expect("the store works");
+        self.tickets += 1;
+        let ask = Ask::Redeliver {
+            webhook: Arc::new(webhook.expect("it is there")),
+            delivery: Box::new(delivery.expect("it is there")),
+        };
+        self.turn(node, vec![Input::Ask { ticket: AskTicket(self.tickets), ask }]);
+    }
+
+    /// How many deliveries of a webhook anybody could lease now.
+    pub(crate) fn leasable(&mut self, webhook: WebhookId) -> usize {
+        let token = LeaseToken::generate(&mut self.entropy);
+        let request = LaneRequest { webhook, limit: NonZeroU32::MAX, mode: LaneMode::Due };
+        // Over as soon as it has begun.
+        let lease = Lease { token, until: self.now };
+        let leased = now(self.store.lease_deliveries(&[request], self.now, lease));
+        leased.expect("the store works").lanes[0].deliveries.len()
+    }
+
     /// All sending is held, or resumed. No node is told.
     pub(crate) fn set_held(&mut self, held: bool) {
         let audit = self.audit();
@@ -187,12 +244,13 @@ impl Cluster {
                 project: ProjectName::parse("web").expect("a name"),
                 stack: StackName::parse("prod").expect("a name"),
             },
-            payload: Bytes::from_static(b"{}"),
+            payload: self.payload.clone(),
             digest: None,
             accepted_at: self.now,
             source: Source::Api,
             token: None,
         };
+        self.last_event = Some(event.id);
         let (ticket, authority) = (PublishTicket(self.tickets), Authority::AsOf { version });
         let publish = Publish { ticket, organization: self.organization, authority, events: vec![event] };
         self.turn(node, vec![Input::Publish(publish)]);
@@ -209,6 +267,11 @@ impl Cluster {
     /// Does something once, before the next commit.
     pub(crate) fn before_commit(&mut self, what: impl FnOnce(&mut Self) + 'static) {
         self.before_commit = Some(Box::new(what));
+    }
+
+    /// Does something once, when the next commit is done and its node has not heard of it.
+    pub(crate) fn after_commit(&mut self, what: impl FnOnce(&mut Self) + 'static) {
+        self.after_commit = Some(Box::new(what));
     }
 
     /// A node takes in what happened; what it asks of the store is done, and it hears of that.
@@ -239,6 +302,9 @@ impl Cluster {
                 }
                 let outcome = now(self.store.commit(Arc::clone(&batch))).expect("the store works");
                 self.stale += outcome.intakes.iter().filter(|one| **one == IntakeOutcome::Stale).count();
+                if let Some(what) = self.after_commit.take() {
+                    what(self);
+                }
                 Input::Committed { number, outcome }
             }
             Command::Lease { lanes, lease } => {
@@ -246,8 +312,10 @@ impl Cluster {
                 Input::Leased(leased.expect("the store works"))
             }
             Command::Release { held } => {
-                now(self.store.release_deliveries(&held)).expect("the store works");
-                Input::Released { held, done: true }
+                if self.can_release {
+                    now(self.store.release_deliveries(&held)).expect("the store works");
+                }
+                Input::Released { held, done: self.can_release }
             }
             Command::FindLanes { after, limit } => {
                 self.nodes[node].searches += 1;

@@ -26,7 +26,7 @@ impl Lane {
 
     /// How much it may have ahead now: what its endpoint takes in [`AHEAD_TIME`].
     pub(in crate::core) fn ahead_max(&self) -> u32 {
-        if !self.goes_freely() || self.pace != Pace::Quick {
+        if !self.goes_freely() || self.pace != Pace::Quick || self.has_stalled {
             return 0;
         }
         let answers_in = self.answers_in.max(Duration::from_millis(1));
@@ -45,6 +45,11 @@ impl Lane {
     pub(super) fn wanted_ahead(&self) -> u32 {
         let (kept, max) = (self.kept_ahead(), self.ahead_max());
         if self.has_large || kept > max / 2 { 0 } else { max - kept }
+    }
+
+    /// What it had ahead grew old: it has nothing ahead until an answer has come, else it would lease the same again.
+    pub(in crate::core) fn stalls(&mut self) {
+        self.has_stalled = true;
     }
 
     /// What was leased last had so many bytes at the most in one delivery.

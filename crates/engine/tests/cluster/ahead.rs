@@ -1,0 +1,176 @@
+//! What a node has leased and not begun: whose it is, and when it is given back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use stackbell_engine::core::{CoreConfig, Input};
+use stackbell_model::ids::WebhookId;
+
+use crate::world::{Cluster, answered};
+
+/// More than may be in flight to one endpoint.
+const EVENTS: usize = 40;
+
+/// An endpoint that is known to answer quickly at the first of two nodes.
+fn quick(config: CoreConfig) -> (Cluster, WebhookId) {
+    let mut cluster = Cluster::with(config, 2);
+    cluster.meet(vec![0, 1]);
+    let webhook = cluster.webhook();
+    for _ in 0..10 {
+        publish(&mut cluster);
+        deliver(&mut cluster);
+    }
+    cluster.sent.clear();
+    (cluster, webhook)
+}
+
+/// More than may be in flight; none of it is answered.
+fn publish(cluster: &mut Cluster) {
+    for _ in 0..EVENTS {
+        assert_eq!(cluster.publish(0), 1);
+    }
+}
+
+/// Everything is answered, and no time passes.
+fn deliver(cluster: &mut Cluster) {
+    while !cluster.network.is_empty() {
+        cluster.end_all(&answered(200));
+    }
+}
+
+fn default() -> CoreConfig {
+    CoreConfig::default().shared()
+}
+
+/// An endpoint that is known to be quick, as many as go in flight, and the others ahead.
+fn with_some_ahead() -> (Cluster, WebhookId) {
+    let (mut cluster, webhook) = quick(default());
+    publish(&mut cluster);
+    assert!(cluster.network.len() < EVENTS, "{}", cluster.network.len());
+    assert_eq!(cluster.leasable(webhook), 0);
+    (cluster, webhook)
+}
+
+#[test]
+fn what_is_ahead_goes_as_soon_as_there_is_room_and_once() {
+    let (mut cluster, _) = with_some_ahead();
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), EVENTS);
+    assert!(cluster.sent.iter().all(|(at, node)| *at == cluster.now && *node == 0));
+}
+
+#[test]
+fn who_stops_gives_it_back() {
+    let (mut cluster, webhook) = with_some_ahead();
+    cluster.turn(0, vec![Input::Stop]);
+    assert_eq!(cluster.leasable(webhook), EVENTS - cluster.network.len());
+    deliver(&mut cluster);
+    assert!(cluster.sent.len() < EVENTS);
+    // The other one looks now and then.
+    cluster.pass(cluster.config.lanes_search_interval, &answered(200));
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), EVENTS);
+}
+
+#[test]
+fn an_edit_holds_for_what_was_ahead() {
+    let (mut cluster, webhook) = with_some_ahead();
+    let begun = cluster.network.len();
+    cluster.edit(webhook, "https://example.com/other");
+    cluster.tell_edited(0, webhook);
+    cluster.end_all(&answered(200));
+    while !cluster.network.is_empty() {
+        for under_way in &cluster.network {
+            assert_eq!(under_way.send.webhook.payload_url.expose(), "https://example.com/other");
+        }
+        cluster.end_all(&answered(200));
+    }
+    assert!(begun < EVENTS);
+    assert_eq!(cluster.sent.len(), EVENTS);
+}
+
+#[test]
+fn an_edit_holds_for_what_was_just_committed() {
+    let (mut cluster, webhook) = with_some_ahead();
+    let begun = cluster.network.len();
+    cluster.after_commit(move |cluster| {
+        cluster.edit(webhook, "https://example.com/other");
+        cluster.tell_edited(0, webhook);
+    });
+    assert_eq!(cluster.publish(0), 1);
+    let mut others = 0;
+    while !cluster.network.is_empty() {
+        let is_other = |url: &str| url == "https://example.com/other";
+        others +=
+            cluster.network.iter().filter(|one| is_other(one.send.webhook.payload_url.expose())).count();
+        cluster.end_all(&answered(200));
+    }
+    assert_eq!(others, EVENTS + 1 - begun);
+}
+
+#[test]
+fn what_is_ahead_waits_while_sending_is_held() {
+    let (mut cluster, _) = with_some_ahead();
+    let begun = cluster.network.len();
+    cluster.set_held(true);
+    cluster.turn(0, vec![Input::SendingChanged]);
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), begun);
+    cluster.set_held(false);
+    cluster.turn(0, vec![Input::SendingChanged]);
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), EVENTS, "none waits for the end of a lease");
+}
+
+#[test]
+fn what_has_waited_for_a_second_is_anybodys() {
+    let (mut cluster, webhook) = with_some_ahead();
+    cluster.now = cluster.now.after(Duration::from_millis(1100));
+    cluster.turn(0, vec![Input::Tick]);
+    assert_eq!(cluster.leasable(webhook), EVENTS - cluster.network.len());
+}
+
+#[test]
+fn large_deliveries_are_not_had_ahead() {
+    let (mut cluster, webhook) = quick(default());
+    cluster.payload = Bytes::from(vec![b' '; 33 * 1024]);
+    publish(&mut cluster);
+    assert_eq!(cluster.leasable(webhook), EVENTS - cluster.network.len());
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), EVENTS);
+}
+
+#[test]
+fn an_organization_has_so_many_places_and_all_arrives() {
+    let max = 8;
+    let (mut cluster, webhook) = quick(CoreConfig { organization_ahead_max: max, ..default() });
+    publish(&mut cluster);
+    let ahead = EVENTS - cluster.network.len() - cluster.leasable(webhook);
+    assert!((1..=max as usize).contains(&ahead), "{ahead}");
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), EVENTS);
+}
+
+#[test]
+fn what_could_not_be_given_back_goes_when_its_lease_is_over() {
+    let (mut cluster, webhook) = with_some_ahead();
+    let begun = cluster.network.len();
+    cluster.can_release = false;
+    cluster.tell_edited(0, webhook);
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), begun);
+    cluster.can_release = true;
+    cluster.pass(cluster.config.lease_for + Duration::from_secs(1), &answered(200));
+    deliver(&mut cluster);
+    assert_eq!(cluster.sent.len(), EVENTS);
+}
+
+#[test]
+fn what_somebody_asks_for_meanwhile_is_not_sent_again() {
+    let (mut cluster, webhook) = with_some_ahead();
+    let before = cluster.network.len();
+    cluster.redeliver(0, webhook);
+    assert_eq!(cluster.network.len(), before + 1);
+    cluster.pass(cluster.config.lease_for + Duration::from_secs(1), &answered(200));
+    assert_eq!(cluster.sent.len(), EVENTS);
+}
