@@ -363,7 +363,7 @@ impl RecordNote {
 }
 
 /// About what an outcome takes in memory.
-fn record_bytes(record: &AttemptRecord) -> usize {
+pub(super) fn record_bytes(record: &AttemptRecord) -> usize {
     const REST: usize = 512;
     record.attempt.outcome.answer().map_or(REST, |answer| answer.body.len() + answer.headers.len() + REST)
 }

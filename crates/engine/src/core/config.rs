@@ -45,6 +45,8 @@ pub struct CoreConfig {
     pub deliveries_in_publish_max: usize,
     /// Outcomes in one commit.
     pub batch_records_max: usize,
+    /// Bytes of what endpoints answered in one commit, beyond which no further outcome comes along.
+    pub batch_record_bytes_max: usize,
     /// Commits under way at once. One for a store with one writer.
     pub commits_in_flight_max: usize,
     /// Events and outcomes that have to wait before a commit begins beside another.
@@ -104,6 +106,7 @@ impl Default for CoreConfig {
             batch_bytes_max: 8 * 1024 * 1024,
             deliveries_in_publish_max: 20_000,
             batch_records_max: 512,
+            batch_record_bytes_max: 1024 * 1024,
             commits_in_flight_max: 1,
             batch_beside_min: 64,
             waiting_events_max: 16_384,

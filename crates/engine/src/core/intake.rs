@@ -17,7 +17,7 @@ use stackbell_store::queue::{HeldDelivery, LeasedDelivery};
 use stackbell_store::webhooks::OrganizationWebhooks;
 
 use super::Core;
-use super::attempts::RecordNote;
+use super::attempts::{RecordNote, record_bytes};
 use super::backoff::Backoff;
 use super::config::CoreConfig;
 use super::lane::Lane;
@@ -224,10 +224,14 @@ impl Core {
         }
     }
 
+    /// Takes outcomes along, until they are many or large: producers wait for as long as the store takes with them.
     fn gather_records(&mut self, records_max: usize, gathering: &mut Gathering) {
+        let mut bytes = 0;
         while gathering.notes.len() < records_max
+            && (bytes == 0 || bytes < self.config.batch_record_bytes_max)
             && let Some(PendingRecord { mut record, note }) = self.records.pop_front()
         {
+            bytes += record_bytes(&record);
             self.renew_lease_of(&mut record);
             gathering.batch.attempts.push(record);
             gathering.notes.push(note);

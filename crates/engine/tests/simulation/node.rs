@@ -162,7 +162,9 @@ pub(crate) fn config() -> CoreConfig {
         lane_ahead_max: 4,
         lane_limit_max: 4,
         batch_events_max: 3,
-        batch_records_max: 2,
+        batch_records_max: 3,
+        // Two of them: none has less than 512.
+        batch_record_bytes_max: 600,
         batch_beside_min: 1,
         waiting_events_max: 6,
         unrecorded_max: 4,
