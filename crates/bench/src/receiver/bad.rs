@@ -13,9 +13,11 @@ use tokio_util::task::TaskTracker;
 use crate::attached::raise_open_files;
 use crate::companion::Orders;
 
-/// How an endpoint is bad.
+/// How an endpoint is bad, or that it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Badness {
+    /// Answers 200 at once: what so many cost that are not bad at all.
+    AnswersAtOnce,
     /// Nobody takes connections, and the system's queue is full.
     NeverAccepts,
     /// Takes connections and says nothing.
@@ -42,6 +44,7 @@ const SEND_BUFFER_BYTES: u32 = 32 * 1024;
 impl Badness {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::AnswersAtOnce => "answers-at-once",
             Self::NeverAccepts => "never-accepts",
             Self::Silent => "silent",
             Self::SlowAnswer => "slow-answer",
@@ -55,6 +58,7 @@ impl Badness {
 
     pub(crate) const fn in_words(self) -> &'static str {
         match self {
+            Self::AnswersAtOnce => "answer at once",
             Self::NeverAccepts => "never accept",
             Self::Silent => "accept and say nothing",
             Self::SlowAnswer => "answer 200 after 14 s",
@@ -72,6 +76,10 @@ impl Badness {
 
     async fn answer(self, mut stream: TcpStream) -> std::io::Result<()> {
         match self {
+            Self::AnswersAtOnce => {
+                first_bytes(&mut stream).await?;
+                finish(stream).await
+            }
             // Nothing is taken there.
             Self::NeverAccepts => Ok(()),
             Self::Silent => copy(&mut stream, &mut sink()).await.map(drop),
@@ -104,14 +112,17 @@ async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 /// What comes is read meanwhile, else closing would take the answer back.
-async fn answer_late(stream: TcpStream) -> std::io::Result<()> {
-    let (mut from, mut to) = stream.into_split();
-    if let Ok(ended) = timeout(SLOW_ANSWER_AFTER, copy(&mut from, &mut sink())).await {
-        return ended.map(drop);
+async fn answer_late(mut stream: TcpStream) -> std::io::Result<()> {
+    match timeout(SLOW_ANSWER_AFTER, copy(&mut stream, &mut sink())).await {
+        Ok(ended) => ended.map(drop),
+        Err(_) => finish(stream).await,
     }
-    to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await?;
-    to.shutdown().await?;
-    copy(&mut from, &mut sink()).await.map(drop)
+}
+
+async fn finish(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await?;
+    stream.shutdown().await?;
+    copy(&mut stream, &mut sink()).await.map(drop)
 }
 
 async fn drip(mut stream: TcpStream, beginning: &[u8]) -> std::io::Result<()> {

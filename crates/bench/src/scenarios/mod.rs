@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bad_endpoints;
+mod endurance;
 mod fan_out;
 mod idle;
 mod memory_and_disk;
@@ -38,6 +39,8 @@ pub(crate) enum Scenario {
     Backlog,
     /// Memory under load, and disk for what was delivered.
     MemoryAndDisk,
+    /// Everything at once: whether memory grows; `--seconds 1800` for half an hour.
+    Endurance,
     /// A server that nobody uses: its start, memory and CPU, and the size of the binary.
     Idle,
 }
@@ -52,6 +55,7 @@ impl Scenario {
             Self::BadEndpoints => "bad-endpoints",
             Self::Backlog => "backlog",
             Self::MemoryAndDisk => "memory-and-disk",
+            Self::Endurance => "endurance",
             Self::Idle => "idle",
         }
     }
@@ -65,6 +69,7 @@ impl Scenario {
             Self::BadEndpoints => bad_endpoints::run(bench).await,
             Self::Backlog => backlog::run(bench).await,
             Self::MemoryAndDisk => memory_and_disk::run(bench).await,
+            Self::Endurance => endurance::run(bench).await,
             Self::Idle => idle::run(bench).await,
         }
     }

@@ -175,6 +175,15 @@ impl ServerProcess {
         Ok(statistics)
     }
 
+    /// The newest events and deliveries, as people look at them.
+    pub(crate) async fn read_history(&self) -> anyhow::Result<()> {
+        for what in ["events", "deliveries"] {
+            let request = Request::get(format!("/v1/orgs/{ORGANIZATION}/{what}"));
+            exchange(self.address, &signed_in(request)).await?;
+        }
+        Ok(())
+    }
+
     /// How many deliveries are on disk as succeeded since it started.
     pub(crate) async fn succeeded(&self) -> anyhow::Result<u64> {
         self.metric(r#"stackbell_deliveries_ended_total{state="succeeded"}"#).await
