@@ -65,7 +65,7 @@ fn an_endpoint_that_is_well_again_is_sent_to_by_all() {
     let in_flight = cluster.in_flight();
     assert_eq!(in_flight.iter().filter(|count| **count == 1).count(), 2, "two try: {in_flight:?}");
     // Who is well leases ahead, so that now and then nothing is left for the others to learn from.
-    for _ in 0..3 {
+    for _ in 0..6 {
         cluster.pass(SECOND * 10, &answered(200));
         load(&mut cluster, 3, 60);
     }
