@@ -94,6 +94,11 @@ impl Core {
         }
     }
 
+    /// Whether a delivery is leased and waits for its lane.
+    pub(super) fn is_ahead(&self, webhook: WebhookId, delivery: DeliveryId) -> bool {
+        self.lanes.get(&webhook).is_some_and(|lane| lane.ahead.iter().any(|ahead| ahead.id() == delivery))
+    }
+
     /// What we still hold a lease of goes as soon as its lane may.
     pub(super) fn go_on_with(&mut self, kept: KeptLease, now: Timestamp) {
         let id = kept.leased.delivery.id;

@@ -350,8 +350,11 @@ impl Core {
                 let kept = delivery.lease.and_then(|lease| Some((lease, reserved.pop_front()?)));
                 match kept {
                     Some((_, kept)) if receipt.duplicate => self.drop_one(kept, now),
-                    // The commit took longer than the lease, or nothing new is begun any more.
-                    Some((lease, kept)) if lease.until <= now || self.stopping => {
+                    // The commit took longer than the lease, or may have, as the clock was set back since; or nothing new is
+                    // begun any more.
+                    Some((lease, kept))
+                        if lease.until <= now || self.leased_at(lease) > now || self.stopping =>
+                    {
                         self.drop_one(kept, now);
                         self.note_due(item.organization, delivery.webhook, now, now);
                         let webhook = delivery.webhook;
@@ -362,6 +365,7 @@ impl Core {
                     Some((lease, kept))
                         if !self.may_begin()
                             || self.is_under_way(delivery.id)
+                            || self.is_ahead(delivery.webhook, delivery.id)
                             || redelivered.contains(&delivery.id) =>
                     {
                         self.drop_one(kept, now);

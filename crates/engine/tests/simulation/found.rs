@@ -11,6 +11,10 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
         ("a kept lease is used beside a redelivery", kept_beside_a_redelivery()),
         ("a kept lease is used after a redelivery's 2xx", kept_behind_a_redelivery()),
         ("sent after a redelivery's 2xx, once the commit is heard of", redelivered_before_its_commit()),
+        (
+            "born under a lease that another had taken the place of, as the clock was set back",
+            born_behind_a_lease(),
+        ),
     ]
 }
 
@@ -70,4 +74,34 @@ fn redelivered_before_its_commit() -> Plan {
     let operations =
         vec![done, done, publish(0), done, store(StoreFate::HeardLater), redeliver(3), answered(), done];
     embedded(4, 6_376_287_989_632_776_086, operations)
+}
+
+fn born_behind_a_lease() -> Plan {
+    let advance = |milliseconds| Operation::Advance(Duration::from_millis(milliseconds));
+    let other = |fate| Operation::Store { node: 0, which: 2, fate };
+    let operations = vec![
+        Operation::SetActive { node: 0, webhook: 0, active: false, told: false },
+        advance(1),
+        publish(0),
+        advance(40_000),
+        publish(1),
+        publish(0),
+        store(StoreFate::Done),
+        advance(1),
+        store(StoreFate::FailsAfter),
+        advance(6_000),
+        store(StoreFate::HeardLater),
+        store(StoreFate::Done),
+        publish(0),
+        store(StoreFate::Done),
+        publish(0),
+        other(StoreFate::FailsBefore),
+        Operation::Linger(Duration::from_secs(60)),
+        Operation::Hear { node: 0, which: 0 },
+        other(StoreFate::HeardLater),
+        store(StoreFate::Done),
+        Operation::SetBack { node: 0, by: Duration::from_secs(900) },
+        store(StoreFate::Done),
+    ];
+    embedded(1, 11_812_983_647_607_564_009, operations)
 }
