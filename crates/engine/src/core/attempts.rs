@@ -314,6 +314,8 @@ impl Core {
     ) {
         self.forget_record(record, now);
         note.refuse_waiting(commands);
+        // One that was born leased has not been leased since, so that nothing says when its lease is over.
+        self.note_due(note.webhook.organization, record.webhook, now, now);
         commands.push(Command::Note(Notice::Unrecordable { webhook: record.webhook }));
     }
 

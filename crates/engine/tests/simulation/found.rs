@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stackbell_model::webhook::Format;
+
 use crate::operations::{Cast, Operation, Plan, RequestFate, StoreFate};
 
 /// With what they broke.
@@ -11,6 +13,7 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
         ("a kept lease is used beside a redelivery", kept_beside_a_redelivery()),
         ("a kept lease is used after a redelivery's 2xx", kept_behind_a_redelivery()),
         ("sent after a redelivery's 2xx, once the commit is heard of", redelivered_before_its_commit()),
+        ("forgotten behind a commit that cannot be read", forgotten_by_a_corrupt_commit()),
         (
             "born under a lease that another had taken the place of, as the clock was set back",
             born_behind_a_lease(),
@@ -104,4 +107,30 @@ fn born_behind_a_lease() -> Plan {
         store(StoreFate::Done),
     ];
     embedded(1, 11_812_983_647_607_564_009, operations)
+}
+
+fn forgotten_by_a_corrupt_commit() -> Plan {
+    let done = store(StoreFate::Done);
+    let other = |which| Operation::Store { node: 0, which, fate: StoreFate::Done };
+    let operations = vec![
+        Operation::SetPace { node: 0, webhook: 4, pace: Some(1), told: false },
+        Operation::Publish { node: 0, organization: 1, subject: 0, again: None, behind: 0 },
+        done,
+        Operation::Ping { node: 0, webhook: 0 },
+        publish(0),
+        Operation::Create { node: 0, organization: 0, subject: None, format: Format::Raw, pace: None },
+        done,
+        done,
+        other(2),
+        answered(),
+        done,
+        answered(),
+        done,
+        Operation::Delete { node: 0, webhook: 5 },
+        Operation::Pause { node: 0 },
+        other(5),
+        store(StoreFate::Corrupt),
+        Operation::Wake { node: 0, hears_all: false },
+    ];
+    embedded(1, 11_473_341_315_328_921_450, operations)
 }
