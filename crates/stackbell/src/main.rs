@@ -31,7 +31,8 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// With the system's own, a delivery costs a sixth more CPU time.
+/// With the system's own, a delivery costs a sixth more CPU time. Built to take no huge pages: with them an idle server is
+/// half as large again.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
