@@ -2,7 +2,8 @@
 //!
 //! A lane whose endpoint answers quickly is done with what it has in flight before the store can be asked for more. So it
 //! leases ahead, as many as its endpoint takes in a quarter of a second ([`super::lane::Lane::ahead_max`]): new deliveries are born leased, and what is due
-//! is leased many at a time. A lane has nothing ahead that is held, paced, failing, slow, or of which nothing is known yet.
+//! is leased many at a time. A lane has nothing ahead that is held, paced, failing, slow or has fallen silent, or of which
+//! nothing is known yet.
 //!
 //! What is ahead has not been sent. So it is given back, and leased anew if at all, as soon as anything about its webhook
 //! changes, when sending is held, when the node stops, and when it is older than [`AGE_MAX`]: URL, secret and state are those
