@@ -17,7 +17,7 @@ use super::in_hand::{InHand, KeptLease};
 use super::intake::PendingRecord;
 use super::lane::HealthChange;
 use super::messages::{AskRefusal, AskTicket, AttemptKey, Command, Notice, Send};
-use super::permits::Permit;
+use super::permits::{Pace, Permit};
 
 /// How much of an answer's body is kept for attempts between the first and the last of a delivery.
 const BODY_BETWEEN_BYTES_MAX: usize = 1024;
@@ -127,9 +127,15 @@ impl Core {
         let Some(InFlight { webhook, mut delivery, subject, permit }) = self.in_flight.remove(&key) else {
             return;
         };
-        self.permits.release(permit);
+        let mut is_quick = false;
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
             lane.attempt_ended(&attempt, &self.config, now);
+            is_quick = lane.pace() == Pace::Quick;
+        }
+        if is_quick {
+            self.permits.release_unspent(permit);
+        } else {
+            self.permits.release(permit);
         }
         self.trim_ahead(webhook.id);
         let (subject, note) = match subject {

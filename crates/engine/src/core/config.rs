@@ -26,6 +26,8 @@ pub struct CoreConfig {
     pub lane_ahead_max: u32,
     /// An answer within this time is quick. Half of all permits are for webhooks whose last answer was.
     pub quick_answer: Duration,
+    /// Attempts of other webhooks that begin at once; after them one for each that may be in flight in `quick_answer`.
+    pub unproven_burst: u32,
     /// This many failures in a row open a webhook's breaker.
     pub breaker_failures: u32,
     /// How long an open breaker waits between its single probes.
@@ -97,6 +99,7 @@ impl Default for CoreConfig {
             organization_ahead_max: 256,
             lane_ahead_max: 256,
             quick_answer: Duration::from_secs(1),
+            unproven_burst: 16,
             breaker_failures: 5,
             breaker_wait: Duration::from_secs(30),
             resume_interval: Duration::from_secs(1),

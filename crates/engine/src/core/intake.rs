@@ -394,7 +394,7 @@ impl Core {
         let lane = self.lanes.get_mut(&kept.webhook.id);
         match kept.place {
             Place::Attempt(permit) => {
-                self.permits.release(permit);
+                self.permits.release_unspent(permit);
                 lane.into_iter().for_each(Lane::attempt_dropped);
             }
             Place::Ahead { place, .. } => {

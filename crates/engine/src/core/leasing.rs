@@ -364,7 +364,7 @@ impl Core {
         }
         places.for_each(|place| self.places.release(place));
         for permit in permits {
-            self.permits.release(permit);
+            self.permits.release_unspent(permit);
             if let Some(lane) = self.lanes.get_mut(&request.webhook) {
                 lane.attempt_dropped();
             }
@@ -392,7 +392,7 @@ impl Core {
                 permits.iter().for_each(|_| lane.attempt_dropped());
             }
             places.into_iter().for_each(|place| self.places.release(place));
-            permits.into_iter().for_each(|permit| self.permits.release(permit));
+            permits.into_iter().for_each(|permit| self.permits.release_unspent(permit));
             self.note_due(organization, request.webhook, now.after(wait), now);
         }
         self.sort_superseded(now, commands);

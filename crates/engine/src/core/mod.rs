@@ -14,6 +14,7 @@
 //! - `backoff`: a store that fails
 //! - `pacer`: a webhook's own rate
 //! - `ring`: whose turn it is
+//! - `starts`: how quickly attempts begin at endpoints that are not known to be quick
 //! - `share`: what of it all is this node's, where several send
 //! - `sending`: whether anything is sent at all
 //! - `matching`: which webhooks hear of an event
@@ -35,6 +36,7 @@ mod permits;
 mod ring;
 mod sending;
 mod share;
+mod starts;
 mod waiting;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -58,9 +60,10 @@ use in_hand::InHand;
 use intake::{CommitInFlight, PendingRecord};
 use lane::Lane;
 use matching::Snapshot;
-use permits::Permits;
+use permits::{Pace, Permits};
 use ring::Ring;
 use sending::Sending;
+use starts::Starts;
 
 /// The machine. Drive it with [`Core::handle`] for each input and one [`Core::flush`] after a burst of them.
 pub struct Core {
@@ -132,7 +135,8 @@ impl Core {
         now: Timestamp,
     ) -> Self {
         Self {
-            permits: Permits::new(config.in_flight_max, config.organization_in_flight_max),
+            permits: Permits::new(config.in_flight_max, config.organization_in_flight_max)
+                .paced(Starts::new(&config, now)),
             places: Permits::new(config.ahead_max, config.organization_ahead_max),
             config,
             public_url,
@@ -206,6 +210,7 @@ impl Core {
 
     /// Starts what the inputs since the last flush made possible, and says when to come back.
     pub fn flush(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        self.permits.tell(now);
         self.start_sending_look(now, commands);
         self.ring_due_lanes(now);
         self.start_asks(now, commands);
@@ -272,7 +277,14 @@ impl Core {
         let search = self.lanes_search.wake_at(now);
         let look = self.sending.wake_at();
         let old = self.ahead_is_old_at();
-        [timer, search, look, commit, ask, old].into_iter().flatten().min().map(|at| at.max(now))
+        let unproven = self.unproven_wait_until();
+        [timer, search, look, commit, ask, old, unproven].into_iter().flatten().min().map(|at| at.max(now))
+    }
+
+    /// When lanes of unproven endpoints go on that have their turn, and wait for nothing but the pace of all of them.
+    fn unproven_wait_until(&self) -> Option<Timestamp> {
+        let waiting = self.ring.organizations(Pace::Unproven) + self.ahead_ring.organizations(Pace::Unproven);
+        self.permits.unproven_rested_at().filter(|_| waiting > 0 && self.may_send())
     }
 
     /// No new work from here on. What is under way ends and is recorded.

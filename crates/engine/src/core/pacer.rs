@@ -28,6 +28,11 @@ impl Rate {
     /// Attempts that are closer together than this go as one burst: a lease for each of them would cost more than it evens out.
     const EVEN_WITHIN: Duration = Duration::from_millis(100);
 
+    /// `burst` at once, at least one; then one in each `interval`, which is not nothing.
+    pub(super) const fn new(interval: Duration, burst: u32) -> Self {
+        Self { interval, burst }
+    }
+
     /// What a webhook is paced to: what people set, else what its format's service takes; `None` for no pace.
     pub(super) fn of(webhook: &Webhook) -> Option<Self> {
         match (webhook.pace, webhook.format) {
@@ -104,7 +109,13 @@ impl Pacer {
 
     /// When the next attempt may be made; may be past.
     pub(super) fn ready_at(&self) -> Timestamp {
-        let nanos = self.theoretical - self.rate.tolerance_nanos();
+        self.ready_for(1)
+    }
+
+    /// When so many may be made, no more than a burst; may be past.
+    pub(super) fn ready_for(&self, attempts: u32) -> Timestamp {
+        let more = self.rate.interval_nanos() * i128::from(attempts.saturating_sub(1));
+        let nanos = self.theoretical + more - self.rate.tolerance_nanos();
         // Rounded up: a millisecond early would find it not ready.
         let millis = -(-nanos).div_euclid(1_000_000);
         Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
@@ -113,8 +124,18 @@ impl Pacer {
     /// So many attempts are made now, whether or not they may be: those that somebody asked for do not wait.
     pub(super) fn take(&mut self, attempts: u32, now: Timestamp) {
         self.tell(now);
+        self.take_now(attempts);
+    }
+
+    /// The same at the time that it was told.
+    pub(super) fn take_now(&mut self, attempts: u32) {
         let owed = self.rate.interval_nanos() * i128::from(attempts);
-        self.theoretical = self.theoretical.max(at_nanos(now)) + owed;
+        self.theoretical = self.theoretical.max(at_nanos(self.told_at)) + owed;
+    }
+
+    /// So many attempts that were taken were not made.
+    pub(super) fn give_back(&mut self, attempts: u32) {
+        self.theoretical -= self.rate.interval_nanos() * i128::from(attempts);
     }
 }
 

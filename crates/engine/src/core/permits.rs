@@ -2,10 +2,14 @@
 //!
 //! Half of each cap is for lanes that have proven quick, so that slow and unknown endpoints, however many, leave room
 //! for the others; an eighth is for those others, so that quick ones, however busy, do not keep them out (invariant 5).
+//! And however many of them become ready at once, they begin a few at a time ([`Starts`]).
 
 use std::collections::HashMap;
 
+use stackbell_model::Timestamp;
 use stackbell_model::ids::OrganizationId;
+
+use super::starts::Starts;
 
 /// What is known of a lane's endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +20,13 @@ pub(super) enum Pace {
     Unproven,
 }
 
-/// The right to one attempt. Give it back with [`Permits::release`].
+/// The right to one attempt. Give it back with [`Permits::release`], or with [`Permits::release_unspent`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) struct Permit {
     organization: OrganizationId,
     pace: Pace,
+    is_paced: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,31 +61,68 @@ pub(super) struct Permits {
     organization_max: u32,
     node: Used,
     organizations: HashMap<OrganizationId, Used>,
+    /// How quickly attempts of unproven lanes begin, where they are paced.
+    starts: Option<Starts>,
 }
 
 impl Permits {
     pub(super) fn new(node_max: u32, organization_max: u32) -> Self {
-        Self { node_max, organization_max, node: Used::default(), organizations: HashMap::new() }
+        Self {
+            node_max,
+            organization_max,
+            node: Used::default(),
+            organizations: HashMap::new(),
+            starts: None,
+        }
+    }
+
+    /// The same, where attempts of unproven lanes begin no quicker than `starts` says.
+    pub(super) fn paced(self, starts: Starts) -> Self {
+        Self { starts: Some(starts), ..self }
+    }
+
+    /// Tells the time, before anything is asked.
+    pub(super) fn tell(&mut self, now: Timestamp) {
+        self.starts.iter_mut().for_each(|starts| starts.tell(now));
     }
 
     /// Whether the node has room for one more of this pace, of some organization.
     pub(super) fn node_has_room(&self, pace: Pace) -> bool {
-        self.node.has_room(self.node_max, pace)
+        self.node.has_room(self.node_max, pace) && self.paces(pace).is_none_or(Starts::may_begin)
     }
 
+    /// When unproven lanes may go on, where they wait for nothing but their pace.
+    pub(super) fn unproven_rested_at(&self) -> Option<Timestamp> {
+        let starts = self.paces(Pace::Unproven).filter(|starts| !starts.may_begin());
+        starts.filter(|_| self.node.has_room(self.node_max, Pace::Unproven)).map(Starts::rested_at)
+    }
+
+    /// For an attempt that the queue makes.
     pub(super) fn acquire(&mut self, organization: OrganizationId, pace: Pace) -> Option<Permit> {
+        if !self.paces(pace).is_none_or(Starts::may_begin) {
+            return None;
+        }
+        let permit = self.acquire_unpaced(organization, pace)?;
+        let starts = self.starts.as_mut().filter(|_| pace == Pace::Unproven);
+        let is_paced = starts.is_some();
+        starts.into_iter().for_each(Starts::take);
+        Some(Permit { is_paced, ..permit })
+    }
+
+    /// For an attempt that somebody waits for.
+    pub(super) fn acquire_unpaced(&mut self, organization: OrganizationId, pace: Pace) -> Option<Permit> {
         let used = self.organizations.entry(organization).or_default();
         if !self.node.has_room(self.node_max, pace) || !used.has_room(self.organization_max, pace) {
             return None;
         }
         used.add(pace);
         self.node.add(pace);
-        Some(Permit { organization, pace })
+        Some(Permit { organization, pace, is_paced: false })
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a permit that was given back must be gone")]
     pub(super) fn release(&mut self, permit: Permit) {
-        let Permit { organization, pace } = permit;
+        let Permit { organization, pace, .. } = permit;
         self.node.remove(pace);
         if let Some(used) = self.organizations.get_mut(&organization) {
             used.remove(pace);
@@ -88,6 +130,16 @@ impl Permits {
                 self.organizations.remove(&organization);
             }
         }
+    }
+
+    /// Gives back one that came to no attempt, or to one that cost others nothing: another may begin in its stead.
+    pub(super) fn release_unspent(&mut self, permit: Permit) {
+        self.starts.iter_mut().filter(|_| permit.is_paced).for_each(Starts::give_back);
+        self.release(permit);
+    }
+
+    fn paces(&self, pace: Pace) -> Option<&Starts> {
+        self.starts.as_ref().filter(|_| pace == Pace::Unproven)
     }
 }
 

@@ -6,4 +6,5 @@ mod ahead;
 mod limits;
 mod news;
 mod rights;
+mod starts;
 mod world;

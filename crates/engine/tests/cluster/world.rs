@@ -172,7 +172,7 @@ impl Cluster {
             health: Default::default(),
         };
         let audit = self.audit();
-        now(self.store.create_webhook(&webhook, 100, audit)).expect("the store works");
+        now(self.store.create_webhook(&webhook, 1000, audit)).expect("the store works");
         id
     }
 
@@ -363,9 +363,18 @@ impl Cluster {
 
     /// Time passes, and nodes wake up when they want to; what they send ends like this.
     pub(crate) fn pass(&mut self, time: Duration, outcome: &Outcome) {
+        self.pass_with(time, |cluster| cluster.end_all(outcome));
+    }
+
+    /// The same; nothing that is under way ends.
+    pub(crate) fn wake(&mut self, time: Duration) {
+        self.pass_with(time, |_| ());
+    }
+
+    fn pass_with(&mut self, time: Duration, mut between: impl FnMut(&mut Self)) {
         let until = self.now.after(time);
         loop {
-            self.end_all(outcome);
+            between(self);
             let woken = (0..self.nodes.len()).filter_map(|n| Some((self.nodes[n].wake_at?, n))).min();
             let Some((at, node)) = woken.filter(|(at, _)| *at <= until) else { break };
             self.now = self.now.max(at);

@@ -31,6 +31,8 @@ async fn world() -> World {
     let config = CoreConfig {
         in_flight_max: IN_FLIGHT_MAX,
         organization_in_flight_max: IN_FLIGHT_MAX,
+        // The clock stands still, and would let no more begin than these.
+        unproven_burst: 10_000,
         ..CoreConfig::default()
     };
     let outbound = OutboundSettings { exchange_time: FOR_EVER, ..OutboundSettings::default() };

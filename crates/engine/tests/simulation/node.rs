@@ -161,6 +161,7 @@ pub(crate) fn config() -> CoreConfig {
         organization_ahead_max: 5,
         lane_ahead_max: 4,
         lane_limit_max: 4,
+        unproven_burst: 3,
         batch_events_max: 3,
         batch_records_max: 3,
         // Two of them: none has less than 512.

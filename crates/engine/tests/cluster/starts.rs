@@ -1,0 +1,97 @@
+//! How quickly attempts begin at endpoints that are not known to be quick.
+
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::{Outcome, Silence};
+use stackbell_model::ids::WebhookId;
+
+use crate::world::{Cluster, answered};
+
+/// More than begin at once, in number and in time.
+const WEBHOOKS: usize = 600;
+
+/// Begin at once.
+const BURST: usize = 16;
+
+/// Begin in a second.
+const IN_A_SECOND: usize = 512;
+
+fn refused() -> Outcome {
+    Outcome::Unanswered { silence: Silence::Unreachable, text: "refused".into() }
+}
+
+/// One node, and an event for so many webhooks of which nothing is known.
+fn unknown(webhooks: usize) -> (Cluster, Vec<WebhookId>) {
+    let mut cluster = Cluster::acquainted(1);
+    let ids = (0..webhooks).map(|_| cluster.webhook()).collect();
+    assert_eq!(cluster.publish(0) as usize, webhooks);
+    (cluster, ids)
+}
+
+#[test]
+fn endpoints_that_fail_at_once_are_tried_a_few_at_a_time() {
+    let (mut cluster, _) = unknown(WEBHOOKS);
+    assert_eq!(cluster.network.len(), BURST);
+    // Before any of them is due again.
+    cluster.pass(Duration::from_secs(4), &refused());
+    let sent: Vec<Timestamp> = cluster.sent.iter().map(|(at, _)| *at).collect();
+    assert_eq!(sent.len(), WEBHOOKS);
+    for (number, from) in sent.iter().enumerate() {
+        for (count, to) in (1..).zip(&sent[number..]) {
+            let most = BURST + (to.since(*from).as_secs_f64() * IN_A_SECOND as f64) as usize;
+            assert!(count <= most, "{count} within {:?}", to.since(*from));
+        }
+    }
+    let took = sent[WEBHOOKS - 1].since(sent[0]);
+    let due = Duration::from_secs(1).mul_f64((WEBHOOKS - BURST) as f64 / IN_A_SECOND as f64);
+    assert!(took < due.mul_f64(1.2), "{took:?} where {due:?} were enough");
+}
+
+#[test]
+fn endpoints_that_hang_have_all_the_permits_that_are_for_them() {
+    let (mut cluster, _) = unknown(WEBHOOKS);
+    let permits = cluster.config.organization_in_flight_max as usize / 2;
+    cluster.wake(Duration::from_secs(1));
+    assert_eq!(cluster.network.len(), permits);
+    // As many as hung, once these have timed out; within the time in which they would be slow and no more.
+    let slow = answered(200);
+    cluster.end_all_after(Duration::from_secs(2), &slow);
+    cluster.wake(Duration::from_secs(1));
+    assert_eq!(cluster.network.len(), permits);
+}
+
+#[test]
+fn endpoints_that_answer_quickly_need_no_time() {
+    let (mut cluster, _) = unknown(WEBHOOKS);
+    let before = cluster.now;
+    while !cluster.network.is_empty() {
+        cluster.end_all(&answered(200));
+    }
+    assert_eq!(cluster.sent.len(), WEBHOOKS);
+    assert_eq!(cluster.now, before);
+}
+
+#[test]
+fn who_is_known_to_be_quick_does_not_wait_for_the_others() {
+    let (mut cluster, quick) = unknown(1);
+    cluster.end_all(&answered(200));
+    (1..WEBHOOKS).for_each(|_| drop(cluster.webhook()));
+    // None of them is left to begin.
+    cluster.publish(0);
+    for _ in 0..3 {
+        cluster.end_all(&refused());
+        cluster.publish(0);
+        assert_eq!(cluster.network.iter().filter(|one| one.send.webhook.id == quick[0]).count(), 1);
+    }
+}
+
+#[test]
+fn who_asks_does_not_wait_for_the_queue() {
+    let (mut cluster, ids) = unknown(WEBHOOKS);
+    assert_eq!(cluster.network.len(), BURST);
+    let last = ids[WEBHOOKS - 1];
+    cluster.redeliver(0, last);
+    assert_eq!(cluster.network.len(), BURST + 1);
+    assert_eq!(cluster.network.last().expect("it was sent").send.webhook.id, last);
+}
