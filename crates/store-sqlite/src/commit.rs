@@ -17,26 +17,28 @@ use stackbell_store::commit::{Batch, BatchOutcome, Commit};
 use crate::SqliteStore;
 use crate::error::Fault;
 use crate::instance::is_sending_held;
-use crate::leases::Leases;
 use crate::ledger::Ledger;
+use crate::session::Kept;
 
 #[async_trait]
 impl Commit for SqliteStore {
     async fn commit(&self, batch: Arc<Batch>) -> Result<BatchOutcome, StoreError> {
-        self.write("commit", move |connection, leases| commit(connection, leases, &batch)).await
+        let work = move |connection: &Connection, kept: &mut Kept| commit(connection, kept, &batch);
+        self.writer.run("commit", move |writer| writer.transaction("commit", work)).await
     }
 }
 
-fn commit(connection: &Connection, leases: &mut Leases, batch: &Batch) -> Result<BatchOutcome, Fault> {
+fn commit(connection: &Connection, kept: &mut Kept, batch: &Batch) -> Result<BatchOutcome, Fault> {
     let mut known = known::Known::prepare(connection)?;
     let mut ledger = Ledger::default();
     let mut outcome = BatchOutcome::default();
     if !batch.intakes.is_empty() {
-        let mut intake = intake::Intake::prepare(connection, &mut known, leases, &mut ledger)?;
+        let mut intake = intake::Intake::prepare(connection, &mut known, kept, &mut ledger)?;
         outcome.intakes = batch.intakes.iter().map(|item| intake.accept(item)).collect::<Result<_, _>>()?;
     }
     if !batch.attempts.is_empty() {
-        let mut recorder = attempts::Recorder::prepare(connection, &mut known, leases, &mut ledger)?;
+        let mut recorder =
+            attempts::Recorder::prepare(connection, &mut known, &mut kept.leases, &mut ledger)?;
         outcome.attempts =
             batch.attempts.iter().map(|record| recorder.record(record)).collect::<Result<_, _>>()?;
         known.write_health(connection)?;

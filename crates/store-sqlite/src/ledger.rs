@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 pub(crate) use stackbell_store::rows::ledger::{Account, WHOLE_ORGANIZATION};
 use stackbell_store::rows::ledger::{Counts, Sums, TallyKey};
 use stackbell_store::rows::{integer, milliseconds};
@@ -31,8 +31,9 @@ impl Ledger {
     /// Writes what there is to write.
     pub(crate) fn write(self, connection: &Connection) -> Result<(), Fault> {
         let Sums { tallies, usage } = self.0.sums();
+        let mut add_tally = connection.prepare_cached(ADD_TALLY)?;
         for (key, tally) in &tallies {
-            write_tally(connection, *key, tally)?;
+            write_tally(&mut add_tally, *key, tally)?;
         }
         for (organization, usage) in &usage {
             change(connection, ADD_USAGE, [*organization, usage.pending, usage.stored_bytes])?;
@@ -55,7 +56,7 @@ impl DerefMut for Ledger {
     }
 }
 
-fn write_tally(connection: &Connection, key: TallyKey, tally: &Tally) -> Result<(), Fault> {
+fn write_tally(add: &mut Statement<'_>, key: TallyKey, tally: &Tally) -> Result<(), Fault> {
     let TallyKey { hour, organization, webhook } = key;
     let Tally { events, made, succeeded, failed, cancelled, attempts, attempts_failed, attempts_took } =
         *tally;
@@ -72,6 +73,6 @@ fn write_tally(connection: &Connection, key: TallyKey, tally: &Tally) -> Result<
         integer(attempts_failed),
         milliseconds(attempts_took),
     ];
-    change(connection, ADD_TALLY, parameters)?;
+    add.execute(parameters)?;
     Ok(())
 }

@@ -26,6 +26,7 @@ mod leases;
 mod ledger;
 mod maintenance;
 mod moving;
+mod numbers;
 #[cfg(test)]
 mod plans;
 #[cfg(any(test, feature = "properties"))]
@@ -53,7 +54,7 @@ pub use crate::error::OpenError;
 use crate::leases::Leases;
 pub use crate::moving::Move;
 use crate::schema::FileLock;
-use crate::session::{Access, Session, Writer};
+use crate::session::{Access, Kept, Session, Writer};
 use crate::threads::Pool;
 
 /// The most reads that go on at once. Reads are short, and more threads than this only compete for two to four cores.
@@ -141,6 +142,7 @@ impl SqliteStore {
         context: &'static str,
         work: impl FnOnce(&Connection, &mut Leases) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let work = move |connection: &Connection, kept: &mut Kept| work(connection, &mut kept.leases);
         self.writer.run(context, move |writer| writer.transaction(context, work)).await
     }
 

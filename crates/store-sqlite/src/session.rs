@@ -10,6 +10,7 @@ use stackbell_store::StoreError;
 
 use crate::error::{Fault, refused, refused_commit, wants_reopening};
 use crate::leases::Leases;
+use crate::numbers::Numbers;
 use crate::threads::Worker;
 
 /// How long to wait for another program that has the file locked, such as somebody's `sqlite3`.
@@ -125,33 +126,42 @@ impl Worker for Session {
     fn idle(&mut self) {}
 }
 
-/// The one session that writes, with the leases that go with its transactions.
+/// What the writer keeps in memory from one transaction to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Part of the transactions, and undone with them.
+    pub(crate) leases: Leases,
+    /// As they were read.
+    pub(crate) numbers: Numbers,
+}
+
+/// The one session that writes.
 #[derive(Debug)]
 pub(crate) struct Writer {
     session: Session,
-    leases: Leases,
+    kept: Kept,
     /// Whether something may lie in the write-ahead log.
     has_written: bool,
 }
 
 impl Writer {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, leases: Leases::default(), has_written: true }
+        Self { session, kept: Kept::default(), has_written: true }
     }
 
     /// Runs `work` as one transaction, leases included.
     pub(crate) fn transaction<T>(
         &mut self,
         context: &'static str,
-        work: impl FnOnce(&Connection, &mut Leases) -> Result<T, Fault>,
+        work: impl FnOnce(&Connection, &mut Kept) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let leases = &mut self.leases;
-        let result = self.session.transaction(context, |connection| work(connection, leases));
+        let kept = &mut self.kept;
+        let result = self.session.transaction(context, |connection| work(connection, kept));
         self.has_written = true;
         if result.is_ok() {
-            self.leases.keep();
+            self.kept.leases.keep();
         } else {
-            self.leases.undo();
+            self.kept.leases.undo();
         }
         result
     }
@@ -160,7 +170,7 @@ impl Writer {
 impl Worker for Writer {
     fn recover(&mut self) {
         self.session.recover();
-        self.leases.undo();
+        self.kept.leases.undo();
     }
 
     /// Brings the write-ahead log into the file and empties it, so that a quiet store is one file of its true size.
@@ -255,8 +265,8 @@ mod tests {
 
     /// Something was tried that did not commit: it left nothing, and the next transaction goes through.
     fn check_unharmed(writer: &mut Writer) {
-        let count = writer.transaction("test", |connection, leases| {
-            assert_eq!(leases.get(1), None);
+        let count = writer.transaction("test", |connection, kept| {
+            assert_eq!(kept.leases.get(1), None);
             let before = connection.query_row(COUNT, [], |row| row.get::<_, i64>(0))?;
             connection.execute(RAISE, [])?;
             Ok(before)
@@ -267,8 +277,8 @@ mod tests {
     #[test]
     fn a_refused_commit_leaves_nothing() {
         let (_folder, mut writer) = writer();
-        let refused = writer.transaction("test", |connection, leases| {
-            leases.grant(1, lease());
+        let refused = writer.transaction("test", |connection, kept| {
+            kept.leases.grant(1, lease());
             connection.execute(RAISE, [])?;
             // Looked at only when it commits.
             connection.pragma_update(None, "defer_foreign_keys", true)?;
@@ -282,8 +292,8 @@ mod tests {
     #[test]
     fn a_full_disk_says_so_and_leaves_nothing() {
         let (_folder, mut writer) = writer();
-        let full = writer.transaction("test", |connection, leases| {
-            leases.grant(1, lease());
+        let full = writer.transaction("test", |connection, kept| {
+            kept.leases.grant(1, lease());
             connection.execute(RAISE, [])?;
             connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(()))?;
             let sql = "INSERT INTO data_keys VALUES (randomblob(16), 'seal', zeroblob(100000), 0)";
@@ -298,8 +308,8 @@ mod tests {
     fn a_panic_leaves_nothing() {
         let (_folder, mut writer) = writer();
         let work = || {
-            writer.transaction("test", |connection, leases| -> Result<(), Fault> {
-                leases.grant(1, lease());
+            writer.transaction("test", |connection, kept| -> Result<(), Fault> {
+                kept.leases.grant(1, lease());
                 connection.execute(RAISE, [])?;
                 panic!("on purpose")
             })

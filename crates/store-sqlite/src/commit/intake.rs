@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, params};
 use stackbell_model::event::Event;
-use stackbell_model::ids::EventId;
+use stackbell_model::ids::{EventId, OrganizationId, WebhookId};
 use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, QuotaPart, Receipt};
 
 use super::known::{Known, KnownOrganization};
 use crate::error::Fault;
-use crate::leases::Leases;
 use crate::ledger::{Account, Ledger};
 use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
 use crate::rows::event::{INSERT_EVENT, insert_event};
 use crate::rows::first_of;
+use crate::session::Kept;
 use stackbell_store::rows::Id;
 
 pub(crate) const FIND_EVENT: &str = "/* commit.find_event */ SELECT digest, deliveries FROM events \
@@ -37,7 +37,7 @@ impl Earlier {
 pub(super) struct Intake<'batch, 'connection> {
     connection: &'connection Connection,
     known: &'batch mut Known<'connection>,
-    leases: &'batch mut Leases,
+    kept: &'batch mut Kept,
     ledger: &'batch mut Ledger,
     find_event: CachedStatement<'connection>,
     insert_event: CachedStatement<'connection>,
@@ -50,13 +50,13 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
     pub(super) fn prepare(
         connection: &'connection Connection,
         known: &'batch mut Known<'connection>,
-        leases: &'batch mut Leases,
+        kept: &'batch mut Kept,
         ledger: &'batch mut Ledger,
     ) -> Result<Self, Fault> {
         Ok(Self {
             connection,
             known,
-            leases,
+            kept,
             ledger,
             find_event: connection.prepare_cached(FIND_EVENT)?,
             insert_event: connection.prepare_cached(INSERT_EVENT)?,
@@ -71,7 +71,7 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         else {
             return Ok(IntakeOutcome::Stale);
         };
-        if !self.find_webhooks(organization.number, item)? {
+        if !self.find_webhooks(&organization, item)? {
             return Ok(IntakeOutcome::Stale);
         }
         match item.events.as_slice() {
@@ -82,17 +82,34 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
 
     /// Looks up the webhooks of all deliveries. `false` when one is not the organization's:
     /// whoever matched it was looking at something else.
-    fn find_webhooks(&mut self, organization_number: i64, item: &IntakeItem) -> Result<bool, Fault> {
+    fn find_webhooks(&mut self, organization: &KnownOrganization, item: &IntakeItem) -> Result<bool, Fault> {
         self.webhook_numbers.clear();
         for delivery in item.events.iter().flat_map(|new| &new.deliveries) {
-            match self.known.webhook(delivery.webhook)? {
-                Some(known) if known.organization_number == organization_number => {
-                    self.webhook_numbers.push(known.number);
-                }
-                Some(_) | None => return Ok(false),
-            }
+            let Some(number) = self.find_webhook(organization, item.organization, delivery.webhook)? else {
+                return Ok(false);
+            };
+            self.webhook_numbers.push(number);
         }
         Ok(true)
+    }
+
+    fn find_webhook(
+        &mut self,
+        organization: &KnownOrganization,
+        organization_id: OrganizationId,
+        webhook: WebhookId,
+    ) -> Result<Option<i64>, Fault> {
+        let numbers = &mut self.kept.numbers;
+        if let number @ Some(_) = numbers.get(organization_id, organization.version, webhook) {
+            return Ok(number);
+        }
+        let known = self.known.webhook(webhook)?;
+        let found = known.filter(|known| known.organization_number == organization.number);
+        let number = found.map(|known| known.number);
+        number.into_iter().for_each(|number| {
+            numbers.learn(organization_id, organization.version, webhook, number);
+        });
+        Ok(number)
     }
 
     /// The usual case: the insert itself finds out whether the id is taken.
@@ -227,7 +244,7 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
             let account = Account { organization: organization_number, webhook: webhook_number };
             self.ledger.made(account, row.created_at);
             if let Some(lease) = delivery.lease {
-                self.leases.grant(self.connection.last_insert_rowid(), lease);
+                self.kept.leases.grant(self.connection.last_insert_rowid(), lease);
             }
         }
         Ok(Some(Receipt { id: new.event.id, deliveries, duplicate: false }))
