@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use http::Uri;
 use http::uri::Scheme;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 
@@ -20,6 +20,10 @@ use super::resolve::{Resolve, ResolveError, normal_host};
 
 /// The most addresses of a name that are tried. All of them are judged.
 const ADDRESSES_TRIED_MAX: usize = 8;
+
+/// What the system keeps of an answer that nobody has read yet, about twice: as much as is kept of one. Left to itself
+/// it takes some megabytes for each connection, from any endpoint that sends them.
+const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Opens TCP connections to the hosts of URIs, as far as its rules allow.
 #[derive(Clone)]
@@ -86,17 +90,21 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
     for (index, address) in addresses.iter().enumerate() {
         let addresses_left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / addresses_left;
-        match timeout(share, TcpStream::connect(*address)).await {
-            Ok(Ok(stream)) => {
-                // A request is written in one piece or two: waiting for more to send would only delay it.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
+        match timeout(share, connect_to(*address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last_error = error,
             Err(_) => last_error = io::Error::from(io::ErrorKind::TimedOut),
         }
     }
     Err(last_error)
+}
+
+async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    // A request is written in one piece or two: waiting for more to send would only delay it.
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
 }
 
 /// The address that a host in its normal spelling is; `None` when it is a name.
