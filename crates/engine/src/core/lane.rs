@@ -2,6 +2,7 @@
 
 mod ahead;
 mod catching_up;
+mod speed;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -303,7 +304,7 @@ impl Lane {
             Verdict::Success => {
                 self.breaker = Breaker::CLOSED;
                 self.catching_up = self.catching_up.and_then(CatchingUp::faster);
-                self.learn_speed(attempt.duration, config);
+                self.learn_speed(attempt, config);
             }
             Verdict::Failure | Verdict::Gone => {
                 self.breaker.fail(self.share, config, now);
@@ -313,7 +314,7 @@ impl Lane {
                         self.pace = Pace::Unproven;
                     }
                     Outcome::Answered(_) | Outcome::Throttled(_) => {
-                        self.learn_speed(attempt.duration, config);
+                        self.learn_speed(attempt, config);
                     }
                     Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
                     }
@@ -332,18 +333,6 @@ impl Lane {
     pub(super) fn outcome_recorded(&mut self) {
         // One that was dropped meanwhile, with its webhook, had others.
         self.unrecorded = self.unrecorded.saturating_sub(1);
-    }
-
-    fn learn_speed(&mut self, duration: Duration, config: &CoreConfig) {
-        let before = if self.answers_in.is_zero() { duration } else { self.answers_in };
-        self.answers_in = (before * 7 + duration) / 8;
-        self.has_stalled = false;
-        if duration <= config.quick_answer {
-            self.pace = Pace::Quick;
-            self.limit = (self.limit + 1).min(config.lane_limit_max);
-        } else {
-            self.pace = Pace::Unproven;
-        }
     }
 
     /// What the webhook's health says of its endpoint.
