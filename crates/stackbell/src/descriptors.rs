@@ -5,13 +5,16 @@
 use crate::config::DeliverySettings;
 use crate::listener::CONNECTIONS_MAX;
 
-/// Beside connections: the store's files, the log, the resolver, idle connections to endpoints.
+/// Beside connections: the store's files, the log, idle connections to endpoints.
 const OTHERS: u64 = 512;
+
+/// An attempt has a connection, and before that may have a question to a name server for each family of addresses.
+const FOR_EACH_ATTEMPT: u64 = 2;
 
 /// How many a server may need.
 pub(crate) fn wanted(delivery: &DeliverySettings) -> u64 {
     let connections = u64::try_from(CONNECTIONS_MAX).expect("a constant that is small");
-    connections + u64::from(delivery.in_flight_max) + OTHERS
+    connections + FOR_EACH_ATTEMPT * u64::from(delivery.in_flight_max) + OTHERS
 }
 
 /// How many this process could have at the most; `None` for no limit, or where there is none to ask for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_engine::core::CoreConfig;
-use stackbell_engine::outbound::{OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver};
+use stackbell_engine::outbound::{DnsResolver, OutboundClient, OutboundPolicy, OutboundSettings};
 use stackbell_engine::shell::{Retention, SystemClock};
 use stackbell_model::retry::RetryPolicy;
 
@@ -70,7 +70,7 @@ pub(crate) async fn outbound_client(
         ca_file: settings.outbound.ca_file.clone(),
         ..OutboundSettings::default()
     };
-    let resolver = Arc::new(SystemResolver::default());
+    let resolver = Arc::new(DnsResolver::default());
     Ok(OutboundClient::new(&settings, policy, resolver, Arc::new(SystemClock)).await?)
 }
 

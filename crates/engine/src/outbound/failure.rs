@@ -70,10 +70,9 @@ fn not_connected(error: &ConnectError) -> (Silence, String) {
 
 fn unresolved(error: &ResolveError) -> String {
     match error {
-        // The system's words say whether the name is unknown or the resolver out of reach; they do not repeat
-        // the name.
+        // Its words say why, and do not repeat the name.
         ResolveError::Lookup(source) => format!("{error}: {source}"),
-        ResolveError::NoAddress | ResolveError::TimedOut => error.to_string(),
+        ResolveError::NoName | ResolveError::NoAddress | ResolveError::TimedOut => error.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`OutboundClient`]: sends one request and says what became of it; whatever a server does, it ends in time.
 //! - [`OutboundPolicy`]: which addresses may be reached, built of the operator's [`Allowance`]s.
 //! - [`Target`]: a URL made ready for sending, once.
-//! - [`Resolve`]: where names come from, so that tests can play the ones that lie.
+//! - [`Resolve`]: where names come from, so that tests can play the ones that lie; [`DnsResolver`]: the one that does not.
 //! - [`client_tls`]: whose certificates are trusted, for what else connects by TLS.
 //!
 //! What it guarantees (invariant 7):
@@ -21,6 +21,7 @@ mod allowance;
 mod client;
 mod connect;
 mod dial;
+mod dns;
 mod failure;
 mod policy;
 #[cfg(any(test, feature = "properties"))]
@@ -35,9 +36,10 @@ mod trust;
 pub use address::Refusal;
 pub use allowance::{Allowance, AllowanceError};
 pub use client::{Exchange, OutboundClient, OutboundError, OutboundSettings};
+pub use dns::DnsResolver;
 pub use policy::OutboundPolicy;
 pub use record::{BodyEnd, canonical_name};
 pub use request::OutboundRequest;
-pub use resolve::{Resolve, ResolveError, SystemResolver};
+pub use resolve::{Resolve, ResolveError};
 pub use target::{Target, TargetError};
 pub use trust::{TrustError, client_tls};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stackbell_engine::outbound::SystemResolver;
+use stackbell_engine::outbound::DnsResolver;
 use stackbell_model::delivery::Silence;
 
 use super::support::{Names, OK, Server, Setup, answer, assert_silent, request, send};
@@ -118,13 +118,13 @@ async fn names_are_asked_for_in_one_spelling() {
 async fn names_that_the_system_knows_are_judged_too() {
     let server = Server::answering(OK).await;
     let url = format!("http://localhost:{}/secret", server.port());
-    let setup = |allow| Setup { names: Arc::new(SystemResolver::default()), ..Setup::allowing(allow) };
+    let setup = |allow| Setup { names: Arc::new(DnsResolver::default()), ..Setup::allowing(allow) };
     assert_silent(&send(&setup("").client().await, &url).await, Silence::Forbidden, "a loopback address");
     assert_eq!(server.accepted(), 0);
     assert_eq!(answer(send(&setup("127.0.0.0/8 ::1").client().await, &url).await).status, 200);
 
     let nowhere = send(&setup("").client().await, "http://nowhere.invalid/secret").await;
-    assert_silent(&nowhere, Silence::Unresolved, "http://nowhere.invalid: the name could not be resolved");
+    assert_silent(&nowhere, Silence::Unresolved, "http://nowhere.invalid: there is no such name");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use stackbell_engine::outbound::{
-    OutboundClient, OutboundError, OutboundPolicy, OutboundSettings, SystemResolver,
+    DnsResolver, OutboundClient, OutboundError, OutboundPolicy, OutboundSettings,
 };
 use stackbell_model::delivery::Silence;
 use tokio::io::AsyncWriteExt;
@@ -112,7 +112,7 @@ async fn a_server_that_does_not_take_part_in_tls() {
 #[tokio::test]
 async fn bad_files_of_authorities() {
     let check = async |settings: OutboundSettings, expected: &str| {
-        let resolver = Arc::new(SystemResolver::default());
+        let resolver = Arc::new(DnsResolver::default());
         let policy = OutboundPolicy::default();
         let made = OutboundClient::new(&settings, &policy, resolver, super::support::clock()).await;
         match made {

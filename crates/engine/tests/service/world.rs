@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stackbell_engine::core::{Authority, CoreConfig, PublishRefusal};
-use stackbell_engine::outbound::{OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver};
+use stackbell_engine::outbound::{DnsResolver, OutboundClient, OutboundPolicy, OutboundSettings};
 use stackbell_engine::shell::{Engine, EngineHandle, Metrics, Parts, Retention, Stopped};
 use stackbell_keys::{Keyring, MasterKey};
 use stackbell_model::delivery::{Attempt, Delivery, State};
@@ -309,7 +309,7 @@ async fn start_engine(
     metrics: &Arc<Metrics>,
 ) -> Engine {
     let policy = OutboundPolicy::new(["127.0.0.0/8".parse().expect("an allowance")]);
-    let resolver = Arc::new(SystemResolver::default());
+    let resolver = Arc::new(DnsResolver::default());
     let outbound = OutboundClient::new(settings, &policy, resolver, Arc::<ManualClock>::clone(clock)).await;
     Engine::start(Parts {
         store: Arc::clone(store),

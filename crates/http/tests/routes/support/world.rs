@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 use stackbell_app::beginnings::beginnings;
 use stackbell_app::{App, AppParts};
 use stackbell_engine::core::CoreConfig;
-use stackbell_engine::outbound::{
-    Allowance, OutboundClient, OutboundPolicy, OutboundSettings, SystemResolver,
-};
+use stackbell_engine::outbound::{Allowance, DnsResolver, OutboundClient, OutboundPolicy, OutboundSettings};
 use stackbell_engine::shell::{Engine, Metrics, Parts, Retention, Stopped, SystemClock};
 use stackbell_http::{HttpSettings, Limits, Surface, TrustedProxies, router};
 use stackbell_keys::{Keyring, MasterKey};
@@ -130,7 +128,7 @@ impl World {
     async fn node(base: Base, change: impl FnOnce(&mut HttpSettings)) -> Self {
         base.nodes.fetch_add(1, Ordering::SeqCst);
         let policy = OutboundPolicy::new(Allowance::loopback());
-        let resolver = Arc::new(SystemResolver::default());
+        let resolver = Arc::new(DnsResolver::default());
         let settings = OutboundSettings::default();
         let outbound = OutboundClient::new(&settings, &policy, resolver, Arc::new(SystemClock)).await;
         let metrics = Arc::new(Metrics::default());

@@ -1,6 +1,6 @@
 //! What the system and the network give.
 
-use stackbell_engine::outbound::{OutboundPolicy, Resolve as _, SystemResolver};
+use stackbell_engine::outbound::{DnsResolver, OutboundPolicy, Resolve as _};
 
 use super::{Finding, Fine, Warn, failed};
 use crate::config::Settings;
@@ -33,7 +33,7 @@ pub(super) async fn names(settings: &Settings) -> Finding {
         Some((name, Ok(port))) => (name, port),
         Some((_, Err(_))) | None => (host.as_str(), 443),
     };
-    match SystemResolver::default().resolve(name, port).await {
+    match DnsResolver::default().resolve(name, port).await {
         Ok(_) => Fine(format!("{host} can be resolved")),
         Err(error) => Warn(format!(
             "{host} cannot be resolved ({:#}): deliveries to names that are not local will wait",
