@@ -1,4 +1,6 @@
-//! The file: who may open it, what survives, what it refuses, and how large it gets.
+//! The file: who may open it, what survives, what it refuses, and how large it gets (`size`).
+
+mod size;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +12,7 @@ use stackbell_model::delivery::AttemptTrigger;
 use stackbell_model::event::Event;
 use stackbell_model::retry::{Next, RetryPolicy};
 use stackbell_store::backup::Backup as _;
-use stackbell_store::commit::{
-    AttemptOutcome, AttemptRecord, AttemptSubject, IntakeItem, IntakeOutcome, NewDelivery, NewEvent,
-};
+use stackbell_store::commit::{AttemptOutcome, IntakeOutcome, NewDelivery, NewEvent};
 use stackbell_store::conformance::Harness;
 use stackbell_store::conformance::fixtures::{World, answered, attempt, leased};
 use stackbell_store::maintenance::SweepPolicy;
@@ -99,7 +99,7 @@ fn migrating_again_changes_nothing() {
 fn a_file_is_kept_as_it_was_before_it_is_migrated() {
     let file = File::new();
     let connection = Connection::open(file.path()).expect("a file");
-    connection.execute_batch(include_str!("../migrations/0001_initial.sql")).expect("the first version");
+    connection.execute_batch(include_str!("../../migrations/0001_initial.sql")).expect("the first version");
     connection.execute_batch("PRAGMA user_version = 1; PRAGMA application_id = 0x42656c6c").expect("ours");
     drop(connection);
     let version = |path: &Path| describe_copy(path).expect("a store").schema;
@@ -340,80 +340,4 @@ fn the_schema_refuses_nonsense() {
         let refused = connection.execute(nonsense, []).map_err(|error| error.sqlite_error_code());
         assert_eq!(refused, Err(Some(rusqlite::ErrorCode::ConstraintViolation)), "{nonsense}");
     }
-}
-
-/// An update's payload as Pulumi has it, and a message of words that makes it a kilobyte.
-fn payload_of_a_kilobyte(seed: usize) -> String {
-    let head = format!(
-        r#"{{"user":{{"name":"Morty Smith","githubLogin":"morty","avatarUrl":"https://crazy-adventures.net/morty.png"}},"organization":{{"name":"Crazy Adventures","githubLogin":"crazy-adventures","avatarUrl":"https://crazy-adventures.net/logo.png"}},"projectName":"website","stackName":"website-prod","updateUrl":"https://app.pulumi.com/crazy-adventures/website/website-prod/updates/{seed}","kind":"update","result":"succeeded","resourceChanges":{{"create":{},"same":28}},"isPreview":false,"message":""#,
-        seed % 7
-    );
-    let words =
-        ["bucket", "policy", "replaced", "because", "region", "changed", "from", "eu-west-1", "to", "role"];
-    let mut chance = seed as u64 + 1;
-    let mut text = head;
-    while text.len() < 1022 {
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        text.push_str(words[(chance >> 33) as usize % words.len()]);
-        text.push_str(&format!("-{:x} ", chance >> 40));
-    }
-    text.truncate(1022);
-    text + "\"}"
-}
-
-/// What a delivery to a webhook with a secret sends; each id and signature is another.
-fn request_headers(event: &Event) -> String {
-    let id = event.id;
-    let noise = format!("{}{}", event.id, event.key).replace('-', "");
-    format!(
-        "Accept: */*\r\nContent-Type: application/json\r\nPulumi-Webhook-Id: {id}\r\n\
-         Pulumi-Webhook-Kind: stack_update\r\nPulumi-Webhook-Signature: {noise}\r\n\
-         webhook-id: {id}\r\nwebhook-signature: v1,{}=\r\nwebhook-timestamp: 1767571200\r\n",
-        &noise[..43]
-    )
-}
-
-#[tokio::test]
-async fn a_thousand_delivered_events_of_a_kilobyte_stay_under_two_megabytes() {
-    let file = File::new();
-    let world = World::open(&file).await;
-    let webhook = world.webhook("hook").await;
-    let organization_version = world.snapshot().await.version;
-    for batch in 0..10 {
-        let (mut intakes, mut attempts) = (Vec::new(), Vec::new());
-        for seed in 0..100 {
-            let payload = payload_of_a_kilobyte(batch * 100 + seed);
-            assert_eq!(payload.len(), 1024);
-            let event = Event { payload: payload.into(), digest: Some([7; 32]), ..world.new_event() };
-            let lease = world.new_lease(world.now());
-            let mut delivery = world.new_delivery(&webhook);
-            delivery.lease = Some(lease);
-            let mut sent = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
-            sent.request_headers = request_headers(&event).into();
-            attempts.push(AttemptRecord {
-                webhook: webhook.id,
-                attempt: sent,
-                subject: AttemptSubject::Leased {
-                    delivery: delivery.id,
-                    token: lease.token,
-                    next: Next::Succeeded,
-                },
-            });
-            let events = vec![NewEvent { event, deliveries: vec![delivery] }];
-            intakes.push(IntakeItem {
-                organization: world.organization,
-                organization_version,
-                events,
-                quota: stackbell_store::commit::Quota::UNLIMITED,
-            });
-        }
-        world.commit(intakes, Vec::new()).await;
-        let recorded = world.commit(Vec::new(), attempts).await;
-        assert!(recorded.attempts.iter().all(|one| matches!(one, AttemptOutcome::Recorded { .. })));
-    }
-    drop(world);
-    let files = fs::read_dir(file.folder.path()).expect("the folder");
-    let sizes = files.map(|entry| entry.expect("a file").metadata().expect("its size").len());
-    let bytes: u64 = sizes.sum();
-    assert!(bytes < 2_000_000, "{bytes} bytes");
 }
