@@ -1,13 +1,13 @@
 //! Webhooks' numbers, as they were looked up: an event for a thousand webhooks need not look for each of them again.
 //!
 //! They are known by their organization's version: whatever is done to its webhooks makes another one, which knows none.
-//! In memory, and only what transactions have read that were answered before.
+//! A commit of events changes no webhook and no version, so that what it has read holds whether or not it comes through.
 
 use std::collections::HashMap;
 
 use stackbell_model::ids::{OrganizationId, WebhookId};
 
-/// About 5 MB. Beyond it all are looked up anew.
+/// 5 MB for large organizations, several times that for very many small ones. Beyond it all are looked up anew.
 const WEBHOOKS_MAX: usize = 100_000;
 
 /// The numbers of an organization's webhooks, as of a version of it.

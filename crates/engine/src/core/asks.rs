@@ -81,7 +81,7 @@ impl Core {
         let (config, neighbours) = (&self.config, &self.neighbours);
         let new = || Lane::of(webhook, neighbours.share_of(webhook.id), config, now);
         let lane = self.lanes.entry(webhook.id).or_insert_with(new);
-        let permit = self.permits.acquire_unpaced(webhook.organization, lane.pace())?;
+        let permit = self.permits.acquire_for_ask(webhook.organization, lane.pace())?;
         lane.attempt_begins();
         Some(permit)
     }

@@ -127,12 +127,13 @@ impl Core {
         let Some(InFlight { webhook, mut delivery, subject, permit }) = self.in_flight.remove(&key) else {
             return;
         };
-        let mut is_quick = false;
+        // What was not sent cost nobody anything, nor did what found its endpoint quick.
+        let mut is_unspent = matches!(attempt.outcome, Outcome::Undeliverable { .. });
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
             lane.attempt_ended(&attempt, &self.config, now);
-            is_quick = lane.pace() == Pace::Quick;
+            is_unspent |= lane.pace() == Pace::Quick;
         }
-        if is_quick {
+        if is_unspent {
             self.permits.release_unspent(permit);
         } else {
             self.permits.release(permit);

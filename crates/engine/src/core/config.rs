@@ -24,9 +24,10 @@ pub struct CoreConfig {
     pub organization_ahead_max: u32,
     /// The same for one webhook.
     pub lane_ahead_max: u32,
-    /// An answer within this time is quick. Half of all permits are for webhooks whose last answer was.
+    /// An answer within this time is quick, unless it is a long one. Half of all permits are for webhooks whose last answer was.
     pub quick_answer: Duration,
-    /// Attempts of other webhooks that begin at once; after them one for each that may be in flight in `quick_answer`.
+    /// Attempts of other webhooks that begin at once, about a millisecond's work; after that no more in each `quick_answer`
+    /// than half of `in_flight_max`.
     pub unproven_burst: u32,
     /// This many failures in a row open a webhook's breaker.
     pub breaker_failures: u32,

@@ -316,8 +316,9 @@ impl Lane {
                     Outcome::Answered(_) | Outcome::Throttled(_) => {
                         self.learn_speed(attempt, config);
                     }
-                    Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
-                    }
+                    // Until it answers again it is one of those that wait for each other.
+                    Outcome::Unanswered { .. } => self.pace = Pace::Unproven,
+                    Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {}
                 }
             }
             // Nothing can be sent, whatever is tried: one attempt now and then finds out when that is over.

@@ -136,7 +136,7 @@ impl Core {
     ) -> Self {
         Self {
             permits: Permits::new(config.in_flight_max, config.organization_in_flight_max)
-                .paced(Starts::new(&config, now)),
+                .with_starts(Starts::new(&config, now)),
             places: Permits::new(config.ahead_max, config.organization_ahead_max),
             config,
             public_url,

@@ -14,9 +14,9 @@ use super::starts::Starts;
 /// What is known of a lane's endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Its last answer came quickly.
+    /// Its last answer came quickly, and was no long one.
     Quick,
-    /// It was slow, silent, or never asked.
+    /// It was slow, long or missing, or it was never asked.
     Unproven,
 }
 
@@ -26,7 +26,8 @@ pub(super) enum Pace {
 pub(super) struct Permit {
     organization: OrganizationId,
     pace: Pace,
-    is_paced: bool,
+    /// Whether it was counted among the [`Starts`].
+    spends_start: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,47 +78,52 @@ impl Permits {
     }
 
     /// The same, where attempts of unproven lanes begin no quicker than `starts` says.
-    pub(super) fn paced(self, starts: Starts) -> Self {
+    pub(super) fn with_starts(self, starts: Starts) -> Self {
         Self { starts: Some(starts), ..self }
     }
 
     /// Tells the time, before anything is asked.
     pub(super) fn tell(&mut self, now: Timestamp) {
-        self.starts.iter_mut().for_each(|starts| starts.tell(now));
+        if let Some(starts) = &mut self.starts {
+            starts.tell(now);
+        }
     }
 
     /// Whether the node has room for one more of this pace, of some organization.
     pub(super) fn node_has_room(&self, pace: Pace) -> bool {
-        self.node.has_room(self.node_max, pace) && self.paces(pace).is_none_or(Starts::may_begin)
+        self.node.has_room(self.node_max, pace) && self.starts_of(pace).is_none_or(Starts::may_begin)
     }
 
-    /// When unproven lanes may go on, where they wait for nothing but their pace.
+    /// When unproven lanes may go on, where there is room for them, and too many have begun just now.
     pub(super) fn unproven_rested_at(&self) -> Option<Timestamp> {
-        let starts = self.paces(Pace::Unproven).filter(|starts| !starts.may_begin());
-        starts.filter(|_| self.node.has_room(self.node_max, Pace::Unproven)).map(Starts::rested_at)
+        let starts = self.starts_of(Pace::Unproven).filter(|starts| !starts.may_begin())?;
+        self.node.has_room(self.node_max, Pace::Unproven).then(|| starts.rested_at())
     }
 
     /// For an attempt that the queue makes.
     pub(super) fn acquire(&mut self, organization: OrganizationId, pace: Pace) -> Option<Permit> {
-        if !self.paces(pace).is_none_or(Starts::may_begin) {
+        if !self.starts_of(pace).is_none_or(Starts::may_begin) {
             return None;
         }
-        let permit = self.acquire_unpaced(organization, pace)?;
-        let starts = self.starts.as_mut().filter(|_| pace == Pace::Unproven);
-        let is_paced = starts.is_some();
-        starts.into_iter().for_each(Starts::take);
-        Some(Permit { is_paced, ..permit })
+        let permit = self.acquire_for_ask(organization, pace)?;
+        match &mut self.starts {
+            Some(starts) if pace == Pace::Unproven => {
+                starts.take();
+                Some(Permit { spends_start: true, ..permit })
+            }
+            Some(_) | None => Some(permit),
+        }
     }
 
-    /// For an attempt that somebody waits for.
-    pub(super) fn acquire_unpaced(&mut self, organization: OrganizationId, pace: Pace) -> Option<Permit> {
+    /// For an attempt that somebody asked for, who waits.
+    pub(super) fn acquire_for_ask(&mut self, organization: OrganizationId, pace: Pace) -> Option<Permit> {
         let used = self.organizations.entry(organization).or_default();
         if !self.node.has_room(self.node_max, pace) || !used.has_room(self.organization_max, pace) {
             return None;
         }
         used.add(pace);
         self.node.add(pace);
-        Some(Permit { organization, pace, is_paced: false })
+        Some(Permit { organization, pace, spends_start: false })
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a permit that was given back must be gone")]
@@ -134,11 +140,16 @@ impl Permits {
 
     /// Gives back one that came to no attempt, or to one that cost others nothing: another may begin in its stead.
     pub(super) fn release_unspent(&mut self, permit: Permit) {
-        self.starts.iter_mut().filter(|_| permit.is_paced).for_each(Starts::give_back);
+        if let Some(starts) = &mut self.starts
+            && permit.spends_start
+        {
+            starts.give_back();
+        }
         self.release(permit);
     }
 
-    fn paces(&self, pace: Pace) -> Option<&Starts> {
+    /// What attempts of this pace are counted among.
+    fn starts_of(&self, pace: Pace) -> Option<&Starts> {
         self.starts.as_ref().filter(|_| pace == Pace::Unproven)
     }
 }

@@ -3,7 +3,7 @@
 //! One ring for quick lanes and one for the others, so that a thousand lanes that may not go
 //! are never looked through to find the one that may.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use stackbell_model::ids::{OrganizationId, WebhookId};
 
@@ -37,6 +37,16 @@ impl Turns {
         Some((organization, lane))
     }
 
+    /// Takes a lane out, wherever it stands.
+    fn remove(&mut self, organization: OrganizationId, lane: WebhookId) {
+        let Some(lanes) = self.lanes.get_mut(&organization) else { return };
+        lanes.retain(|other| *other != lane);
+        if lanes.is_empty() {
+            self.lanes.remove(&organization);
+            self.organizations.retain(|other| *other != organization);
+        }
+    }
+
     /// Puts a lane back to where it was taken from, its organization to the ring's end.
     fn put_back(&mut self, organization: OrganizationId, lane: WebhookId) {
         let lanes = self.lanes.entry(organization).or_default();
@@ -52,7 +62,7 @@ impl Turns {
 pub(super) struct Ring {
     quick: Turns,
     unproven: Turns,
-    members: HashSet<WebhookId>,
+    members: HashMap<WebhookId, Pace>,
 }
 
 impl Ring {
@@ -63,10 +73,15 @@ impl Ring {
         }
     }
 
+    /// Adds a lane at the end. One that is in it already keeps its place, unless its pace is another by now: what has proven
+    /// quick must not wait for what has not.
     pub(super) fn push(&mut self, organization: OrganizationId, lane: WebhookId, pace: Pace) {
-        if self.members.insert(lane) {
-            self.turns(pace).push(organization, lane);
+        match self.members.insert(lane, pace) {
+            Some(before) if before == pace => return,
+            Some(before) => self.turns(before).remove(organization, lane),
+            None => {}
         }
+        self.turns(pace).push(organization, lane);
     }
 
     pub(super) fn pop(&mut self, pace: Pace) -> Option<(OrganizationId, WebhookId)> {
@@ -76,7 +91,7 @@ impl Ring {
     }
 
     pub(super) fn put_back(&mut self, organization: OrganizationId, lane: WebhookId, pace: Pace) {
-        if self.members.insert(lane) {
+        if self.members.insert(lane, pace).is_none() {
             self.turns(pace).put_back(organization, lane);
         }
     }
@@ -104,9 +119,24 @@ mod tests {
             ring.push(organization(1), lane(10 + n), Pace::Quick);
         }
         ring.push(organization(2), lane(20), Pace::Quick);
-        ring.push(organization(1), lane(10), Pace::Unproven);
         let order: Vec<_> = std::iter::from_fn(|| ring.pop(Pace::Quick)).map(|(_, lane)| lane).collect();
         assert_eq!(order, [lane(10), lane(20), lane(11), lane(12)]);
         assert_eq!(ring.pop(Pace::Unproven), None);
+    }
+
+    #[test]
+    fn who_has_proven_quick_changes_over() {
+        let organization = OrganizationId::from_uuid(Uuid::from_u128(1));
+        let lane = |n| WebhookId::from_uuid(Uuid::from_u128(n));
+        let mut ring = Ring::default();
+        for (n, pace) in [(1, Pace::Unproven), (2, Pace::Unproven), (1, Pace::Quick), (1, Pace::Quick)] {
+            ring.push(organization, lane(n), pace);
+        }
+        assert_eq!(ring.pop(Pace::Quick), Some((organization, lane(1))));
+        assert_eq!(ring.pop(Pace::Quick), None);
+        ring.push(organization, lane(2), Pace::Quick);
+        assert_eq!(ring.organizations(Pace::Unproven), 0);
+        assert_eq!(ring.pop(Pace::Unproven), None);
+        assert_eq!(ring.pop(Pace::Quick), Some((organization, lane(2))));
     }
 }

@@ -5,6 +5,8 @@
 //! permits for them were taken by endpoints that are just too slow to be quick: who is slow does not feel it, and who fails
 //! at once, however often, costs the others no more than that (invariant 5).
 //!
+//! Whoever fails to answer is unproven again, so that endpoints that were quick and go down together are among them.
+//!
 //! A start that comes to nothing, or finds its endpoint quick, is given back: endpoints that are new, or not yet known
 //! after a restart, prove themselves as quickly as they answer.
 
@@ -29,7 +31,9 @@ impl Starts {
         let interval = (config.quick_answer / unproven_max).max(Duration::from_nanos(1));
         let burst = config.unproven_burst.max(1);
         let pacer = Pacer::new(Rate::new(interval, burst), now);
-        Self { pacer, rested: burst.div_ceil(2), is_resting: false }
+        // Of what may be in flight no more than half, so that a rest is not longer than half of `quick_answer`.
+        let rested = burst.min(unproven_max).div_ceil(2);
+        Self { pacer, rested, is_resting: false }
     }
 
     /// Tells it the time, before it is asked anything.
@@ -104,6 +108,14 @@ mod tests {
         assert_eq!(begin_all(&mut starts), 4);
         (0..20).for_each(|_| starts.give_back());
         assert_eq!(begin_all(&mut starts), 8, "and makes no more than a burst");
+    }
+
+    #[test]
+    fn few_permits_make_no_long_rest() {
+        let config = CoreConfig { in_flight_max: 8, unproven_burst: 16, ..CoreConfig::default() };
+        let mut starts = Starts::new(&config, BEGIN);
+        assert_eq!(begin_all(&mut starts), 16);
+        assert_eq!(starts.rested_at(), at(500));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stackbell_engine::core::PublishRefusal;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Answer, Outcome, Silence};
 use stackbell_model::ids::WebhookId;
@@ -16,6 +17,8 @@ const BURST: usize = 16;
 
 /// Begin in a second.
 const IN_A_SECOND: usize = 512;
+
+const QUICKLY: Duration = Duration::from_millis(1);
 
 fn refused() -> Outcome {
     Outcome::Unanswered { silence: Silence::Unreachable, text: "refused".into() }
@@ -46,6 +49,64 @@ fn endpoints_that_fail_at_once_are_tried_a_few_at_a_time() {
     let took = sent[WEBHOOKS - 1].since(sent[0]);
     let due = Duration::from_secs(1).mul_f64((WEBHOOKS - BURST) as f64 / IN_A_SECOND as f64);
     assert!(took < due.mul_f64(1.2), "{took:?} where {due:?} were enough");
+}
+
+/// Each of them had a good word, and so nothing was known against it.
+#[test]
+fn endpoints_that_were_quick_and_go_down_together_are_not_all_tried_at_once_again_and_again() {
+    let (mut cluster, _) = unknown(WEBHOOKS);
+    while !cluster.network.is_empty() {
+        cluster.end_all(&answered(200));
+    }
+    let quick_max = cluster.config.organization_in_flight_max as usize;
+    cluster.publish(0);
+    assert!(cluster.network.len() <= quick_max, "{}", cluster.network.len());
+    // All of them learn it once.
+    cluster.pass(Duration::from_secs(4), &refused());
+    cluster.sent.clear();
+    cluster.publish(0);
+    assert!(cluster.network.len() <= BURST, "{}", cluster.network.len());
+}
+
+/// After a start nothing is known of any endpoint, and much may wait.
+#[test]
+fn who_has_proven_quick_does_not_wait_among_those_who_have_not() {
+    const EVENTS: usize = 20;
+    // It sends nothing before it knows who else does.
+    let mut cluster = Cluster::of(1);
+    let ids: Vec<_> = (0..WEBHOOKS).map(|_| cluster.webhook()).collect();
+    for _ in 0..EVENTS {
+        cluster.publish(0);
+    }
+    cluster.meet(vec![0]);
+    let mut at = Vec::new();
+    // An answer takes a millisecond, in which what is due has its turn to come.
+    for _ in 0..4000 {
+        let sent = cluster.network.iter().filter(|one| one.send.webhook.id == ids[0]).count();
+        at.extend(std::iter::repeat_n(cluster.now, sent));
+        cluster.end_each(QUICKLY, |id| if id == ids[0] { answered(200) } else { refused() });
+        cluster.wake(QUICKLY);
+    }
+    assert_eq!(at.len(), EVENTS);
+    let took = at[EVENTS - 1].since(at[0]);
+    assert!(took < Duration::from_millis(100), "{took:?} from the first to the last");
+}
+
+/// The webhooks change at the last moment: what was kept for the attempts is free again.
+#[test]
+fn a_commit_that_came_too_late_spends_nothing() {
+    let mut cluster = Cluster::acquainted(1);
+    for _ in 0..WEBHOOKS {
+        cluster.webhook();
+    }
+    cluster.before_commit(|cluster| {
+        cluster.webhook();
+    });
+    let version = cluster.version();
+    assert_eq!(cluster.publish_as_of(0, version), Err(PublishRefusal::Outdated));
+    assert_eq!((cluster.stale, cluster.network.len()), (1, 0));
+    assert_eq!(cluster.publish(0) as usize, WEBHOOKS + 1);
+    assert_eq!(cluster.network.len(), BURST);
 }
 
 #[test]
@@ -93,9 +154,9 @@ fn who_is_known_to_be_quick_does_not_wait_for_the_others() {
     // None of them is left to begin.
     cluster.publish(0);
     for _ in 0..3 {
-        cluster.end_all(&refused());
-        cluster.publish(0);
         assert_eq!(cluster.network.iter().filter(|one| one.send.webhook.id == quick[0]).count(), 1);
+        cluster.end_each(QUICKLY, |id| if id == quick[0] { answered(200) } else { refused() });
+        cluster.publish(0);
     }
 }
 

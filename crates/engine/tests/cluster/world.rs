@@ -348,6 +348,11 @@ impl Cluster {
 
     /// The same after so long; the clock is not moved.
     pub(crate) fn end_all_after(&mut self, duration: Duration, outcome: &Outcome) {
+        self.end_each(duration, |_| outcome.clone());
+    }
+
+    /// The same, as it is for each webhook.
+    pub(crate) fn end_each(&mut self, duration: Duration, outcome: impl Fn(WebhookId) -> Outcome) {
         for UnderWay { node, send } in std::mem::take(&mut self.network) {
             let attempt = Attempt {
                 trigger: send.trigger,
@@ -355,7 +360,7 @@ impl Cluster {
                 duration,
                 request_url: "https://example.com/hook".into(),
                 request_headers: "".into(),
-                outcome: outcome.clone(),
+                outcome: outcome(send.webhook.id),
             };
             self.turn(node, vec![Input::AttemptEnded { key: send.key, attempt: Box::new(attempt) }]);
         }

@@ -106,9 +106,9 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         let known = self.known.webhook(webhook)?;
         let found = known.filter(|known| known.organization_number == organization.number);
         let number = found.map(|known| known.number);
-        number.into_iter().for_each(|number| {
+        if let Some(number) = number {
             numbers.learn(organization_id, organization.version, webhook, number);
-        });
+        }
         Ok(number)
     }
 

@@ -16,7 +16,7 @@ impl Lane {
         let before = if self.answers_in.is_zero() { attempt.duration } else { self.answers_in };
         self.answers_in = (before * 7 + attempt.duration) / 8;
         self.has_stalled = false;
-        let bytes = attempt.outcome.answer().map_or(0, |answer| answer.body.len());
+        let bytes = attempt.outcome.answer().map_or(0, |answer| answer.headers.len() + answer.body.len());
         if attempt.duration <= config.quick_answer && bytes <= QUICK_ANSWER_BYTES_MAX {
             self.pace = Pace::Quick;
             self.limit = (self.limit + 1).min(config.lane_limit_max);
