@@ -70,9 +70,10 @@ fn not_connected(error: &ConnectError) -> (Silence, String) {
 
 fn unresolved(error: &ResolveError) -> String {
     match error {
-        // Its words say why, and do not repeat the name.
-        ResolveError::Lookup(source) => format!("{error}: {source}"),
-        ResolveError::NoName | ResolveError::NoAddress | ResolveError::TimedOut => error.to_string(),
+        ResolveError::Unasked(source) => format!("{error}: {}", source.kind()),
+        ResolveError::Failed | ResolveError::NoName | ResolveError::NoAddress | ResolveError::TimedOut => {
+            error.to_string()
+        }
     }
 }
 

@@ -8,9 +8,12 @@ use futures_util::future::BoxFuture;
 /// Why a name has no addresses.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The resolver could not say.
-    #[error("the name could not be resolved")]
-    Lookup(#[source] io::Error),
+    /// Nobody could be asked.
+    #[error("no name server could be asked")]
+    Unasked(#[source] io::Error),
+    /// Whoever was asked could not say.
+    #[error("the name servers could not say")]
+    Failed,
     /// There is no such name.
     #[error("there is no such name")]
     NoName,

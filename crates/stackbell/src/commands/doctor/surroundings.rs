@@ -1,10 +1,15 @@
 //! What the system and the network give.
 
-use stackbell_engine::outbound::{DnsResolver, OutboundPolicy, Resolve as _};
+use std::time::Duration;
+
+use stackbell_engine::outbound::{DnsResolver, OutboundPolicy, Resolve as _, ResolveError};
 
 use super::{Finding, Fine, Warn, failed};
 use crate::config::Settings;
 use crate::{descriptors, wiring};
+
+/// Somebody waits for what is found.
+const LOOKUP_TIME: Duration = Duration::from_secs(10);
 
 pub(super) fn open_files(settings: &Settings) -> Finding {
     let wanted = descriptors::wanted(&settings.delivery);
@@ -33,7 +38,9 @@ pub(super) async fn names(settings: &Settings) -> Finding {
         Some((name, Ok(port))) => (name, port),
         Some((_, Err(_))) | None => (host.as_str(), 443),
     };
-    match DnsResolver::default().resolve(name, port).await {
+    let resolver = DnsResolver::default();
+    let resolved = tokio::time::timeout(LOOKUP_TIME, resolver.resolve(name, port)).await;
+    match resolved.unwrap_or(Err(ResolveError::TimedOut)) {
         Ok(_) => Fine(format!("{host} can be resolved")),
         Err(error) => Warn(format!(
             "{host} cannot be resolved ({:#}): deliveries to names that are not local will wait",
