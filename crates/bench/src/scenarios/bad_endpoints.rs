@@ -36,21 +36,25 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut alone = Vec::new();
     let mut ratios = vec![Vec::new(); sorts.len()];
     let mut besides = vec![Vec::new(); sorts.len()];
+    let mut fan_outs = Vec::new();
     for round in 1..=bench.pairs()? {
         for (index, sort) in sorts.iter().enumerate() {
             if index % SORTS_AFTER_ALONE == 0 {
-                let p99 = healthy_p99(bench, None).await?;
+                let p99 = healthy_p99(bench, None, &mut fan_outs).await?;
                 println!("  round {round}: alone: p99 {p99:.2} ms");
                 alone.push(p99);
             }
             let before = *alone.last().context("it was measured alone")?;
-            let beside = healthy_p99(bench, Some(*sort)).await?;
+            let beside = healthy_p99(bench, Some(*sort), &mut fan_outs).await?;
             println!("  round {round}: beside those that {}: p99 {beside:.2} ms", sort.in_words());
             besides[index].push(beside);
             ratios[index].push(100.0 * beside / before);
         }
     }
-    let mut figures = vec![Figure::new("healthy p99 alone", "ms", alone)];
+    let mut figures = vec![
+        Figure::new("healthy p99 alone", "ms", alone),
+        Figure::new("an event for the thousand, POST to 202", "ms", fan_outs),
+    ];
     for ((sort, beside), ratios) in sorts.iter().zip(besides).zip(ratios) {
         let words = sort.in_words();
         figures.push(Figure::new(format!("healthy p99 beside those that {words}"), "ms", beside));
@@ -63,8 +67,8 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The healthy endpoint's, from POST to received, in milliseconds.
-async fn healthy_p99(bench: &Bench, sort: Option<Badness>) -> anyhow::Result<f64> {
+/// The healthy endpoint's, from POST to received, in milliseconds. `fan_outs` gets those that events for the others took.
+async fn healthy_p99(bench: &Bench, sort: Option<Badness>, fan_outs: &mut Vec<f64>) -> anyhow::Result<f64> {
     let mut receiver = Receiver::start(1).await?;
     let server = bench.setup.start().await?;
     let url = format!("http://{}{STAMPED_PATH}", receiver.addresses()[0]);
@@ -84,7 +88,7 @@ async fn healthy_p99(bench: &Bench, sort: Option<Badness>) -> anyhow::Result<f64
     let measured = Pattern::Paced { per_second: PER_SECOND, time };
     let healthy = paced(server.address(), publish(), measured, &mut receiver);
     let latencies = match bad {
-        Some(_) => beside(&server, time, healthy).await?,
+        Some(_) => beside(&server, time, healthy, fan_outs).await?,
         None => healthy.await?,
     };
     if let Some(sort) = sort {
@@ -107,6 +111,7 @@ async fn beside<T>(
     server: &ServerProcess,
     time: Duration,
     measured: impl Future<Output = anyhow::Result<T>>,
+    fan_outs: &mut Vec<f64>,
 ) -> anyhow::Result<T> {
     let pattern = Pattern::Paced { per_second: 1, time: time + Duration::from_secs(1) };
     let to = vec![server.address()];
@@ -119,5 +124,6 @@ async fn beside<T>(
     };
     let (bad, measured) = tokio::try_join!(bad.run(), delayed)?;
     ensure!(bad.answered >= 1, "no bad delivery was made");
+    fan_outs.extend(bad.stamps.iter().map(|stamp| stamp.answered.milliseconds_since(stamp.sent)));
     Ok(measured)
 }
