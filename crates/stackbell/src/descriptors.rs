@@ -8,9 +8,9 @@ use crate::listener::CONNECTIONS_MAX;
 /// Beside connections: the store's files, the log, idle connections to endpoints.
 const OTHERS: u64 = 512;
 
-/// An attempt has a connection, and before that, while its host's name is looked up, up to six questions on their way. Half
+/// An attempt has a connection, and before that, while its host's name is looked up, up to twelve questions on their way. Half
 /// of them at the most are to endpoints of which it is not known that they answer.
-const FOR_EACH_ATTEMPT: u64 = 4;
+const FOR_EACH_ATTEMPT: u64 = 7;
 
 /// How many a server may need.
 pub(crate) fn wanted(delivery: &DeliverySettings) -> u64 {

@@ -35,6 +35,14 @@ impl Breaker {
         matches!(self, Self::Closed { .. })
     }
 
+    /// Whether more than one attempt in a row has failed.
+    pub(super) fn has_failed_again(self) -> bool {
+        match self {
+            Self::Closed { failures } => failures > 1,
+            Self::Open { .. } => true,
+        }
+    }
+
     /// An attempt failed.
     pub(super) fn fail(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
         let open = |wait| Self::Open { until: now.after(wait), because: Cause::Failures };

@@ -316,9 +316,13 @@ impl Lane {
                     Outcome::Answered(_) | Outcome::Throttled(_) => {
                         self.learn_speed(attempt, config);
                     }
-                    // Until it answers again it is one of those that wait for each other.
-                    Outcome::Unanswered { .. } => self.pace = Pace::Unproven,
-                    Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {}
+                    // Until it answers again it is one of those that wait for each other. Once may be a connection that its
+                    // side had closed, and would cost all that is ahead.
+                    Outcome::Unanswered { .. } if self.breaker.has_failed_again() => {
+                        self.pace = Pace::Unproven;
+                    }
+                    Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
+                    }
                 }
             }
             // Nothing can be sent, whatever is tried: one attempt now and then finds out when that is over.

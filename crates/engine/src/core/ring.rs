@@ -3,6 +3,7 @@
 //! One ring for quick lanes and one for the others, so that a thousand lanes that may not go
 //! are never looked through to find the one that may.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use stackbell_model::ids::{OrganizationId, WebhookId};
@@ -91,7 +92,8 @@ impl Ring {
     }
 
     pub(super) fn put_back(&mut self, organization: OrganizationId, lane: WebhookId, pace: Pace) {
-        if self.members.insert(lane, pace).is_none() {
+        if let Entry::Vacant(vacant) = self.members.entry(lane) {
+            vacant.insert(pace);
             self.turns(pace).put_back(organization, lane);
         }
     }

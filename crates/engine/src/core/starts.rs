@@ -5,7 +5,7 @@
 //! permits for them were taken by endpoints that are just too slow to be quick: who is slow does not feel it, and who fails
 //! at once, however often, costs the others no more than that (invariant 5).
 //!
-//! Whoever fails to answer is unproven again, so that endpoints that were quick and go down together are among them.
+//! Whoever fails to answer twice is unproven again, so that endpoints that were quick and go down together are among them.
 //!
 //! A start that comes to nothing, or finds its endpoint quick, is given back: endpoints that are new, or not yet known
 //! after a restart, prove themselves as quickly as they answer.
@@ -31,7 +31,7 @@ impl Starts {
         let interval = (config.quick_answer / unproven_max).max(Duration::from_nanos(1));
         let burst = config.unproven_burst.max(1);
         let pacer = Pacer::new(Rate::new(interval, burst), now);
-        // Of what may be in flight no more than half, so that a rest is not longer than half of `quick_answer`.
+        // Of what may be in flight no more than half, so that a rest is about half of `quick_answer` at the most.
         let rested = burst.min(unproven_max).div_ceil(2);
         Self { pacer, rested, is_resting: false }
     }

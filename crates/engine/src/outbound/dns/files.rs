@@ -1,12 +1,11 @@
 //! The files that say where names come from.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use hickory_resolver::Hosts;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 
 use super::names::Names;
 
@@ -64,16 +63,27 @@ impl Files {
     }
 }
 
+/// Who is asked where nobody is named.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+const LOCAL: &str = "127.0.0.1";
+
 /// Who is to be asked: where nobody is named, the machine itself, as `resolv.conf(5)` has it.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn servers(path: &Path) -> io::Result<(ResolverConfig, ResolverOpts)> {
+    let parse = |text: &str| hickory_resolver::system_conf::parse_resolv_conf(text.as_bytes());
     let text = read(path)?;
-    let names_servers = text.lines().any(|line| line.trim_start().starts_with("nameserver"));
-    if names_servers {
-        return hickory_resolver::system_conf::parse_resolv_conf(text).map_err(io::Error::other);
+    let mut parsed = parse(&text);
+    // That refuses a file that names nobody, or has a word to search that is no name, where others leave out what they
+    // cannot read.
+    let searches = |line: &&str| line.trim_start().starts_with("search");
+    let plain = text.lines().filter(|line| !searches(line)).collect::<Vec<_>>().join("\n");
+    let local = format!("\nnameserver {LOCAL}\n");
+    for other in [plain.clone(), format!("{text}{local}"), format!("{plain}{local}")] {
+        if parsed.is_err() {
+            parsed = parse(&other);
+        }
     }
-    let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    Ok((ResolverConfig::from_parts(None, Vec::new(), vec![local]), ResolverOpts::default()))
+    parsed.map_err(io::Error::other)
 }
 
 /// Who is to be asked, as the system has it.

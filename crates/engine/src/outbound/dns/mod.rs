@@ -13,6 +13,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,48 +37,66 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub struct DnsResolver {
     files: Files,
     current: Mutex<Current>,
+    /// Held while the files are read: one reader at a time.
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// What was read of the files last, and when that was looked at.
 #[derive(Debug, Default)]
 struct Current {
-    names: Option<Arc<Names>>,
+    found: Option<Result<Arc<Names>, io::Error>>,
     stamps: Stamps,
     looked_at: Option<Instant>,
 }
 
+impl Current {
+    fn names(&self) -> Option<Result<Arc<Names>, ResolveError>> {
+        self.found.as_ref().map(|found| match found {
+            Ok(names) => Ok(Arc::clone(names)),
+            Err(error) => Err(ResolveError::Unasked(same_again(error))),
+        })
+    }
+}
+
 impl DnsResolver {
-    /// The names as the files have them. Who comes while somebody else looks at the files takes what was there before.
+    /// The names as the files have them. Who comes while somebody else looks at the files takes what was there before, and
+    /// waits only where there was nothing.
     async fn names(&self) -> Result<Arc<Names>, ResolveError> {
+        if let Some(names) = self.fresh() {
+            return names;
+        }
+        let _reading = self.reading.lock().await;
+        if let Some(names) = self.fresh() {
+            return names;
+        }
         let stamps = {
             let mut current = self.lock();
-            let is_fresh = current.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL);
-            if let Some(names) = current.names.as_ref().filter(|_| is_fresh) {
-                return Ok(Arc::clone(names));
-            }
             current.looked_at = Some(Instant::now());
             current.stamps
         };
         let files = self.files.clone();
         let read = tokio::task::spawn_blocking(move || files.read_if_changed(stamps)).await;
-        let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let mut current = self.lock();
-        let failed = match read {
+        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(Some((stamps, names))) => {
-                *current = Current { names: Some(Arc::new(names)), stamps, looked_at: current.looked_at };
-                None
+                current.found = Some(Ok(Arc::new(names)));
+                current.stamps = stamps;
             }
-            Ok(None) => None,
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "the files that say where names come from cannot be read");
-                Some(error)
+                if !matches!(current.found, Some(Ok(_))) {
+                    current.found = Some(Err(error));
+                }
             }
-        };
-        match (&current.names, failed) {
-            (Some(names), _) => Ok(Arc::clone(names)),
-            (None, Some(error)) => Err(ResolveError::Unasked(error)),
-            (None, None) => unreachable!("what was never read differs from all that there may be"),
         }
+        current.names().expect("what was never read differs from all that there may be")
+    }
+
+    /// What there is, where it was looked at just now.
+    fn fresh(&self) -> Option<Result<Arc<Names>, ResolveError>> {
+        let current = self.lock();
+        current.names().filter(|_| current.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL))
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
@@ -97,4 +116,9 @@ impl Resolve for DnsResolver {
             Ok(addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())
         })
     }
+}
+
+/// An error of the system stays what it is: some of them are our fault.
+fn same_again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

@@ -1,11 +1,12 @@
 //! Looking a name up.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use hickory_resolver::config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts};
+use futures_util::future::join;
+use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
@@ -13,6 +14,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, Resolver, TokioResolver};
 use tokio::time::Instant;
 
+use super::same_again;
 use crate::outbound::resolve::ResolveError;
 
 /// How many names' addresses are kept: a few megabytes with [`ADDRESSES_MAX`] of each, which hardly any has.
@@ -21,12 +23,18 @@ pub(super) const ANSWERS_MAX: usize = 4096;
 /// Of a name with more addresses than this the others are left alone.
 pub(super) const ADDRESSES_MAX: usize = 64;
 
+/// How long one server is waited for.
+const TRY_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How many answers by TCP are on their way at once.
+const LONG_ANSWERS_MAX: usize = 4096;
+
 /// Hosts, and the servers that are asked for other names, with what they answered.
 pub(super) struct Names {
     hosts: Hosts,
     resolver: TokioResolver,
-    /// Whether names may stand for longer ones.
-    has_search: bool,
+    /// What names that are not there may be followed by.
+    search: Vec<Name>,
     answers: Mutex<HashMap<Box<str>, Answer>>,
 }
 
@@ -38,7 +46,7 @@ struct Answer {
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Names").field("has_search", &self.has_search).finish_non_exhaustive()
+        f.debug_struct("Names").field("search", &self.search).finish_non_exhaustive()
     }
 }
 
@@ -49,14 +57,16 @@ impl Names {
         options.cache_size = 0;
         // They are looked at before: who has an address of one family there is not asked for one of the other.
         options.use_hosts_file = ResolveHosts::Never;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        // One server after the other, the quickest first: two at a time would take twice the sockets.
-        options.num_concurrent_reqs = 1;
-        let has_search = config.domain().is_some() || !config.search().is_empty();
+        // The longest that an attempt waits has room for three of these, and so for a server that is down.
+        options.timeout = options.timeout.min(TRY_TIME_MAX);
+        // Long answers would go by way of TCP without, where few are on their way at once.
+        options.edns0 = true;
+        options.max_active_requests = LONG_ANSWERS_MAX;
+        let search = config.search().to_vec();
         let provider = TokioRuntimeProvider::default();
         let builder = Resolver::builder_with_config(config, provider).with_options(options);
         let resolver = builder.build().expect("only TLS could fail, and there is none");
-        Self { hosts, resolver, has_search, answers: Mutex::default() }
+        Self { hosts, resolver, search, answers: Mutex::default() }
     }
 
     /// The addresses of a host, at least one; of two families by turns, as nobody knows which of them works from here.
@@ -84,33 +94,58 @@ impl Names {
             .collect()
     }
 
-    /// As it stands first: what fails there is what is said, and not what a longer name comes to.
+    /// As it stands first. Where that is not there, and by no means where nobody could say, a longer name may be meant: a
+    /// name server that fails must not send a payload to somebody else. A single word is no public name, and many servers
+    /// say of one that they fail.
     async fn look_up(&self, host: &str, name: Name) -> Result<Answer, ResolveError> {
-        let mut whole = name.clone();
-        whole.set_fqdn(true);
-        match self.ask(host, whole).await {
-            Err(error @ (ResolveError::NoName | ResolveError::NoAddress)) if self.has_search => {
-                self.ask(host, name).await.map_err(|_| error)
+        let is_word = name.num_labels() == 1;
+        let first = match self.ask(host, whole(name.clone())).await {
+            Err(error @ (ResolveError::NoName | ResolveError::NoAddress)) => error,
+            Err(error @ ResolveError::Failed) if is_word => error,
+            answer => return answer,
+        };
+        for suffix in &self.search {
+            // What is too long is no name.
+            let Ok(longer) = name.clone().append_domain(suffix) else { continue };
+            match self.ask(host, whole(longer)).await {
+                Err(ResolveError::NoName | ResolveError::NoAddress | ResolveError::Failed) => {}
+                answer => return answer,
             }
-            answer => answer,
         }
+        Err(first)
     }
 
+    /// Both families. One that failed takes nothing from the other, but then the answer is not kept.
     async fn ask(&self, host: &str, name: Name) -> Result<Answer, ResolveError> {
-        match self.resolver.lookup_ip(name).await {
-            Ok(found) => {
-                let addresses = by_turns(found.iter().collect());
-                let holds_until = Instant::from_std(found.valid_until());
-                if addresses.is_empty() {
-                    return Err(ResolveError::NoAddress);
+        let of = |family| self.resolver.lookup(name.clone(), family);
+        let (v4, v6) = join(of(RecordType::A), of(RecordType::AAAA)).await;
+        let mut addresses = Vec::new();
+        let mut holds_until = None;
+        let mut why_none = None;
+        let mut has_failed = false;
+        for found in [v4, v6] {
+            match found {
+                Ok(found) => {
+                    addresses.extend(found.answers().iter().filter_map(|record| record.data.ip_addr()));
+                    let until = Instant::from_std(found.valid_until());
+                    holds_until = Some(holds_until.map_or(until, |other: Instant| other.min(until)));
                 }
-                Ok(Answer { addresses: addresses.into(), holds_until })
-            }
-            Err(error) => {
-                tracing::debug!(endpoint.host = host, %error, "a name was not resolved");
-                Err(refusal(error))
+                Err(error) => {
+                    tracing::debug!(endpoint.host = host, %error, "a name was not resolved");
+                    let error = refusal(error);
+                    let is_failure = !matches!(error, ResolveError::NoName | ResolveError::NoAddress);
+                    if is_failure || why_none.is_none() {
+                        why_none = Some(error);
+                    }
+                    has_failed |= is_failure;
+                }
             }
         }
+        if addresses.is_empty() {
+            return Err(why_none.unwrap_or(ResolveError::NoAddress));
+        }
+        let holds_until = holds_until.filter(|_| !has_failed).unwrap_or_else(Instant::now);
+        Ok(Answer { addresses: by_turns(addresses).into(), holds_until })
     }
 
     fn kept(&self, host: &str) -> Option<Arc<[IpAddr]>> {
@@ -121,6 +156,9 @@ impl Names {
 
     fn keep(&self, host: &str, answer: Answer) {
         let now = Instant::now();
+        if answer.holds_until <= now {
+            return;
+        }
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= ANSWERS_MAX {
             answers.retain(|_, answer| answer.holds_until > now);
@@ -137,6 +175,12 @@ impl Names {
     }
 }
 
+/// A name that stands for nothing but itself.
+fn whole(mut name: Name) -> Name {
+    name.set_fqdn(true);
+    name
+}
+
 fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
     let turns = (0..v4.len().max(v6.len())).flat_map(|turn| [v4.get(turn), v6.get(turn)]);
@@ -149,11 +193,7 @@ fn refusal(error: NetError) -> ResolveError {
         error if error.is_nx_domain() => ResolveError::NoName,
         error if error.is_no_records_found() => ResolveError::NoAddress,
         NetError::Timeout => ResolveError::TimedOut,
-        // The system's own errors stay what they are: some of them are our fault.
-        NetError::Io(error) => ResolveError::Unasked(match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => error.kind().into(),
-        }),
+        NetError::Io(error) => ResolveError::Unasked(same_again(&error)),
         _ => ResolveError::Failed,
     }
 }
