@@ -100,7 +100,7 @@ impl Names {
     async fn look_up(&self, host: &str, name: Name) -> Result<Answer, ResolveError> {
         let is_word = name.num_labels() == 1;
         let first = match self.ask(host, whole(name.clone())).await {
-            Err(error @ (ResolveError::NoName | ResolveError::NoAddress)) => error,
+            Err(error) if says_none(&error) => error,
             Err(error @ ResolveError::Failed) if is_word => error,
             answer => return answer,
         };
@@ -117,35 +117,26 @@ impl Names {
 
     /// Both families. One that failed takes nothing from the other, but then the answer is not kept.
     async fn ask(&self, host: &str, name: Name) -> Result<Answer, ResolveError> {
-        let of = |family| self.resolver.lookup(name.clone(), family);
-        let (v4, v6) = join(of(RecordType::A), of(RecordType::AAAA)).await;
-        let mut addresses = Vec::new();
-        let mut holds_until = None;
-        let mut why_none = None;
-        let mut has_failed = false;
-        for found in [v4, v6] {
-            match found {
-                Ok(found) => {
-                    addresses.extend(found.answers().iter().filter_map(|record| record.data.ip_addr()));
-                    let until = Instant::from_std(found.valid_until());
-                    holds_until = Some(holds_until.map_or(until, |other: Instant| other.min(until)));
-                }
-                Err(error) => {
-                    tracing::debug!(endpoint.host = host, %error, "a name was not resolved");
-                    let error = refusal(error);
-                    let is_failure = !matches!(error, ResolveError::NoName | ResolveError::NoAddress);
-                    if is_failure || why_none.is_none() {
-                        why_none = Some(error);
-                    }
-                    has_failed |= is_failure;
-                }
-            }
+        let of = |family| self.ask_for(host, name.clone(), family);
+        match join(of(RecordType::A), of(RecordType::AAAA)).await {
+            (Ok(v4), Ok(v6)) => Ok(v4.and(&v6)),
+            (Ok(found), Err(error)) | (Err(error), Ok(found)) if says_none(&error) => Ok(found),
+            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(Answer { holds_until: Instant::now(), ..found }),
+            (Err(v4), Err(v6)) => Err(if says_none(&v4) { v6 } else { v4 }),
         }
+    }
+
+    async fn ask_for(&self, host: &str, name: Name, family: RecordType) -> Result<Answer, ResolveError> {
+        let found = self.resolver.lookup(name, family).await.map_err(|error| {
+            tracing::debug!(endpoint.host = host, %error, "a name was not resolved");
+            refusal(error)
+        })?;
+        let addresses = found.answers().iter().filter_map(|record| record.data.ip_addr());
+        let addresses: Arc<[IpAddr]> = addresses.take(ADDRESSES_MAX).collect();
         if addresses.is_empty() {
-            return Err(why_none.unwrap_or(ResolveError::NoAddress));
+            return Err(ResolveError::NoAddress);
         }
-        let holds_until = holds_until.filter(|_| !has_failed).unwrap_or_else(Instant::now);
-        Ok(Answer { addresses: by_turns(addresses).into(), holds_until })
+        Ok(Answer { addresses, holds_until: Instant::from_std(found.valid_until()) })
     }
 
     fn kept(&self, host: &str) -> Option<Arc<[IpAddr]>> {
@@ -173,6 +164,19 @@ impl Names {
     pub(super) fn kept_count(&self) -> usize {
         self.answers.lock().expect("not poisoned").len()
     }
+}
+
+impl Answer {
+    fn and(&self, other: &Self) -> Self {
+        let addresses = self.addresses.iter().chain(&*other.addresses).copied().collect();
+        let holds_until = self.holds_until.min(other.holds_until);
+        Self { addresses: by_turns(addresses).into(), holds_until }
+    }
+}
+
+/// Whether somebody could say, and said that there is none.
+fn says_none(error: &ResolveError) -> bool {
+    matches!(error, ResolveError::NoName | ResolveError::NoAddress)
 }
 
 /// A name that stands for nothing but itself.
