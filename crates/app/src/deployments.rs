@@ -1,6 +1,7 @@
 //! An organization's credential for starting other stacks' deployments. For admins.
 
 use stackbell_model::deployments::{DeploymentsCredential, STACKS_MAX, StackReference};
+use stackbell_model::http_url;
 use stackbell_model::permission::Permission;
 use stackbell_model::secret::Sealed;
 use url::Url;
@@ -134,12 +135,12 @@ fn parse_api_url(text: &str) -> Result<Url, String> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(format!("must be at most {TEXT_BYTES_MAX} bytes long, is {}", text.len()));
     }
-    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    let url = http_url::parse(text).map_err(|error| error.to_string())?;
     let is_plain = url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+    if !is_plain {
         return Err("must be http:// or https://, a host, and no user, query or fragment".to_owned());
     }
     Ok(url)

@@ -136,6 +136,16 @@ impl Unknown<'_> {
     /// The most that are told of one by one.
     const TOLD_MAX: usize = 10;
 
+    /// The entries for which `is` holds, and the others.
+    pub(crate) fn partition(&self, is: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (those, others) = self.0.iter().copied().partition(|text| is(text));
+        (Self(those), Self(others))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `'a', 'b' and 3 more`; `remark` may say something of each.
     pub(crate) fn tell(&self, remark: impl Fn(&str) -> String) -> String {
         let told = self.0.iter().take(Self::TOLD_MAX);

@@ -143,7 +143,7 @@ impl Keyring {
     pub fn open_secret(&self, webhook: WebhookId, sealed: &Sealed) -> Result<WebhookSecret, OpenError> {
         let plain = self.open_sealed(sealed, &secret_context(webhook))?;
         let text = std::str::from_utf8(&plain).map_err(|_| OpenError::NotASecret)?;
-        WebhookSecret::new(text).map_err(|_| OpenError::NotASecret)
+        Ok(WebhookSecret::from_stored(text))
     }
 
     /// Seals an organization's token for starting deployments, for that organization alone.

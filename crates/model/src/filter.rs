@@ -1,7 +1,6 @@
 //! Kinds, filters and groups: three types, three lists of the wire.
 //! Source of all tables here: wire-facts.md#kinds-filters-groups.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::scope::ScopeKind;
@@ -193,11 +192,12 @@ impl FromIterator<Filter> for FilterSet {
     }
 }
 
-/// What a webhook asked for, as it asked: filters in the order sent, groups sorted, neither ever expanded or renamed.
+/// Filters and groups as a webhook lists them. Filters keep their order, groups are sorted, and both keep entries that
+/// are there twice: clients compare the lists with those that they sent. Groups are never expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     filters: Vec<Filter>,
-    groups: BTreeSet<Group>,
+    groups: Vec<Group>,
 }
 
 /// A filter or group that a webhook of this scope may not ask for.
@@ -241,7 +241,7 @@ impl Selection {
 }
 
 impl Subscription {
-    /// Takes what a webhook of `scope` asks for; doubles are dropped.
+    /// Takes the lists of a webhook of `scope`.
     ///
     /// # Errors
     /// [`SubscriptionError`], naming the first one that such a webhook may not ask for.
@@ -255,20 +255,19 @@ impl Subscription {
             if !filter.allowed_in(scope) {
                 return Err(SubscriptionError::Filter { filter, scope });
             }
-            if !subscription.filters.contains(&filter) {
-                subscription.filters.push(filter);
-            }
+            subscription.filters.push(filter);
         }
         for group in groups {
             if !group.allowed_in(scope) {
                 return Err(SubscriptionError::Group { group, scope });
             }
-            subscription.groups.insert(group);
+            subscription.groups.push(group);
         }
+        subscription.groups.sort();
         Ok(subscription)
     }
 
-    /// The filters, in the order in which they were asked for.
+    /// The filters, in the order in which they were sent.
     pub fn filters(&self) -> &[Filter] {
         &self.filters
     }
@@ -328,15 +327,15 @@ mod tests {
     }
 
     #[test]
-    fn order_of_filters_stays_and_groups_are_sorted() {
-        let asked = Subscription::new(
-            ScopeKind::Organization,
-            [Filter::UpdateFailed, Filter::PreviewFailed, Filter::UpdateFailed],
-            [Group::Stacks, Group::ChangeRequests],
-        )
-        .expect("allowed");
-        assert_eq!(asked.filters(), [Filter::UpdateFailed, Filter::PreviewFailed]);
-        assert_eq!(asked.groups().collect::<Vec<_>>(), [Group::ChangeRequests, Group::Stacks]);
+    fn filters_keep_their_order_groups_are_sorted_and_both_keep_doubles() {
+        let sent = [Filter::UpdateFailed, Filter::PreviewFailed, Filter::UpdateFailed];
+        let groups = [Group::Stacks, Group::ChangeRequests, Group::Stacks];
+        let subscription = Subscription::new(ScopeKind::Organization, sent, groups).expect("allowed");
+        assert_eq!(subscription.filters(), sent);
+        assert_eq!(
+            subscription.groups().collect::<Vec<_>>(),
+            [Group::ChangeRequests, Group::Stacks, Group::Stacks]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - what happens next: [`retry`] (after an attempt), [`health`] (when a webhook is suspended), [`recovery`] (all again)
 //! - how a stack elsewhere is started: [`deployments`]
 //! - who may: [`permission`]
+//! - which characters names may not have, and how such are shown: [`hidden`]; which URLs can be called: [`http_url`]
 //! - what is logged of an error: [`Chain`]
 
 mod chain;
@@ -18,6 +19,8 @@ pub mod entropy;
 pub mod event;
 pub mod filter;
 pub mod health;
+pub mod hidden;
+pub mod http_url;
 pub mod identity;
 pub mod ids;
 pub mod names;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::hidden;
+
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -17,7 +19,7 @@ pub enum NameError {
         actual: usize,
     },
     /// A character that such a name may not have.
-    #[error("must consist of {allowed}; {found:?} is not allowed")]
+    #[error("must consist of {allowed}; '{}' is not allowed", hidden::escape(found.encode_utf8(&mut [0; 4]), &[]))]
     Character {
         /// What is allowed, in words.
         allowed: &'static str,
@@ -31,6 +33,7 @@ pub enum NameError {
 }
 
 const IDENTIFIER: &str = "letters, digits, '.', '_' and '-'";
+const VISIBLE: &str = "visible characters";
 
 fn check(text: &str, max: usize, allowed: &'static str, ok: impl Fn(char) -> bool) -> Result<(), NameError> {
     if text.is_empty() {
@@ -130,13 +133,24 @@ name!(
     |text| check_identifier(text, 32).map(|()| text)
 );
 name!(
-    /// A label for people, not unique: 1 to 256 characters once trimmed, no control characters.
+    /// A label for people, not unique: 1 to 256 characters, not only blanks, none of them [`hidden`].
+    /// Blanks around it stay: clients compare it with the label that they sent.
     DisplayName,
     |text| {
-        let text = text.trim();
-        check(text, 256, "printable characters", |c| !c.is_control()).map(|()| text)
+        let visible = if text.trim().is_empty() { "" } else { text };
+        check(visible, 256, VISIBLE, |_| true).and_then(|()| match hidden::find(text) {
+            Some(found) => Err(NameError::Character { allowed: VISIBLE, found }),
+            None => Ok(text),
+        })
     }
 );
+
+impl DisplayName {
+    /// Takes a text that was once parsed and has been kept in a store since: the rules may have become stricter.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+}
 
 impl ProjectName {
     /// The project of an environment whose path names none. Source: wire-facts.md#preview-environments.
@@ -187,9 +201,36 @@ mod tests {
     }
 
     #[test]
-    fn display_names_are_trimmed() {
-        assert_eq!(DisplayName::parse("  #ops 🍹 ").map(|n| n.to_string()), Ok("#ops 🍹".to_owned()));
-        assert_eq!(DisplayName::parse("   "), Err(NameError::Empty));
-        assert!(DisplayName::parse("a\u{7}b").is_err());
+    fn display_names_are_kept_as_they_are() {
+        for text in ["  #ops 🍹 ", "\u{a0}a\u{3000}", "cafe\u{301}", "caf\u{e9}", "a  b"] {
+            assert_eq!(DisplayName::parse(text).map(|name| name.to_string()), Ok(text.to_owned()));
+        }
+        for blank in ["", "   ", "\u{a0}\u{3000}", "\t\n"] {
+            assert_eq!(DisplayName::parse(blank), Err(NameError::Empty));
+        }
+        let long = format!(" {}", "é".repeat(255));
+        assert!(DisplayName::parse(&long).is_ok());
+        let refused = DisplayName::parse(&format!(" {long}")).map_err(|error| error.to_string());
+        assert_eq!(refused, Err("must be at most 256 characters long, is 257".to_owned()));
+    }
+
+    #[test]
+    fn display_names_have_no_hidden_characters() {
+        for (text, found) in [
+            ("a\u{7}b", "\\u{7}"),
+            ("a\nb", "\\u{a}"),
+            ("abc\u{202e}gnp", "\\u{202e}"),
+            ("ad\u{200b}min", "\\u{200b}"),
+            ("\u{feff}", "\\u{feff}"),
+            ("\u{3164}", "\\u{3164}"),
+        ] {
+            let refusal = DisplayName::parse(text).map_err(|error| error.to_string());
+            assert_eq!(refusal, Err(format!("must consist of visible characters; '{found}' is not allowed")));
+        }
+        for text in ["👩\u{200d}💻 team", "می\u{200c}خواهم", "Grüße"] {
+            assert_eq!(DisplayName::parse(text).map(|name| name.to_string()), Ok(text.to_owned()));
+        }
+        // A store may hold what an earlier version allowed.
+        assert_eq!(DisplayName::from_stored("ad\u{200b}min").as_str(), "ad\u{200b}min");
     }
 }

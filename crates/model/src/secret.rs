@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::Timestamp;
@@ -15,30 +17,61 @@ pub const SECRET_BYTES_MAX: usize = 1024;
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookSecret(Zeroizing<Box<str>>);
 
-/// A secret longer than [`SECRET_BYTES_MAX`].
+/// The prefix of a Standard Webhooks secret; its key follows in base64. Source: wire-facts.md#standard-webhooks.
+pub const STANDARD_PREFIX: &str = "whsec_";
+
+/// Why a text is not a webhook's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be at most {SECRET_BYTES_MAX} bytes long, is {actual}")]
-pub struct SecretTooLong {
-    /// The bytes that there are.
-    pub actual: usize,
+pub enum SecretError {
+    /// Longer than [`SECRET_BYTES_MAX`].
+    #[error("must be at most {SECRET_BYTES_MAX} bytes long, is {actual}")]
+    TooLong {
+        /// The bytes that there are.
+        actual: usize,
+    },
+    /// Begins with [`STANDARD_PREFIX`], and is not a key that every receiver's library reads alike.
+    #[error(
+        "must be '{STANDARD_PREFIX}' and a key in standard base64 with padding (letters, digits, '+' and '/', with '=' to a \
+         multiple of four), without blanks, as receivers' libraries decode nothing else alike; a secret of another form may \
+         not begin with '{STANDARD_PREFIX}'"
+    )]
+    Standard,
 }
 
 impl WebhookSecret {
-    /// Takes a secret as it was sent.
+    /// Reads a secret as a client sends it.
+    ///
+    /// A secret that begins with [`STANDARD_PREFIX`], blanks before it aside, has to be in the one form that every library
+    /// of Standard Webhooks decodes to the same key. Some libraries skip characters outside the alphabet, so that they
+    /// would accept another form and get another key.
     ///
     /// # Errors
-    /// [`SecretTooLong`].
-    pub fn new(text: &str) -> Result<Self, SecretTooLong> {
+    /// [`SecretError`], without any part of the text.
+    pub fn new(text: &str) -> Result<Self, SecretError> {
         if text.len() > SECRET_BYTES_MAX {
-            return Err(SecretTooLong { actual: text.len() });
+            return Err(SecretError::TooLong { actual: text.len() });
         }
-        Ok(Self(Zeroizing::new(text.into())))
+        if text.trim_start().starts_with(STANDARD_PREFIX) && !is_standard(text) {
+            return Err(SecretError::Standard);
+        }
+        Ok(Self::from_stored(text))
+    }
+
+    /// Takes a text that was once read and has been kept in a store since: the rules may have become stricter.
+    pub fn from_stored(text: &str) -> Self {
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The secret itself, for signing and sealing alone.
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether the text is the prefix and at least one byte in canonical base64.
+fn is_standard(text: &str) -> bool {
+    let key = text.strip_prefix(STANDARD_PREFIX).and_then(|key| STANDARD.decode(key).ok());
+    key.map(Zeroizing::new).is_some_and(|key| !key.is_empty())
 }
 
 impl fmt::Debug for WebhookSecret {
@@ -127,5 +160,68 @@ pub struct SealedDataKey {
 impl fmt::Debug for SealedDataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SealedDataKey({}, {}, {} bytes)", self.id, self.purpose, self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<(), SecretError>) {
+        let read = WebhookSecret::new(text);
+        assert_eq!(
+            read.as_ref().map(WebhookSecret::expose),
+            expected.map(|()| text).as_ref().copied(),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn a_secret_of_the_standard_form_is_canonical_base64() {
+        for good in
+            ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_dGVzdA==", "whsec_+/+/", "whsec_dGVzdDE="]
+        {
+            check(good, Ok(()));
+        }
+        let bad = [
+            "whsec_",
+            "whsec_=",
+            "whsec_====",
+            "whsec_dGVzdA",
+            "whsec_dGVzdA=",
+            "whsec_dGVzdA===",
+            "whsec_dGVzdB==",
+            "whsec_-_-_",
+            "whsec_not base64!",
+            "whsec_dGVz dA==",
+            "whsec_dGVz\ndA==",
+            "whsec_ dGVzdA==",
+            "whsec_dGVzdA== ",
+            "whsec_dGVzdA==\n",
+            "\twhsec_dGVzdA==",
+            "  whsec_not base64!",
+            "whsec_whsec_dGVzdA==",
+            "whsec_dGVzdA\u{200b}==",
+            "whsec_ｄGVzdA==",
+        ];
+        for bad in bad {
+            check(bad, Err(SecretError::Standard));
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_a_secret_as_it_is() {
+        for text in ["test", " test\n", "WHSEC_x", "xwhsec_x", "whsec", "🍹", &"x".repeat(SECRET_BYTES_MAX)]
+        {
+            check(text, Ok(()));
+        }
+        check(&"x".repeat(1025), Err(SecretError::TooLong { actual: 1025 }));
+    }
+
+    #[test]
+    fn a_refusal_names_the_form_and_not_the_secret() {
+        let refusal =
+            WebhookSecret::new("whsec_hidden-word").expect_err("not the standard alphabet").to_string();
+        assert!(refusal.contains("standard base64 with padding") && !refusal.contains("hidden"), "{refusal}");
     }
 }

@@ -9,8 +9,9 @@ use url::Url;
 use crate::Timestamp;
 use crate::filter::Subscription;
 use crate::health::Health;
+use crate::http_url::{self, HttpUrlError};
 use crate::ids::{OrganizationId, WebhookId};
-use crate::names::{DisplayName, NameError, WebhookName};
+use crate::names::{DisplayName, NameError, ProjectName, StackName, WebhookName};
 use crate::scope::{Scope, ScopeKind};
 use crate::secret::Sealed;
 
@@ -73,24 +74,23 @@ pub enum PayloadUrlError {
     /// Longer than [`PAYLOAD_URL_BYTES_MAX`].
     #[error("must be at most {PAYLOAD_URL_BYTES_MAX} bytes long, is {0}")]
     TooLong(usize),
-    /// Not a URL.
-    #[error("is not a URL: {0}")]
-    Syntax(#[from] url::ParseError),
-    /// White space or a control character, which a URL parser would silently drop.
-    #[error("must not contain white space or control characters")]
-    Blank,
-    /// Neither http nor https.
-    #[error("must begin with http:// or https://, not {0}:")]
-    Scheme(String),
-    /// No host.
-    #[error("must name a host")]
-    NoHost,
+    /// Not a URL that requests can be sent to.
+    #[error(transparent)]
+    Url(#[from] HttpUrlError),
     /// Not at one of Slack's hosts.
     #[error("must begin with https:// and one of the hosts for format 'slack': {0}")]
     Slack(String),
     /// Not `project/stack`.
     #[error("must be project/stack for format 'pulumi_deployments'")]
     Deployments,
+    /// A project or stack that cannot exist.
+    #[error("must be project/stack for format 'pulumi_deployments': the {part} {error}")]
+    DeploymentsName {
+        /// `project` or `stack`.
+        part: &'static str,
+        /// What is wrong with it.
+        error: NameError,
+    },
 }
 
 impl PayloadUrl {
@@ -106,23 +106,10 @@ impl PayloadUrl {
             return Err(PayloadUrlError::TooLong(text.len()));
         }
         if format == Format::PulumiDeployments {
-            let is_part =
-                |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '/');
-            return match text.split_once('/') {
-                Some((project, stack)) if is_part(project) && is_part(stack) => Ok(Self(text.into())),
-                _ => Err(PayloadUrlError::Deployments),
-            };
+            check_stack(text)?;
+            return Ok(Self(text.into()));
         }
-        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(PayloadUrlError::Blank);
-        }
-        let url = Url::parse(text)?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(PayloadUrlError::Scheme(url.scheme().to_owned()));
-        }
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err(PayloadUrlError::NoHost);
-        }
+        http_url::parse(text)?;
         if format == Format::Slack {
             let at_slack = slack_hosts.iter().any(|host| {
                 text.strip_prefix("https://")
@@ -161,6 +148,18 @@ impl PayloadUrl {
     }
 }
 
+/// Checks that a text is `project/stack`, with names that a project and a stack can have.
+fn check_stack(text: &str) -> Result<(), PayloadUrlError> {
+    let (project, stack) = text
+        .split_once('/')
+        .filter(|(project, stack)| !project.is_empty() && !stack.is_empty() && !stack.contains('/'))
+        .ok_or(PayloadUrlError::Deployments)?;
+    let refused = |part| move |error| PayloadUrlError::DeploymentsName { part, error };
+    ProjectName::parse(project).map_err(refused("project"))?;
+    StackName::parse(stack).map_err(refused("stack"))?;
+    Ok(())
+}
+
 impl fmt::Display for PayloadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.redacted())
@@ -197,7 +196,7 @@ impl Pace {
     }
 }
 
-/// Why a webhook was set inactive: 1 to 256 characters after trimming, none of them a control character.
+/// Why a webhook was set inactive: 1 to 256 characters, not only blanks, none of them [hidden](crate::hidden).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseReason(DisplayName);
 
@@ -208,6 +207,11 @@ impl PauseReason {
     /// [`NameError`], saying what such a text has to be.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         DisplayName::parse(text).map(Self)
+    }
+
+    /// Takes a text that was once parsed and has been kept in a store since.
+    pub fn from_stored(text: &str) -> Self {
+        Self(DisplayName::from_stored(text))
     }
 
     /// The text.
@@ -333,7 +337,7 @@ mod tests {
         check("ftp://a.example/", Format::Raw, Err("must begin with http:// or https://, not ftp:"));
         check("a.example", Format::Raw, Err("is not a URL: relative URL without a base"));
         check("https://", Format::Raw, Err("is not a URL: empty host"));
-        check("https://a b/", Format::Raw, Err("must not contain white space or control characters"));
+        check("https:///x", Format::MsTeams, Err("must have :// and a host after the scheme"));
         check("https://hooks.slack.com/services/T/B/x", Format::Slack, Ok("https://hooks.slack.com"));
         let slack = "must begin with https:// and one of the hosts for format 'slack': hooks.slack.com";
         check("https://hooks.slack.com.evil.example/", Format::Slack, Err(slack));
@@ -342,6 +346,35 @@ mod tests {
         let deployments = "must be project/stack for format 'pulumi_deployments'";
         check("web", Format::PulumiDeployments, Err(deployments));
         check("a/b/c", Format::PulumiDeployments, Err(deployments));
-        check("a/b c", Format::PulumiDeployments, Err(deployments));
+        check("/b", Format::PulumiDeployments, Err(deployments));
+        check("a/", Format::PulumiDeployments, Err(deployments));
+        check("", Format::PulumiDeployments, Err("must not be empty"));
+    }
+
+    #[test]
+    fn deployments_are_of_a_stack_that_can_exist() {
+        let check = |text: &str, part: &str, what: &str| {
+            let expected =
+                format!("must be project/stack for format 'pulumi_deployments': the {part} must {what}");
+            check(text, Format::PulumiDeployments, Err(&expected));
+        };
+        let dots = "not be '.' or '..'";
+        for (text, part) in [
+            ("../..", "project"),
+            ("./.", "project"),
+            ("../a", "project"),
+            ("a/..", "stack"),
+            ("a/.", "stack"),
+        ] {
+            check(text, part, dots);
+        }
+        let character = |c: &str| format!("consist of letters, digits, '.', '_' and '-'; {c} is not allowed");
+        check("a/b c", "stack", &character("' '"));
+        check(" a/b", "project", &character("' '"));
+        check("%2e%2e/a", "project", &character("'%'"));
+        check("a/b\u{200b}", "stack", &character("'\\u{200b}'"));
+        check("a/b?c", "stack", &character("'?'"));
+        check("a/b#c", "stack", &character("'#'"));
+        check(&format!("{}/a", "x".repeat(101)), "project", "be at most 100 characters long, is 101");
     }
 }

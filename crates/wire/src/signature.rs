@@ -12,13 +12,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use stackbell_model::Timestamp;
 use stackbell_model::ids::EventId;
-use stackbell_model::secret::WebhookSecret;
+use stackbell_model::secret::{STANDARD_PREFIX, WebhookSecret};
 use zeroize::Zeroizing;
 
-/// What the secrets of Standard Webhooks begin with, before the key in base64.
-const STANDARD_PREFIX: &str = "whsec_";
-
-/// Receivers' libraries differ in whether they ask for padding, so both ways of writing a key are read.
+/// Secrets that are saved now have padding. Earlier versions also saved secrets without it, and receivers use those.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -35,9 +32,9 @@ pub struct SigningKey {
 impl SigningKey {
     /// Makes ready `secret`.
     ///
-    /// Pulumi's signature always has the secret's bytes as its key. That of Standard Webhooks has them too, unless the
-    /// secret is `whsec_` and base64 of at least one byte: then those bytes. A receiver's library that is given such a
-    /// secret decodes it as well; one for any other secret is given `whsec_` and base64 of the secret.
+    /// The key of Pulumi's signature is the secret's bytes. Standard Webhooks has the same key, unless the secret is
+    /// `whsec_` and base64 of at least one byte: then the key is those bytes, as in every receiver's library. For any other
+    /// secret, a receiver's library is given `whsec_` and base64 of the secret.
     pub fn new(secret: &WebhookSecret) -> Self {
         let text = secret.expose();
         let decoded = text.strip_prefix(STANDARD_PREFIX).and_then(|rest| LENIENT.decode(rest).ok());
@@ -107,7 +104,7 @@ mod tests {
     use standardwebhooks::Webhook;
 
     fn key(secret: &str) -> SigningKey {
-        SigningKey::new(&WebhookSecret::new(secret).expect("short enough"))
+        SigningKey::new(&WebhookSecret::from_stored(secret))
     }
 
     fn check_pulumi(body: &str, expected: &str) {

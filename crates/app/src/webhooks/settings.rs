@@ -1,6 +1,6 @@
 //! What people set of a webhook: reading it, and saying all that is wrong with it.
 
-use stackbell_model::filter::{Filter, Group, Subscription, SubscriptionError};
+use stackbell_model::filter::{Filter, Group, Subscription};
 use stackbell_model::names::DisplayName;
 use stackbell_model::scope::{Scope, ScopeKind};
 use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
@@ -10,11 +10,32 @@ use crate::App;
 use crate::auth::Access;
 use crate::fields::Fields;
 
-/// The most filters that may be sent: each once.
-const FILTERS_SENT_MAX: usize = Filter::ALL.len();
+/// A word out of a closed list, of which some are for certain scopes only.
+trait Word: Copy + 'static {
+    const ALL: &'static [Self];
 
-/// The most groups that may be sent: each once, and some doubles.
-const GROUPS_SENT_MAX: usize = 2 * Group::ALL.len();
+    fn as_str(self) -> &'static str;
+
+    fn allowed_in(self, scope: ScopeKind) -> bool;
+}
+
+macro_rules! words {
+    ($($word:ident)+) => {$(
+        impl Word for $word {
+            const ALL: &'static [Self] = $word::ALL;
+
+            fn as_str(self) -> &'static str {
+                self.as_str()
+            }
+
+            fn allowed_in(self, scope: ScopeKind) -> bool {
+                self.allowed_in(scope)
+            }
+        }
+    )+};
+}
+
+words!(Filter Format Group);
 
 /// What can be set of a webhook, read and found good.
 pub(super) struct Settings {
@@ -37,12 +58,16 @@ impl App {
     ) -> Option<Settings> {
         let is_whole = body.active.is_some() && body.display_name.is_some() && body.payload_url.is_some();
         let display_name = match (&body.display_name, before) {
+            // Clients send back the name that they got. A name that an earlier version allowed must not stop a change.
+            (Some(text), Some(before)) if text == before.display_name.as_str() => {
+                Some(before.display_name.clone())
+            }
             (Some(text), _) => fields.read("displayName", DisplayName::parse(text)),
             (None, Some(before)) => Some(before.display_name.clone()),
             (None, None) => missing(fields, "displayName"),
         };
-        let format = match (body.format.as_deref().filter(|text| !text.is_empty()), before) {
-            (Some(text), _) => read_format(fields, scope, text),
+        let format = match (body.format.as_ref().filter(|text| !text.is_empty()), before) {
+            (Some(text), _) => read_words(fields, "format", scope.kind(), std::slice::from_ref(text)).pop(),
             (None, Some(before)) => Some(before.format),
             (None, None) => Some(Format::Raw),
         };
@@ -102,23 +127,6 @@ fn missing<T>(fields: &mut Fields, field: &'static str) -> Option<T> {
     None
 }
 
-fn read_format(fields: &mut Fields, scope: &Scope, text: &str) -> Option<Format> {
-    let known = || words(Format::ALL.iter().map(|format| format.as_str()));
-    let format = fields.read_list("format", &[text.to_owned()], Format::parse, known).pop()?;
-    if format.allowed_in(scope.kind()) {
-        return Some(format);
-    }
-    fields.invalid(
-        "format",
-        format!("'{}' cannot be used on {} webhooks", format.as_str(), scope.kind().as_str()),
-    );
-    None
-}
-
-fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(", ")
-}
-
 fn read_subscription(
     fields: &mut Fields,
     scope: &Scope,
@@ -126,69 +134,67 @@ fn read_subscription(
     before: Option<&Webhook>,
 ) -> Option<Subscription> {
     let filters = match (&body.filters, before) {
-        (Some(texts), _) => read_filters(fields, scope.kind(), texts),
+        (Some(texts), _) => read_words(fields, "filters", scope.kind(), texts),
         (None, Some(before)) => before.subscription.filters().to_vec(),
         (None, None) => Vec::new(),
     };
     let groups = match (&body.groups, before) {
-        (Some(texts), _) => read_groups(fields, scope.kind(), texts),
+        (Some(texts), _) => read_words(fields, "groups", scope.kind(), texts),
         (None, Some(before)) => before.subscription.groups().collect(),
         (None, None) => Vec::new(),
     };
-    match Subscription::new(scope.kind(), filters, groups) {
-        Ok(subscription) => Some(subscription),
-        Err(error) => {
-            let field = match error {
-                SubscriptionError::Filter { .. } => "filters",
-                SubscriptionError::Group { .. } => "groups",
-            };
-            fields.invalid(field, format!("may not hold this: {error}"));
-            None
-        }
-    }
+    let subscription = Subscription::new(scope.kind(), filters, groups);
+    Some(subscription.expect("both lists were read for this scope"))
 }
 
-fn read_filters(fields: &mut Fields, scope: ScopeKind, texts: &[String]) -> Vec<Filter> {
-    if is_too_long(fields, "filters", texts, FILTERS_SENT_MAX) {
+/// Reads words that a webhook of this scope may have. A word may come twice.
+fn read_words<T: Word>(
+    fields: &mut Fields,
+    field: &'static str,
+    scope: ScopeKind,
+    texts: &[String],
+) -> Vec<T> {
+    let sent_max = 2 * T::ALL.len();
+    if texts.len() > sent_max {
+        fields.invalid(field, format!("must have at most {sent_max} entries, has {}", texts.len()));
         return Vec::new();
     }
-    fields.read_explained("filters", texts, Filter::parse, |unknown| {
-        let told = unknown.tell(|text| match nearest_filter(scope, text) {
-            Some(filter) => format!(" (the nearest is '{filter}')"),
-            None => String::new(),
-        });
-        format!("must be of those that docs/api.md lists for {} webhooks; there is no {told}", scope.as_str())
+    let known = |text: &str| T::ALL.iter().copied().find(|word| word.as_str() == text);
+    let allowed = |text: &str| known(text).filter(|word| word.allowed_in(scope));
+    fields.read_explained(field, texts, allowed, |refused| {
+        let list = words_of(scope).map(T::as_str).collect::<Vec<_>>().join(", ");
+        let (of_others, unknown) = refused.partition(|text| known(text).is_some());
+        let mut message = format!("must be of {list}");
+        if !of_others.is_empty() {
+            let told = of_others.tell(|_| String::new());
+            message += &format!("; {told} cannot be used on {} webhooks", scope.as_str());
+        }
+        if !unknown.is_empty() {
+            let told = unknown.tell(|text| match nearest::<T>(scope, text) {
+                Some(word) => format!(" (the nearest is '{}')", word.as_str()),
+                None => String::new(),
+            });
+            message += &format!("; there is no {told}");
+        }
+        message
     })
 }
 
-fn read_groups(fields: &mut Fields, scope: ScopeKind, texts: &[String]) -> Vec<Group> {
-    if is_too_long(fields, "groups", texts, GROUPS_SENT_MAX) {
-        return Vec::new();
-    }
-    let known = || {
-        let valid = Group::ALL.iter().filter(|group| group.allowed_in(scope));
-        words(valid.map(|group| group.as_str()))
-    };
-    fields.read_list("groups", texts, Group::parse, known)
+/// The words that a webhook of a scope may have.
+fn words_of<T: Word>(scope: ScopeKind) -> impl Iterator<Item = T> {
+    T::ALL.iter().copied().filter(move |word| word.allowed_in(scope))
 }
 
-fn is_too_long(fields: &mut Fields, field: &'static str, texts: &[String], max: usize) -> bool {
-    if texts.len() > max {
-        fields.invalid(field, format!("must have at most {max} entries, has {}", texts.len()));
-    }
-    texts.len() > max
-}
-
-/// The filter of a scope that `text` may have meant: a letter in three may differ.
-fn nearest_filter(scope: ScopeKind, text: &str) -> Option<Filter> {
+/// The word for a scope that `text` may stand for: one letter in three may differ.
+fn nearest<T: Word>(scope: ScopeKind, text: &str) -> Option<T> {
     /// The longest filter has 32.
     const CHARACTERS_MAX: usize = 48;
     let text: Vec<char> = text.chars().take(CHARACTERS_MAX + 1).flat_map(char::to_lowercase).collect();
     if text.len() > CHARACTERS_MAX {
         return None;
     }
-    let valid = Filter::ALL.iter().copied().filter(|filter| filter.allowed_in(scope));
-    let (distance, nearest) = valid.map(|filter| (distance(&text, filter.as_str()), filter)).min()?;
+    let near = words_of::<T>(scope).map(|word| (distance(&text, word.as_str()), word));
+    let (distance, nearest) = near.min_by_key(|(distance, _)| *distance)?;
     (distance * 3 <= text.len()).then_some(nearest)
 }
 
@@ -211,7 +217,7 @@ mod tests {
     use super::*;
 
     fn check_nearest(scope: ScopeKind, text: &str, expected: Option<Filter>) {
-        assert_eq!(nearest_filter(scope, text), expected, "{text}");
+        assert_eq!(nearest(scope, text), expected, "{text}");
     }
 
     #[test]
@@ -226,49 +232,103 @@ mod tests {
         check_nearest(ScopeKind::Organization, &"x".repeat(100_000), None);
     }
 
-    fn message(read: impl Fn(&mut Fields, &[String]), texts: &[String]) -> String {
+    fn message<T: Word>(field: &'static str, scope: ScopeKind, texts: &[&str]) -> String {
         let mut fields = Fields::default();
-        read(&mut fields, texts);
-        fields.finish(Some(())).map_or_else(|error| error.message, |()| "fine".to_owned())
-    }
-
-    fn check_filters(texts: &[&str], expected: &str) {
         let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
-        let read = |fields: &mut Fields, texts: &[String]| {
-            read_filters(fields, ScopeKind::Stack, texts);
-        };
-        assert_eq!(message(read, &texts), expected);
+        let words: Vec<T> = read_words(&mut fields, field, scope, &texts);
+        fields.finish(Some(())).map_or_else(
+            |error| error.message,
+            |()| words.into_iter().map(T::as_str).collect::<Vec<_>>().join(" "),
+        )
     }
 
+    const STACK_FILTERS: &str = "preview_succeeded, preview_failed, update_succeeded, update_failed, destroy_succeeded, \
+         destroy_failed, refresh_succeeded, refresh_failed, import_succeeded, import_failed, deployment_queued, \
+         deployment_started, deployment_succeeded, deployment_failed, drift_detected, drift_detection_succeeded, \
+         drift_detection_failed, drift_remediation_succeeded, drift_remediation_failed, deployment_file_ingestion_failed, \
+         policy_violation_mandatory, policy_violation_advisory";
+
     #[test]
-    fn what_is_said_of_filters_is_short() {
-        check_filters(&["update_failed"], "fine");
-        let head = "filters must be of those that docs/api.md lists for stack webhooks; there is no";
-        check_filters(&["update_fail"], &format!("{head} 'update_fail' (the nearest is 'update_failed')"));
-        check_filters(&["x", "update_failed", "y"], &format!("{head} 'x', 'y'"));
+    fn a_filter_that_is_none_gets_the_list_and_the_nearest() {
+        let check = |texts: &[&str], expected: &str| {
+            assert_eq!(message::<Filter>("filters", ScopeKind::Stack, texts), expected);
+        };
+        check(&["update_failed"], "update_failed");
+        let head = format!("filters must be of {STACK_FILTERS};");
+        check(
+            &["update_fail"],
+            &format!("{head} there is no 'update_fail' (the nearest is 'update_failed')"),
+        );
+        check(&["x", "update_failed", "y"], &format!("{head} there is no 'x', 'y'"));
         let ten = ["'x'"; 10].join(", ");
-        check_filters(&["x"; 12], &format!("{head} {ten} and 2 more"));
-        check_filters(&["update_failed"; 44], "fine");
-        check_filters(&["x"; 45], "filters must have at most 44 entries, has 45");
+        check(&["x"; 12], &format!("{head} there is no {ten} and 2 more"));
+        check(&["stack_created"], &format!("{head} 'stack_created' cannot be used on stack webhooks"));
+        let both = format!(
+            "{head} 'stack_deleted', 'environment_created' cannot be used on stack webhooks; there is no 'x'"
+        );
+        check(&["stack_deleted", "x", "environment_created"], &both);
+        check(&["update_failed"; 88], &["update_failed"; 88].join(" "));
+        check(&["x"; 89], "filters must have at most 88 entries, has 89");
     }
 
     #[test]
-    fn what_is_said_of_groups_is_short() {
-        let read = |fields: &mut Fields, texts: &[String]| {
-            read_groups(fields, ScopeKind::Stack, texts);
+    fn a_group_that_is_none_gets_the_list_and_the_nearest() {
+        let check = |scope: ScopeKind, texts: &[&str], expected: &str| {
+            assert_eq!(message::<Group>("groups", scope, texts), expected);
         };
-        let texts = |count| vec!["x".to_owned(); count];
-        let expected = "groups must be of deployments, policies, stacks; there is no 'x'";
-        assert_eq!(message(read, &texts(1)), expected);
-        assert_eq!(message(read, &texts(11)), "groups must have at most 10 entries, has 11");
-        assert_eq!(message(read, &vec!["stacks".to_owned(); 10]), "fine");
+        let head = "groups must be of deployments, policies, stacks;";
+        check(ScopeKind::Stack, &["x"], &format!("{head} there is no 'x'"));
+        check(ScopeKind::Stack, &["Stack"], &format!("{head} there is no 'Stack' (the nearest is 'stacks')"));
+        check(
+            ScopeKind::Stack,
+            &["environments"],
+            &format!("{head} 'environments' cannot be used on stack webhooks"),
+        );
+        check(
+            ScopeKind::Environment,
+            &["stacks", "policies"],
+            "groups must be of change_requests, environments; 'stacks', 'policies' cannot be used on environment webhooks",
+        );
+        check(ScopeKind::Stack, &["x"; 11], "groups must have at most 10 entries, has 11");
+        check(ScopeKind::Stack, &["stacks"; 10], &["stacks"; 10].join(" "));
+    }
+
+    #[test]
+    fn a_format_that_is_none_gets_the_list_of_its_scope() {
+        let check = |scope: ScopeKind, text: &str, expected: &str| {
+            assert_eq!(message::<Format>("format", scope, &[text]), expected);
+        };
+        let (some, all) = ("raw, slack, ms_teams", "raw, slack, ms_teams, pulumi_deployments");
+        let organization = ScopeKind::Organization;
+        check(organization, "teams", &format!("format must be of {some}; there is no 'teams'"));
+        check(
+            organization,
+            "Slack",
+            &format!("format must be of {some}; there is no 'Slack' (the nearest is 'slack')"),
+        );
+        check(
+            organization,
+            "pulumi_deployments",
+            &format!(
+                "format must be of {some}; 'pulumi_deployments' cannot be used on organization webhooks"
+            ),
+        );
+        check(
+            organization,
+            "pulumi_deployment",
+            &format!("format must be of {some}; there is no 'pulumi_deployment'"),
+        );
+        for scope in [ScopeKind::Stack, ScopeKind::Environment] {
+            check(scope, "xml", &format!("format must be of {all}; there is no 'xml'"));
+            check(scope, "pulumi_deployments", "pulumi_deployments");
+        }
     }
 
     #[test]
     fn the_documentation_lists_every_filter() {
         let document = include_str!("../../../../docs/api.md");
         for filter in Filter::ALL {
-            let scopes = words(filter.scopes().iter().map(|scope| scope.as_str()));
+            let scopes = filter.scopes().iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
             let row = format!("| `{filter}` | `{}` | {scopes} |", filter.group());
             assert!(document.contains(&row), "{row}");
         }

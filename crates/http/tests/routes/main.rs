@@ -7,6 +7,7 @@ mod documentation;
 mod errors;
 mod events;
 mod identity;
+mod inputs;
 mod instance;
 mod invisibility;
 mod late;

@@ -65,11 +65,15 @@ fn values() -> Vec<Case> {
         ("displayName", "d".repeat(257), "256"),
         ("displayName", "a\u{7}b".to_owned(), "displayName"),
         ("displayName", "a\nb".to_owned(), "displayName"),
+        ("displayName", "a\u{202e}b".to_owned(), "displayName"),
         ("format", "RAW".to_owned(), "format must be of raw, slack"),
         ("format", "xml".to_owned(), "'xml'"),
         ("format", "f".repeat(5000), "…"),
         ("format", "pulumi_deployments".to_owned(), "cannot be used on organization webhooks"),
         ("secret", "s".repeat(1025), "secret must be at most 1024 bytes"),
+        ("secret", "whsec_".to_owned(), "standard base64 with padding"),
+        ("secret", "whsec_dGVzdA".to_owned(), "standard base64 with padding"),
+        ("secret", " whsec_no base64!".to_owned(), "standard base64 with padding"),
         ("organizationName", "ACME".to_owned(), "organizationName must be 'acme'"),
         ("organizationName", "rival".to_owned(), "organizationName must be 'acme'"),
         ("organizationName", String::new(), "organizationName is required"),
@@ -97,6 +101,11 @@ fn urls() -> Vec<Case> {
         ("gopher://127.0.0.1:70/", "not gopher:"),
         ("unix:/var/run/docker.sock", "not unix:"),
         ("http://10.0.0.1/", "private address"),
+        ("http://a.exa\u{200b}mple/", "invisible characters"),
+        ("http://a.example/\u{202e}", "invisible characters"),
+        ("http://./", "host that can exist"),
+        ("http://a..example/", "host that can exist"),
+        ("http://%2e/", "in its host"),
         (long.as_str(), "2048"),
     ];
     let raw = rows.into_iter().map(|(url, part)| (with(&good(), "payloadUrl", url), part));
@@ -109,7 +118,19 @@ fn urls() -> Vec<Case> {
         let body = with(&with(&good(), "format", "slack"), "payloadUrl", url);
         (body, "one of the hosts for format 'slack'")
     });
-    let deployments = ["web", "web/", "/prod", "a/b/c", "a/b c", "https://example.com/"].map(|url| {
+    let targets = [
+        "web",
+        "web/",
+        "/prod",
+        "a/b/c",
+        "a/b c",
+        "https://example.com/",
+        "../..",
+        "a/..",
+        "./a",
+        "%2e%2e/a",
+    ];
+    let deployments = targets.map(|url| {
         let body = with(&with(&good(), "format", "pulumi_deployments"), "payloadUrl", url);
         Case::post(STACK, &body, "must be project/stack")
     });

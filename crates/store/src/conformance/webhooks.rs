@@ -44,12 +44,12 @@ async fn secret(world: &World) -> StoredSecret {
 async fn full_webhook(world: &World) -> Webhook {
     let subscription = Subscription::new(
         ScopeKind::Stack,
-        [Filter::UpdateSucceeded, Filter::PreviewFailed, Filter::DeploymentQueued],
-        [Group::Stacks, Group::Deployments],
+        [Filter::UpdateSucceeded, Filter::PreviewFailed, Filter::DeploymentQueued, Filter::PreviewFailed],
+        [Group::Stacks, Group::Deployments, Group::Stacks],
     );
     Webhook {
         scope: stack_scope("prod"),
-        display_name: DisplayName::parse("Gr\u{fc}\u{df}e \u{1f514}").expect("a display name"),
+        display_name: DisplayName::parse("  Gr\u{fc}\u{df}e e\u{301} \u{1f514} ").expect("a display name"),
         payload_url: PayloadUrl::from_stored("HTTPS://Example.com/Hook?x=%20#y"),
         format: Format::MsTeams,
         active: false,

@@ -23,7 +23,7 @@ pub fn read_organization<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Organ
     Ok(Organization {
         id: cursor.id("id")?,
         name: cursor.parsed("name", OrganizationName::parse)?,
-        display_name: cursor.parsed("display_name", DisplayName::parse)?,
+        display_name: DisplayName::from_stored(cursor.text("display_name")?),
         avatar_url: cursor.text("avatar_url")?.into(),
         created_at: cursor.time("created_at")?,
     })
@@ -46,7 +46,7 @@ pub fn read_user<'row, C: Columns<'row>>(cursor: &mut C) -> Result<User, C::Faul
     Ok(User {
         id: cursor.id("id")?,
         login: cursor.parsed("login", Login::parse)?,
-        name: cursor.parsed("name", DisplayName::parse)?,
+        name: DisplayName::from_stored(cursor.text("name")?),
         email: cursor.text("email")?.into(),
         avatar_url: cursor.text("avatar_url")?.into(),
         is_operator: cursor.flag("is_operator")?,
@@ -81,7 +81,7 @@ pub fn read_token<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Token, C::Fa
     Ok(Token {
         id,
         owner,
-        name: cursor.parsed("name", DisplayName::parse)?,
+        name: DisplayName::from_stored(cursor.text("name")?),
         role: read_role(cursor)?,
         is_operator: cursor.flag("is_operator")?,
         created_at: cursor.time("created_at")?,

@@ -36,7 +36,7 @@ pub fn read_webhook<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Webhook, C
         id,
         organization,
         name: cursor.parsed("name", WebhookName::parse)?,
-        display_name: cursor.parsed("display_name", DisplayName::parse)?,
+        display_name: DisplayName::from_stored(cursor.text("display_name")?),
         payload_url: PayloadUrl::from_stored(cursor.text("payload_url")?),
         active: cursor.flag("active")?,
         format: cursor.word("format", Format::parse)?,
@@ -58,8 +58,7 @@ fn read_pace<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Option<Pace>, C::
 }
 
 fn read_pause_reason<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Option<PauseReason>, C::Fault> {
-    let Some(text) = cursor.text_or_null("pause_reason")? else { return Ok(None) };
-    PauseReason::parse(text).map(Some).map_err(|error| cursor.fault("pause_reason", &error))
+    Ok(cursor.text_or_null("pause_reason")?.map(PauseReason::from_stored))
 }
 
 /// The columns `scope_kind` to `scope_name`.

@@ -90,7 +90,7 @@ fn read_filter(query: &QueryTexts) -> Result<DeliveryFilter, HttpError> {
     Ok(DeliveryFilter {
         webhook: query.read(DELIVERY, "webhook", WebhookId::parse, "the id of a webhook")?,
         subject: read_subject(query)?,
-        kind: query.read(DELIVERY, "kind", kind, "'ping' or a kind of event, which docs/api.md lists")?,
+        kind: query.read(DELIVERY, "kind", kind, &kinds())?,
         state: query.read(
             DELIVERY,
             "state",
@@ -100,6 +100,12 @@ fn read_filter(query: &QueryTexts) -> Result<DeliveryFilter, HttpError> {
         from: query.read(DELIVERY, "from", read_rfc3339, MOMENT)?,
         to: query.read(DELIVERY, "to", read_rfc3339, MOMENT)?,
     })
+}
+
+/// What `kind` must be.
+fn kinds() -> String {
+    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
+    format!("one of {}", std::iter::once("ping").chain(kinds).collect::<Vec<_>>().join(", "))
 }
 
 fn read_subject(query: &QueryTexts) -> Result<Option<Subject>, HttpError> {
