@@ -60,9 +60,13 @@ fn as_read(message: &Value) -> String {
     for block in message["blocks"].as_array().expect("blocks") {
         let many = ["fields", "elements"].into_iter().filter_map(|name| block[name].as_array()).flatten();
         for text in block.get("text").into_iter().chain(many) {
-            let text = text["text"].as_str().expect("a text");
+            let Some(text) = text["text"].as_str() else {
+                lines.push(format!("[{}]", text["text"]["text"].as_str().expect("a label")));
+                continue;
+            };
             let text = text.replace("*\n", ": ").replace(":x:", "❌").replace(['*', '>'], "");
             lines.push(match text.split_once('<') {
+                Some((before, moment)) if moment.starts_with("!date^") => format!("{before}today at 14:02"),
                 // A link shows its words.
                 Some((before, link)) => {
                     format!("{before}{}", link.split_once('|').expect("words").1)

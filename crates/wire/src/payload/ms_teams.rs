@@ -7,8 +7,10 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use stackbell_model::Timestamp;
 
 use super::chat::{Limit, Message, Status, Text, Written};
+use crate::rest::calendar;
 
 /// Teams takes 28 KB, and practice says less; with the limits below a message has at most 16 KB.
 #[cfg(test)]
@@ -32,13 +34,17 @@ const fn limit(cost_max: usize) -> Limit {
 
 /// The message.
 pub(super) fn render(message: &Message) -> Bytes {
-    let title = format!("{}: {}", capitalized(message.headline), prose(&message.subject, SUBJECT));
+    let subject = prose(&message.subject, SUBJECT);
+    let noun = message.noun.to_ascii_lowercase();
+    let title = format!("{}: {noun} {subject}", capitalized(message.headline));
     let mut body = vec![Element::title(title, color(message.status))];
     body.extend(message.detail.as_ref().map(|text| Element::text(prose(text, DETAIL))));
     let facts: Vec<_> = message.facts.iter().take(FACTS_MAX).map(fact).collect();
     if !facts.is_empty() {
         body.push(Element::FactSet { facts });
     }
+    let footer = format!("Event: {} · {}", message.reason, moment(message.accepted_at));
+    body.push(Element::footer(footer));
     let actions = message.link.iter();
     let actions = actions.map(|link| Action { r#type: "Action.OpenUrl", title: link.label, url: link.url() });
     encode(body, actions.collect())
@@ -100,6 +106,8 @@ enum Element {
         wrap: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         color: Option<&'static str>,
+        #[serde(rename = "isSubtle", skip_serializing_if = "std::ops::Not::not")]
+        is_subtle: bool,
         text: String,
     },
     FactSet {
@@ -109,11 +117,16 @@ enum Element {
 
 impl Element {
     fn title(text: String, color: &'static str) -> Self {
-        Self::TextBlock { size: Some("Medium"), weight: Some("Bolder"), wrap: true, color: Some(color), text }
+        let (size, weight, color) = (Some("Medium"), Some("Bolder"), Some(color));
+        Self::TextBlock { size, weight, wrap: true, color, is_subtle: false, text }
     }
 
     fn text(text: String) -> Self {
-        Self::TextBlock { size: None, weight: None, wrap: true, color: None, text }
+        Self::TextBlock { size: None, weight: None, wrap: true, color: None, is_subtle: false, text }
+    }
+
+    fn footer(text: String) -> Self {
+        Self::TextBlock { size: Some("Small"), weight: None, wrap: true, color: None, is_subtle: true, text }
     }
 }
 
@@ -150,6 +163,12 @@ fn capitalized(headline: &str) -> String {
     first.to_ascii_uppercase() + rest
 }
 
+/// A moment, which Teams shows in each reader's time zone.
+fn moment(at: Timestamp) -> String {
+    let in_utc = calendar(at).strftime("%Y-%m-%dT%H:%M:%SZ");
+    format!("{{{{DATE({in_utc}, SHORT)}}}} {{{{TIME({in_utc})}}}}")
+}
+
 /// The text so that it reads as it is.
 fn prose(text: &str, limit: Limit) -> String {
     let mut written = Written::new(limit);
@@ -159,8 +178,8 @@ fn prose(text: &str, limit: Limit) -> String {
         let after = &text[at + character.len_utf8()..];
         let mut buffer = [0; 5];
         let piece = match character {
-            // A word joiner: unseen, and no URL goes on after it.
-            ':' if after.starts_with("//") => ":\u{2060}",
+            // The sign for a ratio looks alike, and no client takes it for the colon of a URL.
+            ':' if after.starts_with("//") => "∶",
             _ if is_markup(character, before, after) || begins_list(character, at, number) => {
                 backslashed(character, &mut buffer)
             }
@@ -210,7 +229,7 @@ mod tests {
 
     #[test]
     fn words_stay_words() {
-        check("[x](https://e.example) <at>a</at>", "\\[x\\](https:\u{2060}//e.example) \\<at\\>a\\</at\\>");
+        check("[x](https://e.example) <at>a</at>", "\\[x\\](https∶//e.example) \\<at\\>a\\</at\\>");
         check("**b** ~s~ `c` # h &amp; {{DATE(x)}}", r"\*\*b\*\* \~s\~ \`c\` \# h \&amp; \{\{DATE(x)\}\}");
         check(r"my_stack_name _i_ a\*b", r"my_stack_name \_i\_ a\\\*b");
         check("- no list - here", r"\- no list - here");
@@ -230,12 +249,14 @@ mod tests {
         let text = "\\\"".repeat(10_000);
         let message = Message {
             status: Status::Failed,
+            noun: "Environment",
             subject: text.clone(),
             headline: "update failed",
             link: None,
             detail: Some(text.clone()),
             facts: vec![Fact { name: "Revision before", text: Text::Prose(text.clone()) }; 20],
-            context: text,
+            reason: "deployment file ingestion failed".repeat(4),
+            accepted_at: Timestamp::from_millis(i64::MAX),
         };
         let link_bytes_max = crate::payload::chat::URL_BYTES_MAX + 100;
         assert!(render(&message).len() + link_bytes_max <= MESSAGE_BYTES_MAX);

@@ -8,8 +8,10 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use stackbell_model::Timestamp;
 
 use super::chat::{Fact, Limit, Link, Message, Status, Text, Written};
+use crate::rest::calendar;
 
 /// The most fields of a section.
 const FIELDS_MAX: usize = 10;
@@ -21,8 +23,6 @@ const SUBJECT: Limit = limit(400);
 const DETAIL: Limit = limit(2000);
 /// Of the 2,000 that a field may have, as fields stand in two narrow columns.
 const VALUE: Limit = limit(600);
-/// Of the 3,000 that an element's text may have.
-const CONTEXT: Limit = limit(1000);
 
 /// Slack counts characters; so many UTF-16 units are never fewer.
 const fn limit(cost_max: usize) -> Limit {
@@ -38,8 +38,10 @@ pub(super) fn render(message: &Message) -> Bytes {
     if !fields.is_empty() {
         blocks.push(Block::Fields { fields });
     }
-    blocks.push(Block::Context { elements: [markdown(prose(&message.context, CONTEXT))] });
-    encode(&Body { text: format!("{subject}: {}", message.headline), blocks })
+    blocks.extend(message.link.as_ref().map(|link| Block::Actions { elements: [Button::new(link)] }));
+    let footer = format!("Event: {} · {}", message.reason, moment(message.accepted_at));
+    blocks.push(Block::Context { elements: [markdown(footer)] });
+    encode(&Body { text: format!("{} {subject}: {}", message.noun, message.headline), blocks })
 }
 
 /// A message that is one sentence of ours.
@@ -68,9 +70,33 @@ enum Block {
     Fields {
         fields: Vec<Markdown>,
     },
+    Actions {
+        elements: [Button; 1],
+    },
     Context {
         elements: [Markdown; 1],
     },
+}
+
+/// A button that opens a URL.
+#[derive(Serialize)]
+struct Button {
+    r#type: &'static str,
+    text: Label,
+    url: String,
+}
+
+#[derive(Serialize)]
+struct Label {
+    r#type: &'static str,
+    text: &'static str,
+}
+
+impl Button {
+    fn new(link: &Link) -> Self {
+        let text = Label { r#type: "plain_text", text: link.label };
+        Self { r#type: "button", text, url: link.url().to_owned() }
+    }
 }
 
 #[derive(Serialize)]
@@ -89,7 +115,13 @@ fn title(message: &Message, subject: &str) -> String {
         Some(url) => format!("<{url}|{}>", message.headline),
         None => message.headline.to_owned(),
     };
-    format!("{}*{subject}* {headline}", icon(message.status))
+    format!("{}{} *{subject}* {headline}", icon(message.status), message.noun)
+}
+
+/// A moment, which Slack shows in each reader's time zone: `today at 14:02`, or a date.
+fn moment(at: Timestamp) -> String {
+    let in_utc = calendar(at).strftime("%Y-%m-%d %H:%M UTC");
+    format!("<!date^{}^{{date_short_pretty}} at {{time}}|{in_utc}>", at.as_secs())
 }
 
 fn field(fact: &Fact) -> String {

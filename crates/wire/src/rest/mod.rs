@@ -20,13 +20,17 @@ use stackbell_model::Timestamp;
 /// RFC 3339 in UTC with milliseconds, as in `2026-05-13T06:19:04.000Z`. Moments that RFC 3339 has no year for become
 /// the nearest that it has.
 pub fn rfc3339(at: Timestamp) -> String {
+    format!("{:.3}", calendar(at))
+}
+
+/// The moment for formatting. One that the calendar has no year for becomes the nearest that it has.
+pub(crate) fn calendar(at: Timestamp) -> jiff::Timestamp {
     let (earliest, latest) = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
     let milliseconds = at.as_millis().clamp(earliest, latest);
     let (seconds, rest) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
     let nanoseconds = i32::try_from(rest * 1_000_000).expect("less than a second");
     // Not by `from_millisecond`, which takes nothing of the calendar's last second.
-    let moment = jiff::Timestamp::new(seconds, nanoseconds).expect("clamped into range");
-    format!("{moment:.3}")
+    jiff::Timestamp::new(seconds, nanoseconds).expect("clamped into range")
 }
 
 /// Reads RFC 3339, as in `2026-05-13T06:19:04Z` or with another offset; what is finer than a millisecond is cut off.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stackbell_model::filter::EventKind;
+use stackbell_model::hidden;
 use stackbell_model::webhook::Format;
 
 use crate::support::{CHAT_FORMATS, event, render};
@@ -36,6 +37,11 @@ const TOKENS: &[&str] = &[
     "\n",
     "\r\n",
     "\u{202e}",
+    "\u{200b}",
+    "\u{200d}",
+    "\u{feff}",
+    "\u{ad}",
+    "\u{9b}",
     "\u{0}",
     "https://evil.example/",
     "word",
@@ -135,7 +141,12 @@ fn strings(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
 fn check_slack(body: &Value) {
     let blocks = body["blocks"].as_array().expect("blocks");
     assert!((2..=50).contains(&blocks.len()));
+    let footer = blocks.last().expect("a footer");
     for block in blocks {
+        if block["type"] == "actions" {
+            check_button(block);
+            continue;
+        }
         let texts: Vec<&Value> = match (&block["text"], &block["fields"], &block["elements"]) {
             (Value::Object(_), _, _) => vec![&block["text"]],
             (_, Value::Array(list), _) | (_, _, Value::Array(list)) => list.iter().collect(),
@@ -147,10 +158,26 @@ fn check_slack(body: &Value) {
             assert_eq!((&text["type"], &text["verbatim"]), (&json!("mrkdwn"), &json!(true)));
             let text = text["text"].as_str().expect("a text");
             assert!((1..=length_max).contains(&text.encode_utf16().count()), "{text}");
-            check_markup(text);
+            check_markup(if block == footer { before_moment(text, "<!date^0^") } else { text });
         }
     }
     check_entities(body["text"].as_str().expect("a text"), false);
+}
+
+/// One button, to a URL of the payload.
+fn check_button(block: &Value) {
+    let elements = block["elements"].as_array().expect("elements");
+    let [button] = elements.as_slice() else { panic!("one button: {block}") };
+    let url = button["url"].as_str().expect("a URL");
+    assert!(url.starts_with("https://good.example/") && url.len() <= 3000, "{url}");
+    assert!(!url.contains(['<', '>', '|', ' ']), "{url}");
+}
+
+/// The footer without the moment that ends it, whose markup is ours.
+fn before_moment<'a>(text: &'a str, moment: &str) -> &'a str {
+    let (words, moment) = text.split_at(text.find(moment).expect("a moment"));
+    assert_eq!(moment.matches(['<', '>']).count() % 2, 0, "{text}");
+    words
 }
 
 /// The only markup in a text is ours: one link to a URL of the payload, the bold name, code as a whole value.
@@ -195,11 +222,15 @@ fn check_teams(body: &Value, length: usize) {
         assert_eq!(actions.len(), 1);
         assert!(actions[0]["url"].as_str().expect("a URL").starts_with("https://good.example/"));
     }
+    let elements = card["body"].as_array().expect("a body");
+    let footer = elements.last().and_then(|footer| footer["text"].as_str()).expect("a footer");
     let mut found = Vec::new();
     strings(body, "", &mut found);
     for (path, text) in found {
         assert!(!text.is_empty(), "{path}");
-        if path.ends_with("/body/text") || path.ends_with("/facts/value") {
+        if text == footer {
+            check_markdown(before_moment(&text, "{{DATE("));
+        } else if path.ends_with("/body/text") || path.ends_with("/facts/value") {
             check_markdown(&text);
         }
     }
@@ -222,6 +253,9 @@ fn check(format: Format, body: &Bytes) {
     let value: Value = serde_json::from_slice(body).expect("JSON");
     let mut found = Vec::new();
     strings(&value, "", &mut found);
+    for (path, text) in &found {
+        assert!(!text.contains(|c| c != '\n' && hidden::is_invisible(c)), "{path}: {text:?}");
+    }
     match format {
         Format::Slack => check_slack(&value),
         Format::MsTeams => check_teams(&value, body.len()),
@@ -251,7 +285,9 @@ proptest! {
         prop_assume!(!url.trim().to_lowercase().starts_with("https:"));
         let event = event(kind.as_str(), &payload(kind, "x", &url, 0).to_string());
         let slack = render(Format::Slack, &event);
-        prop_assert!(!std::str::from_utf8(&slack).expect("UTF-8").contains('<'));
+        let slack = std::str::from_utf8(&slack).expect("UTF-8");
+        prop_assert_eq!(slack.replace("<!date^", "").matches('<').count(), 0, "{}", slack);
+        prop_assert!(!slack.contains("\"actions\""));
         let teams: Value = serde_json::from_slice(&render(Format::MsTeams, &event)).expect("JSON");
         prop_assert_eq!(&teams["attachments"][0]["content"]["actions"], &Value::Null);
     }

@@ -21,12 +21,17 @@ pub(in crate::payload) fn message(event: &Event, public_url: Option<&Url>) -> Me
     let detail = told.detail.and_then(|field| payload.line(field));
     Message {
         status: told.status,
+        noun: match event.subject {
+            Subject::Stack { .. } => "Stack",
+            Subject::Environment { .. } => "Environment",
+        },
         subject: subject(&event.subject, &payload),
         headline: told.headline,
         link,
         detail,
         facts: told.facts,
-        context: context(event),
+        reason: reason(event),
+        accepted_at: event.accepted_at,
     }
 }
 
@@ -59,9 +64,9 @@ fn tell(kind: EventKind, payload: &Payload) -> Told {
     match kind {
         EventKind::Stack => {
             let headline = match payload.word("action") {
-                "created" => "stack created",
-                "deleted" => "stack deleted",
-                _ => "stack changed",
+                "created" => "created",
+                "deleted" => "deleted",
+                _ => "changed",
             };
             Told::new(Status::Neutral, headline, payload.facts().user())
         }
@@ -74,9 +79,9 @@ fn tell(kind: EventKind, payload: &Payload) -> Told {
         EventKind::PolicyViolation => policy_violation(payload),
         EventKind::Environment => {
             let headline = match payload.word("action") {
-                "created" => "environment created",
-                "deleted" => "environment deleted",
-                _ => "environment changed",
+                "created" => "created",
+                "deleted" => "deleted",
+                _ => "changed",
             };
             Told::new(Status::Neutral, headline, payload.facts().user())
         }
@@ -156,12 +161,15 @@ fn file_ingestion(payload: &Payload) -> Told {
 }
 
 fn policy_violation(payload: &Payload) -> Told {
-    let is_preview = payload.truth("isPreview") == Some(true);
-    let (status, headline) = match (payload.word("level"), is_preview) {
-        ("mandatory", false) => (Status::Forbidden, "mandatory policy violated"),
-        ("mandatory", true) => (Status::Forbidden, "mandatory policy violated in a preview"),
-        (_, false) => (Status::Warning, "advisory policy violated"),
-        (_, true) => (Status::Warning, "advisory policy violated in a preview"),
+    let is_mandatory = payload.word("level") == "mandatory";
+    let status = if is_mandatory { Status::Forbidden } else { Status::Warning };
+    let (headline, label) = match (is_mandatory, is_preview(payload)) {
+        (true, Some(false)) => ("mandatory policy violated in an update", "View update"),
+        (true, Some(true)) => ("mandatory policy violated in a preview", "View preview"),
+        (true, None) => ("mandatory policy violated", "View run"),
+        (false, Some(false)) => ("advisory policy violated in an update", "View update"),
+        (false, Some(true)) => ("advisory policy violated in a preview", "View preview"),
+        (false, None) => ("advisory policy violated", "View run"),
     };
     let facts = payload
         .facts()
@@ -171,24 +179,38 @@ fn policy_violation(payload: &Payload) -> Told {
         .code("Resource type", "resourceType")
         .code("Resource URN", "resourceURN")
         .user();
-    let label = if is_preview { "View preview" } else { "View update" };
     Told::new(status, headline, facts).link("updateUrl", label).detail("message")
+}
+
+/// Whether it was in a preview; `None` where the payload does not say. Producers may leave `isPreview` out, and the URLs of
+/// previews and updates differ. Source: wire-facts.md#raw-payloads.
+fn is_preview(payload: &Payload) -> Option<bool> {
+    let by_url = || {
+        let url = payload.text("updateUrl")?;
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        match path.trim_end_matches('/').rsplit('/').nth(1) {
+            Some("previews") => Some(true),
+            Some("updates") => Some(false),
+            Some(_) | None => None,
+        }
+    };
+    payload.truth("isPreview").or_else(by_url)
 }
 
 fn environment_revision(payload: &Payload) -> Told {
     let headline = match payload.word("action") {
-        "created" => "environment revision created",
-        "retracted" => "environment revision retracted",
-        _ => "environment revision changed",
+        "created" => "revision created",
+        "retracted" => "revision retracted",
+        _ => "revision changed",
     };
     Told::new(Status::Neutral, headline, payload.facts().number("Revision", "revision").user())
 }
 
 fn environment_revision_tag(payload: &Payload) -> Told {
     let headline = match payload.word("action") {
-        "created" => "environment revision tag created",
-        "deleted" => "environment revision tag deleted",
-        _ => "environment revision tag updated",
+        "created" => "revision tag created",
+        "deleted" => "revision tag deleted",
+        _ => "revision tag updated",
     };
     let facts = payload.facts().prose("Tag", "tagName").number("Revision", "revision").user();
     Told::new(Status::Neutral, headline, facts)
@@ -196,9 +218,9 @@ fn environment_revision_tag(payload: &Payload) -> Told {
 
 fn environment_tag(payload: &Payload) -> Told {
     let headline = match payload.word("action") {
-        "created" => "environment tag created",
-        "deleted" => "environment tag deleted",
-        _ => "environment tag updated",
+        "created" => "tag created",
+        "deleted" => "tag deleted",
+        _ => "tag updated",
     };
     Told::new(Status::Neutral, headline, payload.facts().prose("Tag", "tagName").user())
 }
@@ -265,10 +287,18 @@ fn subject(subject: &Subject, payload: &Payload) -> String {
     }
 }
 
-fn context(event: &Event) -> String {
-    let filters: Vec<_> = event.filters.iter().map(Filter::as_str).collect();
+fn reason(event: &Event) -> String {
+    let filters: Vec<_> = event.filters.iter().map(in_words).collect();
     if filters.is_empty() {
-        return event.kind.as_str().to_owned();
+        return event.kind.as_str().replace('_', " ");
     }
-    format!("{} | {}", event.kind.as_str(), filters.join(", "))
+    filters.join(", ")
+}
+
+fn in_words(filter: Filter) -> String {
+    match filter {
+        Filter::PolicyViolationMandatory => "mandatory policy violation".to_owned(),
+        Filter::PolicyViolationAdvisory => "advisory policy violation".to_owned(),
+        other => other.as_str().replace('_', " "),
+    }
 }

@@ -1,6 +1,7 @@
 //! Which of a payload's URLs become links.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use stackbell_model::http_url;
 use url::Url;
 
 /// The longest URL that is linked, in bytes; one that is longer is dropped, as a cut URL leads elsewhere.
@@ -36,17 +37,13 @@ pub(in crate::payload) struct Link {
 }
 
 impl Link {
-    /// Takes a payload's URL. `None` unless it is https or below `public_url`, names a host, has neither user nor
-    /// password (which make one host look like another), has nothing in it that a URL parser would silently drop, and is
-    /// at most [`URL_BYTES_MAX`] long.
+    /// Takes a payload's URL. `None` unless it is one that [`http_url::parse`] takes, is https or below `public_url`, has
+    /// neither user nor password (which make one host look like another), and is at most [`URL_BYTES_MAX`] long.
     pub(super) fn new(text: &str, label: &'static str, public_url: Option<&Url>) -> Option<Self> {
-        if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
-            return None;
-        }
-        let url = Url::parse(text).ok()?;
+        let url = http_url::parse(text).ok()?;
         let is_trusted = url.scheme() == "https" || public_url.is_some_and(|base| is_below(&url, base));
         let has_credentials = !url.username().is_empty() || url.password().is_some();
-        if !is_trusted || has_credentials || url.host_str().is_none_or(str::is_empty) {
+        if !is_trusted || has_credentials {
             return None;
         }
         let url = utf8_percent_encode(url.as_str(), BREAKING).to_string();
@@ -90,6 +87,10 @@ mod tests {
         check("/updates/4", None);
         check("\0https://app.example.com/", None);
         check("https://app.example.com/\nx", None);
+        check("https://app.exa\u{200b}mple.com/", None);
+        check("https://app.example.com/\u{202e}x", None);
+        check("https:app.example.com/", None);
+        check("https://../x", None);
         check("", None);
     }
 

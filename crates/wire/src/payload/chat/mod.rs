@@ -19,11 +19,15 @@ pub(super) use link::Link;
 pub(super) use link::URL_BYTES_MAX;
 pub(super) use text::{Limit, Written, one_line};
 
+use stackbell_model::Timestamp;
+
 /// A message about one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
     /// How it went: the colour, and the icon.
     pub(super) status: Status,
+    /// What the subject is: `Stack` or `Environment`, which may have the same names.
+    pub(super) noun: &'static str,
     /// What it is about, as in `organization/project/stack`.
     pub(super) subject: String,
     /// What happened, as in `update succeeded`: ours, and free of markup.
@@ -34,8 +38,12 @@ pub(super) struct Message {
     pub(super) detail: Option<String>,
     /// What else there is to know, the most important first.
     pub(super) facts: Vec<Fact>,
-    /// Kind and filters, as in `stack_update | update_succeeded`: for whoever wonders why the message came.
-    pub(super) context: String,
+    /// The filters that select the event in plain words, as in `update succeeded`; its kind where there is none.
+    /// Ours, and free of markup.
+    pub(super) reason: String,
+    /// When the event was accepted. A message may be sent much later, and its bytes are fixed by then, so it always says
+    /// when its event was.
+    pub(super) accepted_at: Timestamp,
 }
 
 /// How it went.

@@ -1,23 +1,22 @@
 //! A payload's words on their way into markup.
 
-/// The text on one line: runs of white space and control characters become one space. What would turn the reading
-/// direction around is left out, as it can make a text look like another.
+use stackbell_model::hidden;
+
+/// The text on one line: runs of white space and control characters become one space. Characters that nobody sees are left
+/// out, also those that turn the reading direction around: they can make a text look like another.
 pub(in crate::payload) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    for character in text.chars().filter(|character| !turns_direction(*character)) {
-        if !character.is_whitespace() && !character.is_control() {
+    for character in text.chars() {
+        if character.is_whitespace() || character.is_control() {
+            if !line.is_empty() && !line.ends_with(' ') {
+                line.push(' ');
+            }
+        } else if !hidden::is_invisible(character) {
             line.push(character);
-        } else if !line.is_empty() && !line.ends_with(' ') {
-            line.push(' ');
         }
     }
     line.truncate(line.trim_end().len());
     line
-}
-
-/// Unicode's explicit directional formatting characters.
-fn turns_direction(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }
 
 /// How much of a text fits.
@@ -79,6 +78,11 @@ mod tests {
     fn a_line_is_one_line() {
         assert_eq!(one_line("  a\r\n\tb\u{0}\u{2028}c \u{a0}"), "a b c");
         assert_eq!(one_line("ev\u{202e}lin\u{2066}e"), "evline");
+        assert_eq!(
+            one_line("\u{feff}ad\u{200b}m\u{200d}i\u{ad}n\u{2060} \u{200b} x\u{9b}y\u{85}\u{200f}"),
+            "admin x y"
+        );
+        assert_eq!(one_line("\u{200b}\u{3164}\u{2066}"), "");
         assert_eq!(one_line(" \n "), "");
     }
 
