@@ -32,6 +32,7 @@ use shared::routes::Route;
 pub use limits::Limits;
 pub use openapi::openapi;
 pub use shared::proxies::TrustedProxies;
+pub use shared::requests::RequestMetrics;
 
 /// Which routes a router has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,10 @@ pub struct HttpSettings {
     pub requests_per_second: Option<NonZeroU32>,
     /// Whether this process takes work: false before it has begun and once it is stopping. Asked by `/readyz`.
     pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Gives the metrics as OpenMetrics text.
+    /// Gives the process's metrics, those of requests aside, as OpenMetrics text without the line that ends it. May block.
     pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
+    /// Where to count requests. The same for all routers of a server.
+    pub requests: Arc<RequestMetrics>,
     /// The requests under way that may change something. They go on when their client is gone: close this and wait for it
     /// before what they work with ends.
     pub changes: TaskTracker,

@@ -19,6 +19,7 @@ mod lifecycle;
 mod lingering;
 mod listener;
 mod output;
+mod process_metrics;
 mod receiver;
 mod server;
 mod storage;

@@ -28,6 +28,7 @@ use crate::disk;
 use crate::entropy::SystemEntropy;
 use crate::keyring::{KeySource, MasterKeys, Opener};
 use crate::listener::{Listener, Protection};
+use crate::process_metrics::ProcessMetrics;
 use crate::storage::Opened;
 use crate::tls::Certificates;
 use crate::wiring;
@@ -151,6 +152,7 @@ impl Server {
         };
         let policy = Arc::new(OutboundPolicy::new(settings.outbound.allowances.iter().cloned()));
         let metrics = Arc::new(Metrics::default());
+        let process = ProcessMetrics::new(SystemClock.now());
         let engine = Engine::start(Parts {
             store: Arc::clone(&store),
             keyring: Arc::clone(&keyring),
@@ -195,7 +197,7 @@ impl Server {
             None => Protection::Plain,
         };
         let surface = if operations.is_some() { Surface::Apis } else { Surface::Whole };
-        let http = http_settings(settings, Arc::clone(&is_ready), metrics, changes.clone())?;
+        let http = http_settings(settings, Arc::clone(&is_ready), (metrics, process), changes.clone())?;
         let router =
             |surface| stackbell_http::router(Arc::clone(&app), HttpSettings { surface, ..http.clone() });
         let listener = Listener::start(main, protection, router(surface))?;
@@ -313,7 +315,7 @@ async fn ended(listener: Option<&Listener>) {
 fn http_settings(
     settings: &Settings,
     is_ready: Arc<AtomicBool>,
-    metrics: Arc<Metrics>,
+    (metrics, process): (Arc<Metrics>, ProcessMetrics),
     changes: TaskTracker,
 ) -> anyhow::Result<HttpSettings> {
     Ok(HttpSettings {
@@ -323,7 +325,12 @@ fn http_settings(
         trusted_proxies: TrustedProxies::new(settings.server.trusted_proxies.iter().copied()),
         requests_per_second: settings.limits.requests_per_second,
         readiness: Arc::new(move || is_ready.load(Ordering::Relaxed)),
-        metrics: Arc::new(move || metrics.encode()),
+        metrics: Arc::new(move || {
+            let mut text = metrics.encode()?;
+            process.encode(&mut text)?;
+            Ok(text)
+        }),
+        requests: Arc::default(),
         entropy: Arc::new(Mutex::new(SystemEntropy::seeded()?)),
     })
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{CancelReason, Delivery, FailReason, State};
-use stackbell_model::ids::{DeliveryId, EventKey};
+use stackbell_model::ids::{DeliveryId, EventKey, WebhookId};
 use stackbell_model::recovery::RecoveryState;
 use stackbell_model::retry::RetryPolicy;
 use stackbell_store::StoreError;
-use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
+use stackbell_store::maintenance::{Depth, LaneDepth, Maintenance, SweepPolicy, SweepReport};
 
 use crate::MemoryStore;
 use crate::tables::{DeliveryRow, Tables, page};
@@ -49,16 +49,33 @@ impl Maintenance for MemoryStore {
         let tables = self.lock();
         Ok(Depth {
             pending: tables.pending().count() as u64,
-            oldest_due: tables
-                .pending()
-                .filter(|(webhook, _, _)| {
-                    tables.webhooks.get(webhook).is_some_and(|webhook| !webhook.is_held())
-                })
-                .map(|(_, due_at, _)| due_at)
-                .min(),
             suspended: tables.webhooks.values().filter(|webhook| webhook.health.suspension.is_some()).count()
                 as u64,
         })
+    }
+
+    async fn lane_depths(
+        &self,
+        now: Timestamp,
+        after: Option<WebhookId>,
+        limit: u32,
+    ) -> Result<Vec<LaneDepth>, StoreError> {
+        let tables = self.lock();
+        let webhooks =
+            tables.webhooks.values().filter(|webhook| after.is_none_or(|after| webhook.id > after));
+        let lanes = webhooks.filter_map(|webhook| {
+            let (first_due, _) = tables.lane(webhook.id).next()?;
+            let due = tables.lane(webhook.id).filter(|(due_at, _)| *due_at <= now).count() as u64;
+            Some(LaneDepth {
+                webhook: webhook.id,
+                active: webhook.active,
+                suspended: webhook.health.suspension.is_some(),
+                due,
+                later: tables.lane(webhook.id).count() as u64 - due,
+                first_due,
+            })
+        });
+        Ok(page(lanes, limit))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

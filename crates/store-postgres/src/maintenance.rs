@@ -6,9 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::StateKind;
+use stackbell_model::ids::WebhookId;
 use stackbell_store::StoreError;
-use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
-use stackbell_store::rows::{Columns as _, milliseconds};
+use stackbell_store::maintenance::{Depth, LaneDepth, Maintenance, SweepPolicy, SweepReport};
+use stackbell_store::rows::{Columns as _, Id as _, milliseconds};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::error::Fault;
@@ -123,17 +125,25 @@ statement!(FOLD_TALLIES = "/* sweep.fold_tallies */ WITH picked AS MATERIALIZED 
 
 statement!(NOW = "/* sweep.now */ SELECT now_ms() AS now";);
 
-statement!(COUNT_PENDING = "/* depth.pending */ SELECT count(*) FROM deliveries_pending";);
+statement!(COUNT_PENDING = "/* depth.pending */ SELECT coalesce(sum(pending), 0)::bigint FROM usage";);
 
-// One step into the queue's index for each webhook that has something pending.
-statement!(OLDEST_DUE = "/* depth.oldest_due */ WITH RECURSIVE lane (number, due_at) AS ( \
-        SELECT 0::bigint, NULL::bigint \
+// One step into the queue's index for each lane, and then along the entries of each that is shown.
+statement!(LANE_DEPTHS = "/* lane_depths */ WITH RECURSIVE \
+    lane (number, due_at, id, active, suspended, found) AS ( \
+        SELECT coalesce((SELECT number FROM webhooks WHERE id = $2), 0), NULL::bigint, NULL::uuid, NULL::boolean, \
+            NULL::boolean, 0::bigint \
         UNION ALL \
-        SELECT next.webhook_number, next.due_at FROM lane CROSS JOIN LATERAL ( \
-            SELECT p.webhook_number, p.due_at FROM deliveries_pending p WHERE p.webhook_number > lane.number \
-            ORDER BY p.webhook_number, p.due_at, p.id LIMIT 1) next) \
-    SELECT min(lane.due_at) FROM lane JOIN webhooks w ON w.number = lane.number \
-    WHERE w.active AND w.suspended_since IS NULL AND w.deleted_at IS NULL";);
+        SELECT next.webhook_number, next.due_at, w.id, w.active, w.suspended_since IS NOT NULL, \
+            lane.found + (w.id IS NOT NULL)::int \
+        FROM lane CROSS JOIN LATERAL (SELECT p.webhook_number, p.due_at FROM deliveries_pending p \
+            WHERE p.webhook_number > lane.number ORDER BY p.webhook_number, p.due_at, p.id LIMIT 1) next \
+        LEFT JOIN webhooks w ON w.number = next.webhook_number AND w.deleted_at IS NULL \
+        WHERE lane.found < $3) \
+    SELECT lane.id, lane.active, lane.suspended, \
+        (SELECT count(*) FROM deliveries_pending p WHERE p.webhook_number = lane.number AND p.due_at <= $1), \
+        (SELECT count(*) FROM deliveries_pending p WHERE p.webhook_number = lane.number AND p.due_at > $1), \
+        lane.due_at \
+    FROM lane WHERE lane.id IS NOT NULL ORDER BY lane.number"; INT8, UUID, INT8);
 
 statement!(COUNT_SUSPENDED = "/* depth.suspended */ SELECT count(*) FROM webhooks \
     WHERE suspended_since IS NOT NULL AND deleted_at IS NULL";);
@@ -188,17 +198,34 @@ impl Maintenance for PostgresStore {
 
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.read("depth", |tx| async move {
-            let pending =
-                tx.first(&COUNT_PENDING, &[], "deliveries", |cursor| cursor.count("number")).await?;
-            let oldest_due =
-                tx.first(&OLDEST_DUE, &[], "deliveries", |cursor| cursor.time_or_null("due_at")).await?;
+            let pending = tx.first(&COUNT_PENDING, &[], "usage", |cursor| cursor.count("pending")).await?;
             let suspended =
                 tx.first(&COUNT_SUSPENDED, &[], "webhooks", |cursor| cursor.count("number")).await?;
-            Ok(Depth {
-                pending: pending.unwrap_or_default(),
-                oldest_due: oldest_due.flatten(),
-                suspended: suspended.unwrap_or_default(),
+            Ok(Depth { pending: pending.unwrap_or_default(), suspended: suspended.unwrap_or_default() })
+        })
+        .await
+    }
+
+    async fn lane_depths(
+        &self,
+        now: Timestamp,
+        after: Option<WebhookId>,
+        limit: u32,
+    ) -> Result<Vec<LaneDepth>, StoreError> {
+        let after = after.map_or(Uuid::nil(), |after| after.uuid());
+        self.read("lane_depths", |tx| async move {
+            let parameters: [&(dyn ToSql + Sync); 3] = [&now.as_millis(), &after, &i64::from(limit)];
+            tx.list(&LANE_DEPTHS, &parameters, "webhooks", |cursor| {
+                Ok(LaneDepth {
+                    webhook: cursor.id("id")?,
+                    active: cursor.flag("active")?,
+                    suspended: cursor.flag("suspended_since")?,
+                    due: cursor.count("due_at")?,
+                    later: cursor.count("due_at")?,
+                    first_due: cursor.time("due_at")?,
+                })
             })
+            .await
         })
         .await
     }

@@ -134,7 +134,7 @@ async fn what_people_and_sweeps_ask_goes_by_indices() {
         &maintenance::REMOVE_TALLIES,
         &maintenance::REMOVE_AUDIT,
         &maintenance::REMOVE_COMMITS,
-        &maintenance::OLDEST_DUE,
+        &maintenance::LANE_DEPTHS,
     ])
     .await;
 }

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::StateKind;
+use stackbell_model::ids::WebhookId;
 use stackbell_store::StoreError;
-use stackbell_store::maintenance::{Depth, Maintenance, SweepPolicy, SweepReport};
+use stackbell_store::maintenance::{Depth, LaneDepth, Maintenance, SweepPolicy, SweepReport};
 
 use crate::SqliteStore;
 use crate::error::Fault;
@@ -13,7 +14,7 @@ use crate::instance::find_hold;
 use crate::leases::Leases;
 use crate::ledger::{Account, Ledger};
 use crate::rows::{change, first, list};
-use stackbell_store::rows::Columns as _;
+use stackbell_store::rows::{Columns as _, Id as _};
 
 pub(crate) const FIND_ORPHANS: &str = "/* sweep.orphans */ SELECT d.number, w.number, \
     w.organization_number, w.deleted_by \
@@ -88,16 +89,25 @@ pub(crate) const REMOVE_WEBHOOKS: &str = "/* sweep.remove_webhooks */ DELETE FRO
      AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_number = w.number) LIMIT ?2)";
 
 pub(crate) const COUNT_PENDING: &str =
-    "/* depth.pending */ SELECT COUNT(*) AS number FROM deliveries WHERE state = 'pending'";
+    "/* depth.pending */ SELECT ifnull(SUM(pending), 0) AS number FROM organizations";
 
-/// One step of an index for each webhook.
-pub(crate) const OLDEST_DUE: &str = concat!(
-    "/* depth.oldest_due */ ",
-    with_lanes!(),
-    "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.webhook_number = w.number AND d.state = 'pending')) AS due_at \
-    FROM lane JOIN webhooks w ON w.number = lane.number \
-    WHERE w.active = 1 AND w.suspended_since IS NULL AND w.deleted_at IS NULL"
-);
+/// One step into the queue's index for each lane, and then along the entries of each that is shown.
+pub(crate) const LANE_DEPTHS: &str = "/* lane_depths */ WITH RECURSIVE \
+    lane (number, id, active, suspended, found) AS ( \
+        SELECT ifnull((SELECT number FROM webhooks WHERE id = ?2), 0), NULL, NULL, NULL, 0 \
+        UNION ALL \
+        SELECT next.number, w.id, w.active, w.suspended_since IS NOT NULL, lane.found + (w.id IS NOT NULL) \
+        FROM lane JOIN webhooks next ON next.number = (SELECT p.webhook_number FROM deliveries p \
+            WHERE p.state = 'pending' AND p.webhook_number > lane.number ORDER BY p.webhook_number LIMIT 1) \
+        LEFT JOIN webhooks w ON w.number = next.number AND w.deleted_at IS NULL \
+        WHERE lane.found < ?3) \
+    SELECT lane.id, lane.active, lane.suspended, \
+        (SELECT COUNT(*) FROM deliveries p INDEXED BY deliveries_pending \
+            WHERE p.webhook_number = lane.number AND p.state = 'pending' AND p.due_at <= ?1), \
+        (SELECT COUNT(*) FROM deliveries p INDEXED BY deliveries_pending \
+            WHERE p.webhook_number = lane.number AND p.state = 'pending' AND p.due_at > ?1), \
+        (SELECT MIN(p.due_at) FROM deliveries p WHERE p.webhook_number = lane.number AND p.state = 'pending') \
+    FROM lane WHERE lane.id IS NOT NULL ORDER BY lane.number";
 
 pub(crate) const COUNT_SUSPENDED: &str = "/* depth.suspended */ SELECT COUNT(*) FROM webhooks \
     WHERE suspended_since IS NOT NULL AND deleted_at IS NULL";
@@ -130,16 +140,33 @@ impl Maintenance for SqliteStore {
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.read("depth", |connection| {
             let pending =
-                first(connection, COUNT_PENDING, [], "deliveries", |cursor| cursor.count("number"))?;
-            let oldest_due =
-                first(connection, OLDEST_DUE, [], "deliveries", |cursor| cursor.time_or_null("due_at"))?
-                    .flatten();
+                first(connection, COUNT_PENDING, [], "organizations", |cursor| cursor.count("pending"))?;
             let suspended =
                 first(connection, COUNT_SUSPENDED, [], "webhooks", |cursor| cursor.count("number"))?;
-            Ok(Depth {
-                pending: pending.unwrap_or_default(),
-                oldest_due,
-                suspended: suspended.unwrap_or_default(),
+            Ok(Depth { pending: pending.unwrap_or_default(), suspended: suspended.unwrap_or_default() })
+        })
+        .await
+    }
+
+    async fn lane_depths(
+        &self,
+        now: Timestamp,
+        after: Option<WebhookId>,
+        limit: u32,
+    ) -> Result<Vec<LaneDepth>, StoreError> {
+        self.read("lane_depths", move |connection| {
+            // No webhook has no bytes at all for its id.
+            let after: &[u8] = after.as_ref().map_or(&[], |after| after.bytes());
+            let parameters = params![now.as_millis(), after, limit];
+            list(connection, LANE_DEPTHS, parameters, "webhooks", |cursor| {
+                Ok(LaneDepth {
+                    webhook: cursor.id("id")?,
+                    active: cursor.get("active")?,
+                    suspended: cursor.get("suspended_since")?,
+                    due: cursor.count("due_at")?,
+                    later: cursor.count("due_at")?,
+                    first_due: cursor.time("due_at")?,
+                })
             })
         })
         .await

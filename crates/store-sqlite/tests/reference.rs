@@ -26,7 +26,7 @@ use stackbell_store::conformance::Harness;
 use stackbell_store::conformance::fixtures::{World, answered, attempt, leased, redelivered};
 use stackbell_store::history::{DeliveryFilter, DeliveryPage, StoredAttempt, StoredEvent};
 use stackbell_store::instance::SendingHold;
-use stackbell_store::maintenance::{Depth, SweepPolicy};
+use stackbell_store::maintenance::{Depth, LaneDepth, SweepPolicy};
 use stackbell_store::queue::{LaneDue, LaneMode};
 use stackbell_store::statistics::HourTally;
 use stackbell_store_memory::MemoryStore;
@@ -123,6 +123,7 @@ struct Seen {
     attempts: Vec<StoredAttempt>,
     lanes: Vec<LaneDue>,
     depth: Depth,
+    lane_depths: Vec<LaneDepth>,
     tallies: Vec<Vec<HourTally>>,
     pending: u64,
     recoveries: Vec<Recovery>,
@@ -393,6 +394,7 @@ impl<'harness> Side<'harness> {
             attempts,
             lanes: store.due_lanes(None, ALL).await.expect("due_lanes"),
             depth: store.depth().await.expect("depth"),
+            lane_depths: store.lane_depths(self.world.now(), None, ALL).await.expect("lane_depths"),
             tallies,
             pending: self.world.usage().await.pending,
             recoveries: store.list_recoveries(organization, None, ALL).await.expect("list_recoveries"),

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
+use stackbell_model::ids::WebhookId;
 use stackbell_model::retry::RetryPolicy;
 
 use crate::StoreError;
@@ -40,12 +41,27 @@ pub struct SweepReport {
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Pending deliveries, held ones included.
+    /// Pending deliveries, held ones included: the sum of what [`crate::statistics::Usage::pending`] says of all organizations.
     pub pending: u64,
-    /// When the first of them is due that is not held.
-    pub oldest_due: Option<Timestamp>,
     /// Suspended webhooks.
     pub suspended: u64,
+}
+
+/// What is pending for one webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneDepth {
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// Whether it is active.
+    pub active: bool,
+    /// Whether it is suspended.
+    pub suspended: bool,
+    /// Deliveries that are due, leased ones included.
+    pub due: u64,
+    /// Deliveries that are due later.
+    pub later: u64,
+    /// When the first of all of them is due.
+    pub first_due: Timestamp,
 }
 
 /// Upkeep.
@@ -58,11 +74,25 @@ pub trait Maintenance: Send + Sync {
     /// [`StoreError`].
     async fn sweep(&self, now: Timestamp, policy: &SweepPolicy) -> Result<SweepReport, StoreError>;
 
-    /// Counts what is pending. May cost a scan of an index: not for every request.
+    /// How much there is. The cost grows with the numbers of organizations and webhooks, not with what is pending.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn depth(&self) -> Result<Depth, StoreError>;
+
+    /// Up to `limit` webhooks that have something pending, in the order of [`crate::queue::Queue::due_lanes`], beyond
+    /// `after`, with how much of it is due by `now` (inclusive). Those of deleted webhooks are left out.
+    ///
+    /// Reads an entry of an index for each pending delivery: for what is asked now and then, and not for every request.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn lane_depths(
+        &self,
+        now: Timestamp,
+        after: Option<WebhookId>,
+        limit: u32,
+    ) -> Result<Vec<LaneDepth>, StoreError>;
 
     /// Whether the store can be read and written now.
     ///

@@ -12,6 +12,7 @@ use stackbell_model::health::Health;
 
 use super::config::CoreConfig;
 use super::share::Share;
+use super::waits::OpenBreaker;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Breaker {
@@ -88,6 +89,32 @@ impl Breaker {
         }
     }
 
+    /// How it is for those who ask, given what the store says of the endpoint now. The breaker itself learns of it later, with
+    /// the next lease. `is_all_recorded`: as in [`Self::learn`].
+    pub(super) fn view(
+        self,
+        health: &Health,
+        is_all_recorded: bool,
+        share: Share,
+        config: &CoreConfig,
+    ) -> Option<OpenBreaker> {
+        let is_shared = !share.is_whole();
+        match self {
+            Self::Open { because: Cause::Failures, .. }
+                if is_shared && health.failures == 0 && is_all_recorded =>
+            {
+                None
+            }
+            Self::Open { until, because } => {
+                Some(OpenBreaker { until: Some(until), is_our_fault: because == Cause::OurFault })
+            }
+            Self::Closed { .. } if is_shared && health.failures >= config.breaker_failures => {
+                Some(OpenBreaker { until: None, is_our_fault: false })
+            }
+            Self::Closed { .. } => None,
+        }
+    }
+
     /// Others have come or gone: nobody waits longer than a turn takes now.
     pub(super) fn shorten(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
         if let Self::Open { until, because: Cause::Failures } = self {
@@ -149,6 +176,25 @@ mod tests {
         assert_eq!(learnt(Breaker::CLOSED, 5, false, share), Breaker::CLOSED, "a success");
         assert_eq!(learnt(failed(1, share), 5, false, share), open(WAIT * 2), "one failure more");
         assert_eq!(learnt(failed(5, share), 0, false, share), open(WAIT * 2), "failures");
+    }
+
+    #[test]
+    fn those_who_ask_hear_what_the_store_knows_of_other_nodes() {
+        let view = |breaker: Breaker, failures, share| {
+            breaker.view(&health(failures), true, share, &CoreConfig::default())
+        };
+        let open = |until| Some(OpenBreaker { until, is_our_fault: false });
+        let share = Share::nth(0, 2);
+        assert_eq!(view(Breaker::CLOSED, 5, share), open(None), "another node's failures");
+        assert_eq!(view(Breaker::CLOSED, 4, share), None);
+        assert_eq!(view(failed(5, share), 0, share), None, "another node's success");
+        assert_eq!(view(failed(5, share), 5, share), open(Some(NOW.after(WAIT))));
+        // Nobody else sends: what this node does is all there is, also after a restart.
+        assert_eq!(view(Breaker::CLOSED, 7, Share::WHOLE), None);
+        assert_eq!(view(failed(5, Share::WHOLE), 0, Share::WHOLE), open(Some(NOW.after(WAIT))));
+        let mut ours = Breaker::CLOSED;
+        ours.our_fault(&CoreConfig::default(), NOW);
+        assert_eq!(view(ours, 0, share).map(|open| open.is_our_fault), Some(true));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod ahead;
 mod catching_up;
 mod speed;
+mod waits;
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -121,8 +121,16 @@ pub enum Input {
         /// The webhook.
         webhook: WebhookId,
     },
-    /// Something of a webhook may be due now that was not before: somebody retried or recovered a delivery.
+    /// Something of a webhook may be due now that was not before, or is not any more: a recovery went on, or somebody cancelled
+    /// a delivery.
     LaneChanged {
+        /// Its organization.
+        organization: OrganizationId,
+        /// The webhook.
+        webhook: WebhookId,
+    },
+    /// Somebody wants what is pending of a webhook sent now: an open breaker need not wait.
+    LaneAsked {
         /// Its organization.
         organization: OrganizationId,
         /// The webhook.

@@ -18,6 +18,7 @@
 //! - `share`: what of it all is this node's, where several send
 //! - `sending`: whether anything is sent at all
 //! - `matching`: which webhooks hear of an event
+//! - `waits`: why pending deliveries are not sent now
 
 mod ahead;
 mod asks;
@@ -38,6 +39,7 @@ mod sending;
 mod share;
 mod starts;
 mod waiting;
+mod waits;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -53,6 +55,7 @@ pub use messages::{
     Publish, PublishRefusal, PublishTicket, Send,
 };
 pub use share::Neighbours;
+pub use waits::{LaneView, LaneWait, OpenBreaker, OpenBreakers, Waits, hold_of};
 
 use asks::WaitingAsk;
 use attempts::InFlight;
@@ -198,6 +201,7 @@ impl Core {
                 self.give_back_of(webhook);
                 self.note_due(organization, webhook, now, now);
             }
+            Input::LaneAsked { organization, webhook } => self.lane_asked(organization, webhook, now),
             Input::SendingChanged => self.sending_changed(now),
             Input::SendingRead { hold } => self.sending_read(hold, now, commands),
             Input::SendingNotRead => self.sending_not_read(now),

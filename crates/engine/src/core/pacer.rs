@@ -107,6 +107,11 @@ impl Pacer {
         u32::try_from(attempts).unwrap_or(u32::MAX).min(self.rate.burst)
     }
 
+    /// Whether an attempt was made within the last interval, or more are owed, at the time that it was told.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.theoretical > at_nanos(self.told_at)
+    }
+
     /// When the next attempt may be made; may be past.
     pub(super) fn ready_at(&self) -> Timestamp {
         self.ready_for(1)

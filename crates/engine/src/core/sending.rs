@@ -58,6 +58,11 @@ impl Sending {
         self.known == Known::Going
     }
 
+    /// Whether it is known to be held. Before the first look nobody knows.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.known, Known::FoundHeld | Known::Held)
+    }
+
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         match self.look {
             Look::Due { at } => Some(at),

@@ -9,9 +9,12 @@
 //! | `stackbell_attempt_duration_seconds` | histogram | | how long attempts took that an endpoint was asked for |
 //! | `stackbell_attempts_in_flight` | gauge | | attempts that are on their way |
 //! | `stackbell_outcomes_unrecorded` | gauge | | outcomes that are not known to be on disk |
-//! | `stackbell_deliveries_pending` | gauge | | deliveries that are not done, held ones included |
-//! | `stackbell_oldest_due_seconds` | gauge | | how long the first delivery has been due that is not held |
+//! | `stackbell_deliveries_pending` | gauge | | deliveries that are not done, waiting ones included |
+//! | `stackbell_deliveries_due` | gauge | | pending deliveries that nothing holds back |
+//! | `stackbell_deliveries_waiting` | gauge | `reason` | pending deliveries that wait, by reason |
+//! | `stackbell_oldest_due_seconds` | gauge | | how long the first delivery has been due that nothing holds back |
 //! | `stackbell_webhooks_suspended` | gauge | | webhooks that are suspended |
+//! | `stackbell_breakers_open` | gauge | `cause` | webhooks whose circuit breaker is open |
 //! | `stackbell_recoveries_running` | gauge | | recoveries that are not done |
 //! | `stackbell_sending_held` | gauge | | 1 while all sending is held, else 0 |
 //! | `stackbell_nodes` | gauge | | nodes that share the store and are at work, as this one sees them; 1 where it has its own |
@@ -20,15 +23,18 @@
 //!
 //! `result`: `success`, `status`, `throttled`, `silence`, `our_fault`, `undeliverable`.
 //! `state`: `succeeded`, `failed`, `cancelled`; those that people cancel one by one are not counted.
-//! `reason`: `conflict`, `no_organization`, `quota_pending`, `quota_stored_bytes`, `overloaded`, `unavailable`, `full`,
-//! `too_many_deliveries`. `fault`: `unavailable`, `full`, `unknown`, `corrupt`.
-//! Pending, oldest due and suspended are counted every half a minute. Every series is there from the start.
+//! `reason` of a refused publish: `conflict`, `no_organization`, `quota_pending`, `quota_stored_bytes`, `overloaded`,
+//! `unavailable`, `full`, `too_many_deliveries`. `reason` of a waiting delivery: `backoff`, `breaker`, `pace`, `busy`,
+//! `suspended`, `inactive`, `sending_held`. `cause`: `failures`, `our_fault`.
+//! `fault`: `unavailable`, `full`, `unknown`, `corrupt`.
+//! Every series is there from the start. The help text of a gauge says how often it is worked out; those of the whole store
+//! are the same on every node, apart from what each node sees.
 
 mod labels;
 
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -37,10 +43,14 @@ use prometheus_client::registry::{Metric, Registry};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, State, Verdict};
 use stackbell_model::filter::EventKind;
+use stackbell_model::wait::WaitReason;
 use stackbell_store::maintenance::{Depth, SweepReport};
 
-use self::labels::{AttemptLabels, DeliveryLabels, EventLabels, FaultLabels, Reason, RefusalLabels};
-use crate::core::{CommitFault, PublishRefusal};
+use self::labels::{
+    AttemptLabels, BreakerCause, BreakerLabels, DeliveryLabels, EventLabels, FaultLabels, Reason,
+    RefusalLabels, WaitLabels,
+};
+use crate::core::{CommitFault, OpenBreakers, PublishRefusal, Waits};
 
 /// The engine's counters, in Prometheus' text format.
 pub struct Metrics {
@@ -53,8 +63,11 @@ pub struct Metrics {
     in_flight: Gauge,
     unrecorded: Gauge,
     pending: Gauge,
+    due: Gauge,
+    waiting: Family<WaitLabels, Gauge>,
     oldest_due_seconds: Gauge,
     suspended: Gauge,
+    breakers: Family<BreakerLabels, Gauge>,
     recoveries: Gauge,
     held: Gauge,
     nodes: Gauge,
@@ -94,34 +107,68 @@ impl Default for Metrics {
             in_flight: add(
                 registry,
                 "attempts_in_flight",
-                "Attempts that are on their way",
+                "Attempts of this node that are on their way, at this moment",
                 Gauge::default(),
             ),
             unrecorded: add(
                 registry,
                 "outcomes_unrecorded",
-                "Outcomes that are not known to be on disk",
+                "Outcomes of this node that are not known to be on disk, at this moment",
                 Gauge::default(),
             ),
             pending: add(
                 registry,
                 "deliveries_pending",
-                "Deliveries that are not done, held ones included",
+                "Deliveries that are not done, waiting ones included, of the whole store; counted every 30 seconds",
                 Gauge::default(),
+            ),
+            due: add(
+                registry,
+                "deliveries_due",
+                "Pending deliveries of the whole store that nothing holds back, as this node sees it; counted every 30 seconds",
+                Gauge::default(),
+            ),
+            waiting: add(
+                registry,
+                "deliveries_waiting",
+                "Pending deliveries of the whole store that wait, by reason, as this node sees it; counted every 30 seconds",
+                labels::waits(),
             ),
             oldest_due_seconds: add(
                 registry,
                 "oldest_due_seconds",
-                "How long the first delivery has been due that is not held",
+                "How long the first delivery of the whole store has been due that nothing holds back, as this node sees it; \
+                 worked out every 30 seconds",
                 Gauge::default(),
             ),
-            suspended: add(registry, "webhooks_suspended", "Webhooks that are suspended", Gauge::default()),
-            recoveries: add(registry, "recoveries_running", "Recoveries that are not done", Gauge::default()),
-            held: add(registry, "sending_held", "Whether all sending is held", Gauge::default()),
+            suspended: add(
+                registry,
+                "webhooks_suspended",
+                "Webhooks of the whole store that are suspended; counted every 30 seconds",
+                Gauge::default(),
+            ),
+            breakers: add(
+                registry,
+                "breakers_open",
+                "Webhooks whose circuit breaker is open on this node, by cause; counted every 30 seconds",
+                labels::breakers(),
+            ),
+            recoveries: add(
+                registry,
+                "recoveries_running",
+                "Recoveries of the whole store that are not done; counted every 30 seconds, and after each step of one",
+                Gauge::default(),
+            ),
+            held: add(
+                registry,
+                "sending_held",
+                "Whether all sending is held, 1 or 0; looked at every 15 seconds, and at each commit",
+                Gauge::default(),
+            ),
             nodes: add(
                 registry,
                 "nodes",
-                "Nodes that share the store and are at work, as this one sees them",
+                "Nodes that share the store and are at work, as this one sees them; looked at every 5 seconds",
                 Gauge::default(),
             ),
             commit_seconds: add(
@@ -141,19 +188,23 @@ impl Default for Metrics {
     }
 }
 
+fn gauged(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn add<M: Metric + Clone>(registry: &mut Registry, name: &'static str, help: &'static str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
 
 impl Metrics {
-    /// Everything that is counted, as `application/openmetrics-text`.
+    /// Everything that is counted, as OpenMetrics text without the line that ends it.
     ///
     /// # Errors
-    /// When a metric cannot be written as text, which would be a defect.
+    /// If a metric cannot be written as text, which would be a defect.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
         Ok(text)
     }
 
@@ -198,15 +249,28 @@ impl Metrics {
         ended("failed", report.expired);
     }
 
-    pub(super) fn depth(&self, depth: &Depth, now: Timestamp) {
-        self.pending.set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
-        let waited = depth.oldest_due.map_or(0, |due| now.since(due).as_secs());
-        self.oldest_due_seconds.set(i64::try_from(waited).unwrap_or(i64::MAX));
-        self.suspended.set(i64::try_from(depth.suspended).unwrap_or(i64::MAX));
+    pub(super) fn depth(&self, depth: &Depth) {
+        self.pending.set(gauged(depth.pending));
+        self.suspended.set(gauged(depth.suspended));
+    }
+
+    pub(super) fn waits(&self, waits: &Waits, now: Timestamp) {
+        self.due.set(gauged(waits.due));
+        self.oldest_due_seconds.set(gauged(waits.oldest_due.map_or(0, |due| now.since(due).as_secs())));
+        for (reason, count) in WaitReason::ALL.iter().zip(waits.waiting) {
+            self.waiting.get_or_create(&WaitLabels { reason: reason.as_str() }).set(gauged(count));
+        }
+    }
+
+    pub(super) fn open_breakers(&self, open: OpenBreakers) {
+        let OpenBreakers { failures, our_fault } = open;
+        for (cause, count) in [(BreakerCause::Failures, failures), (BreakerCause::OurFault, our_fault)] {
+            self.breakers.get_or_create(&BreakerLabels { cause }).set(gauged(count));
+        }
     }
 
     pub(super) fn recoveries(&self, running: u64) {
-        self.recoveries.set(i64::try_from(running).unwrap_or(i64::MAX));
+        self.recoveries.set(gauged(running));
     }
 
     pub(super) fn nodes(&self, count: usize) {

@@ -12,6 +12,7 @@
 mod clock;
 mod deployments;
 mod endpoints;
+mod figures;
 mod metrics;
 mod presence;
 mod recoverer;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use stackbell_keys::Keyring;
 use stackbell_model::Entropy;
 use stackbell_model::event::Event;
+use stackbell_model::health::Health;
 use stackbell_model::ids::{NodeId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::Store;
@@ -36,7 +38,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::core::{Ask, AskRefusal, Authority, Core, CoreConfig, Input, Neighbours, PublishRefusal};
+use crate::core::{
+    Ask, AskRefusal, Authority, Core, CoreConfig, Input, LaneView, Neighbours, PublishRefusal,
+};
 use crate::outbound::OutboundClient;
 
 pub use clock::{SystemClock, WaitingClock};
@@ -102,6 +106,7 @@ pub enum Stopped {
 enum Message {
     Publish { organization: OrganizationId, authority: Authority, events: Vec<Event>, reply: PublishReply },
     Ask { ask: Ask, reply: AskReply },
+    Look(figures::Look),
     Input(Input),
 }
 
@@ -163,6 +168,14 @@ impl Engine {
             soft: soft.clone(),
         };
         spawn_part(&tasks, &ended, recoverer.run());
+        let figures = figures::Figures {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            inbox: inbox.clone(),
+            soft: soft.clone(),
+        };
+        spawn_part(&tasks, &ended, figures.run());
         let sweeper = sweeper::Sweeper {
             store,
             clock,
@@ -284,6 +297,12 @@ impl EngineHandle {
         answer.await.unwrap_or(Err(AskRefusal::Unavailable))
     }
 
+    /// How the ways out of webhooks are, as this node sees them, in the order asked; each comes with its health as the store
+    /// has it now. `None` where the engine has ended, or is stuck.
+    pub async fn lane_views(&self, webhooks: Vec<(WebhookId, Health)>) -> Option<Vec<LaneView>> {
+        figures::ask(&self.inbox, |reply| figures::Look::Lanes { webhooks, reply }).await
+    }
+
     /// Says that a webhook was created, edited, resumed or deleted, so that what is held may go on at once.
     /// Without it what is held goes on a little later: every intake is checked against the store, and held lanes are
     /// looked at again now and then.
@@ -291,8 +310,13 @@ impl EngineHandle {
         self.tell(Input::WebhookChanged { organization, webhook }).await;
     }
 
-    /// Says that one of a webhook's deliveries was cancelled or is to be tried again, so that it goes at once.
-    /// Without it that is found a little later.
+    /// Says that somebody wants what is pending of a webhook sent now: a retried delivery goes at once, even where the webhook's
+    /// breaker is open. Caps, pace and holds are kept to.
+    pub async fn lane_asked(&self, organization: OrganizationId, webhook: WebhookId) {
+        self.tell(Input::LaneAsked { organization, webhook }).await;
+    }
+
+    /// Says that one of a webhook's deliveries was cancelled. Without it that is found a little later.
     pub async fn lane_changed(&self, organization: OrganizationId, webhook: WebhookId) {
         self.tell(Input::LaneChanged { organization, webhook }).await;
     }

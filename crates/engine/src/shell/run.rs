@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use stackbell_model::delivery::{Attempt, Outcome, Verdict};
+use stackbell_model::event::Event;
+use stackbell_model::health::Health;
+use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::{Chain, Timestamp};
 use stackbell_store::commit::{Batch, BatchOutcome, IntakeOutcome};
 use stackbell_store::{Store, StoreError};
@@ -13,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::WaitingClock;
+use super::figures::Look;
 use super::metrics::Metrics;
 use super::sender::Sender;
 use super::trouble::Trouble;
 use super::{AskReply, Message, PublishReply};
 use crate::core::{
-    AskTicket, Command, CommitFault, CommitNumber, Core, Input, Notice, Publish, PublishTicket, Send,
+    Ask, AskTicket, Authority, Command, CommitFault, CommitNumber, Core, Input, Notice, Publish,
+    PublishTicket, Send,
 };
 
 /// Messages taken in one go: what they make possible goes into one commit.
@@ -59,7 +64,7 @@ impl Run {
             tokio::select! {
                 taken = messages.recv_many(&mut burst, BURST_MAX) => {
                     debug_assert!(taken > 0, "the loop holds a sender itself, so the channel never ends");
-                    inputs.extend(burst.drain(..).map(|message| waiting.input_of(message)));
+                    inputs.extend(burst.drain(..).filter_map(|message| self.input_of(message, &mut waiting)));
                 }
                 () = sleep_until(self.clock.as_ref(), wake_at) => inputs.push(Input::Tick),
                 () = self.soft.cancelled(), if !stopping => {
@@ -68,6 +73,39 @@ impl Run {
                 }
             }
             self.turn(&mut waiting, inputs, &mut commands, &mut wake_at);
+        }
+    }
+
+    /// What the machine is to take in. A look at it is answered at once.
+    fn input_of(&mut self, message: Message, waiting: &mut Waiting) -> Option<Input> {
+        match message {
+            Message::Publish { organization, authority, events, reply } => {
+                Some(waiting.publish(organization, authority, events, reply))
+            }
+            Message::Ask { ask, reply } => Some(waiting.ask(ask, reply)),
+            Message::Input(input) => Some(input),
+            Message::Look(look) => {
+                self.look(look);
+                None
+            }
+        }
+    }
+
+    /// Nobody has to wait for the answer.
+    fn look(&mut self, look: Look) {
+        match look {
+            Look::Waits { lanes, reply } => {
+                let _ = reply.send(self.core.waits(&lanes, self.clock.now()));
+            }
+            Look::Breakers { reply } => {
+                let _ = reply.send(self.core.open_breakers());
+            }
+            Look::Lanes { webhooks, reply } => {
+                let now = self.clock.now();
+                let look =
+                    |(webhook, health): &(WebhookId, Health)| self.core.lane_view(*webhook, health, now);
+                let _ = reply.send(webhooks.iter().map(look).collect());
+            }
         }
     }
 
@@ -225,21 +263,24 @@ impl Run {
 }
 
 impl Waiting {
-    fn input_of(&mut self, message: Message) -> Input {
+    fn publish(
+        &mut self,
+        organization: OrganizationId,
+        authority: Authority,
+        events: Vec<Event>,
+        reply: PublishReply,
+    ) -> Input {
         self.next += 1;
-        match message {
-            Message::Publish { organization, authority, events, reply } => {
-                let ticket = PublishTicket(self.next);
-                self.publishes.insert(ticket, reply);
-                Input::Publish(Publish { ticket, organization, authority, events })
-            }
-            Message::Ask { ask, reply } => {
-                let ticket = AskTicket(self.next);
-                self.asks.insert(ticket, reply);
-                Input::Ask { ticket, ask }
-            }
-            Message::Input(input) => input,
-        }
+        let ticket = PublishTicket(self.next);
+        self.publishes.insert(ticket, reply);
+        Input::Publish(Publish { ticket, organization, authority, events })
+    }
+
+    fn ask(&mut self, ask: Ask, reply: AskReply) -> Input {
+        self.next += 1;
+        let ticket = AskTicket(self.next);
+        self.asks.insert(ticket, reply);
+        Input::Ask { ticket, ask }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Retention, expiry and counting: what nobody waits for, in small steps.
+//! Retention and expiry: what nobody waits for, in small steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,9 +78,6 @@ impl Sweeper {
         };
         let report = self.store.sweep(now, &policy).await?;
         self.metrics.swept(&report);
-        if !report.more {
-            self.metrics.depth(&self.store.depth().await?, now);
-        }
         Ok(report)
     }
 }

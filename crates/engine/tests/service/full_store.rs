@@ -25,7 +25,7 @@ use stackbell_store::history::{
 };
 use stackbell_store::identity::{Beginnings, RemoveMembership, SetMembership, TokenHolder};
 use stackbell_store::instance::SendingHold;
-use stackbell_store::maintenance::{Depth, SweepPolicy, SweepReport};
+use stackbell_store::maintenance::{Depth, LaneDepth, SweepPolicy, SweepReport};
 use stackbell_store::queue::{HeldDelivery, LaneDue, LaneRequest, Leased};
 use stackbell_store::recoveries::{DeliveryChange, RecoveryCreated};
 use stackbell_store::statistics::{HourTally, Usage};
@@ -172,6 +172,7 @@ pass_on!(audit::Audit {
 pass_on!(maintenance::Maintenance {
     fn sweep(now: Timestamp, policy: &SweepPolicy) -> SweepReport;
     fn depth() -> Depth;
+    fn lane_depths(now: Timestamp, after: Option<WebhookId>, limit: u32) -> Vec<LaneDepth>;
     fn check() -> ();
 });
 

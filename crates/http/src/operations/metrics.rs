@@ -1,33 +1,46 @@
-//! `/metrics`, in the text format of OpenMetrics.
+//! `/metrics`, as OpenMetrics for those who ask for it, else in Prometheus' classic text format.
 
+mod exposition;
+
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
+use axum::http::header::{CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode_eof;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
+use self::exposition::{CLASSIC, Exposition, OPEN_METRICS};
 use super::TAGS;
 use crate::shared::context::Context;
 use crate::shared::description::Description;
 use crate::shared::error::HttpError;
 use crate::shared::routes::Route;
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 pub(super) fn route() -> Route {
-    let body = ObjectBuilder::new().schema_type(Type::String);
-    let description = Description::new("GetMetrics", TAGS, "Metrics, as OpenMetrics text.").answer(
+    let body = || ObjectBuilder::new().schema_type(Type::String).into();
+    let summary = "Metrics: OpenMetrics text if `Accept` names it, else Prometheus' classic text format.";
+    let description = Description::new("GetMetrics", TAGS, summary).answer(
         StatusCode::OK,
         "Success.",
-        [(OPEN_METRICS, body.into())],
+        [(CLASSIC, body()), (OPEN_METRICS, body())],
     );
     Route::new(Method::GET, "/metrics", get).described(description)
 }
 
-async fn get(State(context): State<Arc<Context>>) -> Result<Response, HttpError> {
-    let text = (context.settings.metrics)()
-        .map_err(|error| HttpError::internal("the metrics could not be written", error))?;
-    Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+async fn get(State(context): State<Arc<Context>>, headers: HeaderMap) -> Result<Response, HttpError> {
+    let exposition = Exposition::accepted(&headers);
+    // Some figures are read from the operating system, and the text is long.
+    let written = tokio::task::spawn_blocking(move || {
+        let mut text = (context.settings.metrics)()?;
+        context.settings.requests.encode(&mut text)?;
+        encode_eof(&mut text)?;
+        Ok::<_, fmt::Error>(exposition.of(text))
+    });
+    let failed = "the metrics could not be written";
+    let text = written.await.map_err(|error| HttpError::internal(failed, error))?;
+    let text = text.map_err(|error| HttpError::internal(failed, error))?;
+    Ok(([(CONTENT_TYPE, exposition.content_type()), (VARY, "accept")], text).into_response())
 }

@@ -14,6 +14,7 @@ pub(crate) mod path;
 pub(crate) mod proxies;
 pub(crate) mod query;
 pub(crate) mod rates;
+pub(crate) mod requests;
 pub(crate) mod routes;
 pub(crate) mod scope;
 pub(crate) mod time_limit;

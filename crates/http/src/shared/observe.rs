@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::auth::client;
 use super::context::Context;
 use super::error::{HttpError, Lasting};
+use super::requests::RouteClass;
 
 /// Source: wire-facts.md#errors.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-pulumi-request-id");
@@ -23,6 +24,7 @@ pub(crate) async fn observe(State(context): State<Arc<Context>>, request: Reques
     let id = context.request_id();
     let client = client(request.extensions(), request.headers(), &context);
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let class = RouteClass::of(route);
     let span = tracing::info_span!(
         "request",
         request.id = id.to_str().unwrap_or_default(),
@@ -32,14 +34,16 @@ pub(crate) async fn observe(State(context): State<Arc<Context>>, request: Reques
     );
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| log(&response, begun, &context.lasting_told));
+    let took = begun.elapsed();
+    context.settings.requests.answered(class, response.status(), took);
+    span.in_scope(|| log(&response, took, &context.lasting_told));
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
-fn log(response: &Response, begun: Instant, lasting_told: &NowAndThen) {
+fn log(response: &Response, took: Duration, lasting_told: &NowAndThen) {
     let status = response.status();
-    let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    let duration_ms = took.as_secs_f64() * 1000.0;
     let code = status.as_u16();
     match response.extensions().get::<Lasting>() {
         Some(Lasting(reason)) if lasting_told.is_time() => {

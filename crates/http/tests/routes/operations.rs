@@ -24,14 +24,51 @@ async fn health() {
 }
 
 #[tokio::test]
-async fn metrics_and_document() {
+async fn metrics_are_open_metrics_for_those_who_ask_for_it() {
     let world = World::start().await;
-    let metrics = get(&world, "/metrics").await;
+    let classic = get(&world, "/metrics").await;
+    assert_eq!(classic.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(classic.header("vary").map(|vary| vary.contains("accept")), Some(true));
+    assert!(classic.text().contains("# TYPE stackbell_attempts_total counter\n"), "{}", classic.text());
+    assert!(!classic.text().contains("# EOF"));
+    let request = Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0");
+    let open_metrics = world.send(request.body(Body::empty()).expect("a request")).await;
     assert_eq!(
-        metrics.header("content-type"),
+        open_metrics.header("content-type"),
         Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
     );
-    assert!(metrics.text().ends_with("# EOF\n"));
+    assert!(open_metrics.text().contains("# TYPE stackbell_attempts counter\n"), "{}", open_metrics.text());
+    assert!(open_metrics.text().ends_with("# EOF\n"));
+}
+
+/// Clients choose paths and names, so no label has one.
+#[tokio::test]
+async fn requests_are_counted_by_class_and_never_by_name() {
+    let world = World::start().await;
+    let series = |text: &str| text.lines().filter(|line| line.starts_with("stackbell_http_")).count();
+    let before = series(get(&world, "/metrics").await.text());
+    get(&world, "/v1/orgs/secret-name/webhooks").await.expect(401);
+    get(&world, "/api/orgs/secret-name/hooks").await.expect(401);
+    get(&world, "/secret-name").await.expect(404);
+    world.send(Request::put("/healthz").body(Body::empty()).expect("a request")).await.expect(405);
+    let metrics = get(&world, "/metrics").await;
+    for counted in [
+        r#"stackbell_http_requests_total{route="v1",status="4xx",code="401"} 1"#,
+        r#"stackbell_http_requests_total{route="api",status="4xx",code="401"} 1"#,
+        r#"stackbell_http_requests_total{route="unknown",status="4xx",code="404"} 1"#,
+        r#"stackbell_http_requests_total{route="operations",status="4xx",code="405"} 1"#,
+        r#"stackbell_http_requests_total{route="operations",status="2xx",code="200"} 1"#,
+        r#"stackbell_http_request_duration_seconds_count{route="v1",status="4xx"} 1"#,
+    ] {
+        assert!(metrics.text().lines().any(|line| line == counted), "{counted}\n{}", metrics.text());
+    }
+    assert!(!metrics.text().contains("secret-name"), "{}", metrics.text());
+    assert_eq!(series(metrics.text()), before, "no request adds a series");
+}
+
+#[tokio::test]
+async fn the_document() {
+    let world = World::start().await;
     let document = get(&world, "/openapi.json").await;
     assert_eq!(document.expect(200)["openapi"], "3.1.0");
     assert_eq!(document.text(), stackbell_http::openapi());

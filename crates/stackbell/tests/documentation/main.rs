@@ -156,18 +156,3 @@ fn the_lines_of_the_log_in_operating_are_the_logs() {
     let unknown: Vec<&&str> = lines.iter().filter(|line| !source.contains(**line)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
-
-/// The names are looked for where they are made.
-#[test]
-fn the_metrics_in_operating_are_the_engines() {
-    let document = read("docs/operating.md");
-    let names = document.split('`').filter_map(|quoted| quoted.strip_prefix("stackbell_"));
-    let names: Vec<&str> = names.filter_map(|quoted| quoted.split_whitespace().next()).collect();
-    assert!(names.len() >= 5, "{names:?}");
-    let source = read("crates/engine/src/shell/metrics.rs");
-    for name in names {
-        // What counts gets this ending when it is shown.
-        let name = format!("\"{}\"", name.trim_end_matches("_total"));
-        assert!(source.contains(&name), "{name}");
-    }
-}

@@ -32,9 +32,8 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads a text in the format of OpenMetrics, and adds what Prometheus itself says of a target.
+    /// Reads a text in the classic format, and adds what Prometheus itself says of a target.
     pub(crate) fn scraped(text: &str) -> Self {
-        assert!(text.ends_with("# EOF\n"), "the text was cut:\n{text}");
         let mut kinds: Vec<(&str, &str)> = Vec::new();
         let mut series: BTreeMap<String, Series> = BTreeMap::new();
         for line in text.lines() {
@@ -88,7 +87,7 @@ fn name_and_labels(line: &str) -> (&str, Vec<(&str, &str)>) {
 fn kind_of<'a>(sample: &str, (metric, kind): (&'a str, &str)) -> Option<(&'a str, Kind)> {
     let kind = match (kind, sample.strip_prefix(metric)?) {
         ("gauge", "") => Kind::Gauge,
-        ("counter", "_total") | ("histogram", "_sum" | "_count") => Kind::Counter,
+        ("counter", "") | ("histogram", "_sum" | "_count") => Kind::Counter,
         ("histogram", "_bucket") => Kind::Bucket,
         _ => return None,
     };

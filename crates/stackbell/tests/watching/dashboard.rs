@@ -261,7 +261,19 @@ async fn the_dashboard_shows_what_a_server_shows() {
         .filter(|panel| is_row(panel))
         .map(|row| text(row, "/title"))
         .collect();
-    assert_eq!(rows, ["At a glance", "Taking in", "Sending", "Queue", "Store", "Held and suspended"]);
+    assert_eq!(
+        rows,
+        [
+            "At a glance",
+            "Taking in",
+            "Sending",
+            "Queue",
+            "Store",
+            "Held and suspended",
+            "Requests",
+            "Process"
+        ]
+    );
 }
 
 #[test]

@@ -12,8 +12,11 @@ use promql_parser::parser::{
 use crate::catalogue::{Catalogue, Kind, Series, TARGET_LABELS};
 
 /// Gauges of the whole store. Every node that uses the store shows the same, so their sum would be a multiple.
-const WHOLE_STORE: [&str; 6] = [
+const WHOLE_STORE: [&str; 9] = [
     "stackbell_deliveries_pending",
+    "stackbell_deliveries_due",
+    "stackbell_deliveries_waiting",
+    "stackbell_breakers_open",
     "stackbell_oldest_due_seconds",
     "stackbell_webhooks_suspended",
     "stackbell_recoveries_running",
@@ -244,7 +247,7 @@ impl Check<'_> {
 }
 
 /// A server's text, shortened.
-const SAMPLE: &str = r#"# TYPE stackbell_attempts counter
+const SAMPLE: &str = r#"# TYPE stackbell_attempts_total counter
 stackbell_attempts_total{result="success"} 3
 stackbell_attempts_total{result="status"} 0
 # TYPE stackbell_attempts_in_flight gauge
@@ -256,7 +259,6 @@ stackbell_commit_duration_seconds_sum 0.5
 stackbell_commit_duration_seconds_count 1
 stackbell_commit_duration_seconds_bucket{le="1.0"} 1
 stackbell_commit_duration_seconds_bucket{le="+Inf"} 1
-# EOF
 "#;
 
 #[test]

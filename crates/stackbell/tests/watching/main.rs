@@ -8,6 +8,7 @@ mod catalogue;
 mod dashboard;
 mod expression;
 mod page;
+mod promtool;
 mod rules;
 
 use std::path::PathBuf;

@@ -1,8 +1,10 @@
 //! docs/operating.md: what alerts and panels refer to, and how both are installed.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
-use crate::read;
+use crate::{catalogue, quoted, read};
 
 /// The page.
 pub(crate) struct Page(String);
@@ -26,6 +28,12 @@ impl Page {
             .lines()
             .filter_map(|line| line.strip_prefix("| `Stackbell")?.split('`').next())
             .collect()
+    }
+
+    /// The names of metrics that it quotes.
+    fn metrics(&self) -> BTreeSet<&str> {
+        let quoted = quoted(&self.0, '`').filter_map(|quoted| quoted.split_whitespace().next());
+        quoted.filter(|name| name.starts_with("stackbell_") || name.starts_with("process_")).collect()
     }
 
     fn watching(&self) -> &str {
@@ -78,4 +86,13 @@ fn the_sample_of_a_scrape_configuration_fits_the_rules() {
         );
     }
     assert!(page.has("packaging/grafana/stackbell.json"));
+}
+
+#[tokio::test]
+async fn the_page_names_metrics_that_a_server_shows() {
+    let (page, catalogue) = (Page::read(), catalogue().await);
+    let (named, shown) = (page.metrics(), catalogue.metrics());
+    assert!(named.len() >= 20, "{named:?}");
+    let unknown: Vec<&&str> = named.difference(&shown).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }

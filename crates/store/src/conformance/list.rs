@@ -112,6 +112,7 @@ macro_rules! conformance_tests {
             what_ended_later_is_left_alone
             nothing_is_recovered_twice
             what_people_did_meanwhile_stands
+            a_retried_delivery_goes_first
             a_deleted_webhooks_recovery_is_abandoned
             a_webhook_has_one_recovery_at_a_time
             a_missing_webhook_has_no_recovery
@@ -243,6 +244,8 @@ macro_rules! conformance_tests {
             old_audit_entries_go
             a_sweep_keeps_to_its_limit
             depth_counts_what_is_pending
+            lane_depths_tell_due_from_later
+            lane_depths_mark_what_is_held
             a_store_that_works_says_so
         ] }
         $crate::conformance_group! { $harness, instance [

@@ -12,7 +12,7 @@ use stackbell_model::webhook::Webhook;
 use super::Harness;
 use super::fixtures::{World, answered, attempt};
 use crate::commit::{AttemptRecord, AttemptSubject, IntakeOutcome};
-use crate::maintenance::{Depth, SweepPolicy, SweepReport};
+use crate::maintenance::{Depth, LaneDepth, SweepPolicy, SweepReport};
 use crate::queue::LaneMode;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -303,7 +303,7 @@ pub async fn a_sweep_keeps_to_its_limit(harness: &dyn Harness) {
     assert_eq!(total, expected);
 }
 
-/// Depth counts what is pending, held or leased too, and says what is due first.
+/// Depth counts what is pending, held or leased too.
 pub async fn depth_counts_what_is_pending(harness: &dyn Harness) {
     let world = World::open(harness).await;
     assert_eq!(world.store.depth().await.expect("depth"), Depth::default());
@@ -318,7 +318,63 @@ pub async fn depth_counts_what_is_pending(harness: &dyn Harness) {
 
     let depth = world.store.depth().await.expect("depth");
 
-    assert_eq!(depth, Depth { pending: 3, oldest_due: Some(first.created_at), suspended: 1 });
+    assert_eq!(depth, Depth { pending: 3, suspended: 1 });
+}
+
+async fn lane_depths(world: &World, now: Timestamp, after: Option<&Webhook>, limit: u32) -> Vec<LaneDepth> {
+    let after = after.map(|webhook| webhook.id);
+    world.store.lane_depths(now, after, limit).await.expect("lane_depths")
+}
+
+/// Each webhook's pending deliveries are counted apart: due ones, leased or not, and later ones.
+pub async fn lane_depths_tell_due_from_later(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let start = world.now();
+    assert_eq!(lane_depths(&world, start, None, 10).await, []);
+    let plain = world.webhook("plain").await;
+    let first = world.pending_at(&plain, start).await;
+    let retried = world.pending_at(&plain, start).await;
+    let again_at = start.after(DAY);
+    world.try_next(&first, 500, Next::Retry { at: again_at, spent: true }).await;
+    world.take(&retried, world.now()).await;
+
+    let lane = LaneDepth {
+        webhook: plain.id,
+        active: true,
+        suspended: false,
+        due: 1,
+        later: 1,
+        first_due: retried.created_at,
+    };
+    assert_eq!(lane_depths(&world, start, None, 10).await, [lane]);
+    let before = again_at.before(Duration::from_millis(1));
+    assert_eq!(lane_depths(&world, before, None, 10).await, [lane]);
+    assert_eq!(lane_depths(&world, again_at, None, 10).await, [LaneDepth { due: 2, later: 0, ..lane }]);
+}
+
+/// Held webhooks are marked, deleted ones are left out, and pages follow each other.
+pub async fn lane_depths_mark_what_is_held(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let (plain, deleted) = (world.webhook("plain").await, world.webhook("deleted").await);
+    let (suspended, inactive) = (world.suspended_webhook("suspended").await, world.webhook("inactive").await);
+    let start = world.now();
+    for webhook in [&plain, &deleted, &suspended, &inactive] {
+        world.pending_at(webhook, start).await;
+    }
+    world.webhook("idle").await;
+    let edited = Webhook { active: false, ..inactive.clone() };
+    world.store.edit_webhook(&edited, world.audit("webhook.edit")).await.expect("edit_webhook");
+    world.delete(&deleted).await;
+
+    let all = lane_depths(&world, start, None, 10).await;
+
+    let shown: Vec<_> =
+        all.iter().map(|lane| (lane.webhook, lane.active, lane.suspended, lane.due)).collect();
+    let expected =
+        [(plain.id, true, false, 1), (suspended.id, true, true, 1), (inactive.id, false, false, 1)];
+    assert_eq!(shown, expected);
+    assert_eq!(lane_depths(&world, start, None, 2).await, all[..2]);
+    assert_eq!(lane_depths(&world, start, Some(&suspended), 2).await, all[2..]);
 }
 
 /// A store that works says so.

@@ -9,8 +9,10 @@ use std::hash::Hash;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use stackbell_model::delivery::{Attempt, Outcome, StateKind, Verdict};
 use stackbell_model::filter::EventKind;
+use stackbell_model::wait::WaitReason;
 use stackbell_store::commit::QuotaPart;
 
 use crate::core::{CommitFault, PublishRefusal};
@@ -33,6 +35,16 @@ pub(super) struct AttemptLabels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct DeliveryLabels {
     pub(super) state: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WaitLabels {
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BreakerLabels {
+    pub(super) cause: BreakerCause,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,6 +93,14 @@ label_values! {
         Silence => "silence",
         OurFault => "our_fault",
         Undeliverable => "undeliverable",
+    }
+}
+
+label_values! {
+    /// Why a breaker is open.
+    BreakerCause {
+        Failures => "failures",
+        OurFault => "our_fault",
     }
 }
 
@@ -153,12 +173,20 @@ pub(super) fn deliveries() -> Family<DeliveryLabels, Counter> {
     at_zero(ends.map(|state| DeliveryLabels { state: state.as_str() }))
 }
 
+pub(super) fn waits() -> Family<WaitLabels, Gauge> {
+    at_zero(WaitReason::ALL.iter().map(|reason| WaitLabels { reason: reason.as_str() }))
+}
+
+pub(super) fn breakers() -> Family<BreakerLabels, Gauge> {
+    at_zero(BreakerCause::ALL.iter().map(|cause| BreakerLabels { cause: *cause }))
+}
+
 pub(super) fn faults() -> Family<FaultLabels, Counter> {
     at_zero(Fault::ALL.iter().map(|fault| FaultLabels { fault: *fault }))
 }
 
-fn at_zero<L: Clone + Eq + Hash>(labels: impl Iterator<Item = L>) -> Family<L, Counter> {
-    let family = Family::<L, Counter>::default();
+fn at_zero<L: Clone + Eq + Hash, M: Default>(labels: impl Iterator<Item = L>) -> Family<L, M> {
+    let family = Family::<L, M>::default();
     labels.for_each(|labels| drop(family.get_or_create(&labels)));
     family
 }

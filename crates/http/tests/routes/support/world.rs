@@ -169,6 +169,7 @@ impl World {
             requests_per_second: None,
             readiness: Arc::new(move || asked.load(Ordering::SeqCst)),
             metrics: Arc::new(move || metrics.encode()),
+            requests: Arc::default(),
             entropy: Arc::new(Mutex::new(base.entropy(4))),
         };
         change(&mut settings);

@@ -51,6 +51,8 @@ impl Said {
         self.say("lanes", &store.due_lanes(None, 100).await.expect("due_lanes"));
         self.say("running", &store.running_recoveries(100).await.expect("running_recoveries"));
         self.say("depth", &store.depth().await.expect("depth"));
+        let at = Timestamp::from_millis(i64::MAX);
+        self.say("lane depths", &store.lane_depths(at, None, 1000).await.expect("lane_depths"));
         let audit = store.list_audit(None, None, 1000).await.expect("list_audit");
         let audit: Vec<_> = audit.into_iter().filter(|entry| entry.action != "instance.copy").collect();
         self.say("audit", &audit);

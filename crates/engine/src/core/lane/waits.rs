@@ -1,0 +1,56 @@
+//! What keeps a lane from sending what is due.
+
+use stackbell_model::Timestamp;
+use stackbell_model::health::Health;
+use stackbell_model::wait::WaitReason;
+
+use super::super::breaker::{Breaker, Cause};
+use super::super::config::CoreConfig;
+use super::super::waits::{LaneWait, OpenBreaker};
+use super::Lane;
+
+impl Lane {
+    pub(in crate::core) fn breaker(&self) -> Breaker {
+        self.breaker
+    }
+
+    /// A person wants an attempt: one that finds out whether the endpoint is back need not wait for its turn.
+    pub(in crate::core) fn nudge(&mut self, now: Timestamp) {
+        if let Breaker::Open { until, .. } = &mut self.breaker {
+            *until = (*until).min(now);
+        }
+        self.try_at = self.try_at.min(now);
+    }
+
+    /// Its breaker if that is open, for those who ask.
+    pub(in crate::core) fn open_breaker(&self, health: &Health, config: &CoreConfig) -> Option<OpenBreaker> {
+        self.breaker.view(health, self.unrecorded == 0, self.share, config)
+    }
+
+    /// Why what is due waits for its endpoint or for time; `None` if it could be sent now.
+    ///
+    /// A breaker that is open through our own fault is no such reason: the endpoint would take what is due.
+    pub(in crate::core) fn endpoint_wait(&mut self, now: Timestamp) -> Option<LaneWait> {
+        let waits = |reason, until| Some(LaneWait { reason, until });
+        if let Breaker::Open { until, because: Cause::Failures } = self.breaker {
+            return waits(WaitReason::Breaker, Some(until));
+        }
+        if self.is_using_pace(now) {
+            return waits(WaitReason::Pace, self.pacer.map(|pacer| pacer.ready_at()));
+        }
+        if let Some(pacing) = self.catching_up
+            && (pacing.not_before > now || self.in_flight > 0)
+        {
+            return waits(WaitReason::Pace, Some(pacing.not_before));
+        }
+        // A share that came to nothing leaves the webhook to another node.
+        if self.in_flight >= self.in_flight_max() { waits(WaitReason::Busy, None) } else { None }
+    }
+
+    /// Whether it has sent as much lately as its pace allows. A lane that does not use its pace waits for something else.
+    fn is_using_pace(&mut self, now: Timestamp) -> bool {
+        let Some(pacer) = &mut self.pacer else { return false };
+        pacer.tell(now);
+        pacer.is_in_use()
+    }
+}

@@ -1,0 +1,173 @@
+//! The figures of what waits, and for what.
+
+use std::time::Duration;
+
+use stackbell_engine::core::CoreConfig;
+use stackbell_model::Clock as _;
+use stackbell_model::ids::EventId;
+use stackbell_model::wait::WaitReason;
+use stackbell_model::webhook::{Pace, Webhook};
+use stackbell_store::instance::SendingHold;
+use stackbell_testkit::{Gate, Reply, wait};
+
+use crate::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Figures are worked out so often.
+const FIGURES: Duration = Duration::from_secs(30);
+
+fn value(world: &World, series: &str) -> u64 {
+    let text = world.metrics.encode().expect("text");
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{series}: {text}"))
+}
+
+fn waiting(world: &World, reason: WaitReason) -> u64 {
+    value(world, &format!("stackbell_deliveries_waiting{{reason=\"{}\"}}", reason.as_str()))
+}
+
+/// Waits for figures in which so many are due, and the others wait for these reasons alone.
+async fn figures(world: &World, due: u64, expected: &[(WaitReason, u64)]) {
+    let look = || async {
+        let of = |reason: &WaitReason| {
+            let named = expected.iter().find(|(named, _)| named == reason);
+            named.map_or(0, |(_, count)| *count)
+        };
+        let are_met = value(world, "stackbell_deliveries_due") == due
+            && WaitReason::ALL.iter().all(|reason| waiting(world, *reason) == of(reason));
+        if !are_met {
+            // A moment does not bring what is scheduled much nearer.
+            world.clock.advance(Duration::from_millis(500));
+        }
+        are_met.then_some(())
+    };
+    wait::until("figures", look).await;
+}
+
+/// Publishes, and lets the attempt of it fail.
+async fn fail(world: &mut World, webhook: &Webhook) -> EventId {
+    world.receiver.then([Reply::status(500)]);
+    let (event, _) = world.publish().await;
+    world.due_after(webhook, event, 1).await;
+    event
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_waits_and_is_not_due() {
+    let mut world = World::start().await;
+    let webhook = world.webhook("dead", |_| ()).await;
+    let event = fail(&mut world, &webhook).await;
+    world.receiver.answer(Reply::status(500));
+    let mut spent = 1;
+    while world.stored(&webhook).await.health.failures < 5 {
+        let due_at = world.due_after(&webhook, event, spent).await;
+        world.clock.advance_to(due_at);
+        spent += 1;
+        world.due_after(&webhook, event, spent).await;
+    }
+    figures(&world, 0, &[(WaitReason::Backoff, 1)]).await;
+    // The breaker is open: what comes now is due, and does not go out.
+    for _ in 0..3 {
+        world.publish().await;
+    }
+    let are_counted = || async {
+        world.clock.advance(SECOND);
+        let counted = waiting(&world, WaitReason::Breaker) + waiting(&world, WaitReason::Backoff);
+        (counted == 4).then_some(())
+    };
+    wait::until("figures of all", are_counted).await;
+    assert_eq!(value(&world, "stackbell_deliveries_due"), 0);
+    assert_eq!(value(&world, "stackbell_oldest_due_seconds"), 0);
+    assert!(waiting(&world, WaitReason::Breaker) >= 1);
+    assert_eq!(value(&world, "stackbell_deliveries_pending"), 4);
+    assert_eq!(value(&world, "stackbell_breakers_open{cause=\"failures\"}"), 1);
+}
+
+#[tokio::test]
+async fn what_people_hold_waits_for_them() {
+    let mut world = World::start().await;
+    let webhook = world.webhook("hook", |_| ()).await;
+    fail(&mut world, &webhook).await;
+    world.edit(&webhook, |webhook| webhook.active = false).await;
+    figures(&world, 0, &[(WaitReason::Inactive, 1)]).await;
+    world.clock.advance(FIGURES);
+    figures(&world, 0, &[(WaitReason::Inactive, 1)]).await;
+
+    let hold = SendingHold { since: world.clock.now(), reason: "a test".into() };
+    let audit = world.audit();
+    assert!(world.store.hold_sending(&hold, audit).await.expect("a store"));
+    world.handle().sending_changed().await;
+    world.edit(&webhook, |webhook| webhook.active = true).await;
+    figures(&world, 0, &[(WaitReason::SendingHeld, 1)]).await;
+    assert_eq!(value(&world, "stackbell_oldest_due_seconds"), 0);
+
+    let audit = world.audit();
+    assert!(world.store.resume_sending(audit).await.expect("a store"));
+    world.handle().sending_changed().await;
+    figures(&world, 0, &[]).await;
+}
+
+#[tokio::test]
+async fn a_suspended_webhook_waits_for_its_endpoint() {
+    let mut world = World::start().await;
+    let webhook = world.webhook("hook", |_| ()).await;
+    world.receiver.then([Reply::status(410)]);
+    world.publish().await;
+    let look = || async { world.stored(&webhook).await.health.suspension };
+    wait::until("a suspension", look).await;
+    world.publish().await;
+    figures(&world, 0, &[(WaitReason::Suspended, 2)]).await;
+    assert_eq!(value(&world, "stackbell_webhooks_suspended"), 1);
+    assert_eq!(value(&world, "stackbell_oldest_due_seconds"), 0);
+}
+
+#[tokio::test]
+async fn a_paced_webhook_waits_for_its_pace() {
+    let mut world = World::start().await;
+    world.webhook("paced", |webhook| webhook.pace = Pace::per_minute(1)).await;
+    for _ in 0..3 {
+        world.publish().await;
+    }
+    world.receiver.wait_for(1).await;
+    figures(&world, 0, &[(WaitReason::Pace, 2)]).await;
+    assert_eq!(value(&world, "stackbell_oldest_due_seconds"), 0);
+}
+
+#[tokio::test]
+async fn a_slow_endpoint_waits_for_its_answers() {
+    let mut world = World::start().await;
+    world.webhook("slow", |_| ()).await;
+    let gate = Gate::new();
+    world.receiver.answer(Reply::status(200).behind(&gate));
+    for _ in 0..4 {
+        world.publish().await;
+    }
+    world.receiver.wait_for(2).await;
+    figures(&world, 0, &[(WaitReason::Busy, 4)]).await;
+    gate.open();
+    figures(&world, 0, &[]).await;
+}
+
+/// Nothing is wrong with the endpoint: the node has no room, and that is what pages.
+#[tokio::test]
+async fn a_queue_that_is_stuck_is_due() {
+    let config = CoreConfig { in_flight_max: 2, organization_in_flight_max: 2, ..CoreConfig::default() };
+    let mut world = World::start_with(crate::world::BEGIN, config).await;
+    let gate = Gate::new();
+    world.receiver.answer(Reply::status(200).behind(&gate));
+    let first = world.webhook("stuck", |_| ()).await;
+    world.publish().await;
+    world.publish().await;
+    world.receiver.wait_for(1).await;
+    world.edit(&first, |webhook| webhook.active = false).await;
+    world.webhook("waits", |_| ()).await;
+    world.publish().await;
+    let grows = || async {
+        world.clock.advance(SECOND);
+        (value(&world, "stackbell_oldest_due_seconds") > 300).then_some(())
+    };
+    wait::until("a wait that grows", grows).await;
+    assert!(value(&world, "stackbell_deliveries_due") >= 1);
+    gate.open();
+}

@@ -1,0 +1,108 @@
+//! Metrics of the process itself, under the names that Prometheus' own clients use, and of what was built.
+//!
+//! | name | kind | labels | what |
+//! | --- | --- | --- | --- |
+//! | `process_cpu_seconds_total` | counter | | CPU time that the process has used |
+//! | `process_resident_memory_bytes` | gauge | | memory that it occupies |
+//! | `process_virtual_memory_bytes` | gauge | | address space that it has |
+//! | `process_open_fds` | gauge | | file descriptors that it has open |
+//! | `process_max_fds` | gauge | | file descriptors that it may open |
+//! | `process_start_time_seconds` | gauge | | when the server started, since the Unix epoch |
+//! | `stackbell_build_info` | gauge | `version`, `commit` | always 1 |
+//!
+//! They are read at each scrape. A system without `/proc` shows no memory and no open descriptors.
+//! A system that is no Unix shows `stackbell_build_info` alone.
+
+#[cfg(unix)]
+mod unix;
+
+use std::fmt;
+
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use stackbell_model::Timestamp;
+
+/// The commit that the binary was built from, where the build says so by the variable `STACKBELL_COMMIT`.
+const COMMIT: &str = match option_env!("STACKBELL_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// What this process takes and what it is.
+pub(crate) struct ProcessMetrics(Registry);
+
+impl ProcessMetrics {
+    /// Of a server that started at `started_at`.
+    pub(crate) fn new(started_at: Timestamp) -> Self {
+        let mut registry = Registry::default();
+        #[cfg(unix)]
+        registry.register_collector(Box::new(unix::Process { started_at }));
+        #[cfg(not(unix))]
+        let _ = started_at;
+        let build = Family::<[(&str, &str); 2], Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)]).set(1);
+        registry.register("stackbell_build_info", "Which Stackbell this is; always 1", build);
+        Self(registry)
+    }
+
+    /// Appends everything to an OpenMetrics text, without the line that ends it.
+    ///
+    /// # Errors
+    /// If a metric cannot be written as text, which would be a defect.
+    pub(crate) fn encode(&self, text: &mut String) -> Result<(), fmt::Error> {
+        encode_registry(text, &self.0)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn text() -> String {
+        let mut text = String::new();
+        let metrics = ProcessMetrics::new(Timestamp::from_millis(1_778_653_205_500));
+        metrics.encode(&mut text).expect("text");
+        text
+    }
+
+    fn value(name: &str) -> f64 {
+        let text = text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name}: {text}"))
+    }
+
+    #[test]
+    fn the_process_shows_what_it_takes() {
+        assert!((value("process_start_time_seconds") - 1_778_653_205.5).abs() < 0.01);
+        let memory = value("process_resident_memory_bytes");
+        assert!(memory > 1e5 && memory < value("process_virtual_memory_bytes"), "{memory}");
+        assert!(value("process_max_fds") >= value("process_open_fds"));
+        assert!(text().contains(concat!(
+            "stackbell_build_info{version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\",commit=\""
+        )));
+    }
+
+    #[test]
+    fn an_open_file_counts() {
+        let files: Vec<_> = (0..100).map(|_| fs::File::open("/dev/null").expect("it is there")).collect();
+        assert!(value("process_open_fds") > 100.0);
+        drop(files);
+    }
+
+    #[test]
+    fn work_takes_cpu_time() {
+        let before = value("process_cpu_seconds_total");
+        let mut sum = 0_u64;
+        // As long as it takes: CPU time is what ends this.
+        while value("process_cpu_seconds_total") < before + 0.01 {
+            sum = sum.wrapping_add(1);
+        }
+        assert!(sum > 0);
+    }
+}
