@@ -21,6 +21,7 @@ pub mod recoveries;
 pub mod statistics;
 pub mod tokens;
 pub mod users;
+pub mod waiting;
 pub mod webhooks;
 
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ pub const RECOVERIES_LISTED_MAX: usize = 100;
 
 impl App {
     /// Begins to have all deliveries of a webhook tried anew that were made at `since` or later and are failed or
-    /// cancelled. The engine does it bit by bit, and goes on after a crash.
+    /// cancelled. The engine does it bit by bit, and goes on after a crash. An open breaker makes an attempt at once.
     ///
     /// # Errors
     /// [`Code::NotFound`]; [`Code::Invalid`] for a moment that is yet to come; [`Code::Conflict`] while the webhook has
@@ -52,6 +52,7 @@ impl App {
         match self.store.create_recovery(&recovery, audit).await? {
             RecoveryCreated::Done => {
                 self.engine.recovery_created();
+                self.engine.lane_asked(recovery.organization, recovery.webhook).await;
                 Ok(recovery)
             }
             RecoveryCreated::WebhookMissing => Err(Error::not_found("Webhook", webhook)),

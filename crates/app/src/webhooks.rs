@@ -17,6 +17,7 @@ use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
 use crate::auth::{Access, Caller};
 use crate::fields::{Fields, taken};
 use crate::page::{Page, one_more};
+use crate::waiting::Breaker;
 use crate::{App, Code, Error};
 
 pub use upkeep::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookOptions};
@@ -65,6 +66,8 @@ pub struct WebhookView {
     pub webhook: Webhook,
     /// Whether the caller may see its payload URL whole.
     pub credentials: bool,
+    /// Its circuit breaker, where our own API asks for the webhook; `None` elsewhere, and where the engine has ended.
+    pub breaker: Option<Breaker>,
 }
 
 fn edit_permission(scope: &Scope) -> Permission {
@@ -76,7 +79,7 @@ fn edit_permission(scope: &Scope) -> Permission {
 
 fn view(access: &Access<'_>, webhook: Webhook) -> WebhookView {
     let credentials = access.may(Permission::SeeCredentials);
-    WebhookView { organization: access.organization.name.clone(), webhook, credentials }
+    WebhookView { organization: access.organization.name.clone(), webhook, credentials, breaker: None }
 }
 
 impl App {

@@ -4,7 +4,7 @@ use stackbell_wire::rest::delivery::WebhookDelivery;
 use stackbell_wire::rest::error::ErrorBody;
 use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventResponse, EventsSummary, LineResult};
 use stackbell_wire::rest::every_delivery::{
-    AttemptResponse, DeliveryDetail, DeliveryLastAttempt, DeliveryResponse, DeliveryWebhook,
+    AttemptResponse, DeliveryDetail, DeliveryLastAttempt, DeliveryResponse, DeliveryWaiting, DeliveryWebhook,
 };
 use stackbell_wire::rest::identity::{
     AuditResponse, MemberRequest, MemberResponse, OrganizationRequest, OrganizationResponse, TokenCreated,
@@ -14,7 +14,7 @@ use stackbell_wire::rest::operation::{
     DeploymentsRequest, DeploymentsResponse, HoldRequest, InstanceResponse, MasterKeyRotated,
     RecoveryRequest, RecoveryResponse, SendingResponse, StatisticsBucket, StatisticsResponse, UsageResponse,
 };
-use stackbell_wire::rest::overview::{WebhookOptions, WebhookOverview, WebhookSuspension};
+use stackbell_wire::rest::overview::{WebhookBreaker, WebhookOptions, WebhookOverview, WebhookSuspension};
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
 use utoipa::ToSchema;
 use utoipa::openapi::path::HttpMethod;
@@ -84,6 +84,7 @@ fn components() -> Components {
         with_parts::<WebhookDelivery>(),
         with_parts::<WebhookOverview>(),
         with_parts::<WebhookSuspension>(),
+        with_parts::<WebhookBreaker>(),
         with_parts::<WebhookOptions>(),
         with_parts::<ErrorBody>(),
         with_parts::<EventRequest<'_>>(),
@@ -105,6 +106,7 @@ fn components() -> Components {
         with_parts::<DeliveryResponse>(),
         with_parts::<DeliveryWebhook>(),
         with_parts::<DeliveryLastAttempt>(),
+        with_parts::<DeliveryWaiting>(),
         with_parts::<DeliveryDetail>(),
         with_parts::<AttemptResponse>(),
         with_parts::<RecoveryRequest>(),

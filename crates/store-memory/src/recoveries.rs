@@ -1,5 +1,7 @@
 //! Having ended deliveries tried anew, and giving pending ones up.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{CancelReason, Delivery, State, StateKind, Trigger};
@@ -49,12 +51,10 @@ impl Recoveries for MemoryStore {
         let webhook = row.delivery.webhook;
         match row.delivery.state {
             State::Succeeded { .. } => return Ok(DeliveryChange::State(StateKind::Succeeded)),
-            State::Pending { .. } => {
-                let state = State::Pending { due_at: audit.at };
-                tables.put_delivery(DeliveryRow { delivery: Delivery { state, ..row.delivery }, ..row });
-            }
+            State::Pending { .. } => {}
             State::Failed { .. } | State::Cancelled { .. } => tables.rearm(row.delivery, audit.at),
         }
+        tables.put_first(webhook, delivery, audit.at);
         tables.write_audit(audit);
         Ok(DeliveryChange::Done { webhook })
     }
@@ -149,6 +149,16 @@ impl Tables {
         let state = State::Pending { due_at: at };
         let delivery = Delivery { state, rearmed_at: Some(at), attempts_spent: 0, ..delivery };
         self.put_delivery(DeliveryRow { delivery, lease: None });
+    }
+
+    /// Makes a pending delivery due at `at`, or just before whatever else of its webhook is due before.
+    fn put_first(&mut self, webhook: WebhookId, id: DeliveryId, at: Timestamp) {
+        let mut others = self.lane(webhook).filter(|(_, other)| *other != id);
+        let before = others.next().map(|(due_at, _)| due_at.before(Duration::from_millis(1)));
+        drop(others);
+        let state = State::Pending { due_at: before.map_or(at, |before| before.min(at)) };
+        let row = self.deliveries[&id].clone();
+        self.put_delivery(DeliveryRow { delivery: Delivery { state, ..row.delivery }, ..row });
     }
 
     /// What failed or was cancelled of a webhook, pings aside: when each was made, its id, and when it ended.

@@ -34,8 +34,10 @@ statement!(CANCEL = "/* cancel_delivery */ UPDATE deliveries SET state = 'cancel
     finished_at = $2, cancel_reason = 'asked', cancelled_by = $3, lease_token = NULL, lease_until = NULL \
     WHERE id = $1 AND state = 'pending'"; UUID, INT8, TEXT);
 
-statement!(HASTEN =
-    "/* retry_delivery.pending */ UPDATE deliveries_pending SET due_at = $2 WHERE id = $1"; UUID, INT8);
+// One step into the queue's index for the first of the others.
+statement!(HASTEN = "/* retry_delivery.first */ UPDATE deliveries_pending d SET due_at = least($2, ( \
+        SELECT o.due_at - 1 FROM deliveries_pending o WHERE o.webhook_number = d.webhook_number AND o.id <> $1 \
+        ORDER BY o.webhook_number, o.due_at LIMIT 1)) WHERE d.id = $1"; UUID, INT8);
 
 statement!(REARM = "/* rearm_deliveries */ UPDATE deliveries SET state = 'pending', due_at = $2, rearmed_at = $2, \
     attempts_spent = 0, finished_at = NULL, fail_reason = NULL, cancel_reason = NULL, cancelled_by = NULL \
@@ -267,13 +269,12 @@ async fn retry(tx: &Transaction, found: &Changed, audit: &AuditEntry) -> Result<
     }
     match found.state {
         StateKind::Succeeded => return Ok(DeliveryChange::State(found.state)),
-        StateKind::Pending => {
-            tx.change(&HASTEN, &[&found.id.uuid(), &audit.at.as_millis()]).await?;
-        }
+        StateKind::Pending => {}
         StateKind::Failed | StateKind::Cancelled => {
             rearm(tx, found.account.organization, &[found.id.uuid()], audit.at).await?;
         }
     }
+    tx.change(&HASTEN, &[&found.id.uuid(), &audit.at.as_millis()]).await?;
     insert_audit(tx, audit).await?;
     Ok(DeliveryChange::Done { webhook: found.webhook })
 }

@@ -29,8 +29,10 @@ pub(crate) const FIND_CHANGED: &str = "/* change_delivery.find */ SELECT d.state
 pub(crate) const CANCEL: &str = "/* cancel_delivery */ UPDATE deliveries SET state = 'cancelled', \
     due_at = NULL, finished_at = ?2, cancel_reason = 'asked', cancelled_by = ?3 WHERE number = ?1";
 
-pub(crate) const HASTEN: &str =
-    "/* retry_delivery.pending */ UPDATE deliveries SET due_at = ?2 WHERE number = ?1";
+/// One step into the queue's index for the first of the others.
+pub(crate) const HASTEN: &str = "/* retry_delivery.first */ UPDATE deliveries SET due_at = min(?2, ifnull( \
+    (SELECT o.due_at - 1 FROM deliveries o WHERE o.webhook_number = deliveries.webhook_number \
+        AND o.state = 'pending' AND o.number <> ?1 ORDER BY o.due_at LIMIT 1), ?2)) WHERE number = ?1";
 
 pub(crate) const REARM: &str = "/* retry_delivery.ended */ UPDATE deliveries SET state = 'pending', \
     due_at = ?2, rearmed_at = ?2, attempts_spent = 0, finished_at = NULL, fail_reason = NULL, \
@@ -255,9 +257,7 @@ fn retry(connection: &Connection, found: &Changed, audit: &AuditEntry) -> Result
     let at = audit.at.as_millis();
     match found.state {
         StateKind::Succeeded => return Ok(DeliveryChange::State(found.state)),
-        StateKind::Pending => {
-            change(connection, HASTEN, [found.number, at])?;
-        }
+        StateKind::Pending => {}
         StateKind::Failed | StateKind::Cancelled => {
             change(connection, REARM, [found.number, at])?;
             let mut ledger = Ledger::default();
@@ -265,6 +265,7 @@ fn retry(connection: &Connection, found: &Changed, audit: &AuditEntry) -> Result
             ledger.write(connection)?;
         }
     }
+    change(connection, HASTEN, [found.number, at])?;
     insert_audit(connection, audit)?;
     Ok(DeliveryChange::Done { webhook: found.webhook })
 }

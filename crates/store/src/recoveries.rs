@@ -54,9 +54,10 @@ pub trait Recoveries: Send + Sync {
         audit: AuditEntry,
     ) -> Result<DeliveryChange, StoreError>;
 
-    /// Has a delivery tried at `audit.at` by its schedule: a pending one is due then and keeps what it has spent;
-    /// a failed or cancelled one begins anew ([`stackbell_model::delivery::Delivery::rearmed_at`], nothing spent).
-    /// A leased one stays leased. A succeeded one is left alone.
+    /// Has a delivery tried at `audit.at` by its schedule: a pending one keeps what it has spent; a failed or cancelled one
+    /// begins anew ([`stackbell_model::delivery::Delivery::rearmed_at`], nothing spent).
+    /// It is due then, or just before whatever else of its webhook is due before: it goes first, even where single attempts
+    /// find out whether the endpoint is back. A leased one stays leased. A succeeded one is left alone.
     ///
     /// # Errors
     /// [`StoreError`].

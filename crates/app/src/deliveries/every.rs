@@ -13,6 +13,7 @@ use stackbell_store::recoveries::DeliveryChange;
 use super::{AttemptView, LIST_BYTES_MAX};
 use crate::auth::{Access, Caller};
 use crate::page::Page;
+use crate::waiting::Waiting;
 use crate::{App, Code, Error};
 
 pub use stackbell_store::history::{DeliveryFilter, DeliveryOverview, KindFilter, LastAttempt};
@@ -31,6 +32,8 @@ const HISTORY_MAX: u32 = 100;
 pub struct DeliveryView {
     /// The delivery.
     pub overview: DeliveryOverview,
+    /// Why it is not sent now; `None` if it has ended or could be sent now.
+    pub waiting: Option<Waiting>,
     /// The bytes that it sends.
     pub payload: Bytes,
     /// Its newest attempts, newest first, up to a number and [`LIST_BYTES_MAX`].
@@ -91,7 +94,8 @@ impl App {
         let id = access.organization.id;
         let history = self.store.delivery_attempts(id, overview.id, HISTORY_MAX, LIST_BYTES_MAX).await?;
         let credentials = access.may(Permission::SeeCredentials);
-        Ok(DeliveryView { overview, payload, history, credentials })
+        let waiting = self.waiting(&access, &overview).await?;
+        Ok(DeliveryView { overview, waiting, payload, history, credentials })
     }
 
     /// Cancels a pending delivery.
@@ -107,7 +111,8 @@ impl App {
         self.change_delivery(caller, organization, delivery, Change::Cancel).await
     }
 
-    /// Has a delivery tried now: a pending one goes on with its schedule, a failed or cancelled one begins anew.
+    /// Has a delivery tried now, before all others of its webhook and though its breaker is open: a pending one goes on with its
+    /// schedule, a failed or cancelled one begins anew. Caps, pace and holds are kept to.
     ///
     /// # Errors
     /// [`Code::NotFound`]; [`Code::Conflict`] when it has succeeded or its webhook was deleted; those of access and store.
@@ -165,7 +170,10 @@ impl App {
             Change::Retry => self.store.retry_delivery(organization, id, audit("delivery.retry")).await?,
         };
         match changed {
-            DeliveryChange::Done { webhook } => self.engine.lane_changed(organization, webhook).await,
+            DeliveryChange::Done { webhook } => match change {
+                Change::Cancel => self.engine.lane_changed(organization, webhook).await,
+                Change::Retry => self.engine.lane_asked(organization, webhook).await,
+            },
             DeliveryChange::Missing => return Err(not_found(delivery)),
             DeliveryChange::State(state) => return Err(wrong_state(change, state)),
             DeliveryChange::WebhookDeleted => return Err(webhook_deleted()),

@@ -112,7 +112,8 @@ impl App {
             if is_end || found.len() > limit || looked_at >= LOOKED_AT_MAX {
                 let page = Page::cut(found, limit, |webhook| webhook.id);
                 let next = page.next.or(last.filter(|_| !is_end));
-                return Ok(Page { next, ..page }.map(|webhook| view(&access, webhook)));
+                let views = page.items.into_iter().map(|webhook| view(&access, webhook)).collect();
+                return Ok(Page { items: self.with_breakers(views).await?, next });
             }
         }
     }
@@ -130,7 +131,7 @@ impl App {
         let access = caller.in_organization(organization)?;
         access.require(Permission::Read)?;
         let webhook = self.webhook_by_id(&access, id).await?;
-        Ok(view(&access, webhook))
+        self.with_breaker(view(&access, webhook)).await
     }
 
     /// Changes what our own API has of a webhook.
@@ -152,7 +153,7 @@ impl App {
             access.require(edit_permission(&before.scope))?;
             let after = with_options(&before, options)?;
             match self.replace(caller, &before, &after).await? {
-                EditOutcome::Done => return Ok(view(&access, after)),
+                EditOutcome::Done => return self.with_breaker(view(&access, after)).await,
                 EditOutcome::Missing => return Err(Error::not_found("Webhook", id)),
                 EditOutcome::Outdated => {}
             }
@@ -175,7 +176,7 @@ impl App {
         access.require(Permission::Redeliver)?;
         let webhook = self.webhook_by_id(&access, id).await?;
         if webhook.health.suspension.is_none() {
-            return Ok(view(&access, webhook));
+            return self.with_breaker(view(&access, webhook)).await;
         }
         let now = self.now();
         let organization = webhook.organization;
@@ -185,7 +186,7 @@ impl App {
         }
         self.engine.webhook_changed(organization, webhook.id).await;
         let health = webhook.health.resumed(now);
-        Ok(view(&access, Webhook { health, ..webhook }))
+        self.with_breaker(view(&access, Webhook { health, ..webhook })).await
     }
 
     pub(crate) async fn webhook_by_id(&self, access: &Access<'_>, id: &str) -> Result<Webhook, Error> {

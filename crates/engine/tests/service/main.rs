@@ -3,6 +3,7 @@
 //! What is driven is the clock of decisions; an exchange itself takes the machine's time, of which nothing here depends.
 //! Nothing is proved by waiting for nothing: where something must not happen, something else that comes later does.
 
+mod breakers;
 mod deployments;
 mod formats;
 mod full_disk;
@@ -15,5 +16,6 @@ mod schedule;
 mod stopping;
 mod suspension;
 mod tarpits;
+mod waits;
 mod wire;
 mod world;

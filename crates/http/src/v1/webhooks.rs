@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
+use stackbell_app::waiting::Breaker;
 use stackbell_app::webhooks::{self as app, WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookView};
 use stackbell_model::ids::WebhookId;
 use stackbell_model::scope::ScopeKind;
 use stackbell_model::webhook::{Format, WebhookState};
-use stackbell_wire::rest::overview::{WebhookOptions, WebhookOverview};
+use stackbell_wire::rest::overview::{WebhookBreaker, WebhookOptions, WebhookOverview};
 use stackbell_wire::rest::page::Cursor;
+use stackbell_wire::rest::rfc3339;
 use utoipa::openapi::schema::Type;
 
 use crate::shared::answer;
@@ -86,7 +88,7 @@ async fn list(
     let limit = asked.size.unwrap_or(WEBHOOKS_LISTED_MAX);
     let page = context.app.list_all_webhooks(&at.caller, &at.organization, &filter, after, limit).await;
     let page = page.map_err(about(WEBHOOK))?;
-    let webhooks: Vec<_> = page.items.iter().map(|view| WebhookOverview::from(&view.webhook)).collect();
+    let webhooks: Vec<_> = page.items.iter().map(overview).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
     Ok(asked.answer(&uri, &webhooks, next.as_ref()))
 }
@@ -168,5 +170,24 @@ async fn resume(
 }
 
 fn show(view: &WebhookView) -> Response {
-    answer::json(StatusCode::OK, &WebhookOverview::from(&view.webhook))
+    answer::json(StatusCode::OK, &overview(view))
+}
+
+fn overview(view: &WebhookView) -> WebhookOverview {
+    let breaker = view.breaker.as_ref().map(show_breaker);
+    WebhookOverview { breaker, ..WebhookOverview::from(&view.webhook) }
+}
+
+fn show_breaker(breaker: &Breaker) -> WebhookBreaker {
+    match breaker {
+        Breaker::Closed => WebhookBreaker::CLOSED,
+        Breaker::Open(open) => WebhookBreaker {
+            state: "open",
+            cause: Some(if open.is_our_fault { "our_fault" } else { "failures" }),
+            until: open.until.map(rfc3339),
+            because: open.because.as_deref().map(str::to_owned),
+            failures: Some(open.failures),
+            failing_since: open.failing_since.map(rfc3339),
+        },
+    }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bodies;
+mod breakers;
 mod callers;
 mod documentation;
 mod errors;

@@ -190,6 +190,25 @@ pub async fn what_people_did_meanwhile_stands(harness: &dyn Harness) {
     assert_eq!(world.find(&lost[1]).await, retried);
 }
 
+/// A delivery that is retried is due before all others of its webhook, whether it was pending or had ended.
+pub async fn a_retried_delivery_goes_first(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let other = world.webhook("other").await;
+    let elsewhere = world.pending(&other).await;
+    let failed = world.failed(&webhook).await;
+    let second = world.pending(&webhook).await;
+    let later = world.now().after(A_SECOND * 3600);
+    world.try_next(&second, 500, Next::Retry { at: later, spent: true }).await;
+    let oldest = world.pending(&webhook).await;
+    world.retry(&second, world.audit("delivery.retry")).await;
+    assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [second.id]);
+    world.retry(&failed, world.audit("delivery.retry")).await;
+    assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [failed.id]);
+    assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [oldest.id]);
+    assert_eq!(world.find(&elsewhere).await, Some(elsewhere));
+}
+
 /// A recovery whose webhook is deleted in the middle is given up, and tries nothing more.
 pub async fn a_deleted_webhooks_recovery_is_abandoned(harness: &dyn Harness) {
     let world = World::open(harness).await;

@@ -119,6 +119,23 @@ pub struct DeliveryLastAttempt {
     pub error: Option<String>,
 }
 
+/// Why a pending delivery is not sent now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryWaiting {
+    /// `backoff` (its last attempt failed), `breaker` (its webhook's breaker is open), `pace`, `busy` (its endpoint is slow),
+    /// `suspended`, `inactive` or `sending_held`.
+    pub reason: &'static str,
+    /// Until when, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, required = false)]
+    pub until: Option<String>,
+    /// What made it wait, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub because: Option<String>,
+}
+
 /// A delivery with what it sends, and its attempts.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +143,10 @@ pub struct DeliveryDetail {
     /// The delivery.
     #[serde(flatten)]
     pub delivery: DeliveryResponse,
+    /// Why it is not sent now; absent if it has ended, or goes out as soon as there is room for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = DeliveryWaiting, required = false)]
+    pub waiting: Option<DeliveryWaiting>,
     /// The body that it sends, as text.
     pub payload: String,
     /// Its newest attempts, newest first; at most 100, and at most about 4 MiB.

@@ -42,6 +42,10 @@ pub struct WebhookOverview {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = WebhookSuspension, required = false)]
     pub suspension: Option<WebhookSuspension>,
+    /// Its circuit breaker; absent while the server stops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = WebhookBreaker, required = false)]
+    pub breaker: Option<WebhookBreaker>,
     /// Whether signed deliveries also carry the headers of Standard Webhooks.
     pub standard_headers: bool,
     /// The most attempts a minute, where somebody set it.
@@ -62,6 +66,46 @@ pub struct WebhookSuspension {
     /// Since when: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
     pub since: String,
+}
+
+/// A webhook's circuit breaker. Open, its endpoint fails: it gets a single attempt now and then until one succeeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookBreaker {
+    /// `closed` or `open`. All else is there only while it is open.
+    pub state: &'static str,
+    /// `failures` of the endpoint, or `our_fault` if the requests cannot be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub cause: Option<&'static str>,
+    /// When the next attempt is made at the latest, if something is due then; absent if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, required = false)]
+    pub until: Option<String>,
+    /// What came of the last attempt that failed, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub because: Option<String>,
+    /// Failed attempts since the last success, those that people asked for aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u32, required = false)]
+    pub failures: Option<u32>,
+    /// When the first of them was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, required = false)]
+    pub failing_since: Option<String>,
+}
+
+impl WebhookBreaker {
+    /// One that is closed.
+    pub const CLOSED: Self = Self {
+        state: "closed",
+        cause: None,
+        until: None,
+        because: None,
+        failures: None,
+        failing_since: None,
+    };
 }
 
 impl From<&Webhook> for WebhookOverview {
@@ -87,6 +131,7 @@ impl From<&Webhook> for WebhookOverview {
             format: webhook.format.as_str(),
             state: webhook.state().as_str(),
             suspension,
+            breaker: None,
             standard_headers: webhook.standard_headers,
             attempts_per_minute: webhook.pace.map(Pace::attempts_per_minute),
             pause_reason: webhook.pause_reason.as_ref().map(|reason| reason.as_str().to_owned()),

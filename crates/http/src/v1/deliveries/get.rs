@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryDetail};
 
-use super::show::show;
+use super::show::{show, show_waiting};
 use super::{DELIVERY, NOT_FOUND, PATH_OF_ONE, TAGS};
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, one};
@@ -17,7 +17,7 @@ use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
 
 pub(super) fn route() -> Route {
-    let summary = "Get a delivery with what it sends, and its attempts.";
+    let summary = "Get a delivery with what it sends, its attempts, and why it waits.";
     let description = Description::new("GetDelivery", TAGS, summary)
         .guarded()
         .answer(StatusCode::OK, "Success.", [(JSON, one::<DeliveryDetail>())])
@@ -40,6 +40,7 @@ async fn get(
         .json(bytes, move || {
             Ok(DeliveryDetail {
                 delivery: show(&view.overview),
+                waiting: view.waiting.as_ref().map(show_waiting),
                 payload: String::from_utf8_lossy(&view.payload).into_owned(),
                 history: view
                     .history

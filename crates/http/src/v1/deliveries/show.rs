@@ -1,9 +1,12 @@
 //! Deliveries as they are answered.
 
 use stackbell_app::deliveries::every::{DeliveryOverview, LastAttempt};
+use stackbell_app::waiting::Waiting;
 use stackbell_model::delivery::State;
 use stackbell_model::scope::{Scope, Subject};
-use stackbell_wire::rest::every_delivery::{DeliveryLastAttempt, DeliveryResponse, DeliveryWebhook};
+use stackbell_wire::rest::every_delivery::{
+    DeliveryLastAttempt, DeliveryResponse, DeliveryWaiting, DeliveryWebhook,
+};
 use stackbell_wire::rest::rfc3339;
 
 /// Shows a delivery.
@@ -50,6 +53,15 @@ pub(super) fn show(overview: &DeliveryOverview) -> DeliveryResponse {
         }
     }
     shown
+}
+
+/// Shows why a delivery is not sent now.
+pub(super) fn show_waiting(waiting: &Waiting) -> DeliveryWaiting {
+    DeliveryWaiting {
+        reason: waiting.reason.as_str(),
+        until: waiting.until.map(rfc3339),
+        because: waiting.because.as_deref().map(str::to_owned),
+    }
 }
 
 fn show_webhook(overview: &DeliveryOverview) -> DeliveryWebhook {

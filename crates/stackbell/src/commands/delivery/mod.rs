@@ -51,9 +51,9 @@ enum DeliveryCommand {
     Redeliver(OneArgs),
     /// Give up a pending delivery
     Cancel(OneArgs),
-    /// Have a delivery tried by its schedule from now on; one that ended begins anew
+    /// Have a delivery tried now, before all others of its webhook; one that ended begins anew
     Retry(OneArgs),
-    /// Have all failed and cancelled deliveries of a webhook tried anew
+    /// Have all failed and cancelled deliveries of a webhook tried anew, and what is pending sent now
     #[command(after_help = "Example:
   stackbell delivery recover acme --webhook ci --since 2h --wait")]
     Recover(recover::RecoverArgs),
@@ -117,7 +117,9 @@ pub(crate) fn run(
         }
         DeliveryCommand::Retry(one) => {
             let retried = change(one, "retry", &verb)?;
-            verb.output.one(verb.out, &retried, &format!("The delivery {} is tried now.", one.id))?;
+            let path = ["v1", "orgs", &one.org, "deliveries", &one.id];
+            let delivery = verb.client.call(Method::GET, &path, Payload::Empty)?;
+            verb.output.one(verb.out, &retried, &retried_now(&one.id, &delivery))?;
         }
         DeliveryCommand::Recover(args) => return recover::run(args, &mut verb),
     }
@@ -148,6 +150,16 @@ fn change(one: &OneArgs, what: &str, verb: &Verb<'_>) -> anyhow::Result<Value> {
     Ok(verb.client.call(Method::POST, &path, Payload::Empty)?)
 }
 
+/// What became of a retry: a hold keeps it waiting all the same.
+fn retried_now(id: &str, delivery: &Value) -> String {
+    match text_at(delivery, "/waiting/reason") {
+        "suspended" | "inactive" | "sending_held" | "pace" => {
+            format!("The delivery {id} goes first, but not yet: {}.", show::waits(&delivery["waiting"]))
+        }
+        _ => format!("The delivery {id} is tried now."),
+    }
+}
+
 /// The state, and why where that is not plain.
 fn state(delivery: &Value) -> String {
     let reasons = [text_at(delivery, "/failReason"), text_at(delivery, "/cancelReason")];
@@ -171,6 +183,17 @@ fn last_answer(delivery: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_retry_says_what_keeps_it() {
+        let check = |delivery: Value, expected: &str| assert_eq!(retried_now("d", &delivery), expected);
+        check(json!({}), "The delivery d is tried now.");
+        check(json!({"waiting": {"reason": "breaker"}}), "The delivery d is tried now.");
+        check(
+            json!({"waiting": {"reason": "inactive"}}),
+            "The delivery d goes first, but not yet: its webhook is inactive.",
+        );
+    }
 
     #[test]
     fn cells_say_what_matters() {

@@ -10,6 +10,7 @@ use crate::client::Payload;
 use crate::commands::attempt::excerpt;
 use crate::commands::scope::{place, subject};
 use crate::commands::verb::{Verb, number_at, text_at};
+use crate::commands::webhook::backing_off;
 use crate::output::{Output, printable, seconds, text};
 use crate::receiver::pretty;
 
@@ -50,11 +51,32 @@ fn rows(delivery: &Value) -> Vec<(&'static str, String)> {
             rows.push((name, time(pointer)));
         }
     }
+    if let Some(waiting) = delivery.get("waiting") {
+        rows.push(("waits", waits(waiting)));
+    }
     if !text_at(delivery, "/cancelledBy").is_empty() {
         rows.push(("by", text(delivery.get("cancelledBy"))));
     }
     rows.push(("attempts", text(delivery.get("attempts"))));
     rows
+}
+
+/// Why a delivery is not sent now.
+pub(super) fn waits(waiting: &Value) -> String {
+    let because = waiting.get("because").map(|because| format!(", because {}", text(Some(because))));
+    let because = because.unwrap_or_default();
+    let until = waiting.get("until").and_then(Value::as_str).map(seconds);
+    match (text_at(waiting, "/reason"), until) {
+        ("backoff" | "breaker", _) => backing_off(waiting),
+        ("pace", Some(until)) => format!("its webhook's pace allows the next attempt at {until}"),
+        ("pace", None) => "its webhook's pace allows no attempt now".to_owned(),
+        ("busy", _) => "its endpoint has as many requests as it may get at once".to_owned(),
+        ("suspended", Some(until)) => format!("its webhook is suspended{because}; it is probed at {until}"),
+        ("suspended", None) => format!("its webhook is suspended{because}"),
+        ("inactive", _) => format!("its webhook is inactive{because}"),
+        ("sending_held", _) => "all sending is held".to_owned(),
+        (reason, _) => printable(reason),
+    }
 }
 
 fn webhook(delivery: &Value) -> String {
@@ -91,6 +113,29 @@ fn print_attempt(out: &mut dyn Write, attempt: &Value) -> io::Result<()> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn waiting_is_told_in_words() {
+        let check = |waiting: Value, expected: &str| assert_eq!(waits(&waiting), expected);
+        let until = "2026-05-13T06:19:04.070Z";
+        let failed = json!({"reason": "backoff", "until": until, "because": "the endpoint answered 503"});
+        check(failed, "backing off until 2026-05-13T06:19:04Z, because the endpoint answered 503");
+        check(json!({"reason": "breaker", "because": "no such host"}), "backing off, because no such host");
+        check(
+            json!({"reason": "pace", "until": until}),
+            "its webhook's pace allows the next attempt at 2026-05-13T06:19:04Z",
+        );
+        check(
+            json!({"reason": "suspended", "until": until, "because": "the endpoint answered 410"}),
+            "its webhook is suspended, because the endpoint answered 410; it is probed at 2026-05-13T06:19:04Z",
+        );
+        check(
+            json!({"reason": "inactive", "because": "it moves"}),
+            "its webhook is inactive, because it moves",
+        );
+        check(json!({"reason": "sending_held"}), "all sending is held");
+        check(json!({"reason": "unknown to this client"}), "unknown to this client");
+    }
 
     #[test]
     fn a_delivery_is_told_from_its_state_to_its_payload() {

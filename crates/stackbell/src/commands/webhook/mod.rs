@@ -18,6 +18,8 @@ use crate::client::Payload;
 use crate::config::Environment;
 use crate::output::Column;
 
+pub(in crate::commands) use show::backing_off;
+
 const WEBHOOKS: &[Column] = &[
     Column::id("NAME", "/name"),
     Column::text("DISPLAY NAME", "/displayName"),
@@ -175,12 +177,37 @@ fn ping(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<ExitCode> {
     attempt::print(verb, &answer, "The ping")
 }
 
-/// Why a webhook is in its state, where it is not active.
+/// Whether its circuit breaker is open.
+fn is_backing_off(webhook: &Value) -> bool {
+    text_at(webhook, "/breaker/state") == "open"
+}
+
+/// Why a webhook is in its state, where it is not active; and whether it is backing off, where it is.
 fn state(webhook: &Value) -> String {
     let state = text_at(webhook, "/state");
-    let reason = [text_at(webhook, "/pauseReason"), text_at(webhook, "/suspension/reason")];
+    let backing_off = if state == "active" && is_backing_off(webhook) { "backing off" } else { "" };
+    let reason = [text_at(webhook, "/pauseReason"), text_at(webhook, "/suspension/reason"), backing_off];
     match reason.into_iter().find(|reason| !reason.is_empty()) {
         Some(reason) => format!("{state}: {reason}"),
         None => state.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn states_are_words() {
+        let check = |webhook: Value, expected: &str| assert_eq!(state(&webhook), expected);
+        check(json!({"state": "active"}), "active");
+        check(json!({"state": "active", "breaker": {"state": "closed"}}), "active");
+        check(json!({"state": "active", "breaker": {"state": "open"}}), "active: backing off");
+        check(json!({"state": "inactive", "pauseReason": "it moves"}), "inactive: it moves");
+        check(json!({"state": "inactive", "breaker": {"state": "open"}}), "inactive");
+        let suspended =
+            json!({"state": "suspended", "suspension": {"reason": "gone"}, "breaker": {"state": "open"}});
+        check(suspended, "suspended: gone");
     }
 }

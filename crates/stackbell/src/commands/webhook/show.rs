@@ -38,12 +38,41 @@ fn rows(webhook: &Value, overview: &Value) -> Vec<(&'static str, String)> {
     if let Some(since) = overview.pointer("/suspension/since").and_then(Value::as_str) {
         rows.push(("suspended since", seconds(since)));
     }
+    if let Some(breaker) = breaker(overview) {
+        rows.push(("breaker", breaker));
+    }
     rows.push(("headers", headers(overview).to_owned()));
     if let Some(pace) = overview.get("attemptsPerMinute").and_then(Value::as_u64) {
         rows.push(("pace", format!("at most {pace} attempts a minute")));
     }
     rows.push(("id", text(overview.get("id"))));
     rows
+}
+
+/// Its circuit breaker in words; `None` where the server says nothing of it.
+fn breaker(overview: &Value) -> Option<String> {
+    let breaker = overview.get("breaker")?;
+    if !super::is_backing_off(overview) {
+        return Some(text(breaker.get("state")));
+    }
+    let mut words = backing_off(breaker);
+    if let Some(failures) = breaker.get("failures").and_then(Value::as_u64).filter(|failures| *failures > 0) {
+        let since = seconds(text_at(breaker, "/failingSince"));
+        words = format!("{words} ({failures} failed since {since})");
+    }
+    Some(format!("open: {words}"))
+}
+
+/// That something backs off, until when and why.
+pub(in crate::commands) fn backing_off(waiting: &Value) -> String {
+    let mut words = "backing off".to_owned();
+    if let Some(until) = waiting.get("until").and_then(Value::as_str) {
+        words = format!("{words} until {}", seconds(until));
+    }
+    match waiting.get("because") {
+        Some(because) => format!("{words}, because {}", text(Some(because))),
+        None => words,
+    }
 }
 
 fn headers(overview: &Value) -> &'static str {
@@ -69,6 +98,27 @@ pub(super) fn interests(webhook: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn breakers_are_words() {
+        let check = |overview: Value, expected: Option<&str>| {
+            assert_eq!(breaker(&overview).as_deref(), expected);
+        };
+        check(json!({}), None);
+        check(json!({"breaker": {"state": "closed"}}), Some("closed"));
+        check(json!({"breaker": {"state": "open"}}), Some("open: backing off"));
+        let open = json!({"breaker": {
+            "state": "open", "cause": "failures", "until": "2026-05-13T06:19:04.070Z",
+            "because": "the endpoint answered 503\u{1b}[0m", "failures": 7, "failingSince": "2026-05-13T06:10:04.070Z",
+        }});
+        check(
+            open,
+            Some(
+                "open: backing off until 2026-05-13T06:19:04Z, because the endpoint answered 503[0m \
+                 (7 failed since 2026-05-13T06:10:04Z)",
+            ),
+        );
+    }
 
     #[test]
     fn interests_are_words() {
