@@ -36,7 +36,7 @@ pub enum Refusal {
     Metadata,
     /// An IPv4 address in IPv6 notation. It is allowed where an allowance names the IPv4 address.
     Mapped,
-    /// An IPv6 address that leads to an IPv4 address: compatible, NAT64, 6to4, Teredo, ISATAP.
+    /// An IPv6 address that leads to an IPv4 address: compatible, NAT64 of one site, 6to4, Teredo, ISATAP.
     Transition,
 }
 
@@ -150,7 +150,6 @@ const NETWORKS_V6: &[(Ipv6Net, Refusal)] = &[
     (MAPPED, Refusal::Mapped),
     (TRANSLATED, Refusal::Transition),
     (COMPATIBLE, Refusal::Transition),
-    (NAT64, Refusal::Transition),
     (NAT64_LOCAL, Refusal::Transition),
     (TEREDO, Refusal::Transition),
     (SIX_TO_FOUR, Refusal::Transition),
@@ -164,9 +163,31 @@ const NETWORKS_V6: &[(Ipv6Net, Refusal)] = &[
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), Refusal::Multicast),
 ];
 
+/// The address by which an address is judged: the IPv4 address inside a NAT64 address, else itself. A NAT64 address reaches
+/// exactly that IPv4 address, by a translator that IPv6-only networks have for all of IPv4. Source: RFC 6052, section 2.1.
+pub(super) fn translated(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) if NAT64.contains(&v6) => {
+            let [.., high, low] = v6.segments();
+            ipv4(high, low).into()
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
+    }
+}
+
+/// Whether a NAT64 address of one site may lead to a metadata address. The site alone knows the length of its prefix.
+/// Source: RFC 8215, and RFC 6052, section 2.2.
+pub(super) fn may_lead_to_metadata(address: IpAddr) -> bool {
+    let IpAddr::V6(v6) = address else { return false };
+    let octets = v6.octets();
+    let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    let leads = |place: [usize; 4]| Ipv4Addr::from(place.map(|index| octets[index]));
+    NAT64_LOCAL.contains(&v6) && places.into_iter().any(|place| METADATA_V4.contains(&leads(place)))
+}
+
 /// Why an address is refused where nothing allows it; `None` when it is public.
 pub(super) fn classify(address: IpAddr) -> Option<Refusal> {
-    match address {
+    match translated(address) {
         IpAddr::V4(address) => classify_v4(address),
         IpAddr::V6(address) => classify_v6(address),
     }
@@ -196,7 +217,7 @@ fn classify_v6(address: Ipv6Addr) -> Option<Refusal> {
 /// The IPv4 address to which a transition address leads, where that can be told from the address alone.
 pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [_, first, second, .., high, low] = address.segments();
-    if [MAPPED, TRANSLATED, COMPATIBLE, NAT64].iter().any(|network| network.contains(&address)) {
+    if [MAPPED, TRANSLATED, COMPATIBLE].iter().any(|network| network.contains(&address)) {
         Some(ipv4(high, low))
     } else if SIX_TO_FOUR.contains(&address) {
         Some(ipv4(first, second))
@@ -293,7 +314,10 @@ mod tests {
         check("::ffff:127.0.0.1", Some(Refusal::Mapped));
         check("::ffff:1.1.1.1", Some(Refusal::Mapped));
         check("::ffff:0:1.1.1.1", Some(Refusal::Transition));
-        check("64:ff9b::7f00:1", Some(Refusal::Transition));
+        check("64:ff9b::7f00:1", Some(Refusal::Loopback));
+        check("64:ff9b::1.1.1.1", None);
+        check("64:ff9b::ffff:ffff", Some(Refusal::Broadcast));
+        check("64:ff9b:0:0:0:1::1", Some(Refusal::Reserved));
         check("64:ff9b:1::7f00:1", Some(Refusal::Transition));
         check("64:ff9b:2::1", Some(Refusal::Reserved));
         check("100::1", Some(Refusal::Reserved));
@@ -332,7 +356,7 @@ mod tests {
         };
         check("::ffff:10.1.2.3", Some([10, 1, 2, 3]));
         check("::10.1.2.3", Some([10, 1, 2, 3]));
-        check("64:ff9b::10.1.2.3", Some([10, 1, 2, 3]));
+        check("64:ff9b::10.1.2.3", None);
         check("2002:a01:203::1", Some([10, 1, 2, 3]));
         check("2001:0:1:2:3:4:f5fe:fdfc", Some([10, 1, 2, 3]));
         check("2606:4700::5efe:10.1.2.3", Some([10, 1, 2, 3]));

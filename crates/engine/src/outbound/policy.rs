@@ -7,7 +7,7 @@ use std::sync::Arc;
 use stackbell_model::names::OrganizationName;
 use url::{Host, Url};
 
-use super::address::{Refusal, classify, embedded};
+use super::address::{Refusal, classify, embedded, may_lead_to_metadata, translated};
 use super::allowance::Allowance;
 use super::resolve::normal_host;
 
@@ -17,8 +17,11 @@ use super::resolve::normal_host;
 /// - A cloud's metadata address needs an allowance of exactly that address: no wider one opens it.
 /// - An IPv4-mapped address needs an allowance of the IPv4 address that it stands for, public ones too:
 ///   nobody has a use for that spelling but to slip past a check.
+/// - A NAT64 address (`64:ff9b::/96`) is judged as the IPv4 address inside it: an IPv6-only network reaches all of IPv4 so.
 /// - Any other IPv6 transition address needs an allowance of its network, and the IPv4 address to which it leads must be
-///   allowed as well: allowing NAT64 opens no way to loopback. An allowance of exactly that address is enough by itself.
+///   allowed as well: allowing 6to4 opens no way to loopback. An allowance of exactly that address is enough by itself.
+/// - `64:ff9b:1::/48` is for the NAT64 of one site, which alone knows where the IPv4 address stands in it. An allowance of the
+///   network is trusted, except where one of the usual places holds a metadata address.
 #[derive(Clone, Debug, Default)]
 pub struct OutboundPolicy {
     shared: Arc<Rules>,
@@ -90,8 +93,9 @@ pub(super) struct Rules {
 impl Rules {
     /// Whether a connection may go to `address`.
     pub(super) fn judge(&self, address: SocketAddr) -> Result<(), Refusal> {
-        match classify(address.ip()) {
-            Some(refusal) if !self.excepts(address, refusal) => Err(refusal),
+        let judged = SocketAddr::new(translated(address.ip()), address.port());
+        match classify(judged.ip()) {
+            Some(refusal) if !self.excepts(judged, refusal) && !self.name_exactly(address) => Err(refusal),
             Some(_) | None => Ok(()),
         }
     }
@@ -105,7 +109,8 @@ impl Rules {
             }),
             Refusal::Transition => {
                 let leads_well = leads_to(address).is_none_or(|v4| self.judge(v4).is_ok());
-                self.name_exactly(address) || (self.name(address) && leads_well)
+                self.name_exactly(address)
+                    || (self.name(address) && leads_well && !may_lead_to_metadata(address.ip()))
             }
             Refusal::Loopback
             | Refusal::Private
@@ -212,14 +217,44 @@ mod tests {
 
     #[test]
     fn transition_addresses_must_also_lead_somewhere_allowed() {
-        check("", "[64:ff9b::1.1.1.1]:80", Err(Refusal::Transition));
-        check("64:ff9b::/96", "[64:ff9b::1.1.1.1]:80", Ok(()));
-        check("64:ff9b::/96", "[64:ff9b::127.0.0.1]:80", Err(Refusal::Transition));
-        check("64:ff9b::/96 127.0.0.0/8", "[64:ff9b::127.0.0.1]:80", Ok(()));
-        check("64:ff9b::127.0.0.1", "[64:ff9b::127.0.0.1]:80", Ok(()));
-        check("::/0", "[64:ff9b::169.254.169.254]:80", Err(Refusal::Transition));
         check("2002::/16", "[2002:0a00:1::]:80", Err(Refusal::Transition));
-        check("64:ff9b:1::/48", "[64:ff9b:1::1]:80", Ok(()));
+        check("2002::/16", "[2002:101:101::]:80", Ok(()));
+    }
+
+    #[test]
+    fn nat64_addresses_are_judged_by_the_ipv4_address_inside() {
+        check("", "[64:ff9b::1.1.1.1]:80", Ok(()));
+        check("", "[64:ff9b::127.0.0.1]:80", Err(Refusal::Loopback));
+        check("", "[64:ff9b::10.1.2.3]:80", Err(Refusal::Private));
+        check("", "[64:ff9b::169.254.169.254]:80", Err(Refusal::Metadata));
+        check("", "[64:ff9b::168.63.129.16]:80", Err(Refusal::Metadata));
+        check("", "[64:ff9b::224.0.0.1]:80", Err(Refusal::Multicast));
+        check("64:ff9b::/96", "[64:ff9b::127.0.0.1]:80", Err(Refusal::Loopback));
+        check("127.0.0.0/8", "[64:ff9b::127.0.0.1]:80", Ok(()));
+        check("127.0.0.0/8:443", "[64:ff9b::127.0.0.1]:80", Err(Refusal::Loopback));
+        check("10.0.0.0/8@other", "[64:ff9b::10.1.2.3]:80", Err(Refusal::Private));
+        check("64:ff9b::127.0.0.1", "[64:ff9b::127.0.0.1]:80", Ok(()));
+        check("0.0.0.0/0 ::/0", "[64:ff9b::169.254.169.254]:80", Err(Refusal::Metadata));
+        check("169.254.169.254", "[64:ff9b::169.254.169.254]:80", Ok(()));
+        check("64:ff9b::169.254.169.254", "[64:ff9b::169.254.169.254]:80", Ok(()));
+    }
+
+    #[test]
+    fn nat64_addresses_of_one_site_need_an_allowance_of_their_network() {
+        check("", "[64:ff9b:1::1.1.1.1]:80", Err(Refusal::Transition));
+        check("64:ff9b:1::/48", "[64:ff9b:1::1.1.1.1]:80", Ok(()));
+        check("64:ff9b:1::/48", "[64:ff9b:1::10.1.2.3]:80", Ok(()));
+        check("10.0.0.0/8", "[64:ff9b:1::10.1.2.3]:80", Err(Refusal::Transition));
+        // The places for prefixes of 96, 64, 56 and 48 bits.
+        for metadata in [
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:0:a9:fea9:fe00:0",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1:a9fe:a9:fe00::",
+        ] {
+            check("64:ff9b:1::/48", &format!("[{metadata}]:80"), Err(Refusal::Transition));
+            check(metadata, &format!("[{metadata}]:80"), Ok(()));
+        }
     }
 
     fn check_literal(allowances: &str, url: &str, expected: Result<(), Refusal>) {
@@ -246,7 +281,8 @@ mod tests {
         }
         check_literal("", "http://[::ffff:127.0.0.1]/", Err(Refusal::Mapped));
         check_literal("", "http://[::ffff:7f00:1]/", Err(Refusal::Mapped));
-        check_literal("", "http://[64:ff9b::127.0.0.1]/", Err(Refusal::Transition));
+        check_literal("", "http://[64:ff9b::127.0.0.1]/", Err(Refusal::Loopback));
+        check_literal("", "http://[64:ff9b::8.8.8.8]/", Ok(()));
         check_literal("", "https://8.8.8.8/", Ok(()));
         check_literal("127.0.0.0/8:443", "https://127.0.0.1/", Ok(()));
         check_literal("127.0.0.0/8:443", "http://127.0.0.1/", Err(Refusal::Loopback));

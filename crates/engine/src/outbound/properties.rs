@@ -15,7 +15,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 use url::Host;
 
-use super::address::classify;
+use super::address::{classify, translated};
 use super::allowance::Allowance;
 use super::client::HEAD_BYTES_MAX;
 use super::dial::{literal, port};
@@ -123,7 +123,12 @@ async fn write(mut pipe: DuplexStream, bytes: &[u8]) {
 pub fn address(bytes: &[u8]) {
     let Some(octets) = bytes.first_chunk::<16>() else { return };
     let address = IpAddr::from(*octets);
-    if classify(address).is_none() {
+    let judged = translated(address);
+    if judged != address {
+        let IpAddr::V4(inner) = judged else { panic!("{address} leads to {judged}") };
+        assert_eq!(octets[12..], inner.octets());
+        assert_eq!(classify(address), classify(judged), "{address} leads to {judged}");
+    } else if classify(address).is_none() {
         assert_eq!(octets[0] >> 5, 1, "{address} is not within 2000::/3");
         let embedded = super::address::embedded(std::net::Ipv6Addr::from(*octets));
         assert_eq!(embedded, None, "{address} leads to another address");
