@@ -18,6 +18,7 @@ use super::connect::Connector;
 use super::dial::Dialer;
 use super::failure;
 use super::policy::{OutboundPolicy, Rules};
+use super::reachability::Reachability;
 use super::record::{self, BodyEnd};
 use super::request::{OutboundRequest, build};
 use super::resolve::Resolve;
@@ -107,9 +108,14 @@ impl OutboundClient {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OutboundError> {
         let tls = endpoint_tls(settings.ca_file.as_deref())?;
+        let reachability = Arc::new(Reachability::default());
         let pool = |rules: &Arc<Rules>| {
-            let time = settings.exchange_time / 2;
-            let dialer = Dialer { rules: Arc::clone(rules), resolver: Arc::clone(&resolver), time };
+            let dialer = Dialer {
+                rules: Arc::clone(rules),
+                resolver: Arc::clone(&resolver),
+                reachability: Arc::clone(&reachability),
+                time: settings.exchange_time / 2,
+            };
             pool(settings, Connector::new(dialer, Arc::clone(&tls), settings.exchange_time * 2 / 3))
         };
         let own = policy.own().map(|(organization, rules)| (organization.clone(), pool(rules))).collect();

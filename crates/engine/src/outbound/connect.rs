@@ -15,17 +15,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::Service;
 
-use super::address::Refusal;
 use super::dial::Dialer;
 use super::failure::find;
+use super::policy::Refusals;
 use super::resolve::ResolveError;
 
 /// Why there is no connection. Nothing of the request has been sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    /// The policy forbids one of the host's addresses.
-    #[error("the outbound policy forbids the address")]
-    Forbidden(#[source] Refusal),
+    /// The policy forbids each of the host's addresses.
+    #[error("the outbound policy forbids the host's addresses")]
+    Forbidden(#[source] Refusals),
     /// The host has no addresses.
     #[error("the host could not be resolved")]
     Unresolved(#[source] ResolveError),

@@ -1,4 +1,4 @@
-//! From a name to a connection: resolve, judge, connect. The one place where sockets to endpoints are opened.
+//! From a name to a connection: resolve, judge, connect. Sockets to endpoints are opened here and nowhere else.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,15 +11,14 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
 use super::connect::ConnectError;
 use super::policy::Rules;
-use super::resolve::{Resolve, ResolveError, normal_host};
-
-/// The most addresses of a name that are tried. All of them are judged.
-const ADDRESSES_TRIED_MAX: usize = 8;
+use super::race::race;
+use super::reachability::Reachability;
+use super::resolve::{Resolve, ResolveError, Resolved, dialled_host};
 
 /// What the system keeps of an answer that nobody has read yet, about twice: as much as is kept of one. Left to itself
 /// it takes some megabytes for each connection, from any endpoint that sends them.
@@ -30,6 +29,7 @@ const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 pub(super) struct Dialer {
     pub(super) rules: Arc<Rules>,
     pub(super) resolver: Arc<dyn Resolve>,
+    pub(super) reachability: Arc<Reachability>,
     /// For resolving and connecting together.
     pub(super) time: Duration,
 }
@@ -52,51 +52,24 @@ impl Service<Uri> for Dialer {
 impl Dialer {
     async fn dial(&self, uri: &Uri) -> Result<TcpStream, ConnectError> {
         let deadline = Instant::now() + self.time;
-        let host = normal_host(uri.host().unwrap_or_default());
+        let host = dialled_host(uri.host().unwrap_or_default());
         let port = port(uri);
-        let addresses = match literal(&host) {
-            Some(address) => vec![SocketAddr::new(address, port)],
+        let resolved = match literal(&host) {
+            Some(address) => vec![SocketAddr::new(address, port)].into(),
             None => self.resolve(&host, port, deadline).await?,
         };
-        for address in &addresses {
-            self.rules.judge(*address).map_err(|refusal| {
+        let judge = |address| {
+            self.rules.judge(address).inspect_err(|refusal| {
                 tracing::debug!(endpoint.host = host, endpoint.address = %address, %refusal, "address refused");
-                ConnectError::Forbidden(refusal)
-            })?;
-        }
-        let tried = &addresses[..addresses.len().min(ADDRESSES_TRIED_MAX)];
-        connect(tried, deadline).await.map_err(ConnectError::Unreachable)
+            })
+        };
+        race(resolved, judge, connect_to, &self.reachability, deadline).await
     }
 
-    async fn resolve(
-        &self,
-        host: &str,
-        port: u16,
-        deadline: Instant,
-    ) -> Result<Vec<SocketAddr>, ConnectError> {
+    async fn resolve(&self, host: &str, port: u16, deadline: Instant) -> Result<Resolved, ConnectError> {
         let resolved = timeout_at(deadline, self.resolver.resolve(host, port)).await;
-        match resolved.unwrap_or(Err(ResolveError::TimedOut)) {
-            Ok(addresses) if addresses.is_empty() => Err(ConnectError::Unresolved(ResolveError::NoAddress)),
-            Ok(addresses) => Ok(addresses),
-            Err(error) => Err(ConnectError::Unresolved(error)),
-        }
+        resolved.unwrap_or(Err(ResolveError::TimedOut)).map_err(ConnectError::Unresolved)
     }
-}
-
-/// Tries the addresses in turn. Each gets an even share of the time that is left, so that a dead one costs
-/// its share alone.
-async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
-    let mut last_error = io::Error::from(io::ErrorKind::TimedOut);
-    for (index, address) in addresses.iter().enumerate() {
-        let addresses_left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        let share = deadline.saturating_duration_since(Instant::now()) / addresses_left;
-        match timeout(share, connect_to(*address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last_error = error,
-            Err(_) => last_error = io::Error::from(io::ErrorKind::TimedOut),
-        }
-    }
-    Err(last_error)
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {

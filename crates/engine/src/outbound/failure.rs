@@ -1,7 +1,7 @@
 //! What an error says about the endpoint: decided by the errors' types, told in words for people.
 //!
-//! Texts begin with scheme and host and show nothing else of the URL (invariant 8), nor any address that a
-//! name resolved to.
+//! Texts begin with scheme and host and show nothing else of the URL (invariant 8). Addresses that a name resolved to are
+//! shown where the outbound policy refuses them all.
 
 use std::error::Error;
 use std::io;

@@ -7,8 +7,8 @@
 //! - [`client_tls`]: whose certificates are trusted, for what else connects by TLS.
 //!
 //! What it guarantees (invariant 7):
-//! - The policy judges the resolved addresses at each connect, and the connection goes to the very addresses that were
-//!   judged. One forbidden address among a name's many refuses the name.
+//! - The policy judges each resolved address at each connect, and only addresses that it allows are connected to. A name
+//!   without an allowed address is refused, and the reason names its addresses.
 //! - A connection is reused only by organizations that have the allowances under which it was made.
 //! - Redirects are answers like any other, and no proxy is ever taken from the environment.
 //! - A request is written to a connection at most once: see [`OutboundClient::send`].
@@ -26,6 +26,8 @@ mod failure;
 mod policy;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
+mod race;
+mod reachability;
 mod record;
 mod request;
 mod resolve;
@@ -40,6 +42,6 @@ pub use dns::DnsResolver;
 pub use policy::OutboundPolicy;
 pub use record::{BodyEnd, canonical_name};
 pub use request::OutboundRequest;
-pub use resolve::{Resolve, ResolveError};
+pub use resolve::{Resolve, ResolveError, Resolved};
 pub use target::{Target, TargetError};
 pub use trust::{TrustError, client_tls};

@@ -1,6 +1,7 @@
 //! Which addresses may be reached, and by whom.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -135,6 +136,48 @@ impl Rules {
         self.allowances.iter().any(|allowance| allowance.covers_alone(address))
     }
 }
+
+/// How many refused addresses a reason names.
+const NAMED_MAX: usize = 4;
+
+/// The addresses of a host, each with why it is refused. `Display` names them, with the settings that would allow them.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Vec<(IpAddr, Refusal)>);
+
+impl Refusals {
+    pub(super) fn add(&mut self, address: IpAddr, refusal: Refusal) {
+        self.0.push((address, refusal));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(refused) = self;
+        for (index, (address, refusal)) in refused.iter().take(NAMED_MAX).enumerate() {
+            let separator = if index > 0 { ", " } else { "" };
+            let kind = refusal.kind();
+            match translated(*address) {
+                inner if inner == *address => write!(f, "{separator}{address} ({kind})")?,
+                inner => write!(f, "{separator}{address} (leads to {inner}, {kind})")?,
+            }
+        }
+        if refused.len() > NAMED_MAX {
+            write!(f, " and {} more", refused.len() - NAMED_MAX)?;
+        }
+        let (verb, pronoun) = if refused.len() == 1 { ("is", "it is") } else { ("are", "one is") };
+        write!(f, " {verb} refused by the outbound policy; {pronoun} allowed with ")?;
+        let mut remedies: Vec<_> = refused.iter().map(|(_, refusal)| refusal.remedy()).collect();
+        remedies.sort_unstable();
+        remedies.dedup();
+        f.write_str(&remedies.join(", or "))
+    }
+}
+
+impl std::error::Error for Refusals {}
 
 fn leads_to(address: SocketAddr) -> Option<SocketAddr> {
     match address.ip() {
@@ -288,6 +331,41 @@ mod tests {
         check_literal("127.0.0.0/8:443", "http://127.0.0.1/", Err(Refusal::Loopback));
         check_literal("", "http://localhost/", Ok(()));
         check_literal("", "http://internal.example./", Ok(()));
+    }
+
+    #[test]
+    fn refusals_name_the_addresses() {
+        let check = |addresses: &[&str], expected: &str| {
+            let mut refusals = Refusals::default();
+            for address in addresses {
+                let address: IpAddr = address.parse().expect("an address");
+                let judged = OutboundPolicy::default().judge(SocketAddr::new(address, 80), &acme());
+                refusals.add(address, judged.expect_err("it is refused"));
+            }
+            assert_eq!(refusals.to_string(), expected);
+        };
+        let remedy = "--outbound-allow and its network";
+        check(
+            &["10.0.0.1"],
+            &format!(
+                "10.0.0.1 (a private address) is refused by the outbound policy; it is allowed with {remedy}"
+            ),
+        );
+        check(
+            &["64:ff9b::10.0.0.1", "169.254.169.254"],
+            &format!(
+                "64:ff9b::a00:1 (leads to 10.0.0.1, a private address), 169.254.169.254 (a cloud metadata address) are \
+                 refused by the outbound policy; one is allowed with --outbound-allow and exactly that address, or {remedy}"
+            ),
+        );
+        let many = ["::1", "fd00::1", "fd00::2", "fd00::3", "fd00::4", "fd00::5"];
+        check(
+            &many,
+            &format!(
+                "::1 (a loopback address), fd00::1 (a unique-local address), fd00::2 (a unique-local address), fd00::3 (a \
+                 unique-local address) and 2 more are refused by the outbound policy; one is allowed with {remedy}"
+            ),
+        );
     }
 
     #[test]

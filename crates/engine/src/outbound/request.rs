@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use stackbell_model::names::OrganizationName;
@@ -75,6 +75,9 @@ pub(super) fn build(
     }
     let map = built.headers_mut();
     map.insert(USER_AGENT, HeaderValue::from_static(wire::USER_AGENT));
+    if let Some(host) = target.host() {
+        map.insert(HOST, host.clone());
+    }
     if let Some(authorization) = target.authorization() {
         map.insert(AUTHORIZATION, authorization.clone());
     }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-use super::resolve::normal_host;
+use super::resolve::{dialled_host, normal_host};
 
 /// Where a request goes: worked out of a URL once, and cheap to use often.
 ///
@@ -17,6 +17,8 @@ use super::resolve::normal_host;
 #[derive(Clone)]
 pub struct Target {
     uri: Uri,
+    /// The `Host` header where it is not the URI's: servers do not expect the dot of an absolute name.
+    host: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
     shown: Box<str>,
 }
@@ -46,10 +48,14 @@ impl Target {
         }
         let host = url.host_str().map(normal_host).filter(|host| !host.is_empty());
         let host = host.ok_or(TargetError::NoHost)?;
-        let authority = match url.port() {
+        let dialled = dialled_host(url.host_str().unwrap_or_default());
+        let with_port = |host: &str| match url.port() {
             Some(port) => format!("{host}:{port}"),
-            None => host.clone(),
+            None => host.to_owned(),
         };
+        let authority = with_port(&dialled);
+        let host_header = (dialled != host).then(|| HeaderValue::try_from(with_port(&host))).transpose();
+        let host_header = host_header.map_err(|error| TargetError::Syntax(error.into()))?;
         let uri = Uri::builder()
             .scheme(url.scheme())
             .authority(authority)
@@ -57,7 +63,7 @@ impl Target {
             .build()
             .map_err(TargetError::Syntax)?;
         let authorization = basic_authorization(url).map_err(TargetError::Syntax)?;
-        Ok(Self { uri, authorization, shown: format!("{}://{host}", url.scheme()).into() })
+        Ok(Self { uri, host: host_header, authorization, shown: format!("{}://{host}", url.scheme()).into() })
     }
 
     /// The same with this `Authorization`, in the place of any that the URL brought along.
@@ -73,6 +79,10 @@ impl Target {
 
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
+    }
+
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
     }
 
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
@@ -123,7 +133,9 @@ mod tests {
     #[test]
     fn urls() {
         check("https://Example.com/a?b=c#d", Ok(("https://example.com/a?b=c", None, "https://example.com")));
-        check("http://example.com.:8080", Ok(("http://example.com:8080/", None, "http://example.com")));
+        check("http://example.com.:8080", Ok(("http://example.com.:8080/", None, "http://example.com")));
+        check("http://Example.com..", Ok(("http://example.com./", None, "http://example.com")));
+        check("http://127.0.0.1..", Ok(("http://127.0.0.1/", None, "http://127.0.0.1")));
         check("https://[::1]:8443/x", Ok(("https://[::1]:8443/x", None, "https://[::1]")));
         check("http://0x7f.1/", Ok(("http://127.0.0.1/", None, "http://127.0.0.1")));
         check(

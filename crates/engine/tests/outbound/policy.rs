@@ -46,7 +46,6 @@ async fn loopback_is_refused_in_any_spelling() {
 async fn ways_from_ipv6_to_ipv4_are_refused() {
     check_refused("[::ffff:127.0.0.1]", &[], "an IPv4-mapped address").await;
     check_refused("[::ffff:7f00:1]", &[], "an IPv4-mapped address").await;
-    check_refused("[64:ff9b::127.0.0.1]", &[], "a loopback address").await;
     for host in [
         "[::127.0.0.1]",
         "[::ffff:0:127.0.0.1]",
@@ -77,13 +76,49 @@ async fn names_are_judged_by_what_they_resolve_to() {
 }
 
 #[tokio::test]
-async fn one_forbidden_address_refuses_the_host() {
+async fn nat64_is_judged_by_the_ipv4_address_inside() {
+    check_refused("[64:ff9b::127.0.0.1]", &[], "leads to 127.0.0.1, a loopback address").await;
+    check_refused("hooks.example.com", &[&["[64:ff9b::10.0.0.1]"]], "leads to 10.0.0.1, a private address")
+        .await;
+    // There is no translator here, but the policy lets it pass.
+    let names = Names::new(&[&["[64:ff9b::127.0.0.1]", "127.0.0.1"]]);
     let server = Server::answering(OK).await;
-    let names = Names::new(&[&["127.0.0.1", "10.0.0.1"], &["10.0.0.1", "127.0.0.1"]]);
     let client = Setup::allowing("127.0.0.0/8").names(&names).client().await;
     let url = format!("http://hooks.example.com:{}/secret", server.port());
-    for _ in 0..2 {
-        assert_silent(&send(&client, &url).await, Silence::Forbidden, "a private address");
+    assert_eq!(answer(send(&client, &url).await).status, 200);
+}
+
+#[tokio::test]
+async fn forbidden_addresses_of_a_host_are_passed_over() {
+    for addresses in [
+        &["127.0.0.1", "10.0.0.1"],
+        &["10.0.0.1", "127.0.0.1"],
+        &["127.0.0.1", "[fd00::1]"],
+        &["[::1]", "127.0.0.1"],
+        &["127.0.0.1", "[::ffff:10.0.0.1]"],
+        &["169.254.169.254", "127.0.0.1"],
+    ] {
+        let server = Server::answering(OK).await;
+        let client = Setup::allowing("127.0.0.0/8").names(&Names::new(&[addresses])).client().await;
+        let url = format!("http://hooks.example.com:{}/secret", server.port());
+        assert_eq!(answer(send(&client, &url).await).status, 200, "{addresses:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_without_an_allowed_address_is_refused_and_its_addresses_are_named() {
+    let server = Server::answering(OK).await;
+    let allowed = format!("127.0.0.2/32:{}", server.port());
+    let names = Names::new(&[&["127.0.0.1", "[fd00::1]", "169.254.169.254"]]);
+    let client = Setup::allowing(Box::leak(allowed.into())).names(&names).client().await;
+    let exchange = send(&client, &format!("http://hooks.example.com:{}/secret", server.port())).await;
+    for words in [
+        "127.0.0.1 (a loopback address)",
+        "fd00::1 (a unique-local address)",
+        "169.254.169.254 (a cloud metadata address)",
+        "--outbound-allow",
+    ] {
+        assert_silent(&exchange, Silence::Forbidden, words);
     }
     assert_eq!(server.accepted(), 0);
 }
@@ -108,10 +143,15 @@ async fn names_are_asked_for_in_one_spelling() {
     let server = Server::answering(OK).await;
     let names = Names::new(&[&["127.0.0.1"]]);
     let client = Setup::default().names(&names).client().await;
-    for host in ["hooks.example.com", "HOOKS.Example.COM", "hooks.example.com."] {
+    for host in ["hooks.example.com", "HOOKS.Example.COM", "hooks.example.com.", "hooks.example.com.."] {
         answer(send(&client, &format!("http://{host}:{}/secret", server.port())).await);
     }
-    assert_eq!(names.asked(), ["hooks.example.com"], "the others found the first one's connection");
+    // The others found the connection of the first in their spelling.
+    assert_eq!(
+        names.asked(),
+        ["hooks.example.com", "hooks.example.com."],
+        "the absolute name is another one"
+    );
 }
 
 #[tokio::test]
@@ -121,7 +161,9 @@ async fn names_that_the_system_knows_are_judged_too() {
     let setup = |allow| Setup { names: Arc::new(DnsResolver::default()), ..Setup::allowing(allow) };
     assert_silent(&send(&setup("").client().await, &url).await, Silence::Forbidden, "a loopback address");
     assert_eq!(server.accepted(), 0);
-    assert_eq!(answer(send(&setup("127.0.0.0/8 ::1").client().await, &url).await).status, 200);
+    for allow in ["127.0.0.0/8", "127.0.0.0/8 ::1"] {
+        assert_eq!(answer(send(&setup(allow).client().await, &url).await).status, 200, "{allow}");
+    }
 
     let nowhere = send(&setup("").client().await, "http://nowhere.invalid/secret").await;
     assert_silent(&nowhere, Silence::Unresolved, "http://nowhere.invalid: there is no such name");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use stackbell_engine::outbound::{
     Exchange, OutboundClient, OutboundPolicy, OutboundRequest, OutboundSettings, Resolve, ResolveError,
-    Target,
+    Resolved, Target,
 };
 use stackbell_model::delivery::{Answer, Outcome, Silence};
 use stackbell_model::names::OrganizationName;
@@ -153,17 +153,13 @@ impl Names {
 }
 
 impl Resolve for Names {
-    fn resolve<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, Result<Vec<SocketAddr>, ResolveError>> {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, Result<Resolved, ResolveError>> {
         self.asked.lock().expect("not poisoned").push(host.to_owned());
         let mut answers = self.answers.lock().expect("not poisoned");
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         let addresses = answer.unwrap_or_default().into_iter();
-        let addresses = addresses.map(|address| SocketAddr::new(address.ip(), port)).collect();
-        Box::pin(async move { Ok(addresses) })
+        let addresses: Vec<_> = addresses.map(|address| SocketAddr::new(address.ip(), port)).collect();
+        Box::pin(async move { Ok(addresses.into()) })
     }
 }
 

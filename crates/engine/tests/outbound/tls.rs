@@ -67,6 +67,14 @@ async fn an_unknown_certificate_is_refused_and_a_trusted_one_accepted() {
 }
 
 #[tokio::test]
+async fn an_absolute_name_is_proved_by_a_certificate_for_the_name() {
+    let (server, pem) = tls_server("hooks.example.com").await;
+    let (settings, _file) = trusting(&pem);
+    let url = format!("https://hooks.example.com.:{}/secret", server.port());
+    assert_eq!(answer(send(&client(settings).await, &url).await).status, 200);
+}
+
+#[tokio::test]
 async fn a_certificate_for_another_name_is_refused() {
     let (server, pem) = tls_server("other.example.com").await;
     let (settings, _file) = trusting(&pem);

@@ -8,7 +8,7 @@ use stackbell_model::delivery::Outcome;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use super::support::{KEEP, OK, Server, Setup, answer, read_request, request};
+use super::support::{KEEP, Names, OK, Server, Setup, answer, read_request, request};
 
 /// Sends a request and gives the lines of its head, sorted behind the first, and its body.
 async fn sent(request: impl FnOnce(&str) -> OutboundRequest) -> (Vec<String>, String) {
@@ -68,6 +68,26 @@ async fn header_names_are_spelled_as_given() {
         "webhook-timestamp: v",
     ];
     assert_eq!((lines, body.as_str()), (expected.map(str::to_owned).to_vec(), "{\"a\":1}"));
+}
+
+#[tokio::test]
+async fn the_host_header_has_no_dot_at_its_end() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            sender.send(read_request(&mut stream).await).expect("the test waits");
+            stream.write_all(OK).await.expect("the client waits");
+        }
+    })
+    .await;
+    let client = Setup::default().names(&Names::new(&[&["127.0.0.1"]])).client().await;
+    for host in ["hooks.example.com", "hooks.example.com."] {
+        answer(client.send(request("acme", &format!("http://{host}:{}/", server.port())), KEEP).await);
+        let head = String::from_utf8(receiver.recv().await.expect("a request")).expect("text");
+        let line = format!("\r\nHost: hooks.example.com:{}\r\n", server.port());
+        assert!(head.contains(&line), "{host}: {head}");
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use hickory_resolver::Hosts;
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
-
+use super::hosts::Hosts;
 use super::names::Names;
+use super::resolv_conf::ResolvConf;
 
 /// Where the files are.
 #[derive(Clone, Debug)]
@@ -58,44 +57,41 @@ impl Files {
         if stamps == before {
             return Ok(None);
         }
-        let (config, options) = servers(&self.resolv_conf)?;
-        Ok(Some((stamps, Names::new(hosts(&self.hosts)?, config, options))))
+        let conf = conf(&self.resolv_conf)?;
+        let hosts = Hosts::parse(&read(&self.hosts)?);
+        Ok(Some((stamps, Names::new(hosts, conf))))
     }
 }
 
-/// Who is asked where nobody is named.
-#[cfg(all(unix, not(target_vendor = "apple")))]
-const LOCAL: &str = "127.0.0.1";
-
-/// Who is to be asked: where nobody is named, the machine itself, as `resolv.conf(5)` has it.
-#[cfg(all(unix, not(target_vendor = "apple")))]
-fn servers(path: &Path) -> io::Result<(ResolverConfig, ResolverOpts)> {
-    let parse = |text: &str| hickory_resolver::system_conf::parse_resolv_conf(text.as_bytes());
-    let text = read(path)?;
-    let mut parsed = parse(&text);
-    // That refuses a file that names nobody, or has a word to search that is no name, where others leave out what they
-    // cannot read.
-    let searches = |line: &&str| line.trim_start().starts_with("search");
-    let plain = text.lines().filter(|line| !searches(line)).collect::<Vec<_>>().join("\n");
-    let local = format!("\nnameserver {LOCAL}\n");
-    for other in [plain.clone(), format!("{text}{local}"), format!("{plain}{local}")] {
-        if parsed.is_err() {
-            parsed = parse(&other);
-        }
-    }
-    parsed.map_err(io::Error::other)
+/// Which servers are asked, and how.
+fn conf(path: &Path) -> io::Result<ResolvConf> {
+    Ok(ResolvConf::parse(&read(path)?, &host_name(), interface))
 }
 
-/// Who is to be asked, as the system has it.
-#[cfg(not(all(unix, not(target_vendor = "apple"))))]
-fn servers(_: &Path) -> io::Result<(ResolverConfig, ResolverOpts)> {
-    hickory_resolver::system_conf::read_system_conf().map_err(io::Error::other)
+/// This machine's name.
+#[cfg(unix)]
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn hosts(path: &Path) -> io::Result<Hosts> {
-    let mut hosts = Hosts::default();
-    hosts.read_hosts_conf(read(path)?.as_bytes())?;
-    Ok(hosts)
+/// Other systems have a domain for each interface, and none of them is searched.
+#[cfg(not(unix))]
+fn host_name() -> String {
+    String::new()
+}
+
+/// The index of a network interface.
+#[cfg(target_os = "linux")]
+fn interface(name: &str) -> Option<u32> {
+    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    netdevice::name_to_index(&socket, name).ok()
+}
+
+/// Zones are numbers alone on other systems.
+#[cfg(not(target_os = "linux"))]
+fn interface(_: &str) -> Option<u32> {
+    None
 }
 
 /// A file that is not there says nothing. Comments in other encodings than UTF-8 do no harm.

@@ -1,28 +1,35 @@
-//! Names by way of DNS.
+//! Names as the system's libc would resolve them, by `/etc/hosts` and DNS.
 //!
-//! The system's own resolver would do but for two things: it holds a thread for each name until it gives up, so that names
-//! that hang, which anybody can make, would keep everybody else's from being looked up (invariant 5); and it does not say
-//! how long an answer holds, so that it would be asked at each connect.
+//! Two things keep us from libc's own `getaddrinfo`. It holds a thread for each name until it gives up, so names that hang,
+//! which anybody can make, would keep all others from being looked up (invariant 5). It does not say how long an answer
+//! holds, so every connect would ask again. Resolver libraries for Rust ignore `ndots`, `attempts` and zones, and give up at
+//! a server's error, so only their messages are used here.
 //!
-//! - [`DnsResolver`]: answers that still hold, and the rest looked up
-//! - `names`: looking a name up, among hosts and at name servers
-//! - `files`: where the system says which
+//! - [`DnsResolver`]: the files, read again when they change
+//! - `names`: one name, among hosts and at name servers, with the answers that still hold
+//! - `servers`, `reply`: one question to the servers in turn, and the meaning of an answer
+//! - `resolv_conf`, `hosts`, `files`: the files' contents
 
 mod files;
+mod hosts;
 mod names;
+mod reply;
+mod resolv_conf;
+mod servers;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use stackbell_model::Chain;
 use tokio::time::Instant;
 
-use super::resolve::{Resolve, ResolveError};
+use super::resolve::{Resolve, ResolveError, Resolved};
 use files::{Files, Stamps};
 use names::Names;
 
@@ -31,8 +38,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The resolver: what `/etc/hosts` says, else what the servers of `/etc/resolv.conf` answer, for as long as that holds.
 ///
-/// Both files are read again within a second when they have changed; while one of them cannot be read, what it said before
-/// holds. Other sources of names, as `nsswitch.conf` may have, are not looked at.
+/// Both files are read again within a second when they have changed. While one of them cannot be read, its last contents
+/// hold. Other sources of names are not read: `nsswitch.conf`, `host.conf`, `gai.conf`, `LOCALDOMAIN`, `RES_OPTIONS`.
 #[derive(Debug, Default)]
 pub struct DnsResolver {
     files: Files,
@@ -59,8 +66,8 @@ impl Current {
 }
 
 impl DnsResolver {
-    /// The names as the files have them. Who comes while somebody else looks at the files takes what was there before, and
-    /// waits only where there was nothing.
+    /// The names as the files have them. One caller looks at the files; others take the last contents meanwhile, and wait
+    /// only when there are none.
     async fn names(&self) -> Result<Arc<Names>, ResolveError> {
         if let Some(names) = self.fresh() {
             return names;
@@ -106,14 +113,16 @@ impl DnsResolver {
 }
 
 impl Resolve for DnsResolver {
-    fn resolve<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, Result<Vec<SocketAddr>, ResolveError>> {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, Result<Resolved, ResolveError>> {
         Box::pin(async move {
-            let addresses = self.names().await?.addresses(host).await?;
-            Ok(addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())
+            let found = self.names().await?.addresses(host).await?;
+            let with_port = move |address: &IpAddr| SocketAddr::new(*address, port);
+            let addresses = found.addresses.iter().map(with_port).collect();
+            let later = found.later.map(|later| {
+                let later = async move { later.await.iter().map(with_port).collect() };
+                later.boxed()
+            });
+            Ok(Resolved { addresses, later })
         })
     }
 }

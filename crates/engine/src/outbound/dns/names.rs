@@ -1,41 +1,47 @@
 //! Looking a name up.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join;
-use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::op::Query;
-use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, Resolver, TokioResolver};
-use tokio::time::Instant;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either, select};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::time::{Instant, timeout};
 
-use super::same_again;
+use super::hosts::Hosts;
+use super::reply::Reply;
+use super::resolv_conf::ResolvConf;
+use super::servers::Servers;
 use crate::outbound::resolve::ResolveError;
 
-/// How many names' addresses are kept: a few megabytes with [`ADDRESSES_MAX`] of each, which hardly any has.
+/// How many names' addresses are kept: a few megabytes with the most addresses of each, which hardly any has.
 pub(super) const ANSWERS_MAX: usize = 4096;
 
-/// Of a name with more addresses than this the others are left alone.
-pub(super) const ADDRESSES_MAX: usize = 64;
+/// Answers are kept no longer than this, whatever they say.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(3600);
 
-/// How long one server is waited for.
-const TRY_TIME_MAX: Duration = Duration::from_secs(2);
+/// An answer of one family is kept no longer than this while there is none of the other.
+const HALF_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How many answers by TCP are on their way at once.
-const LONG_ANSWERS_MAX: usize = 4096;
+/// How long the second family is waited for once the first has addresses. Source: RFC 8305, section 3.
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Hosts, and the servers that are asked for other names, with what they answered.
 pub(super) struct Names {
     hosts: Hosts,
-    resolver: TokioResolver,
-    /// What names that are not there may be followed by.
-    search: Vec<Name>,
+    conf: ResolvConf,
+    servers: Arc<Servers>,
     answers: Mutex<HashMap<Box<str>, Answer>>,
+}
+
+/// What a host has.
+pub(super) struct Found {
+    /// At least one.
+    pub(super) addresses: Arc<[IpAddr]>,
+    /// Those of the other family, where they are still awaited.
+    pub(super) later: Option<BoxFuture<'static, Vec<IpAddr>>>,
 }
 
 #[derive(Clone)]
@@ -44,99 +50,157 @@ struct Answer {
     holds_until: Instant,
 }
 
+/// What became of one candidate.
+enum Verdict {
+    Found(Found),
+    /// The name has no address, and for how long that holds: the next candidate may be meant.
+    None(ResolveError, Duration),
+    /// Servers failed: the next candidate may be meant.
+    ServerFailed,
+    /// Servers do not tell: no domain is searched any more.
+    Refused,
+    /// No other name may be meant.
+    Stop(ResolveError),
+}
+
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Names").field("search", &self.search).finish_non_exhaustive()
+        f.debug_struct("Names").field("conf", &self.conf).finish_non_exhaustive()
     }
 }
 
 impl Names {
-    pub(super) fn new(hosts: Hosts, config: ResolverConfig, mut options: ResolverOpts) -> Self {
-        // Ours has both families of a name together, and is bounded by addresses; theirs is by answers, of any size. And what
-        // a name does not have is not kept: somebody may be about to mend that, and few ask.
-        options.cache_size = 0;
-        // They are looked at before: who has an address of one family there is not asked for one of the other.
-        options.use_hosts_file = ResolveHosts::Never;
-        // The longest that an attempt waits has room for three of these, and so for a server that is down.
-        options.timeout = options.timeout.min(TRY_TIME_MAX);
-        // Long answers would go by way of TCP without, where few are on their way at once.
-        options.edns0 = true;
-        options.max_active_requests = LONG_ANSWERS_MAX;
-        let search = config.search().to_vec();
-        let provider = TokioRuntimeProvider::default();
-        let builder = Resolver::builder_with_config(config, provider).with_options(options);
-        let resolver = builder.build().expect("only TLS could fail, and there is none");
-        Self { hosts, resolver, search, answers: Mutex::default() }
+    pub(super) fn new(hosts: Hosts, conf: ResolvConf) -> Self {
+        let servers = Arc::new(Servers::new(&conf));
+        Self { hosts, conf, servers, answers: Mutex::default() }
     }
 
-    /// The addresses of a host, at least one; of two families by turns, as nobody knows which of them works from here.
-    pub(super) async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, ResolveError> {
+    /// The addresses of a host in lower case; a dot at its end makes it absolute.
+    pub(super) async fn addresses(self: &Arc<Self>, host: &str) -> Result<Found, ResolveError> {
         if let Some(addresses) = self.kept(host) {
-            return Ok(addresses);
+            return Ok(Found { addresses, later: None });
         }
-        // URLs have names in ASCII; underscores, which hosts of containers have, are fine. What is no name, nobody has.
-        let name = Name::from_ascii(host).map_err(|_| ResolveError::NoName)?;
-        let of_hosts = self.addresses_of_hosts(&name);
+        let of_hosts = self.hosts.addresses(host);
         if !of_hosts.is_empty() {
-            return Ok(by_turns(of_hosts).into());
+            return Ok(Found { addresses: of_hosts.into(), later: None });
         }
-        let answer = self.look_up(host, name).await?;
-        self.keep(host, answer.clone());
-        Ok(answer.addresses)
+        if is_local(host) {
+            let addresses = [IpAddr::from(Ipv6Addr::LOCALHOST), Ipv4Addr::LOCALHOST.into()];
+            return Ok(Found { addresses: addresses.into(), later: None });
+        }
+        self.search(host).await
     }
 
-    fn addresses_of_hosts(&self, name: &Name) -> Vec<IpAddr> {
-        let of = |family| self.hosts.lookup_static_host(&Query::query(name.clone(), family));
-        let found = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of);
-        found
-            .flat_map(|lookup| lookup.answers().to_vec())
-            .filter_map(|record| record.data.ip_addr())
-            .collect()
-    }
-
-    /// As it stands first. Where that is not there, and by no means where nobody could say, a longer name may be meant: a
-    /// name server that fails must not send a payload to somebody else. A single word is no public name, and many servers
-    /// say of one that they fail.
-    async fn look_up(&self, host: &str, name: Name) -> Result<Answer, ResolveError> {
-        let is_word = name.num_labels() == 1;
-        let first = match self.ask(host, whole(name.clone())).await {
-            Err(error) if says_none(&error) => error,
-            Err(error @ ResolveError::Failed) if is_word => error,
-            answer => return answer,
-        };
-        for suffix in &self.search {
-            // What is too long is no name.
-            let Ok(longer) = name.clone().append_domain(suffix) else { continue };
-            match self.ask(host, whole(longer)).await {
-                Err(ResolveError::NoName | ResolveError::NoAddress | ResolveError::Failed) => {}
-                answer => return answer,
+    /// Asks for the candidates in turn. Source: `__res_context_search` in glibc's `resolv/res_query.c`, but for one thing:
+    /// glibc goes on to the name as it is when no server answers about a longer one. A lost answer must not send a payload
+    /// to another host, so here the lookup fails.
+    async fn search(self: &Arc<Self>, host: &str) -> Result<Found, ResolveError> {
+        let candidates = self.conf.candidates(host).ok_or(ResolveError::NoName)?;
+        // A kept answer must not outlive the reason why an earlier candidate was passed over.
+        let mut holds = ANSWER_TIME_MAX;
+        let mut first_error = None;
+        let mut error = ResolveError::NoName;
+        let mut refused = false;
+        for (index, candidate) in candidates.into_iter().enumerate() {
+            if refused && !candidate.as_is {
+                continue;
+            }
+            let failed = match self.look_up(host, candidate.name, holds).await {
+                Verdict::Found(found) => return Ok(found),
+                Verdict::Stop(error) => return Err(error),
+                Verdict::None(error, time) => {
+                    holds = holds.min(time);
+                    error
+                }
+                Verdict::ServerFailed => {
+                    holds = Duration::ZERO;
+                    ResolveError::Failed
+                }
+                Verdict::Refused => {
+                    holds = Duration::ZERO;
+                    refused = true;
+                    ResolveError::Failed
+                }
+            };
+            match (&error, &failed) {
+                _ if index == 0 && candidate.as_is => first_error = Some(failed),
+                // The most telling of them is said.
+                (ResolveError::Failed, _) | (ResolveError::NoAddress, ResolveError::NoName) => {}
+                _ => error = failed,
             }
         }
-        Err(first)
+        Err(first_error.unwrap_or(error))
     }
 
-    /// Both families. One that failed takes nothing from the other, but then the answer is not kept.
-    async fn ask(&self, host: &str, name: Name) -> Result<Answer, ResolveError> {
-        let of = |family| self.ask_for(host, name.clone(), family);
-        match join(of(RecordType::A), of(RecordType::AAAA)).await {
-            (Ok(v4), Ok(v6)) => Ok(v4.and(&v6)),
-            (Ok(found), Err(error)) | (Err(error), Ok(found)) if says_none(&error) => Ok(found),
-            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(Answer { holds_until: Instant::now(), ..found }),
-            (Err(v4), Err(v6)) => Err(if says_none(&v4) { v6 } else { v4 }),
+    /// Asks for both families of one name at once.
+    async fn look_up(self: &Arc<Self>, host: &str, name: Name, holds: Duration) -> Verdict {
+        if name.iter().next_back().is_some_and(|label| label.eq_ignore_ascii_case(b"invalid")) {
+            // Source: RFC 6761, section 6.4.
+            return Verdict::None(ResolveError::NoName, ANSWER_TIME_MAX);
         }
+        let first = self.servers.first();
+        let ask = |family| Arc::clone(&self.servers).ask(name.clone(), family, first).boxed();
+        let (v4, v6) = if self.conf.no_aaaa {
+            (ask(RecordType::A).await, Reply::NoData(ANSWER_TIME_MAX))
+        } else {
+            let (reply, mut other) = match select(ask(RecordType::A), ask(RecordType::AAAA)).await {
+                Either::Left((v4, v6)) => (v4, Awaited { reply: v6, is_v6: true }),
+                Either::Right((v6, v4)) => (v6, Awaited { reply: v4, is_v6: false }),
+            };
+            let second = match &reply {
+                // Some servers say that there is no name where there is no IPv6 address.
+                Reply::NoName(_) if other.is_v6 => timeout(RESOLUTION_DELAY, &mut other.reply).await.ok(),
+                Reply::Addresses(..) => timeout(RESOLUTION_DELAY, &mut other.reply).await.ok(),
+                _ => Some((&mut other.reply).await),
+            };
+            match (reply, second) {
+                (Reply::Addresses(addresses, time), None) => {
+                    let half = Half {
+                        names: Arc::clone(self),
+                        host: host.into(),
+                        addresses,
+                        holds: holds.min(time),
+                    };
+                    return Verdict::Found(half.with_later(other.reply));
+                }
+                (reply, second) => {
+                    let second = second.unwrap_or(Reply::NoData(ANSWER_TIME_MAX));
+                    if other.is_v6 { (reply, second) } else { (second, reply) }
+                }
+            }
+        };
+        tracing::debug!(endpoint.host = host, dns.name = %name, dns.a = ?v4, dns.aaaa = ?v6, "a name was looked up");
+        self.judge(host, v4, v6, holds)
     }
 
-    async fn ask_for(&self, host: &str, name: Name, family: RecordType) -> Result<Answer, ResolveError> {
-        let found = self.resolver.lookup(name, family).await.map_err(|error| {
-            tracing::debug!(endpoint.host = host, %error, "a name was not resolved");
-            refusal(error)
-        })?;
-        let addresses = found.answers().iter().filter_map(|record| record.data.ip_addr());
-        let addresses: Arc<[IpAddr]> = addresses.take(ADDRESSES_MAX).collect();
-        if addresses.is_empty() {
-            return Err(ResolveError::NoAddress);
-        }
-        Ok(Answer { addresses, holds_until: Instant::from_std(found.valid_until()) })
+    fn judge(&self, host: &str, v4: Reply, v6: Reply, holds: Duration) -> Verdict {
+        use Reply::{Addresses, NoAddress, NoData, NoName, Refused, Rejected, ServerFailed, Silent, Unasked};
+        let (addresses, time) = match (v4, v6) {
+            (Addresses(mut v4, time), Addresses(v6, other_time)) => {
+                v4.extend(v6);
+                (v4, time.min(other_time))
+            }
+            (Addresses(addresses, time), other) | (other, Addresses(addresses, time)) => {
+                (addresses, if other.is_failure() { time.min(HALF_ANSWER_TIME_MAX) } else { time })
+            }
+            // A name that is there, by an alias that leads nowhere, hides the others.
+            (NoAddress, _) | (_, NoAddress) => return Verdict::Stop(ResolveError::NoAddress),
+            (NoName(time), NoName(other)) => return Verdict::None(ResolveError::NoName, time.min(other)),
+            // No name in one family is none in the other.
+            (NoName(time), NoData(_) | ServerFailed | Refused | Rejected | Silent | Unasked(_)) => {
+                return Verdict::None(ResolveError::NoName, time);
+            }
+            (Silent, _) | (_, Silent) => return Verdict::Stop(ResolveError::TimedOut),
+            (Unasked(error), _) | (_, Unasked(error)) => return Verdict::Stop(ResolveError::Unasked(error)),
+            (NoData(time), NoData(other) | NoName(other)) => {
+                return Verdict::None(ResolveError::NoAddress, time.min(other));
+            }
+            (NoData(_) | ServerFailed, _) | (_, NoData(_) | ServerFailed) => return Verdict::ServerFailed,
+            (Refused | Rejected, Refused | Rejected | NoName(_)) => return Verdict::Refused,
+        };
+        let addresses: Arc<[IpAddr]> = addresses.into();
+        self.keep(host, Arc::clone(&addresses), holds.min(time));
+        Verdict::Found(Found { addresses, later: None })
     }
 
     fn kept(&self, host: &str) -> Option<Arc<[IpAddr]>> {
@@ -145,11 +209,11 @@ impl Names {
         answer.map(|answer| Arc::clone(&answer.addresses))
     }
 
-    fn keep(&self, host: &str, answer: Answer) {
-        let now = Instant::now();
-        if answer.holds_until <= now {
+    fn keep(&self, host: &str, addresses: Arc<[IpAddr]>, time: Duration) {
+        if time.is_zero() {
             return;
         }
+        let now = Instant::now();
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= ANSWERS_MAX {
             answers.retain(|_, answer| answer.holds_until > now);
@@ -157,7 +221,12 @@ impl Names {
         if answers.len() >= ANSWERS_MAX {
             answers.clear();
         }
-        answers.insert(host.into(), answer);
+        answers.insert(host.into(), Answer { addresses, holds_until: now + time });
+    }
+
+    #[cfg(test)]
+    pub(super) fn servers(&self) -> Vec<std::net::SocketAddr> {
+        self.conf.servers.clone()
     }
 
     #[cfg(test)]
@@ -166,38 +235,62 @@ impl Names {
     }
 }
 
-impl Answer {
-    fn and(&self, other: &Self) -> Self {
-        let addresses = self.addresses.iter().chain(&*other.addresses).copied().collect();
-        let holds_until = self.holds_until.min(other.holds_until);
-        Self { addresses: by_turns(addresses).into(), holds_until }
+/// The reply of the second family.
+struct Awaited {
+    reply: BoxFuture<'static, Reply>,
+    is_v6: bool,
+}
+
+/// The addresses of one family while the other is awaited. They are kept for a short time when nobody waits any more, so
+/// that a family which is never answered costs its wait once.
+struct Half {
+    names: Arc<Names>,
+    host: Box<str>,
+    addresses: Vec<IpAddr>,
+    holds: Duration,
+}
+
+impl Half {
+    fn with_later(self, reply: BoxFuture<'static, Reply>) -> Found {
+        let addresses = self.addresses.as_slice().into();
+        Found { addresses, later: Some(self.complete(reply).boxed()) }
+    }
+
+    async fn complete(mut self, reply: BoxFuture<'static, Reply>) -> Vec<IpAddr> {
+        match reply.await {
+            Reply::Addresses(later, time) => {
+                self.addresses.extend(&later);
+                self.holds = self.holds.min(time);
+                self.keep_whole();
+                later
+            }
+            Reply::NoData(_) | Reply::NoName(_) | Reply::NoAddress => {
+                self.keep_whole();
+                Vec::new()
+            }
+            Reply::ServerFailed | Reply::Refused | Reply::Rejected | Reply::Silent | Reply::Unasked(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn keep_whole(&mut self) {
+        let addresses = std::mem::take(&mut self.addresses);
+        self.names.keep(&self.host, addresses.into(), self.holds);
     }
 }
 
-/// Whether somebody could say, and said that there is none.
-fn says_none(error: &ResolveError) -> bool {
-    matches!(error, ResolveError::NoName | ResolveError::NoAddress)
-}
-
-/// A name that stands for nothing but itself.
-fn whole(mut name: Name) -> Name {
-    name.set_fqdn(true);
-    name
-}
-
-fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
-    let turns = (0..v4.len().max(v6.len())).flat_map(|turn| [v4.get(turn), v6.get(turn)]);
-    turns.flatten().take(ADDRESSES_MAX).copied().collect()
-}
-
-/// In words of our own: an answer can make the resolver say anything.
-fn refusal(error: NetError) -> ResolveError {
-    match error {
-        error if error.is_nx_domain() => ResolveError::NoName,
-        error if error.is_no_records_found() => ResolveError::NoAddress,
-        NetError::Timeout => ResolveError::TimedOut,
-        NetError::Io(error) => ResolveError::Unasked(same_again(&error)),
-        _ => ResolveError::Failed,
+impl Drop for Half {
+    fn drop(&mut self) {
+        if !self.addresses.is_empty() {
+            self.holds = self.holds.min(HALF_ANSWER_TIME_MAX);
+            self.keep_whole();
+        }
     }
+}
+
+/// Every machine knows itself. Source: RFC 6761, section 6.3.
+fn is_local(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host == "localhost" || host.ends_with(".localhost")
 }

@@ -1,117 +1,19 @@
-use std::collections::{HashMap, HashSet};
+mod server;
+
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::future::{Either, join_all, select};
-use hickory_resolver::Hosts;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
-use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
 
-use super::names::{ADDRESSES_MAX, ANSWERS_MAX};
+use self::server::Server;
+use super::hosts::Hosts;
+use super::names::ANSWERS_MAX;
+use super::reply::FAMILY_ADDRESSES_MAX;
+use super::resolv_conf::ResolvConf;
 use super::*;
 
 /// Far longer than an answer takes, and far shorter than it takes to give up.
 const SOON: Duration = Duration::from_secs(2);
-
-/// The questions for a name in each family. One that is put again, as the answer takes its time, has the same id.
-type Asked = Arc<Mutex<HashMap<(String, RecordType), HashSet<u16>>>>;
-
-/// A name server, until it is dropped. What it says depends on the first label of a name.
-struct Server {
-    names: Names,
-    asked: Asked,
-    _task: JoinSet<()>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        Self::with("", &[]).await
-    }
-
-    async fn with(hosts: &str, search: &[&str]) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        let address = socket.local_addr().expect("it is bound");
-        Self::behind(socket, vec![address], hosts, search)
-    }
-
-    fn behind(socket: UdpSocket, servers: Vec<SocketAddr>, hosts: &str, search: &[&str]) -> Self {
-        let servers = servers.into_iter().map(|address| {
-            let mut server = NameServerConfig::udp(address.ip());
-            server.connections[0].port = address.port();
-            server
-        });
-        let search = search.iter().map(|name| Name::from_ascii(name).expect("a name")).collect();
-        let config = ResolverConfig::from_parts(None, search, servers.collect());
-        let mut read = Hosts::default();
-        read.read_hosts_conf(hosts.as_bytes()).expect("hosts");
-        let asked = Asked::default();
-        let mut task = JoinSet::new();
-        task.spawn(serve(socket, Arc::clone(&asked)));
-        Self { names: Names::new(read, config, ResolverOpts::default()), asked, _task: task }
-    }
-
-    /// In both families together.
-    fn asked(&self, name: &str) -> usize {
-        let asked = self.asked.lock().expect("not poisoned");
-        asked.iter().filter(|((asked, _), _)| asked == name).map(|(_, ids)| ids.len()).sum()
-    }
-
-    fn names_asked(&self) -> usize {
-        self.asked.lock().expect("not poisoned").keys().filter(|(_, family)| *family == RecordType::A).count()
-    }
-
-    async fn check(&self, name: &str, expected: &[&str]) {
-        let found = self.names.addresses(name).await.expect(name);
-        let expected: Vec<IpAddr> = expected.iter().map(|one| one.parse().expect("an address")).collect();
-        assert_eq!(*found, *expected, "{name}");
-    }
-}
-
-async fn serve(socket: UdpSocket, asked: Asked) {
-    let mut buffer = [0; 4096];
-    loop {
-        let (length, peer) = socket.recv_from(&mut buffer).await.expect("a datagram");
-        let question = Message::from_vec(&buffer[..length]).expect("a question");
-        let (name, family) = (question.queries[0].name().clone(), question.queries[0].query_type());
-        let text = name.to_ascii().trim_end_matches('.').to_owned();
-        let key = (text.clone(), family);
-        asked.lock().expect("not poisoned").entry(key).or_default().insert(question.metadata.id);
-        // So many IPv4 addresses, so many IPv6 addresses, and how long they hold.
-        let answer = |v4: u8, v6: u8, seconds| {
-            let data = |n| match family {
-                RecordType::A => RData::A(Ipv4Addr::new(192, 0, 2, n).into()),
-                _ => RData::AAAA(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()).into()),
-            };
-            let count = if family == RecordType::A { v4 } else { v6 };
-            (1..=count).map(|n| Record::from_rdata(name.clone(), seconds, data(n))).collect()
-        };
-        let mut response = question.into_response();
-        match text.split('.').next().unwrap_or_default() {
-            "hangs" => continue,
-            "hook" | "broken" if text.ends_with(".corp.internal") => {
-                response.insert_answers(answer(1, 0, 3600));
-            }
-            "broken" => response.metadata.response_code = ResponseCode::ServFail,
-            "half" if family == RecordType::A => response.metadata.response_code = ResponseCode::ServFail,
-            "half" => response.insert_answers(answer(0, 1, 3600)),
-            "other-half" if family == RecordType::AAAA => {
-                response.metadata.response_code = ResponseCode::ServFail;
-            }
-            "other-half" => {}
-            "empty" => {}
-            "brief" => response.insert_answers(answer(1, 0, 0)),
-            "middling" => response.insert_answers(answer(1, 0, 30)),
-            "both" => response.insert_answers(answer(2, 3, 3600)),
-            "many" => response.insert_answers(answer(40, 40, 3600)),
-            "nobody" | "hook" => response.metadata.response_code = ResponseCode::NXDomain,
-            _ => response.insert_answers(answer(1, 0, 3600)),
-        }
-        socket.send_to(&response.to_vec().expect("bytes"), peer).await.expect("sent");
-    }
-}
 
 /// So much later.
 async fn pass(time: Duration) {
@@ -124,71 +26,250 @@ async fn pass(time: Duration) {
 async fn an_answer_is_kept_as_long_as_it_holds() {
     let server = Server::start().await;
     for _ in 0..3 {
-        server.check("long.example", &["192.0.2.1"]).await;
+        server.check("lasting.example", &["192.0.2.1"]).await;
         server.check("brief.example", &["192.0.2.1"]).await;
         server.check("middling.example", &["192.0.2.1"]).await;
         server.check("my_service.example", &["192.0.2.1"]).await;
     }
-    assert_eq!(server.asked("long.example"), 2, "once for each family, though it has none of one");
+    assert_eq!(server.asked("lasting.example"), 2, "once for each family, though it has none of one");
     assert_eq!(server.asked("brief.example"), 6);
     assert_eq!(server.asked("middling.example"), 2);
     pass(Duration::from_secs(31)).await;
     server.check("middling.example", &["192.0.2.1"]).await;
-    server.check("long.example", &["192.0.2.1"]).await;
-    assert_eq!((server.asked("middling.example"), server.asked("long.example")), (4, 2));
+    server.check("lasting.example", &["192.0.2.1"]).await;
+    assert_eq!((server.asked("middling.example"), server.asked("lasting.example")), (4, 2));
 }
 
 #[tokio::test]
-async fn addresses_of_both_families_take_turns() {
+async fn both_families_are_asked_for() {
     let server = Server::start().await;
-    let expected = ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2", "2001:db8::3"];
-    server.check("both.example", &expected).await;
-    let many = server.names.addresses("many.example").await.expect("some");
-    assert_eq!(many.len(), ADDRESSES_MAX);
-    assert_eq!(many.iter().filter(|address| address.is_ipv4()).count(), ADDRESSES_MAX / 2);
+    server
+        .check("both.example", &["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8::3"])
+        .await;
+    let many = server.names.addresses("many.example").await.expect("some").addresses;
+    assert_eq!(many.iter().filter(|address| address.is_ipv4()).count(), FAMILY_ADDRESSES_MAX);
+    assert_eq!(many.iter().filter(|address| address.is_ipv6()).count(), FAMILY_ADDRESSES_MAX);
+    let server = Server::with("options no-aaaa\n").await;
+    server.check("both.example", &["192.0.2.1", "192.0.2.2"]).await;
+    assert_eq!(server.asked("both.example"), 1);
 }
 
 #[tokio::test]
-async fn why_there_is_no_address_is_said() {
-    for search in [&[][..], &["corp.internal"]] {
-        let server = Server::with("", search).await;
-        let error = async |name| server.names.addresses(name).await.expect_err("there is none");
-        assert!(matches!(error("nobody.example").await, ResolveError::NoName));
-        assert!(matches!(error("empty.example").await, ResolveError::NoAddress));
-        assert!(matches!(error("broken.example").await, ResolveError::Failed));
-        assert!(matches!(error(&format!("{}.example", "a".repeat(70))).await, ResolveError::NoName));
+async fn an_error_says_why_there_is_no_address() {
+    for conf in ["", "search corp.internal\noptions ndots:5\n", "search corp.internal\n"] {
+        let server = Server::with(conf).await;
+        assert!(matches!(server.error("nobody.example").await, ResolveError::NoName));
+        assert!(matches!(server.error("empty.example").await, ResolveError::NoAddress));
+        assert!(matches!(server.error("broken.example.").await, ResolveError::Failed));
+        assert!(matches!(server.error("referral.example").await, ResolveError::Failed));
+        assert!(matches!(server.error(&format!("{}.example", "a".repeat(70))).await, ResolveError::NoName));
+        assert!(matches!(server.error("hook.invalid.").await, ResolveError::NoName));
+        assert_eq!(server.asked("hook.invalid"), 0);
         assert_eq!(server.names.kept_count(), 0);
     }
 }
 
+const POD: &str = "search team.corp.internal corp.internal\noptions ndots:5\n";
+
 #[tokio::test]
-async fn a_short_name_may_stand_for_a_longer_one() {
-    let server = Server::with("", &["corp.internal"]).await;
+async fn a_searched_name_goes_before_the_public_one() {
+    let server = Server::with(POD).await;
+    server.check("hook.dev", &["192.0.2.1"]).await;
+    assert_eq!(server.names_asked(), ["hook.dev.team.corp.internal", "hook.dev.corp.internal", "hook.dev"]);
+    let server = Server::with(POD).await;
     server.check("hook", &["192.0.2.1"]).await;
-    // Of a single word many servers say that they fail; of others that is no reason to ask somebody else.
-    server.check("broken", &["192.0.2.1"]).await;
-    assert!(matches!(server.names.addresses("broken.example").await, Err(ResolveError::Failed)));
-    assert_eq!(server.asked("broken.example.corp.internal"), 0);
-    assert!(matches!(Server::start().await.names.addresses("hook").await, Err(ResolveError::NoName)));
+    assert_eq!(
+        server.names_asked(),
+        ["hook.team.corp.internal", "hook.corp.internal"],
+        "and the public one is not asked"
+    );
+    let server = Server::with(POD).await;
+    server.check("hook.dev.", &["192.0.2.1"]).await;
+    assert_eq!(server.names_asked(), ["hook.dev"], "a dot at the end makes a name absolute");
+}
+
+/// Which names are asked for when earlier ones have no address, and how often each.
+async fn check_asked(conf: &str, host: &str, expected: &[&str]) {
+    let server = Server::with(conf).await;
+    let _ = server.names.addresses(host).await;
+    assert_eq!(server.names_asked(), expected, "{host} with {conf:?}");
 }
 
 #[tokio::test]
-async fn half_an_answer_is_used_and_not_kept() {
-    let server = Server::with("", &["corp.internal"]).await;
+async fn failures_end_a_search_or_not_as_in_glibc() {
+    let one_try = format!("{POD}options attempts:1\n");
+    let all = ["broken.team.corp.internal", "broken.corp.internal"];
+    check_asked(&one_try, "broken", &all).await;
+    check_asked(POD, "broken", &[all[0], all[0], all[1]]).await;
+    let dotted = ["broken.x", "broken.x.team.corp.internal", "broken.x.corp.internal"];
+    check_asked("search team.corp.internal corp.internal\noptions attempts:1\n", "broken.x", &dotted).await;
+    // The rest of the list is passed over, the name itself is not.
+    check_asked(&one_try, "refused.x", &["refused.x.team.corp.internal", "refused.x"]).await;
+    check_asked(&one_try, "empty.x", &["empty.x.team.corp.internal", "empty.x.corp.internal", "empty.x"])
+        .await;
+    // The first name is there, though it leads nowhere.
+    check_asked(&one_try, "nowhere.x", &["nowhere.x.team.corp.internal"]).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_sends_nothing_to_another_name() {
+    let server = Server::with(&format!("{POD}options timeout:1 attempts:1\n")).await;
+    assert!(matches!(server.error("lost.x").await, ResolveError::TimedOut));
+    assert_eq!(server.names_asked(), ["lost.x.team.corp.internal"]);
+}
+
+#[tokio::test]
+async fn an_answer_holds_no_longer_than_the_reason_to_pass_over_a_name() {
+    let server = Server::with("search corp.internal\noptions ndots:5\n").await;
+    server.check("soon.example", &["192.0.2.1"]).await;
+    pass(Duration::from_secs(19)).await;
+    server.check("soon.example", &["192.0.2.1"]).await;
+    assert_eq!(server.asked("soon.example.corp.internal"), 2);
+    pass(Duration::from_secs(2)).await;
+    server.check("soon.example", &["192.0.2.1"]).await;
+    assert_eq!(server.asked("soon.example.corp.internal"), 4);
+}
+
+#[tokio::test]
+async fn half_an_answer_is_used_and_kept_for_a_short_time() {
+    let server = Server::start().await;
+    for _ in 0..2 {
+        server.check("half.example", &["2001:db8::1"]).await;
+        server.check("no6.example", &["192.0.2.1"]).await;
+    }
+    let before = server.asked("half.example");
+    pass(Duration::from_secs(61)).await;
     server.check("half.example", &["2001:db8::1"]).await;
-    assert_eq!(server.names.kept_count(), 0);
-    server.check("half.example", &["2001:db8::1"]).await;
-    assert_eq!(server.asked("half.example"), 4);
-    assert!(matches!(server.names.addresses("other-half.example").await, Err(ResolveError::Failed)));
+    server.check("no6.example", &["192.0.2.1"]).await;
+    assert!(server.asked("half.example") > before);
+    assert_eq!(server.asked("no6.example"), 2);
+    assert!(matches!(server.error("other-half.example").await, ResolveError::Failed));
+}
+
+#[tokio::test]
+async fn a_family_without_an_answer_is_awaited_apart_and_once() {
+    let server = Server::start().await;
+    for (name, expected) in [("mute6.example", "192.0.2.1"), ("mute4.example", "2001:db8::1")] {
+        let found =
+            tokio::time::timeout(SOON, server.names.addresses(name)).await.expect("in time").expect("found");
+        assert_eq!(*found.addresses, [expected.parse::<IpAddr>().expect("an address")]);
+        assert!(found.later.is_some(), "the other family may still come");
+        // Connected: nobody waits any more.
+        drop(found);
+        let asked = server.asked(name);
+        let found = server.names.addresses(name).await.expect("found");
+        assert!(found.later.is_none());
+        assert_eq!(server.asked(name), asked, "it is known that one family is not answered");
+        pass(Duration::from_secs(61)).await;
+        assert!(server.names.addresses(name).await.expect("found").later.is_some());
+        pass(Duration::from_secs(61)).await;
+    }
+}
+
+#[tokio::test]
+async fn aliases_are_followed_within_an_answer() {
+    let server = Server::start().await;
+    server.check("alias.example", &["192.0.2.1", "2001:db8::1"]).await;
+    pass(Duration::from_secs(31)).await;
+    server.check("alias.example", &["192.0.2.1", "2001:db8::1"]).await;
+    assert_eq!(server.asked("alias.example"), 4, "the alias holds for 30 s");
+    assert!(matches!(server.error("circle.example").await, ResolveError::NoAddress));
+}
+
+#[tokio::test]
+async fn long_answers_come_by_tcp() {
+    let server = Server::start().await;
+    let found = server.names.addresses("long.example").await.expect("found").addresses;
+    assert_eq!(found.len(), FAMILY_ADDRESSES_MAX);
+    assert_eq!(server.asked("long.example"), 4);
+    let server = Server::with("options use-vc\n").await;
+    server.check("lasting.example", &["192.0.2.1"]).await;
+}
+
+#[tokio::test]
+async fn servers_without_edns_are_asked_without() {
+    let server = Server::with("options edns0\n").await;
+    server.check("oldest.example", &["192.0.2.1"]).await;
+    server.check("older.example", &["192.0.2.1"]).await;
+    assert!(server.asked("older.example") < 4, "what a server lacks is remembered");
+    let server = Server::with("options edns0\n").await;
+    server.check("older.example", &["192.0.2.1"]).await;
+    let server = Server::start().await;
+    server.check("oldest.example", &["192.0.2.1"]).await;
+    assert_eq!(server.asked("oldest.example"), 2, "without the option there is no EDNS");
+}
+
+#[tokio::test]
+async fn forged_answers_are_ignored() {
+    let server = Server::with("options timeout:1 attempts:1\n").await;
+    assert!(matches!(server.error("forged.example").await, ResolveError::TimedOut));
+}
+
+#[tokio::test]
+async fn a_silent_server_is_asked_as_often_as_the_file_says() {
+    for (conf, expected) in
+        [("timeout:0 attempts:1", 1), ("timeout:1 attempts:3", 3), ("timeout:1 attempts:0", 1)]
+    {
+        let server = Server::with(&format!("options {conf}\n")).await;
+        assert!(matches!(server.error("hangs.example").await, ResolveError::TimedOut));
+        assert_eq!(server.names_asked().len(), expected, "{conf}");
+        server.check("lasting.example", &["192.0.2.1"]).await;
+    }
 }
 
 #[tokio::test]
 async fn a_server_that_is_down_holds_up_nobody() {
-    let [silent, socket] = [UdpSocket::bind("127.0.0.1:0").await, UdpSocket::bind("127.0.0.1:0").await];
-    let (silent, socket) = (silent.expect("a port"), socket.expect("a port"));
-    let servers = [&silent, &socket].map(|socket| socket.local_addr().expect("it is bound"));
-    let server = Server::behind(socket, servers.to_vec(), "", &[]);
-    tokio::time::timeout(SOON, server.check("long.example", &["192.0.2.1"])).await.expect("in time");
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let silent = silent.local_addr().expect("it is bound");
+    let closed = "127.0.0.1:1".parse().expect("an address");
+    let server = Server::among("options timeout:1\n", "", &[silent, closed]).await;
+    server.check("lasting.example", &["192.0.2.1"]).await;
+    assert_eq!(server.asked("lasting.example"), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_did_not_answer_is_waited_for_no_more() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("it is bound");
+    let server = Server::among("options timeout:30\n", "", &[address]).await;
+    server.check("first.example", &["192.0.2.1"]).await;
+    // The first server cost its wait once; twenty more names cost less than that again.
+    let names: Vec<_> = (0..20).map(|n| format!("other.{n}.example")).collect();
+    let all = join_all(names.iter().map(|name| server.check(name, &["192.0.2.1"])));
+    tokio::time::timeout(SOON, all).await.expect("in time");
+}
+
+#[tokio::test]
+async fn servers_that_fail_or_refuse_give_way_to_the_next() {
+    let failing = Server::start().await;
+    let others = failing.names.servers();
+    let server = Server::among("search team.corp.internal\noptions ndots:5\n", "", &others).await;
+    server.check("lasting.example", &["192.0.2.1"]).await;
+    assert_eq!(failing.asked("lasting.example.team.corp.internal"), 2);
+    assert!(matches!(server.error("broken.example.").await, ResolveError::Failed));
+    assert_eq!(
+        (failing.asked("broken.example"), server.asked("broken.example")),
+        (4, 4),
+        "two attempts each"
+    );
+}
+
+#[tokio::test]
+async fn rotating_servers_share_the_lookups() {
+    let other = Server::start().await;
+    let server = Server::among("options rotate\n", "", &other.names.servers()).await;
+    for n in 0..4 {
+        server.check(&format!("{n}.example"), &["192.0.2.1"]).await;
+    }
+    assert_eq!((server.names_asked().len(), other.names_asked().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn no_server_at_all_is_an_error_of_its_own() {
+    let mut conf = ResolvConf::parse(POD, "box", |_| None);
+    conf.servers = vec!["127.0.0.1:1".parse().expect("an address")];
+    let names = Arc::new(Names::new(Hosts::default(), conf));
+    assert!(matches!(names.addresses("example.com").await, Err(ResolveError::Unasked(_))));
 }
 
 #[tokio::test]
@@ -197,10 +278,10 @@ async fn names_that_hang_hold_up_no_other() {
     let names: Vec<_> = (0..50).map(|n| format!("hangs.{n}.example")).collect();
     let hanging = join_all(names.iter().map(|name| server.names.addresses(name)));
     let others = async {
-        while server.names_asked() < names.len() {
+        while server.names_asked().len() < names.len() {
             tokio::task::yield_now().await;
         }
-        tokio::time::timeout(SOON, server.check("long.example", &["192.0.2.1"])).await.expect("in time");
+        tokio::time::timeout(SOON, server.check("lasting.example", &["192.0.2.1"])).await.expect("in time");
     };
     match select(Box::pin(hanging), Box::pin(others)).await {
         Either::Left(_) => panic!("they hang"),
@@ -209,20 +290,21 @@ async fn names_that_hang_hold_up_no_other() {
 }
 
 #[tokio::test]
-async fn who_is_among_the_hosts_is_asked_for_nowhere_else() {
-    let server = Server::with("10.1.2.3 hook.internal\nfd00::7 hook.internal six.internal", &[]).await;
+async fn names_among_the_hosts_are_asked_for_nowhere_else() {
+    let hosts = "10.1.2.3 hook.internal\nfd00::7 hook.internal six.internal";
+    let server = Server::among("search corp.internal\n", hosts, &[]).await;
     server.check("hook.internal", &["10.1.2.3", "fd00::7"]).await;
     server.check("six.internal", &["fd00::7"]).await;
-    assert_eq!(server.names_asked(), 0);
+    assert!(server.names_asked().is_empty());
 }
 
 #[tokio::test]
 async fn every_machine_knows_itself() {
-    let config = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-    let names = Names::new(Hosts::default(), config, ResolverOpts::default());
-    let found = names.addresses("localhost").await.expect("itself");
-    assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
-    assert!(matches!(names.addresses("example.com").await, Err(ResolveError::Failed)));
+    let server = Server::with(POD).await;
+    for host in ["localhost", "localhost.", "hook.localhost"] {
+        server.check(host, &["::1", "127.0.0.1"]).await;
+    }
+    assert!(server.names_asked().is_empty());
 }
 
 #[tokio::test]
@@ -241,7 +323,8 @@ async fn files_are_read_again_when_they_have_changed() {
     let hosts = files.hosts.clone();
     let resolv_conf = files.resolv_conf.clone();
     let resolver = DnsResolver { files, ..DnsResolver::default() };
-    let resolve = async || resolver.resolve("hook.internal", 80).await.map(|found| found[0].to_string());
+    let resolve =
+        async || resolver.resolve("hook.internal", 80).await.map(|found| found.addresses[0].to_string());
     // It is there, and cannot be read.
     fs::create_dir(&hosts).expect("a folder");
     assert!(matches!(resolve().await, Err(ResolveError::Unasked(_))));

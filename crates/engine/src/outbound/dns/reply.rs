@@ -1,0 +1,109 @@
+//! What a name server said about a name in one family, in our terms.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// Further addresses of one family are left out.
+pub(super) const FAMILY_ADDRESSES_MAX: usize = 32;
+
+/// Aliases are followed this far within an answer.
+const ALIASES_MAX: usize = 16;
+
+/// How long "there is none" holds where the answer does not say.
+const NEGATIVE_TIME: Duration = Duration::from_secs(5);
+
+/// An answer about one name and one family, or why there is none.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// At least one address, and how long they hold.
+    Addresses(Vec<IpAddr>, Duration),
+    /// The name has no records of this family, and how long that holds.
+    NoData(Duration),
+    /// The name leads to a record, such as an alias, and to no address.
+    NoAddress,
+    /// There is no such name, and how long that holds.
+    NoName(Duration),
+    /// Servers answered that they failed (SERVFAIL).
+    ServerFailed,
+    /// Servers answered that they do not tell (REFUSED, NOTIMP), or pointed elsewhere.
+    Refused,
+    /// A server answered that the question is wrong (FORMERR), or in a way that has no meaning here.
+    Rejected,
+    /// No server answered in time.
+    Silent,
+    /// No server could be reached.
+    Unasked(io::Error),
+}
+
+impl Reply {
+    /// Reads an answer to a question for `name` (absolute) in `family`.
+    pub(super) fn read(message: &Message, name: &Name, family: RecordType) -> Self {
+        match message.metadata.response_code {
+            ResponseCode::NoError if !message.answers.is_empty() => addresses(&message.answers, name, family),
+            ResponseCode::NoError if is_referral(message) => Self::Refused,
+            ResponseCode::NoError => Self::NoData(negative_time(message)),
+            ResponseCode::NXDomain => Self::NoName(negative_time(message)),
+            ResponseCode::ServFail => Self::ServerFailed,
+            ResponseCode::Refused | ResponseCode::NotImp => Self::Refused,
+            _ => Self::Rejected,
+        }
+    }
+
+    /// Whether nothing is known about the name.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Addresses(..) | Self::NoData(_) | Self::NoAddress | Self::NoName(_) => false,
+            Self::ServerFailed | Self::Refused | Self::Rejected | Self::Silent | Self::Unasked(_) => true,
+        }
+    }
+
+    /// Whether the next server is asked. Source: `send_dg` in glibc's `resolv/res_send.c`.
+    pub(super) fn passes_on(&self) -> bool {
+        self.is_failure() && !matches!(self, Self::Rejected)
+    }
+}
+
+/// The addresses of a name by way of its aliases. Other records are ignored.
+fn addresses(answers: &[Record], name: &Name, family: RecordType) -> Reply {
+    let mut name = name;
+    let mut time = Duration::MAX;
+    for _ in 0..ALIASES_MAX {
+        let of_name = || answers.iter().filter(|record| record.name == *name);
+        let found = of_name().filter(|record| record.record_type() == family);
+        let found = found.filter_map(|record| Some((record.data.ip_addr()?, record.ttl)));
+        let (addresses, ttls): (Vec<_>, Vec<_>) = found.take(FAMILY_ADDRESSES_MAX).unzip();
+        if let Some(ttl) = ttls.into_iter().min() {
+            return Reply::Addresses(addresses, time.min(Duration::from_secs(ttl.into())));
+        }
+        let alias = of_name().find_map(|record| match &record.data {
+            RData::CNAME(alias) => Some((&alias.0, record.ttl)),
+            _ => None,
+        });
+        let Some((alias, ttl)) = alias else { break };
+        time = time.min(Duration::from_secs(ttl.into()));
+        name = alias;
+    }
+    Reply::NoAddress
+}
+
+/// A server that does not look names up for others points elsewhere. glibc asks the next server then.
+fn is_referral(message: &Message) -> bool {
+    let flags = &message.metadata;
+    !flags.authoritative
+        && !flags.recursion_available
+        && message.additionals.is_empty()
+        && message.edns.is_none()
+}
+
+/// Source: RFC 2308, section 5.
+fn negative_time(message: &Message) -> Duration {
+    let seconds = message.authorities.iter().find_map(|record| match &record.data {
+        RData::SOA(zone) => Some(record.ttl.min(zone.minimum)),
+        _ => None,
+    });
+    seconds.map_or(NEGATIVE_TIME, |seconds| Duration::from_secs(seconds.into()))
+}

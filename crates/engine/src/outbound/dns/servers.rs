@@ -1,0 +1,235 @@
+//! Asking name servers one question: each in turn, as often as `resolv.conf` says.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout_at};
+
+use super::reply::Reply;
+use super::resolv_conf::ResolvConf;
+
+/// How long a server is waited for at most before the next one is asked as well. `resolv.conf` says how long in all; an
+/// attempt of a delivery has no time for steps of 5 s, its default.
+const STEP_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The same for a server that left its last question unanswered.
+const UNRESPONSIVE_STEP_TIME: Duration = Duration::from_millis(250);
+
+/// The longest answer that is taken by UDP where the question says so (`edns0`). Source: `RESOLV_EDNS_BUFFER_SIZE` in glibc.
+const EDNS_BYTES_MAX: u16 = 1200;
+
+/// No server sends more by UDP than the question allows.
+const DATAGRAM_BYTES_MAX: usize = 4096;
+
+/// The name servers, and what is known of each.
+pub(super) struct Servers {
+    servers: Vec<Arc<Server>>,
+    timeout: Duration,
+    attempts: u32,
+    rotate: bool,
+    tcp: bool,
+    edns: bool,
+    /// The server with which the next lookup begins, if they take turns.
+    next: AtomicUsize,
+}
+
+struct Server {
+    address: SocketAddr,
+    /// Its last question was not answered in time.
+    unresponsive: AtomicBool,
+    /// It refused a question because of EDNS.
+    lacks_edns: AtomicBool,
+}
+
+impl Servers {
+    pub(super) fn new(conf: &ResolvConf) -> Self {
+        let server = |address: &SocketAddr| {
+            Arc::new(Server {
+                address: *address,
+                unresponsive: AtomicBool::new(false),
+                lacks_edns: AtomicBool::new(false),
+            })
+        };
+        Self {
+            servers: conf.servers.iter().map(server).collect(),
+            timeout: conf.timeout,
+            attempts: conf.attempts,
+            rotate: conf.rotate,
+            tcp: conf.tcp,
+            edns: conf.edns,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// The server with which a lookup begins.
+    pub(super) fn first(&self) -> usize {
+        if self.rotate { self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len() } else { 0 }
+    }
+
+    /// Asks for `name` (absolute) in `family`: the servers in turn from the one at `first`, until one has an answer.
+    ///
+    /// A server that fails gives way to the next at once, a silent one after a while. Late answers count all the same.
+    /// The whole takes at most `timeout` times `attempts` for each server.
+    pub(super) async fn ask(self: Arc<Self>, name: Name, family: RecordType, first: usize) -> Reply {
+        let steps = self.servers.len() * self.attempts as usize;
+        let deadline = Instant::now() + self.timeout * u32::try_from(steps).unwrap_or(u32::MAX);
+        let mut running = FuturesUnordered::new();
+        let mut failure = Failures::default();
+        for step in 0..steps {
+            let server = &self.servers[(first + step) % self.servers.len()];
+            let exchange = Arc::clone(server).exchange(name.clone(), family, self.edns, self.tcp);
+            running.push(exchange.map(move |answer| (step, answer)));
+            let patience = match server.unresponsive.load(Ordering::Relaxed) {
+                true => UNRESPONSIVE_STEP_TIME,
+                false => STEP_TIME_MAX,
+            };
+            let is_last = step + 1 == steps;
+            let until = if is_last { deadline } else { Instant::now() + patience.min(self.timeout) };
+            loop {
+                let asked = match timeout_at(until.min(deadline), running.next()).await {
+                    Ok(Some((asked, Ok(message)))) => {
+                        let reply = Reply::read(&message, &name, family);
+                        if !reply.passes_on() {
+                            return reply;
+                        }
+                        failure.answered = Some(reply);
+                        asked
+                    }
+                    Ok(Some((asked, Err(error)))) => {
+                        failure.error = Some(error);
+                        asked
+                    }
+                    Ok(None) => break,
+                    Err(_) => {
+                        failure.silent = true;
+                        server.unresponsive.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                };
+                if asked == step {
+                    break;
+                }
+            }
+        }
+        failure.reply()
+    }
+}
+
+/// Why none of the servers has an answer.
+#[derive(Default)]
+struct Failures {
+    answered: Option<Reply>,
+    silent: bool,
+    error: Option<io::Error>,
+}
+
+impl Failures {
+    fn reply(self) -> Reply {
+        match self {
+            Self { answered: Some(reply), .. } => reply,
+            Self { silent: false, error: Some(error), .. } => Reply::Unasked(error),
+            Self { .. } => Reply::Silent,
+        }
+    }
+}
+
+impl Server {
+    /// One question and its answer; again without EDNS when the server cannot read it.
+    async fn exchange(
+        self: Arc<Self>,
+        name: Name,
+        family: RecordType,
+        edns: bool,
+        tcp: bool,
+    ) -> io::Result<Message> {
+        let edns = edns && !self.lacks_edns.load(Ordering::Relaxed);
+        let mut answer = self.ask(&question(&name, family, edns), tcp).await?;
+        if edns && is_refusal_of_edns(answer.metadata.response_code) {
+            self.lacks_edns.store(true, Ordering::Relaxed);
+            answer = self.ask(&question(&name, family, false), tcp).await?;
+        }
+        self.unresponsive.store(false, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// By UDP, and by TCP where the answer is too long for that.
+    async fn ask(&self, question: &Message, tcp: bool) -> io::Result<Message> {
+        let bytes = question.to_vec().map_err(io::Error::other)?;
+        if !tcp {
+            let answer = self.by_udp(question, &bytes).await?;
+            if !answer.metadata.truncation {
+                return Ok(answer);
+            }
+        }
+        self.by_tcp(question, &bytes).await
+    }
+
+    async fn by_udp(&self, question: &Message, bytes: &[u8]) -> io::Result<Message> {
+        let any: SocketAddr = match self.address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        // A port of its own for each question, chosen by the system: answers are hard to forge.
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(self.address).await?;
+        socket.send(bytes).await?;
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            let length = socket.recv(&mut buffer).await?;
+            if let Some(answer) = answer_to(question, &buffer[..length]) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn by_tcp(&self, question: &Message, bytes: &[u8]) -> io::Result<Message> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
+        stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await?;
+        loop {
+            let length = stream.read_u16().await?;
+            let mut buffer = vec![0; length.into()];
+            stream.read_exact(&mut buffer).await?;
+            if let Some(answer) = answer_to(question, &buffer) {
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+fn question(name: &Name, family: RecordType, edns: bool) -> Message {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name.clone(), family));
+    if edns {
+        let mut options = Edns::new();
+        options.set_max_payload(EDNS_BYTES_MAX);
+        message.set_edns(options);
+    }
+    message
+}
+
+/// The answer, unless it is to another question, or unreadable: forged ones are, and late ones.
+fn answer_to(question: &Message, bytes: &[u8]) -> Option<Message> {
+    let answer = Message::from_vec(bytes).ok()?;
+    let is_response =
+        answer.metadata.message_type == MessageType::Response && answer.metadata.id == question.metadata.id;
+    // Some servers repeat no question that they could not read.
+    let repeats = answer.queries == question.queries
+        || (answer.queries.is_empty() && is_refusal_of_edns(answer.metadata.response_code));
+    (is_response && repeats).then_some(answer)
+}
+
+/// Servers that do not know EDNS answer in one of these ways. Source: RFC 6891, section 7.
+fn is_refusal_of_edns(code: ResponseCode) -> bool {
+    matches!(code, ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)
+}

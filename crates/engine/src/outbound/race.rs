@@ -1,0 +1,172 @@
+//! Connecting to one of a host's addresses, by RFC 8305 ("Happy Eyeballs"): the next one is tried when the one before fails,
+//! or has not answered for a while, and the first connection wins. Only addresses that were judged good are ever tried.
+
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep_until};
+
+use super::address::Refusal;
+use super::connect::ConnectError;
+use super::policy::Refusals;
+use super::reachability::Reachability;
+use super::resolve::{ResolveError, Resolved};
+
+/// How long an address is waited for before the next one is tried as well. Source: RFC 8305, section 5.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How many addresses of a host are tried. All of them are judged.
+const ADDRESSES_TRIED_MAX: usize = 8;
+
+/// How many addresses are tried at the same time: an endpoint's dead addresses hold few sockets.
+const RUNNING_MAX: usize = 4;
+
+/// Connects to one of the addresses that `judge` allows.
+///
+/// # Errors
+/// - [`ConnectError::Forbidden`], when none is allowed.
+/// - [`ConnectError::Unresolved`], when there is none at all.
+/// - [`ConnectError::Unreachable`], with the last error, when none took the connection until `deadline`.
+pub(super) async fn race<S, F: Future<Output = io::Result<S>>>(
+    resolved: Resolved,
+    judge: impl Fn(SocketAddr) -> Result<(), Refusal>,
+    connect: impl Fn(SocketAddr) -> F,
+    known: &Reachability,
+    deadline: Instant,
+) -> Result<S, ConnectError> {
+    let Resolved { addresses, mut later } = resolved;
+    let mut line = Line { judge, known, waiting: VecDeque::new(), allowed: 0, refusals: Refusals::default() };
+    line.admit(addresses);
+    let mut running: Vec<Attempt<F>> = Vec::new();
+    let mut tried = 0;
+    let mut next_start = Instant::now();
+    let mut last_error = io::Error::from(io::ErrorKind::TimedOut);
+    loop {
+        let may_start = tried < ADDRESSES_TRIED_MAX && !line.waiting.is_empty();
+        if may_start && (running.is_empty() || next_start <= Instant::now()) {
+            if let Some(address) = line.waiting.pop_front() {
+                if running.len() >= RUNNING_MAX {
+                    known.failed(running.remove(0).address);
+                }
+                let started = Instant::now();
+                running.push(Attempt { address, started, future: Box::pin(connect(address)) });
+                tried += 1;
+                next_start = started + ATTEMPT_DELAY;
+            }
+            continue;
+        }
+        if running.is_empty() && !may_start && later.is_none() {
+            return Err(line.error(last_error));
+        }
+        tokio::select! {
+            biased;
+            (address, result) = first_of(&mut running) => match result {
+                Ok(connection) => {
+                    line.settle(Some(address), &running);
+                    return Ok(connection);
+                }
+                Err(error) => {
+                    line.failed(address);
+                    last_error = error;
+                    next_start = Instant::now();
+                }
+            },
+            addresses = or_pending(&mut later) => {
+                later = None;
+                line.admit(addresses);
+            }
+            () = sleep_until(next_start), if may_start => {}
+            () = sleep_until(deadline) => {
+                line.settle(None, &running);
+                return Err(line.error(io::ErrorKind::TimedOut.into()));
+            }
+        }
+    }
+}
+
+/// A connection on its way.
+struct Attempt<F> {
+    address: SocketAddr,
+    started: Instant,
+    future: Pin<Box<F>>,
+}
+
+/// The first of them that ends, which then is not among them any more.
+async fn first_of<S, F: Future<Output = io::Result<S>>>(
+    running: &mut Vec<Attempt<F>>,
+) -> (SocketAddr, io::Result<S>) {
+    poll_fn(|context| {
+        for index in 0..running.len() {
+            if let Poll::Ready(result) = running[index].future.as_mut().poll(context) {
+                return Poll::Ready((running.remove(index).address, result));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn or_pending(later: &mut Option<BoxFuture<'static, Vec<SocketAddr>>>) -> Vec<SocketAddr> {
+    match later {
+        Some(later) => later.await,
+        None => pending().await,
+    }
+}
+
+/// The addresses that were not tried yet, and those that never will be.
+struct Line<'a, J> {
+    judge: J,
+    known: &'a Reachability,
+    waiting: VecDeque<SocketAddr>,
+    allowed: usize,
+    refusals: Refusals,
+}
+
+impl<J: Fn(SocketAddr) -> Result<(), Refusal>> Line<'_, J> {
+    /// Judges addresses. Nothing else puts one into the line.
+    fn admit(&mut self, addresses: Vec<SocketAddr>) {
+        let mut waiting = Vec::from(std::mem::take(&mut self.waiting));
+        let before = waiting.len();
+        for address in addresses {
+            match (self.judge)(address) {
+                Ok(()) => waiting.push(address),
+                Err(refusal) => self.refusals.add(address.ip(), refusal),
+            }
+        }
+        self.allowed += waiting.len() - before;
+        self.waiting = self.known.order(waiting);
+    }
+
+    /// A host's only address is tried anyway: nothing is remembered about it.
+    fn failed(&self, address: SocketAddr) {
+        if self.allowed > 1 {
+            self.known.failed(address);
+        }
+    }
+
+    /// Remembers which address won, and which ones could have won before.
+    fn settle<F>(&self, winner: Option<SocketAddr>, running: &[Attempt<F>]) {
+        if let Some(winner) = winner {
+            self.known.worked(winner);
+        }
+        let late = |attempt: &&Attempt<F>| attempt.started.elapsed() >= ATTEMPT_DELAY;
+        running.iter().filter(late).for_each(|attempt| self.failed(attempt.address));
+    }
+
+    fn error(self, last: io::Error) -> ConnectError {
+        match (self.allowed, self.refusals.is_empty()) {
+            (0, true) => ConnectError::Unresolved(ResolveError::NoAddress),
+            (0, false) => ConnectError::Forbidden(self.refusals),
+            _ => ConnectError::Unreachable(last),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
