@@ -1,0 +1,66 @@
+//! A network and a mount namespace for one test, gone with its process.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Set for the process inside.
+const INSIDE: &str = "STACKBELL_TEST_NAMESPACE";
+
+/// The interface beside loopback. Packets to others in its networks are lost: nobody is there.
+pub(crate) const INTERFACE: &str = "lost0";
+
+const SCRIPT: &str = "set -e
+ip link set lo up
+ip link add lost0 type veth peer name lost1
+ip link set lost0 arp off
+ip address add 198.51.100.1/24 dev lost0
+ip address add 2001:db8::1/64 dev lost0 nodad
+ip address add fe80::53/64 dev lost0 nodad
+ip link set lost0 up
+ip link set lost1 up
+for file in resolv.conf hosts nsswitch.conf; do
+    mount --bind \"$0/$file\" \"/etc/$file\"
+done
+exec \"$@\"";
+
+/// Runs a test, which has this name, in a network of its own. A second process of the test binary is inside; it is killed with
+/// this one.
+pub(crate) fn inside(name: &str, test: impl Future<Output = ()>) {
+    #[expect(clippy::disallowed_methods, reason = "a test tells its second process where it is")]
+    let is_inside = std::env::var_os(INSIDE).is_some();
+    if is_inside {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        return runtime.block_on(test);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    for (file, text) in [("resolv.conf", ""), ("hosts", ""), ("nsswitch.conf", "hosts: files dns\n")] {
+        std::fs::write(folder.path().join(file), text).expect("written");
+    }
+    let status = Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", SCRIPT])
+        .arg(folder.path())
+        .arg(std::env::current_exe().expect("the test binary"))
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare runs");
+    assert!(status.success(), "{name} failed inside its namespace");
+}
+
+/// Writes what the namespace has as `/etc/resolv.conf`.
+pub(crate) fn write_resolv_conf(text: &str) {
+    write(Path::new("/etc/resolv.conf"), text);
+}
+
+/// Writes what the namespace has as `/etc/hosts`.
+pub(crate) fn write_hosts(text: &str) {
+    write(Path::new("/etc/hosts"), text);
+}
+
+/// The system's own files are never written: those of the namespace are mounted over them, on a file system of their own.
+fn write(path: &Path, text: &str) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let is_mounted = mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str());
+    assert!(is_mounted, "{} is the system's own", path.display());
+    std::fs::write(path, text).expect("written");
+}
