@@ -49,6 +49,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("payload-url", Text(model::payload_url)),
     ("endpoint", Text(outbound::endpoint)),
     ("address", Bytes(outbound::address)),
+    ("dns-reply", Bytes(outbound::dns_reply)),
     ("answer", Bytes(outbound::answer)),
     ("retry-after", Text(model::retry_after)),
     ("allowance", Text(outbound::allowance)),

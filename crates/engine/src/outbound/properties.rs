@@ -135,6 +135,11 @@ pub fn address(bytes: &[u8]) {
     }
 }
 
+/// Whatever a name server answers.
+pub fn dns_reply(bytes: &[u8]) {
+    super::dns::reply_property(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -148,6 +153,7 @@ mod tests {
         corpus_texts("endpoint").iter().for_each(|text| endpoint(text));
         corpus("answer").iter().for_each(|bytes| answer(bytes));
         corpus("address").iter().for_each(|bytes| address(bytes));
+        corpus("dns-reply").iter().for_each(|bytes| dns_reply(bytes));
     }
 
     proptest! {
@@ -177,6 +183,22 @@ mod tests {
             let chunked = format!("{}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n{retry}\r\n", head.trim_end());
             answer(&[chunked.as_bytes(), &body].concat());
             answer(&noise);
+        }
+
+        #[test]
+        fn hold_of_dns_replies(
+            which in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            noise in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            dns_reply(&noise);
+            let seeds = corpus("dns-reply");
+            let mut bytes = which.get(&seeds).clone();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            dns_reply(&bytes);
         }
 
         #[test]

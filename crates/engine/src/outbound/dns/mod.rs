@@ -32,6 +32,8 @@ use tokio::time::Instant;
 use super::resolve::{Resolve, ResolveError, Resolved};
 use files::{Files, Stamps};
 use names::Names;
+#[cfg(any(test, feature = "properties"))]
+pub(super) use reply::property as reply_property;
 
 /// How often it is looked whether the files have changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -107,3 +107,17 @@ fn negative_time(message: &Message) -> Duration {
     });
     seconds.map_or(NEGATIVE_TIME, |seconds| Duration::from_secs(seconds.into()))
 }
+
+/// Whatever a server answers about `hook.example`: the addresses are few, and of the family that was asked for.
+#[cfg(any(test, feature = "properties"))]
+pub(in crate::outbound) fn property(bytes: &[u8]) {
+    let Ok(message) = Message::from_vec(bytes) else { return };
+    let name = Name::from_ascii("hook.example.").expect("a name");
+    for family in [RecordType::A, RecordType::AAAA] {
+        if let Reply::Addresses(addresses, time) = Reply::read(&message, &name, family) {
+            assert!((1..=FAMILY_ADDRESSES_MAX).contains(&addresses.len()));
+            assert!(addresses.iter().all(|address| address.is_ipv4() == (family == RecordType::A)));
+            assert!(time <= Duration::from_secs(u32::MAX.into()));
+        }
+    }
+}
