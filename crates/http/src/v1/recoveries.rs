@@ -32,8 +32,8 @@ const PATH_OF_ONE: &str = "/v1/orgs/{orgName}/recoveries/{recoveryId}";
 const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn routes() -> [Route; 3] {
-    let creating = "Have all failed and cancelled deliveries of a webhook tried anew that were made since a moment, and what is \
-         pending sent now.";
+    let creating =
+        "Have all failed and cancelled deliveries of a webhook tried anew that were made since a moment.";
     let creating = Description::new("CreateRecovery", TAGS, creating)
         .guarded()
         .request([(JSON, one::<RecoveryRequest>())])

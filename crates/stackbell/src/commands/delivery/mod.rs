@@ -53,7 +53,7 @@ enum DeliveryCommand {
     Cancel(OneArgs),
     /// Have a delivery tried now, before all others of its webhook; one that ended begins anew
     Retry(OneArgs),
-    /// Have all failed and cancelled deliveries of a webhook tried anew, and what is pending sent now
+    /// Have all failed and cancelled deliveries of a webhook tried anew
     #[command(after_help = "Example:
   stackbell delivery recover acme --webhook ci --since 2h --wait")]
     Recover(recover::RecoverArgs),
