@@ -1,15 +1,20 @@
-//! Reading the audit log.
+//! The audit log by itself.
 
 use async_trait::async_trait;
 use stackbell_model::ids::{AuditId, OrganizationId};
 use stackbell_store::StoreError;
-use stackbell_store::audit::{Audit, AuditRecord};
+use stackbell_store::audit::{Audit, AuditEntry, AuditRecord};
 
 use crate::MemoryStore;
 use crate::tables::page;
 
 #[async_trait]
 impl Audit for MemoryStore {
+    async fn append_audit(&self, audit: AuditEntry) -> Result<(), StoreError> {
+        self.lock().write_audit(audit);
+        Ok(())
+    }
+
     async fn list_audit(
         &self,
         organization: Option<OrganizationId>,

@@ -174,6 +174,11 @@ impl Identity for MemoryStore {
         Ok(row.map(|row| tables.holder(&row.token)))
     }
 
+    async fn list_memberships(&self, user: UserId) -> Result<Vec<HeldMembership>, StoreError> {
+        let tables = self.lock();
+        Ok(tables.held(tables.memberships_of(user)))
+    }
+
     async fn list_tokens(
         &self,
         owner: TokenOwner,
@@ -266,17 +271,21 @@ impl Tables {
     }
 
     fn holder(&self, token: &Token) -> TokenHolder {
-        let (user, roles) = match token.owner {
-            TokenOwner::User(user) => (self.users.get(&user).cloned(), self.memberships_of(user).collect()),
-            TokenOwner::Organization(organization) => (None, vec![(organization, token.role)]),
+        let (user, memberships) = match token.owner {
+            TokenOwner::User(user) => (self.users.get(&user).cloned(), self.held(self.memberships_of(user))),
+            TokenOwner::Organization(organization) => (None, self.held([(organization, token.role)])),
         };
+        TokenHolder { token: token.clone(), user, memberships }
+    }
+
+    fn held(&self, roles: impl IntoIterator<Item = (OrganizationId, Role)>) -> Vec<HeldMembership> {
         let held = |(organization, role)| {
             let row = &self.organizations[&organization];
             HeldMembership { organization: row.organization.clone(), role, version: row.version }
         };
         let mut memberships: Vec<_> = roles.into_iter().map(held).collect();
         memberships.sort_by(|one, other| one.organization.name.cmp(&other.organization.name));
-        TokenHolder { token: token.clone(), user, memberships }
+        memberships
     }
 }
 

@@ -35,6 +35,11 @@ statement!(LIST_OF_INSTANCE = concat!(
 
 #[async_trait]
 impl Audit for PostgresStore {
+    async fn append_audit(&self, audit: AuditEntry) -> Result<(), StoreError> {
+        let audit = &audit;
+        self.write("append_audit", |tx| async move { insert_audit(&tx, audit).await }).await
+    }
+
     async fn list_audit(
         &self,
         organization: Option<OrganizationId>,
@@ -61,7 +66,7 @@ impl Audit for PostgresStore {
     }
 }
 
-/// Writes the entry of the change that the transaction makes.
+/// Writes an entry, as part of the transaction.
 pub(crate) async fn insert_audit(tx: &Transaction, entry: &AuditEntry) -> Result<(), Fault> {
     tx.change(
         &INSERT,

@@ -12,7 +12,9 @@ use stackbell_model::names::{Login, OrganizationName};
 use stackbell_model::permission::Role;
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::identity::{Beginnings, Identity, RemoveMembership, SetMembership, TokenHolder};
+use stackbell_store::identity::{
+    Beginnings, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
+};
 use stackbell_store::rows::identity::{read_organization, read_role, read_user};
 use stackbell_store::rows::{Columns as _, Id as _};
 use stackbell_store::{organization_columns, user_columns};
@@ -291,6 +293,10 @@ impl Identity for PostgresStore {
 
     async fn find_token(&self, hash: TokenHash) -> Result<Option<TokenHolder>, StoreError> {
         self.read("find_token", |tx| async move { tokens::find(&tx, &hash).await }).await
+    }
+
+    async fn list_memberships(&self, user: UserId) -> Result<Vec<HeldMembership>, StoreError> {
+        self.read("list_memberships", |tx| async move { tokens::memberships_of(&tx, user).await }).await
     }
 
     async fn list_tokens(

@@ -200,7 +200,8 @@ pub(crate) async fn find(tx: &Transaction, hash: &TokenHash) -> Result<Option<To
     }))
 }
 
-async fn memberships_of(tx: &Transaction, user: UserId) -> Result<Vec<HeldMembership>, Fault> {
+/// Where a user belongs, and as what.
+pub(crate) async fn memberships_of(tx: &Transaction, user: UserId) -> Result<Vec<HeldMembership>, Fault> {
     tx.list(&MEMBERSHIPS, &[&user.uuid()], "memberships", |cursor| {
         let (organization, version) = (read_organization(cursor)?, cursor.count("version")?);
         Ok(HeldMembership { organization, role: read_role(cursor)?, version })

@@ -1,12 +1,13 @@
-//! Reading the audit log.
+//! The audit log by itself.
 
 use async_trait::async_trait;
 use rusqlite::params;
 use stackbell_model::ids::{AuditId, OrganizationId};
 use stackbell_store::StoreError;
-use stackbell_store::audit::{Audit, AuditRecord};
+use stackbell_store::audit::{Audit, AuditEntry, AuditRecord};
 
 use crate::SqliteStore;
+use crate::rows::audit::insert_audit;
 use crate::rows::list;
 use stackbell_store::audit_columns;
 use stackbell_store::rows::Id;
@@ -24,6 +25,10 @@ const LAST: [u8; 17] = [0xff; 17];
 
 #[async_trait]
 impl Audit for SqliteStore {
+    async fn append_audit(&self, audit: AuditEntry) -> Result<(), StoreError> {
+        self.write("append_audit", move |connection, _| Ok(insert_audit(connection, &audit)?)).await
+    }
+
     async fn list_audit(
         &self,
         organization: Option<OrganizationId>,

@@ -9,7 +9,9 @@ use stackbell_model::names::{Login, OrganizationName};
 use stackbell_model::permission::Role;
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::identity::{Beginnings, Identity, RemoveMembership, SetMembership, TokenHolder};
+use stackbell_store::identity::{
+    Beginnings, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
+};
 
 use crate::SqliteStore;
 use crate::error::Fault;
@@ -262,6 +264,10 @@ impl Identity for SqliteStore {
 
     async fn find_token(&self, hash: TokenHash) -> Result<Option<TokenHolder>, StoreError> {
         self.read("find_token", move |connection| tokens::find(connection, &hash)).await
+    }
+
+    async fn list_memberships(&self, user: UserId) -> Result<Vec<HeldMembership>, StoreError> {
+        self.read("list_memberships", move |connection| tokens::memberships_of(connection, user)).await
     }
 
     async fn list_tokens(

@@ -169,7 +169,8 @@ pub(crate) fn find(connection: &Connection, hash: &TokenHash) -> Result<Option<T
     }))
 }
 
-fn memberships_of(connection: &Connection, user: UserId) -> Result<Vec<HeldMembership>, Fault> {
+/// Where a user belongs, and as what.
+pub(crate) fn memberships_of(connection: &Connection, user: UserId) -> Result<Vec<HeldMembership>, Fault> {
     rows::list(connection, MEMBERSHIPS, [user.bytes()], "memberships", |cursor| {
         let (organization, version) = (read_organization(cursor)?, cursor.count("version")?);
         Ok(HeldMembership { organization, role: read_role(cursor)?, version })

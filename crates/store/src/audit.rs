@@ -1,4 +1,5 @@
-//! The append-only audit log. Entries are written by the change's own transaction, never by themselves.
+//! The append-only audit log. A change that the store makes has its entry in the change's own transaction.
+//! Acts that are no change of the store, such as a ping or a backup, append their entry before they begin.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -68,9 +69,15 @@ impl From<AuditEntry> for AuditRecord {
     }
 }
 
-/// Reading the audit log.
+/// The audit log by itself.
 #[async_trait]
 pub trait Audit: Send + Sync {
+    /// Appends the entry of an act that is no change of the store: a ping, a redelivery, a backup.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the act must not begin then.
+    async fn append_audit(&self, audit: AuditEntry) -> Result<(), StoreError>;
+
     /// Up to `limit` entries of an organization (`None`: of the instance), newest first, older than `before`.
     ///
     /// # Errors

@@ -195,6 +195,12 @@ pub trait Identity: Send + Sync {
     /// [`StoreError`].
     async fn find_token(&self, hash: TokenHash) -> Result<Option<TokenHolder>, StoreError>;
 
+    /// The organizations that a user is a member of, with the user's roles, in no order; none for an unknown user.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list_memberships(&self, user: UserId) -> Result<Vec<HeldMembership>, StoreError>;
+
     /// Up to `limit` tokens of an owner that were not revoked, expired ones too, oldest first (by id), beyond `after`.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use stackbell_store::commit::{Batch, BatchOutcome, Lease};
 use stackbell_store::history::{
     DeliveryFilter, DeliveryOverview, DeliveryPage, StoredAttempt, StoredDelivery, StoredEvent,
 };
-use stackbell_store::identity::{Beginnings, RemoveMembership, SetMembership, TokenHolder};
+use stackbell_store::identity::{Beginnings, HeldMembership, RemoveMembership, SetMembership, TokenHolder};
 use stackbell_store::instance::SendingHold;
 use stackbell_store::maintenance::{Depth, LaneDepth, SweepPolicy, SweepReport};
 use stackbell_store::queue::{HeldDelivery, LaneDue, LaneRequest, Leased};
@@ -150,6 +150,7 @@ pass_on!(identity::Identity {
     fn list_members(organization: OrganizationId, after: Option<&Login>, limit: u32) -> Vec<(User, Role)>;
     fn create_token(token: &Token, hash: TokenHash, owner_max: u32, audit: AuditEntry) -> bool;
     fn find_token(hash: TokenHash) -> Option<TokenHolder>;
+    fn list_memberships(user: UserId) -> Vec<HeldMembership>;
     fn list_tokens(owner: TokenOwner, after: Option<TokenId>, limit: u32) -> Vec<Token>;
     fn revoke_token(owner: TokenOwner, token: TokenId, audit: AuditEntry) -> bool;
     fn touch_tokens(used: &[(TokenId, Timestamp)]) -> ();
@@ -162,6 +163,7 @@ pass_on!(keys::Keys {
 });
 
 pass_on!(audit::Audit {
+    fn append_audit(audit: AuditEntry) -> ();
     fn list_audit(
         organization: Option<OrganizationId>,
         before: Option<AuditId>,

@@ -54,6 +54,16 @@ pub async fn each_change_has_its_entry(harness: &dyn Harness) {
     assert_eq!(actions(&world, None).await, ["instance.begin"]);
 }
 
+/// An act that is no change of the store has its entry, in an organization's log or in the instance's.
+pub async fn an_act_has_its_entry(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    world.store.append_audit(world.audit("webhook.ping")).await.expect("append_audit");
+    let backup = AuditEntry { organization: None, ..world.audit("instance.backup") };
+    world.store.append_audit(backup).await.expect("append_audit");
+    assert_eq!(actions(&world, Some(world.organization)).await, ["webhook.ping"]);
+    assert_eq!(actions(&world, None).await, ["instance.begin", "instance.backup"]);
+}
+
 /// What was refused, or found nothing to change, has no entry.
 pub async fn what_was_refused_has_no_entry(harness: &dyn Harness) {
     let world = World::open(harness).await;

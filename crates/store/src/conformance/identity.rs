@@ -454,6 +454,19 @@ pub async fn a_holder_comes_with_the_versions_it_is_of(harness: &dyn Harness) {
     }
 }
 
+/// A user's memberships are listed as they are now, for tokens of whom there may be none.
+pub async fn a_users_memberships_are_listed(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let other = add_organization(&world, "other").await;
+    let user = add_user(&world, "builder").await;
+    let list = async || world.store.list_memberships(user.id).await.expect("list_memberships");
+    assert_eq!(list().await, []);
+    add_member(&world, other.id, &user, Role::Publisher).await;
+    assert_eq!(list().await, [held(&world, other, Role::Publisher).await]);
+    let stranger = world.new_user("stranger").id;
+    assert_eq!(world.store.list_memberships(stranger).await.expect("list_memberships"), []);
+}
+
 /// A token's last use is noted, never set back, and changes no version.
 pub async fn a_last_use_never_goes_back(harness: &dyn Harness) {
     let world = World::open(harness).await;

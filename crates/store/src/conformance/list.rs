@@ -205,6 +205,7 @@ macro_rules! conformance_tests {
             a_revoked_tokens_events_stay
             tokens_bump_the_versions_they_are_good_for
             a_holder_comes_with_the_versions_it_is_of
+            a_users_memberships_are_listed
             a_last_use_never_goes_back
         ] }
         $crate::conformance_group! { $harness, keys [
@@ -223,6 +224,7 @@ macro_rules! conformance_tests {
         $crate::conformance_group! { $harness, audit [
             each_change_has_its_entry
             what_was_refused_has_no_entry
+            an_act_has_its_entry
             an_entry_is_kept_whole
             entries_are_listed_newest_first
             logs_do_not_mix
