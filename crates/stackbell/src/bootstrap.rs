@@ -1,6 +1,5 @@
 //! What an empty store begins with, and what `dev` needs to be there.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use stackbell_app::beginnings::beginnings;
@@ -13,12 +12,7 @@ use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::{Store, StoreError};
 
-use url::{Host, Url};
-
-use crate::config::{BootstrapSettings, SecretText, ServerSettings};
-
-/// The fewest characters of a bootstrap token on an address that other machines reach: 128 bits even if it is hex.
-const TOKEN_CHARACTERS_MIN: usize = 32;
+use crate::config::{BootstrapSettings, SecretText};
 
 /// Why a store cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +25,6 @@ pub(crate) enum BootstrapError {
         "the store is empty, and {0} is not set: set STACKBELL_BOOTSTRAP_ORG and STACKBELL_BOOTSTRAP_TOKEN (or _FILE) to begin it, or try `stackbell dev`"
     )]
     Missing(&'static str),
-    /// A token that could be guessed, where others could try.
-    #[error(
-        "bootstrap_token must be at least {TOKEN_CHARACTERS_MIN} characters long, as others reach this server: `openssl rand -hex 32` prints one"
-    )]
-    WeakToken,
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,7 +54,6 @@ pub(crate) async fn decide<'a>(
     store: &dyn Store,
     settings: &'a BootstrapSettings,
     expect_existing: bool,
-    server: &ServerSettings,
 ) -> Result<Beginning<'a>, BootstrapError> {
     if !store.is_empty().await? {
         if settings.organization.is_some() || settings.token.is_some() {
@@ -78,21 +66,7 @@ pub(crate) async fn decide<'a>(
     }
     let organization = settings.organization.as_ref().ok_or(BootstrapError::Missing("bootstrap_org"))?;
     let token = settings.token.as_ref().ok_or(BootstrapError::Missing("bootstrap_token"))?;
-    if token.expose().len() < TOKEN_CHARACTERS_MIN && is_reached_by_others(server) {
-        return Err(BootstrapError::WeakToken);
-    }
     Ok(Beginning::With { organization, user: &settings.user, token })
-}
-
-/// Whether other machines reach this server: by its own address, or through whatever serves its public URL.
-fn is_reached_by_others(server: &ServerSettings) -> bool {
-    let is_public = |url: &Url| match url.host() {
-        Some(Host::Ipv4(ip)) => !IpAddr::V4(ip).is_loopback(),
-        Some(Host::Ipv6(ip)) => !IpAddr::V6(ip).is_loopback(),
-        Some(Host::Domain(name)) => !(name == "localhost" || name.ends_with(".localhost")),
-        None => false,
-    };
-    !server.listen.ip().is_loopback() || server.public_url.as_ref().is_some_and(is_public)
 }
 
 /// Begins the store as was decided.

@@ -72,7 +72,7 @@ async fn start(settings: &Settings) -> anyhow::Result<Server> {
     let sockets = Sockets::take(&settings.server).await?;
     let opened = storage::open(&settings.storage).await?;
     let store = opened.store.as_ref();
-    let beginning = bootstrap::decide(store, &settings.bootstrap, expect_existing, &settings.server).await?;
+    let beginning = bootstrap::decide(store, &settings.bootstrap, expect_existing).await?;
     let mut base = Base::new(opened, &settings.keys).await?;
     let now = base.now();
     bootstrap::begin(base.store.as_ref(), &base.keyring, beginning, &mut base.entropy, now).await?;

@@ -64,6 +64,11 @@ enum ValueError {
     Zero,
     #[error("must consist of visible ASCII characters, for it goes into a header")]
     TokenCharacters,
+    #[error(
+        "must be at least {TOKEN_CHARACTERS_MIN} characters long: `openssl rand -hex 32` prints one, and a store that is in \
+         use needs none"
+    )]
+    TokenTooShort,
     #[error("{0:?} is not a network: write an IP address, or one with a prefix length, such as 10.0.0.0/8")]
     Network(String),
     #[error("the address is not the first of its network: write {0}, or the whole address alone")]
@@ -271,13 +276,19 @@ fn network(text: &str) -> Result<IpNet, ValueError> {
     if network.trunc() == network { Ok(network) } else { Err(ValueError::HostBits(network.trunc())) }
 }
 
+/// The fewest characters of a bootstrap token: 128 bits even if it is hex. No address is exempt, as the token goes on working
+/// when the server is later reached by others.
+const TOKEN_CHARACTERS_MIN: usize = 32;
+
 fn token(text: &str) -> Result<SecretText, ValueError> {
     if text.is_empty() {
         Err(ValueError::Empty)
-    } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(SecretText::new(text.to_owned()))
-    } else {
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Err(ValueError::TokenCharacters)
+    } else if text.len() < TOKEN_CHARACTERS_MIN {
+        Err(ValueError::TokenTooShort)
+    } else {
+        Ok(SecretText::new(text.to_owned()))
     }
 }
 

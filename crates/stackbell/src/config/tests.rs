@@ -249,17 +249,20 @@ fn secrets_from_files() {
         error,
         "bootstrap_token (STACKBELL_BOOTSTRAP_TOKEN_FILE) is not valid: must consist of visible ASCII characters, for it goes into a header"
     );
-    let token = file_with(" t0ken \n");
+    let token = file_with(" 0123456789abcdef0123456789abcdef \n");
     let path = token.path().display().to_string();
     let check = |file: &str, variables: &[(&str, &str)], given: &[(&'static str, &str)]| {
         let bootstrap = settings(file, variables, given).expect("valid").bootstrap;
-        assert_eq!(bootstrap.token.as_ref().map(SecretText::expose), Some("t0ken"));
-        assert!(!format!("{bootstrap:?}").contains("t0ken"));
+        assert_eq!(
+            bootstrap.token.as_ref().map(SecretText::expose),
+            Some("0123456789abcdef0123456789abcdef")
+        );
+        assert!(!format!("{bootstrap:?}").contains("0123456789abcdef0123456789abcdef"));
     };
     check("", &[("STACKBELL_BOOTSTRAP_TOKEN_FILE", &path)], &[]);
     check(&format!("bootstrap_token_file = '{path}'"), &[], &[]);
     check("", &[], &[("bootstrap_token", &path)]);
-    check("bootstrap_token = 't0ken'", &[], &[]);
+    check("bootstrap_token = '0123456789abcdef0123456789abcdef'", &[], &[]);
 
     let both = [("STACKBELL_BOOTSTRAP_TOKEN", "x"), ("STACKBELL_BOOTSTRAP_TOKEN_FILE", path.as_str())];
     let error = refused("", &both, &[]);
@@ -268,6 +271,24 @@ fn secrets_from_files() {
     assert!(error.contains("both bootstrap_token and bootstrap_token_file"), "{error}");
     let error = refused("", &[("STACKBELL_MASTER_KEY_FILE", "/nowhere/at/all")], &[]);
     assert!(error.starts_with("STACKBELL_MASTER_KEY_FILE: cannot read /nowhere/at/all"), "{error}");
+}
+
+#[test]
+fn a_bootstrap_token_has_32_characters_wherever_it_comes_from_and_whoever_reaches_the_server() {
+    let short = "0123456789abcdef0123456789abcde";
+    let token = file_with(&format!("{short}\n"));
+    let path = token.path().display().to_string();
+    let check = |file: &str, variables: &[(&str, &str)], given: &[(&'static str, &str)]| {
+        let error = refused(file, variables, given);
+        assert!(error.contains("bootstrap_token") && error.contains("at least 32 characters"), "{error}");
+        assert!(!error.contains(short), "{error}");
+    };
+    check("", &[("STACKBELL_BOOTSTRAP_TOKEN", short)], &[("listen", "127.0.0.1:1")]);
+    check("", &[("STACKBELL_BOOTSTRAP_TOKEN", "x")], &[("listen", "[::1]:1")]);
+    check("", &[("STACKBELL_BOOTSTRAP_TOKEN_FILE", &path)], &[]);
+    check(&format!("bootstrap_token = '{short}'"), &[], &[]);
+    check(&format!("bootstrap_token_file = '{path}'"), &[], &[]);
+    check("", &[], &[("bootstrap_token", &path)]);
 }
 
 #[test]
