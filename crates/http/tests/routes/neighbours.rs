@@ -1,12 +1,15 @@
 //! Two nodes on one store: what is answered by the first holds for what the second answers afterwards (invariant 10), with
 //! whatever the second remembers.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN, Answer, ORGANIZATION, Receiver, World, event, request, webhook};
 
 const EVENTS: &str = "/v1/orgs/crazy-adventures/events";
+const DELIVERIES: &str = "/v1/orgs/crazy-adventures/deliveries?pageSize=100";
 const HOOKS: &str = "/api/orgs/crazy-adventures/hooks";
 
 async fn two() -> (World, World) {
@@ -25,6 +28,24 @@ async fn publish_lines(node: &World, token: &str, lines: &str) -> Answer {
     node.send(request).await
 }
 
+/// The ids of all events that are stored.
+async fn stored_events(node: &World) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    let mut path = format!("{EVENTS}?pageSize=100");
+    loop {
+        let page = node.admin("GET", &path, Value::Null).await;
+        ids.extend(page.expect(200).as_array().expect("an array").iter().map(id_of));
+        match page.header("pulumi-continuation-token") {
+            Some(next) => path = format!("{EVENTS}?pageSize=100&continuationToken={next}"),
+            None => return ids,
+        }
+    }
+}
+
+fn id_of(event: &Value) -> String {
+    event["id"].as_str().expect("an id").to_owned()
+}
+
 /// A service token that publishes, made through `node`, and its path.
 async fn service_token(node: &World) -> (String, String) {
     let tokens = format!("/v1/orgs/{ORGANIZATION}/tokens");
@@ -36,13 +57,22 @@ async fn service_token(node: &World) -> (String, String) {
 #[tokio::test]
 async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
     let (first, second) = two().await;
+    let mut accepted = BTreeSet::new();
     for _ in 0..1000 {
         let (token, path) = service_token(&first).await;
         // Twice, so that the second has its holder at hand.
-        publish(&second, &token).await.expect(202);
-        publish(&second, &token).await.expect(202);
+        for _ in 0..2 {
+            accepted.insert(id_of(&publish(&second, &token).await.expect(202)));
+        }
         first.admin("DELETE", &path, Value::Null).await.expect_empty(204);
         publish(&second, &token).await.refusal(401);
+        publish_lines(&second, &token, &event(None).to_string()).await.refusal(401);
+    }
+    // The store has the events that were answered with 202, and no others.
+    assert_eq!(accepted.len(), 2000);
+    for node in [&first, &second] {
+        let stored = stored_events(node).await;
+        assert_eq!((stored.len(), stored.is_superset(&accepted)), (2000, true));
     }
 }
 
@@ -51,18 +81,22 @@ async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
 async fn a_token_that_was_revoked_is_told_nothing_on_any_node() {
     let (first, second) = two().await;
     let line = event(None).to_string();
+    let mut accepted = 0;
     for body in [json!([]), json!({"kind": "no such"}), json!("no event")] {
         let (token, path) = service_token(&first).await;
         publish(&second, &token).await.expect(202);
+        accepted += 1;
         first.admin("DELETE", &path, Value::Null).await.expect_empty(204);
         second.ask(&token, "POST", EVENTS, body).await.refusal(401);
     }
     for lines in [line.as_str(), "", "no event\n"] {
         let (token, path) = service_token(&first).await;
         publish(&second, &token).await.expect(202);
+        accepted += 1;
         first.admin("DELETE", &path, Value::Null).await.expect_empty(204);
         publish_lines(&second, &token, lines).await.refusal(401);
     }
+    assert_eq!(stored_events(&first).await.len(), accepted);
 }
 
 #[tokio::test]
@@ -85,6 +119,7 @@ async fn what_is_no_publish_goes_by_what_stands_now() {
 async fn a_member_who_was_removed_cannot_publish_on_any_node() {
     let (first, second) = two().await;
     let token = first.user("rick", Some("member")).await;
+    let mut accepted = 0;
     let member = format!("/v1/orgs/{ORGANIZATION}/members/rick");
     for _ in 0..100 {
         publish(&second, &token).await.expect(202);
@@ -96,23 +131,46 @@ async fn a_member_who_was_removed_cannot_publish_on_any_node() {
         first.admin("PUT", &member, json!({"role": "viewer"})).await.expect(200);
         publish(&second, &token).await.refusal(403);
         first.admin("PUT", &member, json!({"role": "publisher"})).await.expect(200);
-        publish_lines(&second, &token, &event(None).to_string()).await.expect(202);
+        let lines = publish_lines(&second, &token, &event(None).to_string()).await.expect(202);
+        assert_eq!(lines["accepted"], 1, "{lines}");
+        accepted += 3;
     }
+    assert_eq!(stored_events(&first).await.len(), accepted);
 }
 
 #[tokio::test]
 async fn a_webhook_set_inactive_hears_of_nothing_on_any_node() {
     let (first, second) = two().await;
-    let receiver = Receiver::answering(StatusCode::OK).await;
+    let mut receiver = Receiver::answering(StatusCode::OK).await;
     first.admin("POST", HOOKS, webhook("a", &receiver.url())).await.expect(201);
+    let mut expected = BTreeSet::new();
+    let mut publish = async |deliveries: u32| {
+        let accepted = publish(&second, ADMIN).await.expect(202);
+        assert_eq!(accepted["deliveries"], deliveries);
+        if deliveries == 1 {
+            expected.insert(id_of(&accepted));
+        }
+    };
+    publish(1).await;
     for _ in 0..100 {
-        assert_eq!(publish(&second, ADMIN).await.expect(202)["deliveries"], 1);
         for (active, deliveries) in [(false, 0), (true, 1)] {
             let path = format!("{HOOKS}/a");
             first.admin("PATCH", &path, json!({"active": active})).await.expect(200);
-            assert_eq!(publish(&second, ADMIN).await.expect(202)["deliveries"], deliveries);
+            publish(deliveries).await;
         }
     }
+    // The endpoint gets the events of the moments in which its webhook was active, and no others.
+    let mut received = BTreeSet::new();
+    for _ in 0..expected.len() {
+        received
+            .insert(receiver.next().await.headers["pulumi-webhook-id"].to_str().expect("an id").to_owned());
+    }
+    assert_eq!(received, expected);
+    let all = second.admin("GET", DELIVERIES, Value::Null).await;
+    assert!(all.expect(200).as_array().is_some_and(|all| all.len() == 100), "a page of those 101 alone");
+    let beyond = all.header("pulumi-continuation-token").expect("the oldest is on the next page").to_owned();
+    let rest = second.admin("GET", &format!("{DELIVERIES}&continuationToken={beyond}"), Value::Null).await;
+    assert_eq!(rest.expect(200).as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
@@ -128,16 +186,32 @@ async fn what_is_answered_while_sending_is_held_is_sent_by_no_node() {
     }
     let hold = json!({"reason": "to see"});
     first.admin("POST", "/v1/instance/sending/hold", hold).await.expect(200);
+    let mut held = BTreeSet::new();
     for _ in 0..EVENTS_HELD {
-        assert_eq!(publish(&second, ADMIN).await.expect(202)["deliveries"], 1);
+        let accepted = publish(&second, ADMIN).await.expect(202);
+        assert_eq!(accepted["deliveries"], 1);
+        held.insert(id_of(&accepted));
     }
     // What somebody asks for is sent, and comes first.
     second.admin("POST", &format!("{HOOKS}/a/ping"), Value::Null).await.expect(200);
     assert_eq!(receiver.next().await.headers["pulumi-webhook-kind"], "ping");
-    first.admin("POST", "/v1/instance/sending/resume", Value::Null).await.expect(200);
-    for _ in 0..EVENTS_HELD {
-        assert_eq!(receiver.next().await.headers["pulumi-webhook-kind"], "stack_update");
+    // No attempt of a held one was begun: each is pending, and none has attempts.
+    for node in [&first, &second] {
+        let pending =
+            node.admin("GET", &format!("{DELIVERIES}&state=pending"), Value::Null).await.expect(200);
+        let pending = pending.as_array().expect("an array").iter();
+        let untouched = pending.filter(|one| one["attempts"] == 0);
+        let ids = untouched.map(|one| one["eventId"].as_str().expect("an id").to_owned());
+        assert_eq!(ids.collect::<BTreeSet<_>>(), held);
     }
+    first.admin("POST", "/v1/instance/sending/resume", Value::Null).await.expect(200);
+    let mut sent = BTreeSet::new();
+    for _ in 0..EVENTS_HELD {
+        let received = receiver.next().await;
+        assert_eq!(received.headers["pulumi-webhook-kind"], "stack_update");
+        sent.insert(received.headers["pulumi-webhook-id"].to_str().expect("an id").to_owned());
+    }
+    assert_eq!(sent, held);
 }
 
 /// A node that ends says so: the others take over what was its share.
