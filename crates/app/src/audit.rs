@@ -47,6 +47,22 @@ impl App {
         Ok(Page::cut(records, limit, |record| record.id))
     }
 
+    /// Writes an entry for an act that is no change of the store, before the act begins: what was asked for is written down,
+    /// whatever comes of it.
+    ///
+    /// # Errors
+    /// Those of the store. The act must not begin then.
+    pub(crate) async fn audit_act(
+        &self,
+        caller: &Caller,
+        organization: Option<OrganizationId>,
+        action: &'static str,
+        target: impl Into<Box<str>>,
+    ) -> Result<(), Error> {
+        let entry = self.audit(caller, organization, action, target, Vec::new());
+        Ok(self.store.append_audit(entry).await?)
+    }
+
     /// An entry for what `caller` changes now.
     pub(crate) fn audit(
         &self,

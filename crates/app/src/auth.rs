@@ -106,6 +106,25 @@ impl Caller {
         }
     }
 
+    /// The caller as a user.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] for a service token.
+    pub fn require_user(&self) -> Result<&User, Error> {
+        self.user().ok_or_else(|| Error::new(Code::Forbidden, "a service token has no tokens of its own"))
+    }
+
+    /// Whether a token of this role, for a user with these memberships, may do nothing in any organization that the caller
+    /// may not do there.
+    pub(crate) fn may_all_of(&self, memberships: &[HeldMembership], role: Role) -> bool {
+        memberships.iter().all(|held| {
+            let own = self.in_organization(held.organization.name.as_str()).ok();
+            let is_granted = |permission: Permission| held.role.may(permission) && role.may(permission);
+            let is_own = |permission| own.is_some_and(|access| access.may(permission));
+            Permission::ALL.iter().all(|permission| !is_granted(*permission) || is_own(*permission))
+        })
+    }
+
     /// Whether the caller may act as operator of the instance.
     pub fn is_operator(&self) -> bool {
         self.holder.token.is_operator && self.user().is_some_and(|user| user.is_operator)

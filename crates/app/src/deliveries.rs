@@ -4,12 +4,14 @@ pub mod every;
 
 use std::sync::Arc;
 
-use stackbell_model::ids::EventId;
+use stackbell_model::ids::{DeliveryId, EventId};
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::Scope;
+use stackbell_model::webhook::Webhook;
 use stackbell_store::history::StoredAttempt;
 
 use crate::auth::Caller;
+use crate::webhooks::target;
 use crate::{App, Code, Error};
 
 /// The attempts that a list shows. Source: wire-facts.md#webhook-delivery.
@@ -67,6 +69,8 @@ impl App {
         let access = caller.in_organization(organization)?;
         access.require(Permission::Redeliver)?;
         let webhook = self.find_webhook(&access, scope, name).await?;
+        let id = Some(webhook.organization);
+        self.audit_act(caller, id, "webhook.ping", target(&webhook)).await?;
         let attempt = self.engine.ping(Arc::new(webhook)).await?;
         Ok(AttemptView { attempt: *attempt, credentials: access.may(Permission::SeeCredentials) })
     }
@@ -90,7 +94,18 @@ impl App {
         let not_found = || Error::not_found("Event", event);
         let id = EventId::parse(event).ok_or_else(not_found)?;
         let delivery = self.store.find_delivery(webhook.id, id).await?.ok_or_else(not_found)?;
+        self.audit_redelivery(caller, &webhook, delivery.delivery.id).await?;
         let attempt = self.engine.redeliver(Arc::new(webhook), delivery).await?;
         Ok(AttemptView { attempt: *attempt, credentials: access.may(Permission::SeeCredentials) })
+    }
+
+    async fn audit_redelivery(
+        &self,
+        caller: &Caller,
+        webhook: &Webhook,
+        delivery: DeliveryId,
+    ) -> Result<(), Error> {
+        let words = format!("delivery {delivery} of {}", target(webhook));
+        self.audit_act(caller, Some(webhook.organization), "delivery.redeliver", words).await
     }
 }

@@ -9,6 +9,7 @@ use stackbell_store::identity::{RemoveMembership, SetMembership};
 use crate::auth::Caller;
 use crate::fields::{Fields, taken};
 use crate::page::{LISTED_MAX, Page, one_more};
+use crate::tokens::more_than_own;
 use crate::{App, Code, Error};
 
 /// An organization as a body describes it.
@@ -25,7 +26,8 @@ pub struct OrganizationFields {
 }
 
 impl App {
-    /// Makes an organization with its first admin. Operators only.
+    /// Makes an organization with its first admin. Operators only. The admin is a person: what each of their tokens may do
+    /// here is cut to the token's role, the caller's as well.
     ///
     /// # Errors
     /// [`Code::Invalid`], [`Code::Conflict`], [`Code::Forbidden`]; those of the store.
@@ -115,6 +117,9 @@ impl App {
         access.require(Permission::EditMembers)?;
         let mut fields = Fields::default();
         let role = fields.read_role(role);
+        if let Some(role) = role.filter(|role| !access.may_grant(*role)) {
+            fields.invalid("role", more_than_own(role));
+        }
         let role = fields.finish(role)?;
         let user = self.find_user_by(login).await?.ok_or_else(|| Error::not_found("User", login))?;
         let organization = access.organization.id;

@@ -1,7 +1,12 @@
 //! Access tokens: users', and organizations' service tokens.
 //!
-//! A token that manages tokens is held to what it may itself: it makes none that may more or lives longer, and neither
-//! sees nor revokes one that may more. Only operators reach over that, for users' tokens, so that they can end any.
+//! A token that manages tokens is held to its own rights. It makes none that may do more, in any organization, or that lives
+//! longer, and it neither sees nor revokes one that may do more. Operators see and revoke all tokens of users, so that they
+//! can end any; what they make is held to their own rights as well.
+//!
+//! A token for another user is known to its maker, too. It expires unless its maker chooses when.
+
+use std::time::Duration;
 
 use stackbell_keys::AccessToken;
 use stackbell_model::Timestamp;
@@ -20,6 +25,9 @@ use crate::{App, Code, Error};
 /// should not be there.
 pub const TOKENS_OF_OWNER_MAX: u32 = 100;
 
+/// How long a token for another user is good for where nothing else is asked for: its maker knows it, too.
+pub const HANDED_OVER_LIVES: Duration = Duration::from_secs(90 * 24 * 3600);
+
 /// A token as a body describes it.
 #[derive(Clone, Debug, Default)]
 pub struct TokenFields {
@@ -29,7 +37,8 @@ pub struct TokenFields {
     pub role: Option<String>,
     /// Whether it may act as operator.
     pub operator: Option<bool>,
-    /// When it ends to be good; when its maker's does if absent.
+    /// When it expires. If absent: when its maker's token does, and after [`HANDED_OVER_LIVES`] at the latest where it is
+    /// for another user.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -75,6 +84,8 @@ struct Owner<'a> {
     access: Option<Access<'a>>,
     /// Whether tokens can be seen and revoked that may more than the caller's.
     is_above: bool,
+    /// How long a token lives at the most where no expiry is asked for.
+    lives: Option<Duration>,
 }
 
 impl Owner<'_> {
@@ -108,7 +119,9 @@ impl App {
     ) -> Result<IssuedToken, Error> {
         let caller = &self.renew(caller).await?;
         let owner = self.token_owner(caller, whose).await?;
-        let issued = self.issue(self.read_token(caller, &owner, body)?);
+        let new = self.read_token(caller, &owner, body)?;
+        self.require_rights_of(caller, &owner, new.role).await?;
+        let issued = self.issue(new);
         let target = token_in_words(&issued.token, &owner.words);
         let audit = self.audit(caller, owner.organization, "token.create", target, Vec::new());
         let hash = self.keyring.token_hash(issued.secret.expose());
@@ -154,6 +167,19 @@ impl App {
         self.sessions.changing(revoked).await?.then_some(()).ok_or_else(not_found)
     }
 
+    /// Refuses a token for a user that may do something in an organization that the caller's may not do there.
+    async fn require_rights_of(&self, caller: &Caller, owner: &Owner<'_>, role: Role) -> Result<(), Error> {
+        let TokenOwner::User(user) = owner.id else { return Ok(()) };
+        if caller.user().is_some_and(|own| own.id == user) {
+            return Ok(());
+        }
+        if caller.may_all_of(&self.store.list_memberships(user).await?, role) {
+            return Ok(());
+        }
+        let rule = format!("{} in an organization that the user belongs to", more_than_own(role));
+        Err(Error::invalid_field("role", rule))
+    }
+
     async fn find_token_of(&self, owner: TokenOwner, id: TokenId) -> Result<Option<Token>, Error> {
         let mut after = None;
         loop {
@@ -168,17 +194,18 @@ impl App {
 
     async fn token_owner<'a>(&self, caller: &'a Caller, whose: Whose<'_>) -> Result<Owner<'a>, Error> {
         match whose {
-            Whose::Own => match caller.user() {
-                Some(user) => Ok(Owner {
+            Whose::Own => {
+                let user = caller.require_user()?;
+                Ok(Owner {
                     id: TokenOwner::User(user.id),
                     organization: None,
                     words: user_in_words(user),
                     may_operate: caller.is_operator().then_some(()).ok_or("can be set by an operator alone"),
                     access: None,
                     is_above: false,
-                }),
-                None => Err(Error::new(Code::Forbidden, "a service token has no tokens of its own")),
-            },
+                    lives: None,
+                })
+            }
             Whose::User(login) => {
                 caller.require_operator()?;
                 let user = self.find_user_by(login).await?.ok_or_else(|| Error::not_found("User", login))?;
@@ -189,6 +216,7 @@ impl App {
                     may_operate: user.is_operator.then_some(()).ok_or("can be set for an operator alone"),
                     access: None,
                     is_above: true,
+                    lives: caller.user().is_none_or(|own| own.id != user.id).then_some(HANDED_OVER_LIVES),
                 })
             }
             Whose::Service(organization) => {
@@ -202,6 +230,7 @@ impl App {
                     may_operate: Err("cannot be set on a service token"),
                     access: Some(access),
                     is_above: false,
+                    lives: None,
                 })
             }
         }
@@ -212,7 +241,7 @@ impl App {
         let name = fields.read_required("name", body.name.as_deref(), DisplayName::parse);
         let role = fields.read_role(body.role.as_deref());
         if let Some(role) = role.filter(|role| !owner.may_grant(caller, *role)) {
-            fields.invalid("role", format!("'{}' is more than this token may itself", role.as_str()));
+            fields.invalid("role", more_than_own(role));
         }
         let is_operator = body.operator.unwrap_or(false);
         if let Err(rule) = owner.may_operate
@@ -220,13 +249,20 @@ impl App {
         {
             fields.invalid("operator", rule);
         }
-        let expires_at = self.read_expiry(&mut fields, caller.token(), body.expires_at);
+        let expires_at = self.read_expiry(&mut fields, caller.token(), body.expires_at, owner.lives);
         let (name, role) = fields.finish(name.zip(role))?;
         Ok(NewToken { owner: owner.id, name, role, is_operator, expires_at })
     }
 
-    /// A token does not outlive the one that made it: who finds an expiring one would else have one for good.
-    fn read_expiry(&self, fields: &mut Fields, maker: &Token, asked: Option<Timestamp>) -> Option<Timestamp> {
+    /// A token does not outlive the one that made it: an expiring one that was found would else give one for good.
+    /// `lives` is how long the token is good for where nothing is asked for.
+    pub(crate) fn read_expiry(
+        &self,
+        fields: &mut Fields,
+        maker: &Token,
+        asked: Option<Timestamp>,
+        lives: Option<Duration>,
+    ) -> Option<Timestamp> {
         match (asked, maker.expires_at) {
             (Some(at), _) if at <= self.now() => fields.invalid("expiresAt", "must be in the future"),
             (Some(at), Some(latest)) if at > latest => {
@@ -234,7 +270,8 @@ impl App {
             }
             (Some(_) | None, _) => {}
         }
-        asked.or(maker.expires_at)
+        let usual = lives.map(|lives| self.now().after(lives));
+        asked.or_else(|| usual.into_iter().chain(maker.expires_at).min())
     }
 
     /// Gives a new token its id and secret.
@@ -257,6 +294,11 @@ pub(crate) fn token_in_words(token: &Token, owner: &str) -> String {
     };
     let role = token.role.as_str();
     format!("token {} '{}' of {owner}, role {role}{operator}, {expiry}", token.id, token.name)
+}
+
+/// The rule for a role beyond the maker's.
+pub(crate) fn more_than_own(role: Role) -> String {
+    format!("'{}' is more than this token may itself", role.as_str())
 }
 
 fn too_many() -> Error {

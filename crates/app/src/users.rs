@@ -1,5 +1,6 @@
 //! Users. They are the instance's, so operators alone manage them.
 
+use stackbell_model::Timestamp;
 use stackbell_model::identity::{TokenOwner, User};
 use stackbell_model::ids::UserId;
 use stackbell_model::names::{DisplayName, Login};
@@ -10,7 +11,7 @@ use crate::Code;
 use crate::auth::Caller;
 use crate::fields::{Fields, taken};
 use crate::page::{LISTED_MAX, Page, one_more};
-use crate::tokens::{IssuedToken, NewToken, token_in_words};
+use crate::tokens::{HANDED_OVER_LIVES, IssuedToken, NewToken, more_than_own, token_in_words};
 use crate::{App, Error};
 
 /// A user as a body describes them.
@@ -26,10 +27,15 @@ pub struct UserFields {
     pub avatar_url: Option<String>,
     /// Whether they run the instance.
     pub operator: Option<bool>,
+    /// The role of their first token; the least that the caller may give if absent.
+    pub role: Option<String>,
+    /// When their first token expires; after [`HANDED_OVER_LIVES`] if absent, and never later than the caller's.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl App {
-    /// Adds a user, with a first token: there is no other way in. The token can do nothing before somebody makes them a member.
+    /// Adds a user, with a first token: there is no other way in. The token may do nothing in an organization before an
+    /// admin of it makes the user a member, and then no more than its role, which is within that of the caller's token.
     ///
     /// # Errors
     /// [`Code::Invalid`], [`Code::Conflict`], [`Code::Forbidden`]; those of the store.
@@ -40,15 +46,7 @@ impl App {
     ) -> Result<(User, IssuedToken), Error> {
         let caller = &self.renew(caller).await?;
         caller.require_operator()?;
-        let user = self.read_user(body)?;
-        let first = NewToken {
-            owner: TokenOwner::User(user.id),
-            name: DisplayName::parse("first token").expect("a constant that is a name"),
-            role: Role::Admin,
-            is_operator: user.is_operator,
-            // What a token makes does not outlive it, here as elsewhere.
-            expires_at: caller.token().expires_at,
-        };
+        let (user, first) = self.read_user(caller, body)?;
         let issued = self.issue(first);
         let owner = user_in_words(&user);
         let target = format!("{owner}, with {}", token_in_words(&issued.token, &owner));
@@ -61,18 +59,34 @@ impl App {
         Ok((user, issued))
     }
 
-    fn read_user(&self, body: &UserFields) -> Result<User, Error> {
+    fn read_user(&self, caller: &Caller, body: &UserFields) -> Result<(User, NewToken), Error> {
         let mut fields = Fields::default();
         let login = fields.read_required("login", body.login.as_deref(), Login::parse);
         let name = body.name.as_deref().or(body.login.as_deref());
         let name = fields.read_required("name", name, DisplayName::parse);
         let email = fields.read_text("email", body.email.as_deref());
         let avatar_url = fields.read_text("avatarUrl", body.avatar_url.as_deref());
-        let (login, name) = fields.finish(login.zip(name))?;
+        let maker = caller.token();
+        let role = match &body.role {
+            Some(text) => fields.read_role(Some(text)),
+            None => Some(least_role_within(maker.role)),
+        };
+        if let Some(role) = role.filter(|role| !role.is_within(maker.role)) {
+            fields.invalid("role", more_than_own(role));
+        }
+        let expires_at = self.read_expiry(&mut fields, maker, body.expires_at, Some(HANDED_OVER_LIVES));
+        let ((login, name), role) = fields.finish(login.zip(name).zip(role))?;
         let now = self.now();
         let is_operator = body.operator.unwrap_or(false);
         let id = self.chance(|entropy| UserId::generate(now, entropy));
-        Ok(User { id, login, name, email, avatar_url, is_operator, created_at: now })
+        let first = NewToken {
+            owner: TokenOwner::User(id),
+            name: DisplayName::parse("first token").expect("a constant that is a name"),
+            role,
+            is_operator,
+            expires_at,
+        };
+        Ok((User { id, login, name, email, avatar_url, is_operator, created_at: now }, first))
     }
 
     /// All users, by login. Operators only.
@@ -88,6 +102,11 @@ impl App {
         let users = self.store.list_users(after, one_more(LISTED_MAX)).await?;
         Ok(Page::cut(users, LISTED_MAX, |user| user.login.clone()))
     }
+}
+
+/// The role of a first token for which none was asked: one that only reads, unless its maker may not even do that.
+fn least_role_within(maker: Role) -> Role {
+    if Role::Viewer.is_within(maker) { Role::Viewer } else { maker }
 }
 
 /// A user as the audit log says it.

@@ -3,8 +3,9 @@
 //! A handler decodes, makes one call of [`stackbell_app`], encodes; one operation a file. All routes are data
 //! (the module `shared::routes`), from which both the router and the OpenAPI document are made, so that neither has what the other has not.
 //!
-//! What holds for every answer: a request id in `X-Pulumi-Request-ID`; errors are JSON, whoever refuses; who may not see an
-//! organization is told so before anything else about the request is looked at (invariant 9).
+//! What holds for every answer: a request id in `X-Pulumi-Request-ID`; errors are JSON, whoever refuses. Each route says which
+//! right it needs (the module `shared::need`). A caller without it is refused before the rest of the request is read: 401
+//! without a good token, 404 for an organization that the caller may not see (invariant 9), else 403.
 //!
 //! What it does not do: listen, speak TLS, or decide who may do what.
 
@@ -22,6 +23,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::http::Method;
 use stackbell_app::App;
 use stackbell_model::Entropy;
 use tokio_util::task::TaskTracker;
@@ -76,6 +78,12 @@ pub struct HttpSettings {
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
     let routes = routes(settings.surface);
     shared::routes::router(routes, Arc::new(Context::new(app, settings)))
+}
+
+/// The method and the path of every route of a surface, for tests that must not miss one. Parameters are named as in
+/// `/v1/orgs/{orgName}`.
+pub fn paths(surface: Surface) -> Vec<(Method, String)> {
+    routes(surface).into_iter().map(|route| (route.method, route.path)).collect()
 }
 
 /// The routes of a surface.

@@ -144,6 +144,7 @@ impl App {
         let webhook = webhook.ok_or_else(webhook_deleted)?;
         let stored = self.store.find_delivery(overview.webhook, overview.event_id).await?;
         let stored = stored.ok_or_else(|| not_found(delivery))?;
+        self.audit_redelivery(caller, &webhook, overview.id).await?;
         let attempt = self.engine.redeliver(Arc::new(webhook), stored).await?;
         Ok(AttemptView { attempt: *attempt, credentials: access.may(Permission::SeeCredentials) })
     }

@@ -65,7 +65,8 @@ pub struct CopyGuard {
 }
 
 impl App {
-    /// Makes a copy of the store as of this moment. Operators only. Takes as long as the disk needs.
+    /// Makes a copy of the store as of this moment, with the content of all organizations. Operators only. Takes as long as
+    /// the disk needs. The audit log has an entry of it, in the copy as well.
     ///
     /// # Errors
     /// [`Code::Conflict`] when there is one that was not read to its end yet, or the store makes no copies;
@@ -84,6 +85,8 @@ impl App {
             let message = "a backup is being made or read, try again when it is done";
             return Err(Error::new(Code::Conflict, message));
         };
+        // Before the copy is made, so that the copy has the entry, too.
+        self.audit_act(caller, None, "instance.backup", "a copy of the whole store").await?;
         tracing::info!(actor = caller.name(), "a backup is being made");
         backup.copy_to(&path).await?;
         let opened = spawn_blocking(move || open(&path)).await;

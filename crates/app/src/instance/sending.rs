@@ -31,7 +31,8 @@ impl App {
         let mut fields = Fields::default();
         let reason = fields.read_required("reason", reason, DisplayName::parse);
         let reason = fields.finish(reason)?;
-        let audit = self.audit(caller, None, "sending.hold", TARGET, Vec::new());
+        let target = format!("{TARGET}, because: {reason}");
+        let audit = self.audit(caller, None, "sending.hold", target, Vec::new());
         let hold = SendingHold { since: audit.at, reason: reason.as_str().into() };
         if !self.store.hold_sending(&hold, audit).await? {
             return Err(Error::new(Code::Conflict, "sending is held already"));

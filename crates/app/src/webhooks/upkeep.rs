@@ -161,6 +161,25 @@ impl App {
         Err(edited_by_others())
     }
 
+    /// Refuses a caller who may not edit the webhook of this id. A webhook that is not there refuses nobody.
+    ///
+    /// # Errors
+    /// [`crate::Code::Forbidden`]; those of access and store.
+    pub async fn require_webhook_edit(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        id: &str,
+    ) -> Result<(), Error> {
+        let access = caller.in_organization(organization)?;
+        access.require(Permission::Read)?;
+        let Some(id) = WebhookId::parse(id) else { return Ok(()) };
+        match self.store.webhook(access.organization.id, id).await? {
+            Some(webhook) => access.require(edit_permission(&webhook.scope)),
+            None => Ok(()),
+        }
+    }
+
     /// Ends a webhook's suspension; one that is not suspended stays as it is.
     ///
     /// # Errors

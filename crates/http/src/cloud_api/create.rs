@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
 
-use super::{Operation, WEBHOOK, convert};
+use super::{Act, Operation, WEBHOOK, convert};
 use crate::shared::answer;
 use crate::shared::body::Text;
 use crate::shared::context::Context;
@@ -29,7 +29,8 @@ pub(super) const OPERATION: Operation = Operation {
             .refuses(StatusCode::BAD_REQUEST, "Body does not match the URL, or a field is invalid.")
             .refuses(StatusCode::CONFLICT, "A webhook with this name already exists in the scope.")
     },
-    route: |method, path| Route::new(method, path, create),
+    act: Act::Edit,
+    route: |method, path, need| Route::new(method, path, need, create),
 };
 
 async fn create(

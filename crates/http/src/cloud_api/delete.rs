@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
-use super::{Operation, WEBHOOK};
+use super::{Act, Operation, WEBHOOK};
 use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::error::{HttpError, about};
@@ -20,7 +20,8 @@ pub(super) const OPERATION: Operation = Operation {
     object: "Webhook",
     summary: "Delete a webhook.",
     describe: |description| description.empty(StatusCode::NO_CONTENT, "No content."),
-    route: |method, path| Route::new(method, path, delete),
+    act: Act::Edit,
+    route: |method, path, need| Route::new(method, path, need, delete),
 };
 
 async fn delete(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use stackbell_wire::rest::delivery::WebhookDelivery;
 
-use super::{Operation, WEBHOOK, convert};
+use super::{Act, Operation, WEBHOOK, convert};
 use crate::shared::context::Context;
 use crate::shared::description::{JSON, many};
 use crate::shared::error::{HttpError, about};
@@ -23,7 +23,8 @@ pub(super) const OPERATION: Operation = Operation {
     describe: |description| {
         description.answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookDelivery>())])
     },
-    route: |method, path| Route::new(method, path, deliveries),
+    act: Act::Read,
+    route: |method, path, need| Route::new(method, path, need, deliveries),
 };
 
 async fn deliveries(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use stackbell_wire::rest::webhook::WebhookResponse;
 
-use super::{Operation, WEBHOOK, convert};
+use super::{Act, Operation, WEBHOOK, convert};
 use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{JSON, one};
@@ -24,7 +24,8 @@ pub(super) const OPERATION: Operation = Operation {
     describe: |description| {
         description.answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
     },
-    route: |method, path| Route::new(method, path, get),
+    act: Act::Read,
+    route: |method, path, need| Route::new(method, path, need, get),
 };
 
 async fn get(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {

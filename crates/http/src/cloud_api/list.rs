@@ -9,7 +9,7 @@ use stackbell_model::ids::WebhookId;
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::webhook::WebhookResponse;
 
-use super::{Operation, WEBHOOK, convert};
+use super::{Act, Operation, WEBHOOK, convert};
 use crate::shared::context::Context;
 use crate::shared::description::{JSON, many};
 use crate::shared::error::{HttpError, about};
@@ -30,7 +30,8 @@ pub(super) const OPERATION: Operation = Operation {
             .answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
     },
-    route: |method, path| Route::new(method, path, list),
+    act: Act::Read,
+    route: |method, path, need| Route::new(method, path, need, list),
 };
 
 async fn list(State(context): State<Arc<Context>>, at: InScope, uri: Uri) -> Result<Response, HttpError> {

@@ -11,8 +11,10 @@ mod redeliver;
 mod update;
 
 use axum::http::{Method, StatusCode};
+use stackbell_model::permission::Permission;
 
 use crate::shared::description::Description;
+use crate::shared::need::Need;
 use crate::shared::routes::Route;
 
 /// What errors call the thing that all of this is about.
@@ -26,6 +28,8 @@ struct Prefix {
     suffix: &'static str,
     tags: &'static [&'static str],
     is_deprecated: bool,
+    /// What editing the scope's webhooks needs.
+    editing: Permission,
 }
 
 const ORGANIZATION: Prefix = Prefix {
@@ -34,6 +38,7 @@ const ORGANIZATION: Prefix = Prefix {
     suffix: "",
     tags: &["Organizations", "Webhooks"],
     is_deprecated: false,
+    editing: Permission::EditOrganizationWebhooks,
 };
 const STACK: Prefix = Prefix {
     path: "/api/stacks/{orgName}/{projectName}/{stackName}",
@@ -41,6 +46,7 @@ const STACK: Prefix = Prefix {
     suffix: "",
     tags: &["Stacks", "Webhooks"],
     is_deprecated: false,
+    editing: Permission::EditScopedWebhooks,
 };
 const ENVIRONMENT: Prefix = Prefix {
     path: "/api/esc/environments/{orgName}/{projectName}/{envName}",
@@ -48,6 +54,7 @@ const ENVIRONMENT: Prefix = Prefix {
     suffix: "_esc_environments",
     tags: &["Environments"],
     is_deprecated: false,
+    editing: Permission::EditScopedWebhooks,
 };
 /// Without a project. Source: wire-facts.md#preview-environments.
 const PREVIEW_ENVIRONMENT: Prefix = Prefix {
@@ -56,6 +63,7 @@ const PREVIEW_ENVIRONMENT: Prefix = Prefix {
     suffix: "_preview_environments",
     tags: &["Environments"],
     is_deprecated: true,
+    editing: Permission::EditScopedWebhooks,
 };
 
 const PREFIXES: [Prefix; 4] = [ORGANIZATION, STACK, ENVIRONMENT, PREVIEW_ENVIRONMENT];
@@ -71,8 +79,28 @@ struct Operation {
     summary: &'static str,
     /// Adds parameters, body and answers.
     describe: fn(Description) -> Description,
-    /// The route at a whole path.
-    route: fn(Method, String) -> Route,
+    act: Act,
+    /// The route at a whole path, with what it needs.
+    route: fn(Method, String, Need) -> Route,
+}
+
+/// What an operation does to a webhook, as far as rights tell operations apart.
+#[derive(Clone, Copy)]
+enum Act {
+    Read,
+    Edit,
+    Redeliver,
+}
+
+impl Act {
+    /// What it needs where editing needs `editing`.
+    const fn need(self, editing: Permission) -> Need {
+        Need::In(match self {
+            Self::Read => Permission::Read,
+            Self::Edit => editing,
+            Self::Redeliver => Permission::Redeliver,
+        })
+    }
 }
 
 const OPERATIONS: [Operation; 8] = [
@@ -95,13 +123,14 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
 }
 
 fn route(prefix: &Prefix, operation: &Operation) -> Route {
-    let Operation { method, path, verb, object, summary, describe, route } = operation;
+    let Operation { method, path, verb, object, summary, describe, act, route } = operation;
     let id = format!("{verb}{}{object}{}", prefix.noun, prefix.suffix);
     let not_found = "No such organization, webhook or event that the caller may see.";
     let description = Description::new(id, prefix.tags, summary).guarded();
     let description = describe(description.refuses(StatusCode::NOT_FOUND, not_found));
     let description = if prefix.is_deprecated { description.deprecated() } else { description };
-    route(method.clone(), format!("{}{path}", prefix.path)).described(description)
+    let need = act.need(prefix.editing);
+    route(method.clone(), format!("{}{path}", prefix.path), need).described(description)
 }
 
 /// Two paths that are misprinted in public examples, which collide with nothing and are in no document.
@@ -110,10 +139,12 @@ fn misprinted() -> [Route; 2] {
     let delete = (delete::OPERATION.route)(
         Method::DELETE,
         "/api/{orgName}/{projectName}/{stackName}/hooks/{hookName}".to_owned(),
+        delete::OPERATION.act.need(STACK.editing),
     );
     let create = (create::OPERATION.route)(
         Method::POST,
         "/api/orgs/{orgName}/{projectName}/{stackName}/hooks".to_owned(),
+        create::OPERATION.act.need(STACK.editing),
     );
     [delete, create]
 }

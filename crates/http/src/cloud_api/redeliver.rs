@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use stackbell_wire::rest::delivery::WebhookDelivery;
 
-use super::{Operation, WEBHOOK, convert};
+use super::{Act, Operation, WEBHOOK, convert};
 use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{JSON, one};
@@ -24,7 +24,8 @@ pub(super) const OPERATION: Operation = Operation {
     describe: |description| {
         description.answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookDelivery>())])
     },
-    route: |method, path| Route::new(method, path, redeliver),
+    act: Act::Redeliver,
+    route: |method, path, need| Route::new(method, path, need, redeliver),
 };
 
 async fn redeliver(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {

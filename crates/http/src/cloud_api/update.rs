@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
 
-use super::{Operation, WEBHOOK, convert};
+use super::{Act, Operation, WEBHOOK, convert};
 use crate::shared::answer;
 use crate::shared::body::Text;
 use crate::shared::context::Context;
@@ -28,7 +28,8 @@ pub(super) const OPERATION: Operation = Operation {
             .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "Body does not match the URL, or a field is invalid.")
     },
-    route: |method, path| Route::new(method, path, update),
+    act: Act::Edit,
+    route: |method, path, need| Route::new(method, path, need, update),
 };
 
 async fn update(

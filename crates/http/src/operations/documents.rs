@@ -12,6 +12,7 @@ use super::TAGS;
 use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON};
+use crate::shared::need::Need;
 use crate::shared::routes::Route;
 
 pub(super) fn route() -> Route {
@@ -20,7 +21,7 @@ pub(super) fn route() -> Route {
         "Success.",
         [(JSON, ObjectBuilder::new().into())],
     );
-    Route::new(Method::GET, "/openapi.json", get).described(description)
+    Route::new(Method::GET, "/openapi.json", Need::Nothing, get).described(description)
 }
 
 async fn get(State(context): State<Arc<Context>>) -> Response {

@@ -13,6 +13,7 @@ use super::probe::Condition;
 use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON};
+use crate::shared::need::Need;
 use crate::shared::routes::Route;
 
 #[derive(Serialize)]
@@ -22,14 +23,18 @@ struct Status {
 
 pub(super) fn alive() -> Route {
     let description = Description::new("GetHealth", TAGS, "Whether the process answers.");
-    Route::new(Method::GET, "/healthz", get_alive).described(status(description, StatusCode::OK, "It does."))
+    Route::new(Method::GET, "/healthz", Need::Nothing, get_alive).described(status(
+        description,
+        StatusCode::OK,
+        "It does.",
+    ))
 }
 
 pub(super) fn ready() -> Route {
     let description = Description::new("GetReadiness", TAGS, "Whether the process takes work.");
     let description = status(description, StatusCode::OK, "It does.");
     let description = status(description, StatusCode::SERVICE_UNAVAILABLE, "It does not.");
-    Route::new(Method::GET, "/readyz", get_ready).described(description)
+    Route::new(Method::GET, "/readyz", Need::Nothing, get_ready).described(description)
 }
 
 fn status(description: Description, status: StatusCode, text: &str) -> Description {

@@ -17,6 +17,7 @@ use super::TAGS;
 use crate::shared::context::Context;
 use crate::shared::description::Description;
 use crate::shared::error::HttpError;
+use crate::shared::need::Need;
 use crate::shared::routes::Route;
 
 pub(super) fn route() -> Route {
@@ -27,7 +28,7 @@ pub(super) fn route() -> Route {
         "Success.",
         [(CLASSIC, body()), (OPEN_METRICS, body())],
     );
-    Route::new(Method::GET, "/metrics", get).described(description)
+    Route::new(Method::GET, "/metrics", Need::Nothing, get).described(description)
 }
 
 async fn get(State(context): State<Arc<Context>>, headers: HeaderMap) -> Result<Response, HttpError> {

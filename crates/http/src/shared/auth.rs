@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::error::{HttpError, about};
+use super::need::Need;
 use super::rates::TooFast;
 
-/// Somebody who presents a good token.
+/// The holder of a good token, who may use the route.
 pub(crate) struct Authenticated(pub(crate) Caller);
 
 impl FromRequestParts<Arc<Context>> for Authenticated {
@@ -25,6 +26,7 @@ impl FromRequestParts<Arc<Context>> for Authenticated {
         let remote = client(&parts.extensions, &parts.headers, context);
         let caller = context.app.authenticate(token, remote).await.map_err(about("Token"))?;
         count(&caller, context)?;
+        Need::of(parts).check(&caller)?;
         Ok(Self(caller))
     }
 }

@@ -9,6 +9,7 @@ use stackbell_app::auth::Caller;
 use super::auth::Authenticated;
 use super::context::Context;
 use super::error::{HttpError, about};
+use super::need::Need;
 
 /// The parameters of a path by their names in the route, percent-decoded.
 pub(crate) struct PathTexts(RawPathParams);
@@ -34,8 +35,8 @@ impl FromRequestParts<Arc<Context>> for PathTexts {
     }
 }
 
-/// A caller who may know of the organization in the path. Whoever may not is told so before anything else is looked at
-/// (invariant 9).
+/// A caller who may know of the organization in the path, and use the route there. A caller who may not is refused before
+/// anything else is looked at: 404 where the organization may not be known of (invariant 9), else 403.
 pub(crate) struct InOrganization {
     pub(crate) caller: Caller,
     /// The organization's name.
@@ -50,7 +51,8 @@ impl FromRequestParts<Arc<Context>> for InOrganization {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, context).await?;
         let path = PathTexts::from_request_parts(parts, context).await?;
         let organization = path.get("orgName").to_owned();
-        caller.in_organization(&organization).map_err(about("Organization"))?;
+        let access = caller.in_organization(&organization).map_err(about("Organization"))?;
+        Need::of(parts).check_in(&access)?;
         Ok(Self { caller, organization, path })
     }
 }

@@ -4,11 +4,11 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -17,6 +17,7 @@ use super::carry_on::carry_on;
 use super::context::Context;
 use super::description::Description;
 use super::error::{no_such_method, no_such_route};
+use super::need::Need;
 use super::observe::{answer_panic, observe};
 use super::time_limit::limit_time;
 use crate::v1::SQLITE;
@@ -28,7 +29,11 @@ pub(crate) struct Route {
     pub(crate) path: String,
     /// What the OpenAPI document says of it; `None`: nothing.
     pub(crate) description: Option<Description>,
+    /// What it needs of its caller.
+    pub(crate) need: Need,
     handler: MethodRouter<Arc<Context>>,
+    /// Whether the handler checks the need itself.
+    is_self_checked: bool,
     /// Whether the handler limits its time itself and bears being dropped.
     is_unlimited: bool,
 }
@@ -36,16 +41,16 @@ pub(crate) struct Route {
 impl Route {
     /// A route whose handler is given [`super::time_limit::REQUEST_TIME_MAX`]. If it may change something, it goes on
     /// when nobody waits any more.
-    pub(crate) fn new<H, T>(method: Method, path: impl Into<String>, handler: H) -> Self
+    pub(crate) fn new<H, T>(method: Method, path: impl Into<String>, need: Need, handler: H) -> Self
     where
         H: Handler<T, Arc<Context>>,
         T: 'static,
     {
-        Self { is_unlimited: false, ..Self::unlimited(method, path, handler) }
+        Self { is_unlimited: false, ..Self::unlimited(method, path, need, handler) }
     }
 
     /// A route whose handler limits its time itself, and can be dropped at any moment without leaving a change half done.
-    pub(crate) fn unlimited<H, T>(method: Method, path: impl Into<String>, handler: H) -> Self
+    pub(crate) fn unlimited<H, T>(method: Method, path: impl Into<String>, need: Need, handler: H) -> Self
     where
         H: Handler<T, Arc<Context>>,
         T: 'static,
@@ -55,22 +60,34 @@ impl Route {
             method,
             path: path.into(),
             description: None,
+            need,
             handler: on(filter, handler),
+            is_self_checked: false,
             is_unlimited: true,
         }
     }
 
     /// The handler with what holds for its route.
     fn into_handler(self, context: &Arc<Context>) -> MethodRouter<Arc<Context>> {
+        let handler = match (self.need, self.is_self_checked) {
+            (Need::Nothing, _) | (_, true) => self.handler,
+            (need, false) => self.handler.layer(Extension(need)),
+        };
         if self.is_unlimited {
-            return self.handler;
+            return handler;
         }
         let handler = if self.method == Method::GET {
-            self.handler
+            handler
         } else {
-            self.handler.layer(from_fn_with_state(Arc::clone(context), carry_on))
+            handler.layer(from_fn_with_state(Arc::clone(context), carry_on))
         };
         handler.layer(from_fn(limit_time))
+    }
+
+    /// The same with a handler that checks the need itself, before it looks at the rest of the request.
+    #[must_use]
+    pub(crate) fn self_checked(self) -> Self {
+        Self { is_self_checked: true, ..self }
     }
 
     /// The same with a description.

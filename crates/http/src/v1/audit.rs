@@ -7,6 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::audit::{AUDIT_LISTED_MAX, AuditRecord};
 use stackbell_model::ids::AuditId;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::identity::AuditResponse;
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::rfc3339;
@@ -14,6 +15,7 @@ use stackbell_wire::rest::rfc3339;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
@@ -30,7 +32,8 @@ pub(super) fn routes() -> [Route; 1] {
         .answer(StatusCode::OK, "Success.", [(JSON, many::<AuditResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
-    [Route::new(Method::GET, "/v1/orgs/{orgName}/audit", list).described(description)]
+    [Route::new(Method::GET, "/v1/orgs/{orgName}/audit", Need::In(Permission::ReadAudit), list)
+        .described(description)]
 }
 
 async fn list(

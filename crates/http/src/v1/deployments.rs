@@ -7,6 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::deployments::DeploymentsFields;
 use stackbell_model::deployments::DeploymentsCredential;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::operation::{DeploymentsRequest, DeploymentsResponse};
 use stackbell_wire::rest::rfc3339;
 
@@ -15,6 +16,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
@@ -43,9 +45,9 @@ pub(super) fn routes() -> [Route; 3] {
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     [
-        Route::new(Method::GET, PATH, get).described(getting),
-        Route::new(Method::PUT, PATH, set).described(setting),
-        Route::new(Method::DELETE, PATH, remove).described(removing),
+        Route::new(Method::GET, PATH, Need::In(Permission::EditDeployments), get).described(getting),
+        Route::new(Method::PUT, PATH, Need::In(Permission::EditDeployments), set).described(setting),
+        Route::new(Method::DELETE, PATH, Need::In(Permission::EditDeployments), remove).described(removing),
     ]
 }
 

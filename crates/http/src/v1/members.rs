@@ -7,6 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::page::LISTED_MAX;
 use stackbell_model::names::Login;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::identity::{MemberRequest, MemberResponse};
 use stackbell_wire::rest::page::Cursor;
 
@@ -15,6 +16,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
@@ -48,9 +50,10 @@ pub(super) fn routes() -> [Route; 3] {
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see, or no such member.")
         .refuses(StatusCode::CONFLICT, LAST_ADMIN);
     [
-        Route::new(Method::GET, PATH, list).described(listing),
-        Route::new(Method::PUT, PATH_OF_ONE, set).described(setting),
-        Route::new(Method::DELETE, PATH_OF_ONE, remove).described(removing),
+        Route::new(Method::GET, PATH, Need::In(Permission::ReadMembers), list).described(listing),
+        Route::new(Method::PUT, PATH_OF_ONE, Need::In(Permission::EditMembers), set).described(setting),
+        Route::new(Method::DELETE, PATH_OF_ONE, Need::In(Permission::EditMembers), remove)
+            .described(removing),
     ]
 }
 

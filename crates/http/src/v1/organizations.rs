@@ -17,6 +17,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
@@ -42,8 +43,8 @@ pub(super) fn routes() -> [Route; 2] {
         .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
         .refuses(StatusCode::CONFLICT, "The name is taken.");
     [
-        Route::new(Method::GET, PATH, list).described(listing),
-        Route::new(Method::POST, PATH, create).described(creating),
+        Route::new(Method::GET, PATH, Need::Token, list).described(listing),
+        Route::new(Method::POST, PATH, Need::Operator, create).described(creating),
     ]
 }
 

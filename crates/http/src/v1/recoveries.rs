@@ -7,6 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::recoveries::RECOVERIES_LISTED_MAX;
 use stackbell_model::ids::RecoveryId;
+use stackbell_model::permission::Permission;
 use stackbell_model::recovery::{Recovery, RecoveryState};
 use stackbell_wire::rest::operation::{RecoveryRequest, RecoveryResponse};
 use stackbell_wire::rest::page::Cursor;
@@ -17,6 +18,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
@@ -54,9 +56,10 @@ pub(super) fn routes() -> [Route; 3] {
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such recovery, or no such organization that the caller may see.");
     [
-        Route::new(Method::POST, PATH_OF_WEBHOOK, create).described(creating),
-        Route::new(Method::GET, PATH, list).described(listing),
-        Route::new(Method::GET, PATH_OF_ONE, get).described(getting),
+        Route::new(Method::POST, PATH_OF_WEBHOOK, Need::In(Permission::Redeliver), create)
+            .described(creating),
+        Route::new(Method::GET, PATH, Need::In(Permission::Read), list).described(listing),
+        Route::new(Method::GET, PATH_OF_ONE, Need::In(Permission::Read), get).described(getting),
     ]
 }
 

@@ -7,6 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::statistics::{Bucket, Interval, StatisticsAsked, StatisticsView, attempt_mean};
 use stackbell_model::ids::WebhookId;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::operation::{StatisticsBucket, StatisticsResponse, UsageResponse};
 use stackbell_wire::rest::{read_rfc3339, rfc3339};
 use utoipa::openapi::schema::Type;
@@ -15,6 +16,7 @@ use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::path::InOrganization;
 use crate::shared::query::{MOMENT, QueryTexts};
 use crate::shared::routes::Route;
@@ -36,7 +38,8 @@ pub(super) fn routes() -> [Route; 1] {
         .answer(StatusCode::OK, "Success.", [(JSON, one::<StatisticsResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
-    [Route::new(Method::GET, "/v1/orgs/{orgName}/statistics", get).described(description)]
+    [Route::new(Method::GET, "/v1/orgs/{orgName}/statistics", Need::In(Permission::Read), get)
+        .described(description)]
 }
 
 async fn get(

@@ -9,6 +9,7 @@ use stackbell_app::auth::Caller;
 use stackbell_app::page::LISTED_MAX;
 use stackbell_app::tokens::{TokenFields, Whose};
 use stackbell_model::ids::TokenId;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::identity::{TokenCreated, TokenRequest, TokenResponse};
 use stackbell_wire::rest::page::Cursor;
 
@@ -18,6 +19,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
 use crate::shared::path::{InOrganization, PathTexts};
 use crate::shared::query::QueryTexts;
@@ -34,22 +36,23 @@ const SERVICE_ONE: &str = "/v1/orgs/{orgName}/tokens/{tokenId}";
 
 pub(super) fn routes() -> [Route; 9] {
     [
-        Route::new(Method::GET, OWN, list_own).described(listing("ListOwnTokens", "List one's own tokens.")),
-        Route::new(Method::POST, OWN, create_own)
+        Route::new(Method::GET, OWN, Need::User, list_own)
+            .described(listing("ListOwnTokens", "List one's own tokens.")),
+        Route::new(Method::POST, OWN, Need::User, create_own)
             .described(creating("CreateOwnToken", "Make a token for oneself.")),
-        Route::new(Method::DELETE, OWN_ONE, revoke_own)
+        Route::new(Method::DELETE, OWN_ONE, Need::User, revoke_own)
             .described(revoking("RevokeOwnToken", "Revoke one of one's own tokens.")),
-        Route::new(Method::GET, USERS, list_users)
+        Route::new(Method::GET, USERS, Need::Operator, list_users)
             .described(listing("ListUserTokens", "List a user's tokens. For operators.")),
-        Route::new(Method::POST, USERS, create_users)
+        Route::new(Method::POST, USERS, Need::Operator, create_users)
             .described(creating("CreateUserToken", "Make a token for a user. For operators.")),
-        Route::new(Method::DELETE, USERS_ONE, revoke_users)
+        Route::new(Method::DELETE, USERS_ONE, Need::Operator, revoke_users)
             .described(revoking("RevokeUserToken", "Revoke a token of a user. For operators.")),
-        Route::new(Method::GET, SERVICE, list_service)
+        Route::new(Method::GET, SERVICE, Need::In(Permission::EditMembers), list_service)
             .described(listing("ListServiceTokens", "List an organization's service tokens.")),
-        Route::new(Method::POST, SERVICE, create_service)
+        Route::new(Method::POST, SERVICE, Need::In(Permission::EditMembers), create_service)
             .described(creating("CreateServiceToken", "Make a service token.")),
-        Route::new(Method::DELETE, SERVICE_ONE, revoke_service)
+        Route::new(Method::DELETE, SERVICE_ONE, Need::In(Permission::EditMembers), revoke_service)
             .described(revoking("RevokeServiceToken", "Revoke a service token.")),
     ]
 }

@@ -18,6 +18,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
@@ -36,11 +37,14 @@ pub(super) fn routes() -> [Route; 2] {
         .guarded()
         .request([(JSON, one::<UserRequest>())])
         .answer(StatusCode::CREATED, "Created.", [(JSON, one::<UserCreated>())])
-        .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
+        .refuses(
+            StatusCode::BAD_REQUEST,
+            "A field is invalid, or the first token would be more than the one that makes it, or outlive it.",
+        )
         .refuses(StatusCode::CONFLICT, "The login is taken.");
     [
-        Route::new(Method::GET, PATH, list).described(listing),
-        Route::new(Method::POST, PATH, create).described(creating),
+        Route::new(Method::GET, PATH, Need::Operator, list).described(listing),
+        Route::new(Method::POST, PATH, Need::Operator, create).described(creating),
     ]
 }
 
@@ -71,11 +75,14 @@ async fn create(
         email: request.email,
         avatar_url: request.avatar_url,
         operator: request.operator,
+        role: request.role,
+        expires_at: request.expires_at,
     };
     let (user, token) = context.app.create_user(&caller, &fields).await.map_err(about(USER))?;
     let created = UserCreated {
         user: (&user).into(),
         token: token.secret.expose().to_owned(),
+        token_role: token.token.role.as_str(),
         token_expires_at: token.token.expires_at.map(rfc3339),
     };
     Ok(answer::json(StatusCode::CREATED, &created))

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::waiting::Breaker;
 use stackbell_app::webhooks::{self as app, WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookView};
 use stackbell_model::ids::WebhookId;
+use stackbell_model::permission::Permission;
 use stackbell_model::scope::ScopeKind;
 use stackbell_model::webhook::{Format, WebhookState};
 use stackbell_wire::rest::overview::{WebhookBreaker, WebhookOptions, WebhookOverview};
@@ -20,6 +21,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
@@ -51,10 +53,11 @@ pub(super) fn routes() -> [Route; 4] {
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     [
-        Route::new(Method::GET, PATH, list).described(listing()),
-        Route::new(Method::GET, PATH_OF_ONE, get).described(getting),
-        Route::new(Method::PATCH, PATH_OF_ONE, set).described(setting),
-        Route::new(Method::POST, PATH_OF_RESUME, resume).described(resuming),
+        Route::new(Method::GET, PATH, Need::In(Permission::Read), list).described(listing()),
+        Route::new(Method::GET, PATH_OF_ONE, Need::In(Permission::Read), get).described(getting),
+        Route::new(Method::PATCH, PATH_OF_ONE, Need::In(Permission::EditScopedWebhooks), set)
+            .described(setting),
+        Route::new(Method::POST, PATH_OF_RESUME, Need::In(Permission::Redeliver), resume).described(resuming),
     ]
 }
 
@@ -142,10 +145,14 @@ async fn get(
 async fn set(
     State(context): State<Arc<Context>>,
     at: InOrganization,
-    uri: Uri,
-    Text(text): Text,
+    request: Request,
 ) -> Result<Response, HttpError> {
-    QueryTexts::only(&uri, &[])?;
+    let id = at.path.get("webhookId");
+    // Which right it needs is the webhook's: some callers may edit those of stacks alone.
+    let allowed = context.app.require_webhook_edit(&at.caller, &at.organization, id).await;
+    allowed.map_err(about(WEBHOOK))?;
+    QueryTexts::only(request.uri(), &[])?;
+    let Text(text) = Text::from_request(request, &context).await?;
     let read = WebhookOptions::read(&text).map_err(|error| HttpError::body(WEBHOOK, &error))?;
     let options = app::WebhookOptions {
         standard_headers: read.standard_headers,
@@ -153,7 +160,6 @@ async fn set(
         active: read.active,
         pause_reason: read.pause_reason,
     };
-    let id = at.path.get("webhookId");
     let set = context.app.set_webhook_options(&at.caller, &at.organization, id, &options).await;
     Ok(show(&set.map_err(about(WEBHOOK))?))
 }

@@ -32,10 +32,16 @@ async fn a_change_goes_on_when_its_client_hangs_up() {
     world.admin("GET", "/v1/orgs/citadel/members", Value::Null).await.expect(200);
 }
 
-/// What an admin who is stopped while the body is on its way is answered.
+/// The answer to an admin and operator who is stopped while the body is on its way.
 async fn check(stop: &str, method: &str, path: &str, body: Value, expected: u16) {
     let world = World::start().await;
-    let token = world.user("rick", Some("admin")).await;
+    let rick = json!({"login": "rick", "role": "admin", "operator": true});
+    let token = world.admin("POST", "/v1/users", rick).await.expect(201);
+    let token = token["token"].as_str().expect("a token").to_owned();
+    world
+        .admin("PUT", &format!("/v1/orgs/{ORGANIZATION}/members/rick"), json!({"role": "admin"}))
+        .await
+        .expect(200);
     let (request, sender) = late(&token, method, path);
     let mut answer = pin!(world.send(request));
     assert!(poll!(answer.as_mut()).is_pending());

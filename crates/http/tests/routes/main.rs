@@ -18,6 +18,8 @@ mod neighbours;
 mod operations;
 mod paths;
 mod permissions;
+mod refusals;
+mod rights;
 mod support;
 mod tokens;
 mod updates;

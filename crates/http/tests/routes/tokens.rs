@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stackbell_app::tokens::TOKENS_OF_OWNER_MAX;
+use stackbell_model::Clock as _;
 
 use crate::support::{ADMIN, ORGANIZATION, World, without};
 
@@ -107,7 +108,85 @@ async fn a_token_does_not_outlive_its_maker() {
         world.ask(ADMIN, "POST", &path, body).await.expect(201);
     }
     let user = world.ask(&maker, "POST", "/v1/users", json!({"login": "rick"})).await.expect(201);
+    // SOON is later than first tokens usually live.
+    let limit = user["tokenExpiresAt"].as_str().expect("a moment");
+    assert!(limit < SOON, "{limit}");
+    let body = json!({"login": "summer", "expiresAt": SOON});
+    let user = world.ask(&maker, "POST", "/v1/users", body).await.expect(201);
     assert_eq!(user["tokenExpiresAt"], SOON);
+    let body = json!({"login": "beth", "expiresAt": LATER});
+    let answer = world.ask(&maker, "POST", "/v1/users", body).await;
+    assert_eq!(answer.details(), ["User expiresAt invalid"]);
+}
+
+/// Milliseconds from now until a moment, rounded to days.
+fn days_until(moment: &Value) -> i64 {
+    let moment = stackbell_wire::rest::read_rfc3339(moment.as_str().expect("a moment")).expect("a moment");
+    let now = stackbell_engine::shell::SystemClock.now();
+    let day = 24 * 3600 * 1000;
+    (moment.as_millis() - now.as_millis() + day / 2) / day
+}
+
+#[tokio::test]
+async fn a_first_token_has_the_least_role_or_the_one_that_was_asked_for_and_expires() {
+    let world = World::start().await;
+    let add = async |maker: &str, body: Value| world.ask(maker, "POST", "/v1/users", body).await;
+    let user = add(ADMIN, json!({"login": "a"})).await.expect(201);
+    assert_eq!((&user["tokenRole"], days_until(&user["tokenExpiresAt"])), (&json!("viewer"), 90));
+    let tokens = world.admin("GET", "/v1/users/a/tokens", Value::Null).await.expect(200);
+    assert_eq!((&tokens[0]["role"], &tokens[0]["expiresAt"]), (&json!("viewer"), &user["tokenExpiresAt"]));
+    let user = add(ADMIN, json!({"login": "b", "role": "member", "expiresAt": SOON})).await.expect(201);
+    assert_eq!((&user["tokenRole"], &user["tokenExpiresAt"]), (&json!("member"), &json!(SOON)));
+    let king = add(ADMIN, json!({"login": "c", "role": "king"})).await;
+    assert_eq!(king.details(), ["User role invalid"]);
+    let past = add(ADMIN, json!({"login": "c", "expiresAt": "2000-01-01T00:00:00Z"})).await;
+    assert_eq!(past.refusal(400), "expiresAt must be in the future");
+    for (role, refused, least) in [
+        ("viewer", &["admin", "member", "publisher"][..], "viewer"),
+        ("publisher", &["admin", "member", "viewer"], "publisher"),
+        ("member", &["admin"], "viewer"),
+    ] {
+        let body = json!({"name": "least", "role": role, "operator": true});
+        let (maker, _) = issue(&world, ADMIN, OWN, body).await;
+        for asked in refused {
+            let answer = add(&maker, json!({"login": "c", "role": asked})).await;
+            assert_eq!(answer.refusal(400), format!("role '{asked}' is more than this token may itself"));
+        }
+        let user = add(&maker, json!({"login": role})).await.expect(201);
+        assert_eq!(user["tokenRole"], least, "by a {role}");
+    }
+    // A token that an operator makes for somebody else is handed over like a first one.
+    let body = json!({"name": "x", "role": "viewer"});
+    let theirs = world.admin("POST", "/v1/users/a/tokens", body.clone()).await.expect(201);
+    assert_eq!(days_until(&theirs["expiresAt"]), 90);
+    let own = world.admin("POST", "/v1/users/morty/tokens", body).await.expect(201);
+    assert_eq!(own["expiresAt"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_operators_token_for_a_user_gives_no_rights_in_an_organization() {
+    let world = World::start().await;
+    world.user("rick", Some("member")).await;
+    let ops =
+        world.admin("POST", "/v1/users", json!({"login": "ops", "operator": true, "role": "admin"})).await;
+    let ops = ops.expect(201)["token"].as_str().expect("a token").to_owned();
+    let path = "/v1/users/rick/tokens";
+    for role in ["admin", "member", "publisher", "viewer"] {
+        let refusal = world.ask(&ops, "POST", path, json!({"name": "x", "role": role})).await.refusal(400);
+        let rule = "is more than this token may itself in an organization that the user belongs to";
+        assert_eq!(refusal, format!("role '{role}' {rule}"));
+    }
+    // What the operator may do as a member may be passed on.
+    let member = format!("/v1/orgs/{ORGANIZATION}/members/ops");
+    world.admin("PUT", &member, json!({"role": "viewer"})).await.expect(200);
+    world.ask(&ops, "POST", path, json!({"name": "x", "role": "viewer"})).await.expect(201);
+    world.ask(&ops, "POST", path, json!({"name": "x", "role": "publisher"})).await.refusal(400);
+    // A user who belongs to nothing gets a new token from any operator, and an admin lets them in again.
+    world
+        .admin("DELETE", &format!("/v1/orgs/{ORGANIZATION}/members/rick"), Value::Null)
+        .await
+        .expect_empty(204);
+    world.ask(&ops, "POST", path, json!({"name": "x", "role": "member"})).await.expect(201);
 }
 
 #[tokio::test]

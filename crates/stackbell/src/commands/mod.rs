@@ -255,7 +255,7 @@ mod tests {
             "stackbell org member set acme analyst viewer --server https://s.example",
             "stackbell org member list acme --output json",
             "stackbell org member remove acme analyst",
-            "stackbell user new analyst --name Analyst --email a@example.com --operator",
+            "stackbell user new analyst --name Analyst --email a@example.com --operator --role member --expires-in 7d",
             "stackbell token new --name ci --role publisher --expires-in 90d --org acme",
             "stackbell token list --org acme",
             "stackbell token revoke 00000000-0000-7000-8000-000000000000",

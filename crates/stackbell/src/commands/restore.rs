@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use stackbell_engine::shell::SystemClock;
 use stackbell_model::ids::AuditId;
 use stackbell_model::{Clock as _, Timestamp};
-use stackbell_store::audit::AuditEntry;
+use stackbell_store::audit::{Audit as _, AuditEntry};
 use stackbell_store::backup::{CopyReport, TableReport};
 use stackbell_store::instance::{Instance as _, SendingHold};
 use stackbell_store::keys::Keys as _;
@@ -162,7 +162,7 @@ async fn restore(
     }
     let now = SystemClock.now();
     let reason = format!("restored from a backup made at {}", seconds(&rfc3339(made_at(file, now)?)));
-    hold(&store, file, &reason, now).await?;
+    let reason = hold(&store, file, &reason, now).await?;
     // Closing writes all into the one file.
     drop(store);
     let left = beside(&prepared.path, "-wal");
@@ -193,7 +193,9 @@ fn changed(backup: &CopyReport, restored: &CopyReport) -> anyhow::Result<Vec<Str
     Ok(changed)
 }
 
-async fn hold(store: &SqliteStore, file: &Path, reason: &str, now: Timestamp) -> anyhow::Result<()> {
+/// Holds sending and notes the restore in the audit log. Gives why sending is held: a store that was held when it was
+/// backed up keeps its own reason.
+async fn hold(store: &SqliteStore, file: &Path, reason: &str, now: Timestamp) -> anyhow::Result<String> {
     let mut entropy = SystemEntropy::seeded()?;
     let audit = AuditEntry {
         id: AuditId::generate(now, &mut entropy),
@@ -206,9 +208,14 @@ async fn hold(store: &SqliteStore, file: &Path, reason: &str, now: Timestamp) ->
         target: file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into(),
         fields: vec!["sending"],
     };
-    // One that was held when it was backed up stays as it is.
-    store.hold_sending(&SendingHold { since: now, reason: reason.into() }, audit).await?;
-    Ok(())
+    let is_held_now =
+        store.hold_sending(&SendingHold { since: now, reason: reason.into() }, audit.clone()).await?;
+    if is_held_now {
+        return Ok(reason.to_owned());
+    }
+    store.append_audit(AuditEntry { fields: Vec::new(), ..audit }).await?;
+    let before = store.sending_hold().await?.context("sending was held a moment ago")?;
+    Ok(before.reason.into())
 }
 
 /// When the file was last written, which is when the backup was made unless it was copied carelessly.
@@ -260,21 +267,16 @@ fn sentence(
         Digest::NotThere => "there is no .sha256 beside it, so its digest was not checked",
     };
     format!(
-        "Restored {} to {}; {digest}.\n\n{}\nAll are as the backup has them{}.\n\
+        "Restored {} to {}; {digest}.\n\n{}\nAll are as the backup has them, but for {}.\n\
          Sending is held: {reason}.\n\
          Start the server, look around, then have it send again:\n\n  \
          stackbell serve --data {}\n  stackbell sending resume\n",
         args.file.display(),
         embedded.file.display(),
         tables(report),
-        all_but(changed),
+        changed.join(" and "),
         settings.storage.data.display()
     )
-}
-
-fn all_but(changed: &[String]) -> String {
-    // A backup of a store that was held needs no change.
-    if changed.is_empty() { String::new() } else { format!(", but for {}", changed.join(" and ")) }
 }
 
 #[cfg(test)]

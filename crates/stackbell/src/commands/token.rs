@@ -48,7 +48,7 @@ enum TokenCommand {
         /// Let it act as operator of the instance, as its user may
         #[arg(long, conflicts_with = "org")]
         operator: bool,
-        /// How long it is good, such as 90d; for good if absent
+        /// How long it is good, such as 90d. If absent: as long as your own token, and with --user 90d at the most
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         expires_in: Option<Duration>,
         /// Make a service token of this organization instead of a token of one's own
@@ -131,7 +131,7 @@ fn path<'a>(organization: Option<&'a str>, user: Option<&'a str>) -> Vec<&'a str
 }
 
 /// A moment from now, as RFC 3339.
-fn moment_after(duration: Duration) -> anyhow::Result<String> {
+pub(crate) fn moment_after(duration: Duration) -> anyhow::Result<String> {
     let at = SystemClock.now().after(duration);
     let at =
         jiff::Timestamp::from_millisecond(at.as_millis()).context("the token would outlast the calendar")?;

@@ -2,15 +2,17 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 use ureq::http::Method;
 
+use super::token::{moment_after, role};
 use super::verb::{ClientArgs, Verb, object, text_at};
 use crate::client::Payload;
-use crate::config::Environment;
-use crate::output::Column;
+use crate::config::{Environment, parse_duration};
+use crate::output::{Column, seconds};
 
 const USERS: &[Column] = &[
     Column::id("LOGIN", "/login"),
@@ -43,6 +45,12 @@ enum UserCommand {
         /// Let them run the instance
         #[arg(long)]
         operator: bool,
+        /// The most that their first token may do: admin, member, publisher or viewer; viewer if absent
+        #[arg(long, value_parser = role)]
+        role: Option<String>,
+        /// How long their first token is good, such as 7d; 90d if absent
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        expires_in: Option<Duration>,
     },
     /// List users
     List,
@@ -55,16 +63,23 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let verb = Verb::new(&args.client, environment, out)?;
     match &args.command {
-        UserCommand::New { login, name, email, operator } => {
+        UserCommand::New { login, name, email, operator, role, expires_in } => {
+            let expires_at = expires_in.map(moment_after).transpose()?;
             let body = object([
                 ("login", Some(json!(login))),
                 ("name", name.as_ref().map(|name| json!(name))),
                 ("email", email.as_ref().map(|email| json!(email))),
                 ("operator", operator.then(|| json!(true))),
+                ("role", role.as_ref().map(|role| json!(role))),
+                ("expiresAt", expires_at.map(Value::from)),
             ]);
             let made = verb.client.call(Method::POST, &["v1", "users"], Payload::Json(&body))?;
             let token = text_at(&made, "/token");
-            let sentence = format!("Added the user {login}. Their first token, shown this once:\n{token}");
+            let (role, expiry) = (text_at(&made, "/tokenRole"), text_at(&made, "/tokenExpiresAt"));
+            let sentence = format!(
+                "Added the user {login}. Their first token, shown this once, has the role {role} and expires at {}:\n{token}",
+                seconds(expiry)
+            );
             verb.output.one(verb.out, &made, &sentence)?;
         }
         UserCommand::List => verb.output.list(verb.out, &verb.client.list(&["v1", "users"])?, USERS)?,

@@ -32,6 +32,10 @@ fn users() -> Vec<Case> {
         Case::post(path, &json!({"login": ["a"]}), "login must be a string"),
         Case::post(path, &json!({"login": "b", "operator": "yes"}), "operator"),
         Case::post(path, &json!({"login": "b", "password": "x"}), "password"),
+        Case::post(path, &json!({"login": "b", "role": "king"}), "'king'"),
+        Case::post(path, &json!({"login": "b", "role": 1}), "role must be a string"),
+        Case::post(path, &json!({"login": "b", "expiresAt": "soon"}), "expiresAt must be a moment"),
+        Case::post(path, &json!({"login": "b", "expiresAt": "2000-01-01T00:00:00Z"}), "expiresAt"),
         Case::post(path, &json!({"login": "rick"}), "rick").status(409),
     ]
 }

@@ -22,6 +22,19 @@ async fn tokens_of_others_are_an_operators_to_make() {
 }
 
 #[tokio::test]
+async fn a_first_token_has_the_role_and_the_life_that_were_asked_for() {
+    let desk = Desk::open().await;
+    let plain = desk.run("user new reader").await;
+    assert!(plain.text(0).contains("has the role viewer and expires at 20"), "{}", plain.out);
+    let asked = desk.run("user new builder --role member --expires-in 1d --output json").await.json(0);
+    assert_eq!(asked["tokenRole"], "member");
+    let plain = desk.run("user new third --output json").await.json(0);
+    let end = |made: &serde_json::Value| made["tokenExpiresAt"].as_str().expect("a moment").to_owned();
+    assert!(end(&asked) < end(&plain), "a day ends before 90 days: {asked} {plain}");
+    desk.run("user new fourth --role king").await.said(2, "must be admin, member, publisher, viewer");
+}
+
+#[tokio::test]
 async fn who_changed_what() {
     let desk = Desk::open().await;
     desk.webhook("ci").await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryResponse};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -15,6 +16,7 @@ use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
@@ -32,9 +34,10 @@ pub(super) fn routes() -> [Route; 3] {
     let redelivering = "Make one more attempt of a delivery, whatever its state.";
     let redelivering = describe("RedeliverDelivery", redelivering, one::<AttemptResponse>());
     [
-        Route::new(Method::POST, CANCEL, cancel).described(cancelling),
-        Route::new(Method::POST, RETRY, retry).described(retrying),
-        Route::new(Method::POST, REDELIVER, redeliver).described(redelivering),
+        Route::new(Method::POST, CANCEL, Need::In(Permission::Redeliver), cancel).described(cancelling),
+        Route::new(Method::POST, RETRY, Need::In(Permission::Redeliver), retry).described(retrying),
+        Route::new(Method::POST, REDELIVER, Need::In(Permission::Redeliver), redeliver)
+            .described(redelivering),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryDetail};
 
 use super::show::{show, show_waiting};
@@ -12,6 +13,7 @@ use super::{DELIVERY, NOT_FOUND, PATH_OF_ONE, TAGS};
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
@@ -23,7 +25,7 @@ pub(super) fn route() -> Route {
         .answer(StatusCode::OK, "Success.", [(JSON, one::<DeliveryDetail>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
-    Route::new(Method::GET, PATH_OF_ONE, get).described(description)
+    Route::new(Method::GET, PATH_OF_ONE, Need::In(Permission::Read), get).described(description)
 }
 
 async fn get(

@@ -10,6 +10,7 @@ use stackbell_model::delivery::StateKind;
 use stackbell_model::filter::EventKind;
 use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_model::names::{EnvironmentName, ProjectName, StackName};
+use stackbell_model::permission::Permission;
 use stackbell_model::scope::Subject;
 use stackbell_wire::rest::every_delivery::DeliveryResponse;
 use stackbell_wire::rest::page::Cursor;
@@ -21,6 +22,7 @@ use super::{DELIVERY, PATH, TAGS};
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
 use crate::shared::path::InOrganization;
 use crate::shared::query::{MOMENT, QueryTexts};
@@ -50,7 +52,7 @@ pub(super) fn route() -> Route {
         .answer(StatusCode::OK, "Success.", [(JSON, many::<DeliveryResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
-    Route::new(Method::GET, PATH, list).described(description)
+    Route::new(Method::GET, PATH, Need::In(Permission::Read), list).described(description)
 }
 
 async fn list(

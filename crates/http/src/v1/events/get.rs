@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_model::event::Event;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::event::EventResponse;
 
 use super::{EVENT, TAGS};
@@ -13,6 +14,7 @@ use crate::shared::answer;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
@@ -22,7 +24,8 @@ pub(super) fn route() -> Route {
         .guarded()
         .answer(StatusCode::OK, "Success.", [(JSON, one::<EventResponse>())])
         .refuses(StatusCode::NOT_FOUND, "No such event, or no such organization that the caller may see.");
-    Route::new(Method::GET, "/v1/orgs/{orgName}/events/{eventId}", get).described(description)
+    Route::new(Method::GET, "/v1/orgs/{orgName}/events/{eventId}", Need::In(Permission::Read), get)
+        .described(description)
 }
 
 async fn get(

@@ -7,6 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::events::{EVENTS_LISTED_MAX, StoredEvent};
 use stackbell_model::ids::EventKey;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::event::EventResponse;
 use stackbell_wire::rest::page::Cursor;
 
@@ -15,6 +16,7 @@ use super::{EVENT, PATH, TAGS};
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
 use crate::shared::path::InOrganization;
 use crate::shared::query::QueryTexts;
@@ -30,7 +32,7 @@ pub(super) fn route() -> Route {
         .answer(StatusCode::OK, "Success.", [(JSON, many::<EventResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
-    Route::new(Method::GET, PATH, list).described(description)
+    Route::new(Method::GET, PATH, Need::In(Permission::Read), list).described(description)
 }
 
 async fn list(

@@ -4,6 +4,7 @@ use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use stackbell_model::permission::Permission;
 use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventsSummary, LineResult};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AnyOfBuilder, OneOfBuilder, Schema, Type};
@@ -15,6 +16,7 @@ use crate::shared::answer;
 use crate::shared::body::{read_text, refuse_encoding};
 use crate::shared::description::{Description, JSON, many, one};
 use crate::shared::error::HttpError;
+use crate::shared::need::Need;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
 use crate::shared::time_limit::within_time;
@@ -52,7 +54,9 @@ pub(super) fn route() -> Route {
         .refuses(StatusCode::BAD_REQUEST, "An event is invalid; which one, and what about it.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.")
         .refuses(StatusCode::CONFLICT, "An id belongs to an event with other content.");
-    Route::unlimited(Method::POST, PATH, publish).described(description)
+    Route::unlimited(Method::POST, PATH, Need::In(Permission::Publish), publish)
+        .self_checked()
+        .described(description)
 }
 
 /// How NDJSON is answered.

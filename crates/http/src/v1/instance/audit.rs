@@ -15,6 +15,7 @@ use crate::shared::auth::Authenticated;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, many};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
@@ -27,7 +28,7 @@ pub(super) fn route() -> Route {
         .paged("Entries on a page: 1 to 100, 50 if absent.")
         .answer(StatusCode::OK, "Success.", [(JSON, many::<AuditResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.");
-    Route::new(Method::GET, "/v1/instance/audit", list).described(description)
+    Route::new(Method::GET, "/v1/instance/audit", Need::Operator, list).described(description)
 }
 
 async fn list(

@@ -20,6 +20,7 @@ use crate::shared::auth::Authenticated;
 use crate::shared::context::Context;
 use crate::shared::description::Description;
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
 
@@ -42,7 +43,7 @@ pub(super) fn route() -> Route {
         .answer(StatusCode::OK, "The file.", [(SQLITE, file.into())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::CONFLICT, "Another backup is being made or read, or the store makes none.");
-    Route::unlimited(Method::POST, "/v1/instance/backup", back_up).described(description)
+    Route::unlimited(Method::POST, "/v1/instance/backup", Need::Operator, back_up).described(description)
 }
 
 async fn back_up(

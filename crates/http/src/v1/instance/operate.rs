@@ -16,6 +16,7 @@ use crate::shared::body::Text;
 use crate::shared::context::Context;
 use crate::shared::description::{Description, JSON, one};
 use crate::shared::error::{HttpError, about};
+use crate::shared::need::Need;
 use crate::shared::query::QueryTexts;
 use crate::shared::routes::Route;
 
@@ -44,10 +45,11 @@ pub(super) fn routes() -> [Route; 4] {
         .answer(StatusCode::OK, "Success.", [(JSON, one::<MasterKeyRotated>())])
         .refuses(StatusCode::CONFLICT, "There is no other key; the text says what to do.");
     [
-        Route::new(Method::GET, "/v1/instance", get).described(getting),
-        Route::new(Method::POST, "/v1/instance/sending/hold", hold).described(holding),
-        Route::new(Method::POST, "/v1/instance/sending/resume", resume).described(resuming),
-        Route::new(Method::POST, "/v1/instance/master-key/rotate", rotate).described(rotating),
+        Route::new(Method::GET, "/v1/instance", Need::Operator, get).described(getting),
+        Route::new(Method::POST, "/v1/instance/sending/hold", Need::Operator, hold).described(holding),
+        Route::new(Method::POST, "/v1/instance/sending/resume", Need::Operator, resume).described(resuming),
+        Route::new(Method::POST, "/v1/instance/master-key/rotate", Need::Operator, rotate)
+            .described(rotating),
     ]
 }
 

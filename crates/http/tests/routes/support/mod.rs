@@ -1,7 +1,10 @@
 //! A whole instance, and how to ask things of it.
 
 mod answer;
+pub(crate) mod calls;
 mod fakes;
+mod furnished;
+pub(crate) mod identities;
 mod receiver;
 mod world;
 

@@ -68,18 +68,20 @@ pub(crate) struct World {
     pub(crate) changes: TaskTracker,
     /// Where copies are made.
     pub(crate) scratch: tempfile::TempDir,
-    base: Base,
+    pub(super) base: Base,
     // Dropped, and with it all that it does.
     engine: Option<Engine>,
 }
 
 /// What nodes have in common.
 #[derive(Clone)]
-struct Base {
-    store: MemoryStore,
-    keyring: Arc<Keyring>,
+pub(super) struct Base {
+    pub(super) store: MemoryStore,
+    pub(super) keyring: Arc<Keyring>,
     clock: Arc<Ticking>,
     nodes: Arc<AtomicU64>,
+    /// Chance for what tests put into the store themselves.
+    chance: Arc<Mutex<Seeded>>,
 }
 
 impl Base {
@@ -92,7 +94,34 @@ impl Base {
         let login = Login::parse("morty").expect("a login");
         let first = beginnings(name, login, ADMIN, &keyring, clock.now(), &mut entropy);
         assert!(store.begin(first).await.expect("the store works"));
-        Self { store, keyring: Arc::new(keyring), clock, nodes: Arc::default() }
+        Self {
+            store,
+            keyring: Arc::new(keyring),
+            clock,
+            nodes: Arc::default(),
+            chance: Arc::new(Mutex::new(Seeded::new(1000))),
+        }
+    }
+
+    /// Makes something for the store, of chance and the present moment.
+    pub(super) fn fresh<T>(&self, make: impl FnOnce(&mut dyn Entropy, Timestamp) -> T) -> T {
+        let mut chance = self.chance.lock().expect("no test panics while it holds it");
+        make(&mut *chance, self.clock.now())
+    }
+
+    /// The audit entry of what a test changes in the store.
+    pub(super) fn entry(&self) -> AuditEntry {
+        self.fresh(|entropy, at| AuditEntry {
+            id: AuditId::generate(at, entropy),
+            at,
+            organization: None,
+            actor: "test".into(),
+            token: None,
+            remote: None,
+            action: "test.change",
+            target: "".into(),
+            fields: Vec::new(),
+        })
     }
 
     /// Chance that no other node has.
@@ -204,11 +233,21 @@ impl World {
 
     /// A webhook of the organization that was saved when the settings were others.
     pub(crate) async fn save_unchecked(&self, name: &str, url: &str, format: Format) {
+        self.save_webhook(name, url, |webhook| webhook.format = format).await;
+    }
+
+    /// Saves a webhook of the organization as no request could.
+    pub(crate) async fn save_webhook(
+        &self,
+        name: &str,
+        url: &str,
+        change: impl FnOnce(&mut Webhook),
+    ) -> WebhookId {
         let at = SystemClock.now();
         let organization = OrganizationName::parse(ORGANIZATION).expect("a name");
         let found = self.base.store.find_organization(&organization).await.expect("the store works");
         let mut entropy = Seeded::new(u64::from(url.as_bytes()[7]));
-        let webhook = Webhook {
+        let mut webhook = Webhook {
             id: WebhookId::generate(at, &mut entropy),
             organization: found.expect("it is there").id,
             scope: Scope::Organization,
@@ -216,7 +255,7 @@ impl World {
             display_name: DisplayName::parse(name).expect("a name"),
             payload_url: PayloadUrl::from_stored(url),
             active: true,
-            format,
+            format: Format::Raw,
             subscription: Subscription::default(),
             secret: None,
             standard_headers: true,
@@ -226,19 +265,10 @@ impl World {
             revision: 1,
             health: Health::default(),
         };
-        let audit = AuditEntry {
-            id: AuditId::generate(at, &mut entropy),
-            at,
-            organization: None,
-            actor: "test".into(),
-            token: None,
-            remote: None,
-            action: "webhook.create",
-            target: name.into(),
-            fields: Vec::new(),
-        };
-        let created = self.base.store.create_webhook(&webhook, 10, audit).await;
+        change(&mut webhook);
+        let created = self.base.store.create_webhook(&webhook, 10, self.base.entry()).await;
         assert_eq!(created.expect("the store works"), CreateOutcome::Done);
+        webhook.id
     }
 
     /// Sends a request as it is.
@@ -260,9 +290,11 @@ impl World {
         self.ask(ADMIN, method, path, body).await
     }
 
-    /// A new user with this role in the organization, or a member of nothing; the user's token.
+    /// A new user with this role in the organization, or a member of nothing. Gives the user's token, which may do what
+    /// the user may.
     pub(crate) async fn user(&self, login: &str, role: Option<&str>) -> String {
-        let user = self.admin("POST", "/v1/users", json!({"login": login})).await.expect(201);
+        let user =
+            self.admin("POST", "/v1/users", json!({"login": login, "role": "admin"})).await.expect(201);
         if let Some(role) = role {
             let path = format!("/v1/orgs/{ORGANIZATION}/members/{login}");
             self.admin("PUT", &path, json!({"role": role})).await.expect(200);

@@ -61,6 +61,13 @@ pub struct UserRequest {
     /// Whether they run the instance.
     #[schema(value_type = Option<bool>, required = false)]
     pub operator: Option<bool>,
+    /// The most that their first token may do: admin | member | publisher | viewer, within the role of the token that
+    /// adds them; viewer if absent.
+    #[schema(value_type = Option<String>, required = false)]
+    pub role: Option<String>,
+    /// When their first token expires: RFC 3339, not later than the token that adds them; after 90 days if absent.
+    #[schema(value_type = Option<String>, format = DateTime, required = false)]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl UserRequest {
@@ -70,13 +77,15 @@ impl UserRequest {
     /// [`BodyError`], naming the field that is unknown or of the wrong type.
     pub fn read(text: &str) -> Result<Self, BodyError> {
         let body = Body::read(text)?;
-        body.only(&["login", "name", "email", "avatarUrl", "operator"])?;
+        body.only(&["login", "name", "email", "avatarUrl", "operator", "role", "expiresAt"])?;
         Ok(Self {
             login: body.text("login")?,
             name: body.text("name")?,
             email: body.text("email")?,
             avatar_url: body.text("avatarUrl")?,
             operator: body.truth("operator")?,
+            role: body.text("role")?,
+            expires_at: moment(&body, "expiresAt")?,
         })
     }
 }
@@ -114,7 +123,8 @@ pub struct TokenRequest {
     /// Whether it may act as operator; not for service tokens.
     #[schema(value_type = Option<bool>, required = false)]
     pub operator: Option<bool>,
-    /// When it ends to be good: RFC 3339, not later than that of the token that makes it; the same as that if absent.
+    /// When it expires: RFC 3339, not later than the token that makes it. If absent: when that token does, and after 90
+    /// days at the latest where it is made for another user.
     #[schema(value_type = Option<String>, format = DateTime, required = false)]
     pub expires_at: Option<Timestamp>,
 }
@@ -169,6 +179,9 @@ mod tests {
         check(OrganizationRequest::read, r#"{"display_name":"o"}"#, Err(unknown));
         let user = UserRequest { login: some("u"), operator: Some(true), ..Default::default() };
         check(UserRequest::read, r#"{"login":"u","operator":true}"#, Ok(user));
+        let expires_at = Some(Timestamp::from_millis(1_778_653_144_000));
+        let user = UserRequest { role: some("viewer"), expires_at, ..Default::default() };
+        check(UserRequest::read, r#"{"role":"viewer","expiresAt":"2026-05-13T06:19:04Z"}"#, Ok(user));
         check(UserRequest::read, r#"{"operator":1}"#, Err("operator must be true or false, is a number"));
     }
 

@@ -76,7 +76,9 @@ pub struct UserCreated {
     pub user: UserResponse,
     /// The token's text.
     pub token: String,
-    /// When the token ends to be good: when that of whoever added the user does; null for never.
+    /// The most that the token may do: admin | member | publisher | viewer.
+    pub token_role: &'static str,
+    /// When the token expires; always set.
     #[schema(format = DateTime, required = true)]
     pub token_expires_at: Option<String>,
 }
@@ -193,10 +195,15 @@ mod tests {
             is_operator: false,
             created_at: Timestamp::from_millis(1_778_653_144_070),
         };
-        let created = UserCreated { user: (&user).into(), token: "sb-1".to_owned(), token_expires_at: None };
+        let created = UserCreated {
+            user: (&user).into(),
+            token: "sb-1".to_owned(),
+            token_role: "viewer",
+            token_expires_at: None,
+        };
         check(
             &created,
-            r#"{"login":"morty","name":"Morty Smith","email":"","avatarUrl":"https://a.example/m.png","operator":false,"createdAt":"2026-05-13T06:19:04.070Z","token":"sb-1","tokenExpiresAt":null}"#,
+            r#"{"login":"morty","name":"Morty Smith","email":"","avatarUrl":"https://a.example/m.png","operator":false,"createdAt":"2026-05-13T06:19:04.070Z","token":"sb-1","tokenRole":"viewer","tokenExpiresAt":null}"#,
         );
         assert!(!format!("{created:?}").contains("sb-1"));
         check(
