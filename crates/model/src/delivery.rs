@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::Timestamp;
 use crate::filter::EventKind;
 use crate::ids::{DeliveryId, EventId, EventKey, OrganizationId, WebhookId};
+use crate::teams::TeamsError;
 use crate::webhook::Format;
 
 /// Why a delivery exists.
@@ -273,8 +274,8 @@ pub enum Silence {
 pub enum Outcome {
     /// The endpoint answered. The status line decides: 2xx is success, all else failure.
     Answered(Answer),
-    /// The endpoint answered 2xx, and its body says that it was asked too often and took nothing: its failure.
-    /// Source: wire-facts.md#microsoft-teams.
+    /// The endpoint answered 2xx, and its body says that the service behind it took nothing, mostly because it was asked
+    /// too often: [`TeamsError`] tells. The endpoint's failure. Source: wire-facts.md#microsoft-teams.
     Throttled(Answer),
     /// The request may have left, and no answer came. The endpoint's failure.
     Unanswered {
@@ -338,6 +339,24 @@ impl Outcome {
             Self::Answered(answer) | Self::Throttled(answer) => answer.status,
             Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => 0,
         }
+    }
+
+    /// The error that the endpoint hid behind a 2xx.
+    pub fn hidden_error(&self) -> Option<TeamsError> {
+        match self {
+            Self::Throttled(answer) => {
+                Some(TeamsError::find(&answer.body).unwrap_or(TeamsError { status: None }))
+            }
+            Self::Answered(_)
+            | Self::Unanswered { .. }
+            | Self::OurFault { .. }
+            | Self::Undeliverable { .. } => None,
+        }
+    }
+
+    /// Whether the endpoint said, in whatever way, that it will never take this delivery.
+    pub fn is_refused_for_good(&self) -> bool {
+        self.hidden_error().is_some_and(TeamsError::is_for_good)
     }
 
     /// The answer, if one came.

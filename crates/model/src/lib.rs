@@ -31,6 +31,7 @@ pub mod recovery;
 pub mod retry;
 pub mod scope;
 pub mod secret;
+pub mod teams;
 pub mod wait;
 pub mod webhook;
 

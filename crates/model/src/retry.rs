@@ -73,6 +73,7 @@ impl RetryPolicy {
     pub fn next(&self, delivery: &Delivery, outcome: &Outcome, now: Timestamp, chance: f64) -> Next {
         match outcome.verdict() {
             Verdict::Success => Next::Succeeded,
+            Verdict::Failure if outcome.is_refused_for_good() => Next::Failed(FailReason::Undeliverable),
             Verdict::Failure | Verdict::Gone if !is_repeatable(delivery.format, outcome) => {
                 Next::Failed(FailReason::NotRepeatable)
             }
@@ -145,10 +146,11 @@ const fn starts_run(format: Format) -> bool {
     }
 }
 
-/// Whether another attempt may follow a failed one: always, but where that starts runs only if none can have started.
-pub const fn is_repeatable(format: Format, outcome: &Outcome) -> bool {
+/// Whether another attempt may follow a failed one: always, unless the endpoint refused for good; but where that starts
+/// runs only if none can have started.
+pub fn is_repeatable(format: Format, outcome: &Outcome) -> bool {
     if !starts_run(format) {
-        return true;
+        return !outcome.is_refused_for_good();
     }
     match outcome {
         Outcome::Unanswered { silence, .. } => match silence {
@@ -257,9 +259,19 @@ mod tests {
     }
 
     #[test]
-    fn a_throttled_message_is_tried_again() {
-        let Outcome::Answered(answer) = answered(200, Some(60)) else { unreachable!("it was answered") };
-        check(0, &Outcome::Throttled(answer), 0.0, retry(60_000));
+    fn a_message_that_teams_did_not_take_is_tried_again_where_that_can_help() {
+        let hidden = |status: u16| {
+            let body = format!("Microsoft Teams endpoint returned HTTP error {status} with ContextId 1");
+            let (headers, retry_after) = ("".into(), Some(Duration::from_secs(60)));
+            Outcome::Throttled(Answer { status: 200, headers, body: body.into(), retry_after })
+        };
+        for status in [429, 500, 502, 503, 302] {
+            check(0, &hidden(status), 0.0, retry(60_000));
+        }
+        for status in [400, 403, 404, 410, 413, 499] {
+            check(0, &hidden(status), 0.0, Next::Failed(FailReason::Undeliverable));
+            assert!(!is_repeatable(Format::MsTeams, &hidden(status)), "{status}");
+        }
     }
 
     /// Of a delivery that starts a run, with the second attempt at `at_ms` after it was made.

@@ -4,6 +4,7 @@ use stackbell_model::Chain;
 use std::time::Duration;
 
 use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome};
+use stackbell_model::teams::TeamsError;
 use stackbell_model::webhook::Format;
 use stackbell_wire::headers::{Outgoing, RequestHeaders};
 use tokio_util::sync::CancellationToken;
@@ -15,9 +16,6 @@ use crate::outbound::{Exchange, OutboundClient, OutboundRequest};
 
 /// How much of an answer's body is kept; the machine trims it for attempts between the first and the last.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// What an endpoint for Teams says behind a 2xx when it took nothing. Source: wire-facts.md#microsoft-teams.
-const TEAMS_THROTTLED: &str = "Microsoft Teams endpoint returned HTTP error 429";
 
 /// What is said of an attempt that our own stop cut.
 const CUT: &str = "cut short: the server was stopped before the endpoint had answered";
@@ -141,10 +139,11 @@ fn headers(send: &Send, endpoint: &Endpoint) -> RequestHeaders {
     })
 }
 
+/// Teams' connectors answer 200 whatever Teams itself says. Source: wire-facts.md#microsoft-teams.
 fn judge_teams(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Answered(answer)
-            if (200..300).contains(&answer.status) && answer.body.contains(TEAMS_THROTTLED) =>
+            if (200..300).contains(&answer.status) && TeamsError::find(&answer.body).is_some() =>
         {
             Outcome::Throttled(answer)
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stackbell_model::delivery::{Delivery, State};
+use stackbell_model::delivery::{Delivery, FailReason, State};
 use stackbell_model::health::SuspensionReason;
 use stackbell_model::secret::WebhookSecret;
 use stackbell_model::webhook::{Format, Webhook};
@@ -88,6 +88,46 @@ async fn a_throttled_message_for_teams_is_a_failure_behind_a_200() {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// No retry helps a message that Teams refuses: it is lost at once, and the attempt says so.
+#[tokio::test]
+async fn a_message_that_teams_refuses_is_lost_at_once() {
+    let mut world = World::start().await;
+    let webhook = world.webhook("hook", |webhook| webhook.format = Format::MsTeams).await;
+    for status in [413, 400] {
+        let said = format!("Microsoft Teams endpoint returned HTTP error {status} with ContextId MS-CV=abc.");
+        world.receiver.then([Reply::status(200).body(said)]);
+        let (event, _) = world.publish().await;
+        let is_failed = |delivery: &Delivery| matches!(delivery.state, State::Failed { .. });
+        let delivery = world.delivery_when("the end", &webhook, event, is_failed).await;
+        assert!(
+            matches!(delivery.state, State::Failed { reason: FailReason::Undeliverable, .. }),
+            "{delivery:?}"
+        );
+        let outcome = world.attempts(&webhook).await.remove(0).outcome;
+        assert_eq!(outcome.status(), 200);
+        let reason = outcome.hidden_error().expect("a reason").to_string();
+        assert!(
+            reason.contains(&format!("HTTP error {status}")) && reason.contains("no retry helps"),
+            "{reason}"
+        );
+    }
+    assert_eq!(world.receiver.count(), 2);
+    let metrics = world.metrics.encode().expect("text");
+    assert!(metrics.contains("stackbell_attempts_total{result=\"status\"} 2"), "{metrics}");
+}
+
+/// An error of Teams itself passes.
+#[tokio::test]
+async fn a_message_that_teams_failed_to_take_is_tried_again() {
+    let mut world = World::start().await;
+    let webhook = world.webhook("hook", |webhook| webhook.format = Format::MsTeams).await;
+    world.receiver.then([Reply::status(202).body("Microsoft Teams endpoint returned HTTP error 503")]);
+    let (event, _) = world.publish().await;
+    let due = world.due_after(&webhook, event, 1).await;
+    world.clock.advance_to(due);
+    world.succeeded(&webhook, event).await;
+}
 
 /// Others may say what they like behind a 2xx.
 #[tokio::test]

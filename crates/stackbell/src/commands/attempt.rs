@@ -15,7 +15,9 @@ const BODY_SHOWN_MAX: usize = 2000;
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn print(verb: &mut Verb<'_>, attempt: &Value, what: &str) -> anyhow::Result<ExitCode> {
-    let is_delivered = is_success(number_at(attempt, "/responseCode"));
+    // A service can hide an error behind a 2xx.
+    let is_delivered =
+        is_success(number_at(attempt, "/responseCode")) && text_at(attempt, "/error").is_empty();
     match verb.output {
         Output::Json => verb.output.one(verb.out, attempt, "")?,
         Output::Table => writeln!(verb.out, "{}", sentence(attempt, what))?,
@@ -37,6 +39,9 @@ fn sentence(attempt: &Value, what: &str) -> String {
     let body = if body.is_empty() { body } else { format!("\n{body}") };
     match status {
         0 => format!("{what} got no answer within {took} ms.{body}"),
+        _ if is_success(status) && !text_at(attempt, "/error").is_empty() => {
+            format!("{what} was answered {status} after {took} ms, and failed.{body}")
+        }
         _ if is_success(status) => format!("{what} was answered {status} after {took} ms.{body}"),
         _ => format!("{what} was refused: {status} after {took} ms.{body}"),
     }
@@ -76,6 +81,10 @@ mod tests {
             sentence(&attempt, "The delivery"),
             "The delivery got no answer within 9 ms.\nno such host"
         );
+        let hidden =
+            json!({"responseCode": 200, "durationMs": 9, "responseBody": "b", "error": "HTTP error 413"});
+        let expected = "The delivery was answered 200 after 9 ms, and failed.\nHTTP error 413";
+        assert_eq!(sentence(&hidden, "The delivery"), expected);
     }
 
     #[test]

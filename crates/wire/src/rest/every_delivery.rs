@@ -181,7 +181,7 @@ pub struct AttemptResponse {
     pub response_headers: String,
     /// Body; empty when there was no response.
     pub response_body: String,
-    /// Why there was no response.
+    /// Why there was no response, or the error that a response of 2xx hides.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub error: Option<String>,
@@ -198,7 +198,7 @@ impl AttemptResponse {
         };
         let (response_headers, text) = response(&attempt.outcome);
         let (response_body, error) = match attempt.outcome.answer() {
-            Some(_) => (text, None),
+            Some(_) => (text, attempt.outcome.hidden_error().map(|error| error.to_string())),
             None => (String::new(), Some(text)),
         };
         Self {
@@ -259,5 +259,12 @@ mod tests {
         let silent = Outcome::Unanswered { silence: Silence::Unresolved, text: "no such host".into() };
         let unanswered = r#""responseCode":0,"responseHeaders":"","responseBody":"","error":"URL error with webhook: no such host"}"#;
         check(silent, true, &format!("{head}{whole}{unanswered}"));
+        let body = "Microsoft Teams endpoint returned HTTP error 413".into();
+        let hidden = Answer { status: 200, headers: "".into(), body, retry_after: None };
+        let reason = "Microsoft Teams did not take the message: behind this answer is HTTP error 413; it is lost, as no retry helps";
+        let answered = format!(
+            r#""responseCode":200,"responseHeaders":"","responseBody":"Microsoft Teams endpoint returned HTTP error 413","error":"{reason}"}}"#
+        );
+        check(Outcome::Throttled(hidden), true, &format!("{head}{whole}{answered}"));
     }
 }

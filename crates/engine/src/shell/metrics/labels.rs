@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use stackbell_model::delivery::{Attempt, Outcome, StateKind, Verdict};
 use stackbell_model::filter::EventKind;
+use stackbell_model::teams::TeamsError;
 use stackbell_model::wait::WaitReason;
 use stackbell_store::commit::QuotaPart;
 
@@ -136,7 +137,10 @@ impl From<&Attempt> for AttemptResult {
         match &attempt.outcome {
             Outcome::Answered(_) if attempt.outcome.verdict() == Verdict::Success => Self::Success,
             Outcome::Answered(_) => Self::Status,
-            Outcome::Throttled(_) => Self::Throttled,
+            Outcome::Throttled(_) => match attempt.outcome.hidden_error() {
+                Some(TeamsError { status: Some(429) }) => Self::Throttled,
+                Some(_) | None => Self::Status,
+            },
             Outcome::Unanswered { .. } => Self::Silence,
             Outcome::OurFault { .. } => Self::OurFault,
             Outcome::Undeliverable { .. } => Self::Undeliverable,

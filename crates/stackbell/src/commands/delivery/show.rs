@@ -90,7 +90,10 @@ fn webhook(delivery: &Value) -> String {
 fn print_attempt(out: &mut dyn Write, attempt: &Value) -> io::Result<()> {
     let answer = match number_at(attempt, "/responseCode") {
         0 => text(attempt.get("error")),
-        status => status.to_string(),
+        status => match text_at(attempt, "/error") {
+            "" => status.to_string(),
+            hidden => format!("{status}, but {}", printable(hidden)),
+        },
     };
     writeln!(
         out,
