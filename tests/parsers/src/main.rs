@@ -51,6 +51,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("address", Bytes(outbound::address)),
     ("dns-reply", Bytes(outbound::dns_reply)),
     ("answer", Bytes(outbound::answer)),
+    ("head", Bytes(outbound::head)),
     ("retry-after", Text(model::retry_after)),
     ("allowance", Text(outbound::allowance)),
     ("credentials", Text(keys::credentials)),

@@ -6,27 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http_body_util::Full;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use stackbell_model::Clock;
 use stackbell_model::delivery::Outcome;
 use stackbell_model::names::OrganizationName;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::connect::Connector;
 use super::dial::Dialer;
 use super::failure;
 use super::policy::{OutboundPolicy, Rules};
+use super::pool::{Link, Pool};
 use super::reachability::Reachability;
 use super::record::{self, BodyEnd};
-use super::request::{OutboundRequest, build};
+use super::request::{BuildError, Connections, OutboundRequest, build};
 use super::resolve::Resolve;
 use super::spelling::Spellings;
+use super::target::Target;
 use super::trust::{TrustError, endpoint_tls};
 
-/// The most bytes of an answer's head; the most headers are 100, which is hyper's own limit.
-pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection is waited for that was answered before its request was written. It is closed then.
+const READY_TIME: Duration = Duration::from_secs(1);
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -80,20 +82,34 @@ pub struct Exchange {
     pub body_end: Option<BodyEnd>,
 }
 
-type Pool = legacy::Client<Connector, Full<Bytes>>;
-
 /// The one client for untrusted addresses. Cheap to share in an `Arc`; dropping it closes all idle
 /// connections.
 ///
-/// hyper's pool knows connections by scheme, host and port, and nothing of organizations. Each organization
-/// with allowances of its own therefore has a pool of its own, and all others share one: a pool's connections
+/// Each organization with allowances of its own has a way out of its own, and all others share one: a way's connections
 /// were all judged by the rules that hold for all who use it.
 pub struct OutboundClient {
-    shared: Pool,
-    own: HashMap<OrganizationName, Pool>,
+    shared: Way,
+    own: HashMap<OrganizationName, Way>,
     exchange_time: Duration,
     spellings: Spellings,
     clock: Arc<dyn Clock>,
+    tasks: TaskTracker,
+}
+
+/// New connections, and those that wait for their next request.
+struct Way {
+    connector: Connector,
+    pool: Arc<Pool>,
+    /// Closes those that wait for too long.
+    _closer: AbortOnDropHandle<()>,
+}
+
+/// Why a request on a link has no answer.
+enum Lost {
+    /// The connection was closed before any byte of an answer. Nothing says that the endpoint failed.
+    Stale,
+    /// All else.
+    Failed(Outcome),
 }
 
 impl OutboundClient {
@@ -108,23 +124,31 @@ impl OutboundClient {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OutboundError> {
         let tls = endpoint_tls(settings.ca_file.as_deref())?;
+        let tasks = TaskTracker::new();
         let reachability = Arc::new(Reachability::default());
-        let pool = |rules: &Arc<Rules>| {
+        let way = |rules: &Arc<Rules>| {
             let dialer = Dialer {
                 rules: Arc::clone(rules),
                 resolver: Arc::clone(&resolver),
                 reachability: Arc::clone(&reachability),
                 time: settings.exchange_time / 2,
             };
-            pool(settings, Connector::new(dialer, Arc::clone(&tls), settings.exchange_time * 2 / 3))
+            let pool = Arc::new(Pool::new(settings.idle_time, settings.idle_per_host_max));
+            let closer = tasks.spawn(Pool::close_idle(Arc::downgrade(&pool), settings.idle_time));
+            Way {
+                connector: Connector { dialer, tls: Arc::clone(&tls), time: settings.exchange_time * 2 / 3 },
+                pool,
+                _closer: AbortOnDropHandle::new(closer),
+            }
         };
-        let own = policy.own().map(|(organization, rules)| (organization.clone(), pool(rules))).collect();
+        let own = policy.own().map(|(organization, rules)| (organization.clone(), way(rules))).collect();
         Ok(Self {
-            shared: pool(policy.shared()),
+            shared: way(policy.shared()),
             own,
             exchange_time: settings.exchange_time,
             spellings: Spellings::read().await.map_err(OutboundError::Spelling)?,
             clock,
+            tasks,
         })
     }
 
@@ -134,49 +158,123 @@ impl OutboundClient {
     /// ends: the status line decides, and what was kept until then is recorded. A head that never ends is no
     /// answer.
     ///
-    /// The bytes of a request are written to one connection at most. When a waiting connection turns out to
-    /// be closed before the first byte was written, another one is taken; once any may have been written, a
-    /// failure is reported and nothing is sent again, although the server may have closed the connection
-    /// without having read it.
+    /// The bytes of a request are written to one new connection at most. They may have been written to one that had
+    /// served others before, if that was closed before any byte of an answer: see [`Connections`].
     ///
     /// Dropping the future closes the connection; the request may have been sent.
     pub async fn send(&self, request: OutboundRequest, keep_body: usize) -> Exchange {
         let started = Instant::now();
-        let (outcome, body_end) = self.exchange(request, keep_body, started + self.exchange_time).await;
+        let exchange = Attempting {
+            client: self,
+            way: self.own.get(&request.organization).unwrap_or(&self.shared),
+            request: &request,
+            keep_body,
+            deadline: started + self.exchange_time,
+        };
+        let (outcome, body_end) = match exchange.run().await {
+            Ok((outcome, body_end)) => (outcome, Some(body_end)),
+            Err(outcome) => (outcome, None),
+        };
         Exchange { outcome, duration: started.elapsed(), body_end }
+    }
+}
+
+/// One exchange under way.
+struct Attempting<'a> {
+    client: &'a OutboundClient,
+    way: &'a Way,
+    request: &'a OutboundRequest,
+    keep_body: usize,
+    deadline: Instant,
+}
+
+impl Attempting<'_> {
+    async fn run(&self) -> Result<(Outcome, BodyEnd), Outcome> {
+        let built = self.build()?;
+        let reused = match self.request.connections {
+            Connections::Any => self.way.pool.take(self.target().origin()),
+            Connections::New => None,
+        };
+        let built = match reused {
+            None => built,
+            Some(link) => match self.exchange(link, built, true).await {
+                Ok(answered) => return Ok(answered),
+                Err(Lost::Failed(outcome)) => return Err(outcome),
+                Err(Lost::Stale) => self.build()?,
+            },
+        };
+        let link = self.connect().await?;
+        self.exchange(link, built, false).await.map_err(|lost| match lost {
+            Lost::Failed(outcome) => outcome,
+            Lost::Stale => unreachable!("a new connection is not stale"),
+        })
+    }
+
+    fn target(&self) -> &Target {
+        &self.request.target
+    }
+
+    fn build(&self) -> Result<Request<Full<Bytes>>, Outcome> {
+        let ours = |error: BuildError| Outcome::OurFault { text: error.to_string().into() };
+        build(self.request, &self.client.spellings).map_err(ours)
+    }
+
+    async fn connect(&self) -> Result<Link, Outcome> {
+        let connecting = self.way.connector.connect(self.target().origin(), &self.client.tasks);
+        match timeout_at(self.deadline, connecting).await {
+            Ok(Ok(link)) => Ok(link),
+            Ok(Err(error)) => Err(failure::not_connected(&error, self.target())),
+            Err(_) => Err(failure::timed_out(self.client.exchange_time, self.target())),
+        }
     }
 
     async fn exchange(
         &self,
-        request: OutboundRequest,
-        keep_body: usize,
-        deadline: Instant,
-    ) -> (Outcome, Option<BodyEnd>) {
-        let pool = self.own.get(&request.organization).unwrap_or(&self.shared);
-        let target = Arc::clone(&request.target);
-        let request = match build(request, &self.spellings) {
-            Ok(request) => request,
-            Err(error) => return (Outcome::OurFault { text: error.to_string().into() }, None),
-        };
-        match timeout_at(deadline, pool.request(request)).await {
-            Ok(Ok(response)) => {
-                let (answer, end) = record::read(response, keep_body, deadline, self.clock.now()).await;
-                (Outcome::Answered(answer), Some(end))
+        mut link: Link,
+        request: Request<Full<Bytes>>,
+        is_reused: bool,
+    ) -> Result<(Outcome, BodyEnd), Lost> {
+        link.exchanging.begin();
+        let sent = timeout_at(self.deadline, link.sender.try_send_request(request)).await;
+        let response = match sent {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) if is_reused && !link.exchanging.has_begun() => return Err(Lost::Stale),
+            Ok(Err(error)) => {
+                let is_unsent = error.message().is_some();
+                let asked_for_certificate = link.tls_requests.were_made() && !link.exchanging.has_begun();
+                let error = error.into_error();
+                let outcome = failure::lost(&error, is_unsent, asked_for_certificate, self.target());
+                return Err(Lost::Failed(outcome));
             }
-            Ok(Err(error)) => (failure::outcome(&error, &target), None),
-            Err(_) => (failure::timed_out(self.exchange_time, &target), None),
+            Err(_) => {
+                let outcome = failure::timed_out(self.client.exchange_time, self.target());
+                return Err(Lost::Failed(outcome));
+            }
+        };
+        let head = link.exchanging.take_head().expect("hyper reads the head that was made of it");
+        let now = self.client.clock.now();
+        let (answer, end) =
+            record::read(head, response.into_body(), self.keep_body, self.deadline, now).await;
+        if end == BodyEnd::Whole {
+            self.put_back(link);
+        }
+        Ok((Outcome::Answered(answer), end))
+    }
+
+    /// Keeps a connection for the next request, once hyper has done with this one.
+    fn put_back(&self, mut link: Link) {
+        let (pool, origin) = (&self.way.pool, self.target().origin());
+        if link.sender.is_ready() {
+            pool.put(origin, link);
+        } else if !link.sender.is_closed() {
+            // It has an end of its request to write, or the end of an answer to read.
+            let (pool, origin) = (Arc::downgrade(pool), origin.clone());
+            self.client.tasks.spawn(async move {
+                let is_ready = matches!(timeout(READY_TIME, link.sender.ready()).await, Ok(Ok(())));
+                if let Some(pool) = pool.upgrade().filter(|_| is_ready) {
+                    pool.put(&origin, link);
+                }
+            });
         }
     }
-}
-
-fn pool(settings: &OutboundSettings, connector: Connector) -> Pool {
-    legacy::Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(settings.idle_time)
-        .pool_max_idle_per_host(settings.idle_per_host_max)
-        .http1_max_buf_size(HEAD_BYTES_MAX)
-        .http1_title_case_headers(true)
-        // Of requests of which not one byte was written: hyper hands those back whole, and no others.
-        .retry_canceled_requests(true)
-        .build(connector)
 }

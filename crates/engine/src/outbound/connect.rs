@@ -1,24 +1,29 @@
-//! A connection that is ready for a request: dialed, and under TLS where the URL asks for it.
+//! A connection that is ready for requests: dialed, under TLS where the URL asks for it, and handed to hyper.
 
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use http::Uri;
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tower::Service;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::dial::Dialer;
 use super::failure::find;
 use super::policy::Refusals;
+use super::pool::Link;
 use super::resolve::ResolveError;
+use super::stream::{AnswerStream, Exchanging};
+use super::target::Origin;
+use super::tls::{Greeting, TlsRequests};
+
+/// The most that hyper reads at once, heads apart.
+const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Why there is no connection. Nothing of the request has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -32,58 +37,87 @@ pub(super) enum ConnectError {
     /// No address took the connection; this is what the last of them said.
     #[error("no connection could be made")]
     Unreachable(#[source] io::Error),
+    /// No certificate can be for this host.
+    #[error("no certificate can be for this host")]
+    NoName,
     /// The server's TLS is not to be trusted, or is none.
     #[error("TLS could not be set up")]
-    Tls(#[source] rustls::Error),
-    /// The connection ended while TLS was being set up.
-    #[error("the connection ended while TLS was being set up")]
-    Handshake(#[source] Box<dyn Error + Send + Sync>),
+    Tls(#[source] TlsError),
     /// Connected, and TLS was not set up in time.
     #[error("no connection was ready in time")]
     TimedOut,
+    /// hyper did not take the connection.
+    #[error("the connection could not be used")]
+    Unusable(#[source] hyper::Error),
 }
 
-/// Makes connections for hyper's pool.
-///
-/// It keeps time by itself: the pool may go on making a connection whose request has found another one.
-#[derive(Clone)]
+/// Why TLS was not set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the handshake failed")]
+pub(super) struct TlsError {
+    #[source]
+    pub(super) source: io::Error,
+    /// Whether the server asked for a client's certificate.
+    pub(super) asked_for_certificate: bool,
+    /// Whether it answered in plain HTTP.
+    pub(super) is_http: bool,
+}
+
+/// Makes connections.
 pub(super) struct Connector {
-    https: HttpsConnector<Dialer>,
-    time: Duration,
+    pub(super) dialer: Dialer,
+    pub(super) tls: Arc<ClientConfig>,
+    /// For a connection, TLS included.
+    pub(super) time: Duration,
 }
 
 impl Connector {
-    /// A connector that takes `time` at most, TLS included.
-    pub(super) fn new(dialer: Dialer, tls: Arc<ClientConfig>, time: Duration) -> Self {
-        Self { https: HttpsConnector::from((dialer, tls)), time }
+    /// Connects, and lets hyper's half run as one of `tasks`.
+    pub(super) async fn connect(&self, origin: &Origin, tasks: &TaskTracker) -> Result<Link, ConnectError> {
+        let deadline = Instant::now() + self.time;
+        let dialed = timeout_at(deadline, self.dialer.dial(&origin.host, origin.port)).await;
+        let stream = dialed.map_err(|_| ConnectError::Unreachable(io::ErrorKind::TimedOut.into()))??;
+        if !origin.is_tls {
+            return link(stream, TlsRequests::default(), tasks).await;
+        }
+        let name = origin.host.trim_matches(['[', ']', '.']).to_owned();
+        let name = ServerName::try_from(name).map_err(|_| ConnectError::NoName)?;
+        let requests = TlsRequests::default();
+        let connector = TlsConnector::from(Arc::new(requests.watching(&self.tls)));
+        let handshake = connector.connect(name, Greeting::new(stream)).into_fallible();
+        match timeout_at(deadline, handshake).await {
+            Ok(Ok(stream)) => link(stream, requests, tasks).await,
+            Ok(Err((source, stream))) => Err(ConnectError::Tls(TlsError {
+                source,
+                asked_for_certificate: requests.were_made(),
+                is_http: stream.is_http(),
+            })),
+            Err(_) => Err(ConnectError::TimedOut),
+        }
     }
 }
 
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = ConnectError;
-    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.https.poll_ready(context).map_err(connect_error)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.https.call(uri);
-        let time = self.time;
-        Box::pin(async move {
-            let connected = timeout(time, connecting).await.map_err(|_| ConnectError::TimedOut)?;
-            connected.map_err(connect_error)
-        })
-    }
+async fn link<S>(stream: S, tls_requests: TlsRequests, tasks: &TaskTracker) -> Result<Link, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let exchanging = Arc::new(Exchanging::default());
+    let stream = TokioIo::new(AnswerStream::new(stream, Arc::clone(&exchanging)));
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(READ_BYTES_MAX).title_case_headers(true);
+    let (sender, connection) = builder.handshake(stream).await.map_err(ConnectError::Unusable)?;
+    let driver = tasks.spawn(async move {
+        // Whoever sends on it is told.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+    Ok(Link::new(sender, exchanging, tls_requests, AbortOnDropHandle::new(driver)))
 }
 
-fn connect_error(error: Box<dyn Error + Send + Sync>) -> ConnectError {
-    match error.downcast::<ConnectError>() {
-        Ok(error) => *error,
-        Err(error) => match find::<rustls::Error>(error.as_ref()) {
-            Some(tls) => ConnectError::Tls(tls.clone()),
-            None => ConnectError::Handshake(error),
-        },
+impl TlsError {
+    /// What rustls says, where it is the one who says something.
+    pub(super) fn tls(&self) -> Option<&rustls::Error> {
+        find::<rustls::Error>(&self.source)
     }
 }

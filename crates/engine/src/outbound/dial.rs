@@ -3,16 +3,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use http::Uri;
-use http::uri::Scheme;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
-use tower::Service;
 
 use super::connect::ConnectError;
 use super::policy::Rules;
@@ -24,7 +18,7 @@ use super::resolve::{Resolve, ResolveError, Resolved, dialled_host};
 /// it takes some megabytes for each connection, from any endpoint that sends them.
 const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
-/// Opens TCP connections to the hosts of URIs, as far as its rules allow.
+/// Opens TCP connections to hosts, as far as its rules allow.
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) rules: Arc<Rules>,
@@ -34,26 +28,11 @@ pub(super) struct Dialer {
     pub(super) time: Duration,
 }
 
-impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
-    type Error = ConnectError;
-    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialer = self.clone();
-        Box::pin(async move { dialer.dial(&uri).await.map(TokioIo::new) })
-    }
-}
-
 impl Dialer {
-    async fn dial(&self, uri: &Uri) -> Result<TcpStream, ConnectError> {
+    /// Connects to a host: an address, or a name, which is resolved first.
+    pub(super) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let deadline = Instant::now() + self.time;
-        let host = dialled_host(uri.host().unwrap_or_default());
-        let port = port(uri);
+        let host = dialled_host(host);
         let resolved = match literal(&host) {
             Some(address) => vec![SocketAddr::new(address, port)].into(),
             None => self.resolve(&host, port, deadline).await?,
@@ -83,9 +62,4 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
 /// The address that a host in its normal spelling is; `None` when it is a name.
 pub(super) fn literal(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host).parse().ok()
-}
-
-pub(super) fn port(uri: &Uri) -> u16 {
-    let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-    uri.port_u16().unwrap_or(default)
 }

@@ -1,19 +1,26 @@
 //! What an error says about the endpoint: decided by the errors' types, told in words for people.
 //!
-//! Texts begin with scheme and host and show nothing else of the URL (invariant 8). Addresses that a name resolved to are
-//! shown where the outbound policy refuses them all.
+//! Texts begin with scheme, host and port, and show nothing else of the URL (invariant 8). Addresses that a name resolved to
+//! are shown where the outbound policy refuses them all.
+
+mod tls;
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use hyper_util::client::legacy;
-use rustls::CertificateError;
 use stackbell_model::delivery::{Outcome, Silence};
 
-use super::connect::ConnectError;
+use super::connect::{ConnectError, TlsError};
+use super::head::HeadError;
 use super::resolve::ResolveError;
 use super::target::Target;
+
+use tls::tls_failure;
+pub use tls::tls_failure_in;
+
+/// The setting that adds certificates to those that endpoints may show.
+const CA_SETTING: &str = "--outbound-ca-file";
 
 /// The first error of type `T` in a chain.
 ///
@@ -32,15 +39,54 @@ pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
     None
 }
 
-/// What became of a request without an answer's head.
-pub(super) fn outcome(error: &legacy::Error, target: &Target) -> Outcome {
+/// What became of a request for which there was no connection.
+pub(super) fn not_connected(error: &ConnectError, target: &Target) -> Outcome {
     if let Some(ours) = find::<io::Error>(error).and_then(our_fault) {
         return Outcome::OurFault { text: format!("{target}: {ours}").into() };
     }
-    let (silence, reason) = match find::<ConnectError>(error) {
-        Some(error) => not_connected(error),
-        None => (Silence::Broken, broken(error)),
+    let (silence, reason) = match error {
+        ConnectError::Forbidden(refusal) => (Silence::Forbidden, refusal.to_string()),
+        ConnectError::Unresolved(error) => (Silence::Unresolved, unresolved(error)),
+        ConnectError::Unreachable(error) => {
+            (Silence::Unreachable, format!("no connection: {}", error.kind()))
+        }
+        ConnectError::NoName => {
+            (Silence::Unreachable, "no certificate can be for a host of this name".to_owned())
+        }
+        ConnectError::Tls(error) => (Silence::Unreachable, no_tls(error)),
+        ConnectError::TimedOut => {
+            (Silence::Unreachable, "TLS was not set up in time: does the port speak TLS?".to_owned())
+        }
+        ConnectError::Unusable(_) => (Silence::Unreachable, "the connection could not be used".to_owned()),
     };
+    unanswered(silence, target, &reason)
+}
+
+/// What became of a request whose connection ended before an answer's head. `is_unsent` says that nothing of it was written;
+/// `asked_for_certificate` that the server asked for a client's certificate, and has said nothing since.
+pub(super) fn lost(
+    error: &hyper::Error,
+    is_unsent: bool,
+    asked_for_certificate: bool,
+    target: &Target,
+) -> Outcome {
+    if let Some(error) = find::<HeadError>(error) {
+        return unanswered(Silence::Broken, target, &error.to_string());
+    }
+    if let Some(error) = find::<rustls::Error>(error) {
+        // With TLS 1.3 a server refuses a client only after the handshake, and then reads no request.
+        let is_refused = tls::is_refusal(error);
+        let silence = if is_refused { Silence::Unreachable } else { Silence::Broken };
+        return unanswered(silence, target, &tls_failure(error, asked_for_certificate, CA_SETTING));
+    }
+    let silence = if is_unsent { Silence::Unreachable } else { Silence::Broken };
+    let mut reason = "the connection ended before an answer".to_owned();
+    if let Some(error) = find::<io::Error>(error) {
+        reason = format!("{reason}: {}", error.kind());
+    }
+    if asked_for_certificate {
+        reason = format!("{reason}; {}", tls::ASKS_FOR_CERTIFICATE);
+    }
     unanswered(silence, target, &reason)
 }
 
@@ -53,18 +99,14 @@ fn unanswered(silence: Silence, target: &Target, reason: &str) -> Outcome {
     Outcome::Unanswered { silence, text: format!("{target}: {reason}").into() }
 }
 
-fn not_connected(error: &ConnectError) -> (Silence, String) {
-    match error {
-        ConnectError::Forbidden(refusal) => (Silence::Forbidden, refusal.to_string()),
-        ConnectError::Unresolved(error) => (Silence::Unresolved, unresolved(error)),
-        ConnectError::Unreachable(error) => {
-            (Silence::Unreachable, format!("no connection: {}", error.kind()))
-        }
-        ConnectError::Tls(error) => (Silence::Unreachable, untrusted(error)),
-        ConnectError::Handshake(_) => {
-            (Silence::Unreachable, "the connection ended while TLS was being set up".to_owned())
-        }
-        ConnectError::TimedOut => (Silence::Unreachable, "TLS was not set up in time".to_owned()),
+fn no_tls(error: &TlsError) -> String {
+    if error.is_http {
+        return "the port speaks plain HTTP, and the URL says https://".to_owned();
+    }
+    match error.tls() {
+        Some(tls) => tls_failure(tls, error.asked_for_certificate, CA_SETTING),
+        None if error.asked_for_certificate => tls::ASKS_FOR_CERTIFICATE.to_owned(),
+        None => "the connection ended while TLS was being set up: does the port speak TLS?".to_owned(),
     }
 }
 
@@ -74,30 +116,6 @@ fn unresolved(error: &ResolveError) -> String {
         ResolveError::Failed | ResolveError::NoName | ResolveError::NoAddress | ResolveError::TimedOut => {
             error.to_string()
         }
-    }
-}
-
-fn untrusted(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "its certificate is signed by no known authority; --outbound-ca-file adds one".to_owned()
-        }
-        rustls::Error::InvalidMessage(_) => "the port does not speak TLS".to_owned(),
-        error => format!("TLS could not be set up: {error}"),
-    }
-}
-
-fn broken(error: &legacy::Error) -> String {
-    let Some(http) = find::<hyper::Error>(error) else {
-        return "the connection ended before an answer".to_owned();
-    };
-    if http.is_parse() {
-        // hyper tells these apart in words alone.
-        "the answer is not HTTP/1.1, or its headers are too many or too long".to_owned()
-    } else if let Some(error) = find::<io::Error>(http) {
-        format!("the connection ended before an answer: {}", error.kind())
-    } else {
-        "the connection ended before an answer".to_owned()
     }
 }
 

@@ -11,7 +11,8 @@
 //!   without an allowed address is refused, and the reason names its addresses.
 //! - A connection is reused only by organizations that have the allowances under which it was made.
 //! - Redirects are answers like any other, and no proxy is ever taken from the environment.
-//! - A request is written to a connection at most once: see [`OutboundClient::send`].
+//! - A request is written to a connection at most once, and to a second one only where the first had served others and was
+//!   closed before any byte of an answer: see [`OutboundClient::send`].
 //!
 //! What it does not promise: that an allowed server is the one that the operator meant (TLS says that), or
 //! anything about a body beyond what the caller asked to keep.
@@ -23,7 +24,10 @@ mod connect;
 mod dial;
 mod dns;
 mod failure;
+mod framing;
+mod head;
 mod policy;
+mod pool;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
 mod race;
@@ -32,16 +36,20 @@ mod record;
 mod request;
 mod resolve;
 mod spelling;
+mod stream;
 mod target;
+mod text;
+mod tls;
 mod trust;
 
 pub use address::Refusal;
 pub use allowance::{Allowance, AllowanceError};
 pub use client::{Exchange, OutboundClient, OutboundError, OutboundSettings};
 pub use dns::DnsResolver;
+pub use failure::tls_failure_in;
 pub use policy::OutboundPolicy;
 pub use record::{BodyEnd, canonical_name};
-pub use request::OutboundRequest;
+pub use request::{Connections, OutboundRequest};
 pub use resolve::{Resolve, ResolveError, Resolved};
 pub use target::{Target, TargetError};
 pub use trust::{TrustError, client_tls};

@@ -1,6 +1,7 @@
 //! What holds of the parsers here, whatever they are given: see `stackbell_model::properties` for who asks.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,11 +18,12 @@ use url::Host;
 
 use super::address::{classify, translated};
 use super::allowance::Allowance;
-use super::client::HEAD_BYTES_MAX;
-use super::dial::{literal, port};
+use super::dial::literal;
+use super::head::{Fed, HeadReader, LINE_BYTES_MAX};
 use super::policy::OutboundPolicy;
 use super::record::{self, KEPT_HEADER_BYTES_MAX};
 use super::resolve::normal_host;
+use super::stream::{AnswerStream, Exchanging};
 use super::target::Target;
 
 /// Bytes of a body that are kept here.
@@ -59,13 +61,12 @@ pub fn endpoint(text: &str) {
     let Ok(saved) = PayloadUrl::parse(text, Format::Raw, &[]) else { return };
     let url = saved.to_url().expect("what was accepted can be called");
     let Ok(target) = Target::new(&url) else { return };
-    let uri = target.uri();
-    let host = normal_host(uri.host().expect("a host"));
-    assert_eq!(Some(port(uri)), url.port_or_known_default(), "the port is the URL's");
-    assert!(
-        uri.authority().is_some_and(|authority| !authority.as_str().contains('@')),
-        "no credential is in the request's URI"
-    );
+    let origin = target.origin();
+    let host = normal_host(&origin.host);
+    assert_eq!(Some(origin.port), url.port_or_known_default(), "the port is the URL's");
+    let sent = [target.host().as_bytes(), target.path().path().as_bytes()];
+    assert!(target.path().authority().is_none(), "the request names its host in a header alone");
+    assert!(!sent[0].contains(&b'@'), "no credential is in the request's host");
     let judged = OutboundPolicy::default().judge_literal(&url, &acme());
     // The dialer knows addresses in their usual spelling, and the resolver of a system may know others.
     match (literal(&host), Host::parse(&host)) {
@@ -78,7 +79,8 @@ pub fn endpoint(text: &str) {
         }
     }
     assert!(!host.contains(['/', '?', '#', '@', '\\']), "{host} is more than a host");
-    assert_eq!(target.to_string(), format!("{}://{host}", url.scheme()), "only scheme and host are shown");
+    let shown = format!("{}://{host}:{}", url.scheme(), origin.port);
+    assert_eq!(target.to_string(), shown, "only scheme, host and port are shown");
     assert_eq!(target.authorization().is_some(), !url.username().is_empty() || url.password().is_some());
 }
 
@@ -90,13 +92,18 @@ pub fn answer(bytes: &[u8]) {
 
 async fn answer_with(bytes: &[u8]) {
     let (near, far) = tokio::io::duplex(bytes.len() + 4096);
-    let mut builder = http1::Builder::new();
-    let handshake = builder.max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(near)).await;
+    let exchanging = Arc::new(Exchanging::default());
+    let stream = TokioIo::new(AnswerStream::new(near, Arc::clone(&exchanging)));
+    let handshake = http1::Builder::new().handshake(stream).await;
     let (mut sender, connection) = handshake.expect("nothing was read yet");
     let exchange = async move {
+        exchanging.begin();
         let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await.ok()?;
+        let head = exchanging.take_head().expect("hyper has read the one that was made of it");
+        assert_eq!(response.status().as_u16(), head.status);
         let deadline = Instant::now() + Duration::from_secs(60);
-        Some(record::read(response, KEEP, deadline, Timestamp::from_millis(784_111_777_000)).await)
+        let now = Timestamp::from_millis(784_111_777_000);
+        Some(record::read(head, response.into_body(), KEEP, deadline, now).await)
     };
     let (read, _, ()) = tokio::join!(exchange, connection, write(far, bytes));
     let Some((answer, _)) = read else { return };
@@ -108,6 +115,32 @@ async fn answer_with(bytes: &[u8]) {
         let (name, _) = line.split_once(": ").expect("a name and a value");
         assert_eq!(record::canonical_name(name), name);
     }
+}
+
+/// A head reads the same however its bytes are cut, what it keeps is bounded, and hyper can read what is made of it.
+pub fn head(bytes: &[u8]) {
+    let mut whole = HeadReader::default();
+    let at_once = whole.feed(bytes);
+    assert!(whole.kept_bytes() <= 2 * LINE_BYTES_MAX, "{} bytes are kept", whole.kept_bytes());
+    let mut in_pieces = HeadReader::default();
+    for (index, byte) in bytes.iter().enumerate() {
+        match (in_pieces.feed(std::slice::from_ref(byte)), &at_once) {
+            (Ok(Fed::More), _) => {}
+            (Ok(Fed::Done(head, 1)), Ok(Fed::Done(other, end))) => {
+                assert_eq!((&head, index + 1), (other, *end));
+                let mut plain = Vec::new();
+                head.write_plain(&mut plain);
+                let fed = HeadReader::default().feed(&plain);
+                let Ok(Fed::Done(again, end)) = fed else { panic!("it reads again: {fed:?}") };
+                assert_eq!((again.status, end), (head.status, plain.len()));
+                return;
+            }
+            // Byte by byte a wrong beginning is seen before the line is at its end, and so is too much of all.
+            (Err(_), Err(_)) => return,
+            (fed, other) => panic!("{fed:?} at byte {index}, and {other:?} at once"),
+        }
+    }
+    assert!(matches!(at_once, Ok(Fed::More)), "{at_once:?}");
 }
 
 /// Answers, and ends.
@@ -152,6 +185,7 @@ mod tests {
         corpus_texts("allowance").iter().for_each(|text| allowance(text));
         corpus_texts("endpoint").iter().for_each(|text| endpoint(text));
         corpus("answer").iter().for_each(|bytes| answer(bytes));
+        corpus("head").iter().chain(&corpus("answer")).for_each(|bytes| head(bytes));
         corpus("address").iter().for_each(|bytes| address(bytes));
         corpus("dns-reply").iter().for_each(|bytes| dns_reply(bytes));
     }
@@ -199,6 +233,22 @@ mod tests {
                 bytes[at] = byte;
             }
             dns_reply(&bytes);
+        }
+
+        #[test]
+        fn hold_of_heads(
+            status in "(HTTP/1\\.1 1[0-9][0-9]\\r\\n\\r\\n){0,3}(http|HTTP)/[12](\\.[0-9])? {1,2}[0-9]{2,4}[ a-z]{0,3}\\r?\\n",
+            lines in prop::collection::vec(
+                "(content-length|transfer-encoding|connection|x)[ :]{1,3}([0-9]{1,3}|chunked|close|gzip|,| ){0,3}\\r?\\n|[ -~]{0,9}\\n",
+                0..8,
+            ),
+            noise in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let text = format!("{status}{}\r\n", lines.concat());
+            head(text.as_bytes());
+            head(&[text.as_bytes(), &noise].concat());
+            head(&[&noise[..], text.as_bytes()].concat());
+            answer(&[text.as_bytes(), &noise].concat());
         }
 
         #[test]

@@ -1,15 +1,14 @@
 //! An answer as it is kept.
 
-use std::time::Duration;
-
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Answer;
 use stackbell_model::retry::parse_retry_after;
 use tokio::time::{Instant, timeout_at};
+
+use super::head::Head;
+use super::text::{self, Beginning};
 
 /// The most bytes of header lines that are kept; whole lines only.
 pub(super) const KEPT_HEADER_BYTES_MAX: usize = 8 * 1024;
@@ -35,35 +34,23 @@ pub enum BodyEnd {
 /// body, this is an answer: 2xx is the endpoint's word that it took the event, and sending it again would
 /// deliver it twice.
 pub(super) async fn read(
-    response: Response<Incoming>,
+    head: Head,
+    mut incoming: Incoming,
     keep_body: usize,
     deadline: Instant,
     now: Timestamp,
 ) -> (Answer, BodyEnd) {
-    let (head, mut incoming) = response.into_parts();
     let (body, end) = read_body(&mut incoming, keep_body, deadline).await;
     let answer = Answer {
-        status: head.status.as_u16(),
-        headers: header_lines(&head.headers).into(),
-        body: as_text(body, keep_body),
-        retry_after: retry_after(&head.headers, now),
+        status: head.status,
+        headers: head.lines.into_sorted().into(),
+        body: text::of(body, &head.codings, head.content_type.as_deref(), keep_body),
+        retry_after: head.retry_after.and_then(|value| parse_retry_after(&value, now)),
     };
     (answer, end)
 }
 
-/// Bytes as text. What is no UTF-8 grows when it is replaced, so it is cut once more.
-fn as_text(body: Vec<u8>, keep: usize) -> Box<str> {
-    // Nearly all is, and looking is much quicker than replacing.
-    String::from_utf8(body)
-        .unwrap_or_else(|error| {
-            let mut text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            text.truncate(text.floor_char_boundary(keep));
-            text
-        })
-        .into()
-}
-
-async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (Vec<u8>, BodyEnd) {
+async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (Beginning, BodyEnd) {
     let said = incoming.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let enough = match said {
         // It ends by itself.
@@ -90,115 +77,107 @@ async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (
             Err(_) => break BodyEnd::TimedOut,
         }
     };
-    if end == BodyEnd::TooLong || read_bytes > kept.len() {
-        trim_cut_character(&mut kept);
-    }
-    (kept, end)
+    let is_cut = end != BodyEnd::Whole || read_bytes > kept.len();
+    (Beginning { bytes: kept, is_cut }, end)
 }
 
-/// Removes the beginning of a character whose rest was cut off.
-fn trim_cut_character(text: &mut Vec<u8>) {
-    /// The most bytes of a character of which one is missing.
-    const BEGINNING_BYTES_MAX: usize = 3;
-    let end = &text[text.len().saturating_sub(BEGINNING_BYTES_MAX)..];
-    if let Some(chunk) = end.utf8_chunks().last() {
-        let cut = chunk.invalid().len();
-        // Only the beginning of a character can be completed by what follows; other bytes are the endpoint's
-        // own.
-        let is_beginning = std::str::from_utf8(chunk.invalid()).is_err_and(|e| e.error_len().is_none());
-        if is_beginning {
-            text.truncate(text.len() - cut);
+/// Header lines as they are recorded. Source: wire-facts.md#webhook-delivery.
+///
+/// Whole lines are kept as long as there is room; one that is no header, or has control characters, is dropped.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lines {
+    text: String,
+    /// Where each line begins and ends.
+    bounds: Vec<(usize, usize)>,
+}
+
+impl Lines {
+    /// Takes a line, if it can be kept.
+    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
+        let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+        let Some(name) = std::str::from_utf8(name).ok().filter(|name| is_token(name)) else { return };
+        if value.iter().any(is_control) {
+            return;
+        }
+        let start = self.text.len();
+        self.text.extend(canonical(name));
+        self.text.push_str(": ");
+        self.text.push_str(&String::from_utf8_lossy(value));
+        self.text.push_str("\r\n");
+        if self.text.len() > KEPT_HEADER_BYTES_MAX {
+            self.text.truncate(start);
+        } else {
+            self.bounds.push((start, self.text.len()));
         }
     }
-}
 
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
-}
-
-/// `Name: value` lines sorted by name, each ended by CRLF. Source: wire-facts.md#webhook-delivery.
-fn header_lines(headers: &HeaderMap) -> String {
-    let mut sorted: Vec<_> = headers.iter().collect();
-    // Stable: values of one name stay in the order in which they came.
-    sorted.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-    let mut lines = String::new();
-    for (name, value) in sorted {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        let line = format!("{}: {value}\r\n", canonical_name(name.as_str()));
-        if lines.len() + line.len() > KEPT_HEADER_BYTES_MAX {
-            break;
+    /// `Name: value` lines sorted by name, each ended by CRLF.
+    pub(super) fn into_sorted(mut self) -> String {
+        let name = |bounds: &(usize, usize)| {
+            let line = &self.text[bounds.0..bounds.1];
+            line.split_once(':').map_or(line, |(name, _)| name)
+        };
+        // Stable: values of one name stay in the order in which they came.
+        self.bounds.sort_by(|a, b| name(a).cmp(name(b)));
+        let mut sorted = String::with_capacity(self.text.len());
+        for (start, end) in self.bounds {
+            sorted.push_str(&self.text[start..end]);
         }
-        lines.push_str(&line);
+        sorted
     }
-    lines
+}
+
+/// Whether this can be the name of a header. Source: RFC 9110, section 5.6.2.
+fn is_token(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_part)
 }
 
 /// A header's name in Title-Case: `content-type` becomes `Content-Type`.
 pub fn canonical_name(name: &str) -> String {
+    canonical(name).collect()
+}
+
+fn canonical(name: &str) -> impl Iterator<Item = char> {
     let mut starts_word = true;
-    let letter = |c: char| {
+    name.chars().map(move |c| {
         let c = if starts_word { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
         starts_word = c == '-';
         c
-    };
-    name.chars().map(letter).collect()
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
 
-    fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &[u8])| {
-            (
-                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
-                HeaderValue::from_bytes(value).expect("a value"),
-            )
-        };
-        let mut map = HeaderMap::new();
-        for (name, value) in lines.iter().map(pair) {
-            map.append(name, value);
+    fn kept(lines: &[(&str, &[u8])]) -> String {
+        let mut kept = Lines::default();
+        for (name, value) in lines {
+            kept.push(name.as_bytes(), value);
         }
-        map
+        kept.into_sorted()
     }
 
     #[test]
     fn lines_are_sorted_by_name() {
-        let check = |lines: &[(&str, &[u8])], expected: &str| {
-            assert_eq!(header_lines(&headers(lines)), expected);
-        };
+        let check = |lines: &[(&str, &[u8])], expected: &str| assert_eq!(kept(lines), expected);
         check(&[], "");
         check(
             &[("x-b", b"2"), ("content-type", b"text/plain"), ("X-A", b"1"), ("x-b", b"1")],
             "Content-Type: text/plain\r\nX-A: 1\r\nX-B: 2\r\nX-B: 1\r\n",
         );
-        check(&[("x", b"a\xffb")], "X: a\u{fffd}b\r\n");
+        check(&[("x", b"a\xffb"), ("y", b"a\tb")], "X: a\u{fffd}b\r\nY: a\tb\r\n");
+        check(
+            &[("x", b"a\0b"), ("x", b"a\rb"), ("x", b"a\x7fb"), ("", b"a"), ("x y", b"a"), ("\u{e9}", b"a")],
+            "",
+        );
     }
 
     #[test]
     fn lines_are_kept_whole_and_up_to_a_limit() {
         let long = vec![b'a'; 5000];
-        let lines = header_lines(&headers(&[("a", &long), ("b", &long)]));
-        assert_eq!(lines.len(), "A: \r\n".len() + 5000);
-    }
-
-    #[test]
-    fn cut_characters_are_trimmed() {
-        let check = |text: &[u8], expected: &[u8]| {
-            let mut actual = text.to_vec();
-            trim_cut_character(&mut actual);
-            assert_eq!(actual, expected, "{text:?}");
-        };
-        check(b"", b"");
-        check(b"abc", b"abc");
-        check("aé".as_bytes(), "aé".as_bytes());
-        check(b"a\xc3", b"a");
-        check(b"a\xf0\x9f\x8d", b"a");
-        check(b"a\xff", b"a\xff");
-        check(b"\xffa\xc3", b"\xffa");
-        check("a🍌".as_bytes(), "a🍌".as_bytes());
-        check("aé🍌".as_bytes().split_last().expect("bytes").1, "aé".as_bytes());
+        let lines = kept(&[("a", &long), ("b", &long), ("c", b"d")]);
+        assert_eq!(lines.len(), "A: \r\n".len() + 5000 + "C: d\r\n".len());
     }
 }

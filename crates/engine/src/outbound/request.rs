@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use stackbell_model::names::OrganizationName;
@@ -11,6 +11,16 @@ use stackbell_wire::headers as wire;
 
 use super::spelling::{EXACT, Spellings, is_kept};
 use super::target::Target;
+
+/// Which connections a request may go out on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// One that has served others, where there is one: cheap. If it turns out to be closed before any byte of an
+    /// answer, the request is written once more, on a new one.
+    Any,
+    /// A new one alone, so that the request is written once at the most, and never to a connection that may be closed.
+    New,
+}
 
 /// One request to an endpoint.
 #[derive(Clone, Debug)]
@@ -24,31 +34,40 @@ pub struct OutboundRequest {
     /// Its headers, in Title-Case or as Standard Webhooks spells its own (`webhook-id`). They go out spelled
     /// as they are.
     ///
-    /// `Host`, `Content-Length`, `User-Agent` and the `Authorization` of the target come of themselves;
-    /// the last two give way to headers given here.
+    /// `Host`, `Content-Length`, `Accept-Encoding`, `User-Agent` and the `Authorization` of the target are added. The
+    /// last three give way to headers given here.
     pub headers: Vec<(&'static str, String)>,
     /// Its bytes.
     pub body: Bytes,
+    /// Which connections it may go out on.
+    pub connections: Connections,
 }
 
 impl OutboundRequest {
-    /// A `POST`.
+    /// A `POST`, on any connection.
     pub fn post(
         organization: OrganizationName,
         target: Arc<Target>,
         headers: Vec<(&'static str, String)>,
         body: Bytes,
     ) -> Self {
-        Self { organization, method: Method::POST, target, headers, body }
+        Self { organization, method: Method::POST, target, headers, body, connections: Connections::Any }
     }
 
-    /// A `GET`, which has no bytes.
+    /// A `GET`, which has no bytes, on any connection.
     pub fn get(
         organization: OrganizationName,
         target: Arc<Target>,
         headers: Vec<(&'static str, String)>,
     ) -> Self {
-        Self { organization, method: Method::GET, target, headers, body: Bytes::new() }
+        let body = Bytes::new();
+        Self { organization, method: Method::GET, target, headers, body, connections: Connections::Any }
+    }
+
+    /// The same on such connections.
+    #[must_use]
+    pub fn on(self, connections: Connections) -> Self {
+        Self { connections, ..self }
     }
 }
 
@@ -63,34 +82,34 @@ pub(super) enum BuildError {
 
 /// Makes hyper's request of ours.
 pub(super) fn build(
-    request: OutboundRequest,
+    request: &OutboundRequest,
     spellings: &Spellings,
 ) -> Result<Request<Full<Bytes>>, BuildError> {
-    let OutboundRequest { organization: _, method, target, headers, body } = request;
-    let mut built = Request::new(Full::new(body));
-    *built.method_mut() = method;
-    *built.uri_mut() = target.uri().clone();
-    if headers.iter().any(|(name, _)| EXACT.contains(name)) {
+    let target = &request.target;
+    let mut built = Request::new(Full::new(request.body.clone()));
+    *built.method_mut() = request.method.clone();
+    *built.uri_mut() = target.path().clone();
+    if request.headers.iter().any(|(name, _)| EXACT.contains(name)) {
         *built.extensions_mut() = spellings.extensions();
     }
     let map = built.headers_mut();
+    map.insert(HOST, target.host().clone());
+    // Some servers compress what they were not asked to: that is undone.
+    map.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     map.insert(USER_AGENT, HeaderValue::from_static(wire::USER_AGENT));
-    if let Some(host) = target.host() {
-        map.insert(HOST, host.clone());
-    }
     if let Some(authorization) = target.authorization() {
         map.insert(AUTHORIZATION, authorization.clone());
     }
-    for (name, value) in headers {
+    for (name, value) in &request.headers {
         let (key, value) = header(name, value)?;
         map.insert(key, value);
     }
     Ok(built)
 }
 
-fn header(name: &'static str, value: String) -> Result<(HeaderName, HeaderValue), BuildError> {
+fn header(name: &'static str, value: &str) -> Result<(HeaderName, HeaderValue), BuildError> {
     let key = HeaderName::from_bytes(name.as_bytes()).ok().filter(|_| is_kept(name));
     let key = key.ok_or(BuildError::Name(name))?;
-    let value = HeaderValue::try_from(value).map_err(|_| BuildError::Value(name))?;
+    let value = HeaderValue::from_str(value).map_err(|_| BuildError::Value(name))?;
     Ok((key, value))
 }

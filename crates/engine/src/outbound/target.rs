@@ -1,6 +1,7 @@
 //! A URL made ready for sending.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,15 +11,26 @@ use url::{Position, Url};
 
 use super::resolve::{dialled_host, normal_host};
 
+/// What a connection is made to: requests to one origin can share connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) is_tls: bool,
+    /// A name or an address in its normal spelling; an IPv6 address is in brackets. A name that ends with a dot is absolute.
+    pub(super) host: Arc<str>,
+    pub(super) port: u16,
+}
+
 /// Where a request goes: worked out of a URL once, and cheap to use often.
 ///
 /// User and password of the URL become an `Authorization` header. A credential as a whole: `Display` and
-/// `Debug` show scheme and host alone (invariant 8).
+/// `Debug` show scheme, host and port alone (invariant 8).
 #[derive(Clone)]
 pub struct Target {
-    uri: Uri,
-    /// The `Host` header where it is not the URI's: servers do not expect the dot of an absolute name.
-    host: Option<HeaderValue>,
+    origin: Origin,
+    /// Path and query.
+    path: Uri,
+    /// The value of the `Host` header.
+    host: HeaderValue,
     authorization: Option<HeaderValue>,
     shown: Box<str>,
 }
@@ -48,22 +60,24 @@ impl Target {
         }
         let host = url.host_str().map(normal_host).filter(|host| !host.is_empty());
         let host = host.ok_or(TargetError::NoHost)?;
-        let dialled = dialled_host(url.host_str().unwrap_or_default());
-        let with_port = |host: &str| match url.port() {
+        let port = url.port_or_known_default().expect("both schemes have one");
+        let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
+            None => host.clone(),
         };
-        let authority = with_port(&dialled);
-        let host_header = (dialled != host).then(|| HeaderValue::try_from(with_port(&host))).transpose();
-        let host_header = host_header.map_err(|error| TargetError::Syntax(error.into()))?;
-        let uri = Uri::builder()
-            .scheme(url.scheme())
-            .authority(authority)
-            .path_and_query(&url[Position::BeforePath..Position::AfterQuery])
-            .build()
-            .map_err(TargetError::Syntax)?;
+        let path = Uri::builder().path_and_query(&url[Position::BeforePath..Position::AfterQuery]).build();
+        let path = path.map_err(TargetError::Syntax)?;
+        let syntax = |error| TargetError::Syntax(http::Error::from(error));
         let authorization = basic_authorization(url).map_err(TargetError::Syntax)?;
-        Ok(Self { uri, host: host_header, authorization, shown: format!("{}://{host}", url.scheme()).into() })
+        let shown = format!("{}://{host}:{port}", url.scheme()).into();
+        let origin = Origin {
+            is_tls: url.scheme() == "https",
+            host: dialled_host(url.host_str().unwrap_or_default()).into(),
+            port,
+        };
+        // Servers do not expect the dot of an absolute name.
+        let host = HeaderValue::try_from(authority).map_err(syntax)?;
+        Ok(Self { origin, path, host, authorization, shown })
     }
 
     /// The same with this `Authorization`, in the place of any that the URL brought along.
@@ -77,12 +91,16 @@ impl Target {
         Ok(Self { authorization: Some(value), ..self })
     }
 
-    pub(super) fn uri(&self) -> &Uri {
-        &self.uri
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
-    pub(super) fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
+    pub(super) fn path(&self) -> &Uri {
+        &self.path
+    }
+
+    pub(super) fn host(&self) -> &HeaderValue {
+        &self.host
     }
 
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
@@ -120,40 +138,56 @@ mod tests {
 
     use super::*;
 
-    fn check(url: &str, expected: Result<(&str, Option<&str>, &str), &str>) {
+    fn check(url: &str, expected: Result<(&str, &str, Option<&str>, &str), &str>) {
         let target = Target::new(&Url::parse(url).expect("the test gives a URL"));
         let actual = target.as_ref().map(|target| {
-            let authorization = target.authorization.as_ref().map(|value| value.to_str().expect("text"));
-            (target.uri.to_string(), authorization, target.to_string())
+            let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
+            let authorization = target.authorization.as_ref().map(text);
+            (text(&target.host), target.path.to_string(), authorization, target.to_string())
         });
-        let expected = expected.map(|(uri, value, shown)| (uri.to_owned(), value, shown.to_owned()));
+        let expected = expected.map(|(host, path, authorization, shown)| {
+            (host.to_owned(), path.to_owned(), authorization.map(str::to_owned), shown.to_owned())
+        });
         assert_eq!(actual.map_err(ToString::to_string), expected.map_err(str::to_owned), "{url}");
     }
 
     #[test]
     fn urls() {
-        check("https://Example.com/a?b=c#d", Ok(("https://example.com/a?b=c", None, "https://example.com")));
-        check("http://example.com.:8080", Ok(("http://example.com.:8080/", None, "http://example.com")));
-        check("http://Example.com..", Ok(("http://example.com./", None, "http://example.com")));
-        check("http://127.0.0.1..", Ok(("http://127.0.0.1/", None, "http://127.0.0.1")));
-        check("https://[::1]:8443/x", Ok(("https://[::1]:8443/x", None, "https://[::1]")));
-        check("http://0x7f.1/", Ok(("http://127.0.0.1/", None, "http://127.0.0.1")));
+        check("https://Example.com/a?b=c#d", Ok(("example.com", "/a?b=c", None, "https://example.com:443")));
+        check("http://example.com.:8080", Ok(("example.com:8080", "/", None, "http://example.com:8080")));
+        check("http://Example.com..", Ok(("example.com", "/", None, "http://example.com:80")));
+        check("http://127.0.0.1..", Ok(("127.0.0.1", "/", None, "http://127.0.0.1:80")));
+        check("http://example.com:80", Ok(("example.com", "/", None, "http://example.com:80")));
+        check("https://[::1]:8443/x", Ok(("[::1]:8443", "/x", None, "https://[::1]:8443")));
+        check("http://0x7f.1/", Ok(("127.0.0.1", "/", None, "http://127.0.0.1:80")));
         check(
             "https://me%40x:p%3Aw@example.com/",
-            Ok(("https://example.com/", Some("Basic bWVAeDpwOnc="), "https://example.com")),
+            Ok(("example.com", "/", Some("Basic bWVAeDpwOnc="), "https://example.com:443")),
         );
         check(
             "https://me@example.com/",
-            Ok(("https://example.com/", Some("Basic bWU6"), "https://example.com")),
+            Ok(("example.com", "/", Some("Basic bWU6"), "https://example.com:443")),
         );
         check("ftp://example.com/", Err("the URL must begin with http:// or https://, not ftp:"));
     }
 
     #[test]
-    fn nothing_but_scheme_and_host_is_shown() {
+    fn origins() {
+        let origin = |url: &str| Target::new(&Url::parse(url).expect("a URL")).expect("a target").origin;
+        let expected = Origin { is_tls: true, host: "a.example".into(), port: 443 };
+        assert_eq!(origin("https://A.example/x"), expected);
+        assert_eq!(origin("https://a.example:443/y?z"), expected);
+        assert_ne!(origin("http://a.example/"), expected);
+        assert_eq!(&*origin("http://a.example../").host, "a.example.");
+        assert_eq!(&*origin("http://[::1]/").host, "[::1]");
+    }
+
+    #[test]
+    fn nothing_but_scheme_host_and_port_is_shown() {
         let url = Url::parse("https://user:word@example.com/services/T0/B0/xyz?key=1").expect("a URL");
         let target = Target::new(&url).expect("a target");
-        assert_eq!(format!("{target:?} {target}"), "Target(\"https://example.com\") https://example.com");
+        let shown = "https://example.com:443";
+        assert_eq!(format!("{target:?} {target}"), format!("Target({shown:?}) {shown}"));
     }
 
     proptest! {

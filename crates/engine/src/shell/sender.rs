@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::deployments::{Deployments, Refused, Wanted};
 use super::endpoints::{Endpoint, EndpointError, Endpoints};
 use crate::core::Send;
-use crate::outbound::{Exchange, OutboundClient, OutboundRequest};
+use crate::outbound::{Connections, Exchange, OutboundClient, OutboundRequest};
 
 /// How much of an answer's body is kept; the machine trims it for attempts between the first and the last.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -86,7 +86,7 @@ impl Sender {
         let record = headers.record_lines();
         let organization = endpoint.organization.clone();
         let request = OutboundRequest::post(organization, target, headers.into_pairs(), send.payload.clone());
-        let (outcome, duration) = match self.exchange(request).await {
+        let (outcome, duration) = match self.exchange(request.on(connections(send))).await {
             Some(Exchange { outcome, duration, .. }) => (outcome, duration),
             None => (Outcome::OurFault { text: CUT.into() }, Duration::ZERO),
         };
@@ -114,6 +114,9 @@ impl Sender {
             Wanted::Run => OutboundRequest::post(organization, target, headers, send.payload.clone()),
             Wanted::Look => OutboundRequest::get(organization, target, headers),
         };
+        // A request that was written to a connection which then breaks may have started a run. On a new connection that is
+        // known, and the attempt is the last; on one that has served others nobody could tell, so that none is used.
+        let request = request.on(Connections::New);
         let (outcome, duration) = match (self.exchange(request).await, wanted) {
             (Some(Exchange { outcome, duration, .. }), _) => (outcome, duration),
             (None, Wanted::Look) => (Outcome::OurFault { text: CUT.into() }, Duration::ZERO),
@@ -137,6 +140,18 @@ fn headers(send: &Send, endpoint: &Endpoint) -> RequestHeaders {
         standard_headers: send.webhook.standard_headers,
         at: send.started_at,
     })
+}
+
+/// A first attempt takes whatever connection there is. All others are made because something went wrong, or because
+/// somebody asks how things stand: they are not left to a connection that may be closed.
+const fn connections(send: &Send) -> Connections {
+    match send.trigger {
+        AttemptTrigger::Schedule if send.delivery.attempts_spent == 0 => Connections::Any,
+        AttemptTrigger::Schedule
+        | AttemptTrigger::Probe
+        | AttemptTrigger::Redeliver
+        | AttemptTrigger::Ping => Connections::New,
+    }
 }
 
 /// Teams' connectors answer 200 whatever Teams itself says. Source: wire-facts.md#microsoft-teams.

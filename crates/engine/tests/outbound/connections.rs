@@ -1,8 +1,9 @@
 //! Connections: made, tried in turn, used again, and not shared with those who may not have them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stackbell_engine::outbound::OutboundSettings;
+use stackbell_engine::outbound::{Connections, OutboundSettings};
 use stackbell_model::delivery::Silence;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -63,6 +64,108 @@ async fn a_connection_that_the_server_closed_is_not_used_again() {
     }
 }
 
+/// How a server ends a connection on which a second request came.
+#[derive(Clone, Copy)]
+enum End {
+    Reset,
+    Close,
+    /// Before the second request came, with a reset that the client may not have seen.
+    Early,
+    /// After the first byte of an answer.
+    Halfway,
+}
+
+/// A server that answers the first request of each connection, and ends the connection at the second.
+async fn ending(end: End, requests: mpsc::UnboundedSender<Vec<u8>>) -> Server {
+    Server::start(move |mut stream| {
+        let requests = requests.clone();
+        async move {
+            requests.send(read_request(&mut stream).await).expect("the test waits");
+            stream.write_all(OK).await.expect("the client waits");
+            if !matches!(end, End::Early) {
+                let second = read_request(&mut stream).await;
+                if second.is_empty() {
+                    return;
+                }
+                requests.send(second).expect("the test waits");
+            }
+            match end {
+                End::Close => {}
+                End::Reset | End::Early => stream.set_zero_linger().expect("a socket"),
+                End::Halfway => stream.write_all(b"H").await.expect("the client waits"),
+            }
+        }
+    })
+    .await
+}
+
+/// A connection that was closed while it waited is not the endpoint's failure.
+#[tokio::test]
+async fn a_connection_that_breaks_before_an_answer_is_replaced_once_within_the_attempt() {
+    for end in [End::Reset, End::Close, End::Early] {
+        let (sender, mut requests) = mpsc::unbounded_channel();
+        let server = ending(end, sender).await;
+        let client = Setup::default().client().await;
+        for _ in 0..2 {
+            assert_eq!(answer(send(&client, &server.url()).await).status, 200);
+        }
+        assert_eq!(server.accepted(), 2);
+        let first = requests.recv().await.expect("a request");
+        while let Ok(again) = requests.try_recv() {
+            assert_eq!(again, first, "the same bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_within_an_answer_is_not_replaced() {
+    let (sender, _requests) = mpsc::unbounded_channel();
+    let server = ending(End::Halfway, sender).await;
+    let client = Setup::default().client().await;
+    assert_eq!(answer(send(&client, &server.url()).await).status, 200);
+    let exchange = send(&client, &server.url()).await;
+    assert_silent(&exchange, Silence::Broken, "the connection ended before an answer");
+    assert_eq!(server.accepted(), 1);
+}
+
+/// The second connection is a new one, and what becomes of it is what is reported.
+#[tokio::test]
+async fn an_endpoint_that_breaks_each_connection_is_asked_twice_at_most() {
+    let (sender, mut requests) = mpsc::unbounded_channel();
+    let is_first = AtomicBool::new(true);
+    let server = Server::start(move |mut stream| {
+        let (requests, answers) = (sender.clone(), is_first.swap(false, Ordering::SeqCst));
+        async move {
+            requests.send(read_request(&mut stream).await).expect("the test waits");
+            if answers {
+                stream.write_all(OK).await.expect("the client waits");
+                requests.send(read_request(&mut stream).await).expect("the test waits");
+            }
+        }
+    })
+    .await;
+    let client = Setup::default().client().await;
+    assert_eq!(answer(send(&client, &server.url()).await).status, 200);
+    let exchange = send(&client, &server.url()).await;
+    assert_silent(&exchange, Silence::Broken, "the connection ended before an answer");
+    assert_eq!(server.accepted(), 2);
+    let count = std::iter::from_fn(|| requests.try_recv().ok()).count();
+    assert_eq!(count, 3, "the first request, and the second one on two connections");
+}
+
+#[tokio::test]
+async fn some_requests_take_no_connection_that_has_served_others() {
+    let server = Server::answering(OK).await;
+    let client = Setup::default().client().await;
+    for accepted in 1..=3 {
+        let request = request("acme", &server.url()).on(Connections::New);
+        assert_eq!(answer(client.send(request, 10).await).status, 200);
+        assert_eq!(server.accepted(), accepted);
+    }
+    assert_eq!(answer(send(&client, &server.url()).await).status, 200);
+    assert_eq!(server.accepted(), 3, "others may take those afterwards");
+}
+
 #[tokio::test]
 async fn idle_connections_are_closed() {
     let (server, mut ends) = telling_of_ends(false).await;
@@ -107,14 +210,16 @@ async fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/secret", listener.local_addr().expect("bound"));
     drop(listener);
+    let origin = url.trim_end_matches("/secret");
     let exchange = send(&Setup::default().client().await, &url).await;
-    assert_silent(&exchange, Silence::Unreachable, "http://127.0.0.1: no connection: connection refused");
+    let text = format!("{origin}: no connection: connection refused");
+    assert_silent(&exchange, Silence::Unreachable, &text);
 }
 
 #[tokio::test]
 async fn names_without_addresses() {
     let exchange = send(&Setup::default().client().await, "http://nowhere.example.com/secret").await;
-    assert_silent(&exchange, Silence::Unresolved, "http://nowhere.example.com: the name has no address");
+    assert_silent(&exchange, Silence::Unresolved, "http://nowhere.example.com:80: the name has no address");
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ async fn names_that_the_system_knows_are_judged_too() {
     }
 
     let nowhere = send(&setup("").client().await, "http://nowhere.invalid/secret").await;
-    assert_silent(&nowhere, Silence::Unresolved, "http://nowhere.invalid: there is no such name");
+    assert_silent(&nowhere, Silence::Unresolved, "http://nowhere.invalid:80: there is no such name");
 }
 
 #[tokio::test]

@@ -91,6 +91,11 @@ impl Server {
         format!("http://{}/secret", self.address)
     }
 
+    /// What reasons begin with.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }

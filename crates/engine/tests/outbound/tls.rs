@@ -3,31 +3,63 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::ServerConfig;
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use stackbell_engine::outbound::{
-    DnsResolver, OutboundClient, OutboundError, OutboundPolicy, OutboundSettings,
+    DnsResolver, Exchange, OutboundClient, OutboundError, OutboundPolicy, OutboundSettings,
 };
-use stackbell_model::delivery::Silence;
-use tokio::io::AsyncWriteExt;
+use stackbell_model::delivery::{Outcome, Silence};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{Names, OK, Server, Setup, answer, assert_silent, hold, read_request, send};
 
-/// A server with a certificate of its own making for `name`, and that certificate as PEM.
-async fn tls_server(name: &str) -> (Server, String) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .expect("a pair");
+/// A certificate of a server's own making, with its key.
+fn self_signed(name: &str, edit: impl FnOnce(&mut CertificateParams)) -> (Certificate, KeyPair) {
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+    edit(&mut params);
+    let key = KeyPair::generate().expect("a key");
+    (params.self_signed(&key).expect("a certificate"), key)
+}
+
+/// As `openssl req -x509` makes them: an authority's, by what it says.
+fn as_openssl_does(params: &mut CertificateParams) {
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+}
+
+/// Which clients a server wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Anybody,
+    ACertificate,
+}
+
+fn server_config(
+    (certificate, key): &(Certificate, KeyPair),
+    versions: &[&'static SupportedProtocolVersion],
+    wants: Wants,
+) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_protocol_versions(versions).expect("versions");
+    let builder = match wants {
+        Wants::Anybody => builder.with_no_client_auth(),
+        Wants::ACertificate => {
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.der().clone()).expect("an authority");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        }
+    };
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    builder.with_single_cert(vec![certificate.der().clone()], key).expect("a pair")
+}
+
+async fn serving(config: ServerConfig) -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let server = Server::start(move |stream| {
+    Server::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
@@ -36,8 +68,17 @@ async fn tls_server(name: &str) -> (Server, String) {
             }
         }
     })
-    .await;
-    (server, cert.pem())
+    .await
+}
+
+async fn serving_with(pair: &(Certificate, KeyPair)) -> Server {
+    serving(server_config(pair, rustls::ALL_VERSIONS, Wants::Anybody)).await
+}
+
+/// A server with a certificate of its own making for `name`, and that certificate as PEM.
+async fn tls_server(name: &str) -> (Server, String) {
+    let pair = self_signed(name, |_| ());
+    (serving_with(&pair).await, pair.0.pem())
 }
 
 fn trusting(pem: &str) -> (OutboundSettings, tempfile::TempPath) {
@@ -80,7 +121,155 @@ async fn a_certificate_for_another_name_is_refused() {
     let (settings, _file) = trusting(&pem);
     let url = format!("https://hooks.example.com:{}/secret", server.port());
     let exchange = send(&client(settings).await, &url).await;
-    assert_silent(&exchange, Silence::Unreachable, "TLS could not be set up");
+    let text = "its certificate is for other.example.com and not for hooks.example.com";
+    assert_silent(&exchange, Silence::Unreachable, text);
+}
+
+/// What trusting `pem` comes to at a server that shows `shown`, by the name `hooks.example.com`.
+async fn asked(shown: &(Certificate, KeyPair), pem: Option<&str>) -> Exchange {
+    let server = serving_with(shown).await;
+    let url = format!("https://hooks.example.com:{}/secret", server.port());
+    match pem {
+        Some(pem) => {
+            let (settings, _file) = trusting(pem);
+            send(&client(settings).await, &url).await
+        }
+        None => send(&client(OutboundSettings::default()).await, &url).await,
+    }
+}
+
+/// The very certificate in the file is trusted, whatever it says of itself.
+#[tokio::test]
+async fn a_self_signed_certificate_that_calls_itself_an_authority_can_be_listed() {
+    let shown = self_signed("hooks.example.com", as_openssl_does);
+    assert_eq!(answer(asked(&shown, Some(&shown.0.pem())).await).status, 200);
+    // Beside others, and in any place.
+    let others: String = (0..3).map(|_| self_signed("x.example", as_openssl_does).0.pem()).collect();
+    assert_eq!(answer(asked(&shown, Some(&format!("{others}{}", shown.0.pem()))).await).status, 200);
+}
+
+#[tokio::test]
+async fn a_listed_certificate_counts_for_its_names_and_its_time_alone() {
+    let check = async |name: &str, edit: fn(&mut CertificateParams), text: &str| {
+        let shown = self_signed(name, edit);
+        let exchange = asked(&shown, Some(&shown.0.pem())).await;
+        assert_silent(&exchange, Silence::Unreachable, text);
+    };
+    let other = "its certificate is for other.example.com and not for hooks.example.com";
+    check("other.example.com", as_openssl_does, other).await;
+    let expired = |params: &mut CertificateParams| {
+        as_openssl_does(params);
+        params.not_after = date_time_ymd(2001, 1, 1);
+    };
+    check("hooks.example.com", expired, "its certificate expired ").await;
+    let early = |params: &mut CertificateParams| {
+        as_openssl_does(params);
+        params.not_before = date_time_ymd(4000, 1, 1);
+    };
+    check("hooks.example.com", early, "its certificate is not valid yet").await;
+    let nameless = |params: &mut CertificateParams| {
+        as_openssl_does(params);
+        params.subject_alt_names.clear();
+    };
+    check("hooks.example.com", nameless, "it needs a subjectAltName").await;
+    let for_clients = |params: &mut CertificateParams| {
+        as_openssl_does(params);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    check("hooks.example.com", for_clients, "not one for servers").await;
+}
+
+/// Reasons speak of trust and of the setting.
+#[tokio::test]
+async fn what_is_not_listed_is_not_trusted() {
+    let shown = self_signed("hooks.example.com", as_openssl_does);
+    let twin = {
+        let mut params = CertificateParams::new(["hooks.example.com".to_owned()]).expect("a name");
+        as_openssl_does(&mut params);
+        params.self_signed(&shown.1).expect("a certificate").pem()
+    };
+    for pem in [None, Some(self_signed("hooks.example.com", as_openssl_does).0.pem()), Some(twin)] {
+        let exchange = asked(&shown, pem.as_deref()).await;
+        assert_silent(&exchange, Silence::Unreachable, "its certificate is not trusted");
+        assert_silent(&exchange, Silence::Unreachable, "--outbound-ca-file");
+    }
+}
+
+/// An authority in the file speaks for those whom it signed.
+#[tokio::test]
+async fn an_authority_signs_for_others() {
+    let (authority, authority_key) = self_signed("ca.example", as_openssl_does);
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["hooks.example.com".to_owned()]).expect("a name");
+    let mut issuer = CertificateParams::new(["ca.example".to_owned()]).expect("a name");
+    as_openssl_does(&mut issuer);
+    let leaf = params.signed_by(&key, &Issuer::new(issuer, authority_key)).expect("a certificate");
+    assert_eq!(answer(asked(&(leaf, key), Some(&authority.pem())).await).status, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_of_its_client() {
+    let pair = self_signed("127.0.0.1", as_openssl_does);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let server = serving(server_config(&pair, &[version], Wants::ACertificate)).await;
+        let (settings, _file) = trusting(&pair.0.pem());
+        let exchange = send(&client(settings).await, &format!("https://{}/secret", server.address)).await;
+        assert_silent(&exchange, Silence::Unreachable, "the server asks for a client certificate");
+    }
+}
+
+/// A server that answers the beginning of TLS with these bytes.
+async fn greeting(bytes: &'static [u8]) -> String {
+    let server = Server::start(move |mut stream| async move {
+        stream.read_u8().await.expect("a client speaks");
+        stream.write_all(bytes).await.expect("the client waits");
+        hold(stream).await;
+    })
+    .await;
+    let url = format!("https://{}/secret", server.address);
+    match send(&client(OutboundSettings::default()).await, &url).await.outcome {
+        Outcome::Unanswered { silence: Silence::Unreachable, text } => text.into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn servers_with_which_tls_has_nothing_in_common() {
+    let alert = async |bytes: &'static [u8], expected: &str| {
+        let text = greeting(bytes).await;
+        assert!(text.contains(expected), "{text}");
+    };
+    alert(&[21, 3, 3, 0, 2, 2, 40], "no TLS cipher suite in common").await;
+    alert(&[21, 3, 3, 0, 2, 2, 71], "no TLS cipher suite in common").await;
+    alert(&[21, 3, 1, 0, 2, 2, 70], "no TLS version in common").await;
+    alert(&[21, 3, 3, 0, 2, 2, 112], "no certificate for this host").await;
+    alert(&[21, 3, 3, 0, 2, 2, 80], "the alert InternalError").await;
+    alert(b"SSH-2.0-OpenSSH_9.6\r\n", "the port does not speak TLS").await;
+    alert(b"HTTP/1.0 400 Bad Request\r\n\r\n", "the port speaks plain HTTP").await;
+}
+
+/// Under TLS a connection can be closed while it waits, too.
+#[tokio::test]
+async fn a_connection_under_tls_that_breaks_before_an_answer_is_replaced() {
+    let pair = self_signed("127.0.0.1", as_openssl_does);
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(&pair, rustls::ALL_VERSIONS, Wants::Anybody)));
+    let server = Server::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            read_request(&mut stream).await;
+            stream.write_all(OK).await.expect("the client waits");
+            read_request(&mut stream).await;
+        }
+    })
+    .await;
+    let (settings, _file) = trusting(&pair.0.pem());
+    let client = client(settings).await;
+    let url = format!("https://{}/secret", server.address);
+    for accepted in 1..=2 {
+        assert_eq!(answer(send(&client, &url).await).status, 200);
+        assert_eq!(server.accepted(), accepted);
+    }
 }
 
 #[tokio::test]
@@ -101,7 +290,8 @@ async fn a_port_that_speaks_http_alone() {
     .await;
     let url = format!("https://127.0.0.1:{}/secret", server.port());
     let exchange = send(&client(OutboundSettings::default()).await, &url).await;
-    assert_silent(&exchange, Silence::Unreachable, "the port does not speak TLS");
+    let text = format!("https://{}: the port speaks plain HTTP, and the URL says https://", server.address);
+    assert_silent(&exchange, Silence::Unreachable, &text);
 }
 
 #[tokio::test]

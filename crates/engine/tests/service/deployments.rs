@@ -107,6 +107,18 @@ async fn what_may_have_started_a_run_is_not_tried_again() {
     assert_eq!(world.receiver.count(), 4);
 }
 
+/// A request that was written to a connection which broke may have started a run. It is written once.
+#[tokio::test]
+async fn a_run_is_never_asked_for_on_a_connection_that_has_served_others() {
+    let (mut world, webhook) = world_with_credential().await;
+    world.receiver.then([started(), Reply::close()]);
+    let (event, _) = world.publish().await;
+    world.succeeded(&webhook, event).await;
+    let (event, _) = world.publish().await;
+    assert_eq!(failed(&world, &webhook, event).await, FailReason::NotRepeatable);
+    assert_eq!((world.receiver.count(), world.receiver.connections()), (2, 2));
+}
+
 #[tokio::test]
 async fn what_started_nothing_is_tried_again() {
     let (mut world, webhook) = world_with_credential().await;

@@ -4,6 +4,7 @@
 //! Nothing is proved by waiting for nothing: where something must not happen, something else that comes later does.
 
 mod breakers;
+mod connections;
 mod deployments;
 mod formats;
 mod full_disk;

@@ -28,6 +28,7 @@ async fn the_head_of_an_unsigned_request() {
     world.publish().await;
     let requests = world.receiver.wait_for(1).await;
     let expected = [
+        "Accept-Encoding: identity",
         "Accept: */*",
         &format!("Content-Length: {}", PAYLOAD.len()),
         "Content-Type: application/json",
@@ -49,6 +50,7 @@ async fn the_head_of_a_signed_request() {
     let requests = world.receiver.wait_for(1).await;
     let signature = requests[0].header("webhook-signature").expect("signed").to_owned();
     let expected = [
+        "Accept-Encoding: identity",
         "Accept: */*",
         &format!("Content-Length: {}", PAYLOAD.len()),
         "Content-Type: application/json",

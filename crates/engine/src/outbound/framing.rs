@@ -1,0 +1,139 @@
+//! How the body of an answer is framed: where it ends, and whether its connection can be used again.
+
+use std::io::Write as _;
+
+use super::head::trim;
+
+/// A contradiction that leaves the end of the body unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FramingError {
+    #[error("the answer's Content-Length is no number")]
+    NoNumber,
+    #[error("the answer has several Content-Lengths, which differ")]
+    Different,
+}
+
+/// Lengths above this are read until the connection ends, as curl does.
+const LENGTH_MAX: u64 = i64::MAX.unsigned_abs();
+
+/// What the header lines of a head say about its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Framing {
+    length: Option<Result<u64, FramingError>>,
+    is_chunked: bool,
+    /// Codings of the transfer but for `chunked`.
+    codings: usize,
+    /// Whether one of them came after `chunked`, so that only the connection's end ends the body.
+    is_coded_last: bool,
+    keeps_alive: bool,
+    closes: bool,
+    is_doubtful: bool,
+}
+
+impl Framing {
+    /// `keeps_alive`: whether the version of HTTP does so by itself.
+    pub(super) fn new(keeps_alive: bool) -> Self {
+        Self { keeps_alive, ..Self::default() }
+    }
+
+    /// A value of `Content-Length`: a number, or a list of the same number. As curl reads it, a `+` may come before the
+    /// digits, and anything after them.
+    pub(super) fn content_length(&mut self, value: &[u8]) {
+        let mut parts = value.split(|byte| *byte == b',').map(trim).peekable();
+        while let Some(part) = parts.next() {
+            if part.is_empty() && (self.length.is_some() || parts.peek().is_some()) {
+                continue;
+            }
+            let digits = part.strip_prefix(b"+").unwrap_or(part);
+            let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            self.is_doubtful |= count < digits.len();
+            let number = digits[..count].iter().fold(0_u64, |number, digit| {
+                number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+            });
+            let length = if count == 0 { Err(FramingError::NoNumber) } else { Ok(number) };
+            self.length = match self.length {
+                None => Some(length),
+                Some(before) if before == length => Some(before),
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok(_)) => Some(length.and(Err(FramingError::Different))),
+            };
+        }
+    }
+
+    /// A value of `Transfer-Encoding`. Gives the codings other than `chunked`.
+    pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Vec<Box<str>> {
+        let mut others = Vec::new();
+        for coding in list(value) {
+            if coding.eq_ignore_ascii_case("chunked") {
+                (self.is_chunked, self.is_coded_last) = (true, false);
+            } else if !coding.eq_ignore_ascii_case("identity") {
+                self.codings += 1;
+                self.is_coded_last = true;
+                others.push(coding);
+            }
+        }
+        others
+    }
+
+    /// How many codings [`Self::transfer_encoding`] gave.
+    pub(super) fn transfer_codings(&self) -> usize {
+        self.codings
+    }
+
+    /// A value of `Connection`.
+    pub(super) fn connection(&mut self, value: &[u8]) {
+        for option in list(value) {
+            self.closes |= option.eq_ignore_ascii_case("close");
+            self.keeps_alive |= option.eq_ignore_ascii_case("keep-alive");
+        }
+    }
+
+    /// The connection ended within the head.
+    pub(super) fn was_cut(&mut self) {
+        *self = Self { closes: true, ..Self::default() };
+    }
+
+    /// # Errors
+    /// [`FramingError`], where the body's end cannot be known. `Transfer-Encoding` overrides any length, and some
+    /// statuses have no body. Source: RFC 9112, section 6.3.
+    pub(super) fn check(&self, status: u16) -> Result<(), FramingError> {
+        match self.length {
+            Some(Err(error)) if has_body(status) && !self.is_chunked && self.codings == 0 => Err(error),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Writes the header lines that say the same without any doubt.
+    pub(super) fn write(&self, status: u16, to: &mut Vec<u8>) {
+        let is_coded = self.is_chunked || self.codings > 0;
+        let length = self.length.and_then(Result::ok);
+        let keeps_alive = self.keeps_alive && !self.closes && !self.is_doubtful;
+        let is_reusable = if !has_body(status) {
+            // A body that comes all the same would be taken for the next answer.
+            status != 101 && !is_coded && matches!(self.length, None | Some(Ok(0)))
+        } else if self.is_chunked && !self.is_coded_last {
+            to.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            // Another length is a sign that the two ends may not agree. Source: RFC 9112, section 6.1.
+            self.length.is_none()
+        } else if let (false, Some(length @ 0..=LENGTH_MAX)) = (is_coded, length) {
+            write!(to, "content-length: {length}\r\n").expect("memory takes it");
+            true
+        } else {
+            false
+        };
+        if !(is_reusable && keeps_alive) {
+            to.extend_from_slice(b"connection: close\r\n");
+        }
+    }
+}
+
+/// Whether answers of this status have a body. Source: RFC 9112, section 6.3.
+const fn has_body(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204 | 304)
+}
+
+/// The parts of a list that is separated by commas, without empty ones.
+pub(super) fn list(value: &[u8]) -> Vec<Box<str>> {
+    let parts = value.split(|byte| *byte == b',').map(trim).filter(|part| !part.is_empty());
+    parts.map(|part| String::from_utf8_lossy(part).into()).collect()
+}

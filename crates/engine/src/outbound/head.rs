@@ -1,0 +1,288 @@
+//! The head of an answer, read at least as leniently as curl reads it.
+//!
+//! hyper refuses a whole answer for one untidy header line, and then a delivery that was taken is sent again.
+//! [`HeadReader`] therefore reads heads before hyper does: it takes the status line, works out how the body is framed,
+//! keeps the header lines that fit, and drops the rest. hyper gets [`Head::plain`], a head that it cannot
+//! misread, and does what it is good at: framing, and using connections again.
+//!
+//! Only a broken status line, a contradictory `Content-Length` and a head without end are errors.
+
+use std::io::Write as _;
+
+use super::framing::{Framing, FramingError};
+use super::record::Lines;
+
+/// The most bytes of heads before a body, those of interim answers included. Source: curl's own limit.
+pub(super) const HEAD_BYTES_MAX: usize = 300 * 1024;
+
+/// The most interim answers (1xx) before the final one. Servers send one for `Expect`, early hints, or one every few
+/// seconds while they work.
+pub(super) const INTERIM_MAX: usize = 100;
+
+/// The longest line that is looked at. A longer header line is dropped; of a status line the beginning is enough.
+pub(super) const LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// Why no answer can be read from what the endpoint sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeadError {
+    #[error("the answer does not begin with an HTTP/1.1 status line")]
+    NotHttp,
+    #[error("the port speaks TLS, and the URL says http://")]
+    Tls,
+    #[error("the head of the answer is longer than {} KiB", HEAD_BYTES_MAX / 1024)]
+    TooLong,
+    #[error("more than {INTERIM_MAX} interim answers (1xx) came, and no final one")]
+    Interim,
+    #[error("{0}")]
+    Framing(#[from] FramingError),
+}
+
+/// The head of a final answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// From 100 to 999.
+    pub(super) status: u16,
+    /// Header lines as they are recorded.
+    pub(super) lines: Lines,
+    /// The values of the first `Retry-After` and the first `Content-Type`.
+    pub(super) retry_after: Option<Box<str>>,
+    pub(super) content_type: Option<Box<str>>,
+    /// How the body is encoded, in the order in which that was done: `Content-Encoding`, then `Transfer-Encoding`
+    /// but for `chunked`.
+    pub(super) codings: Vec<Box<str>>,
+    pub(super) framing: Framing,
+}
+
+impl Head {
+    /// The head for hyper: the status and the framing, and nothing else of what the endpoint sent.
+    pub(super) fn write_plain(&self, to: &mut Vec<u8>) {
+        write!(to, "HTTP/1.1 {} \r\n", self.status).expect("memory takes it");
+        self.framing.write(self.status, to);
+        to.extend_from_slice(b"\r\n");
+    }
+}
+
+/// How far a head was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fed {
+    /// All bytes are used up, and the head is not at its end.
+    More,
+    /// The head is whole. It ended after this many of the bytes.
+    Done(Head, usize),
+}
+
+/// Reads one head, however its bytes are cut. Its memory is bounded: see [`LINE_BYTES_MAX`] and [`Lines`].
+#[derive(Debug, Default)]
+pub(super) struct HeadReader {
+    read_bytes: usize,
+    interim_count: usize,
+    /// The beginning of the line that is being read.
+    line: Vec<u8>,
+    is_line_too_long: bool,
+    /// The last header line. The next one may continue it.
+    field: Vec<u8>,
+    head: Option<Head>,
+}
+
+impl HeadReader {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`HeadError`]. Nothing that follows can be read.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Fed, HeadError> {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line = &rest[..end];
+            rest = &rest[end + 1..];
+            self.count(end + 1)?;
+            let is_end = if self.line.is_empty() && !self.is_line_too_long {
+                self.take_line(line)?
+            } else {
+                self.extend_line(line);
+                let mut whole = std::mem::take(&mut self.line);
+                if std::mem::take(&mut self.is_line_too_long) && self.head.is_some() {
+                    self.end_field();
+                    // An empty field, which a continuation cannot revive.
+                    whole.clear();
+                    self.line = whole;
+                    continue;
+                }
+                let is_end = self.take_line(&whole)?;
+                whole.clear();
+                self.line = whole;
+                is_end
+            };
+            if is_end {
+                let head = self.head.take().expect("a head that ended has begun");
+                return Ok(Fed::Done(head, bytes.len() - rest.len()));
+            }
+        }
+        self.count(rest.len())?;
+        self.extend_line(rest);
+        if self.head.is_none() {
+            check_beginning(&self.line)?;
+        }
+        Ok(Fed::More)
+    }
+
+    /// Makes ready for the next head, and keeps its memory.
+    pub(super) fn restart(&mut self) {
+        (self.read_bytes, self.interim_count, self.is_line_too_long) = (0, 0, false);
+        self.line.clear();
+        self.field.clear();
+        self.head = None;
+    }
+
+    /// The connection ended. Gives the head, without a line that was cut off, if its status line is whole; curl does the
+    /// same.
+    pub(super) fn end(&mut self) -> Option<Head> {
+        self.end_field();
+        let mut head = self.head.take().filter(|head| !is_interim(head.status))?;
+        head.framing.was_cut();
+        Some(head)
+    }
+
+    /// How much it holds of what it was given, but for the lines that are kept.
+    #[cfg(any(test, feature = "properties"))]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.line.len() + self.field.len()
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), HeadError> {
+        self.read_bytes += bytes;
+        if self.read_bytes > HEAD_BYTES_MAX { Err(HeadError::TooLong) } else { Ok(()) }
+    }
+
+    fn extend_line(&mut self, bytes: &[u8]) {
+        let room = LINE_BYTES_MAX - self.line.len();
+        self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.is_line_too_long |= bytes.len() > room;
+    }
+
+    /// Whether the head is at its end.
+    fn take_line(&mut self, line: &[u8]) -> Result<bool, HeadError> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(head) = &mut self.head else {
+            // Some servers end a body with a line too many.
+            if !line.is_empty() {
+                check_beginning(line)?;
+                let (status, framing) = status_line(line).ok_or(HeadError::NotHttp)?;
+                self.head = Some(Head { status, framing, ..Head::default() });
+            }
+            return Ok(false);
+        };
+        match line.first() {
+            None => {
+                let status = head.status;
+                self.end_field();
+                if !is_interim(status) {
+                    self.head.as_mut().expect("looked at").framing.check(status)?;
+                    return Ok(true);
+                }
+                self.head = None;
+                self.interim_count += 1;
+                if self.interim_count > INTERIM_MAX { Err(HeadError::Interim) } else { Ok(false) }
+            }
+            Some(b' ' | b'\t') => {
+                // A folded line, which continues the one before it.
+                if !self.field.is_empty() && self.field.len() + line.len() <= LINE_BYTES_MAX {
+                    self.field.push(b' ');
+                    self.field.extend_from_slice(trim(line));
+                } else {
+                    self.field.clear();
+                }
+                Ok(false)
+            }
+            Some(_) => {
+                self.end_field();
+                self.field.extend_from_slice(line);
+                Ok(false)
+            }
+        }
+    }
+
+    fn end_field(&mut self) {
+        if let Some(head) = &mut self.head
+            && let Some(colon) = self.field.iter().position(|byte| *byte == b':')
+        {
+            head.take_field(trim(&self.field[..colon]), trim(&self.field[colon + 1..]));
+        }
+        self.field.clear();
+    }
+}
+
+impl Head {
+    fn take_field(&mut self, name: &[u8], value: &[u8]) {
+        let text = || -> Box<str> { String::from_utf8_lossy(value).into() };
+        if name.eq_ignore_ascii_case(b"content-length") {
+            self.framing.content_length(value);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.codings.extend(self.framing.transfer_encoding(value));
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            self.framing.connection(value);
+        } else if name.eq_ignore_ascii_case(b"retry-after") {
+            self.retry_after.get_or_insert_with(text);
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            self.content_type.get_or_insert_with(text);
+        } else if name.eq_ignore_ascii_case(b"content-encoding") {
+            // Before those of the transfer, which came on top.
+            let count = self.codings.len() - self.framing.transfer_codings();
+            self.codings.splice(count..count, super::framing::list(value));
+        }
+        self.lines.push(name, value);
+    }
+}
+
+/// 101 is final here: nobody asked for another protocol, and nothing in HTTP/1.1 follows it.
+const fn is_interim(status: u16) -> bool {
+    matches!(status, 100 | 102..=199)
+}
+
+/// Whether a status line can begin like this: an endpoint that speaks something else is not waited for.
+fn check_beginning(line: &[u8]) -> Result<(), HeadError> {
+    const NAME: &[u8] = b"HTTP/";
+    /// The content types of TLS records that a server can begin with: alert, and handshake.
+    const TLS_RECORDS: [&[u8]; 2] = [&[21, 3], &[22, 3]];
+    let name = &NAME[..NAME.len().min(line.len())];
+    let begins_with = |record: &&[u8]| line.starts_with(record);
+    if TLS_RECORDS.iter().any(begins_with) {
+        Err(HeadError::Tls)
+    } else if line.len() >= 2 && !line[..name.len()].eq_ignore_ascii_case(name) {
+        Err(HeadError::NotHttp)
+    } else {
+        Ok(())
+    }
+}
+
+/// `HTTP/1.1 200 OK`: the version, blanks, three digits, and then no digit. What follows says nothing.
+///
+/// `HTTP/2` is taken as well: curl does, and some servers write it over HTTP/1.1.
+fn status_line(line: &[u8]) -> Option<(u16, Framing)> {
+    let version_end = line.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
+    let (version, rest) = line.split_at(version_end);
+    let (name, number) = version.split_at_checked(5)?;
+    let keeps_alive = match number {
+        [b'1', b'.', b'0'] => false,
+        [b'1', b'.', minor] if minor.is_ascii_digit() => true,
+        b"2" | b"2.0" => true,
+        _ => return None,
+    };
+    let (digits, after) = trim(rest).split_at_checked(3)?;
+    let is_number = digits.iter().all(u8::is_ascii_digit) && !after.first().is_some_and(u8::is_ascii_digit);
+    if !is_number || !name.eq_ignore_ascii_case(b"HTTP/") {
+        return None;
+    }
+    let status = digits.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0'));
+    (status >= 100).then(|| (status, Framing::new(keeps_alive)))
+}
+
+/// Without blanks and tabs at both ends.
+pub(super) fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

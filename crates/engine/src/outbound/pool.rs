@@ -1,0 +1,121 @@
+//! Connections that wait for their next request.
+//!
+//! A pool knows connections by scheme, host and port, and nothing of organizations: all who use one must be bound by the
+//! same rules of the outbound policy.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::stream::Exchanging;
+use super::target::Origin;
+use super::tls::TlsRequests;
+
+/// A connection on which one request at a time can be sent. Dropping it closes the connection at once, whatever is under way.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    pub(super) exchanging: Arc<Exchanging>,
+    pub(super) tls_requests: TlsRequests,
+    /// hyper's half, which reads and writes.
+    driver: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    pub(super) fn new(
+        sender: SendRequest<Full<Bytes>>,
+        exchanging: Arc<Exchanging>,
+        tls_requests: TlsRequests,
+        driver: AbortOnDropHandle<()>,
+    ) -> Self {
+        Self { sender, exchanging, tls_requests, driver }
+    }
+
+    /// Takes leave as TLS asks for, which an abort does not.
+    fn close(self) {
+        drop(self.sender);
+        drop(self.driver.detach());
+    }
+}
+
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+/// Idle connections, the last one first.
+pub(super) struct Pool {
+    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    idle_time: Duration,
+    idle_per_origin_max: usize,
+}
+
+impl Pool {
+    pub(super) fn new(idle_time: Duration, idle_per_origin_max: usize) -> Self {
+        Self { idle: Mutex::default(), idle_time, idle_per_origin_max }
+    }
+
+    /// A connection that has served a request, and did not look closed a moment ago.
+    pub(super) fn take(&self, origin: &Origin) -> Option<Link> {
+        let now = Instant::now();
+        let mut idle = self.lock();
+        let waiting = idle.get_mut(origin)?;
+        waiting.retain(|idle| !idle.link.sender.is_closed());
+        let is_good = |idle: &Idle| idle.link.sender.is_ready() && now - idle.since < self.idle_time;
+        let last = waiting.iter().rposition(is_good)?;
+        Some(waiting.remove(last).link)
+    }
+
+    /// Takes a connection back whose answer was read to its end.
+    pub(super) fn put(&self, origin: &Origin, link: Link) {
+        if link.sender.is_closed() {
+            return;
+        }
+        let since = Instant::now();
+        let mut idle = self.lock();
+        match idle.get_mut(origin) {
+            Some(waiting) if waiting.len() < self.idle_per_origin_max => waiting.push(Idle { link, since }),
+            Some(_) => {
+                drop(idle);
+                link.close();
+            }
+            None => {
+                idle.insert(origin.clone(), vec![Idle { link, since }]);
+            }
+        }
+    }
+
+    /// Closes connections that have waited for too long, for as long as there is a pool.
+    pub(super) async fn close_idle(pool: Weak<Self>, idle_time: Duration) {
+        // A connection is closed soon after its time; it is not used after it.
+        let mut ticks = interval((idle_time / 4).max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(pool) = pool.upgrade() else { return };
+            for idle in pool.take_old() {
+                idle.link.close();
+            }
+        }
+    }
+
+    fn take_old(&self) -> Vec<Idle> {
+        let now = Instant::now();
+        let mut old = Vec::new();
+        self.lock().retain(|_, waiting| {
+            old.extend(waiting.extract_if(.., |idle| now - idle.since >= self.idle_time));
+            waiting.retain(|idle| !idle.link.sender.is_closed());
+            !waiting.is_empty()
+        });
+        old
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
