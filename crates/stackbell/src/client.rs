@@ -1,17 +1,25 @@
 //! The client of the public API, for the verbs of the command line.
 
+mod tls;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use stackbell_engine::outbound::{TrustError, client_tls, tls_failure_in};
 use ureq::http::{Method, Request, Response, StatusCode};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
 use ureq::{Agent, Body, Proxy, SendBody};
 use url::Url;
 
+use self::tls::TlsConnector;
 use crate::config::{ConfigError, Environment, LISTEN_DEFAULT, SecretText, read_secret};
+
+/// What adds certificates to those that a server may show.
+const CA_SETTING: &str = "--ca-file (or STACKBELL_CA_FILE)";
 
 /// For a connection. A server that does not take one within it is not there.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -99,13 +107,15 @@ pub(crate) enum ClientError {
         status: StatusCode,
     },
     /// The authorities cannot be read.
-    #[error("cannot use the authorities in {path}")]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+    #[error("--ca-file (or STACKBELL_CA_FILE) cannot be used")]
+    Authorities(#[source] TrustError),
+    /// The server does not prove that it is the one.
+    #[error("cannot reach {}: {reason}", url.origin().ascii_serialization())]
+    Tls {
+        /// The server.
+        url: Url,
+        /// Why, in words.
+        reason: String,
     },
     /// No token.
     #[error("there is no token: set STACKBELL_TOKEN, STACKBELL_TOKEN_FILE or PULUMI_ACCESS_TOKEN")]
@@ -180,18 +190,21 @@ impl Client {
     /// # Errors
     /// [`ClientError::Authorities`].
     pub(crate) fn new(settings: ClientSettings) -> Result<Self, ClientError> {
-        let tls = TlsConfig::builder().root_certs(roots(settings.ca_file.as_deref())?).build();
+        let tls = client_tls(settings.ca_file.as_deref()).map_err(ClientError::Authorities)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(stackbell_wire::headers::USER_AGENT)
-            .tls_config(tls)
             .proxy(proxy(&settings.url))
             .timeout_connect(Some(CONNECT_TIME))
             .timeout_recv_response(Some(ANSWER_TIME))
             .build();
-        Ok(Self { agent: config.new_agent(), settings })
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(TlsConnector(tls));
+        Ok(Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), settings })
     }
 
     /// Asks, and gives the answer's JSON; `Value::Null` for an empty one.
@@ -319,6 +332,11 @@ impl Client {
 
     fn failed(&self, source: ureq::Error) -> ClientError {
         use ureq::Error;
+        if let Error::Io(error) = &source
+            && let Some(reason) = tls_failure_in(error, CA_SETTING)
+        {
+            return ClientError::Tls { url: self.settings.url.clone(), reason };
+        }
         let source = Box::new(source);
         match *source {
             Error::Io(_)
@@ -326,7 +344,6 @@ impl Client {
             | Error::HostNotFound
             | Error::ConnectionFailed
             | Error::Tls(_)
-            | Error::Rustls(_)
             | Error::Protocol(_) => ClientError::Unreachable { url: self.settings.url.clone(), source },
             _ => ClientError::Request(source),
         }
@@ -347,31 +364,6 @@ impl Client {
         serde_json::from_slice(&body)
             .map_err(|_| ClientError::NotJson { url: self.settings.url.clone(), status })
     }
-}
-
-/// The operating system's authorities (or those of `SSL_CERT_FILE`), Mozilla's where it has none, and those of the file.
-fn roots(ca_file: Option<&Path>) -> Result<RootCerts, ClientError> {
-    let native = rustls_native_certs::load_native_certs().certs;
-    let native = native.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned());
-    let mut trusted: Vec<Certificate<'static>> = native.collect();
-    let Some(path) = ca_file else {
-        return Ok(if trusted.is_empty() { RootCerts::WebPki } else { RootCerts::from(trusted) });
-    };
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Authorities {
-        path: path.to_owned(),
-        source,
-    };
-    let pem = std::fs::read(path).map_err(|error| failed(error.into()))?;
-    let usual = trusted.len();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.into()))? {
-            trusted.push(certificate);
-        }
-    }
-    if trusted.len() == usual {
-        return Err(failed("there is no certificate in it".into()));
-    }
-    Ok(RootCerts::from(trusted))
 }
 
 /// The environment's proxy, except for this machine itself.
@@ -423,12 +415,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ca.pem");
         let check = |said: &str| {
-            let error = roots(Some(&path)).expect_err("refused");
+            let url = parse_url("https://s.example").expect("a URL");
+            let settings = ClientSettings { url, token: None, ca_file: Some(path.clone()) };
+            let error = Client::new(settings).err().expect("refused");
             assert!(format!("{:#}", anyhow::Error::new(error)).contains(said), "{said}");
         };
-        check("cannot use the authorities in");
+        check("--ca-file (or STACKBELL_CA_FILE) cannot be used: cannot read the certificates in");
         std::fs::write(&path, "nothing").expect("written");
-        check("there is no certificate in it");
+        check("there is no certificate in");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! An embedded store is in the folder, or at least this process's alone. A database is shared: then the folder is this
 //! node's, with its lock and what is temporary, and nothing else in it.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use stackbell_engine::outbound::client_tls;
+use stackbell_engine::outbound::{client_tls, tls_failure_in};
 use stackbell_store::Store;
 use stackbell_store::backup::Backup;
 use stackbell_store_postgres::{LeaseClock, PostgresOptions, PostgresStore};
@@ -61,8 +62,18 @@ async fn open_embedded(data: PathBuf, EmbeddedSettings { file }: EmbeddedSetting
 async fn open_database(data: PathBuf, database: &DatabaseSettings) -> anyhow::Result<Opened> {
     let folder = tokio::task::spawn_blocking(move || DataFolder::open(&data)).await;
     let folder = folder.context("taking the data folder was cut")??;
-    let store = PostgresStore::open(database_options(database).await?).await?;
+    let store = PostgresStore::open(database_options(database).await?).await.map_err(told_of_trust)?;
     Ok(Opened { store: Arc::new(store), backup: None, folder })
+}
+
+/// Puts what TLS has against a database's server into words, before the error itself.
+pub(crate) fn told_of_trust<E: Error + Send + Sync + 'static>(error: E) -> anyhow::Error {
+    let reason = tls_failure_in(&error, "database_ca_file");
+    let error = anyhow::Error::new(error);
+    match reason {
+        Some(reason) => error.context(format!("no trusted connection to the database: {reason}")),
+        None => error,
+    }
 }
 
 /// How to use a database.

@@ -11,7 +11,7 @@ use crate::config::{
     DatabaseSettings, EmbeddedSettings, Environment, Found, SettingFlags, StorageSettings, StoreSettings,
 };
 use crate::data_folder::DataFolder;
-use crate::storage::database_options;
+use crate::storage::{database_options, told_of_trust};
 use crate::telemetry;
 
 pub(crate) fn run(
@@ -48,7 +48,7 @@ fn migrate_file(storage: &StorageSettings, embedded: &EmbeddedSettings) -> anyho
 /// Takes no folder: it is a job of its own, and the database has a lock for it.
 async fn migrate_database(database: &DatabaseSettings) -> anyhow::Result<Versions> {
     let options = database_options(database).await?;
-    let before = PostgresStore::version(&options).await?;
+    let before = PostgresStore::version(&options).await.map_err(told_of_trust)?;
     let after = PostgresStore::migrate(&options).await?;
     Ok(((before > 0).then_some(before), after))
 }

@@ -181,7 +181,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return MISSING;
     }
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Unreachable { .. }) => UNREACHABLE,
+        Some(ClientError::Unreachable { .. } | ClientError::Tls { .. }) => UNREACHABLE,
         Some(ClientError::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. }) => DENIED,
         Some(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => MISSING,
         Some(ClientError::NoToken) => USAGE,
@@ -190,7 +190,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             | ClientError::NotJson { .. }
             | ClientError::Request(_)
             | ClientError::Form(_)
-            | ClientError::Authorities { .. },
+            | ClientError::Authorities(_),
         )
         | None => FAILURE,
     }

@@ -109,15 +109,26 @@ impl Serving {
     }
 }
 
-/// A server behind TLS is reached with its authority's certificate, and not without.
+/// A server behind TLS is reached with its certificate in a file, and not without.
 #[tokio::test]
-async fn private_authorities_are_trusted_when_named() {
+async fn private_certificates_are_trusted_when_named() {
+    let plain = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+    // As `openssl req -x509` makes it.
+    let mut authority = plain.clone();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    for params in [plain, authority] {
+        check_private_certificate(&params).await;
+    }
+}
+
+async fn check_private_certificate(params: &rcgen::CertificateParams) {
     let desk = Desk::open().await;
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let made_key = rcgen::KeyPair::generate().expect("a key");
+    let made = params.self_signed(&made_key).expect("a certificate");
     let path = |name: &str| desk.folder().join(name).display().to_string();
     let (certificate, key) = (path("cert.pem"), path("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    std::fs::write(&certificate, made.pem()).expect("written");
+    std::fs::write(&key, made_key.serialize_pem()).expect("written");
     let setup = ServerSetup::new(env!("CARGO_BIN_EXE_stackbell"))
         .flag("--tls-cert", &certificate)
         .flag("--tls-key", &key);
@@ -128,10 +139,13 @@ async fn private_authorities_are_trusted_when_named() {
         command.envs(variables.iter().copied());
         ended(command)
     };
-    list(&[], "").await.said(3, "cannot reach");
+    list(&[], "").await.said(3, "its certificate is not trusted");
+    list(&[], "")
+        .await
+        .said(3, "--ca-file (or STACKBELL_CA_FILE) adds an authority, or the certificate itself");
     list(&[], "--ca-file cert.pem").await.text(0);
     list(&[("STACKBELL_CA_FILE", &certificate)], "").await.text(0);
     list(&[("SSL_CERT_FILE", &certificate)], "").await.text(0);
-    list(&[], "--ca-file nowhere.pem").await.said(1, "cannot use the authorities in nowhere.pem");
+    list(&[], "--ca-file nowhere.pem").await.said(1, "cannot read the certificates in nowhere.pem");
     serving.stop().await;
 }

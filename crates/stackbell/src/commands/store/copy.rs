@@ -28,7 +28,7 @@ use crate::commands::verb::{counted, note};
 use crate::config::{ConfigError, DatabaseSettings, Environment, Found, SettingFlags, StoreSettings};
 use crate::lifecycle::Signals;
 use crate::output::{Output, seconds};
-use crate::storage::database_options;
+use crate::storage::{database_options, told_of_trust};
 
 /// What the audit log calls it.
 const ACTION: &str = "instance.copy";
@@ -113,7 +113,8 @@ struct Done {
 }
 
 async fn copy(args: &CopyArgs, database: &DatabaseSettings) -> anyhow::Result<Copied> {
-    let target = PostgresStore::open_to_copy(database_options(database).await?).await?;
+    let target =
+        PostgresStore::open_to_copy(database_options(database).await?).await.map_err(told_of_trust)?;
     let source = open_file(&args.from).await?;
     let (from, into) = (file_label(&args.from)?, database.url.label());
     let sides = Sides { source: &source, from: &from, target: &target, into: &into };
