@@ -33,6 +33,7 @@ use shared::routes::Route;
 
 pub use limits::Limits;
 pub use openapi::openapi;
+pub use shared::log_limit::LogLimit;
 pub use shared::proxies::TrustedProxies;
 pub use shared::requests::RequestMetrics;
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::error::{HttpError, about};
 use super::need::Need;
+use super::observe::CallerSeen;
 use super::rates::TooFast;
 
 /// The holder of a good token, who may use the route.
@@ -25,7 +26,7 @@ impl FromRequestParts<Arc<Context>> for Authenticated {
         let token = token(&parts.headers).ok_or_else(HttpError::unauthenticated)?;
         let remote = client(&parts.extensions, &parts.headers, context);
         let caller = context.app.authenticate(token, remote).await.map_err(about("Token"))?;
-        count(&caller, context)?;
+        admit(&caller, &parts.extensions, context)?;
         Need::of(parts).check(&caller)?;
         Ok(Self(caller))
     }
@@ -41,13 +42,16 @@ impl FromRequestParts<Arc<Context>> for AuthenticatedPublisher {
         let token = token(&parts.headers).ok_or_else(HttpError::unauthenticated)?;
         let remote = client(&parts.extensions, &parts.headers, context);
         let caller = context.app.authenticate_publisher(token, remote).await.map_err(about("Token"))?;
-        count(&caller, context)?;
+        admit(&caller, &parts.extensions, context)?;
         Ok(Self(caller))
     }
 }
 
-/// Counts a request.
-fn count(caller: &Caller, context: &Context) -> Result<(), HttpError> {
+/// Notes that the caller is known, and counts the request.
+fn admit(caller: &Caller, extensions: &Extensions, context: &Context) -> Result<(), HttpError> {
+    if let Some(seen) = extensions.get::<CallerSeen>() {
+        seen.set_known();
+    }
     let Some(rates) = &context.rates else { return Ok(()) };
     let nodes = context.app.nodes();
     let counted = rates.count(caller.token().id, nodes, Instant::now());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use stackbell_app::App;
 
 use super::large::LargeAnswers;
-use super::observe::NowAndThen;
+use super::observe::{NowAndThen, RefusalLimits};
 use super::rates::TokenRates;
 use crate::HttpSettings;
 use crate::operations::probe::Probe;
@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) large: LargeAnswers,
     /// When it was last told that requests are refused for a while.
     pub(crate) lasting_told: NowAndThen,
+    /// How many refused requests the log tells of.
+    pub(crate) refusals: RefusalLimits,
     /// `None` for no limit.
     pub(crate) rates: Option<TokenRates>,
     /// The OpenAPI document, made once.
@@ -33,6 +35,7 @@ impl Context {
             app,
             rates,
             lasting_told: NowAndThen::default(),
+            refusals: RefusalLimits::default(),
             settings,
             probe: Probe::default(),
             large: LargeAnswers::default(),

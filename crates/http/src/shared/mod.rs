@@ -8,6 +8,7 @@ pub(crate) mod context;
 pub(crate) mod description;
 pub(crate) mod error;
 pub(crate) mod large;
+pub(crate) mod log_limit;
 pub(crate) mod need;
 pub(crate) mod observe;
 pub(crate) mod pages;

@@ -1,6 +1,7 @@
 //! One span, one request id and one line of the log for each request. Never a query, a body or an `Authorization`.
 
 use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +15,20 @@ use tracing::Instrument;
 use super::auth::client;
 use super::context::Context;
 use super::error::{HttpError, Lasting};
+use super::log_limit::LogLimit;
 use super::requests::RouteClass;
 
 /// Source: wire-facts.md#errors.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-pulumi-request-id");
 
 /// Wraps everything else.
-pub(crate) async fn observe(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(
+    State(context): State<Arc<Context>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = CallerSeen::default();
+    request.extensions_mut().insert(caller.clone());
     let id = context.request_id();
     let client = client(request.extensions(), request.headers(), &context);
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
@@ -36,17 +44,18 @@ pub(crate) async fn observe(State(context): State<Arc<Context>>, request: Reques
     let mut response = next.run(request).instrument(span.clone()).await;
     let took = begun.elapsed();
     context.settings.requests.answered(class, response.status(), took);
-    span.in_scope(|| log(&response, took, &context.lasting_told));
+    context.refusals.tell();
+    span.in_scope(|| log(&response, took, &caller, &context));
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
-fn log(response: &Response, took: Duration, lasting_told: &NowAndThen) {
+fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Context) {
     let status = response.status();
     let duration_ms = took.as_secs_f64() * 1000.0;
     let code = status.as_u16();
     match response.extensions().get::<Lasting>() {
-        Some(Lasting(reason)) if lasting_told.is_time() => {
+        Some(Lasting(reason)) if context.lasting_told.is_time() => {
             tracing::warn!(
                 http.status = code,
                 error = &**reason,
@@ -54,9 +63,63 @@ fn log(response: &Response, took: Duration, lasting_told: &NowAndThen) {
             );
         }
         None if status.is_client_error() || status.is_server_error() => {
-            tracing::info!(http.status = code, duration_ms, "refused");
+            // A publisher's token is looked at late: 401 says that it was not valid.
+            let is_known = caller.is_known() && status != StatusCode::UNAUTHORIZED;
+            if let Some(left_out) = context.refusals.of(is_known).next_line() {
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::info!(http.status = code, duration_ms, left_out, "refused");
+            }
         }
         Some(_) | None => tracing::debug!(http.status = code, duration_ms, "answered"),
+    }
+}
+
+/// In a request: whether its caller presented a valid token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallerSeen(Arc<AtomicBool>);
+
+impl CallerSeen {
+    /// The token is valid.
+    pub(crate) fn set_known(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_known(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Refused requests of strangers that the log tells of each second. Anybody who reaches the server can cause them.
+const STRANGERS_LOGGED_MAX: u32 = 5;
+
+/// The same of callers with a valid token, who are fewer, and whose operators look for these lines.
+const CALLERS_LOGGED_MAX: u32 = 20;
+
+/// How many refused requests the log tells of.
+#[derive(Debug)]
+pub(crate) struct RefusalLimits {
+    strangers: LogLimit,
+    callers: LogLimit,
+}
+
+impl Default for RefusalLimits {
+    fn default() -> Self {
+        Self { strangers: LogLimit::new(STRANGERS_LOGGED_MAX), callers: LogLimit::new(CALLERS_LOGGED_MAX) }
+    }
+}
+
+impl RefusalLimits {
+    fn of(&self, is_known: bool) -> &LogLimit {
+        if is_known { &self.callers } else { &self.strangers }
+    }
+
+    /// Tells of those that were left out.
+    fn tell(&self) {
+        for (limit, has_token) in [(&self.strangers, false), (&self.callers, true)] {
+            if let Some(left_out) = limit.left_out() {
+                tracing::info!(left_out, has_token, "more requests were refused than are logged one by one");
+            }
+        }
     }
 }
 
