@@ -3,7 +3,7 @@
 //! Most systems begin every process with 1,024, which is for programs that use `select`, and let it ask for more.
 
 use crate::config::DeliverySettings;
-use crate::listener::CONNECTIONS_MAX;
+use crate::places::{CONNECTIONS_MAX, OPERATIONS_CONNECTIONS_MAX};
 
 /// Beside connections: the store's files, the log, idle connections to endpoints.
 const OTHERS: u64 = 512;
@@ -14,7 +14,8 @@ const FOR_EACH_ATTEMPT: u64 = 7;
 
 /// How many a server may need.
 pub(crate) fn wanted(delivery: &DeliverySettings) -> u64 {
-    let connections = u64::try_from(CONNECTIONS_MAX).expect("a constant that is small");
+    let connections =
+        u64::try_from(CONNECTIONS_MAX + OPERATIONS_CONNECTIONS_MAX).expect("a constant that is small");
     connections + FOR_EACH_ATTEMPT * u64::from(delivery.in_flight_max) + OTHERS
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::telemetry;
+
 /// A signal that asks to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -164,5 +166,6 @@ pub(crate) async fn stop_unless_hurried<T>(signals: &mut Signals, stop: impl Fut
 #[expect(clippy::disallowed_methods, reason = "a second signal asks for the end, whatever is left undone")]
 fn end_at_once(signal: Signal) -> ! {
     tracing::warn!(signal = signal.as_str(), "ended at once by a second signal");
+    telemetry::flush();
     std::process::exit(signal.exit_code().into())
 }

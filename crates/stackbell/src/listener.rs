@@ -1,47 +1,45 @@
-//! Connections: taken up to a limit, served, with TLS or without, and ended in good order.
+//! Connections: taken where [`places`](crate::places) has one, served, with TLS or without, and ended in good order.
 
 use stackbell_model::Chain;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::ConnectInfo;
-use axum::response::Response;
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
+use stackbell_http::LogLimit;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::lingering::Lingering;
+use crate::places::{Admission, Doing, Phase, Place, Places};
 use crate::tls::Certificates;
 use crate::write_limit::WriteLimited;
 
-/// Connections at once. Each costs a descriptor and some tens of KiB; those beyond wait in the kernel's queue.
-pub(crate) const CONNECTIONS_MAX: usize = 4096;
-
-/// How long a connection may take to send a request's head, which is also how long it may be idle.
+/// How long a connection may be idle.
 /// Longer than clients keep connections (Go: 90 s is theirs to end, most others 60 s or less would race with us).
-const HEAD_TIME: Duration = Duration::from_secs(95);
+const IDLE_TIME: Duration = Duration::from_secs(95);
 
 /// Between two tries when the system has no descriptor or no memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a TLS handshake may take: a few round trips, with time for one packet that is lost twice.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Lines about connections that the log may have each second, of each sort. Anybody can cause them.
+const LOGGED_MAX: u32 = 2;
 
 /// How the bytes of a connection are protected.
 #[derive(Clone)]
@@ -61,22 +59,29 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Serves `router` on `socket`, until it is stopped.
+    /// Serves `router` on `socket` to as many as there are `places`, until it is stopped.
     ///
     /// # Errors
     /// When the socket does not know its address.
-    pub(crate) fn start(socket: TcpListener, protection: Protection, router: Router) -> io::Result<Self> {
+    pub(crate) fn start(
+        socket: TcpListener,
+        protection: Protection,
+        router: Router,
+        places: Arc<Places>,
+    ) -> io::Result<Self> {
         let address = socket.local_addr()?;
         let (soft, hard, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let accepting = Accepting {
             socket,
             protection,
             router,
-            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            places,
+            log: Arc::default(),
+            soft: soft.clone(),
             hard: hard.clone(),
             tasks: tasks.clone(),
         };
-        tasks.spawn(accepting.run(soft.clone()));
+        tasks.spawn(accepting.run());
         tasks.close();
         Ok(Self { address, soft, hard, tasks })
     }
@@ -106,45 +111,63 @@ struct Accepting {
     socket: TcpListener,
     protection: Protection,
     router: Router,
-    permits: Arc<Semaphore>,
+    places: Arc<Places>,
+    log: Arc<ConnectionLog>,
+    soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Accepting {
-    async fn run(self, soft: CancellationToken) {
-        let graceful = GracefulShutdown::new();
-        while let Some((stream, remote, permit)) = soft.run_until_cancelled(self.accept()).await {
+    async fn run(self) {
+        while let Some((stream, remote)) = self.soft.run_until_cancelled(self.accept()).await {
             // Answers are small and written at once; waiting to fill a packet would only delay them.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection was lost before it was served");
                 continue;
             }
+            let Some(admission) =
+                self.soft.run_until_cancelled(self.places.take(remote.ip(), &self.soft)).await
+            else {
+                break;
+            };
+            let place = match admission {
+                Admission::Taken(place, was_given_up) => {
+                    if was_given_up {
+                        self.log.displaced(remote);
+                    }
+                    place
+                }
+                Admission::ShareUsed => {
+                    self.log.refused(remote);
+                    continue;
+                }
+            };
             let connection = Connection {
                 stream: WriteLimited::new(Lingering::new(stream)),
-                service: Requests { router: self.router.clone(), remote },
-                watcher: graceful.watcher(),
-                _permit: permit,
+                router: self.router.clone(),
+                remote,
+                place,
+                stop: self.soft.clone(),
+                log: Arc::clone(&self.log),
             };
             // What waits for the other end is done in the connection's own task, so that nobody else waits for it.
-            let serving = connection.serve(self.protection.clone(), soft.clone());
+            let serving = connection.serve(self.protection.clone());
             let hard = self.hard.clone();
             self.tasks.spawn(async move { hard.run_until_cancelled(serving).await });
         }
-        drop(self.socket);
-        let hard = self.hard.clone();
-        hard.run_until_cancelled(graceful.shutdown()).await;
     }
 
-    async fn accept(&self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("it is never closed");
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
-                Ok((stream, remote)) => return (stream, remote, permit),
+                Ok(accepted) => return accepted,
                 // The client left between connecting and being taken.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::error!(%error, "no connection can be taken; trying again");
+                    // A connection that waits for a request has a descriptor that another can use better.
+                    let gave_way = self.places.give_up_one();
+                    self.log.not_taken(&error, gave_way);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -156,41 +179,129 @@ impl Accepting {
 struct Connection<S> {
     /// Limited below TLS, where it shows whether the other end reads.
     stream: S,
-    service: Requests,
-    watcher: Watcher,
-    _permit: OwnedSemaphorePermit,
+    router: Router,
+    remote: SocketAddr,
+    place: Place,
+    /// The listener stops.
+    stop: CancellationToken,
+    log: Arc<ConnectionLog>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
-    async fn serve(self, protection: Protection, soft: CancellationToken) {
-        let Self { stream, service, watcher, _permit } = self;
+    async fn serve(self, protection: Protection) {
+        let Self { stream, router, remote, place, stop, log } = self;
+        let serving =
+            Serving { service: Requests { router, remote, phase: Arc::clone(&place.phase) }, stop, log };
         match protection {
-            Protection::Plain => serve(stream, service, watcher).await,
+            Protection::Plain => serving.run(stream, &place).await,
             Protection::Tls(certificates) => {
                 let accepting = TlsAcceptor::from(certificates.config()).accept(stream);
-                // Who has asked for nothing yet is not waited for when we stop.
-                match soft.run_until_cancelled(tokio::time::timeout(HANDSHAKE_TIME, accepting)).await {
-                    Some(Ok(Ok(stream))) => serve(stream, service, watcher).await,
-                    Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
-                    Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
-                    None => {}
+                let accepted = tokio::select! {
+                    accepted = accepting => accepted,
+                    // Nobody waits for a connection that has asked for nothing yet.
+                    () = place.leave.cancelled() => return,
+                    () = place.phase.overdue() => return serving.silent(&place),
+                };
+                match accepted {
+                    Ok(stream) => serving.run(stream, &place).await,
+                    Err(error) => serving.log.no_handshake(&error),
                 }
             }
         }
     }
 }
 
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+/// What serves a connection's requests.
+struct Serving {
     service: Requests,
-    watcher: Watcher,
-) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error = %Chain(&error), "a connection ended early");
+    stop: CancellationToken,
+    log: Arc<ConnectionLog>,
+}
+
+impl Serving {
+    fn silent(&self, place: &Place) {
+        place.places.count_silent();
+        self.log.silent(self.service.remote);
+    }
+
+    async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, place: &Place) {
+        let Self { service, stop, log } = self;
+        let (remote, phase) = (service.remote, &place.phase);
+        let stream = Watched { stream, phase: Arc::clone(phase) };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE_TIME)
+            .serve_connection(TokioIo::new(stream), service);
+        let (mut connection, mut is_leaving) = (pin!(connection), false);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => break ended,
+                () = place.leave.cancelled(), if !is_leaving => {
+                    let has_no_head = matches!(phase.doing(), Doing::Head(_));
+                    if has_no_head && !stop.is_cancelled() {
+                        return;
+                    }
+                    // A request that is here is answered, and one that is not is not waited for.
+                    connection.as_mut().graceful_shutdown();
+                    is_leaving = true;
+                }
+                () = phase.overdue() => {
+                    place.places.count_silent();
+                    return log.silent(remote);
+                }
+            }
+        };
+        if let Err(error) = ended {
+            log.ended_early(&error);
+        }
+    }
+}
+
+/// A stream that says when bytes come.
+struct Watched<S> {
+    stream: S,
+    phase: Arc<Phase>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.phase.read();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -198,17 +309,124 @@ async fn serve(
 struct Requests {
     router: Router,
     remote: SocketAddr,
+    phase: Arc<Phase>,
 }
 
 impl Service<Request<Incoming>> for Requests {
-    type Response = Response;
+    type Response = Response<Answer>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.phase.begin_request();
         request.extensions_mut().insert(ConnectInfo(self.remote));
+        let phase = Arc::clone(&self.phase);
         // A router is always ready.
-        Box::pin(self.router.clone().call(request))
+        let answering = self.router.clone().call(request);
+        Box::pin(async move { Ok(answering.await?.map(|body| Answer { body, phase })) })
+    }
+}
+
+/// An answer's body. The connection is idle once it is dropped.
+struct Answer {
+    body: axum::body::Body,
+    phase: Arc<Phase>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.phase.end_request();
+    }
+}
+
+/// What the log says of connections. Anybody can cause these lines, so each sort has a limit of its own.
+#[derive(Debug)]
+struct ConnectionLog {
+    not_taken: LogLimit,
+    displaced: LogLimit,
+    refused: LogLimit,
+    silent: LogLimit,
+    no_handshake: LogLimit,
+    ended_early: LogLimit,
+}
+
+impl Default for ConnectionLog {
+    fn default() -> Self {
+        let limit = || LogLimit::new(LOGGED_MAX);
+        Self {
+            not_taken: limit(),
+            displaced: limit(),
+            refused: limit(),
+            silent: limit(),
+            no_handshake: limit(),
+            ended_early: limit(),
+        }
+    }
+}
+
+impl ConnectionLog {
+    fn not_taken(&self, error: &io::Error, gave_way: bool) {
+        if let Some(left_out) = self.not_taken.next_line() {
+            tracing::error!(%error, gave_way, left_out, "no connection can be taken; trying again");
+        }
+    }
+
+    fn displaced(&self, remote: SocketAddr) {
+        if let Some(left_out) = self.displaced.next_line() {
+            tracing::warn!(
+                client.address = %remote.ip(),
+                left_out,
+                "a connection that sent no request gave its place to a new one: all places are taken, or all of its address"
+            );
+        }
+    }
+
+    fn refused(&self, remote: SocketAddr) {
+        if let Some(left_out) = self.refused.next_line() {
+            tracing::warn!(
+                client.address = %remote.ip(),
+                left_out,
+                "a connection was refused: its address has half of all places, and each of them has a request"
+            );
+        }
+    }
+
+    fn silent(&self, remote: SocketAddr) {
+        if let Some(left_out) = self.silent.next_line() {
+            tracing::debug!(client.address = %remote.ip(), left_out, "a connection sent no whole head in time");
+        }
+    }
+
+    fn no_handshake(&self, error: &io::Error) {
+        if let Some(left_out) = self.no_handshake.next_line() {
+            tracing::debug!(%error, left_out, "a TLS handshake failed");
+        }
+    }
+
+    fn ended_early(&self, error: &hyper::Error) {
+        if let Some(left_out) = self.ended_early.next_line() {
+            tracing::debug!(error = %Chain(error), left_out, "a connection ended early");
+        }
     }
 }
 

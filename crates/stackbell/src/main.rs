@@ -19,9 +19,11 @@ mod lifecycle;
 mod lingering;
 mod listener;
 mod output;
+mod places;
 mod process_metrics;
 mod receiver;
 mod server;
+mod server_metrics;
 mod storage;
 mod telemetry;
 mod tls;
@@ -38,8 +40,10 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match commands::run() {
+    let code = match commands::run() {
         Ok(code) => code,
         Err(error) => commands::fail(&error),
-    }
+    };
+    telemetry::flush();
+    code
 }

@@ -16,7 +16,7 @@ use stackbell_keys::Keyring;
 use stackbell_model::{Chain, Clock as _, Timestamp};
 use stackbell_store::Store;
 use stackbell_store::backup::Backup;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,10 +28,12 @@ use crate::disk;
 use crate::entropy::SystemEntropy;
 use crate::keyring::{KeySource, MasterKeys, Opener};
 use crate::listener::{Listener, Protection};
+use crate::places::{CONNECTIONS_MAX, OPERATIONS_CONNECTIONS_MAX, Places};
 use crate::process_metrics::ProcessMetrics;
+use crate::server_metrics::{CutConnections, ServerMetrics};
 use crate::storage::Opened;
 use crate::tls::Certificates;
-use crate::wiring;
+use crate::{telemetry, wiring};
 
 /// The addresses that a server has taken, and what protects them.
 pub(crate) struct Sockets {
@@ -88,21 +90,34 @@ impl Sockets {
             }
             None => None,
         };
-        let main = bind(settings.listen, "listen").await?;
+        let main = bind(settings.listen, "listen")?;
         let operations = match settings.ops_listen {
-            Some(address) => Some(bind(address, "ops-listen").await?),
+            Some(address) => Some(bind(address, "ops-listen")?),
             None => None,
         };
         Ok(Self { main, operations, certificates })
     }
 }
 
+/// Connections that wait in the kernel's queue to be taken, as far as the system allows: a burst of them must not make
+/// anybody wait a second until its packet is sent again.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A server that was just stopped leaves connections behind that would keep its address from the next one.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Takes the address that the flag `flag` sets.
 ///
 /// # Errors
 /// When it is in use, or not this machine's.
-pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub(crate) fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    listen(address).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 format!(": another process has it; choose another with --{flag} ADDRESS:PORT")
@@ -197,12 +212,19 @@ impl Server {
             None => Protection::Plain,
         };
         let surface = if operations.is_some() { Surface::Apis } else { Surface::Whole };
-        let http = http_settings(settings, Arc::clone(&is_ready), (metrics, process), changes.clone())?;
+        let cut = CutConnections::default();
+        let of_server = ServerMetrics::new(&cut, telemetry::lines_left_out());
+        let metrics = (metrics, process, of_server);
+        let http = http_settings(settings, Arc::clone(&is_ready), metrics, changes.clone())?;
         let router =
             |surface| stackbell_http::router(Arc::clone(&app), HttpSettings { surface, ..http.clone() });
-        let listener = Listener::start(main, protection, router(surface))?;
+        let places = Places::new(CONNECTIONS_MAX, settings.server.trusted_proxies.clone(), cut.clone());
+        let listener = Listener::start(main, protection, router(surface), places)?;
         let operations = operations
-            .map(|socket| Listener::start(socket, Protection::Plain, router(Surface::Operations)))
+            .map(|socket| {
+                let places = Places::new(OPERATIONS_CONNECTIONS_MAX, Vec::new(), cut);
+                Listener::start(socket, Protection::Plain, router(Surface::Operations), places)
+            })
             .transpose()?;
         Ok(Self {
             is_ready,
@@ -315,7 +337,7 @@ async fn ended(listener: Option<&Listener>) {
 fn http_settings(
     settings: &Settings,
     is_ready: Arc<AtomicBool>,
-    (metrics, process): (Arc<Metrics>, ProcessMetrics),
+    (metrics, process, of_server): (Arc<Metrics>, ProcessMetrics, ServerMetrics),
     changes: TaskTracker,
 ) -> anyhow::Result<HttpSettings> {
     Ok(HttpSettings {
@@ -328,6 +350,7 @@ fn http_settings(
         metrics: Arc::new(move || {
             let mut text = metrics.encode()?;
             process.encode(&mut text)?;
+            of_server.encode(&mut text)?;
             Ok(text)
         }),
         requests: Arc::default(),

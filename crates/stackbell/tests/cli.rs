@@ -109,3 +109,29 @@ fn the_openapi_document_is_json() {
     let document: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert!(document["paths"].as_object().is_some_and(|paths| !paths.is_empty()));
 }
+
+/// The exit code of the binary with these places for standard output and standard error.
+#[cfg(unix)]
+fn code(
+    arguments: &[&str],
+    out: impl Into<std::process::Stdio>,
+    error: impl Into<std::process::Stdio>,
+) -> i32 {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_stackbell"));
+    let ended = command.env_clear().args(arguments).stdout(out).stderr(error).status().expect("it runs");
+    ended.code().expect("no signal ended it")
+}
+
+/// `stackbell openapi | head`, a full disk, and a standard error that is full or gone.
+#[cfg(unix)]
+#[test]
+fn output_that_cannot_be_written_is_no_panic() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("a device that is full");
+    let gone = || std::io::pipe().expect("a pipe").1;
+    assert_eq!(code(&["openapi"], gone(), full()), 0);
+    assert_eq!(code(&["openapi"], full(), full()), 1);
+    assert_eq!(code(&["--help"], gone(), gone()), 0);
+    assert_eq!(code(&["--help"], full(), gone()), 1);
+    assert_eq!(code(&["serve", "--lisen", "x"], full(), full()), 2);
+    assert_eq!(code(&["serve", "--lisen", "x"], gone(), gone()), 2);
+}

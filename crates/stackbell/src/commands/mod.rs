@@ -35,6 +35,7 @@ use ureq::http::StatusCode;
 
 use crate::client::ClientError;
 use crate::config::{ConfigError, Environment, SettingFlags};
+use crate::telemetry;
 
 /// Something failed.
 const FAILURE: u8 = 1;
@@ -128,7 +129,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            error.print()?;
+            let printed = error.print();
+            // Help is what was asked for. A complaint is for a standard error that may be gone.
+            if !error.use_stderr() {
+                printed?;
+            }
             return Ok(u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from));
         }
     };
@@ -168,8 +173,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<io::Error>().is_some_and(|error| is_broken_pipe(error)) {
         return ExitCode::SUCCESS;
     }
-    // There is nobody left to tell when standard error is gone.
-    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("error: {error:#}\n"));
+    telemetry::say_last(&format!("error: {error:#}"));
     ExitCode::from(exit_code(error))
 }
 

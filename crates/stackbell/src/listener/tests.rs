@@ -5,11 +5,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 
+use crate::places::{CONNECTIONS_MAX, HEAD_TIME};
+use crate::server_metrics::CutConnections;
 use crate::tls::testing::{Authority, Files};
 
 async fn start(router: Router) -> Listener {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    Listener::start(socket, Protection::Plain, router).expect("started")
+    Listener::start(
+        socket,
+        Protection::Plain,
+        router,
+        Places::new(CONNECTIONS_MAX, Vec::new(), CutConnections::default()),
+    )
+    .expect("started")
 }
 
 #[tokio::test]
@@ -70,7 +78,8 @@ async fn start_tls(files: &Files) -> (Listener, Arc<Certificates>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let router = Router::new().route("/", get(async || "hello"));
     let protection = Protection::Tls(Arc::clone(&certificates));
-    (Listener::start(socket, protection, router).expect("started"), certificates)
+    let places = Places::new(CONNECTIONS_MAX, Vec::new(), CutConnections::default());
+    (Listener::start(socket, protection, router, places).expect("started"), certificates)
 }
 
 /// Asks once, on a connection of its own; gives the certificate that was presented, and the connection.
@@ -128,9 +137,19 @@ async fn who_does_not_shake_hands_holds_up_nobody() {
     let _ = plain.read_to_end(&mut rest).await;
     assert!(!String::from_utf8_lossy(&rest).contains("HTTP"), "an alert, and no answer in the clear");
     // A stop does not wait for the one who still has not begun.
-    let stop = tokio::time::timeout(HANDSHAKE_TIME / 2, listener.stop(Duration::from_secs(60)));
+    let stop = tokio::time::timeout(HEAD_TIME / 2, listener.stop(Duration::from_secs(60)));
     stop.await.expect("stopped");
     assert!(!matches!(silent.read(&mut [0; 1]).await, Ok(read) if read > 0));
+}
+
+/// A connection that was just taken, to a router that answers every GET of `/`.
+async fn connection<S>(stream: S) -> Connection<S> {
+    let (stop, remote) = (CancellationToken::new(), SocketAddr::from(([127, 0, 0, 1], 1)));
+    let admission =
+        Places::new(CONNECTIONS_MAX, Vec::new(), CutConnections::default()).take(remote.ip(), &stop).await;
+    let Admission::Taken(place, _) = admission else { panic!("there are places") };
+    let router = Router::new().route("/", get(async || "hello"));
+    Connection { stream, router, remote, place, stop, log: Arc::default() }
 }
 
 /// Time stands still but for what is waited for, so the socket is one in memory.
@@ -139,12 +158,7 @@ async fn a_handshake_has_limited_time() {
     let files = Files::new(&Authority::new().issue(2100));
     let certificates = Arc::new(Certificates::load(files.files.clone()).expect("a pair"));
     let (ours, mut theirs) = tokio::io::duplex(1024);
-    let graceful = GracefulShutdown::new();
-    let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("free");
-    let remote = SocketAddr::from(([127, 0, 0, 1], 1));
-    let service = Requests { router: Router::new(), remote };
-    let connection = Connection { stream: ours, service, watcher: graceful.watcher(), _permit: permit };
-    connection.serve(Protection::Tls(certificates), CancellationToken::new()).await;
+    connection(ours).await.serve(Protection::Tls(certificates)).await;
     assert_eq!(theirs.read(&mut [0; 1]).await.expect("the end"), 0);
 }
 
@@ -166,5 +180,113 @@ async fn who_is_answered_early_gets_the_answer() {
         stream.read_to_end(&mut rest).await.expect("no reset");
         assert!(rest.len() > ANSWER_BYTES, "{} bytes", rest.len());
     }
+    listener.stop(Duration::from_secs(60)).await;
+}
+
+/// Sends `text` a byte a second until the connection ends; how long that took, and what was answered.
+async fn trickle(mut stream: tokio::io::DuplexStream, text: &[u8]) -> (Duration, String) {
+    let begun = tokio::time::Instant::now();
+    for byte in text {
+        if stream.write_all(std::slice::from_ref(byte)).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let took = begun.elapsed();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    (took, String::from_utf8(answer).expect("text"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_head_has_limited_time_however_slowly_it_comes() {
+    let head = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(200));
+    for sent in [0, 1, 200] {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let begun = tokio::time::Instant::now();
+        let serving = async {
+            connection(ours).await.serve(Protection::Plain).await;
+            begun.elapsed()
+        };
+        let (took, (_, answer)) = tokio::join!(serving, trickle(theirs, &head.as_bytes()[..sent]));
+        assert_eq!((took, answer.as_str()), (HEAD_TIME, ""), "{sent} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_head_has_limited_time_and_an_idle_connection_more() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    let serving = async { connection(ours).await.serve(Protection::Plain).await };
+    let client = async {
+        for _ in 0..2 {
+            theirs.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+            let mut answer = vec![0; 1024];
+            let read = theirs.read(&mut answer).await.expect("an answer");
+            assert!(answer[..read].ends_with(b"hello"), "{}", String::from_utf8_lossy(&answer));
+            tokio::time::sleep(IDLE_TIME - HEAD_TIME).await;
+        }
+        let (took, _) = trickle(theirs, &[b'G'; 200]).await;
+        assert!(took <= 2 * HEAD_TIME, "{took:?}");
+    };
+    tokio::join!(serving, client);
+}
+
+/// More connections than there are places, of which none says anything: the next one that does is answered at once.
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let router = Router::new().route("/", get(async || "hello"));
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = Listener::start(
+        socket,
+        Protection::Plain,
+        router,
+        Places::new(8, Vec::new(), CutConnections::default()),
+    )
+    .expect("started");
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(listener.address()).await.expect("connected"));
+        let mut asking = TcpStream::connect(listener.address()).await.expect("connected");
+        asking.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("sent");
+        let mut answer = String::new();
+        asking.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+    // The first gave its place up long ago, and the last still has one.
+    assert!(!matches!(silent[0].read(&mut [0; 1]).await, Ok(read) if read > 0));
+    let mut last = silent.pop().expect("there are some");
+    last.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.ends_with("hello"), "{answer}");
+    listener.stop(Duration::from_secs(60)).await;
+}
+
+/// A connection that has been answered and waits for the next request gives way, and is closed in good order.
+#[tokio::test]
+async fn an_idle_connection_gives_way_where_all_places_are_used() {
+    let router = Router::new().route("/", get(async || "hello"));
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = Listener::start(
+        socket,
+        Protection::Plain,
+        router,
+        Places::new(4, Vec::new(), CutConnections::default()),
+    )
+    .expect("started");
+    let ask = async || {
+        let mut stream = TcpStream::connect(listener.address()).await.expect("connected");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        let mut answer = vec![0; 1024];
+        let read = stream.read(&mut answer).await.expect("an answer");
+        assert!(answer[..read].ends_with(b"hello"), "{}", String::from_utf8_lossy(&answer));
+        stream
+    };
+    let mut kept = Vec::new();
+    for _ in 0..10 {
+        kept.push(ask().await);
+    }
+    assert_eq!(kept[0].read(&mut [0; 1]).await.expect("closed, not reset"), 0);
+    drop(kept);
     listener.stop(Duration::from_secs(60)).await;
 }

@@ -23,6 +23,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 
 use crate::listener::{Listener, Protection};
+use crate::places::{CONNECTIONS_MAX, Places};
+use crate::server_metrics::CutConnections;
 
 use receipt::{Receipt, Signatures};
 pub(crate) use show::{Style, pretty};
@@ -75,7 +77,12 @@ impl Receiver {
             .fallback(receive)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(Arc::new(inbox));
-        let listener = Listener::start(TcpListener::bind(address).await?, Protection::Plain, router)?;
+        let listener = Listener::start(
+            TcpListener::bind(address).await?,
+            Protection::Plain,
+            router,
+            Places::new(CONNECTIONS_MAX, Vec::new(), CutConnections::default()),
+        )?;
         let url = crate::server::local_url(listener.address(), false).to_string();
         Ok(Self { listener, url, printed })
     }

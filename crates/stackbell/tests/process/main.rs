@@ -10,6 +10,7 @@ mod folder;
 mod formats;
 mod keys;
 mod limits;
+mod log;
 mod outbound;
 mod receivers;
 mod recovery;

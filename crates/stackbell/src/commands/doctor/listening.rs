@@ -37,7 +37,7 @@ pub(super) async fn examine(
 
 /// Whether somebody listens there.
 async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Finding) {
-    let error = match server::bind(address, flag).await {
+    let error = match server::bind(address, flag) {
         Ok(_) if is_running => {
             let text =
                 format!("{address} is free, although a process uses the data folder: it listens elsewhere");
