@@ -119,6 +119,26 @@ impl Hangups {
     }
 }
 
+/// From now on a file that reaches the limit of file sizes (`ulimit -f`) is an error of the write, as a full disk is. Without
+/// this the signal SIGXFSZ would end the process. It is caught and not ignored: programs that we run do not inherit that.
+///
+/// # Errors
+/// When the system does not let us.
+#[cfg(unix)]
+pub(crate) fn survive_file_size_limit() -> io::Result<()> {
+    let seen = std::sync::Arc::default();
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, seen).map(|_| ())
+}
+
+/// There is no such signal here.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub(crate) fn survive_file_size_limit() -> io::Result<()> {
+    Ok(())
+}
+
 /// What the service manager is told, where there is one that asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Milestone {

@@ -32,6 +32,7 @@ mod write_limit;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use mimalloc::MiMalloc;
 
 /// With the system's own, a delivery costs a sixth more CPU time. Built to take no huge pages: with them an idle server is
@@ -40,7 +41,8 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let code = match commands::run() {
+    let begun = lifecycle::survive_file_size_limit().context("cannot listen to signals");
+    let code = match begun.and_then(|()| commands::run()) {
         Ok(code) => code,
         Err(error) => commands::fail(&error),
     };

@@ -12,7 +12,7 @@ use stackbell_engine::outbound::{client_tls, tls_failure_in};
 use stackbell_store::Store;
 use stackbell_store::backup::Backup;
 use stackbell_store_postgres::{LeaseClock, PostgresOptions, PostgresStore};
-use stackbell_store_sqlite::SqliteStore;
+use stackbell_store_sqlite::{SqliteStore, has_no_room};
 
 use crate::config::{DatabaseSettings, EmbeddedSettings, StorageSettings, StoreSettings};
 use crate::data_folder::DataFolder;
@@ -47,8 +47,13 @@ async fn open_embedded(data: PathBuf, EmbeddedSettings { file }: EmbeddedSetting
         let store = SqliteStore::open(&file).with_context(|| {
             // SQLite has other words for a file that cannot grow.
             let embedded = EmbeddedSettings { file: file.clone() };
-            let is_full = Room::at(embedded.folder()).is_ok_and(Room::is_used_up);
-            let remedy = if is_full { "; the disk is full: make room, and start again" } else { "" };
+            let is_full = Room::at(embedded.folder()).is_ok_and(Room::is_used_up) || has_no_room(&file);
+            let remedy = if is_full {
+                "; there is no room for it: the disk is full, or a quota or the limit of file sizes (ulimit -f) is reached; make \
+                 room, and start again"
+            } else {
+                ""
+            };
             format!("cannot open the store {}{remedy}", file.display())
         })?;
         let store = Arc::new(store);

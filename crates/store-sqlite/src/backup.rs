@@ -13,6 +13,7 @@ use stackbell_store::backup::{Backup, CopyReport};
 
 use crate::SqliteStore;
 use crate::error::{OpenError, refused};
+use crate::files::is_out_of_room;
 use crate::schema;
 use crate::session::{Access, connect};
 use crate::threads::Worker;
@@ -31,10 +32,11 @@ impl Copier {
 
     fn copy_to(&self, into: &Path) -> Result<(), StoreError> {
         const CONTEXT: &str = "copy_to";
-        let connection = connect(&self.path, Access::Write).map_err(|error| refused(CONTEXT, error))?;
+        let connection =
+            connect(&self.path, Access::Write).map_err(|error| refused(CONTEXT, &self.path, error))?;
         write_copy(&connection, into).map_err(|fault| match fault {
             CopyFault::File(error) => refused_io(CONTEXT, error),
-            CopyFault::Database(error) => refused(CONTEXT, error),
+            CopyFault::Database(error) => refused(CONTEXT, into, error),
         })
     }
 }
@@ -138,10 +140,7 @@ fn report(connection: &Connection) -> Result<CopyReport, rusqlite::Error> {
 }
 
 fn refused_io(context: &'static str, error: io::Error) -> StoreError {
-    let is_full = matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    );
+    let is_full = is_out_of_room(&error);
     let source = Box::new(error);
     if is_full { StoreError::Full { context, source } } else { StoreError::Unavailable { context, source } }
 }

@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
 use stackbell_store::StoreError;
+
+use crate::files::{Lost, has_no_room};
 
 /// Why a store's file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,16 @@ pub enum OpenError {
     InUse {
         /// The file.
         path: PathBuf,
+    },
+    /// It is a symbolic link, and what it names is not there.
+    #[error(
+        "{path} is a symbolic link to {target}, which is not there: set store to sqlite:{target} to have it made"
+    )]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+        /// What it names.
+        target: PathBuf,
     },
     /// It is a database, but not one of ours.
     #[error("{path} is a database of another program")]
@@ -114,6 +126,9 @@ pub(crate) enum Fault {
     /// SQLite refused.
     #[error("the database refused")]
     Driver(#[from] rusqlite::Error),
+    /// The file that SQLite has open is not the store any more.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// See [`StoreError::Corrupt`].
     #[error("{table}.{column} of row {id} cannot be read: {problem}")]
     Unreadable { table: &'static str, column: &'static str, id: String, problem: String },
@@ -130,10 +145,11 @@ impl Fault {
         }
     }
 
-    /// In the port's words. Nothing was committed.
-    pub(crate) fn into_store_error(self, context: &'static str) -> StoreError {
+    /// In the port's words, of the file at `path`. Nothing was committed.
+    pub(crate) fn into_store_error(self, context: &'static str, path: &Path) -> StoreError {
         match self {
-            Self::Driver(source) => refused(context, source),
+            Self::Driver(source) => refused(context, path, source),
+            Self::Lost(lost) => StoreError::Unavailable { context, source: Box::new(lost) },
             Self::Unreadable { table, column, id, problem } => {
                 StoreError::Corrupt { table, column, id, problem }
             }
@@ -141,9 +157,9 @@ impl Fault {
     }
 }
 
-/// SQLite refused something other than a commit: nothing was changed.
-pub(crate) fn refused(context: &'static str, source: rusqlite::Error) -> StoreError {
-    let is_full = is_full(&source);
+/// SQLite refused something other than a commit of the file at `path`: nothing was changed.
+pub(crate) fn refused(context: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
+    let is_full = is_full(&source, || has_no_room(path));
     let source = Box::new(source);
     if is_full { StoreError::Full { context, source } } else { StoreError::Unavailable { context, source } }
 }
@@ -152,11 +168,11 @@ pub(crate) fn refused(context: &'static str, source: rusqlite::Error) -> StoreEr
 ///
 /// After an I/O error the transaction's last frame may have reached the disk although its sync failed.
 /// This process goes on without it, but if it crashed before it wrote the next one, it would find it after all.
-pub(crate) fn refused_commit(context: &'static str, source: rusqlite::Error) -> StoreError {
-    if is_io(&source) && !is_full(&source) {
+pub(crate) fn refused_commit(context: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
+    if is_io(&source) && !is_full(&source, || has_no_room(path)) {
         return StoreError::Unknown { context, source: Box::new(source) };
     }
-    refused(context, source)
+    refused(context, path, source)
 }
 
 /// Whether the connection should be opened anew: the file or what is cached of it is not what it was.
@@ -170,11 +186,15 @@ fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
-fn is_full(error: &rusqlite::Error) -> bool {
-    // The shared-memory file is grown by its own call, which does not say DiskFull.
-    error
-        .sqlite_error()
-        .is_some_and(|error| error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE)
+fn is_full(error: &rusqlite::Error, has_no_room: impl FnOnce() -> bool) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::DiskFull
+            // The shared-memory file is grown by its own call, which does not say DiskFull.
+            || error.extended_code == SQLITE_IOERR_SHMSIZE
+            // A quota that is used up and a file that may not grow are I/O errors to SQLite. The last frame of a commit is not
+            // there as a whole then.
+            || (error.extended_code == SQLITE_IOERR_WRITE && has_no_room())
+    })
 }
 
 #[cfg(test)]
@@ -190,8 +210,10 @@ mod tests {
             StoreError::Full { .. } => "full",
             StoreError::Corrupt { .. } => "corrupt",
         };
-        assert_eq!(word(refused("test", error())), expected, "{code}");
-        assert_eq!(word(refused_commit("test", error())), expected_of_commit, "{code}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        assert_eq!(word(refused("test", &path, error())), expected, "{code}");
+        assert_eq!(word(refused_commit("test", &path, error())), expected_of_commit, "{code}");
     }
 
     #[test]
@@ -200,8 +222,16 @@ mod tests {
         check(ffi::SQLITE_IOERR_SHMSIZE, "full", "full");
         check(ffi::SQLITE_IOERR_FSYNC, "unavailable", "unknown");
         check(ffi::SQLITE_IOERR_READ, "unavailable", "unknown");
+        check(ffi::SQLITE_IOERR_WRITE, "unavailable", "unknown");
         check(ffi::SQLITE_BUSY, "unavailable", "unavailable");
         check(ffi::SQLITE_CORRUPT, "unavailable", "unavailable");
         check(ffi::SQLITE_READONLY, "unavailable", "unavailable");
+    }
+
+    #[test]
+    fn a_write_that_fails_for_want_of_room_says_so() {
+        let error = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert!(is_full(&error(ffi::SQLITE_IOERR_WRITE), || true));
+        assert!(!is_full(&error(ffi::SQLITE_IOERR_READ), || true));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - `threads`: all SQL runs on threads of the store's own, one that writes and a few that read
 //! - `session`: one connection and its transactions, and how it comes back after a fault
-//! - `schema`: making, locking, checking and migrating the file
+//! - `files`: locking the file, and noticing that it was deleted or replaced
+//! - `schema`: making, checking and migrating the file
 //! - `leases`: who may attempt what; in memory, as one process has the file
 //! - `ledger`: what a transaction changes of the counts, added up and written at its end
 //! - `rows`: columns to types and back
@@ -18,6 +19,7 @@ mod backup;
 mod commit;
 mod deployments;
 mod error;
+mod files;
 mod history;
 mod identity;
 mod instance;
@@ -51,9 +53,10 @@ use crate::backup::Copier;
 pub use crate::backup::{describe_copy, inspect_copy};
 use crate::error::Fault;
 pub use crate::error::OpenError;
+pub use crate::files::has_no_room;
+use crate::files::{FileLock, Files};
 use crate::leases::Leases;
 pub use crate::moving::Move;
-use crate::schema::FileLock;
 use crate::session::{Access, Kept, Session, Writer};
 use crate::threads::Pool;
 
@@ -104,10 +107,11 @@ impl SqliteStore {
         let readers = (0..READERS).map(|_| Session::open(path, Access::Read));
         let readers = readers.collect::<Result<Vec<_>, _>>().map_err(|error| OpenError::at(path, error))?;
         let writer = Session::open(path, Access::Write).map_err(|error| OpenError::at(path, error))?;
+        let writer = Writer::new(writer, Files::of(&lock)?);
         Ok(Self {
             copier: Pool::start("store-copier", vec![Copier::new(path)])?,
             readers: Pool::start("store-reader", readers)?,
-            writer: Pool::start("store-writer", vec![Writer::new(writer)])?,
+            writer: Pool::start("store-writer", vec![writer])?,
             _lock: lock,
         })
     }

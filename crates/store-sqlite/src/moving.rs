@@ -109,7 +109,7 @@ pub(crate) fn check_not_moved(path: &Path) -> Result<(), OpenError> {
     let connection = connect(path, Access::Read).map_err(at_path)?;
     let found = find(&connection).map_err(|fault| match fault {
         Fault::Driver(source) => at_path(source),
-        Fault::Unreadable { .. } => {
+        Fault::Lost(_) | Fault::Unreadable { .. } => {
             OpenError::Inconsistent { path: path.to_owned(), problem: fault.to_string() }
         }
     })?;

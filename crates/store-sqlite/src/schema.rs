@@ -1,14 +1,14 @@
-//! The file: made, locked, recognised, brought up to date.
+//! The file: made, recognised, brought up to date.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::backup::{CopyFault, write_copy};
 use crate::error::OpenError;
+use crate::files::{FileLock, beside};
 use crate::session::{Access, connect};
 
 /// What marks a file as ours: "Bell".
@@ -26,25 +26,6 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") },
     Migration { name: "0002_moves", sql: include_str!("../migrations/0002_moves.sql") },
 ];
-
-/// The right to use a file, for one process and one store at a time.
-///
-/// The lock is on a file beside it: closing any handle on the database itself would drop SQLite's own locks.
-#[derive(Debug)]
-pub(crate) struct FileLock {
-    _file: File,
-}
-
-impl FileLock {
-    pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
-        let file = private_file().create(true).truncate(false).open(beside(path, ".lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(error.into()),
-        }
-    }
-}
 
 /// Makes the file when there is none and runs the migrations that it lacks, each in a transaction of its own.
 /// Answers the version that it has then.
@@ -76,20 +57,17 @@ fn keep_as_it_is(path: &Path, connection: &Connection, version: u32) -> Result<(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    write_copy(connection, &unfinished).map_err(|fault| match fault {
-        CopyFault::File(error) => error.into(),
-        CopyFault::Database(error) => OpenError::at(path, error),
+    write_copy(connection, &unfinished).map_err(|fault| {
+        // A part of a copy is of no use, and takes room that the disk may not have.
+        let _ = fs::remove_file(&unfinished);
+        match fault {
+            CopyFault::File(error) => error.into(),
+            CopyFault::Database(error) => OpenError::at(path, error),
+        }
     })?;
     fs::rename(&unfinished, &kept)?;
     tracing::info!(copy = %kept.display(), "the store as it was is kept: it can be deleted when nobody wants to go back");
     Ok(())
-}
-
-/// The name of a file beside it.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(ending);
-    name.into()
 }
 
 /// SQLite gives its `-wal` and `-shm` the rights of the file itself.
@@ -149,6 +127,8 @@ pub(crate) fn stored_version(path: &Path) -> Result<Option<u32>, OpenError> {
     if !path.try_exists()? {
         return Ok(None);
     }
+    // Closed after the connection, whose locks would go with it.
+    let _lock = FileLock::take_existing(path)?;
     let at_path = |error| OpenError::at(path, error);
     let connection = connect(path, Access::Read).map_err(at_path)?;
     check_owner(path, &connection)?;

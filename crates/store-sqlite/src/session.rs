@@ -9,6 +9,7 @@ use stackbell_model::Chain;
 use stackbell_store::StoreError;
 
 use crate::error::{Fault, refused, refused_commit, wants_reopening};
+use crate::files::Files;
 use crate::leases::Leases;
 use crate::numbers::Numbers;
 use crate::threads::Worker;
@@ -71,10 +72,10 @@ impl Session {
     ) -> Result<T, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.path, self.access).map_err(|error| refused(context, error))?,
+            None => connect(&self.path, self.access).map_err(|error| refused(context, &self.path, error))?,
         };
         // While `work` has it the connection is not in its place: should it panic, the connection goes with it.
-        let (result, is_sound) = run(&connection, self.access, context, work);
+        let (result, is_sound) = run(&connection, (&self.path, self.access), context, work);
         if is_sound {
             self.connection = Some(connection);
         }
@@ -85,26 +86,26 @@ impl Session {
 /// The result, and whether the connection can go on.
 fn run<T>(
     connection: &Connection,
-    access: Access,
+    (path, access): (&Path, Access),
     context: &'static str,
     work: impl FnOnce(&Connection) -> Result<T, Fault>,
 ) -> (Result<T, StoreError>, bool) {
     if let Err(error) = execute(connection, access.begin()) {
         let is_sound = connection.is_autocommit() && !wants_reopening(&error);
-        return (Err(refused(context, error)), is_sound);
+        return (Err(refused(context, path, error)), is_sound);
     }
     match work(connection) {
         Ok(value) => match execute(connection, "/* commit */ COMMIT") {
             Ok(()) => (Ok(value), true),
             Err(error) => {
                 let is_sound = roll_back(connection) && !wants_reopening(&error);
-                (Err(refused_commit(context, error)), is_sound)
+                (Err(refused_commit(context, path, error)), is_sound)
             }
         },
         Err(fault) => {
             let is_sound =
                 roll_back(connection) && !matches!(&fault, Fault::Driver(error) if wants_reopening(error));
-            (Err(fault.into_store_error(context)), is_sound)
+            (Err(fault.into_store_error(context, path)), is_sound)
         }
     }
 }
@@ -139,24 +140,32 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 pub(crate) struct Writer {
     session: Session,
+    files: Files,
     kept: Kept,
     /// Whether something may lie in the write-ahead log.
     has_written: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(session: Session) -> Self {
-        Self { session, kept: Kept::default(), has_written: true }
+    pub(crate) fn new(session: Session, files: Files) -> Self {
+        Self { session, files, kept: Kept::default(), has_written: true }
     }
 
-    /// Runs `work` as one transaction, leases included.
+    /// Runs `work` as one transaction, leases included. Refused when the file was deleted or replaced: nobody would find what
+    /// it commits.
     pub(crate) fn transaction<T>(
         &mut self,
         context: &'static str,
         work: impl FnOnce(&Connection, &mut Kept) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let kept = &mut self.kept;
-        let result = self.session.transaction(context, |connection| work(connection, kept));
+        let (kept, files) = (&mut self.kept, &mut self.files);
+        if self.session.connection.is_none() {
+            files.forget_log();
+        }
+        let result = self.session.transaction(context, |connection| {
+            files.check()?;
+            work(connection, kept)
+        });
         self.has_written = true;
         if result.is_ok() {
             self.kept.leases.keep();
@@ -246,6 +255,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::files::FileLock;
     use crate::schema;
 
     const COUNT: &str = "SELECT checks FROM meta";
@@ -255,8 +265,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("store.db");
         schema::migrate(&path).expect("a new file");
+        let files = Files::of(&FileLock::take(&path).expect("free")).expect("there");
         let session = Session::open(&path, Access::Write).expect("a session");
-        (folder, Writer::new(session))
+        (folder, Writer::new(session, files))
     }
 
     fn lease() -> Lease {
@@ -317,6 +328,31 @@ mod tests {
         assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
         writer.recover();
         check_unharmed(&mut writer);
+    }
+
+    #[test]
+    fn nothing_is_committed_to_a_file_that_is_not_the_store_any_more() {
+        let (folder, mut writer) = writer();
+        check_unharmed(&mut writer);
+        let aside = folder.path().join("aside");
+        let raise = |writer: &mut Writer| {
+            writer.transaction("test", |connection, _| Ok(connection.execute(RAISE, []).map(|_| ())?))
+        };
+        for name in ["store.db", "store.db-wal", "store.db-shm"] {
+            let path = folder.path().join(name);
+            std::fs::rename(&path, &aside).expect("moved");
+            let gone = raise(&mut writer);
+            assert!(matches!(gone, Err(StoreError::Unavailable { .. })), "{name}: {gone:?}");
+            std::fs::write(&path, "").expect("written");
+            let replaced = raise(&mut writer);
+            assert!(matches!(replaced, Err(StoreError::Unavailable { .. })), "{name}: {replaced:?}");
+            std::fs::rename(&aside, &path).expect("moved");
+            raise(&mut writer).expect("it is back");
+        }
+        let count = writer.transaction("test", |connection, _| {
+            Ok(connection.query_row(COUNT, [], |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(count.expect("read"), 4);
     }
 
     #[test]

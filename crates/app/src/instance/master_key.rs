@@ -1,6 +1,7 @@
 //! Sealing the data keys with another master key. The key itself never comes through here.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use stackbell_store::StoreError;
@@ -28,6 +29,9 @@ pub enum RotateError {
     /// The store could not be asked.
     #[error("the data keys could not be sealed anew")]
     Store(#[source] StoreError),
+    /// There is no room for the new key's file. Nothing was changed.
+    #[error("there is no room for the new master key")]
+    NoRoom(#[source] Box<dyn StdError + Send + Sync>),
     /// Something else failed.
     #[error("the master key could not be changed")]
     Failed(#[source] Box<dyn StdError + Send + Sync>),
@@ -38,6 +42,14 @@ impl From<RotateError> for Error {
         match error {
             RotateError::Refused(text) => Self::new(Code::Conflict, text),
             RotateError::Store(error) => error.into(),
+            RotateError::NoRoom(cause) => {
+                let message = "the data folder has no room for a new master key, and the old one still holds; make room, then try again";
+                Self {
+                    cause: Some(cause),
+                    retry_after: Some(Duration::from_secs(30)),
+                    ..Self::new(Code::Full, message)
+                }
+            }
             RotateError::Failed(cause) => {
                 let message = "the master key could not be changed, see the server's log";
                 Self { cause: Some(cause), ..Self::new(Code::Internal, message) }

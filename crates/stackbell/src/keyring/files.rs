@@ -49,6 +49,17 @@ pub(crate) enum KeyFileError {
     },
 }
 
+impl KeyFileError {
+    /// Whether there was no room: on the disk, in a quota, or below the limit of file sizes.
+    pub(super) fn is_out_of_room(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        )
+    }
+}
+
 impl KeyFiles {
     /// Those in the folder at `path`.
     pub(crate) fn at(path: &Path) -> Self {
@@ -102,7 +113,7 @@ impl KeyFiles {
     /// Writes the next key, over one that is there, and syncs it.
     ///
     /// # Errors
-    /// [`KeyFileError::Io`]; there may be a part of it, which is of no harm.
+    /// [`KeyFileError::Io`]; no part of it is left then.
     pub(crate) fn write_next(&self, key: &MasterKey) -> Result<(), KeyFileError> {
         self.remove_next()?;
         let path = self.next_path();
@@ -114,7 +125,11 @@ impl KeyFiles {
             write(&mut options.open(&path)?, key)?;
             sync_folder(&self.folder)
         };
-        written().map_err(|source| KeyFileError::Io { path: path.clone(), source })
+        written().map_err(|source| {
+            // A part of a key opens nothing. Where it cannot be removed, the next start does that.
+            let _ = std::fs::remove_file(&path);
+            KeyFileError::Io { path: path.clone(), source }
+        })
     }
 
     /// The next key becomes the one that holds. It is one or the other, whenever we crash.

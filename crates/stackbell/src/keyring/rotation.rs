@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use stackbell_app::instance::master_key;
 use stackbell_keys::{Keyring, MasterKey};
+use stackbell_model::Chain;
 use stackbell_model::secret::SealedDataKey;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::{Store, StoreError};
@@ -75,6 +76,9 @@ impl From<RotateError> for master_key::RotateError {
         match error {
             RotateError::Fixed(_) | RotateError::Same(_) => Self::Refused(error.to_string()),
             RotateError::Store(source) => Self::Store(source),
+            RotateError::Source(KeySourceError::OwnFile(ref file)) if file.is_out_of_room() => {
+                Self::NoRoom(Box::new(error))
+            }
             RotateError::Source(_)
             | RotateError::Raced
             | RotateError::NotRenamed(_)
@@ -115,9 +119,19 @@ impl MasterKeys {
             MasterKeySetting::DataFolder => {
                 self.settle(&stored).await?;
                 let key = self.prepare().await?;
-                let count = self.seal_anew(&key, audit).await?;
-                self.promote().await?;
-                Ok(count)
+                match self.seal_anew(&key, audit).await {
+                    Ok(count) => {
+                        self.promote().await?;
+                        Ok(count)
+                    }
+                    Err(error) => {
+                        // Where the outcome is not known, the store may be sealed with it.
+                        if !matches!(error, RotateError::Store(StoreError::Unknown { .. })) {
+                            self.drop_next().await;
+                        }
+                        Err(error)
+                    }
+                }
             }
             MasterKeySetting::File { .. } | MasterKeySetting::Command(_) => {
                 let given = self.source.read_again().await?;
@@ -154,6 +168,15 @@ impl MasterKeys {
         }
         tracing::info!(data_keys = keys.len(), "the store's data keys are sealed with another master key");
         Ok(keys.len())
+    }
+
+    /// Removes a next key that the store is not sealed with. The next start does that where it cannot be done now.
+    async fn drop_next(&self) {
+        match self.on_thread(KeyFiles::remove_next).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(error = %Chain(&error), "the next master key was not removed"),
+            Err(error) => tracing::warn!(%error, "the next master key was not removed"),
+        }
     }
 
     async fn promote(&self) -> Result<(), RotateError> {

@@ -1,4 +1,4 @@
-//! A full disk: producers are told to come back, reads go on, and nothing that was accepted is lost.
+//! A full disk, and files that may not grow: producers are told to come back, reads go on, and nothing that was accepted is lost.
 //!
 //! The data folder is a small disk of the server's own. That takes `unshare` and `mount` (util-linux), and root or a kernel
 //! that gives users namespaces; where they are missing this test fails.
@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use http::Method;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use stackbell_testkit::{Answer, Ballast, Client, Keep, Receiver, Server, small_disk, wait};
 
@@ -101,6 +102,79 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
     })
     .await;
     check_told(&server, &[("the store is well again", 1), ("commits go through again", 1)]);
+    let (status, log, _folder) = server.terminate().await;
+    assert!(status.success(), "{status}\n{log}");
+}
+
+/// The master key's files of a server on a disk of its own, as that server sees them.
+fn exists_for(server: &Server, name: &str) -> bool {
+    let data = server.data().strip_prefix("/").expect("an absolute path");
+    Path::new(&format!("/proc/{}/root", server.process_id())).join(data).join(name).exists()
+}
+
+#[tokio::test]
+async fn a_full_disk_changes_no_master_key() {
+    let server = setup().embedded().behind(on_a_small_disk).start().await;
+    let client = server.client();
+    let rotate =
+        async || client.send(Method::POST, "/v1/instance/master-key/rotate", &[], Vec::new().into()).await;
+    let ballast = Ballast::fill(server.process_id(), server.data());
+    let refused = rotate().await.expect(503);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(refused.text().contains("no room"), "{}", refused.text());
+    assert!(!exists_for(&server, "master.key.next") && exists_for(&server, "master.key"));
+    ballast.remove();
+    rotate().await.expect(200);
+    assert!(!exists_for(&server, "master.key.next"));
+}
+
+/// The most bytes that a file may have, until somebody allows more.
+const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// The limit is a number of blocks of 512 bytes or of 1,024, as the shell likes.
+fn with_small_files(_: &Path) -> Vec<OsString> {
+    ["sh", "-c", "ulimit -S -f 2048 && exec \"$@\"", "sh"].map(OsString::from).into()
+}
+
+/// SIGXFSZ would end the process, and SQLite has no word for what comes in its place.
+#[tokio::test]
+async fn a_file_that_may_not_grow_is_a_full_disk() {
+    let receiver = Receiver::keeping(Keep::Ids).await;
+    let server = setup().embedded().behind(with_small_files).start().await;
+    let client = server.client();
+    register(&client, &webhook("hook", &receiver.url("/"))).await;
+    let (mut accepted, mut number) = (BTreeSet::new(), 0);
+    let refused = loop {
+        let (id, answer) = publish(&client, number).await;
+        number += 1;
+        match answer.status {
+            202 => accepted.insert(id),
+            _ => break answer,
+        };
+        assert!(number < EVENTS_MAX, "files of {FILE_BYTES_MAX} bytes hold all");
+    };
+    assert!(refused.expect(503).text().contains("no room"));
+    let ready = wait::until("a server that is not ready", || async {
+        let answer = client.get("/readyz").await;
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(ready.await.json()["status"], "store full");
+    let backup = client.send(Method::POST, "/v1/instance/backup", &[], Vec::new().into()).await;
+    assert!(matches!(backup.status, 200 | 503), "{}", backup.status);
+
+    let pid = i32::try_from(server.process_id()).ok().and_then(Pid::from_raw).expect("a process");
+    let maximum = rustix::process::getrlimit(Resource::Fsize).maximum;
+    prlimit(Some(pid), Resource::Fsize, Rlimit { current: maximum, maximum }).expect("it is ours");
+    let resumed = wait::until("an accepted event", || async {
+        let (id, answer) = publish(&client, number).await;
+        (answer.status == 202).then_some(id)
+    });
+    accepted.insert(resumed.await);
+    wait::until("all that was accepted", || async {
+        let received: BTreeSet<String> = receiver.ids().into_iter().map(String::from).collect();
+        accepted.is_subset(&received).then_some(())
+    })
+    .await;
     let (status, log, _folder) = server.terminate().await;
     assert!(status.success(), "{status}\n{log}");
 }
