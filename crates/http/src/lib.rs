@@ -62,6 +62,9 @@ pub struct HttpSettings {
     pub requests_per_second: Option<NonZeroU32>,
     /// Whether this process takes work: false before it has begun and once it is stopping. Asked by `/readyz`.
     pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether the data folder is there and still this process's; true where nothing of worth is in it. Asked by `/readyz`, on
+    /// a thread that may wait for the disk.
+    pub data_folder: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Gives the process's metrics, those of requests aside, as OpenMetrics text without the line that ends it. May block.
     pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
     /// Where to count requests. The same for all routers of a server.

@@ -3,6 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const LOCK_FILE: &str = "stackbell.lock";
 const SCRATCH_FOLDER: &str = "scratch";
@@ -11,7 +12,7 @@ const SCRATCH_FOLDER: &str = "scratch";
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 /// Why a data folder cannot be used.
@@ -90,7 +91,7 @@ impl DataFolder {
         if let Err(error) = write_id(&mut lock) {
             tracing::debug!(%error, "the process's id could not be written into the lock");
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock: Arc::new(lock) })
     }
 
     /// Who has the folder at `path` now. Makes nothing and keeps nothing.
@@ -116,6 +117,12 @@ impl DataFolder {
         &self.path
     }
 
+    /// Answers whether the folder is still there, with the lock that this process holds. Asks the file system.
+    pub(crate) fn presence(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let (path, lock) = (self.path.join(LOCK_FILE), Arc::clone(&self.lock));
+        move || is_same_file(&path, &lock).unwrap_or(false)
+    }
+
     /// An empty folder in it for what nobody needs after a restart.
     ///
     /// # Errors
@@ -123,7 +130,7 @@ impl DataFolder {
     pub(crate) fn empty_scratch(&self) -> Result<PathBuf, DataFolderError> {
         let path = self.path.join(SCRATCH_FOLDER);
         // The folder itself stays: on a full disk it could not be made again.
-        match make(&path).and_then(|()| empty(&path)) {
+        match refuse_link(&path).and_then(|()| make(&path)).and_then(|()| empty(&path)) {
             Ok(()) => Ok(path),
             Err(source) => Err(DataFolderError::Scratch { path, source }),
         }
@@ -175,7 +182,33 @@ fn empty(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Refuses a symbolic link where something of ours is to be: whatever it names is not ours to empty or overwrite.
+fn refuse_link(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_symlink() => {
+            let name = path.file_name().unwrap_or(path.as_os_str()).display();
+            Err(io::Error::other(format!("{name} is a symbolic link, which is not followed: remove it")))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn is_same_file(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (found, expected) = (path.metadata()?, file.metadata()?);
+    Ok((found.dev(), found.ino()) == (expected.dev(), expected.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_same_file(path: &Path, _: &File) -> io::Result<bool> {
+    path.metadata().map(|_| true)
+}
+
 fn open_lock(folder: &Path, create: bool) -> io::Result<File> {
+    refuse_link(&folder.join(LOCK_FILE))?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create).truncate(false);
     #[cfg(unix)]
@@ -248,6 +281,43 @@ mod tests {
         std::fs::remove_dir(&scratch).expect("empty");
         std::fs::write(&scratch, "a file").expect("written");
         folder.empty_scratch().expect_err("not ours to remove");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_not_followed() {
+        use std::os::unix::fs::symlink;
+        let parent = tempfile::tempdir().expect("a folder");
+        let (path, other) = (parent.path().join("data"), parent.path().join("other"));
+        std::fs::create_dir(&other).expect("made");
+        std::fs::write(other.join("kept"), "text").expect("written");
+        let folder = DataFolder::open(&path).expect("opened");
+        symlink(&other, path.join(SCRATCH_FOLDER)).expect("linked");
+        let error = format!("{:#}", anyhow::Error::new(folder.empty_scratch().expect_err("refused")));
+        assert!(error.contains("scratch is a symbolic link"), "{error}");
+        drop(folder);
+        std::fs::remove_file(path.join(LOCK_FILE)).expect("removed");
+        symlink(other.join("kept"), path.join(LOCK_FILE)).expect("linked");
+        let error = format!("{:#}", anyhow::Error::new(DataFolder::open(&path).expect_err("refused")));
+        assert!(error.contains("stackbell.lock is a symbolic link"), "{error}");
+        DataFolder::holder(&path).expect_err("refused");
+        assert_eq!(std::fs::read_to_string(other.join("kept")).expect("there"), "text");
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_or_another_is_noticed() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("data");
+        let folder = DataFolder::open(&path).expect("opened");
+        let is_there = folder.presence();
+        assert!(is_there());
+        std::fs::rename(&path, parent.path().join("aside")).expect("moved");
+        assert!(!is_there());
+        #[cfg(unix)]
+        {
+            let _other = DataFolder::open(&path).expect("another");
+            assert!(!is_there());
+        }
     }
 
     #[cfg(unix)]

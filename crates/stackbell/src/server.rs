@@ -212,10 +212,15 @@ impl Server {
             None => Protection::Plain,
         };
         let surface = if operations.is_some() { Surface::Apis } else { Surface::Whole };
+        // A node on a database has nothing in its folder that it could not do without.
+        let data_folder: Arc<dyn Fn() -> bool + Send + Sync> = match &settings.storage.store {
+            StoreSettings::Embedded(_) => Arc::new(folder.presence()),
+            StoreSettings::Postgres(_) => Arc::new(|| true),
+        };
         let cut = CutConnections::default();
         let of_server = ServerMetrics::new(&cut, telemetry::lines_left_out());
         let metrics = (metrics, process, of_server);
-        let http = http_settings(settings, Arc::clone(&is_ready), metrics, changes.clone())?;
+        let http = http_settings(settings, Arc::clone(&is_ready), data_folder, metrics, changes.clone())?;
         let router =
             |surface| stackbell_http::router(Arc::clone(&app), HttpSettings { surface, ..http.clone() });
         let places = Places::new(CONNECTIONS_MAX, settings.server.trusted_proxies.clone(), cut.clone());
@@ -337,6 +342,7 @@ async fn ended(listener: Option<&Listener>) {
 fn http_settings(
     settings: &Settings,
     is_ready: Arc<AtomicBool>,
+    data_folder: Arc<dyn Fn() -> bool + Send + Sync>,
     (metrics, process, of_server): (Arc<Metrics>, ProcessMetrics, ServerMetrics),
     changes: TaskTracker,
 ) -> anyhow::Result<HttpSettings> {
@@ -347,6 +353,7 @@ fn http_settings(
         trusted_proxies: TrustedProxies::new(settings.server.trusted_proxies.iter().copied()),
         requests_per_second: settings.limits.requests_per_second,
         readiness: Arc::new(move || is_ready.load(Ordering::Relaxed)),
+        data_folder,
         metrics: Arc::new(move || {
             let mut text = metrics.encode()?;
             process.encode(&mut text)?;

@@ -50,9 +50,10 @@ async fn get_alive() -> Response {
 
 async fn get_ready(State(context): State<Arc<Context>>) -> Response {
     let (status, word) = if (context.settings.readiness)() {
-        match context.probe.condition(&context.app).await {
+        match context.probe.condition(&context.app, &context.settings.data_folder).await {
             Condition::Well => (StatusCode::OK, "ok"),
             Condition::Full => (StatusCode::SERVICE_UNAVAILABLE, "store full"),
+            Condition::NoFolder => (StatusCode::SERVICE_UNAVAILABLE, "data folder gone"),
             Condition::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store unavailable"),
         }
     } else {

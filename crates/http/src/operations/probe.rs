@@ -1,6 +1,7 @@
 //! Asking whether the store is well, seldom enough to cost nothing.
 
 use stackbell_model::Chain;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_app::{App, Code, Error};
@@ -9,6 +10,9 @@ use tokio::time::Instant;
 
 /// How long an answer is good for.
 const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// Whether the data folder is there.
+type DataFolder = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub(crate) enum Condition {
     Full,
     /// It cannot be read or written.
     Unavailable,
+    /// The data folder is gone, or another one is in its place.
+    NoFolder,
 }
 
 /// The last answer. Those who ask while the store is being asked wait for that answer.
@@ -29,19 +35,32 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// How the store is, or was a moment ago. The log tells when that changes.
-    pub(crate) async fn condition(&self, app: &App) -> Condition {
+    pub(crate) async fn condition(&self, app: &App, data_folder: &DataFolder) -> Condition {
         let mut last = self.last.lock().await;
         if let Some((at, condition)) = *last
             && at.elapsed() < GOOD_FOR
         {
             return condition;
         }
-        let checked = app.check().await.map_err(Error::from);
-        let condition = condition(&checked);
-        tell(last.map_or(Condition::Well, |(_, before)| before), &checked);
+        let before = last.map_or(Condition::Well, |(_, before)| before);
+        let condition = if has_folder(data_folder).await {
+            let checked = app.check().await.map_err(Error::from);
+            tell(before, &checked);
+            condition(&checked)
+        } else {
+            if before != Condition::NoFolder {
+                tracing::warn!("the data folder is gone, or another one is in its place; readiness ends");
+            }
+            Condition::NoFolder
+        };
         *last = Some((Instant::now(), condition));
         condition
     }
+}
+
+async fn has_folder(data_folder: &DataFolder) -> bool {
+    let data_folder = Arc::clone(data_folder);
+    tokio::task::spawn_blocking(move || data_folder()).await.unwrap_or(false)
 }
 
 fn condition(checked: &Result<(), Error>) -> Condition {

@@ -24,6 +24,14 @@ async fn health() {
 }
 
 #[tokio::test]
+async fn readiness_ends_with_the_data_folder() {
+    let world = World::start().await;
+    world.has_folder.store(false, Ordering::SeqCst);
+    assert_eq!(get(&world, "/readyz").await.expect(503), json!({"status": "data folder gone"}));
+    assert_eq!(get(&world, "/healthz").await.expect(200), json!({"status": "ok"}));
+}
+
+#[tokio::test]
 async fn metrics_are_open_metrics_for_those_who_ask_for_it() {
     let world = World::start().await;
     let classic = get(&world, "/metrics").await;

@@ -51,7 +51,8 @@ pub(crate) fn run(
     let path = args.to.clone().unwrap_or_else(name_of_now);
     let digest_path = with_digest(&path);
     for path in [&path, &digest_path] {
-        ensure!(!path.exists(), "{} is there already", path.display());
+        // A symbolic link to nowhere is something too.
+        ensure!(path.symlink_metadata().is_err(), "{} is there already", path.display());
     }
     let response = verb.client.download(Method::POST, &["v1", "instance", "backup"])?;
     let (parts, mut body) = response.into_parts();
@@ -132,8 +133,12 @@ fn read_digest(field: &str) -> Option<Vec<u8>> {
 fn write_digest(sha256: &str, path: &Path, digest_path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let mut file = File::create_new(digest_path)?;
-    writeln!(file, "{sha256}  {name}")?;
-    file.sync_all()
+    let written = writeln!(file, "{sha256}  {name}").and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A part of a digest is of no copy.
+        let _ = std::fs::remove_file(digest_path);
+    }
+    written
 }
 
 /// Where a copy's digest is.

@@ -150,7 +150,12 @@ async fn restore(
     let _folder = DataFolder::open(&settings.storage.data)?;
     for suffix in ["", "-wal"] {
         let path = beside(store_path, suffix);
-        ensure!(!path.exists(), "{} is there already: restore into an empty data folder", path.display());
+        // A symbolic link to nowhere is something too.
+        ensure!(
+            path.symlink_metadata().is_err(),
+            "{} is there already: restore into an empty data folder",
+            path.display()
+        );
     }
     let mut prepared = Prepared { path: beside(store_path, ".restoring"), is_kept: false };
     copy(file, &prepared.path).with_context(|| format!("cannot write {}", prepared.path.display()))?;

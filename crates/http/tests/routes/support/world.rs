@@ -64,6 +64,7 @@ impl Clock for Ticking {
 pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) is_serving: Arc<AtomicBool>,
+    pub(crate) has_folder: Arc<AtomicBool>,
     /// The requests under way that may change something.
     pub(crate) changes: TaskTracker,
     /// Where copies are made.
@@ -189,6 +190,8 @@ impl World {
         });
         let is_serving = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&is_serving);
+        let has_folder = Arc::new(AtomicBool::new(true));
+        let folder = Arc::clone(&has_folder);
         let changes = TaskTracker::new();
         let mut settings = HttpSettings {
             limits: Limits::default(),
@@ -197,6 +200,7 @@ impl World {
             trusted_proxies: TrustedProxies::default(),
             requests_per_second: None,
             readiness: Arc::new(move || asked.load(Ordering::SeqCst)),
+            data_folder: Arc::new(move || folder.load(Ordering::SeqCst)),
             metrics: Arc::new(move || metrics.encode()),
             requests: Arc::default(),
             entropy: Arc::new(Mutex::new(base.entropy(4))),
@@ -205,6 +209,7 @@ impl World {
         Self {
             router: router(Arc::new(app), settings),
             is_serving,
+            has_folder,
             changes,
             scratch,
             base,
