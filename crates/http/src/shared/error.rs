@@ -123,17 +123,19 @@ impl HttpError {
         self.status.is_server_error()
     }
 
-    /// Tells the log, if the fault was ours. To be called once, by whoever hands the refusal on.
+    /// Tells the log, if the fault was ours. For a refusal that is no answer of its own; [`Fault`] is for those that are.
     pub(crate) fn log(&self) {
-        if !self.is_ours() || self.is_lasting {
-            return;
+        if let Some(fault) = self.fault() {
+            fault.log(None, None);
         }
-        let cause = self.cause.as_deref().map(|cause| Chain(cause).to_string());
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            tracing::warn!(error = self.detail, cause, "a request could not be served");
-        } else {
-            tracing::error!(error = self.detail, cause, "a request failed");
-        }
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        (self.is_ours() && !self.is_lasting).then(|| Fault {
+            status: self.status,
+            detail: self.detail.as_str().into(),
+            cause: self.cause.as_deref().map(|cause| Chain(cause).to_string().into()),
+        })
     }
 }
 
@@ -171,7 +173,7 @@ fn detail(resource: &str, error: &FieldError) -> ErrorDetail {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        self.log();
+        let fault = self.fault();
         let lasting = self.is_lasting.then(|| Lasting(self.detail.as_str().into()));
         let text = self.status.canonical_reason().unwrap_or("Error");
         let mut body = ErrorBody::new(self.status.as_u16(), text, &self.detail);
@@ -180,6 +182,9 @@ impl IntoResponse for HttpError {
         let mut response = (self.status, [(CONTENT_TYPE, JSON)], bytes).into_response();
         if let Some(lasting) = lasting {
             response.extensions_mut().insert(lasting);
+        }
+        if let Some(fault) = fault {
+            response.extensions_mut().insert(fault);
         }
         let headers = response.headers_mut();
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
@@ -196,6 +201,33 @@ impl IntoResponse for HttpError {
 /// With an answer: why it is a refusal, as those around it are.
 #[derive(Clone, Debug)]
 pub(crate) struct Lasting(pub(crate) Arc<str>);
+
+/// With an answer: a fault of ours, which the log is to tell of.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    status: StatusCode,
+    detail: Arc<str>,
+    cause: Option<Arc<str>>,
+}
+
+impl Fault {
+    /// Tells the log of a fault, with how long the request took and how many lines were left out before, where that is known.
+    pub(crate) fn log(&self, duration_ms: Option<f64>, left_out: Option<u64>) {
+        let (code, error, cause) = (self.status.as_u16(), &*self.detail, self.cause.as_deref());
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!(
+                http.status = code,
+                duration_ms,
+                left_out,
+                error,
+                cause,
+                "a request could not be served"
+            );
+        } else {
+            tracing::error!(http.status = code, duration_ms, left_out, error, cause, "a request failed");
+        }
+    }
+}
 
 /// For a path that is none of ours.
 pub(crate) async fn no_such_route() -> HttpError {

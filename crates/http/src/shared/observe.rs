@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::auth::client;
 use super::context::Context;
-use super::error::{HttpError, Lasting};
+use super::error::{Fault, HttpError, Lasting};
 use super::log_limit::LogLimit;
 use super::requests::RouteClass;
 
@@ -67,7 +67,10 @@ fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Conte
             let is_known = caller.is_known() && status != StatusCode::UNAUTHORIZED;
             if let Some(left_out) = context.refusals.of(is_known).next_line() {
                 let left_out = (left_out > 0).then_some(left_out);
-                tracing::info!(http.status = code, duration_ms, left_out, "refused");
+                match response.extensions().get::<Fault>() {
+                    Some(fault) => fault.log(Some(duration_ms), left_out),
+                    None => tracing::info!(http.status = code, duration_ms, left_out, "refused"),
+                }
             }
         }
         Some(_) | None => tracing::debug!(http.status = code, duration_ms, "answered"),
