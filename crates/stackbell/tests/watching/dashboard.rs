@@ -271,7 +271,8 @@ async fn the_dashboard_shows_what_a_server_shows() {
             "Store",
             "Held and suspended",
             "Requests",
-            "Process"
+            "Process",
+            "Connections and log"
         ]
     );
 }
