@@ -127,7 +127,7 @@ impl App {
         }
         let Some(wait) = lane.wait else { return Ok(None) };
         let because = match wait.reason {
-            WaitReason::Breaker => self.last_failure(webhook.id).await?,
+            WaitReason::Breaker | WaitReason::Backoff => self.last_failure(webhook.id).await?,
             _ => None,
         };
         Ok(waiting(wait.reason, wait.until, because))

@@ -230,6 +230,7 @@ impl App {
         for _ in 0..TRIES_MAX {
             let before = self.find_webhook(&access, scope, name).await?;
             let after = self.edited(&access, &before, body)?;
+            let after = Webhook { health: self.health_after(&before, &after), ..after };
             match self.replace(caller, &before, &after).await? {
                 EditOutcome::Done => return Ok(view(&access, after)),
                 EditOutcome::Missing => return Err(Error::not_found("Webhook", name)),
@@ -237,6 +238,12 @@ impl App {
             }
         }
         Err(edited_by_others())
+    }
+
+    /// How a webhook has been doing after an edit, as the store will have it.
+    fn health_after(&self, before: &Webhook, after: &Webhook) -> Health {
+        let edit = after.edit_of(before.active, before.payload_url.expose());
+        before.health.edited(edit, self.now())
     }
 
     /// Puts `after` in the place of `before`, if they differ.
@@ -253,7 +260,12 @@ impl App {
         let audit = self.audit(caller, Some(after.organization), "webhook.edit", target(after), changed);
         let outcome = self.store.edit_webhook(after, audit).await?;
         if outcome == EditOutcome::Done {
-            self.engine.webhook_changed(after.organization, after.id).await;
+            let (organization, id) = (after.organization, after.id);
+            if after.health == before.health {
+                self.engine.webhook_changed(organization, id).await;
+            } else {
+                self.engine.webhook_set_going(organization, id).await;
+            }
         }
         Ok(outcome)
     }
@@ -276,7 +288,7 @@ impl App {
         let organization = access.organization.id;
         let audit = self.audit(caller, Some(organization), "webhook.delete", place(scope, &name), Vec::new());
         if let Some(id) = self.store.delete_webhook(organization, scope, &name, audit).await? {
-            self.engine.webhook_changed(organization, id).await;
+            self.engine.webhook_deleted(organization, id).await;
         }
         Ok(())
     }

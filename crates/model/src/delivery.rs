@@ -238,6 +238,11 @@ impl AttemptTrigger {
     /// All of them.
     pub const ALL: &'static [Self] = &[Self::Schedule, Self::Probe, Self::Redeliver, Self::Ping];
 
+    /// Whether nobody asked for it: it counts against the schedule and the endpoint.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Schedule | Self::Probe)
+    }
+
     /// The word for it in stores and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -392,6 +397,13 @@ pub struct Attempt {
     pub request_headers: Box<str>,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Attempt {
+    /// When it ended, by the clock that says when it began.
+    pub fn ended_at(&self) -> Timestamp {
+        self.started_at.after(self.duration)
+    }
 }
 
 impl std::fmt::Debug for Attempt {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::delivery::{AttemptTrigger, Verdict};
+use crate::delivery::{Attempt, Verdict};
 
 /// A suspended webhook is asked once in this time whether its endpoint is back.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -49,6 +49,35 @@ pub struct Suspension {
     pub probe_at: Timestamp,
 }
 
+/// An endpoint asked to be left alone for a time (`Retry-After`): nothing is sent by itself before that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryAfter {
+    /// When the last answer came that asked for it.
+    pub asked_at: Timestamp,
+    /// When the time is over.
+    pub until: Timestamp,
+}
+
+impl RetryAfter {
+    /// Both: an answer that asks for less does not shorten what an earlier one asked for.
+    #[must_use]
+    pub fn and(self, other: Option<Self>) -> Self {
+        let other = other.unwrap_or(self);
+        Self { asked_at: self.asked_at.max(other.asked_at), until: self.until.max(other.until) }
+    }
+}
+
+/// How an edit of a webhook changes where and whether it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointEdit {
+    /// Whether the webhook was active before.
+    pub was_active: bool,
+    /// Whether it is active after.
+    pub is_active: bool,
+    /// Whether its payload URL differs from the one before.
+    pub is_url_changed: bool,
+}
+
 /// How an endpoint has been doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -60,28 +89,58 @@ pub struct Health {
     pub suspension: Option<Suspension>,
     /// When the webhook was last set going again, after a suspension or after being inactive.
     pub hold_ended_at: Option<Timestamp>,
+    /// Whether the endpoint asked to be left alone. Stays when the time is over, until the next success.
+    pub retry_after: Option<RetryAfter>,
 }
 
 impl Health {
-    /// How it has been doing once an attempt ended at `now`.
+    /// How it has been doing once an attempt ended. `retry_until` is until when its answer asked to be left alone, if it did.
     ///
     /// Any 2xx counts, whoever asked for it. Failures count only where we asked by ourselves:
-    /// a person who tries a broken endpoint must not get it suspended.
+    /// a person who tries a broken endpoint must not get it suspended. An answer that asks to wait counts always.
     #[must_use]
-    pub fn after(self, trigger: AttemptTrigger, verdict: Verdict, now: Timestamp) -> Self {
-        let ours = matches!(trigger, AttemptTrigger::Schedule | AttemptTrigger::Probe);
-        match verdict {
-            Verdict::Success if self.suspension.is_some() => self.resumed(now),
-            Verdict::Success => Self { failures: 0, failing_since: None, ..self },
-            Verdict::Gone | Verdict::Failure if ours => self.failed(verdict, now),
+    pub fn after(self, attempt: &Attempt, retry_until: Option<Timestamp>) -> Self {
+        let (now, verdict) = (attempt.ended_at(), attempt.outcome.verdict());
+        let after = match verdict {
+            Verdict::Success if self.suspension.is_some() => return self.resumed(now),
+            Verdict::Success => {
+                let retry_after = self.retry_after.filter(|asked| stands_after_success(*asked, attempt));
+                return Self { failures: 0, failing_since: None, retry_after, ..self };
+            }
+            Verdict::Gone | Verdict::Failure if attempt.trigger.is_ours() => self.failed(verdict, now),
             Verdict::Gone | Verdict::Failure | Verdict::None => self,
-        }
+        };
+        let asked = retry_until.map(|until| RetryAfter { asked_at: now, until });
+        Self { retry_after: asked.map(|asked| asked.and(self.retry_after)).or(self.retry_after), ..after }
     }
 
-    /// Going again: somebody resumed it, or set it active, or its endpoint is back.
+    /// Going again: somebody resumed it, or its endpoint is back.
     #[must_use]
     pub fn resumed(self, now: Timestamp) -> Self {
         Self { hold_ended_at: Some(now), ..Self::default() }
+    }
+
+    /// How it has been doing after an edit at `now`. Another URL is another endpoint, of which nothing bad is known, and a
+    /// person who switches a webhook on wants it to go: both end a suspension and what the endpoint asked for.
+    #[must_use]
+    pub fn edited(self, edit: EndpointEdit, now: Timestamp) -> Self {
+        let is_switched_on = edit.is_active && !edit.was_active;
+        if !edit.is_url_changed && !is_switched_on {
+            return self;
+        }
+        let ends_hold = is_switched_on || (edit.is_active && self.suspension.is_some());
+        let hold_ended_at = if ends_hold { Some(now) } else { self.hold_ended_at };
+        Self { hold_ended_at, ..Self::default() }
+    }
+
+    /// Whether a new delivery has to wait at `now`: for a suspension to end, or for as long as the endpoint asked.
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        self.suspension.is_some() || self.waits_until(now).is_some()
+    }
+
+    /// Until when the endpoint asked to be left alone, if that is not over at `now`.
+    pub fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retry_after.map(|asked| asked.until).filter(|until| *until > now)
     }
 
     fn failed(self, verdict: Verdict, now: Timestamp) -> Self {
@@ -104,9 +163,17 @@ impl Health {
     }
 }
 
+/// Whether what an endpoint asked for stands although it answered 2xx. An answer to a request that left before it asked says
+/// nothing; one that a person had asked for since says that it takes requests again.
+fn stands_after_success(asked: RetryAfter, success: &Attempt) -> bool {
+    let is_newer = !success.trigger.is_ours() && success.started_at >= asked.asked_at;
+    !is_newer && asked.until > success.ended_at()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::{Answer, AttemptTrigger, Outcome};
 
     const DAY: i64 = 24 * 3_600_000;
 
@@ -114,22 +181,38 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
+    fn attempt(trigger: AttemptTrigger, status: u16, from: i64, to: i64) -> Attempt {
+        let answer = Answer { status, headers: "".into(), body: "".into(), retry_after: None };
+        let duration = at(to).since(at(from));
+        let (request_url, request_headers, outcome) = ("".into(), "".into(), Outcome::Answered(answer));
+        Attempt { trigger, started_at: at(from), duration, request_url, request_headers, outcome }
+    }
+
+    /// An attempt that took no time.
+    fn tried(health: Health, trigger: AttemptTrigger, status: u16, at: i64) -> Health {
+        health.after(&attempt(trigger, status, at, at), None)
+    }
+
+    /// A scheduled attempt that was answered 429 at `at` and asked to wait so long.
+    fn asked(health: Health, at: i64, wait: u64) -> Health {
+        let until = Timestamp::from_millis(at).after(Duration::from_millis(wait));
+        health.after(&attempt(AttemptTrigger::Schedule, 429, at, at), Some(until))
+    }
+
     fn after_failures(times: &[i64]) -> Health {
-        times.iter().fold(Health::default(), |health, ms| {
-            health.after(AttemptTrigger::Schedule, Verdict::Failure, at(*ms))
-        })
+        times.iter().fold(Health::default(), |health, ms| tried(health, AttemptTrigger::Schedule, 500, *ms))
     }
 
     #[test]
     fn gone_suspends_at_once_and_success_resumes() {
-        let gone = Health::default().after(AttemptTrigger::Schedule, Verdict::Gone, at(1));
+        let gone = tried(Health::default(), AttemptTrigger::Schedule, 410, 1);
         assert_eq!(gone.suspension.map(|s| s.reason), Some(SuspensionReason::Gone));
-        let probed = gone.after(AttemptTrigger::Probe, Verdict::Failure, at(5));
+        let probed = tried(gone, AttemptTrigger::Probe, 500, 5);
         assert_eq!(
             probed.suspension.map(|s| (s.since, s.probe_at)),
             Some((at(1), at(5).after(PROBE_INTERVAL)))
         );
-        let back = probed.after(AttemptTrigger::Probe, Verdict::Success, at(9));
+        let back = tried(probed, AttemptTrigger::Probe, 200, 9);
         assert_eq!(back, Health { hold_ended_at: Some(at(9)), ..Health::default() });
     }
 
@@ -145,7 +228,64 @@ mod tests {
 
     #[test]
     fn a_person_trying_does_not_suspend() {
-        let pinged = Health::default().after(AttemptTrigger::Ping, Verdict::Gone, at(1));
+        let pinged = tried(Health::default(), AttemptTrigger::Ping, 410, 1);
         assert_eq!(pinged, Health::default());
+    }
+
+    #[test]
+    fn a_request_to_wait_is_only_lengthened() {
+        let until = |health: Health| health.retry_after.map(|asked| asked.until);
+        let health = asked(Health::default(), 0, 60_000);
+        assert_eq!(until(health), Some(at(60_000)));
+        assert_eq!(until(asked(health, 1000, 10_000)), Some(at(60_000)), "a shorter one");
+        assert_eq!(until(asked(health, 1000, 60_000)), Some(at(61_000)), "a longer one");
+        assert_eq!(until(tried(health, AttemptTrigger::Schedule, 500, 2000)), Some(at(60_000)));
+        assert_eq!(
+            (health.waits_until(at(59_999)), health.waits_until(at(60_000))),
+            (Some(at(60_000)), None)
+        );
+    }
+
+    #[test]
+    fn a_ping_that_is_asked_to_wait_counts() {
+        let ping = attempt(AttemptTrigger::Ping, 429, 0, 0);
+        let health = Health::default().after(&ping, Some(at(1000)));
+        assert_eq!((health.failures, health.waits_until(at(0))), (0, Some(at(1000))));
+    }
+
+    #[test]
+    fn a_later_success_of_a_person_ends_a_wait() {
+        let health = asked(Health::default(), 1000, 60_000);
+        let after = |trigger, from, to| health.after(&attempt(trigger, 200, from, to), None).retry_after;
+        for trigger in [AttemptTrigger::Ping, AttemptTrigger::Redeliver] {
+            assert_eq!(after(trigger, 999, 2000), health.retry_after, "it left before");
+            assert_eq!(after(trigger, 1000, 2000), None);
+        }
+        assert_eq!(after(AttemptTrigger::Schedule, 500, 2000), health.retry_after);
+        assert_eq!(after(AttemptTrigger::Schedule, 61_000, 61_001), None, "it is over");
+    }
+
+    fn check_edit(health: Health, edit: [bool; 3], expected: Health) {
+        let [was_active, is_active, is_url_changed] = edit;
+        let edit = EndpointEdit { was_active, is_active, is_url_changed };
+        assert_eq!(health.edited(edit, at(9)), expected, "{edit:?}");
+    }
+
+    #[test]
+    fn another_url_or_switching_on_begins_anew() {
+        let suspended = tried(asked(Health::default(), 0, 1000), AttemptTrigger::Schedule, 410, 1);
+        let failing = tried(Health::default(), AttemptTrigger::Schedule, 500, 1);
+        let ended = Health { hold_ended_at: Some(at(9)), ..Health::default() };
+        for health in [suspended, failing] {
+            check_edit(health, [true, true, false], health);
+            check_edit(health, [true, false, false], health);
+            check_edit(health, [false, false, false], health);
+            check_edit(health, [false, true, false], ended);
+            check_edit(health, [false, true, true], ended);
+            check_edit(health, [false, false, true], Health::default());
+            check_edit(health, [true, false, true], Health::default());
+        }
+        check_edit(suspended, [true, true, true], ended);
+        check_edit(failing, [true, true, true], Health::default());
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::delivery::{Answer, Delivery, FailReason, Outcome, Silence, Verdict};
+use crate::delivery::{Answer, CancelReason, Delivery, FailReason, Outcome, Silence, State, Verdict};
 use crate::webhook::Format;
 
 const fn secs(seconds: u64) -> Duration {
@@ -67,6 +67,22 @@ pub enum Next {
     },
 }
 
+impl Next {
+    /// The state of a pending delivery after an attempt that ended at `ended_at`, and whether that spends an attempt.
+    /// `deleted_by` is who deleted its webhook meanwhile.
+    pub fn state(self, ended_at: Timestamp, deleted_by: Option<&str>) -> (State, bool) {
+        match (self, deleted_by) {
+            (Self::Succeeded, _) => (State::Succeeded { at: ended_at }, false),
+            (_, Some(by)) => {
+                let reason = CancelReason::WebhookDeleted;
+                (State::Cancelled { at: ended_at, reason, by: by.into() }, false)
+            }
+            (Self::Failed(reason), None) => (State::Failed { at: ended_at, reason }, false),
+            (Self::Retry { at, spent }, None) => (State::Pending { due_at: at }, spent),
+        }
+    }
+}
+
 impl RetryPolicy {
     /// What becomes of a pending delivery whose scheduled attempt ended in `outcome` at `now`.
     /// `chance` is a fraction from 0 up to 1.
@@ -95,13 +111,23 @@ impl RetryPolicy {
         let Some(wait) = spent.and_then(|spent| self.waits.get(spent)) else {
             return Next::Failed(FailReason::AttemptsExhausted);
         };
-        let asked = outcome.answer().and_then(|answer| answer.retry_after).unwrap_or_default();
-        let wait = wait.mul_f64(1.0 + self.jitter * chance).max(asked.min(self.retry_after_max));
+        let asked = self.wait_asked(outcome).unwrap_or_default();
+        let wait = wait.mul_f64(1.0 + self.jitter * chance).max(asked);
         let at = now.after(wait);
         if starts_run(delivery.format) && at.since(delivery.armed_at()) > self.run_retried_for {
             return Next::Failed(FailReason::AttemptsExhausted);
         }
         Next::Retry { at, spent: true }
+    }
+
+    /// How long a failed answer asks that its endpoint be left alone, up to [`Self::retry_after_max`]: nothing is sent to the
+    /// webhook by itself before that is over. `None` where it asks for nothing, or for no time at all.
+    pub fn wait_asked(&self, outcome: &Outcome) -> Option<Duration> {
+        let asked = match outcome.verdict() {
+            Verdict::Failure | Verdict::Gone => outcome.answer()?.retry_after?,
+            Verdict::Success | Verdict::None => return None,
+        };
+        (!asked.is_zero()).then_some(asked.min(self.retry_after_max))
     }
 
     /// Whether a delivery whose age counts from `armed_at` is too old to be sent.
@@ -181,7 +207,7 @@ pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{State, Trigger};
+    use crate::delivery::Trigger;
     use crate::ids::{DeliveryId, EventId, OrganizationId, WebhookId};
 
     fn answered(status: u16, retry_after: Option<u64>) -> Outcome {
@@ -249,6 +275,22 @@ mod tests {
         check(0, &answered(503, Some(2)), 0.0, retry(5_000));
         check(0, &answered(503, Some(60)), 0.0, retry(60_000));
         check(0, &answered(503, Some(u64::MAX)), 0.0, retry(24 * 3_600_000));
+    }
+
+    fn check_wait(outcome: &Outcome, expected: Option<Duration>) {
+        assert_eq!(RetryPolicy::default().wait_asked(outcome), expected, "{outcome:?}");
+    }
+
+    #[test]
+    fn a_failed_answer_asks_the_whole_webhook_to_wait() {
+        for status in [301, 410, 413, 429, 500, 503] {
+            check_wait(&answered(status, Some(60)), Some(secs(60)));
+            check_wait(&answered(status, None), None);
+            check_wait(&answered(status, Some(0)), None);
+        }
+        check_wait(&answered(503, Some(u64::MAX)), Some(hours(24)));
+        check_wait(&answered(202, Some(60)), None);
+        check_wait(&silent(Silence::TimedOut), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::Timestamp;
 use crate::filter::Subscription;
-use crate::health::Health;
+use crate::health::{EndpointEdit, Health};
 use crate::http_url::{self, HttpUrlError};
 use crate::ids::{OrganizationId, WebhookId};
 use crate::names::{DisplayName, NameError, ProjectName, StackName, WebhookName};
@@ -306,6 +306,12 @@ impl Webhook {
             (true, Some(_)) => WebhookState::Suspended,
             (true, None) => WebhookState::Active,
         }
+    }
+
+    /// The edit that made this webhook of one with that state and payload URL.
+    pub fn edit_of(&self, was_active: bool, url_before: &str) -> EndpointEdit {
+        let is_url_changed = self.payload_url.expose() != url_before;
+        EndpointEdit { was_active, is_active: self.active, is_url_changed }
     }
 
     /// Whether its pending deliveries wait for a person or a probe.

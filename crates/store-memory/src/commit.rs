@@ -1,14 +1,15 @@
 //! The group commit. Each part of a batch is judged whole before anything of it is written,
 //! so that one that is refused leaves nothing behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, Delivery, State, Verdict};
+use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
 use stackbell_model::event::Event;
+use stackbell_model::health::Health;
 use stackbell_model::ids::{DeliveryId, EventId, WebhookId};
 use stackbell_model::retry::Next;
 use stackbell_store::StoreError;
@@ -27,7 +28,9 @@ impl Commit for MemoryStore {
         let mut tables = self.lock();
         let now = batch.now;
         let is_empty = batch.intakes.is_empty() && batch.attempts.is_empty();
+        let held = tables.held_of(&batch);
         Ok(BatchOutcome {
+            held,
             sending_held: !is_empty && tables.sending_hold.is_some(),
             intakes: batch.intakes.into_iter().map(|item| tables.accept(item, now)).collect(),
             attempts: batch.attempts.into_iter().map(|record| tables.record(record)).collect(),
@@ -36,6 +39,14 @@ impl Commit for MemoryStore {
 }
 
 impl Tables {
+    fn held_of(&self, batch: &Batch) -> Vec<(WebhookId, Health)> {
+        let new = batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
+        let leased = new.filter(|delivery| self.is_shared && delivery.lease.is_some());
+        let webhooks: BTreeSet<WebhookId> = leased.map(|delivery| delivery.webhook).collect();
+        let health = webhooks.into_iter().filter_map(|id| Some((id, self.webhooks.get(&id)?.health)));
+        health.filter(|(_, health)| health.is_held(batch.now)).collect()
+    }
+
     fn accept(&mut self, item: IntakeItem, now: Timestamp) -> IntakeOutcome {
         let version = self.organizations.get(&item.organization).map(|row| row.version);
         if version != Some(item.organization_version) {
@@ -109,33 +120,60 @@ impl Tables {
         self.put_event(event, count);
     }
 
-    fn record(&mut self, AttemptRecord { webhook, attempt, subject }: AttemptRecord) -> AttemptOutcome {
-        let Some(health) = self.webhooks.get(&webhook).map(|webhook| webhook.health) else {
+    fn record(&mut self, record: AttemptRecord) -> AttemptOutcome {
+        let AttemptRecord { webhook, attempt, retry_until, subject } = record;
+        let live = self.webhooks.get(&webhook).map(|webhook| (webhook.health, None));
+        let deleted =
+            || self.deleted_webhooks.get(&webhook).map(|row| (row.webhook.health, Some(row.by.clone())));
+        let Some((health, deleted_by)) = live.or_else(deleted) else {
             return AttemptOutcome::Superseded;
         };
         let attempt = Attempt { duration: whole_milliseconds(attempt.duration), ..attempt };
-        let ended_at = attempt.started_at.after(attempt.duration);
-        let verdict = attempt.outcome.verdict();
+        let ended_at = attempt.ended_at();
+        let is_success = attempt.outcome.verdict() == Verdict::Success;
         let row = match subject {
-            AttemptSubject::Leased { delivery, token, next } => self
-                .delivery_of(webhook, delivery)
-                .filter(|row| row.lease.is_some_and(|lease| lease.token == token))
-                .map(|row| DeliveryRow { delivery: followed(row.delivery, next, ended_at), lease: None }),
+            AttemptSubject::Leased { delivery, token, next } => {
+                self.delivery_of(webhook, delivery).and_then(|row| match row.delivery.state {
+                    State::Pending { .. } if row.lease.is_some_and(|lease| lease.token == token) => {
+                        let delivery = followed(row.delivery, next, ended_at, deleted_by.as_deref());
+                        Some(DeliveryRow { delivery, lease: None })
+                    }
+                    State::Cancelled { .. } if !self.has_attempt(&row.delivery, &attempt) => {
+                        Some(if is_success { succeeded(row, ended_at) } else { row })
+                    }
+                    State::Pending { .. }
+                    | State::Cancelled { .. }
+                    | State::Succeeded { .. }
+                    | State::Failed { .. } => None,
+                })
+            }
             AttemptSubject::Redelivery { delivery } => self
                 .delivery_of(webhook, delivery)
-                .map(|row| if verdict == Verdict::Success { succeeded(row, ended_at) } else { row }),
+                .map(|row| if is_success { succeeded(row, ended_at) } else { row }),
             AttemptSubject::Ping(delivery) if self.deliveries.contains_key(&delivery.id) => None,
             AttemptSubject::Ping(delivery) => Some(pinged(webhook, *delivery)),
         };
         let Some(row) = row else { return AttemptOutcome::Superseded };
 
-        let health = health.after(attempt.trigger, verdict, ended_at);
+        let before = self.deliveries.get(&row.delivery.id).map(|row| row.delivery.state.kind());
+        let state = &row.delivery.state;
+        let has_ended =
+            state.kind() != StateKind::Pending && before.is_some_and(|before| before != state.kind());
+        let ended = has_ended.then(|| state.clone());
+        let health = if deleted_by.is_some() { health } else { health.after(&attempt, retry_until) };
         self.put_attempt(&row.delivery, attempt);
         self.put_delivery(row);
         if let Some(webhook) = self.webhooks.get_mut(&webhook) {
             webhook.health = health;
         }
-        AttemptOutcome::Recorded { health }
+        AttemptOutcome::Recorded { health, ended }
+    }
+
+    /// Whether an attempt of a delivery is in.
+    fn has_attempt(&self, delivery: &Delivery, attempt: &Attempt) -> bool {
+        let mut recorded = self.attempts_of(delivery.webhook).filter(|row| row.delivery == delivery.id);
+        recorded
+            .any(|row| (row.attempt.started_at, row.attempt.trigger) == (attempt.started_at, attempt.trigger))
     }
 
     fn delivery_of(&self, webhook: WebhookId, delivery: DeliveryId) -> Option<DeliveryRow> {
@@ -144,12 +182,8 @@ impl Tables {
 }
 
 /// A pending delivery after a leased attempt. Only pending ones have a lease.
-fn followed(delivery: Delivery, next: Next, ended_at: Timestamp) -> Delivery {
-    let (state, spent) = match next {
-        Next::Succeeded => (State::Succeeded { at: ended_at }, false),
-        Next::Failed(reason) => (State::Failed { at: ended_at, reason }, false),
-        Next::Retry { at, spent } => (State::Pending { due_at: at }, spent),
-    };
+fn followed(delivery: Delivery, next: Next, ended_at: Timestamp, deleted_by: Option<&str>) -> Delivery {
+    let (state, spent) = next.state(ended_at, deleted_by);
     let attempts_spent = delivery.attempts_spent.saturating_add(u32::from(spent));
     Delivery { state, attempts_spent, ..delivery }
 }

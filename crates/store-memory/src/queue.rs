@@ -7,7 +7,7 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
 use stackbell_store::queue::{
-    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue,
+    HeldDelivery, LaneDue, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue, Wanted,
 };
 
 use crate::MemoryStore;
@@ -69,17 +69,13 @@ impl Tables {
         request: &LaneRequest,
         now: Timestamp,
     ) -> (Vec<DeliveryId>, Option<Timestamp>) {
-        let (count_max, due_max) = match request.mode {
-            LaneMode::Due if webhook.is_held() => (0, None),
-            LaneMode::Due => (request.limit.get() as usize, Some(now)),
-            LaneMode::Probe => (usize::from(webhook.active), None),
-        };
+        let Wanted { count_max, due_max } = request.wanted(webhook, now);
         let lease_now = self.lease_now(now);
         let mut taken = Vec::new();
         let mut next_due: Option<Timestamp> = None;
         for (due_at, id) in self.lane(webhook.id) {
             let leased_until = self.deliveries[&id].leased_until(lease_now);
-            let may_take = taken.len() < count_max && due_max.is_none_or(|max| due_at <= max);
+            let may_take = taken.len() < count_max as usize && due_max.is_none_or(|max| due_at <= max);
             if leased_until.is_none() && may_take {
                 taken.push(id);
                 continue;

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
-use stackbell_model::health::Health;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::names::WebhookName;
 use stackbell_model::scope::Scope;
@@ -163,11 +162,7 @@ impl Tables {
 }
 
 fn edited(current: &Webhook, wanted: &Webhook, at: Timestamp) -> Webhook {
-    let health = if wanted.active && !current.active {
-        Health { hold_ended_at: Some(at), ..current.health }
-    } else {
-        current.health
-    };
+    let edit = wanted.edit_of(current.active, current.payload_url.expose());
     Webhook {
         id: current.id,
         organization: current.organization,
@@ -175,7 +170,7 @@ fn edited(current: &Webhook, wanted: &Webhook, at: Timestamp) -> Webhook {
         name: current.name.clone(),
         created_at: current.created_at,
         revision: current.revision + 1,
-        health,
+        health: current.health.edited(edit, at),
         ..wanted.clone()
     }
 }

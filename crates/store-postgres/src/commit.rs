@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join;
-use stackbell_model::ids::DeliveryId;
+use stackbell_model::health::Health;
+use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_store::StoreError;
 use stackbell_store::commit::{AttemptSubject, Batch, BatchOutcome, Commit};
 use stackbell_store::rows::{Columns as _, Id as _};
@@ -152,7 +153,16 @@ async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<Ba
     ledger.write(tx).await?;
     let id = batch.id.uuid();
     let (_, sending_held) = try_join(tx.change(&MARK, &[&id]), is_sending_held(tx)).await?;
-    Ok(BatchOutcome { intakes: intake.into_outcomes(), attempts, sending_held })
+    let held = held_of(batch, &known);
+    Ok(BatchOutcome { intakes: intake.into_outcomes(), attempts, held, sending_held })
+}
+
+/// The webhooks of new leased deliveries that have to wait. Mostly there are none.
+fn held_of(batch: &Batch, known: &Known) -> Vec<(WebhookId, Health)> {
+    let held = known.webhooks.iter().filter(|(_, webhook)| webhook.health.is_held(batch.now));
+    let new = || batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
+    let has_leased = |id| new().any(|delivery| delivery.webhook == id && delivery.lease.is_some());
+    held.filter(|(id, _)| has_leased(**id)).map(|(id, webhook)| (*id, webhook.health)).collect()
 }
 
 fn length(bytes: &[u8]) -> i64 {

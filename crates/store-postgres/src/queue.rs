@@ -14,7 +14,7 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
 use stackbell_store::queue::{
-    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue,
+    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue, Wanted,
 };
 use stackbell_store::rows::delivery::read_delivery;
 use stackbell_store::rows::webhook::read_webhook;
@@ -228,14 +228,10 @@ fn choose(
     for request in requests {
         let Some((number, webhook)) = webhooks.get(&request.webhook) else { continue };
         let is_others_probe = probed.get(number).is_some_and(Option::is_some);
-        let (count_max, due_max) = match request.mode {
-            LaneMode::Due if webhook.is_held() => (0, i64::MIN),
-            LaneMode::Due => (i64::from(request.limit.get()), now.as_millis()),
-            LaneMode::Probe => (i64::from(webhook.active && !is_others_probe), i64::MAX),
-        };
+        let Wanted { count_max, due_max } = request.wanted(webhook, now);
         lanes.webhook_numbers.push(*number);
-        lanes.counts_max.push(count_max);
-        lanes.due_max.push(due_max);
+        lanes.counts_max.push(if is_others_probe { 0 } else { i64::from(count_max) });
+        lanes.due_max.push(due_max.map_or(i64::MAX, Timestamp::as_millis));
     }
     lanes
 }

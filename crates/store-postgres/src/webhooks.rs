@@ -87,7 +87,8 @@ statement!(LOCK_ORGANIZATION_OF = "/* edit_webhook.lock */ SELECT o.number FROM 
     JOIN organizations o ON o.number = w.organization_number WHERE w.id = $1 FOR NO KEY UPDATE OF o"; UUID);
 
 statement!(FIND_EDITED = "/* edit_webhook.find */ SELECT number, organization_number, \
-    active, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at \
+    active, payload_url, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, \
+    retry_asked_at, retry_until \
     FROM webhooks WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"; UUID);
 
 statement!(UPDATE = "/* edit_webhook */ UPDATE webhooks SET \
@@ -98,8 +99,9 @@ statement!(UPDATE = "/* edit_webhook */ UPDATE webhooks SET \
     INT8, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, UUID, BYTEA, BYTEA, UUID, BYTEA, INT8, BOOL, INT8, TEXT);
 
 statement!(UPDATE_HEALTH = "/* update_health */ UPDATE webhooks SET failures = $2, failing_since = $3, \
-    suspended_since = $4, suspension_reason = $5, probe_at = $6, hold_ended_at = $7 WHERE number = $1";
-    INT8, INT8, INT8, INT8, TEXT, INT8, INT8);
+    suspended_since = $4, suspension_reason = $5, probe_at = $6, hold_ended_at = $7, retry_asked_at = $8, \
+    retry_until = $9 WHERE number = $1";
+    INT8, INT8, INT8, INT8, TEXT, INT8, INT8, INT8, INT8);
 
 statement!(DELETE = "/* delete_webhook */ UPDATE webhooks SET deleted_at = $6, deleted_by = $7 \
     WHERE organization_number = $1 AND scope_kind = $2 AND scope_project = $3 AND scope_name = $4 AND name = $5 \
@@ -296,6 +298,7 @@ struct Current {
     number: i64,
     organization_number: i64,
     active: bool,
+    payload_url: Box<str>,
     revision: u64,
     health: Health,
 }
@@ -309,6 +312,7 @@ async fn lock_current(tx: &Transaction, webhook: WebhookId) -> Result<Option<Cur
             number: cursor.integer("number")?,
             organization_number: cursor.integer("organization_number")?,
             active: cursor.flag("active")?,
+            payload_url: cursor.text("payload_url")?.into(),
             revision: cursor.count("revision")?,
             health: read_health(cursor)?,
         })
@@ -324,8 +328,9 @@ async fn edit(tx: &Transaction, webhook: &Webhook, audit: &AuditEntry) -> Result
         return Ok(EditOutcome::Outdated);
     }
     update(tx, current.number, webhook).await?;
-    if webhook.active && !current.active {
-        let health = Health { hold_ended_at: Some(audit.at), ..current.health };
+    let edit = webhook.edit_of(current.active, &current.payload_url);
+    let health = current.health.edited(edit, audit.at);
+    if health != current.health {
         update_health(tx, current.number, &health).await?;
     }
     bump_version(tx, current.organization_number).await?;
@@ -396,6 +401,8 @@ pub(crate) async fn update_health(tx: &Transaction, number: i64, health: &Health
             &suspension.map(|suspension| suspension.reason.as_str()),
             &suspension.map(|suspension| suspension.probe_at.as_millis()),
             &health.hold_ended_at.map(Timestamp::as_millis),
+            &health.retry_after.map(|asked| asked.asked_at.as_millis()),
+            &health.retry_after.map(|asked| asked.until.as_millis()),
         ],
     )
     .await?;

@@ -50,6 +50,8 @@ fn the_hot_path_reads_what_it_needs_and_no_more() {
         (attempts::FIND_OF_WEBHOOK, &[]),
         (attempts::FOLLOW, &[]),
         (attempts::SUCCEED, &[]),
+        (attempts::DELETED_BY, &[]),
+        (attempts::FIND_ATTEMPT, &[]),
         (ledger::ADD_TALLY, &[]),
         (ledger::ADD_USAGE, &[]),
         (rows::webhook::UPDATE_HEALTH, &[]),

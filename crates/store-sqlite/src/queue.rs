@@ -8,7 +8,7 @@ use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::commit::Lease;
 use stackbell_store::queue::{
-    HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue,
+    HeldDelivery, LaneDue, LaneRequest, Leased, LeasedDelivery, LeasedLane, Queue, Wanted,
 };
 
 use crate::SqliteStore;
@@ -150,11 +150,8 @@ fn choose(
     request: &LaneRequest,
     now: Timestamp,
 ) -> Result<Choice, Fault> {
-    let (count_max, due_max) = match request.mode {
-        LaneMode::Due if webhook.is_held() => (0, None),
-        LaneMode::Due => (usize::try_from(request.limit.get()).unwrap_or(usize::MAX), Some(now)),
-        LaneMode::Probe => (usize::from(webhook.active), None),
-    };
+    let Wanted { count_max, due_max } = request.wanted(webhook, now);
+    let count_max = usize::try_from(count_max).unwrap_or(usize::MAX);
     let mut choice = Choice { taken: Vec::new(), next_due: None };
     let mut statement = connection.prepare_cached(LANE)?;
     let mut rows = statement.query([webhook_number])?;

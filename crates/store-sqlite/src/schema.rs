@@ -25,6 +25,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") },
     Migration { name: "0002_moves", sql: include_str!("../migrations/0002_moves.sql") },
+    Migration { name: "0003_retry_after", sql: include_str!("../migrations/0003_retry_after.sql") },
 ];
 
 /// Makes the file when there is none and runs the migrations that it lacks, each in a transaction of its own.

@@ -67,7 +67,8 @@ pub(crate) const COUNT_SCOPE: &str = "/* create_webhook.count */ SELECT COUNT(*)
     AND scope_project = ?3 AND scope_name = ?4 AND deleted_at IS NULL";
 
 pub(crate) const FIND_EDITED: &str = "/* edit_webhook.find */ SELECT number, organization_number, \
-    active, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at \
+    active, payload_url, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, \
+    retry_asked_at, retry_until \
     FROM webhooks WHERE id = ?1 AND deleted_at IS NULL";
 
 pub(crate) const DELETE_WEBHOOK: &str = "/* delete_webhook */ UPDATE webhooks SET deleted_at = ?2, \
@@ -246,6 +247,7 @@ struct Current {
     number: i64,
     organization_number: i64,
     active: bool,
+    payload_url: Box<str>,
     revision: u64,
     health: Health,
 }
@@ -256,6 +258,7 @@ fn find_current(connection: &Connection, webhook: WebhookId) -> Result<Option<Cu
             number: cursor.get("number")?,
             organization_number: cursor.get("organization_number")?,
             active: cursor.get("active")?,
+            payload_url: cursor.text("payload_url")?.into(),
             revision: cursor.count("revision")?,
             health: read_health(cursor)?,
         })
@@ -270,8 +273,9 @@ fn edit(connection: &Connection, webhook: &Webhook, audit: &AuditEntry) -> Resul
         return Ok(EditOutcome::Outdated);
     }
     update_webhook(connection, current.number, webhook)?;
-    if webhook.active && !current.active {
-        let health = Health { hold_ended_at: Some(audit.at), ..current.health };
+    let edit = webhook.edit_of(current.active, &current.payload_url);
+    let health = current.health.edited(edit, audit.at);
+    if health != current.health {
         set_health(connection, current.number, &health)?;
     }
     bump_version(connection, current.organization_number)?;

@@ -333,7 +333,7 @@ impl<'harness> Side<'harness> {
         self.deliveries.push(ping.clone());
         let attempt = attempt(AttemptTrigger::Ping, self.world.now(), answered(status));
         let subject = AttemptSubject::Ping(Box::new(ping));
-        self.record(AttemptRecord { webhook: webhook.id, attempt, subject }).await
+        self.record(AttemptRecord { webhook: webhook.id, attempt, retry_until: None, subject }).await
     }
 
     async fn recover(&mut self, webhook: usize, since: usize) -> String {

@@ -167,6 +167,8 @@ pub struct AttemptRecord {
     pub webhook: WebhookId,
     /// The attempt.
     pub attempt: Attempt,
+    /// Until when the endpoint asked to be left alone, if it did: see [`Health::after`].
+    pub retry_until: Option<Timestamp>,
     /// Which delivery it belongs to, and what becomes of that.
     pub subject: AttemptSubject,
 }
@@ -175,7 +177,11 @@ pub struct AttemptRecord {
 #[derive(Clone, Debug)]
 pub enum AttemptSubject {
     /// A leased delivery. Recorded only if the lease still holds and the delivery is still pending; ends the lease.
-    /// Only [`Next::Retry`] with `spent` counts in [`Delivery::attempts_spent`].
+    /// Only [`Next::Retry`] with `spent` counts in [`Delivery::attempts_spent`]. If its webhook was deleted meanwhile, only
+    /// [`Next::Succeeded`] counts: anything else cancels it, in the name of who deleted the webhook.
+    ///
+    /// A delivery that was cancelled while the attempt was on its way has no lease any more. The attempt is recorded, once,
+    /// and a 2xx makes the delivery succeeded; anything else leaves it cancelled.
     Leased {
         /// The delivery.
         delivery: DeliveryId,
@@ -184,7 +190,7 @@ pub enum AttemptSubject {
         /// What becomes of it.
         next: Next,
     },
-    /// One extra attempt that somebody asked for, whatever the delivery's state.
+    /// One extra attempt that somebody asked for, whatever the state of the delivery and of its webhook.
     /// A 2xx makes it succeeded and ends any lease; anything else leaves delivery, schedule and lease untouched.
     Redelivery {
         /// The delivery.
@@ -195,12 +201,14 @@ pub enum AttemptSubject {
 }
 
 /// What became of an [`AttemptRecord`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
     /// It is recorded, and this is how the webhook has been doing since.
     Recorded {
-        /// The webhook's health after it.
+        /// The webhook's health after it. The health of a deleted webhook stays as it was.
         health: Health,
+        /// How the attempt ended its delivery; `None` where that goes on, or had ended before and stays so.
+        ended: Option<State>,
     },
     /// It came too late: another holder, another outcome, or the delivery or its webhook are gone. Nothing was written.
     Superseded,
@@ -213,6 +221,9 @@ pub struct BatchOutcome {
     pub intakes: Vec<IntakeOutcome>,
     /// For [`Batch::attempts`].
     pub attempts: Vec<AttemptOutcome>,
+    /// The webhooks of deliveries that were accepted with a lease, as far as they are suspended or their endpoint asked to be left
+    /// alone: another node knew, and the holder of the lease may not. Empty where nodes do not share the store.
+    pub held: Vec<(WebhookId, Health)>,
     /// Whether all sending is held ([`crate::instance::Instance`]): a hold that was answered before this batch was
     /// committed is seen, whichever node made it. False for a batch with nothing in it.
     pub sending_held: bool,

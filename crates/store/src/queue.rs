@@ -18,9 +18,14 @@ use crate::commit::Lease;
 /// Which deliveries of a lane are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneMode {
-    /// Those that are due (by `now`, inclusive), earliest first, then by id. Nothing while the webhook is held.
+    /// Those that are due (by `now`, inclusive), earliest first, then by id. Nothing while the webhook is held or its endpoint
+    /// asked to be left alone.
     Due,
-    /// The unleased one that is due first, be it only later, and although the webhook is suspended. Nothing while it is inactive.
+    /// Those that are pending, due or not, in the same order. Nothing while the webhook is held or its endpoint asked to be left
+    /// alone.
+    Pending,
+    /// The unleased one that is due first, be it only later, and although the webhook is suspended. Nothing while it is inactive
+    /// or its endpoint asked to be left alone.
     Probe,
 }
 
@@ -33,6 +38,36 @@ pub struct LaneRequest {
     pub limit: NonZeroU32,
     /// Which.
     pub mode: LaneMode,
+}
+
+impl LaneRequest {
+    /// How many deliveries of `webhook`, as it stands, may be leased for this request, and by when they have to be due:
+    /// the rule for every store.
+    pub fn wanted(&self, webhook: &Webhook, now: Timestamp) -> Wanted {
+        let is_held = match self.mode {
+            LaneMode::Due | LaneMode::Pending => webhook.is_held(),
+            LaneMode::Probe => !webhook.active,
+        };
+        let count = match self.mode {
+            LaneMode::Due | LaneMode::Pending => self.limit.get(),
+            LaneMode::Probe => 1,
+        };
+        let due_max = match self.mode {
+            LaneMode::Due => Some(now),
+            LaneMode::Pending | LaneMode::Probe => None,
+        };
+        let may_go = !is_held && webhook.health.waits_until(now).is_none();
+        Wanted { count_max: if may_go { count } else { 0 }, due_max }
+    }
+}
+
+/// How much of a lane may be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How many at the most.
+    pub count_max: u32,
+    /// By when they have to be due, inclusive; `None` for whenever.
+    pub due_max: Option<Timestamp>,
 }
 
 /// A delivery that its holder may attempt now.

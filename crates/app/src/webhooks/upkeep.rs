@@ -152,6 +152,7 @@ impl App {
             let before = self.webhook_by_id(&access, id).await?;
             access.require(edit_permission(&before.scope))?;
             let after = with_options(&before, options)?;
+            let after = Webhook { health: self.health_after(&before, &after), ..after };
             match self.replace(caller, &before, &after).await? {
                 EditOutcome::Done => return self.with_breaker(view(&access, after)).await,
                 EditOutcome::Missing => return Err(Error::not_found("Webhook", id)),
@@ -203,7 +204,7 @@ impl App {
         if !self.store.resume_webhook(webhook.id, now, audit).await? {
             return Err(Error::not_found("Webhook", id));
         }
-        self.engine.webhook_changed(organization, webhook.id).await;
+        self.engine.webhook_set_going(organization, webhook.id).await;
         let health = webhook.health.resumed(now);
         self.with_breaker(view(&access, Webhook { health, ..webhook })).await
     }

@@ -15,7 +15,7 @@ use stackbell_store::history::{StoredAttempt, StoredDelivery};
 use super::Core;
 use super::in_hand::{InHand, KeptLease};
 use super::intake::PendingRecord;
-use super::lane::HealthChange;
+use super::lane::{HealthChange, Lane};
 use super::messages::{AskRefusal, AskTicket, AttemptKey, Command, Notice, Send};
 use super::permits::{Pace, Permit};
 
@@ -64,8 +64,6 @@ pub(super) struct RecordNote {
     delivery: DeliveryId,
     /// When the delivery is due again.
     due_again: Option<Timestamp>,
-    /// How the delivery ended, if it did.
-    ended: Option<State>,
     /// Who waits for it.
     waiting: Option<(AskTicket, Box<StoredDelivery>)>,
 }
@@ -129,32 +127,27 @@ impl Core {
         };
         // What was not sent cost nobody anything, nor did what found its endpoint quick.
         let mut is_unspent = matches!(attempt.outcome, Outcome::Undeliverable { .. });
-        if let Some(lane) = self.lanes.get_mut(&webhook.id) {
-            lane.attempt_ended(&attempt, &self.config, now);
-            is_unspent |= lane.pace() == Pace::Quick;
-        }
-        if is_unspent {
-            self.permits.release_unspent(permit);
-        } else {
-            self.permits.release(permit);
-        }
-        self.trim_ahead(webhook.id);
+        let asked = self.config.retry.wait_asked(&attempt.outcome);
+        let mut is_between = false;
         let (subject, note) = match subject {
             Subject::Leased { token, trigger } => {
                 let next = self.next(trigger, &delivery.delivery, &webhook, &attempt.outcome, now);
-                if matches!(next, Next::Retry { .. }) && delivery.delivery.attempts_spent > 0 {
-                    trim_body(&mut attempt);
-                }
+                let next = self.in_order(next, &delivery.delivery);
+                is_between = matches!(next, Next::Retry { .. }) && delivery.delivery.attempts_spent > 0;
                 let id = delivery.delivery.id;
                 (
                     AttemptSubject::Leased { delivery: id, token, next },
-                    RecordNote::of_next(Arc::clone(&webhook), id, next, now),
+                    RecordNote::of_next(Arc::clone(&webhook), id, next),
                 )
             }
             Subject::Redelivery { ticket } => {
-                let ended = ended_by_redelivery(&mut delivery.delivery, &attempt.outcome, now);
+                if attempt.outcome.verdict() == Verdict::Success
+                    && !matches!(delivery.delivery.state, State::Succeeded { .. })
+                {
+                    delivery.delivery.state = State::Succeeded { at: now };
+                }
                 let subject = AttemptSubject::Redelivery { delivery: delivery.delivery.id };
-                (subject, RecordNote { ended, ..RecordNote::asked(Arc::clone(&webhook), ticket, delivery) })
+                (subject, RecordNote::asked(Arc::clone(&webhook), ticket, delivery))
             }
             Subject::Ping { ticket } => {
                 let delivery = finished_ping(delivery, &attempt.outcome, now);
@@ -164,13 +157,38 @@ impl Core {
                 )
             }
         };
-        let record = AttemptRecord { webhook: webhook.id, attempt, subject };
+        let retry_until = asked.map(|wait| now.after(wait));
+        if let Some(lane) = self.lanes.get_mut(&webhook.id) {
+            lane.attempt_ended(&attempt, retry_until, &self.config, now);
+            is_unspent |= lane.pace() == Pace::Quick;
+        }
+        if is_unspent {
+            self.permits.release_unspent(permit);
+        } else {
+            self.permits.release(permit);
+        }
+        self.trim_ahead(webhook.id);
+        if is_between {
+            trim_body(&mut attempt);
+        }
+        let record = AttemptRecord { webhook: webhook.id, attempt, retry_until, subject };
         self.record_bytes += record_bytes(&record);
         self.records.push_back(PendingRecord { record, note });
         self.reschedule(webhook.id, now);
     }
 
-    /// What becomes of a leased delivery.
+    /// Keeps the place of a delivery that was not sent because of us, where its webhook's deliveries go in order.
+    fn in_order(&self, next: Next, delivery: &Delivery) -> Next {
+        let is_ordered = self.lanes.get(&delivery.webhook).is_some_and(Lane::is_ordered);
+        match (next, &delivery.state) {
+            (Next::Retry { at, spent: false }, State::Pending { due_at }) if is_ordered => {
+                Next::Retry { at: at.min(*due_at), spent: false }
+            }
+            _ => next,
+        }
+    }
+
+    /// Decides about a leased delivery by its schedule.
     fn next(
         &mut self,
         trigger: AttemptTrigger,
@@ -229,9 +247,9 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let kept = self.forget_record(record, now);
-        let RecordNote { webhook, delivery, due_again, ended, waiting } = note;
+        let RecordNote { webhook, delivery, due_again, waiting } = note;
         match outcome {
-            AttemptOutcome::Recorded { health } => {
+            AttemptOutcome::Recorded { health, ended } => {
                 if let Some(lane) = self.lanes.get_mut(&webhook.id) {
                     let change = lane.learn_health(&health, &self.config, now);
                     due_again.into_iter().for_each(|at| lane.note_due(at));
@@ -349,18 +367,17 @@ impl Core {
 }
 
 impl RecordNote {
-    fn of_next(webhook: Arc<Webhook>, delivery: DeliveryId, next: Next, now: Timestamp) -> Self {
-        let (due_again, ended) = match next {
-            Next::Succeeded => (None, Some(State::Succeeded { at: now })),
-            Next::Failed(reason) => (None, Some(State::Failed { at: now, reason })),
-            Next::Retry { at, .. } => (Some(at), None),
+    fn of_next(webhook: Arc<Webhook>, delivery: DeliveryId, next: Next) -> Self {
+        let due_again = match next {
+            Next::Succeeded | Next::Failed(_) => None,
+            Next::Retry { at, .. } => Some(at),
         };
-        Self { webhook, delivery, due_again, ended, waiting: None }
+        Self { webhook, delivery, due_again, waiting: None }
     }
 
     fn asked(webhook: Arc<Webhook>, ticket: AskTicket, delivery: StoredDelivery) -> Self {
         let (id, waiting) = (delivery.delivery.id, Some((ticket, Box::new(delivery))));
-        Self { webhook, delivery: id, due_again: None, ended: None, waiting }
+        Self { webhook, delivery: id, due_again: None, waiting }
     }
 
     /// Whoever waits is told that it is not recorded now.
@@ -375,15 +392,6 @@ impl RecordNote {
 pub(super) fn record_bytes(record: &AttemptRecord) -> usize {
     const REST: usize = 512;
     record.attempt.outcome.answer().map_or(REST, |answer| answer.body.len() + answer.headers.len() + REST)
-}
-
-/// A redelivery's success ends a delivery that had not succeeded before.
-fn ended_by_redelivery(delivery: &mut Delivery, outcome: &Outcome, now: Timestamp) -> Option<State> {
-    let ends = outcome.verdict() == Verdict::Success && !matches!(delivery.state, State::Succeeded { .. });
-    ends.then(|| {
-        delivery.state = State::Succeeded { at: now };
-        delivery.state.clone()
-    })
 }
 
 fn not_sent(trigger: AttemptTrigger, webhook: &Webhook, now: Timestamp) -> Attempt {

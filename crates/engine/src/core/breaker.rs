@@ -36,6 +36,11 @@ impl Breaker {
         matches!(self, Self::Closed { .. })
     }
 
+    /// Whether the last attempt failed.
+    pub(super) fn has_failed(self) -> bool {
+        self != Self::CLOSED
+    }
+
     /// Whether more than one attempt in a row has failed.
     pub(super) fn has_failed_again(self) -> bool {
         match self {
@@ -112,6 +117,14 @@ impl Breaker {
                 Some(OpenBreaker { until: None, is_our_fault: false })
             }
             Self::Closed { .. } => None,
+        }
+    }
+
+    /// The endpoint said when it may be asked again: nodes take turns from then on.
+    pub(super) fn wait_no_longer_than(&mut self, asked_until: Timestamp, share: Share, config: &CoreConfig) {
+        if let Self::Open { until, because: Cause::Failures } = self {
+            let turn = share.first_turn(config.breaker_wait).saturating_sub(config.breaker_wait);
+            *until = (*until).min(asked_until.after(turn));
         }
     }
 

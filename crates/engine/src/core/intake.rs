@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stackbell_model::Timestamp;
 use stackbell_model::event::Event;
-use stackbell_model::ids::{BatchId, DeliveryId, LeaseToken, OrganizationId};
+use stackbell_model::ids::{BatchId, DeliveryId, LeaseToken, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{
     AttemptRecord, Batch, BatchOutcome, IntakeItem, IntakeOutcome, Lease, NewDelivery, NewEvent, Receipt,
@@ -106,7 +106,7 @@ impl Core {
             // Rare, and cheap to mend: each organization is read again when its next event comes.
             self.snapshots.clear();
         }
-        self.learn_rates(&webhooks.webhooks, now);
+        self.learn_edits(&webhooks.webhooks, now);
         self.snapshots.insert(organization, Arc::new(Snapshot::new(webhooks)));
         self.intakes.resume(organization);
     }
@@ -306,6 +306,11 @@ impl Core {
         debug_assert_eq!(outcome.intakes.len(), producers.len());
         debug_assert_eq!(outcome.attempts.len(), notes.len());
         self.sending_found(outcome.sending_held, now);
+        for (webhook, health) in &outcome.held {
+            if let Some(lane) = self.lanes.get_mut(webhook) {
+                lane.learn_health(health, &self.config, now);
+            }
+        }
         self.commit_backoff = Backoff::default();
         self.records_in_commit -= notes.len();
         for ((item, outcome), producer) in batch.intakes.iter().zip(outcome.intakes).zip(producers) {
@@ -350,10 +355,13 @@ impl Core {
                 let kept = delivery.lease.and_then(|lease| Some((lease, reserved.pop_front()?)));
                 match kept {
                     Some((_, kept)) if receipt.duplicate => self.drop_one(kept, now),
-                    // The commit took longer than the lease, or may have, as the clock was set back since; or nothing new is
-                    // begun any more.
+                    // The commit took longer than the lease, or may have, as the clock was set back since; or its lane has to
+                    // wait by now; or nothing new is begun any more.
                     Some((lease, kept))
-                        if lease.until <= now || self.leased_at(lease) > now || self.stopping =>
+                        if lease.until <= now
+                            || self.leased_at(lease) > now
+                            || self.must_hold_new(delivery.webhook, now)
+                            || self.stopping =>
                     {
                         self.drop_one(kept, now);
                         self.note_due(item.organization, delivery.webhook, now, now);
@@ -381,6 +389,10 @@ impl Core {
                 }
             }
         }
+    }
+
+    fn must_hold_new(&self, webhook: WebhookId, now: Timestamp) -> bool {
+        self.lanes.get(&webhook).is_some_and(|lane| lane.must_hold_new(now))
     }
 
     fn drop_reserved(&mut self, item: &IntakeItem, reserved: &mut VecDeque<Reserved>, now: Timestamp) {

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod catching_up;
+mod hold;
 mod speed;
 mod waits;
 
@@ -10,9 +11,9 @@ use std::time::Duration;
 
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome, Silence, Verdict};
-use stackbell_model::health::{Health, PROBE_INTERVAL};
+use stackbell_model::health::{PROBE_INTERVAL, RetryAfter};
 use stackbell_model::ids::OrganizationId;
-use stackbell_model::webhook::Webhook;
+use stackbell_model::webhook::{PayloadUrl, Webhook};
 use stackbell_store::queue::LaneMode;
 
 use super::ahead::Ahead;
@@ -22,28 +23,11 @@ use super::pacer::{Pacer, Rate};
 use super::permits::Pace;
 use super::share::Share;
 use catching_up::CatchingUp;
+pub(super) use hold::HealthChange;
+use hold::Hold;
 
 /// How long a lane is left alone of which nothing could be had, although something is due.
 const TAKEN_WAIT: Duration = Duration::from_millis(100);
-
-/// Why a lane waits for somebody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    None,
-    Inactive,
-    Suspended { probe_at: Timestamp },
-    Deleted,
-}
-
-impl Hold {
-    fn of(active: bool, health: &Health) -> Self {
-        match (active, health.suspension) {
-            (false, _) => Self::Inactive,
-            (true, Some(suspension)) => Self::Suspended { probe_at: suspension.probe_at },
-            (true, None) => Self::None,
-        }
-    }
-}
 
 /// When a lane can go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +79,22 @@ pub(super) struct Lane {
     hold: Hold,
     /// When that was learnt.
     hold_learnt_at: Timestamp,
+    /// Whether it was held when its webhook was last seen.
+    was_held: bool,
+    /// When its webhook was last set going, as far as is known here.
+    hold_ended_at: Option<Timestamp>,
+    /// Where it sends to, once that is known.
+    payload_url: Option<PayloadUrl>,
+    /// How long its endpoint asked to be left alone.
+    asked: Option<RetryAfter>,
+    /// Requests to be left alone that came no later than this are over: a person has had the webhook go on.
+    asked_is_over_to: Option<Timestamp>,
+    /// Everything pending goes, due or not, until something fails: a person had it go on, or its endpoint is back.
+    flushes: bool,
+    /// Flushing begins once the store knows that a person got a 2xx.
+    flushes_once_recorded: bool,
+    /// Its deliveries go one at a time, in the order of their events, from the first of the nodes.
+    is_ordered: bool,
     /// What its endpoint's service takes, or what people set.
     rate: Option<Rate>,
     /// Keeps it to this node's share of that.
@@ -137,6 +137,14 @@ impl Lane {
             unrecorded: 0,
             hold: Hold::None,
             hold_learnt_at: Timestamp::from_millis(0),
+            was_held: false,
+            hold_ended_at: None,
+            payload_url: None,
+            asked: None,
+            asked_is_over_to: None,
+            flushes: false,
+            flushes_once_recorded: false,
+            is_ordered: false,
             rate: None,
             pacer: None,
             revision: 0,
@@ -151,7 +159,7 @@ impl Lane {
     /// The lane of a webhook that was just seen.
     pub(super) fn of(webhook: &Webhook, share: Share, config: &CoreConfig, now: Timestamp) -> Self {
         let mut lane = Self::new(webhook.organization, share, config);
-        lane.learn_webhook(webhook, now);
+        lane.learn_webhook(webhook, config, now);
         lane.learn_rate(webhook, now);
         lane
     }
@@ -169,7 +177,11 @@ impl Lane {
 
     /// How many attempts may be in flight from here.
     fn in_flight_max(&self) -> u32 {
-        self.share.in_flight_max(self.limit, self.limit_start)
+        if self.is_ordered {
+            u32::from(self.share.is_first())
+        } else {
+            self.share.in_flight_max(self.limit, self.limit_start)
+        }
     }
 
     /// A share that has come to nothing is tried after this node's turn.
@@ -216,20 +228,22 @@ impl Lane {
             return Readiness::No;
         }
         let one = |mode| Readiness::Now { attempts: 1, ahead: 0, mode };
-        match self.hold {
-            Hold::Inactive | Hold::Deleted => return Readiness::No,
-            Hold::Suspended { .. } if self.in_flight > 0 => return Readiness::No,
-            Hold::Suspended { probe_at } => {
+        let (due, mode) = if self.flushes { (due.min(now), LaneMode::Pending) } else { (due, LaneMode::Due) };
+        match (self.hold, self.asked_until(now)) {
+            (Hold::Inactive | Hold::Deleted, _) => return Readiness::No,
+            (_, Some(until)) => return Readiness::At(until),
+            (Hold::Suspended { .. }, None) if self.in_flight > 0 => return Readiness::No,
+            (Hold::Suspended { probe_at }, None) => {
                 let at = self.no_probe_before.map_or(probe_at, |not_before| probe_at.max(not_before));
                 return if at > now { Readiness::At(at) } else { one(LaneMode::Probe) };
             }
-            Hold::None => {}
+            (Hold::None, None) => {}
         }
         if let Some(not_before) = self.single_attempts() {
             let at = not_before.max(due);
             return match self.in_flight {
                 0 if at > now => Readiness::At(at),
-                0 => one(LaneMode::Due),
+                0 => one(mode),
                 _ => Readiness::No,
             };
         }
@@ -240,9 +254,10 @@ impl Lane {
         match self.catching_up {
             _ if attempts == 0 && ahead == 0 => Readiness::No,
             _ if due > now => Readiness::At(due),
+            Some(pacing) if !pacing.is_answered && self.in_flight > 0 => Readiness::No,
             Some(pacing) if pacing.not_before > now => Readiness::At(pacing.not_before),
-            Some(_) => one(LaneMode::Due),
-            None => Readiness::Now { attempts, ahead, mode: LaneMode::Due },
+            Some(_) => one(mode),
+            None => Readiness::Now { attempts, ahead, mode },
         }
     }
 
@@ -250,6 +265,7 @@ impl Lane {
     fn single_attempts(&self) -> Option<Timestamp> {
         match self.breaker {
             Breaker::Open { until, .. } => Some(until),
+            Breaker::Closed { .. } if self.is_ordered => None,
             Breaker::Closed { .. } => (self.in_flight_max() == 0).then_some(self.try_at),
         }
     }
@@ -265,16 +281,25 @@ impl Lane {
         };
         has_room
             && self.hold == Hold::None
+            && self.asked_until(now).is_none()
             && self.pacer.is_none_or(|pacer| pacer.available() > 0)
-            && self.catching_up.is_none_or(|pacing| pacing.not_before <= now)
+            && self
+                .catching_up
+                .is_none_or(|pacing| pacing.not_before <= now && (pacing.is_answered || self.in_flight == 0))
     }
 
     pub(super) fn attempt_begins(&mut self) {
         self.in_flight += 1;
     }
 
-    pub(super) fn is_paced(&self) -> bool {
-        self.pacer.is_some()
+    /// Whether its deliveries go one at a time, in the order of their events.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
+
+    /// Whether it may be a while before it asks for a lease, by which it would learn of an edit.
+    pub(super) fn may_wait_long(&self) -> bool {
+        self.pacer.is_some() || !self.breaker.is_closed() || self.asked.is_some()
     }
 
     /// A request leaves.
@@ -289,10 +314,19 @@ impl Lane {
         self.in_flight -= 1;
     }
 
-    /// Learns from an attempt that ended at `now`.
-    pub(super) fn attempt_ended(&mut self, attempt: &Attempt, config: &CoreConfig, now: Timestamp) {
+    /// Learns from an attempt that ended at `now`. `retry_until` is until when its answer asked to be left
+    /// alone, if it did.
+    pub(super) fn attempt_ended(
+        &mut self,
+        attempt: &Attempt,
+        retry_until: Option<Timestamp>,
+        config: &CoreConfig,
+        now: Timestamp,
+    ) {
         self.in_flight -= 1;
         self.unrecorded += 1;
+        let was_asked = self.asked.is_some();
+        self.note_asked(attempt, retry_until);
         if attempt.trigger == AttemptTrigger::Probe {
             // The store does not know of it yet, and so the time of the last probe would seem to have come once more.
             let wait = match attempt.outcome.verdict() {
@@ -303,12 +337,19 @@ impl Lane {
         }
         match attempt.outcome.verdict() {
             Verdict::Success => {
+                // A person has seen to it that the endpoint is back: what waits goes now.
+                let is_over = self.breaker.has_failed() || (was_asked && self.asked.is_none());
+                self.flushes_once_recorded |= !attempt.trigger.is_ours() && is_over;
                 self.breaker = Breaker::CLOSED;
                 self.catching_up = self.catching_up.and_then(CatchingUp::faster);
                 self.learn_speed(attempt, config);
             }
             Verdict::Failure | Verdict::Gone => {
+                self.stop_flush();
                 self.breaker.fail(self.share, config, now);
+                if let Some(until) = retry_until.and_then(|_| self.asked_until(now)) {
+                    self.breaker.wait_no_longer_than(until, self.share, config);
+                }
                 match attempt.outcome {
                     Outcome::Unanswered { silence: Silence::TimedOut, .. } => {
                         self.limit = 1;
@@ -328,6 +369,7 @@ impl Lane {
             }
             // Nothing can be sent, whatever is tried: one attempt now and then finds out when that is over.
             Verdict::None if matches!(attempt.outcome, Outcome::OurFault { .. }) => {
+                self.stop_flush();
                 self.breaker.our_fault(config, now);
             }
             Verdict::None => {}
@@ -341,18 +383,6 @@ impl Lane {
         self.unrecorded = self.unrecorded.saturating_sub(1);
     }
 
-    /// What the webhook's health says of its endpoint.
-    pub(super) fn learn_failures(&mut self, health: &Health, config: &CoreConfig, now: Timestamp) {
-        self.breaker.learn(health, self.unrecorded == 0, self.share, config, now);
-    }
-
-    /// The webhook as the store knows it.
-    pub(super) fn learn_webhook(&mut self, webhook: &Webhook, now: Timestamp) {
-        self.hold = Hold::of(webhook.active, &webhook.health);
-        self.hold_learnt_at = now;
-        self.is_known = true;
-    }
-
     /// What its webhook is paced to. News may come late: an older webhook than the last teaches nothing.
     pub(super) fn learn_rate(&mut self, webhook: &Webhook, now: Timestamp) {
         if webhook.revision < self.revision {
@@ -360,12 +390,14 @@ impl Lane {
         }
         self.revision = webhook.revision;
         self.rate = Rate::of(webhook);
+        self.is_ordered = self.rate.is_some_and(|rate| rate.keeps_order(webhook.format));
         self.follow_rate(now);
     }
 
-    /// Sets the pacer to this node's share of the rate.
+    /// Sets the pacer to this node's share of the rate. A lane in order is the first node's alone.
     fn follow_rate(&mut self, now: Timestamp) {
-        let rate = self.rate.map(|rate| rate.part(self.share));
+        let share = if self.is_ordered { Share::WHOLE } else { self.share };
+        let rate = self.rate.map(|rate| rate.part(share));
         if rate == self.pacer.map(Pacer::rate) {
             return;
         }
@@ -391,8 +423,12 @@ impl Lane {
         self.keep_promise(ahead);
     }
 
-    /// How many of the leased attempts may be made now: fewer than were asked for only if the rate has changed since.
+    /// How many of the leased attempts may be made now: fewer than were asked for only if the rate has changed since, or if
+    /// it is known by now that the lane has to wait.
     pub(super) fn room(&mut self, now: Timestamp) -> u32 {
+        if self.must_wait(now) {
+            return 0;
+        }
         match &mut self.pacer {
             Some(pacer) if self.has_new_rate => {
                 pacer.tell(now);
@@ -402,64 +438,14 @@ impl Lane {
         }
     }
 
-    /// The webhook is held, as far as was learnt here so long ago. A clock that was set back makes it long.
-    pub(super) fn was_held(&self, ago: Duration, now: Timestamp) -> bool {
-        let is_news = self.hold_learnt_at <= now && now.since(self.hold_learnt_at) < ago;
-        matches!(self.hold, Hold::Inactive | Hold::Suspended { .. }) && !is_news
-    }
-
     /// Whether something changed since the lease was asked for that is answered now. Says so once.
     pub(super) fn take_outdated(&mut self) -> bool {
         std::mem::take(&mut self.is_outdated)
     }
 
-    /// The webhook is gone: what is pending for it will be cancelled by the sweep.
-    pub(super) fn learn_deletion(&mut self) {
-        self.hold = Hold::Deleted;
-    }
-
     /// Whether nothing needs it any more.
     pub(super) fn is_spent(&self) -> bool {
         self.hold == Hold::Deleted && self.in_flight == 0 && self.ahead.is_empty() && !self.is_leasing
-    }
-
-    /// The webhook's health as the store knows it now. Says whether that set it going again.
-    pub(super) fn learn_health(
-        &mut self,
-        health: &Health,
-        config: &CoreConfig,
-        now: Timestamp,
-    ) -> HealthChange {
-        let before = self.hold;
-        if !matches!(before, Hold::Inactive | Hold::Deleted) {
-            self.hold = Hold::of(true, health);
-            self.hold_learnt_at = now;
-        }
-        self.learn_failures(health, config, now);
-        match (before, health.suspension) {
-            (Hold::Suspended { .. }, None) => {
-                self.resume(config, now);
-                HealthChange::Resumed
-            }
-            (Hold::None, Some(suspension)) => HealthChange::Suspended(suspension.reason),
-            (Hold::None | Hold::Inactive | Hold::Suspended { .. } | Hold::Deleted, _) => HealthChange::None,
-        }
-    }
-
-    /// Goes on with what was held, slowly at first.
-    fn resume(&mut self, config: &CoreConfig, now: Timestamp) {
-        self.catching_up = Some(CatchingUp { not_before: now, interval: config.resume_interval });
-        self.breaker = Breaker::CLOSED;
-        self.no_probe_before = None;
-        self.note_due(now);
-    }
-
-    /// An edit may have changed anything: look again.
-    pub(super) fn look_again(&mut self, now: Timestamp) {
-        self.hold = Hold::None;
-        self.is_known = false;
-        self.is_outdated = self.is_leasing;
-        self.note_due(now);
     }
 
     /// So many deliveries were leased from it at `now`; the store says that the next can be had at `next_due`.
@@ -477,17 +463,14 @@ impl Lane {
         if mode == LaneMode::Probe && count == 0 {
             self.no_probe_before = self.no_probe_before.max(next_due);
         }
+        if mode == LaneMode::Pending && count == 0 {
+            self.flushes = false;
+        }
         if let pacing @ Some(_) = self.catching_up {
-            let caught_up = count == 0 || self.next_due.is_none() || due_later.is_some();
-            self.catching_up = pacing.filter(|_| !caught_up).map(|pacing| pacing.after(now));
+            let is_rest_later = !self.flushes && (count == 0 || due_later.is_some());
+            let caught_up = self.next_due.is_none() || is_rest_later;
+            let pacing = pacing.filter(|_| !caught_up);
+            self.catching_up = if count == 0 { pacing } else { pacing.map(|pacing| pacing.after(now)) };
         }
     }
-}
-
-/// What a webhook's new health means for its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HealthChange {
-    None,
-    Suspended(stackbell_model::health::SuspensionReason),
-    Resumed,
 }

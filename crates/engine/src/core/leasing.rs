@@ -181,18 +181,32 @@ impl Core {
         self.refuse_asks(AskRefusal::Changed, commands, |waiting| waiting.ask.webhook().id == webhook);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.look_again(now);
-            // A lane that waits for its turn would not learn before then that it need not.
-            if lane.is_paced() && self.loading.insert(organization) {
+            // A lane that waits would not learn before then that it need not.
+            if lane.may_wait_long() && self.loading.insert(organization) {
                 commands.push(Command::LoadWebhooks { organization });
             }
             self.reschedule(webhook, now);
         }
     }
 
-    /// Lanes learn what their webhooks are paced to now.
-    pub(super) fn learn_rates(&mut self, webhooks: &[Webhook], now: Timestamp) {
+    /// An edit has a webhook go on, whatever held it.
+    pub(super) fn webhook_set_going(
+        &mut self,
+        organization: OrganizationId,
+        webhook: WebhookId,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        self.note_due(organization, webhook, now, now);
+        self.lanes.get_mut(&webhook).into_iter().for_each(Lane::note_set_going);
+        self.webhook_changed(organization, webhook, now, commands);
+    }
+
+    /// Lanes learn what their webhooks are paced to now, and whether they need not wait any more.
+    pub(super) fn learn_edits(&mut self, webhooks: &[Webhook], now: Timestamp) {
         for webhook in webhooks {
             if let Some(lane) = self.lanes.get_mut(&webhook.id) {
+                lane.learn_edit(webhook, &self.config, now);
                 lane.learn_rate(webhook, now);
                 self.reschedule(webhook.id, now);
             }
@@ -309,22 +323,22 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&request.webhook) else { return };
         lane.lease_ends(places.len());
         if let Some(webhook) = answer.webhook {
-            let is_as_it_was = lane.changes == changes;
+            let mut is_as_it_was = lane.changes == changes;
             if let Some(bytes) = answer.deliveries.iter().map(|leased| leased.payload.len()).max() {
                 lane.learn_bytes(bytes);
             }
-            lane.learn_rate(&webhook, now);
-            let mut room = lane.room(now);
             if lane.take_outdated() {
                 lane.note_due(now);
             } else {
-                lane.learn_webhook(&webhook, now);
-                lane.learn_failures(&webhook.health, &self.config, now);
+                lane.learn_webhook(&webhook, &self.config, now);
             }
+            lane.learn_rate(&webhook, now);
+            let mut room = lane.room(now);
+            is_as_it_was &= !lane.must_wait(now);
             lane.leased(answer.deliveries.len(), request.mode, answer.next_due, now);
             let webhook = std::sync::Arc::new(webhook);
             let trigger = match request.mode {
-                LaneMode::Due => AttemptTrigger::Schedule,
+                LaneMode::Due | LaneMode::Pending => AttemptTrigger::Schedule,
                 LaneMode::Probe => AttemptTrigger::Probe,
             };
             for leased in answer.deliveries {

@@ -121,6 +121,14 @@ pub enum Input {
         /// The webhook.
         webhook: WebhookId,
     },
+    /// Somebody had a webhook go on through this node: the change ended a suspension or what the endpoint asked for, or forgot
+    /// its failures.
+    WebhookSetGoing {
+        /// Its organization.
+        organization: OrganizationId,
+        /// Which.
+        webhook: WebhookId,
+    },
     /// Something of a webhook may be due now that was not before, or is not any more: a recovery went on, or somebody cancelled
     /// a delivery.
     LaneChanged {

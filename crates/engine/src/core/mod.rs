@@ -188,6 +188,9 @@ impl Core {
             Input::WebhookChanged { organization, webhook } => {
                 self.webhook_changed(organization, webhook, now, commands);
             }
+            Input::WebhookSetGoing { organization, webhook } => {
+                self.webhook_set_going(organization, webhook, now, commands);
+            }
             Input::Committed { number, outcome } => self.committed(number, outcome, now, commands),
             Input::CommitFailed { number, fault } => self.commit_failed(number, fault, now, commands),
             Input::Leased(leased) => self.leased(leased, now, commands),

@@ -43,6 +43,14 @@ impl Rate {
         }
     }
 
+    /// Messages that come no faster than this are read one after the other.
+    const ORDERED_FROM: Duration = Duration::from_millis(500);
+
+    /// Whether deliveries keep the order of their events: those of a chat, and all where one at a time is as fast as the rate.
+    pub(super) fn keeps_order(self, format: Format) -> bool {
+        matches!(format, Format::Slack | Format::MsTeams) || self.interval >= Self::ORDERED_FROM
+    }
+
     fn even(pace: Pace) -> Self {
         let interval = pace.interval();
         let in_burst = Self::EVEN_WITHIN.as_nanos() / interval.as_nanos().max(1);

@@ -9,6 +9,7 @@
 //! - **In flight.** A webhook whose limit is `L` has exactly `L` attempts in flight at the most while `L` is below where it
 //!   starts, and `max(L, nodes)` from there on: nobody goes without while nothing bad is known. A node whose share is nothing
 //!   tries once in a while whether that still holds, one attempt in [`Share::turn`].
+//! - **Order.** A webhook whose deliveries go in order is sent to by the first node alone, one at a time and at the whole pace.
 //! - **Paces.** All nodes together keep to the rate; at once after a rest there are `max(burst, nodes)`.
 //! - **Breakers.** Once it is open there is about one attempt in each [`super::CoreConfig::breaker_wait`].
 //!
@@ -96,6 +97,11 @@ impl Share {
     pub(super) fn nth(rank: u32, nodes: u32) -> Self {
         assert!(rank < nodes);
         Self { rank, nodes }
+    }
+
+    /// Whether no other node stands before this one.
+    pub(super) fn is_first(self) -> bool {
+        self.rank == 0
     }
 
     pub(super) fn is_whole(self) -> bool {

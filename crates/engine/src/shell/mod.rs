@@ -90,6 +90,7 @@ pub struct EngineHandle {
     inbox: mpsc::Sender<Message>,
     publishing: Arc<Semaphore>,
     recovery_created: Arc<Notify>,
+    webhook_deleted: Arc<Notify>,
     nodes: watch::Receiver<usize>,
     metrics: Arc<Metrics>,
 }
@@ -176,7 +177,9 @@ impl Engine {
             soft: soft.clone(),
         };
         spawn_part(&tasks, &ended, figures.run());
+        let webhook_deleted = Arc::new(Notify::new());
         let sweeper = sweeper::Sweeper {
+            webhook_deleted: Arc::clone(&webhook_deleted),
             store,
             clock,
             retention,
@@ -187,7 +190,8 @@ impl Engine {
         spawn_part(&tasks, &ended, sweeper.run());
         tasks.close();
         let publishing = Arc::new(Semaphore::new(PUBLISHING_BYTES_MAX));
-        let handle = EngineHandle { inbox, publishing, recovery_created, nodes: nodes_seen, metrics };
+        let handle =
+            EngineHandle { inbox, publishing, recovery_created, webhook_deleted, nodes: nodes_seen, metrics };
         Self { handle, tasks, soft, hard, ended }
     }
 
@@ -314,6 +318,18 @@ impl EngineHandle {
     /// breaker is open. Caps, pace and holds are kept to.
     pub async fn lane_asked(&self, organization: OrganizationId, webhook: WebhookId) {
         self.tell(Input::LaneAsked { organization, webhook }).await;
+    }
+
+    /// Says that a webhook was deleted: its pending deliveries are cancelled at once, and not with a later sweep.
+    pub async fn webhook_deleted(&self, organization: OrganizationId, webhook: WebhookId) {
+        self.webhook_changed(organization, webhook).await;
+        self.webhook_deleted.notify_one();
+    }
+
+    /// Says that a change of a webhook ended a suspension or what the endpoint asked for, or forgot its failures: its pending
+    /// deliveries go on.
+    pub async fn webhook_set_going(&self, organization: OrganizationId, webhook: WebhookId) {
+        self.tell(Input::WebhookSetGoing { organization, webhook }).await;
     }
 
     /// Says that one of a webhook's deliveries was cancelled. Without it that is found a little later.

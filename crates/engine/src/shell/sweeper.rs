@@ -7,6 +7,7 @@ use stackbell_model::retry::RetryPolicy;
 use stackbell_model::{Chain, Timestamp};
 use stackbell_store::maintenance::{SweepPolicy, SweepReport};
 use stackbell_store::{Store, StoreError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::WaitingClock;
@@ -34,6 +35,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two sweeps when there is: the writer serves the engine meanwhile.
 const STEP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Between two counts of what is pending, while sweeps go on.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Rows that one sweep touches: less than two milliseconds of the writer's time, so that nobody notices, and 5,000 deliveries
 /// a second removed at the most.
 const ROWS_MAX: u32 = 100;
@@ -44,14 +48,17 @@ pub(super) struct Sweeper {
     pub(super) retention: Retention,
     pub(super) retry: RetryPolicy,
     pub(super) metrics: Arc<Metrics>,
+    /// Somebody deleted a webhook: what is pending for it is cancelled now.
+    pub(super) webhook_deleted: Arc<Notify>,
     pub(super) soft: CancellationToken,
 }
 
 impl Sweeper {
     pub(super) async fn run(self) {
+        let mut counted_at = None;
         loop {
             let now = self.clock.now();
-            let wait = match self.sweep(now).await {
+            let wait = match self.sweep(now, &mut counted_at).await {
                 Ok(report) if report.more => STEP_INTERVAL,
                 Ok(_) => SWEEP_INTERVAL,
                 Err(error) => {
@@ -62,14 +69,23 @@ impl Sweeper {
                     SWEEP_INTERVAL
                 }
             };
-            let next = self.clock.sleep_until(now.after(wait));
+            let next = async {
+                tokio::select! {
+                    () = self.clock.sleep_until(now.after(wait)) => {}
+                    () = self.webhook_deleted.notified() => {}
+                }
+            };
             if self.soft.run_until_cancelled(next).await.is_none() {
                 return;
             }
         }
     }
 
-    async fn sweep(&self, now: Timestamp) -> Result<SweepReport, StoreError> {
+    async fn sweep(
+        &self,
+        now: Timestamp,
+        counted_at: &mut Option<Timestamp>,
+    ) -> Result<SweepReport, StoreError> {
         let policy = SweepPolicy {
             retry: self.retry.clone(),
             finished_before: now.before(self.retention.finished),
@@ -78,6 +94,10 @@ impl Sweeper {
         };
         let report = self.store.sweep(now, &policy).await?;
         self.metrics.swept(&report);
+        if !report.more || counted_at.is_none_or(|at| now.since(at) >= COUNT_INTERVAL) {
+            *counted_at = Some(now);
+            self.metrics.depth(&self.store.depth().await?);
+        }
         Ok(report)
     }
 }

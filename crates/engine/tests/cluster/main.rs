@@ -5,6 +5,8 @@
 mod ahead;
 mod limits;
 mod news;
+mod order;
 mod rights;
 mod starts;
+mod waiting;
 mod world;

@@ -11,7 +11,7 @@ use stackbell_engine::core::{
     PublishTicket, Send,
 };
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Answer, Attempt, Outcome, Silence};
+use stackbell_model::delivery::{Answer, Attempt, Delivery, Outcome, Silence};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, Filter, FilterSet, Subscription};
 use stackbell_model::identity::Organization;
@@ -58,6 +58,8 @@ pub(crate) struct Cluster {
     pub(crate) network: Vec<UnderWay>,
     /// When requests left, and from which node.
     pub(crate) sent: Vec<(Timestamp, usize)>,
+    /// Their events.
+    pub(crate) sent_events: Vec<EventId>,
     /// How many commits found that the webhooks had changed.
     pub(crate) stale: usize,
     /// What events say.
@@ -91,6 +93,7 @@ impl Cluster {
             config,
             network: Vec::new(),
             sent: Vec::new(),
+            sent_events: Vec::new(),
             stale: 0,
             payload: Bytes::from_static(b"{}"),
             last_event: None,
@@ -152,8 +155,13 @@ impl Cluster {
 
     /// A webhook for everything. No node is told.
     pub(crate) fn webhook(&mut self) -> WebhookId {
+        self.webhook_with(|_| ())
+    }
+
+    /// A webhook for everything that is set up otherwise.
+    pub(crate) fn webhook_with(&mut self, change: impl FnOnce(&mut Webhook)) -> WebhookId {
         let id = WebhookId::generate(self.now, &mut self.entropy);
-        let webhook = Webhook {
+        let mut webhook = Webhook {
             id,
             organization: self.organization,
             scope: Scope::Organization,
@@ -171,16 +179,27 @@ impl Cluster {
             revision: 1,
             health: Default::default(),
         };
+        change(&mut webhook);
         let audit = self.audit();
         now(self.store.create_webhook(&webhook, 1000, audit)).expect("the store works");
         id
     }
 
+    /// A webhook as it stands now.
+    pub(crate) fn stored(&self, id: WebhookId) -> Webhook {
+        let found = now(self.store.webhook(self.organization, id)).expect("the store works");
+        found.expect("it is there")
+    }
+
     /// Edits a webhook's URL. No node is told.
     pub(crate) fn edit(&mut self, id: WebhookId, url: &str) {
-        let found = now(self.store.webhook(self.organization, id)).expect("the store works");
-        let mut webhook = found.expect("it is there");
-        webhook.payload_url = PayloadUrl::from_stored(url);
+        self.change(id, |webhook| webhook.payload_url = PayloadUrl::from_stored(url));
+    }
+
+    /// Edits a webhook. No node is told.
+    pub(crate) fn change(&mut self, id: WebhookId, change: impl FnOnce(&mut Webhook)) {
+        let mut webhook = self.stored(id);
+        change(&mut webhook);
         let audit = self.audit();
         now(self.store.edit_webhook(&webhook, audit)).expect("the store works");
     }
@@ -188,6 +207,11 @@ impl Cluster {
     /// A node hears that somebody edited a webhook through it.
     pub(crate) fn tell_edited(&mut self, node: usize, webhook: WebhookId) {
         self.turn(node, vec![Input::WebhookChanged { organization: self.organization, webhook }]);
+    }
+
+    /// A node hears that somebody had a webhook go on through it.
+    pub(crate) fn tell_set_going(&mut self, node: usize, webhook: WebhookId) {
+        self.turn(node, vec![Input::WebhookSetGoing { organization: self.organization, webhook }]);
     }
 
     /// Somebody asks a node to send the last event to a webhook once more.
@@ -201,6 +225,19 @@ impl Cluster {
             delivery: Box::new(delivery.expect("it is there")),
         };
         self.turn(node, vec![Input::Ask { ticket: AskTicket(self.tickets), ask }]);
+    }
+
+    /// Somebody asks a node to ping a webhook.
+    pub(crate) fn ping(&mut self, node: usize, id: WebhookId) {
+        let webhook = Arc::new(self.stored(id));
+        self.tickets += 1;
+        self.turn(node, vec![Input::Ask { ticket: AskTicket(self.tickets), ask: Ask::Ping { webhook } }]);
+    }
+
+    /// A webhook's delivery of an event.
+    pub(crate) fn delivery(&self, id: WebhookId, event: EventId) -> Delivery {
+        let found = now(self.store.find_delivery(id, event)).expect("the store works");
+        found.expect("it is there").delivery
     }
 
     /// How many deliveries of a webhook anybody could lease now.
@@ -326,6 +363,7 @@ impl Cluster {
             }
             Command::Send(send) => {
                 self.sent.push((self.now, node));
+                self.sent_events.push(send.delivery.event_id);
                 self.network.push(UnderWay { node, send });
                 return None;
             }
@@ -353,17 +391,28 @@ impl Cluster {
 
     /// The same, as it is for each webhook.
     pub(crate) fn end_each(&mut self, duration: Duration, outcome: impl Fn(WebhookId) -> Outcome) {
-        for UnderWay { node, send } in std::mem::take(&mut self.network) {
-            let attempt = Attempt {
-                trigger: send.trigger,
-                started_at: send.started_at,
-                duration,
-                request_url: "https://example.com/hook".into(),
-                request_headers: "".into(),
-                outcome: outcome(send.webhook.id),
-            };
-            self.turn(node, vec![Input::AttemptEnded { key: send.key, attempt: Box::new(attempt) }]);
+        for under_way in std::mem::take(&mut self.network) {
+            let outcome = outcome(under_way.send.webhook.id);
+            self.end(under_way, duration, outcome);
         }
+    }
+
+    /// The first request under way ends like this, quickly.
+    pub(crate) fn end_first(&mut self, outcome: &Outcome) {
+        let first = self.network.remove(0);
+        self.end(first, Duration::from_millis(1), outcome.clone());
+    }
+
+    fn end(&mut self, UnderWay { node, send }: UnderWay, duration: Duration, outcome: Outcome) {
+        let attempt = Attempt {
+            trigger: send.trigger,
+            started_at: send.started_at,
+            duration,
+            request_url: "https://example.com/hook".into(),
+            request_headers: "".into(),
+            outcome,
+        };
+        self.turn(node, vec![Input::AttemptEnded { key: send.key, attempt: Box::new(attempt) }]);
     }
 
     /// Time passes, and nodes wake up when they want to; what they send ends like this.
@@ -388,6 +437,12 @@ impl Cluster {
         self.now = until;
     }
 
+    /// Time passes, and only this node notices.
+    pub(crate) fn turn_after(&mut self, node: usize, time: Duration) {
+        self.now = self.now.after(time);
+        self.turn(node, vec![Input::Tick]);
+    }
+
     pub(crate) fn searches(&self, node: usize) -> usize {
         self.nodes[node].searches
     }
@@ -404,6 +459,12 @@ pub(crate) fn id(n: u128) -> NodeId {
 
 pub(crate) fn answered(status: u16) -> Outcome {
     Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after: None })
+}
+
+/// A 429 that asks to be left alone for so many seconds.
+pub(crate) fn throttled(seconds: u64) -> Outcome {
+    let retry_after = Some(Duration::from_secs(seconds));
+    Outcome::Answered(Answer { status: 429, headers: "".into(), body: "".into(), retry_after })
 }
 
 pub(crate) fn timed_out() -> Outcome {

@@ -5,6 +5,7 @@
 
 mod breakers;
 mod connections;
+mod deleting;
 mod deployments;
 mod formats;
 mod full_disk;

@@ -97,6 +97,28 @@ async fn check_retry_after(value: &str, expected: Duration) {
     world.succeeded(&webhook, event).await;
 }
 
+/// The endpoint is left alone for as long as it asked, whoever asks it again.
+#[tokio::test]
+async fn what_an_endpoint_asked_for_survives_a_restart() {
+    let mut world = World::start().await;
+    let webhook = world.webhook("hook", |_| ()).await;
+    world.receiver.then([Reply::status(503).header("Retry-After", "3600")]);
+    let (first, _) = world.publish().await;
+    let due = world.due_after(&webhook, first, 1).await;
+    let mut world = world.restart(Duration::from_secs(5)).await;
+    let witness = world.webhook("witness", |_| ()).await;
+    world.clock.advance_to(due.before(Duration::from_millis(1)));
+    let (second, _) = world.publish().await;
+    world.succeeded(&witness, second).await;
+    let to_hook =
+        |world: &World| world.receiver.requests().iter().filter(|request| request.path == "/hook").count();
+    assert_eq!(to_hook(&world), 1);
+    world.clock.advance_to(due);
+    world.succeeded(&webhook, first).await;
+    let delivery = world.succeeded(&webhook, second).await;
+    assert_eq!((delivery.attempts_spent, to_hook(&world)), (0, 3));
+}
+
 /// As in `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn date_of(at: Timestamp) -> String {
     let seconds = u64::try_from(at.as_secs()).expect("after 1970");

@@ -203,7 +203,7 @@ impl World {
         let deleted =
             self.store.delete_webhook(self.organization, &webhook.scope, &webhook.name, audit).await;
         assert_eq!(deleted.expect("a store"), Some(webhook.id));
-        self.handle().webhook_changed(self.organization, webhook.id).await;
+        self.handle().webhook_deleted(self.organization, webhook.id).await;
     }
 
     /// The webhook as it stands now.

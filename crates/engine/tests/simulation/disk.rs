@@ -1,6 +1,7 @@
 //! The store: what nodes ask of it, what it does, and what they hear of it. A new command for the store is an arm of
 //! [`World::store_does`], and what its failure is called one of [`failed`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use stackbell_engine::core::{Command, CommitFault, Input};
@@ -104,15 +105,15 @@ impl World {
             let Some(webhook) = &lane.webhook else { continue };
             for leased in &lane.deliveries {
                 let key = (webhook.id, leased.delivery.event_id);
-                let as_known = (webhook.revision, leased.delivery.rearmed_at);
+                let as_known = (webhook.revision, leased.delivery.rearmed_at, false);
                 self.give(n, asked, leased.delivery.id, key, lease, as_known);
             }
         }
         answer
     }
 
-    /// Notes that a node has the lease of a delivery from here on, with the webhook's revision and the beginning of the
-    /// delivery that it is for.
+    /// Notes that a node has the lease of a delivery from here on, with the webhook's revision, the beginning of the delivery
+    /// that it is for, and whether the webhook had to wait.
     fn give(
         &mut self,
         n: usize,
@@ -120,14 +121,14 @@ impl World {
         id: DeliveryId,
         key: Key,
         lease: Lease,
-        (revision, rearmed_at): (u64, Option<Timestamp>),
+        (revision, rearmed_at, is_held): (u64, Option<Timestamp>, bool),
     ) {
         self.keys.insert(id, key);
         let life = self.nodes[n].life;
         let until = if self.is_shared { self.time.after(lease.until.since(asked.at)) } else { lease.until };
         let cap = asked.caps.iter().find(|(webhook, _)| *webhook == key.0).map_or(1, |(_, cap)| *cap);
         let step = self.endpoints.next_step();
-        let given = Given { until, step, asked_step: asked.step, life, rearmed_at, cap, revision };
+        let given = Given { until, step, asked_step: asked.step, life, rearmed_at, cap, revision, is_held };
         let earlier = self.given.entry(id).or_default();
         let passes_on = earlier.last().is_some_and(|last| last.life != life);
         let from_the_living =
@@ -149,14 +150,20 @@ impl World {
 
     fn commit(&mut self, n: usize, asked: &Asked, batch: &Arc<Batch>) -> BatchOutcome {
         let hear: Vec<_> = batch.intakes.iter().map(|item| self.who_hears(item)).collect();
+        let new = batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
+        let is_held = |webhook: &WebhookId| {
+            self.find_webhook(*webhook).is_some_and(|webhook| webhook.health.is_held(batch.now))
+        };
+        let held: HashSet<_> =
+            new.map(|new| new.webhook).filter(|webhook| self.is_shared && is_held(webhook)).collect();
         let outcome = now(self.store.commit(Arc::clone(batch))).expect("the store works");
         for ((item, outcome), hear) in batch.intakes.iter().zip(&outcome.intakes).zip(hear) {
             if let IntakeOutcome::Accepted(receipts) = outcome {
-                self.accepted(n, asked, item, receipts, &hear);
+                self.accepted(n, asked, item, receipts, (&hear, &held));
             }
         }
         for (record, outcome) in batch.attempts.iter().zip(&outcome.attempts) {
-            self.recorded(n, record, *outcome);
+            self.recorded(n, record, outcome);
         }
         outcome
     }
@@ -168,7 +175,7 @@ impl World {
         asked: &Asked,
         item: &IntakeItem,
         receipts: &[Receipt],
-        hear: &[(Vec<WebhookId>, Vec<u64>)],
+        (hear, held): (&[(Vec<WebhookId>, Vec<u64>)], &HashSet<WebhookId>),
     ) {
         for ((new, receipt), (hear, revisions)) in item.events.iter().zip(receipts).zip(hear) {
             self.accepted_as_of.entry(receipt.id).or_default().push(item.organization_version);
@@ -183,7 +190,9 @@ impl World {
                 let revision = hear.iter().zip(revisions).find(|(id, _)| **id == new.webhook);
                 let revision = revision.map_or(0, |(_, revision)| *revision);
                 match new.lease {
-                    Some(lease) => self.give(n, asked, new.id, key, lease, (revision, None)),
+                    Some(lease) => {
+                        self.give(n, asked, new.id, key, lease, (revision, None, held.contains(&new.webhook)))
+                    }
                     None => drop(self.keys.insert(new.id, key)),
                 }
             }
@@ -191,12 +200,15 @@ impl World {
         }
     }
 
-    fn recorded(&mut self, n: usize, record: &AttemptRecord, outcome: AttemptOutcome) {
+    fn recorded(&mut self, n: usize, record: &AttemptRecord, outcome: &AttemptOutcome) {
         let is_recorded = matches!(outcome, AttemptOutcome::Recorded { .. });
-        if let AttemptOutcome::Recorded { health } = outcome
+        if let AttemptOutcome::Recorded { health, .. } = outcome
             && health.suspension.is_some()
         {
             self.tally.note(Met::Suspended);
+        }
+        if is_recorded && record.retry_until.is_some() {
+            self.tally.note(Met::AskedToWait);
         }
         if !is_recorded {
             self.tally.note(Met::OutcomeSuperseded);

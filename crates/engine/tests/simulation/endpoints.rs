@@ -54,6 +54,12 @@ pub(crate) struct Sent {
     pub told: Option<bool>,
 }
 
+/// Whether deliveries go one at a time, in the order of their events.
+pub(crate) fn keeps_order(pace: Option<Pace>, format: Format) -> bool {
+    let is_slow = pace.is_some_and(|pace| pace.interval() >= Duration::from_millis(500));
+    is_slow || matches!(format, Format::Slack | Format::MsTeams)
+}
+
 #[derive(Default)]
 pub(crate) struct Endpoints {
     behaviours: HashMap<WebhookId, Behaviour>,

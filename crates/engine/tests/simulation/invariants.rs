@@ -8,7 +8,7 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::retry::RetryPolicy;
 use stackbell_model::webhook::{Format, Pace};
 
-use crate::endpoints::{Key, Sent, is_by_itself};
+use crate::endpoints::{Key, Sent, is_by_itself, keeps_order};
 use crate::world::World;
 
 pub(crate) fn check(world: &World) {
@@ -73,6 +73,14 @@ fn check_end(world: &World, key: Key, state: &State, sent: &[Sent]) {
                 CancelReason::Asked => world.cancelled.contains(&key),
             };
             assert!(is_known && !by.is_empty(), "invariant 2: cancelled by nobody");
+            let arrived = |request: &Sent| {
+                let is_excused = [&world.rearmed, &world.lost]
+                    .iter()
+                    .any(|steps| is_between(steps.get(&key), request.leased_step, u64::MAX));
+                request.seen.is_some() && !world.killed.contains(&request.life) && !is_excused
+            };
+            let is_wrong = !world.unrecordable.contains(&key.0) && sent.iter().any(arrived);
+            assert!(!is_wrong, "invariant 2: cancelled, although it was seen to be accepted: {sent:?}");
         }
     }
 }
@@ -108,11 +116,18 @@ fn check_outcome(world: &World, key: Key, request: &Sent) {
     match request.told {
         Some(true) => {}
         Some(false) => {
-            let excused = world.deleted.contains(&key.0)
-                || world.unrecordable.contains(&key.0)
-                || [&world.rearmed, &world.lost, &world.touched]
+            // Somebody who gives a delivery up does not undo what was sent.
+            let is_cancelled = world
+                .delivery(key.0, key.1)
+                .is_some_and(|stored| matches!(stored.delivery.state, State::Cancelled { .. }));
+            let excused = world.unrecordable.contains(&key.0)
+                || [&world.rearmed, &world.lost]
                     .iter()
-                    .any(|steps| is_between(steps.get(&key), request.leased_step, u64::MAX));
+                    .any(|steps| is_between(steps.get(&key), request.leased_step, u64::MAX))
+                || !is_cancelled
+                    && [&world.rearmed, &world.lost, &world.touched]
+                        .iter()
+                        .any(|steps| is_between(steps.get(&key), request.leased_step, u64::MAX));
             assert!(excused, "invariant 3: an outcome came too late that had its lease: {request:?}");
         }
         None if world.unrecordable.contains(&key.0) => {}
@@ -133,7 +148,9 @@ fn check_paces(world: &World) {
         sent.sort_by_key(|request| request.sent_step);
         for run in sent.chunk_by(|a, b| (a.pace, a.view) == (b.pace, b.view)) {
             if let Some((interval, burst)) = run.first().and_then(|first| rate(first.pace)) {
-                let nodes = run[0].view.0.max(1);
+                // Those that go in order are the first node's alone.
+                let is_ordered = keeps_order(run[0].pace.0, run[0].pace.1);
+                let nodes = if is_ordered { 1 } else { run[0].view.0.max(1) };
                 let burst = burst.div_ceil(nodes as u128);
                 check_pace(run, interval * u32::try_from(nodes).expect("few"), burst);
             }

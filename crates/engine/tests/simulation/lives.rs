@@ -66,6 +66,8 @@ impl World {
             );
             assert!(node.network.is_empty(), "nothing is under way at the end");
             self.begin(n, true);
+            // It said that it would end, and that it is there again.
+            (0..self.nodes.len()).for_each(|n| self.see_all(n));
         }
         ends
     }

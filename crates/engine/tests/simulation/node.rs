@@ -76,6 +76,8 @@ pub(crate) struct Node {
     pub view: (usize, u32),
     /// How many attempts each webhook may have in flight, of all nodes, by what this one has learnt.
     pub limits: HashMap<WebhookId, u32>,
+    /// Until when endpoints asked to be left alone, and when the node heard of that, by the place among all that happened.
+    pub asked: HashMap<WebhookId, (Timestamp, u64)>,
     /// Whether the last commit that it heard of failed.
     pub is_commit_failing: bool,
 }
@@ -110,6 +112,7 @@ impl Node {
             sending_goes: None,
             view: (usize::from(!is_shared), 0),
             limits: HashMap::new(),
+            asked: HashMap::new(),
             is_commit_failing: false,
         }
     }

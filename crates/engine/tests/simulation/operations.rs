@@ -149,6 +149,12 @@ pub(crate) enum Operation {
         pace: Option<u32>,
         told: bool,
     },
+    /// Somebody has a webhook send elsewhere.
+    SetUrl {
+        node: usize,
+        webhook: usize,
+        told: bool,
+    },
     Ping {
         node: usize,
         webhook: usize,

@@ -32,6 +32,7 @@ impl World {
         match *operation {
             Operation::SetActive { node, .. }
             | Operation::SetPace { node, .. }
+            | Operation::SetUrl { node, .. }
             | Operation::Delete { node, .. }
             | Operation::Create { node, .. }
             | Operation::Ping { node, .. }
@@ -48,6 +49,7 @@ impl World {
     pub(super) fn somebody_asks(&mut self, n: usize, operation: Operation) {
         match operation {
             Operation::SetActive { webhook, active, told, .. } => {
+                self.sets_going(webhook);
                 self.edit(n, webhook, told, |webhook| webhook.active = active);
             }
             Operation::SetPace { webhook, pace: per_minute, told, .. } => {
@@ -55,6 +57,13 @@ impl World {
                     self.set_pace_of(webhook.id, webhook.revision + 1);
                 }
                 self.edit(n, webhook, told, |webhook| webhook.pace = pace(per_minute));
+            }
+            Operation::SetUrl { webhook, told, .. } => {
+                self.sets_going(webhook);
+                self.edit(n, webhook, told, |webhook| {
+                    let url = format!("https://example.com/{}", webhook.revision);
+                    webhook.payload_url = PayloadUrl::from_stored(&url);
+                });
             }
             Operation::Delete { webhook, .. } => self.delete(n, webhook),
             Operation::Create { organization, subject, format, pace, .. } => {
@@ -150,6 +159,12 @@ impl World {
         } else {
             self.untold.insert(webhook.id);
         }
+    }
+
+    /// Notes that somebody may have ended what a webhook's endpoint asked for.
+    fn sets_going(&mut self, which: usize) {
+        let (webhook, step) = (self.webhooks[which % self.webhooks.len()], self.endpoints.next_step());
+        self.set_going.insert(webhook, step);
     }
 
     fn delete(&mut self, n: usize, which: usize) {

@@ -136,6 +136,8 @@ fn people() -> BoxedStrategy<Operation> {
                 Operation::Create { node, organization, subject, format, pace }),
         2 => (node(), small(), pace(), told())
             .prop_map(|(node, webhook, pace, told)| Operation::SetPace { node, webhook, pace, told }),
+        2 => (node(), small(), told())
+            .prop_map(|(node, webhook, told)| Operation::SetUrl { node, webhook, told }),
         2 => (node(), small()).prop_map(|(node, webhook)| Operation::Ping { node, webhook }),
         3 => (node(), event(), small())
             .prop_map(|(node, event, webhook)| Operation::Redeliver { node, event, webhook }),

@@ -6,7 +6,7 @@ use stackbell_model::retry::RetryPolicy;
 use stackbell_store::commit::Receipt;
 use stackbell_store::history::StoredAttempt;
 
-use crate::endpoints::{Key, is_by_itself};
+use crate::endpoints::{Key, is_by_itself, keeps_order};
 use crate::node::Producer;
 use crate::world::{Given, World};
 
@@ -27,7 +27,25 @@ impl World {
         );
         assert!(!is_too_old, "Retry: sent although it is too old: {send:?}");
         assert!(send.webhook.active, "Suspension: sent although it is inactive: {send:?}");
-        self.check_lease(n, key, send)
+        let given = self.check_lease(n, key, send);
+        self.check_wait(n, send, given);
+        given
+    }
+
+    /// Retry: nothing goes before what an endpoint asked for is over, as far as the node can know, unless somebody ended it.
+    fn check_wait(&self, n: usize, send: &Send, given: Given) {
+        let webhook = send.webhook.id;
+        let was_set_going = |since: u64| self.set_going.get(&webhook).is_some_and(|step| *step > since);
+        if let Some((until, step)) = self.nodes[n].asked.get(&webhook) {
+            // It may have been over before the clock was set back.
+            let is_over = *until <= self.clock(n) || self.nodes[n].set_back_step > *step;
+            assert!(
+                is_over || was_set_going(*step),
+                "Retry: sent before {until:?}, as was asked for: {send:?}"
+            );
+        }
+        let may_go = !given.is_held || was_set_going(given.step);
+        assert!(may_go, "Retry: a new one was sent that had to wait: {send:?}");
     }
 
     /// Invariant 3: the lease is this node's, and has not run out; unless somebody changed the delivery meanwhile, or set
@@ -70,6 +88,10 @@ impl World {
         let cap = by_itself().map(|under_way| under_way.cap).max().unwrap_or(0);
         let cap = cap.max(node.cap(webhook.id, config)) as usize;
         let count = by_itself().count();
+        if keeps_order(webhook.pace, webhook.format) {
+            let same = by_itself().filter(|one| one.send.webhook.revision == webhook.revision).count();
+            assert!(same <= 1, "Fairness: {same} in flight for a webhook whose deliveries go in order");
+        }
         assert!(count <= cap, "Fairness: {count} in flight for a webhook that takes {cap}");
     }
 

@@ -37,6 +37,7 @@ pub(crate) enum Met {
     AskRefused,
     Rearmed,
     Suspended,
+    AskedToWait,
     SendingHeld,
 }
 
@@ -79,6 +80,7 @@ impl Met {
         (Self::AskRefused, "pings and redeliveries refused"),
         (Self::Rearmed, "deliveries begun anew"),
         (Self::Suspended, "webhooks suspended"),
+        (Self::AskedToWait, "answers that asked to be left alone for a time"),
         (Self::SendingHeld, "sending held"),
     ];
 }

@@ -120,6 +120,10 @@ impl World {
             self.wake(n, true);
         }
         for n in 0..self.nodes.len() {
+            // The last thing that it hears of the others is true.
+            while !self.nodes[n].mail.is_empty() {
+                self.hear(n, 0);
+            }
             self.see_all(n);
         }
         if !self.is_shared {

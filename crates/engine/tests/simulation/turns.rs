@@ -217,10 +217,23 @@ impl World {
             _ => {}
         }
         let step = self.endpoints.next_step();
+        self.note_asked(n, key.0, step, attempt);
         let sent = &mut self.endpoints.log.get_mut(&key).expect("it left")[place];
         sent.ended = Some((step, is_repeatable(sent.pace.1, &attempt.outcome)));
         if attempt.outcome.verdict() == Verdict::Success {
             sent.seen = Some(step);
+        }
+    }
+
+    /// Notes what an endpoint asked for, and that it is over when somebody got a 2xx from it since.
+    fn note_asked(&mut self, n: usize, webhook: WebhookId, step: u64, attempt: &Attempt) {
+        if let Some(wait) = attempt.outcome.answer().and_then(|answer| answer.retry_after) {
+            let until = self.clock(n).after(wait);
+            let asked = self.nodes[n].asked.entry(webhook).or_insert((until, step));
+            *asked = (asked.0.max(until), step);
+        }
+        if attempt.outcome.verdict() == Verdict::Success && !attempt.trigger.is_ours() {
+            self.set_going.insert(webhook, step);
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Given {
     pub cap: u32,
     /// The webhook's revision when it was given.
     pub revision: u64,
+    /// Whether the webhook had to wait when its delivery was accepted with this lease.
+    pub is_held: bool,
 }
 
 pub(crate) struct World {
@@ -91,6 +93,8 @@ pub(crate) struct World {
     pub cancelled: HashSet<Key>,
     /// When deliveries were made to begin anew.
     pub rearmed: HashMap<Key, Vec<u64>>,
+    /// When somebody last ended what a webhook's endpoint had asked for, or may have.
+    pub set_going: HashMap<WebhookId, u64>,
     /// What each recovery has made pending.
     pub recovered: HashMap<RecoveryId, HashSet<EventId>>,
     /// By how much clocks were set back, in all: what was due before is due later by as much.
@@ -136,6 +140,7 @@ impl World {
             given: HashMap::new(),
             lost: HashMap::new(),
             touched: HashMap::new(),
+            set_going: HashMap::new(),
             unrecordable: HashSet::new(),
             cancelled: HashSet::new(),
             rearmed: HashMap::new(),

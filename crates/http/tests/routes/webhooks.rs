@@ -84,6 +84,90 @@ async fn a_suspension_is_seen_and_ended() {
     }
 }
 
+/// Suspends the webhook `a` with an event that its endpoint answers 410, and leaves another that is held; its representation
+/// in our own API.
+async fn suspended(world: &World, gone: &mut Receiver) -> Value {
+    world.admin("POST", HOOKS, webhook("a", &gone.url())).await.expect(201);
+    world.admin("POST", EVENTS, event(None)).await.expect(202);
+    gone.next().await;
+    let all = loop {
+        world.admin("POST", &format!("{HOOKS}/a/ping"), Value::Null).await.expect(200);
+        gone.next().await;
+        let all = world.admin("GET", ALL, Value::Null).await.expect(200);
+        if all[0]["state"] == "suspended" {
+            break all;
+        }
+    };
+    world.admin("POST", EVENTS, event(None)).await.expect(202);
+    all[0].clone()
+}
+
+/// Whatever a person does to it: afterwards it is active, and both events arrive at once, one of which is due in seconds.
+async fn check_goes_on(edits: impl Fn(&str) -> Vec<(&'static str, Value)>) {
+    let world = World::start().await;
+    let mut gone = Receiver::answering(StatusCode::GONE).await;
+    let mut back = Receiver::answering(StatusCode::OK).await;
+    let own = suspended(&world, &mut gone).await;
+    for (method, body) in edits(&back.url()) {
+        let path = if method == "PATCH /v1" { of(0, &json!([own])) } else { format!("{HOOKS}/a") };
+        world.admin("PATCH", &path, body).await.expect(200);
+    }
+    let state = world.admin("GET", &of(0, &json!([own])), Value::Null).await.expect(200)["state"].clone();
+    assert_eq!(state, "active");
+    let (first, second) = (back.next().await, back.next().await);
+    assert_ne!(first.headers["pulumi-webhook-id"], second.headers["pulumi-webhook-id"]);
+}
+
+#[tokio::test]
+async fn another_url_sets_a_suspended_webhook_going() {
+    check_goes_on(|url| vec![("PATCH", json!({"payloadUrl": url}))]).await;
+    // Pulumi's provider sends all fields.
+    check_goes_on(|url| vec![("PATCH", webhook("a", url))]).await;
+    // While it is off, and on later.
+    check_goes_on(|url| {
+        let off = json!({"payloadUrl": url, "active": false});
+        vec![("PATCH", off), ("PATCH /v1", json!({"active": true}))]
+    })
+    .await;
+}
+
+/// Switched off and on by `off` and `on`, whose endpoint is back by then.
+async fn check_off_and_on(off: &str, on: &str) {
+    let world = World::start().await;
+    let mut endpoint = Receiver::answering(StatusCode::GONE).await;
+    let own = suspended(&world, &mut endpoint).await;
+    endpoint.answer(StatusCode::OK);
+    for (api, active) in [(off, false), (on, true)] {
+        let path = if api == "/v1" { of(0, &json!([own])) } else { format!("{HOOKS}/a") };
+        let edited = world.admin("PATCH", &path, json!({"active": active})).await.expect(200);
+        assert_eq!(edited["active"], active);
+        assert_eq!(edited["suspension"].is_null(), active || api == "/api", "{edited}");
+    }
+    let (first, second) = (endpoint.next().await, endpoint.next().await);
+    assert_ne!(first.headers["pulumi-webhook-id"], second.headers["pulumi-webhook-id"]);
+}
+
+#[tokio::test]
+async fn switching_off_and_on_sets_a_suspended_webhook_going() {
+    check_off_and_on("/api", "/api").await;
+    check_off_and_on("/v1", "/v1").await;
+    check_off_and_on("/api", "/v1").await;
+}
+
+#[tokio::test]
+async fn an_edit_that_repeats_url_and_state_leaves_a_suspension() {
+    let world = World::start().await;
+    let mut gone = Receiver::answering(StatusCode::GONE).await;
+    let own = suspended(&world, &mut gone).await;
+    let mut body = webhook("a", &gone.url());
+    for display_name in ["d", "another"] {
+        body["displayName"] = json!(display_name);
+        world.admin("PATCH", &format!("{HOOKS}/a"), body.clone()).await.expect(200);
+    }
+    let after = world.admin("GET", &of(0, &json!([own])), Value::Null).await.expect(200);
+    assert_eq!((&after["state"], &after["displayName"]), (&json!("suspended"), &json!("another")));
+}
+
 async fn check_refused(world: &World, method: &str, path: &str, body: Value, status: u16, expected: &str) {
     let answer = world.admin(method, path, body).await;
     assert_eq!(answer.refusal(status), expected, "{method} {path}");

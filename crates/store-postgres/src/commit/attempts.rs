@@ -6,8 +6,7 @@
 use std::collections::HashSet;
 
 use futures_util::future::try_join;
-use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
+use stackbell_model::delivery::{Attempt, CancelReason, Delivery, State, StateKind, Verdict};
 use stackbell_model::ids::{DeliveryId, LeaseToken};
 use stackbell_model::retry::Next;
 use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
@@ -53,6 +52,16 @@ statement!(SUCCEED = "/* commit.succeed */ UPDATE deliveries SET state = 'succee
     fail_reason = NULL, cancel_reason = NULL, cancelled_by = NULL, lease_token = NULL, lease_until = NULL \
     WHERE id = $1 AND webhook_number = $2"; UUID, INT8, INT8);
 
+statement!(CANCEL = "/* commit.cancel */ UPDATE deliveries SET state = 'cancelled', due_at = NULL, finished_at = $4, \
+    cancel_reason = 'webhook_deleted', cancelled_by = $5, lease_token = NULL, lease_until = NULL \
+    WHERE id = $1 AND webhook_number = $2 AND lease_token = $3"; UUID, INT8, UUID, INT8, TEXT);
+
+statement!(DELETED_BY =
+    "/* commit.deleted_by */ SELECT number, deleted_by FROM webhooks WHERE number = $1"; INT8);
+
+statement!(FIND_ATTEMPT = "/* commit.find_attempt */ SELECT number FROM attempts \
+    WHERE delivery_id = $1 AND started_at = $2 AND trigger = $3"; UUID, INT8, TEXT);
+
 statement!(FIND_PING = "/* commit.find_ping */ SELECT id FROM deliveries_ended WHERE id = $1"; UUID);
 
 statement!(INSERT_PING = "/* commit.insert_ping */ INSERT INTO deliveries (id, organization_number, webhook_number, \
@@ -91,8 +100,10 @@ impl<'batch> Recorder<'batch> {
         for (index, record) in records.iter().enumerate() {
             let Some(webhook) = self.known.webhooks.get(&record.webhook) else { continue };
             let is_next = match &record.subject {
-                AttemptSubject::Leased { delivery, token, next } if deliveries.insert(*delivery) => {
-                    let (state, spent) = followed(*next, &record.attempt);
+                AttemptSubject::Leased { delivery, token, next }
+                    if (!webhook.is_deleted || *next == Next::Succeeded) && deliveries.insert(*delivery) =>
+                {
+                    let (state, spent) = next.state(record.attempt.ended_at(), None);
                     together.push(LeasedRecord { index, delivery: *delivery, token: *token, state, spent });
                     false
                 }
@@ -117,27 +128,39 @@ impl<'batch> Recorder<'batch> {
         webhook: &KnownWebhook,
         records: &'batch [AttemptRecord],
     ) -> Result<(), Fault> {
-        let delivery = match &record.subject {
+        match &record.subject {
+            AttemptSubject::Leased { delivery, token, next }
+                if webhook.is_deleted && *next != Next::Succeeded =>
+            {
+                self.cancel(tx, index, record, webhook, (*delivery, *token)).await
+            }
             AttemptSubject::Leased { delivery, token, next } => {
-                let (state, spent) = followed(*next, &record.attempt);
+                let (state, spent) = next.state(record.attempt.ended_at(), None);
                 let again = LeasedRecord { index, delivery: *delivery, token: *token, state, spent };
-                return self.follow(tx, vec![again], records).await;
+                self.follow(tx, vec![again], records).await
             }
             AttemptSubject::Redelivery { delivery } => {
-                self.record_redelivery(tx, webhook, *delivery, &record.attempt).await?.then_some(*delivery)
+                self.record_redelivery(tx, webhook, index, *delivery, record).await
             }
             AttemptSubject::Ping(delivery) => {
-                self.insert_ping(tx, webhook, delivery).await?.then_some(delivery.id)
+                if self.insert_ping(tx, webhook, delivery).await? {
+                    self.note(index, delivery.id, record, None);
+                }
+                Ok(())
             }
-        };
-        if let Some(delivery) = delivery {
-            self.note(index, delivery, record);
         }
-        Ok(())
     }
 
-    fn note(&mut self, index: usize, delivery: DeliveryId, record: &'batch AttemptRecord) {
-        self.recorded.push(Recorded { index, delivery, webhook: record.webhook, attempt: &record.attempt });
+    fn note(
+        &mut self,
+        index: usize,
+        delivery: DeliveryId,
+        record: &'batch AttemptRecord,
+        ended: Option<State>,
+    ) {
+        let AttemptRecord { webhook, attempt, retry_until, .. } = record;
+        let (webhook, retry_until) = (*webhook, *retry_until);
+        self.recorded.push(Recorded { index, delivery, webhook, attempt, retry_until, ended });
     }
 
     /// Has leased deliveries, each of them once, follow their outcomes, where the lease is still the one that they show.
@@ -162,7 +185,7 @@ impl<'batch> Recorder<'batch> {
         let finished_at: Vec<Option<i64>> = columns.iter().map(|columns| columns.finished_at).collect();
         let fail_reasons: Vec<Option<&str>> = columns.iter().map(|columns| columns.fail_reason).collect();
         let spent: Vec<i64> = leased.iter().map(|one| i64::from(one.spent)).collect();
-        let mut followed: Vec<usize> = tx
+        let followed: HashSet<usize> = tx
             .list(
                 &FOLLOW,
                 &[
@@ -179,48 +202,118 @@ impl<'batch> Recorder<'batch> {
                 "deliveries",
                 |cursor| cursor.number("number"),
             )
-            .await?;
-        followed.sort_unstable();
-        for number in followed {
-            let (one, webhook) = (&leased[number], webhooks[number]);
+            .await?
+            .into_iter()
+            .collect();
+        drop(columns);
+        for (number, (one, webhook)) in leased.into_iter().zip(webhooks).enumerate() {
             let record = &records[one.index];
-            if one.state.kind() != StateKind::Pending {
-                self.ledger.pending(webhook.organization_number, -1);
-                self.ledger.ended(webhook.account(), ended_at(&record.attempt), one.state.kind());
+            if !followed.contains(&number) {
+                self.record_cancelled(tx, &webhook, one.index, one.delivery, record).await?;
+                continue;
             }
-            self.note(one.index, one.delivery, record);
+            let has_ended = one.state.kind() != StateKind::Pending;
+            if has_ended {
+                self.ledger.pending(webhook.organization_number, -1);
+                self.ledger.ended(webhook.account(), record.attempt.ended_at(), one.state.kind());
+            }
+            self.note(one.index, one.delivery, record, has_ended.then_some(one.state));
         }
         Ok(())
     }
 
-    /// Whether the delivery is there.
+    /// Cancels a leased delivery whose webhook was deleted while its attempt was on its way.
+    async fn cancel(
+        &mut self,
+        tx: &Transaction,
+        index: usize,
+        record: &'batch AttemptRecord,
+        webhook: &KnownWebhook,
+        (delivery, token): (DeliveryId, LeaseToken),
+    ) -> Result<(), Fault> {
+        let by: Option<Box<str>> = tx
+            .first(&DELETED_BY, &[&webhook.number], "webhooks", |cursor| {
+                cursor.skip("number")?;
+                Ok(cursor.text("deleted_by")?.into())
+            })
+            .await?;
+        let by = by.ok_or_else(|| Fault::missing("webhooks", &webhook.number))?;
+        let at = record.attempt.ended_at();
+        let parameters: &[&(dyn ToSql + Sync)] =
+            &[&delivery.uuid(), &webhook.number, &token.uuid(), &at.as_millis(), &&*by];
+        if tx.change(&CANCEL, parameters).await? == 0 {
+            return self.record_cancelled(tx, webhook, index, delivery, record).await;
+        }
+        let state = State::Cancelled { at, reason: CancelReason::WebhookDeleted, by };
+        self.ledger.pending(webhook.organization_number, -1);
+        self.ledger.ended(webhook.account(), at, state.kind());
+        self.note(index, delivery, record, Some(state));
+        Ok(())
+    }
+
+    /// Records an attempt whose delivery was cancelled while it was on its way, unless it is in.
+    async fn record_cancelled(
+        &mut self,
+        tx: &Transaction,
+        webhook: &KnownWebhook,
+        index: usize,
+        delivery: DeliveryId,
+        record: &'batch AttemptRecord,
+    ) -> Result<(), Fault> {
+        if find_state(tx, webhook, delivery).await? != Some(StateKind::Cancelled) {
+            return Ok(());
+        }
+        let (started_at, trigger) = (record.attempt.started_at.as_millis(), record.attempt.trigger.as_str());
+        let is_in = !tx.rows(&FIND_ATTEMPT, &[&delivery.uuid(), &started_at, &trigger]).await?.is_empty();
+        let is_noted = self.recorded.iter().any(|one| {
+            let other = one.attempt;
+            one.delivery == delivery
+                && (other.started_at, other.trigger) == (record.attempt.started_at, record.attempt.trigger)
+        });
+        if is_in || is_noted {
+            return Ok(());
+        }
+        let ended = self.succeed(tx, webhook, delivery, StateKind::Cancelled, &record.attempt).await?;
+        self.note(index, delivery, record, ended);
+        Ok(())
+    }
+
     async fn record_redelivery(
         &mut self,
         tx: &Transaction,
         webhook: &KnownWebhook,
+        index: usize,
         delivery: DeliveryId,
+        record: &'batch AttemptRecord,
+    ) -> Result<(), Fault> {
+        let Some(state) = find_state(tx, webhook, delivery).await? else { return Ok(()) };
+        let ended = self.succeed(tx, webhook, delivery, state, &record.attempt).await?;
+        self.note(index, delivery, record, ended);
+        Ok(())
+    }
+
+    /// A delivery succeeds with a 2xx, whatever its state. Any other answer leaves it as it is. How that ended it, if it did.
+    async fn succeed(
+        &mut self,
+        tx: &Transaction,
+        webhook: &KnownWebhook,
+        delivery: DeliveryId,
+        before: StateKind,
         attempt: &Attempt,
-    ) -> Result<bool, Fault> {
-        let (id, number) = (delivery.uuid(), webhook.number);
-        let parameters: &[&(dyn ToSql + Sync)] = &[&id, &number];
-        let find = || {
-            tx.first(&FIND_REDELIVERED, parameters, "deliveries", |cursor| {
-                cursor.skip("id")?;
-                cursor.word("state", StateKind::parse)
-            })
-        };
-        let Some(state) = find_twice(find).await? else { return Ok(false) };
-        if attempt.outcome.verdict() == Verdict::Success {
-            let ended_at = ended_at(attempt);
-            tx.change(&SUCCEED, &[&id, &number, &ended_at.as_millis()]).await?;
-            if state == StateKind::Pending {
-                self.ledger.pending(webhook.organization_number, -1);
-            }
-            if state != StateKind::Succeeded {
-                self.ledger.ended(webhook.account(), ended_at, StateKind::Succeeded);
-            }
+    ) -> Result<Option<State>, Fault> {
+        if attempt.outcome.verdict() != Verdict::Success {
+            return Ok(None);
         }
-        Ok(true)
+        let at = attempt.ended_at();
+        tx.change(&SUCCEED, &[&delivery.uuid(), &webhook.number, &at.as_millis()]).await?;
+        if before == StateKind::Pending {
+            self.ledger.pending(webhook.organization_number, -1);
+        }
+        if before == StateKind::Succeeded {
+            return Ok(None);
+        }
+        self.ledger.ended(webhook.account(), at, StateKind::Succeeded);
+        Ok(Some(State::Succeeded { at }))
     }
 
     /// Whether it is new: not when it is in already, by a commit whose answer was lost.
@@ -283,23 +376,26 @@ impl<'batch> Recorder<'batch> {
             ledger.attempt(webhook.account(), one.attempt, stored_bytes);
         }
         let (_, health) = try_join(rows.insert(tx), follow_health(tx, known, &recorded)).await?;
-        for (one, health) in recorded.iter().zip(health) {
-            outcomes[one.index] = AttemptOutcome::Recorded { health };
+        for (one, health) in recorded.into_iter().zip(health) {
+            outcomes[one.index] = AttemptOutcome::Recorded { health, ended: one.ended };
         }
         Ok(outcomes)
     }
 }
 
-/// What becomes of a leased delivery, and whether that spends an attempt.
-fn followed(next: Next, attempt: &Attempt) -> (State, bool) {
-    let at = ended_at(attempt);
-    match next {
-        Next::Succeeded => (State::Succeeded { at }, false),
-        Next::Failed(reason) => (State::Failed { at, reason }, false),
-        Next::Retry { at, spent } => (State::Pending { due_at: at }, spent),
-    }
-}
-
-fn ended_at(attempt: &Attempt) -> Timestamp {
-    attempt.started_at.after(attempt.duration)
+/// The state of a webhook's delivery, which stays as it is until the transaction's end; `None` when it is not there.
+async fn find_state(
+    tx: &Transaction,
+    webhook: &KnownWebhook,
+    delivery: DeliveryId,
+) -> Result<Option<StateKind>, Fault> {
+    let (id, number) = (delivery.uuid(), webhook.number);
+    let parameters: &[&(dyn ToSql + Sync)] = &[&id, &number];
+    find_twice(|| {
+        tx.first(&FIND_REDELIVERED, parameters, "deliveries", |cursor| {
+            cursor.skip("id")?;
+            cursor.word("state", StateKind::parse)
+        })
+    })
+    .await
 }

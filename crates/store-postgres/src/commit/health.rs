@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::Attempt;
+use stackbell_model::delivery::{Attempt, State};
 use stackbell_model::health::Health;
 use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_store::rows::Columns as _;
@@ -16,7 +16,7 @@ use crate::statement::statement;
 use crate::webhooks::update_health;
 
 statement!(HOLD_HEALTH = "/* commit.hold_health */ SELECT id, failures, failing_since, suspended_since, \
-    suspension_reason, probe_at, hold_ended_at FROM webhooks WHERE number = ANY($1) AND deleted_at IS NULL \
+    suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until FROM webhooks WHERE number = ANY($1) AND deleted_at IS NULL \
     ORDER BY number FOR NO KEY UPDATE"; INT8_ARRAY);
 
 /// An attempt that is recorded, and what it says of its webhook's health.
@@ -26,15 +26,19 @@ pub(super) struct Recorded<'batch> {
     pub(super) delivery: DeliveryId,
     pub(super) webhook: WebhookId,
     pub(super) attempt: &'batch Attempt,
+    pub(super) retry_until: Option<Timestamp>,
+    /// How it ended its delivery, if it did.
+    pub(super) ended: Option<State>,
 }
 
 impl Recorded<'_> {
-    fn ended_at(&self) -> Timestamp {
-        self.attempt.started_at.after(self.attempt.duration)
-    }
-
-    fn health_after(&self, health: Health) -> Health {
-        health.after(self.attempt.trigger, self.attempt.outcome.verdict(), self.ended_at())
+    /// The health of a deleted webhook stays as it is.
+    fn health_after(&self, known: &Known, health: Health) -> Health {
+        if known.webhooks[&self.webhook].is_deleted {
+            health
+        } else {
+            health.after(self.attempt, self.retry_until)
+        }
     }
 }
 
@@ -51,7 +55,7 @@ pub(super) async fn follow_health(
     let mut changed: HashSet<WebhookId> = HashSet::new();
     for one in recorded {
         let health = now.entry(one.webhook).or_insert(known.webhooks[&one.webhook].health);
-        let next = one.health_after(*health);
+        let next = one.health_after(known, *health);
         if next != *health {
             changed.insert(one.webhook);
         }
@@ -62,7 +66,7 @@ pub(super) async fn follow_health(
     health.extend(hold_health(tx, known, &changed).await?);
     let after = recorded.iter().map(|one| {
         let health = health.get_mut(&one.webhook).expect("known, or it would not be recorded");
-        *health = one.health_after(*health);
+        *health = one.health_after(known, *health);
         *health
     });
     let after: Vec<Health> = after.collect();

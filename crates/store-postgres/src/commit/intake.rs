@@ -95,7 +95,9 @@ impl<'batch> Intake<'batch> {
         };
         let is_known = |delivery: &NewDelivery| {
             let webhook = known.webhooks.get(&delivery.webhook);
-            webhook.is_some_and(|webhook| webhook.organization_number == organization.number)
+            webhook.is_some_and(|webhook| {
+                !webhook.is_deleted && webhook.organization_number == organization.number
+            })
         };
         if !item.events.iter().flat_map(|new| &new.deliveries).all(is_known) {
             return IntakeOutcome::Stale;

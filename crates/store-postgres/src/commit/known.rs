@@ -27,9 +27,10 @@ statement!(FIND_USAGE = "/* commit.usage */ SELECT o.id, coalesce(sum(u.pending)
     FROM organizations o LEFT JOIN usage u ON u.organization_number = o.number WHERE o.id = ANY($1) GROUP BY o.id";
     UUID_ARRAY);
 
-statement!(FIND_WEBHOOKS = "/* commit.webhooks */ SELECT id, number, organization_number, failures, failing_since, \
-    suspended_since, suspension_reason, probe_at, hold_ended_at \
-    FROM webhooks WHERE id = ANY($1) AND deleted_at IS NULL"; UUID_ARRAY);
+statement!(FIND_WEBHOOKS = "/* commit.webhooks */ SELECT id, number, organization_number, \
+    deleted_at IS NOT NULL, failures, failing_since, \
+    suspended_since, suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until \
+    FROM webhooks WHERE id = ANY($1)"; UUID_ARRAY);
 
 // One lookup for each event: as a plain join, the planner reads whole days of `event_ids` to find a few.
 statement!(FIND_EVENTS = "/* commit.events */ SELECT o.id, earlier.id, earlier.digest, earlier.deliveries \
@@ -51,6 +52,7 @@ pub(super) struct KnownOrganization {
 pub(super) struct KnownWebhook {
     pub(super) number: i64,
     pub(super) organization_number: i64,
+    pub(super) is_deleted: bool,
     /// As of before the batch. Not held: see [`super::health::follow_health`].
     pub(super) health: Health,
 }
@@ -76,7 +78,7 @@ impl Earlier {
     }
 }
 
-/// Organizations, webhooks that are not deleted, and events that are in, of those that a batch names.
+/// Organizations, webhooks, be they deleted, and events that are in, of those that a batch names.
 pub(super) struct Known {
     pub(super) organizations: HashMap<OrganizationId, KnownOrganization>,
     pub(super) webhooks: HashMap<WebhookId, KnownWebhook>,
@@ -147,7 +149,8 @@ async fn find_webhooks(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<Webhook
             let id = cursor.id("id")?;
             let (number, organization_number) =
                 (cursor.integer("number")?, cursor.integer("organization_number")?);
-            Ok((id, KnownWebhook { number, organization_number, health: read_health(cursor)? }))
+            let (is_deleted, health) = (cursor.flag("deleted_at")?, read_health(cursor)?);
+            Ok((id, KnownWebhook { number, organization_number, is_deleted, health }))
         })
         .await?;
     Ok(found.into_iter().collect())

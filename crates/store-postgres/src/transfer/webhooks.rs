@@ -1,7 +1,7 @@
 //! Webhooks in, with how they have been doing, and those that were deleted.
 
 use stackbell_model::Timestamp;
-use stackbell_model::health::Suspension;
+use stackbell_model::health::{RetryAfter, Suspension};
 use stackbell_model::webhook::{Pace, PauseReason};
 use stackbell_store::rows::webhook::{
     SecretColumns, filters_column, groups_column, scope_columns, secret_columns,
@@ -18,31 +18,32 @@ statement!(INSERT = "/* import.webhooks */ INSERT INTO webhooks \
     (id, organization_number, scope_kind, scope_project, scope_name, name, display_name, payload_url, active, format, \
     filters, groups, secret_key, secret, secret_fingerprint, previous_secret_key, previous_secret, previous_secret_until, \
     standard_headers, pace, pause_reason, created_at, revision, failures, failing_since, suspended_since, \
-    suspension_reason, probe_at, hold_ended_at, deleted_at, deleted_by) \
+    suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until, deleted_at, deleted_by) \
     SELECT new.id, o.number, scope_kind, scope_project, scope_name, new.name, new.display_name, payload_url, active, \
         format, filters, groups, secret_key, secret, secret_fingerprint, previous_secret_key, previous_secret, \
         previous_secret_until, standard_headers, pace, pause_reason, new.created_at, revision, failures, failing_since, \
-        suspended_since, suspension_reason, probe_at, hold_ended_at, deleted_at, deleted_by \
+        suspended_since, suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until, deleted_at, deleted_by \
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
         $9::boolean[], $10::text[], $11::text[], $12::text[], $13::uuid[], $14::bytea[], $15::bytea[], $16::uuid[], \
         $17::bytea[], $18::bigint[], $19::boolean[], $20::bigint[], $21::text[], $22::bigint[], $23::bigint[], \
         $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::bigint[], $30::bigint[], \
-        $31::text[]) WITH ORDINALITY AS new (id, organization, scope_kind, scope_project, scope_name, name, \
+        $31::bigint[], $32::bigint[], $33::text[]) WITH ORDINALITY AS new (id, organization, scope_kind, scope_project, scope_name, name, \
         display_name, payload_url, active, format, filters, groups, secret_key, secret, secret_fingerprint, \
         previous_secret_key, previous_secret, previous_secret_until, standard_headers, pace, pause_reason, created_at, \
-        revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, deleted_at, \
-        deleted_by, place) \
+        revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, \
+        retry_asked_at, retry_until, deleted_at, deleted_by, place) \
     JOIN organizations o ON o.id = new.organization ORDER BY new.place";
     UUID_ARRAY, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BOOL_ARRAY,
     TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, UUID_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, UUID_ARRAY, BYTEA_ARRAY, INT8_ARRAY,
     BOOL_ARRAY, INT8_ARRAY, TEXT_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, TEXT_ARRAY,
-    INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, TEXT_ARRAY);
+    INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, TEXT_ARRAY);
 
 /// How many were inserted.
 pub(super) async fn insert(tx: &Transaction, rows: &[CopiedWebhook]) -> Result<u64, Fault> {
     let scope = |part: usize| column(rows, |row| scope_columns(&row.webhook.scope)[part]);
     let secrets = column(rows, |row| secret_columns(&row.webhook));
     let suspensions = column(rows, |row| row.webhook.health.suspension);
+    let waits = column(rows, |row| row.webhook.health.retry_after);
     tx.change(
         &INSERT,
         &[
@@ -75,6 +76,8 @@ pub(super) async fn insert(tx: &Transaction, rows: &[CopiedWebhook]) -> Result<u
             &column(&suspensions, |found| found.map(|found| found.reason.as_str())),
             &column(&suspensions, |found| found.map(|found| found.probe_at.as_millis())),
             &column(rows, |row| row.webhook.health.hold_ended_at.map(Timestamp::as_millis)),
+            &column(&waits, |found: &Option<RetryAfter>| found.map(|found| found.asked_at.as_millis())),
+            &column(&waits, |found| found.map(|found| found.until.as_millis())),
             &column(rows, |row| row.deleted.as_ref().map(|(at, _)| at.as_millis())),
             &column(rows, |row| row.deleted.as_ref().map(|(_, by)| &**by)),
         ],

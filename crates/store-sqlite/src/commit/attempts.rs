@@ -10,9 +10,10 @@ use super::known::{Known, KnownWebhook};
 use crate::error::Fault;
 use crate::leases::Leases;
 use crate::ledger::Ledger;
+use crate::maintenance::CANCEL;
 use crate::rows::attempt::{INSERT_ATTEMPT, insert_attempt};
 use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
-use crate::rows::{first, first_of};
+use crate::rows::{change, first, first_of};
 use stackbell_store::rows::delivery::state_columns;
 use stackbell_store::rows::{Columns as _, Id};
 
@@ -30,6 +31,18 @@ pub(crate) const FOLLOW: &str = "/* commit.follow */ UPDATE deliveries SET state
 pub(crate) const SUCCEED: &str = "/* commit.succeed */ UPDATE deliveries SET state = 'succeeded', \
     due_at = NULL, finished_at = ?2, fail_reason = NULL, cancel_reason = NULL, \
     cancelled_by = NULL WHERE number = ?1";
+
+pub(crate) const DELETED_BY: &str =
+    "/* commit.deleted_by */ SELECT number, deleted_by FROM webhooks WHERE number = ?1";
+
+pub(crate) const FIND_ATTEMPT: &str = "/* commit.find_attempt */ SELECT number FROM attempts \
+    WHERE delivery_number = ?1 AND started_at = ?2 AND trigger = ?3";
+
+/// A delivery of which an attempt is recorded, and how that ended it, if it did.
+struct Recorded {
+    number: i64,
+    ended: Option<State>,
+}
 
 pub(super) struct Recorder<'batch, 'connection> {
     connection: &'connection Connection,
@@ -60,11 +73,11 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     }
 
     pub(super) fn record(&mut self, record: &AttemptRecord) -> Result<AttemptOutcome, Fault> {
-        let AttemptRecord { webhook: webhook_id, attempt, subject } = record;
+        let AttemptRecord { webhook: webhook_id, attempt, retry_until, subject } = record;
         let Some(webhook) = self.known.webhook(*webhook_id)? else {
             return Ok(AttemptOutcome::Superseded);
         };
-        let delivery_number = match subject {
+        let recorded = match subject {
             AttemptSubject::Leased { delivery, token, next } => {
                 self.record_leased(&webhook, *delivery, *token, *next, attempt)?
             }
@@ -73,19 +86,20 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
             }
             AttemptSubject::Ping(delivery) => self.insert_ping(&webhook, delivery)?,
         };
-        let Some(delivery_number) = delivery_number else {
+        let Some(Recorded { number, ended }) = recorded else {
             return Ok(AttemptOutcome::Superseded);
         };
-        let stored_bytes =
-            insert_attempt(&mut self.insert_attempt, delivery_number, webhook.number, attempt)?;
+        let stored_bytes = insert_attempt(&mut self.insert_attempt, number, webhook.number, attempt)?;
         self.ledger.attempt(webhook.account(), attempt, stored_bytes);
-        let ended_at = attempt.started_at.after(attempt.duration);
-        let health = webhook.health.after(attempt.trigger, attempt.outcome.verdict(), ended_at);
+        if webhook.is_deleted {
+            return Ok(AttemptOutcome::Recorded { health: webhook.health, ended });
+        }
+        let health = webhook.health.after(attempt, *retry_until);
         self.known.set_health(*webhook_id, health);
-        Ok(AttemptOutcome::Recorded { health })
+        Ok(AttemptOutcome::Recorded { health, ended })
     }
 
-    /// The delivery's number, if it was still the holder's to record.
+    /// The delivery, if it was still the holder's to record, or was cancelled meanwhile.
     fn record_leased(
         &mut self,
         webhook: &KnownWebhook,
@@ -93,73 +107,125 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         token: LeaseToken,
         next: Next,
         attempt: &Attempt,
-    ) -> Result<Option<i64>, Fault> {
+    ) -> Result<Option<Recorded>, Fault> {
         let number = first_of(
             &mut self.find_number,
             params![delivery.bytes(), webhook.number],
             "deliveries",
             |cursor| cursor.get::<i64>("number"),
         )?;
-        let is_holder = |number: &i64| self.leases.get(*number).is_some_and(|lease| lease.token == token);
-        let Some(number) = number.filter(is_holder) else {
-            return Ok(None);
+        let Some(number) = number else { return Ok(None) };
+        let is_holder = self.leases.get(number).is_some_and(|lease| lease.token == token);
+        if !is_holder {
+            return self.record_cancelled(webhook, delivery, attempt);
+        }
+        let deleted_by = if webhook.is_deleted { self.deleted_by(webhook)? } else { None };
+        let (state, spent) = next.state(attempt.ended_at(), deleted_by.as_deref());
+        let changed = if let State::Cancelled { at, by, .. } = &state {
+            change(self.connection, CANCEL, params![number, at.as_millis(), by])?
+        } else {
+            let columns = state_columns(&state);
+            self.follow.execute(params![
+                number,
+                webhook.number,
+                columns.state,
+                columns.due_at,
+                columns.finished_at,
+                columns.fail_reason,
+                u32::from(spent),
+            ])?
         };
-        let ended_at = attempt.started_at.after(attempt.duration);
-        let (state, spent) = match next {
-            Next::Succeeded => (State::Succeeded { at: ended_at }, false),
-            Next::Failed(reason) => (State::Failed { at: ended_at, reason }, false),
-            Next::Retry { at, spent } => (State::Pending { due_at: at }, spent),
-        };
-        let columns = state_columns(&state);
-        let changed = self.follow.execute(params![
-            number,
-            webhook.number,
-            columns.state,
-            columns.due_at,
-            columns.finished_at,
-            columns.fail_reason,
-            u32::from(spent),
-        ])?;
         if changed == 0 {
-            return Ok(None);
+            return self.record_cancelled(webhook, delivery, attempt);
         }
         self.leases.end(number);
-        if state.kind() != StateKind::Pending {
+        let has_ended = state.kind() != StateKind::Pending;
+        if has_ended {
             self.ledger.pending(webhook.organization_number, -1);
-            self.ledger.ended(webhook.account(), ended_at, state.kind());
+            self.ledger.ended(webhook.account(), attempt.ended_at(), state.kind());
         }
-        Ok(Some(number))
+        Ok(Some(Recorded { number, ended: has_ended.then_some(state) }))
     }
 
-    /// The delivery's number, if it is there.
+    /// The person or token that deleted a webhook.
+    fn deleted_by(&self, webhook: &KnownWebhook) -> Result<Option<Box<str>>, Fault> {
+        first(self.connection, DELETED_BY, [webhook.number], "webhooks", |cursor| {
+            cursor.skip("number")?;
+            cursor.get("deleted_by")
+        })
+    }
+
+    /// The delivery, if it was cancelled while the attempt was on its way, which is not in yet.
+    fn record_cancelled(
+        &mut self,
+        webhook: &KnownWebhook,
+        delivery: DeliveryId,
+        attempt: &Attempt,
+    ) -> Result<Option<Recorded>, Fault> {
+        let Some((number, StateKind::Cancelled)) = self.find_of_webhook(webhook, delivery)? else {
+            return Ok(None);
+        };
+        let same = params![number, attempt.started_at.as_millis(), attempt.trigger.as_str()];
+        if first(self.connection, FIND_ATTEMPT, same, "attempts", |cursor| cursor.get::<i64>("number"))?
+            .is_some()
+        {
+            return Ok(None);
+        }
+        self.succeed(webhook, number, StateKind::Cancelled, attempt).map(Some)
+    }
+
+    /// The delivery, if it is there.
     fn record_redelivery(
         &mut self,
         webhook: &KnownWebhook,
         delivery: DeliveryId,
         attempt: &Attempt,
-    ) -> Result<Option<i64>, Fault> {
-        let parameters = params![delivery.bytes(), webhook.number];
-        let found = first(self.connection, FIND_OF_WEBHOOK, parameters, "deliveries", |cursor| {
-            Ok((cursor.get("number")?, cursor.word("state", StateKind::parse)?))
-        })?;
-        if let Some((number, state)) = found
-            && attempt.outcome.verdict() == Verdict::Success
-        {
-            let ended_at = attempt.started_at.after(attempt.duration);
-            self.connection.prepare_cached(SUCCEED)?.execute(params![number, ended_at.as_millis()])?;
-            self.leases.end(number);
-            if state == StateKind::Pending {
-                self.ledger.pending(webhook.organization_number, -1);
-            }
-            if state != StateKind::Succeeded {
-                self.ledger.ended(webhook.account(), ended_at, StateKind::Succeeded);
-            }
-        }
-        Ok(found.map(|(number, _)| number))
+    ) -> Result<Option<Recorded>, Fault> {
+        let Some((number, state)) = self.find_of_webhook(webhook, delivery)? else { return Ok(None) };
+        self.succeed(webhook, number, state, attempt).map(Some)
     }
 
-    /// The new delivery's number; `None` when it is in already, by a commit whose answer was lost.
-    fn insert_ping(&mut self, webhook: &KnownWebhook, delivery: &Delivery) -> Result<Option<i64>, Fault> {
+    fn find_of_webhook(
+        &self,
+        webhook: &KnownWebhook,
+        delivery: DeliveryId,
+    ) -> Result<Option<(i64, StateKind)>, Fault> {
+        let parameters = params![delivery.bytes(), webhook.number];
+        first(self.connection, FIND_OF_WEBHOOK, parameters, "deliveries", |cursor| {
+            Ok((cursor.get("number")?, cursor.word("state", StateKind::parse)?))
+        })
+    }
+
+    /// A delivery succeeds with a 2xx, whatever its state. Any other answer leaves it as it is.
+    fn succeed(
+        &mut self,
+        webhook: &KnownWebhook,
+        number: i64,
+        before: StateKind,
+        attempt: &Attempt,
+    ) -> Result<Recorded, Fault> {
+        if attempt.outcome.verdict() != Verdict::Success {
+            return Ok(Recorded { number, ended: None });
+        }
+        let at = attempt.ended_at();
+        self.connection.prepare_cached(SUCCEED)?.execute(params![number, at.as_millis()])?;
+        self.leases.end(number);
+        if before == StateKind::Pending {
+            self.ledger.pending(webhook.organization_number, -1);
+        }
+        let has_ended = before != StateKind::Succeeded;
+        if has_ended {
+            self.ledger.ended(webhook.account(), at, StateKind::Succeeded);
+        }
+        Ok(Recorded { number, ended: has_ended.then_some(State::Succeeded { at }) })
+    }
+
+    /// The new delivery; `None` when it is in already, by a commit whose answer was lost.
+    fn insert_ping(
+        &mut self,
+        webhook: &KnownWebhook,
+        delivery: &Delivery,
+    ) -> Result<Option<Recorded>, Fault> {
         let id = params![delivery.id.bytes(), webhook.number];
         if first(self.connection, FIND_NUMBER, id, "deliveries", |cursor| cursor.get::<i64>("number"))?
             .is_some()
@@ -177,6 +243,6 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
                 self.ledger.ended(webhook.account(), *at, delivery.state.kind());
             }
         }
-        Ok(Some(number))
+        Ok(Some(Recorded { number, ended: None }))
     }
 }

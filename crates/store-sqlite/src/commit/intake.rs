@@ -7,7 +7,7 @@ use stackbell_model::event::Event;
 use stackbell_model::ids::{EventId, OrganizationId, WebhookId};
 use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, QuotaPart, Receipt};
 
-use super::known::{Known, KnownOrganization};
+use super::known::{Known, KnownOrganization, KnownWebhook};
 use crate::error::Fault;
 use crate::ledger::{Account, Ledger};
 use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
@@ -104,7 +104,9 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
             return Ok(number);
         }
         let known = self.known.webhook(webhook)?;
-        let found = known.filter(|known| known.organization_number == organization.number);
+        let is_its_own =
+            |known: &KnownWebhook| !known.is_deleted && known.organization_number == organization.number;
+        let found = known.filter(is_its_own);
         let number = found.map(|known| known.number);
         if let Some(number) = number {
             numbers.learn(organization_id, organization.version, webhook, number);

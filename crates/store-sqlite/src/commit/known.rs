@@ -17,8 +17,8 @@ pub(crate) const FIND_ORGANIZATION: &str = "/* commit.find_organization */ SELEC
     FROM organizations WHERE id = ?1";
 
 pub(crate) const FIND_WEBHOOK: &str = "/* commit.find_webhook */ SELECT number, organization_number, \
-    failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at \
-    FROM webhooks WHERE id = ?1 AND deleted_at IS NULL";
+    deleted_at IS NOT NULL, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until \
+    FROM webhooks WHERE id = ?1";
 
 #[derive(Clone, Copy)]
 pub(super) struct KnownOrganization {
@@ -34,6 +34,7 @@ pub(super) struct KnownOrganization {
 pub(super) struct KnownWebhook {
     pub(super) number: i64,
     pub(super) organization_number: i64,
+    pub(super) is_deleted: bool,
     pub(super) health: Health,
     health_changed: bool,
 }
@@ -78,7 +79,7 @@ impl<'connection> Known<'connection> {
         Ok(found)
     }
 
-    /// A webhook that is not deleted.
+    /// A webhook, be it deleted.
     pub(super) fn webhook(&mut self, id: WebhookId) -> Result<Option<KnownWebhook>, Fault> {
         if let Some(known) = self.webhooks.get(&id) {
             return Ok(*known);
@@ -87,6 +88,7 @@ impl<'connection> Known<'connection> {
             Ok(KnownWebhook {
                 number: cursor.get("number")?,
                 organization_number: cursor.get("organization_number")?,
+                is_deleted: cursor.get("deleted_at")?,
                 health: read_health(cursor)?,
                 health_changed: false,
             })

@@ -24,7 +24,8 @@ pub(crate) const UPDATE_WEBHOOK: &str = "/* update_webhook */ UPDATE webhooks SE
     WHERE number = ?1";
 
 pub(crate) const UPDATE_HEALTH: &str = "/* update_health */ UPDATE webhooks SET failures = ?2, \
-    failing_since = ?3, suspended_since = ?4, suspension_reason = ?5, probe_at = ?6, hold_ended_at = ?7 \
+    failing_since = ?3, suspended_since = ?4, suspension_reason = ?5, probe_at = ?6, hold_ended_at = ?7, \
+    retry_asked_at = ?8, retry_until = ?9 \
     WHERE number = ?1";
 
 /// Inserts a webhook with the health that it has.
@@ -114,6 +115,8 @@ pub(crate) fn update_health(
         suspension.map(|suspension| suspension.reason.as_str()),
         suspension.map(|suspension| suspension.probe_at.as_millis()),
         health.hold_ended_at.map(Timestamp::as_millis),
+        health.retry_after.map(|asked| asked.asked_at.as_millis()),
+        health.retry_after.map(|asked| asked.until.as_millis()),
     ];
     statement.execute(parameters).map(|_| ())
 }

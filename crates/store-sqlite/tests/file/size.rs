@@ -62,6 +62,7 @@ async fn deliver_a_hundred(world: &World, webhook: &Webhook, seed: usize) {
         attempts.push(AttemptRecord {
             webhook: webhook.id,
             attempt: sent,
+            retry_until: None,
             subject: AttemptSubject::Leased { delivery: id, token, next: Next::Succeeded },
         });
         let events = vec![NewEvent { event, deliveries: vec![delivery] }];

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use stackbell_model::delivery::{
-    Answer, Attempt, AttemptTrigger, Delivery, FailReason, Outcome, Silence, State,
+    Answer, Attempt, AttemptTrigger, CancelReason, Delivery, FailReason, Outcome, Silence, State,
 };
+use stackbell_model::health::Health;
 use stackbell_model::ids::LeaseToken;
 use stackbell_model::retry::Next;
 
@@ -20,7 +21,7 @@ fn scheduled(world: &World, status: u16) -> Attempt {
 
 fn ping(delivery: &Delivery, attempt: Attempt) -> AttemptRecord {
     let subject = AttemptSubject::Ping(Box::new(delivery.clone()));
-    AttemptRecord { webhook: delivery.webhook, attempt, subject }
+    AttemptRecord { webhook: delivery.webhook, attempt, retry_until: None, subject }
 }
 
 /// A success ends the delivery when the attempt ended.
@@ -307,24 +308,66 @@ pub async fn a_ping_can_be_redelivered(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&webhook).await, 2);
 }
 
-/// Whatever is recorded for a deleted webhook comes too late.
-pub async fn attempts_of_a_deleted_webhook_are_superseded(harness: &dyn Harness) {
+/// An attempt that was under way when its webhook was deleted is recorded, and ends its delivery: as succeeded with a 2xx, else
+/// as cancelled by who deleted the webhook; before the sweep has cancelled it, and after.
+pub async fn an_attempt_of_a_deleted_webhook_is_recorded(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    for (is_swept, name) in [(false, "not-swept"), (true, "swept")] {
+        let nexts = [
+            (200, Next::Succeeded),
+            (500, Next::Retry { at: world.now(), spent: true }),
+            (500, Next::Failed(FailReason::AttemptsExhausted)),
+        ];
+        for (index, (status, next)) in nexts.into_iter().enumerate() {
+            let webhook = world.webhook(&format!("{name}-{index}")).await;
+            let delivery = world.pending(&webhook).await;
+            let token = world.take(&delivery, world.now()).await;
+            world.delete(&webhook).await;
+            if is_swept {
+                world.sweep().await;
+            }
+            let swept = world.state(&delivery).await;
+            let attempt = scheduled(&world, status);
+            let at = ended_at(&attempt);
+            let record = leased(&delivery, token, attempt, next);
+
+            let outcome = world.record(record.clone()).await;
+
+            let reason = CancelReason::WebhookDeleted;
+            let cancelled = State::Cancelled { at, reason, by: "analyst".into() };
+            let (expected, ended) = match (status, is_swept) {
+                (200, _) => (State::Succeeded { at }, Some(State::Succeeded { at })),
+                (_, false) => (cancelled.clone(), Some(cancelled)),
+                (_, true) => (swept, None),
+            };
+            assert_eq!(outcome, AttemptOutcome::Recorded { health: Health::default(), ended });
+            assert_eq!(world.state(&delivery).await, expected);
+            assert_eq!(world.attempts_of(&delivery).await, 1);
+            assert_eq!(world.record(record).await, AttemptOutcome::Superseded, "twice");
+            assert_eq!(world.attempts_of(&delivery).await, 1);
+            assert_eq!(world.sweep().await.cancelled, 0, "it has ended");
+            let usage = world.store.usage(world.organization).await.expect("usage");
+            assert_eq!(usage.pending, 0);
+        }
+    }
+}
+
+/// Pings and redeliveries that were under way when the webhook was deleted are recorded too.
+pub async fn what_a_person_asked_of_a_deleted_webhook_is_recorded(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
-    let token = world.take(&delivery, world.now()).await;
-    world.delete(&webhook).await;
     let new_ping = world.new_ping(&webhook);
+    world.delete(&webhook).await;
 
-    let records = vec![
-        leased(&delivery, token, scheduled(&world, 200), Next::Succeeded),
-        redelivered(&delivery, world.now(), answered(200)),
-        ping(&new_ping, attempt(AttemptTrigger::Ping, world.now(), answered(200))),
-    ];
-    let outcome = world.commit(Vec::new(), records).await;
+    let redelivery = redelivered(&delivery, world.now(), answered(200));
+    let at = ended_at(&redelivery.attempt);
+    world.recorded(redelivery).await;
+    world.recorded(ping(&new_ping, attempt(AttemptTrigger::Ping, world.now(), answered(200)))).await;
 
-    assert_eq!(outcome.attempts, [AttemptOutcome::Superseded; 3]);
-    assert_eq!(world.find(&new_ping).await, None);
+    assert_eq!(world.state(&delivery).await, State::Succeeded { at });
+    assert_eq!(world.find(&new_ping).await, Some(new_ping.clone()));
+    assert_eq!((world.attempts_of(&delivery).await, world.attempts_of(&new_ping).await), (1, 1));
 }
 
 /// An attempt of a delivery that is not there, or is another webhook's, is superseded.
@@ -343,7 +386,7 @@ pub async fn attempts_of_unknown_deliveries_are_superseded(harness: &dyn Harness
     ];
     let outcome = world.commit(Vec::new(), records).await;
 
-    assert_eq!(outcome.attempts, [AttemptOutcome::Superseded; 3]);
+    assert_eq!(outcome.attempts, vec![AttemptOutcome::Superseded; 3]);
     assert_eq!(world.find(&theirs).await, Some(theirs));
     assert_eq!(world.attempt_count(&webhook).await + world.attempt_count(&other).await, 0);
 }

@@ -33,24 +33,31 @@ pub async fn a_cancelled_delivery_says_by_whom(harness: &dyn Harness) {
     assert_eq!(world.store.due_lanes(None, 10).await.expect("due_lanes"), []);
 }
 
-/// An attempt that was under way when its delivery was cancelled comes too late.
-pub async fn cancelling_ends_a_lease(harness: &dyn Harness) {
+/// An attempt that was under way when its delivery was cancelled is recorded, once. Only a 2xx changes the delivery.
+pub async fn an_attempt_of_a_cancelled_delivery_is_recorded(harness: &dyn Harness) {
     let world = World::open(harness).await;
-    let webhook = world.webhook("hook").await;
-    let delivery = world.pending(&webhook).await;
-    let token = world.take(&delivery, world.now()).await;
-    world.cancel(&delivery, world.audit("delivery.cancel")).await;
-    let (cancelled, health) = (world.find(&delivery).await, world.current(&webhook).await.health);
+    for (status, next) in [(200, Next::Succeeded), (500, Next::Retry { at: world.now(), spent: true })] {
+        let webhook = world.webhook(&format!("hook-{status}")).await;
+        let delivery = world.pending(&webhook).await;
+        let token = world.take(&delivery, world.now()).await;
+        world.cancel(&delivery, world.audit("delivery.cancel")).await;
+        let cancelled = world.state(&delivery).await;
+        let late = attempt(AttemptTrigger::Schedule, world.now(), answered(status));
+        let at = ended_at(&late);
+        let record = leased(&delivery, token, late, next);
 
-    for next in [Next::Succeeded, Next::Retry { at: world.now(), spent: true }] {
-        let late = attempt(AttemptTrigger::Schedule, world.now(), answered(500));
-        let outcome = world.record(leased(&delivery, token, late, next)).await;
-        assert_eq!(outcome, AttemptOutcome::Superseded);
+        let outcome = world.commit(Vec::new(), vec![record.clone(), record.clone()]).await;
+
+        let ended = (status == 200).then_some(State::Succeeded { at });
+        let health = world.current(&webhook).await.health;
+        assert_eq!(health.failures, u32::from(status == 500));
+        let recorded = AttemptOutcome::Recorded { health, ended: ended.clone() };
+        assert_eq!(outcome.attempts, [recorded, AttemptOutcome::Superseded]);
+        assert_eq!(world.state(&delivery).await, ended.unwrap_or(cancelled));
+        assert_eq!(world.record(record).await, AttemptOutcome::Superseded, "twice");
+        assert_eq!(world.attempt_count(&webhook).await, 1);
+        assert!(world.lease_due(&webhook, 10, world.now().after(AN_HOUR)).await.is_empty());
     }
-
-    assert_eq!(world.find(&delivery).await, cancelled);
-    assert_eq!(world.attempt_count(&webhook).await, 0);
-    assert_eq!(world.current(&webhook).await.health, health);
 }
 
 /// What has ended is not cancelled, and stays as it was.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{AttemptTrigger, Delivery, FailReason, Outcome, State};
-use stackbell_model::health::{Health, SuspensionReason};
+use stackbell_model::health::{Health, RetryAfter, SuspensionReason};
 use stackbell_model::retry::Next;
+use stackbell_model::webhook::{PayloadUrl, Webhook};
 
 use super::Harness;
 use super::fixtures::{World, answered, attempt, ended_at, failing_for_days, leased, redelivered};
@@ -36,7 +37,7 @@ pub async fn health_follows_the_rule(harness: &dyn Harness) {
     for trigger in AttemptTrigger::ALL.iter().copied() {
         for outcome in &outcomes {
             let record = tried(&delivery, world.now(), trigger, outcome.clone());
-            expected = expected.after(trigger, outcome.verdict(), ended_at(&record.attempt));
+            expected = expected.after(&record.attempt, None);
             assert_eq!(world.recorded(record).await, expected, "{trigger:?} {outcome:?}");
             assert_eq!(world.current(&webhook).await.health, expected, "{trigger:?} {outcome:?}");
         }
@@ -54,6 +55,62 @@ pub async fn a_410_suspends(harness: &dyn Harness) {
     assert_eq!(health.suspension.map(|suspension| suspension.reason), Some(SuspensionReason::Gone));
     assert!(world.current(&webhook).await.is_held());
     assert!(world.lease_due(&webhook, 1, world.now()).await.is_empty());
+}
+
+/// While an endpoint asks to be left alone, its lane gives nothing, not even a probe; afterwards it does.
+pub async fn an_endpoint_that_asks_to_wait_is_left_alone(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (first, second) = (world.pending(&webhook).await, world.pending(&webhook).await);
+    let until = world.now().after(Duration::from_secs(60));
+    let record =
+        AttemptRecord { retry_until: Some(until), ..redelivered(&first, world.now(), answered(429)) };
+    let asked_at = ended_at(&record.attempt);
+
+    let health = world.recorded(record).await;
+
+    assert_eq!(health.retry_after, Some(RetryAfter { asked_at, until }));
+    assert_eq!(world.current(&webhook).await.health, health);
+    let just_before = until.before(Duration::from_millis(1));
+    for mode in [LaneMode::Due, LaneMode::Pending, LaneMode::Probe] {
+        let (_, lane) = world.lease(&webhook, mode, 10, just_before).await;
+        assert!(lane.deliveries.is_empty(), "{mode:?}");
+        assert!(lane.next_due.is_some(), "{mode:?}");
+    }
+    assert_eq!(world.lease_due(&webhook, 10, until).await, [first.id, second.id]);
+}
+
+/// A person who resumes the webhook, changes its URL or switches it off and on ends what its endpoint asked for.
+pub async fn a_person_ends_what_an_endpoint_asked_for(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let edits: [&[fn(&mut Webhook)]; 2] = [
+        &[|webhook| webhook.payload_url = PayloadUrl::from_stored("https://other.example.com/")],
+        &[|webhook| webhook.active = false, |webhook| webhook.active = true],
+    ];
+    for (index, steps) in edits.into_iter().enumerate() {
+        let webhook = world.webhook(&format!("hook-{index}")).await;
+        let delivery = world.pending(&webhook).await;
+        ask_to_wait(&world, &delivery).await;
+        for step in steps {
+            let mut edited = world.current(&webhook).await;
+            step(&mut edited);
+            world.store.edit_webhook(&edited, world.audit("webhook.edit")).await.expect("edit_webhook");
+        }
+        assert_eq!(world.current(&webhook).await.health.retry_after, None, "{index}");
+        assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [delivery.id]);
+    }
+    let webhook = world.webhook("resumed").await;
+    let delivery = world.pending(&webhook).await;
+    ask_to_wait(&world, &delivery).await;
+    let audit = world.audit("webhook.resume");
+    assert!(world.store.resume_webhook(webhook.id, world.now(), audit).await.expect("resume_webhook"));
+    assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [delivery.id]);
+}
+
+async fn ask_to_wait(world: &World, delivery: &Delivery) {
+    let record = redelivered(delivery, world.now(), answered(503));
+    let retry_until = Some(world.now().after(Duration::from_secs(3600)));
+    world.recorded(AttemptRecord { retry_until, ..record }).await;
 }
 
 /// Ten failures over five days suspend the webhook, and nine do not.

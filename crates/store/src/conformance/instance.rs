@@ -164,7 +164,7 @@ async fn told(world: &World, webhook: &Webhook) -> (bool, bool) {
     let (ping, at) = (world.new_ping(webhook), world.now());
     let attempt = attempt(AttemptTrigger::Ping, at, answered(500));
     let subject = AttemptSubject::Ping(Box::new(ping));
-    let record = AttemptRecord { webhook: webhook.id, attempt, subject };
+    let record = AttemptRecord { webhook: webhook.id, attempt, retry_until: None, subject };
     let of_attempts = world.commit(Vec::new(), vec![record]).await.sending_held;
     assert_eq!(of_intakes, of_attempts);
     let request = LaneRequest { webhook: webhook.id, limit: NonZeroU32::MIN, mode: LaneMode::Due };

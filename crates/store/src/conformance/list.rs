@@ -58,12 +58,15 @@ macro_rules! conformance_tests {
             a_failed_redelivery_leaves_a_finished_delivery
             a_ping_is_kept_with_its_attempt
             a_ping_can_be_redelivered
-            attempts_of_a_deleted_webhook_are_superseded
+            an_attempt_of_a_deleted_webhook_is_recorded
+            what_a_person_asked_of_a_deleted_webhook_is_recorded
             attempts_of_unknown_deliveries_are_superseded
         ] }
         $crate::conformance_group! { $harness, health [
             health_follows_the_rule
             a_410_suspends
+            an_endpoint_that_asks_to_wait_is_left_alone
+            a_person_ends_what_an_endpoint_asked_for
             failing_for_days_suspends
             a_success_resumes
             a_failed_probe_puts_the_next_one_off
@@ -91,7 +94,7 @@ macro_rules! conformance_tests {
         ] }
         $crate::conformance_group! { $harness, changes [
             a_cancelled_delivery_says_by_whom
-            cancelling_ends_a_lease
+            an_attempt_of_a_cancelled_delivery_is_recorded
             what_has_ended_is_not_cancelled
             a_redelivery_ends_a_cancelled_delivery
             a_pending_delivery_is_hastened

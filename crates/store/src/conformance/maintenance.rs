@@ -205,7 +205,7 @@ pub async fn pings_go_too(harness: &dyn Harness) {
     let ping = world.new_ping(&webhook);
     let attempt = attempt(AttemptTrigger::Ping, world.now(), answered(500));
     let subject = AttemptSubject::Ping(Box::new(ping.clone()));
-    world.recorded(AttemptRecord { webhook: webhook.id, attempt, subject }).await;
+    world.recorded(AttemptRecord { webhook: webhook.id, attempt, retry_until: None, subject }).await;
     let report = sweep(&world, world.now(), &removing(world.now().after(DAY))).await;
     assert_eq!(report, SweepReport { deliveries_removed: 1, ..SweepReport::default() });
     assert_eq!((world.find(&ping).await, world.attempt_count(&webhook).await), (None, 0));

@@ -239,6 +239,30 @@ pub async fn activation_ends_a_hold(harness: &dyn Harness) {
     }
 }
 
+/// A suspension ends when the payload URL is changed, be it while the webhook is inactive, and when the webhook is switched
+/// off and on; not by an edit that leaves both as they are.
+pub async fn a_new_url_or_switching_on_ends_a_suspension(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let url = |path: &str| PayloadUrl::from_stored(&format!("https://example.com/{path}"));
+    let cases: [(&str, Vec<(bool, &str)>, bool); 5] = [
+        ("same", vec![(true, "hook")], false),
+        ("url", vec![(true, "other")], true),
+        ("off", vec![(false, "hook")], false),
+        ("off-on", vec![(false, "hook"), (true, "hook")], true),
+        ("off-url", vec![(false, "other")], true),
+    ];
+    for (name, steps, ends) in cases {
+        let webhook = world.suspended_webhook(name).await;
+        for (active, path) in steps {
+            let request = Webhook { active, payload_url: url(path), ..world.current(&webhook).await };
+            assert_eq!(edit(&world, &request).await, EditOutcome::Done);
+        }
+        let after = world.current(&webhook).await;
+        assert_eq!(after.health.suspension.is_none(), ends, "{name}");
+        assert_eq!(after.health.failures == 0, ends, "{name}");
+    }
+}
+
 /// A deleted webhook is gone, its name is free at once, and the new one has none of its past.
 pub async fn a_deleted_webhooks_name_is_free(harness: &dyn Harness) {
     let world = World::open(harness).await;

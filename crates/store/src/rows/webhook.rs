@@ -1,7 +1,7 @@
 //! Webhooks.
 
 use stackbell_model::filter::{Filter, Group, Subscription};
-use stackbell_model::health::{Health, Suspension, SuspensionReason};
+use stackbell_model::health::{Health, RetryAfter, Suspension, SuspensionReason};
 use stackbell_model::ids::DataKeyId;
 use stackbell_model::names::{DisplayName, EnvironmentName, ProjectName, StackName, WebhookName};
 use stackbell_model::scope::Scope;
@@ -19,11 +19,12 @@ macro_rules! webhook_columns {
          w.secret_key, w.secret, w.secret_fingerprint, \
          w.previous_secret_key, w.previous_secret, w.previous_secret_until, \
          w.standard_headers, w.pace, w.pause_reason, w.created_at, w.revision, \
-         w.failures, w.failing_since, w.suspended_since, w.suspension_reason, w.probe_at, w.hold_ended_at"
+         w.failures, w.failing_since, w.suspended_since, w.suspension_reason, w.probe_at, w.hold_ended_at, \
+         w.retry_asked_at, w.retry_until"
     };
 }
 
-/// A webhook: the columns `id` to `hold_ended_at`, of which the second is its organization's id.
+/// A webhook: the columns `id` to `retry_until`, of which the second is its organization's id.
 ///
 /// # Errors
 /// When the row does not make sense.
@@ -112,7 +113,7 @@ fn read_sealed<'row, C: Columns<'row>>(
     Ok(key.zip(bytes).map(|(key, bytes)| Sealed { key, bytes: bytes.into() }))
 }
 
-/// The columns `failures` to `hold_ended_at`.
+/// The columns `failures` to `retry_until`.
 pub fn read_health<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Health, C::Fault> {
     let failures = cursor.number("failures")?;
     let failing_since = cursor.time_or_null("failing_since")?;
@@ -130,7 +131,11 @@ pub fn read_health<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Health, C::
         reason,
         probe_at,
     });
-    Ok(Health { failures, failing_since, suspension, hold_ended_at: cursor.time_or_null("hold_ended_at")? })
+    let hold_ended_at = cursor.time_or_null("hold_ended_at")?;
+    let asked_at = cursor.time_or_null("retry_asked_at")?;
+    let retry_after = asked_at.zip(cursor.time_or_null("retry_until")?);
+    let retry_after = retry_after.map(|(asked_at, until)| RetryAfter { asked_at, until });
+    Ok(Health { failures, failing_since, suspension, hold_ended_at, retry_after })
 }
 
 /// A scope's columns: kind, project, name.

@@ -10,7 +10,7 @@ use stackbell_model::delivery::{Attempt, State};
 use stackbell_model::deployments::DeploymentsCredential;
 use stackbell_model::event::Event;
 use stackbell_model::filter::Filter;
-use stackbell_model::health::{Health, Suspension};
+use stackbell_model::health::{Health, RetryAfter, Suspension};
 use stackbell_model::identity::{Membership, Organization, Token, TokenOwner, User};
 use stackbell_model::recovery::{Recovery, RecoveryState};
 use stackbell_model::secret::{Sealed, SealedDataKey};
@@ -275,7 +275,7 @@ fn spell_webhook(webhook: &Webhook, to: &mut Spelled) {
 }
 
 fn spell_health(health: Health, to: &mut Spelled) {
-    let Health { failures, failing_since, suspension, hold_ended_at } = health;
+    let Health { failures, failing_since, suspension, hold_ended_at, retry_after } = health;
     to.number(failures.into());
     to.maybe(failing_since, Spelled::time);
     to.maybe(suspension, |to, Suspension { since, reason, probe_at }| {
@@ -284,6 +284,10 @@ fn spell_health(health: Health, to: &mut Spelled) {
         to.time(probe_at);
     });
     to.maybe(hold_ended_at, Spelled::time);
+    to.maybe(retry_after, |to, RetryAfter { asked_at, until }| {
+        to.time(asked_at);
+        to.time(until);
+    });
 }
 
 impl Row for StoredEvent {

@@ -32,6 +32,9 @@ impl Lane {
     /// A breaker that is open through our own fault is no such reason: the endpoint would take what is due.
     pub(in crate::core) fn endpoint_wait(&mut self, now: Timestamp) -> Option<LaneWait> {
         let waits = |reason, until| Some(LaneWait { reason, until });
+        if let Some(until) = self.asked_until(now) {
+            return waits(WaitReason::Backoff, Some(until));
+        }
         if let Breaker::Open { until, because: Cause::Failures } = self.breaker {
             return waits(WaitReason::Breaker, Some(until));
         }

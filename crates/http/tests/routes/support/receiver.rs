@@ -1,4 +1,5 @@
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 pub(crate) struct Receiver {
     address: SocketAddr,
     received: mpsc::UnboundedReceiver<Received>,
+    status: Arc<Mutex<StatusCode>>,
     // Dropped, and with it the server.
     _task: JoinSet<()>,
 }
@@ -29,8 +31,11 @@ impl Receiver {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (sender, received) = mpsc::unbounded_channel();
+        let status = Arc::new(Mutex::new(status));
+        let answer = Arc::clone(&status);
         let take = move |request: Request| {
             let sender = sender.clone();
+            let status = *answer.lock().expect("nobody panics with it");
             async move {
                 let (parts, body) = request.into_parts();
                 let body = to_bytes(body, usize::MAX).await.expect("a whole body");
@@ -43,7 +48,12 @@ impl Receiver {
         task.spawn(async move {
             axum::serve(listener, Router::new().fallback(take)).await.expect("it never ends");
         });
-        Self { address, received, _task: task }
+        Self { address, received, status, _task: task }
+    }
+
+    /// Answers like this from now on.
+    pub(crate) fn answer(&self, status: StatusCode) {
+        *self.status.lock().expect("nobody panics with it") = status;
     }
 
     pub(crate) fn url(&self) -> String {

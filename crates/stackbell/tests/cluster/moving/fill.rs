@@ -128,6 +128,7 @@ impl Filling<'_> {
                     .into(),
                 outcome: Outcome::Answered(answer),
             },
+            retry_until: None,
             subject: AttemptSubject::Leased { delivery, token: lease.token, next: Next::Succeeded },
         }
     }

@@ -1,0 +1,223 @@
+//! Why a lane waits for somebody else, and what sets it going again.
+//!
+//! A lane is held while its webhook is inactive or suspended, and waits while its endpoint asked to be left alone. It goes on once
+//! the endpoint is back (a probe's 2xx), once a person has it go on, and once its webhook has another payload URL: one attempt first,
+//! and the rest when that was answered, faster with each success. Then everything pending goes, due or not, until something
+//! fails.
+
+use std::time::Duration;
+
+use stackbell_model::Timestamp;
+use stackbell_model::delivery::Attempt;
+use stackbell_model::health::{Health, RetryAfter, SuspensionReason};
+use stackbell_model::webhook::Webhook;
+
+use super::{CatchingUp, Lane};
+use crate::core::breaker::Breaker;
+use crate::core::config::CoreConfig;
+use crate::core::permits::Pace;
+
+/// Why a lane waits for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    None,
+    Inactive,
+    Suspended { probe_at: Timestamp },
+    Deleted,
+}
+
+impl Hold {
+    fn of(active: bool, health: &Health) -> Self {
+        match (active, health.suspension) {
+            (false, _) => Self::Inactive,
+            (true, Some(suspension)) => Self::Suspended { probe_at: suspension.probe_at },
+            (true, None) => Self::None,
+        }
+    }
+}
+
+/// How a webhook's new health changes its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum HealthChange {
+    None,
+    Suspended(SuspensionReason),
+    Resumed,
+}
+
+impl Lane {
+    /// Until when its endpoint asked to be left alone, if that is not over.
+    pub(super) fn asked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.asked.map(|asked| asked.until).filter(|until| *until > now)
+    }
+
+    /// Whether a delivery that is leased already must not be sent by itself now.
+    pub(in crate::core) fn must_wait(&self, now: Timestamp) -> bool {
+        // Probes, and attempts while the breaker is open, are any node's.
+        let is_anothers = self.is_ordered && self.hold == Hold::None && self.breaker.is_closed();
+        self.asked_until(now).is_some() || (is_anothers && self.in_flight_max() == 0)
+    }
+
+    /// Whether a new delivery must not be sent by itself now, although it was leased when it was accepted.
+    pub(in crate::core) fn must_hold_new(&self, now: Timestamp) -> bool {
+        matches!(self.hold, Hold::Suspended { .. }) || self.must_wait(now)
+    }
+
+    /// Learns from an attempt how long its endpoint is to be left alone.
+    pub(super) fn note_asked(&mut self, attempt: &Attempt, retry_until: Option<Timestamp>) {
+        let before = Health { retry_after: self.asked, ..Health::default() };
+        let after = before.after(attempt, retry_until).retry_after;
+        if after.is_none() {
+            self.forget_asked();
+        }
+        self.asked = after;
+    }
+
+    /// Learns what the store knows of that, which may be older than what is known here.
+    fn learn_asked(&mut self, asked: Option<RetryAfter>) {
+        let is_over = |asked: &RetryAfter| self.asked_is_over_to.is_some_and(|to| asked.asked_at <= to);
+        if let Some(asked) = asked.filter(|asked| !is_over(asked)) {
+            self.asked = Some(asked.and(self.asked));
+        }
+    }
+
+    fn forget_asked(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            self.asked_is_over_to = Some(asked.asked_at);
+        }
+    }
+
+    /// Learns of failures that the webhook's health counts.
+    fn learn_failures(&mut self, health: &Health, config: &CoreConfig, now: Timestamp) {
+        self.breaker.learn(health, self.unrecorded == 0, self.share, config, now);
+        if let Some(until) = self.asked_until(now) {
+            self.breaker.wait_no_longer_than(until, self.share, config);
+        }
+    }
+
+    /// The webhook as the store knows it.
+    pub(in crate::core) fn learn_webhook(&mut self, webhook: &Webhook, config: &CoreConfig, now: Timestamp) {
+        self.hold = Hold::of(webhook.active, &webhook.health);
+        self.hold_learnt_at = now;
+        self.is_known = true;
+        self.learn_change(webhook, config, now);
+        self.learn_failures(&webhook.health, config, now);
+    }
+
+    /// A webhook that was read because it was edited: a lane that waits need not any more, if that set it going.
+    pub(in crate::core) fn learn_edit(&mut self, webhook: &Webhook, config: &CoreConfig, now: Timestamp) {
+        if !self.is_known {
+            self.learn_change(webhook, config, now);
+        }
+    }
+
+    /// Whether the webhook was set going since it was last seen: it is no longer held, or it has another endpoint.
+    fn learn_change(&mut self, webhook: &Webhook, config: &CoreConfig, now: Timestamp) {
+        if webhook.revision < self.revision {
+            return;
+        }
+        let health = &webhook.health;
+        let is_other = self.payload_url.as_ref().is_some_and(|known| *known != webhook.payload_url);
+        let is_set_going = self.payload_url.is_some() && health.hold_ended_at > self.hold_ended_at;
+        if is_other || self.payload_url.is_none() {
+            self.payload_url = Some(webhook.payload_url.clone());
+        }
+        self.hold_ended_at = health.hold_ended_at.max(self.hold_ended_at);
+        let was_in_trouble = self.breaker.has_failed() || self.asked.is_some();
+        if is_other {
+            self.forget_endpoint(config);
+        }
+        if is_other || is_set_going {
+            self.forget_asked();
+        }
+        self.learn_asked(health.retry_after);
+        let is_held = webhook.is_held();
+        if !is_held && (self.was_held || (is_other && was_in_trouble)) {
+            self.resume(config, now);
+        }
+        self.was_held = is_held;
+    }
+
+    /// Nothing is known of the endpoint that it sends to from here on.
+    fn forget_endpoint(&mut self, config: &CoreConfig) {
+        self.breaker = Breaker::CLOSED;
+        self.limit = config.lane_limit_start;
+        self.pace = Pace::Unproven;
+        self.answers_in = Duration::ZERO;
+        self.has_stalled = false;
+    }
+
+    /// The webhook's health as the store knows it now. Says whether that set it going again.
+    pub(in crate::core) fn learn_health(
+        &mut self,
+        health: &Health,
+        config: &CoreConfig,
+        now: Timestamp,
+    ) -> HealthChange {
+        let before = self.hold;
+        if !matches!(before, Hold::Inactive | Hold::Deleted) {
+            self.hold = Hold::of(true, health);
+            self.hold_learnt_at = now;
+            self.was_held = health.suspension.is_some();
+        }
+        self.hold_ended_at = health.hold_ended_at.max(self.hold_ended_at);
+        self.learn_asked(health.retry_after);
+        self.learn_failures(health, config, now);
+        if self.unrecorded == 0 && std::mem::take(&mut self.flushes_once_recorded) {
+            self.flush(now);
+        }
+        match (before, health.suspension) {
+            (Hold::Suspended { .. }, None) => {
+                self.forget_asked();
+                self.resume(config, now);
+                HealthChange::Resumed
+            }
+            (Hold::None, Some(suspension)) => HealthChange::Suspended(suspension.reason),
+            (Hold::None | Hold::Inactive | Hold::Suspended { .. } | Hold::Deleted, _) => HealthChange::None,
+        }
+    }
+
+    /// The webhook is gone: what is pending for it will be cancelled by the sweep.
+    pub(in crate::core) fn learn_deletion(&mut self) {
+        self.hold = Hold::Deleted;
+    }
+
+    /// The webhook is held, as far as was learnt here so long ago. A clock that was set back makes it long.
+    pub(in crate::core) fn was_held(&self, ago: Duration, now: Timestamp) -> bool {
+        let is_news = self.hold_learnt_at <= now && now.since(self.hold_learnt_at) < ago;
+        matches!(self.hold, Hold::Inactive | Hold::Suspended { .. }) && !is_news
+    }
+
+    /// Goes on with what was held, slowly at first.
+    fn resume(&mut self, config: &CoreConfig, now: Timestamp) {
+        self.catching_up = Some(CatchingUp::new(config.resume_interval, now));
+        self.breaker = Breaker::CLOSED;
+        self.no_probe_before = None;
+        self.flush(now);
+    }
+
+    /// Everything pending goes, due or not.
+    fn flush(&mut self, now: Timestamp) {
+        self.flushes = true;
+        self.note_due(now);
+    }
+
+    /// Something failed: the rest goes when it is due.
+    pub(super) fn stop_flush(&mut self) {
+        self.flushes = false;
+        self.flushes_once_recorded = false;
+        self.catching_up = self.catching_up.map(CatchingUp::answered);
+    }
+
+    /// Somebody had its webhook go on, be it that nothing is known here of what that was held for.
+    pub(in crate::core) fn note_set_going(&mut self) {
+        self.was_held = true;
+    }
+
+    /// An edit may have changed anything: look again.
+    pub(in crate::core) fn look_again(&mut self, now: Timestamp) {
+        self.hold = Hold::None;
+        self.is_known = false;
+        self.is_outdated = self.is_leasing;
+        self.note_due(now);
+    }
+}
