@@ -1,5 +1,6 @@
 //! Checking fields: all of them, so that whoever sent them is told of all that is wrong at once.
 
+use stackbell_model::hidden;
 use stackbell_model::permission::Role;
 
 use crate::{Code, Error, FieldError, FieldProblem};
@@ -54,8 +55,10 @@ impl Fields {
     /// Reads a text that may say anything, empty where there is none.
     pub(crate) fn read_text(&mut self, field: &'static str, text: Option<&str>) -> String {
         let text = text.unwrap_or_default();
-        if text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
-            let rule = format!("must be at most {TEXT_BYTES_MAX} bytes long, without control characters");
+        if text.len() > TEXT_BYTES_MAX || hidden::find(text).is_some() {
+            let rule = format!(
+                "must be at most {TEXT_BYTES_MAX} bytes long, without control or invisible characters"
+            );
             self.invalid(field, rule);
         }
         text.to_owned()

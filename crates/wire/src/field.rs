@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use stackbell_model::hidden;
+
 /// The most characters of a sender's own text that an error repeats.
 const QUOTE_CHARACTERS_MAX: usize = 64;
 
@@ -74,8 +76,9 @@ pub(crate) fn prepend(path: &mut String, head: &str) {
     path.insert_str(0, &quote(head));
 }
 
-/// A sender's text, cut to what an error may repeat of it.
+/// A sender's text, cut to what an error may repeat of it, with its hidden characters spelt out.
 pub(crate) fn quote(text: &str) -> String {
+    let text = hidden::escape(text, &[]);
     let mut cut: String = text.chars().take(QUOTE_CHARACTERS_MAX).collect();
     if cut.len() < text.len() {
         cut.push('…');

@@ -55,6 +55,58 @@ async fn users_and_members() {
     assert_eq!(world.admin("DELETE", &member, Value::Null).await.refusal(404), "Member 'summer' not found");
 }
 
+/// Each name that people give, as method, path, body and the field in it.
+fn names(text: &str) -> Vec<(&'static str, String, Value, &'static str)> {
+    let hooks = format!("/api/orgs/{ORGANIZATION}/hooks");
+    let mut hook = webhook("named", "https://a.example/");
+    hook["displayName"] = json!(text);
+    vec![
+        ("POST", hooks.clone(), hook, "displayName"),
+        ("PATCH", format!("{hooks}/plain"), json!({"displayName": text}), "displayName"),
+        ("POST", "/v1/orgs".to_owned(), json!({"name": "citadel", "displayName": text}), "displayName"),
+        ("POST", "/v1/orgs".to_owned(), json!({"name": "citadel", "avatarUrl": text}), "avatarUrl"),
+        ("POST", "/v1/users".to_owned(), json!({"login": "summer", "name": text}), "name"),
+        ("POST", "/v1/users".to_owned(), json!({"login": "summer", "email": text}), "email"),
+        ("POST", "/v1/user/tokens".to_owned(), json!({"name": text, "role": "viewer"}), "name"),
+        ("POST", format!("/v1/orgs/{ORGANIZATION}/tokens"), json!({"name": text, "role": "viewer"}), "name"),
+        ("POST", "/v1/instance/sending/hold".to_owned(), json!({"reason": text}), "reason"),
+    ]
+}
+
+#[tokio::test]
+async fn names_with_hidden_characters_are_refused() {
+    let world = World::start().await;
+    let hooks = format!("/api/orgs/{ORGANIZATION}/hooks");
+    world.admin("POST", &hooks, webhook("plain", "https://a.example/")).await.expect(201);
+    for hidden in [
+        "\u{202e}", "\u{200b}", "\u{7f}", "\u{9b}", "\u{2066}", "\u{2028}", "\u{feff}", "\u{200d}",
+        "\u{3164}",
+    ] {
+        for (method, path, body, field) in names(&format!("ad{hidden}min")) {
+            let answer = world.admin(method, &path, body).await;
+            let refusal = answer.refusal(400);
+            assert!(refusal.contains(field) && !refusal.contains(hidden), "{method} {path}: {refusal:?}");
+            assert!(
+                answer.details()[0].ends_with(&format!(" {field} invalid")),
+                "{path}: {:?}",
+                answer.details()
+            );
+        }
+    }
+    let listed =
+        world.admin("GET", &format!("/v1/orgs/{ORGANIZATION}/webhooks"), Value::Null).await.expect(200);
+    let id = listed[0]["id"].as_str().expect("an id");
+    let options = json!({"active": false, "pauseReason": "ad\u{202e}min"});
+    let answer = world.admin("PATCH", &format!("/v1/orgs/{ORGANIZATION}/webhooks/{id}"), options).await;
+    assert!(answer.refusal(400).contains("pauseReason"), "{}", answer.text());
+    for (method, path, body, _) in names("👩\u{200d}💻 Grüße می\u{200c}خواهم") {
+        if body.get("avatarUrl").or_else(|| body.get("email")).is_none() {
+            let answer = world.admin(method, &path, body).await;
+            assert!(answer.status.is_success(), "{method} {path}: {}", answer.text());
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_organization_always_has_an_admin() {
     let world = World::start().await;
