@@ -7,6 +7,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, StatusCode};
+use bytes::{Buf as _, Bytes};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::context::Context;
@@ -50,15 +51,30 @@ pub(crate) async fn read_text(body: Body, bytes_max: usize) -> Result<String, Ht
     let limited = Limited::new(body, bytes_max);
     let read = tokio::time::timeout(BODY_TIME_MAX, limited.collect()).await.map_err(|_| too_slow())?;
     let bytes = read.map_err(|error| broken(error.as_ref(), bytes_max))?.to_bytes();
+    let bytes = without_mark(bytes);
     if bytes.is_empty() {
         return Err(HttpError::bad_request("the request has no body, and JSON is needed"));
     }
-    String::from_utf8(bytes.into()).map_err(|error| HttpError::bad_request(not_utf8(error.utf8_error())))
+    to_text(bytes)
 }
 
-/// What to say of a text that is no UTF-8.
-pub(crate) fn not_utf8(error: std::str::Utf8Error) -> String {
-    format!("the text is not UTF-8 from byte {} on", error.valid_up_to())
+/// The bytes without the byte order mark that some programs put before their JSON.
+/// Source: <https://www.rfc-editor.org/rfc/rfc8259#section-8.1>.
+pub(crate) fn without_mark(mut bytes: Bytes) -> Bytes {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    if bytes.starts_with(MARK) {
+        bytes.advance(MARK.len());
+    }
+    bytes
+}
+
+/// The bytes as text.
+///
+/// # Errors
+/// 400 for what is no UTF-8, with the byte where it stops being so.
+pub(crate) fn to_text(bytes: Bytes) -> Result<String, HttpError> {
+    let text = String::from_utf8(bytes.into()).map_err(|error| error.utf8_error().valid_up_to());
+    text.map_err(|end| HttpError::bad_request(format!("the text is not UTF-8 from byte {end} on")))
 }
 
 fn too_large(bytes_max: usize) -> HttpError {

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Answer, World, request, webhook};
+use crate::support::{ADMIN, Answer, World, event, request, webhook};
 
 const HOOKS: &str = "/api/orgs/crazy-adventures/hooks";
 const EVENTS: &str = "/v1/orgs/crazy-adventures/events";
@@ -28,6 +28,51 @@ async fn bodies_that_cannot_be_read() {
     assert_eq!(twice.refusal(400), "body: name: the same key twice (at byte 12)");
     assert_eq!(twice.details(), ["Webhook name invalid"]);
     assert_eq!(post(&world, HOOKS, "[]").await.refusal(400), "body: must be a JSON object (at byte 0)");
+}
+
+/// Method and path of every route that the OpenAPI document gives a body, with something in the place of each parameter.
+fn routes_with_bodies() -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(include_str!("../../golden/openapi.json")).expect("JSON");
+    let mut routes = Vec::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        let path = path.replace("{orgName}", "crazy-adventures");
+        let parts = path.split('/').map(|part| if part.starts_with('{') { "some" } else { part });
+        let path = parts.collect::<Vec<_>>().join("/");
+        let with_body = operations.as_object().expect("operations").iter();
+        let with_body = with_body.filter(|(_, operation)| operation.get("requestBody").is_some());
+        routes.extend(with_body.map(|(method, _)| (method.to_uppercase(), path.clone())));
+    }
+    assert!(routes.len() >= 19, "{routes:?}");
+    routes
+}
+
+/// Source: <https://www.rfc-editor.org/rfc/rfc8259#section-8.1>.
+#[tokio::test]
+async fn a_byte_order_mark_before_json_is_ignored_by_every_route() {
+    let world = World::start().await;
+    for (method, path) in routes_with_bodies() {
+        // Neither is accepted anywhere, and each is refused for what is behind the mark.
+        for body in ["\"text\"", r#"{"nosuch":1,"nosuch":2}"#] {
+            let ask = |body: String| {
+                world.send(request(ADMIN, &method, &path).body(body.into()).expect("a request"))
+            };
+            let (plain, marked) = (ask(body.to_owned()).await, ask(format!("\u{feff}{body}")).await);
+            assert_eq!(
+                (marked.status, marked.text()),
+                (plain.status, plain.text()),
+                "{method} {path} {body}"
+            );
+        }
+    }
+    let mark = "\u{feff}";
+    post(&world, HOOKS, format!("{mark}{}", webhook("a", "https://a.example/"))).await.expect(201);
+    post(&world, EVENTS, format!("{mark}{}", event(None))).await.expect(202);
+    let two = post(&world, EVENTS, format!("{mark}[{},{}]", event(None), event(None))).await.expect(202);
+    assert_eq!(two.as_array().map(Vec::len), Some(2));
+    let alone = post(&world, HOOKS, mark).await.refusal(400);
+    assert_eq!(alone, "the request has no body, and JSON is needed");
+    let two_marks = post(&world, HOOKS, format!("{mark}{mark}{{}}")).await.refusal(400);
+    assert!(two_marks.starts_with("body: "), "{two_marks}");
 }
 
 #[tokio::test]

@@ -48,6 +48,18 @@ async fn lines_are_counted_and_refusals_listed() {
 }
 
 #[tokio::test]
+async fn byte_order_marks_before_lines_are_ignored() {
+    let world = World::start().await;
+    let mark = "\u{feff}";
+    let body = format!("{mark}{}\n{}\r\n{mark}{}\n{mark}\n", event(None), event(None), event(None));
+    let summary = post(&world, EVENTS, body.clone()).await.expect(202);
+    assert_eq!(summary, json!({"accepted": 3, "duplicates": 0, "refused": 0, "refusals": []}));
+    let lines = post(&world, &format!("{EVENTS}?results=lines"), body).await;
+    let accepted = lines.text().lines().filter(|line| line.contains(r#""result":"accepted""#)).count();
+    assert_eq!((accepted, lines.text().lines().count()), (3, 3), "{}", lines.text());
+}
+
+#[tokio::test]
 async fn line_by_line() {
     let world = World::start().await;
     let answer = post(&world, &format!("{EVENTS}?results=lines"), mixed()).await;

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use crate::Limits;
-use crate::shared::body::too_slow;
+use crate::shared::body::{too_slow, without_mark};
 use crate::shared::error::HttpError;
 
 /// What a line may have beside the payload: kind, id and white space.
@@ -111,7 +111,8 @@ impl Lines {
     /// Counts a line; `None` if it is blank.
     fn finish(&mut self, text: Bytes) -> Option<Line> {
         self.number += 1;
-        let text = without_return(text);
+        // Files that each begin with a mark may have been put one after the other.
+        let text = without_return(without_mark(text));
         let is_too_long = std::mem::take(&mut self.is_too_long) || text.len() > self.line_bytes_max;
         let is_blank = text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
         let text = match (is_too_long, is_blank) {
@@ -162,6 +163,15 @@ mod tests {
         check(b"\n\n", &[]).await;
         check(b"a", &["1:a"]).await;
         check(b"a\nb\r\n\n \t\nc\n", &["1:a", "2:b", "5:c"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_no_part_of_a_line() {
+        check("\u{feff}a\nb".as_bytes(), &["1:a", "2:b"]).await;
+        check("a\n\u{feff}b\n".as_bytes(), &["1:a", "2:b"]).await;
+        check("\u{feff}".as_bytes(), &[]).await;
+        check("\u{feff}\r\na".as_bytes(), &["2:a"]).await;
+        check("\u{feff}\u{feff}a\nb\u{feff}".as_bytes(), &["1:\u{feff}a", "2:b\u{feff}"]).await;
     }
 
     #[tokio::test]

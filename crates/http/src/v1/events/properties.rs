@@ -45,6 +45,7 @@ async fn read(text: &[u8], size: usize, limits: Limits) -> Vec<(u64, Option<Byte
 
 fn expected(text: &[u8], long: usize) -> Vec<(u64, Option<Bytes>)> {
     let all = text.split(|byte| *byte == b'\n').zip(1..).filter_map(|(line, number)| {
+        let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let is_blank = line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
         match line.len() > long {

@@ -21,7 +21,7 @@ use super::producer::{Producer, accepted};
 use super::publish::NDJSON;
 use super::read::read_event_alone;
 use crate::shared::answer;
-use crate::shared::body::not_utf8;
+use crate::shared::body::to_text;
 use crate::shared::error::HttpError;
 
 /// Lines that are being published at once: enough to fill a commit.
@@ -143,9 +143,7 @@ async fn publish_text(producer: &Producer, text: LineText) -> Result<PublishedEv
             format!("a line may have at most {max} bytes (the setting payload_bytes_max and some room)");
         return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     };
-    let text = String::from_utf8(text.into());
-    let text = text.map_err(|error| HttpError::bad_request(not_utf8(error.utf8_error())))?;
-    let event = producer.read(text, read_event_alone).await?;
+    let event = producer.read(to_text(text)?, read_event_alone).await?;
     let published = producer.publish(vec![event]).await?;
     Ok(*published.first().expect("one receipt for each event"))
 }
