@@ -181,7 +181,7 @@ fn show(view: &WebhookView) -> Response {
 
 fn overview(view: &WebhookView) -> WebhookOverview {
     let breaker = view.breaker.as_ref().map(show_breaker);
-    WebhookOverview { breaker, ..WebhookOverview::from(&view.webhook) }
+    WebhookOverview { breaker, ..WebhookOverview::new(&view.webhook, &view.organization, view.credentials) }
 }
 
 fn show_breaker(breaker: &Breaker) -> WebhookBreaker {

@@ -1,6 +1,10 @@
 //! Webhooks as our own API shows them: all of an organization at a glance.
 
+use std::fmt;
+
 use serde::Serialize;
+use stackbell_model::filter::Group;
+use stackbell_model::names::OrganizationName;
 use stackbell_model::scope::Scope;
 use stackbell_model::webhook::{Pace, Webhook};
 use utoipa::ToSchema;
@@ -8,14 +12,16 @@ use utoipa::ToSchema;
 use super::body::{Body, BodyError};
 use super::rfc3339;
 
-/// A webhook of any scope, and how it does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// A webhook of any scope, and how it does: all that Pulumi's API shows of it, and what only ours does.
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookOverview {
     /// Its id, for life.
     pub id: String,
     /// Where it is registered: `organization`, `stack` or `environment`.
     pub scope: &'static str,
+    /// Its organization.
+    pub organization_name: String,
     /// The project of its stack or environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
@@ -32,10 +38,20 @@ pub struct WebhookOverview {
     pub name: String,
     /// What people call it.
     pub display_name: String,
+    /// Where its deliveries go; scheme and host alone for those who may only read.
+    pub payload_url: String,
     /// Whether new events are matched.
     pub active: bool,
     /// `raw`, `slack`, `ms_teams` or `pulumi_deployments`.
     pub format: &'static str,
+    /// The events that it asks for; everything in its scope where `groups` is empty too.
+    pub filters: Vec<&'static str>,
+    /// The groups of events that it asks for.
+    pub groups: Vec<&'static str>,
+    /// Whether its deliveries are signed.
+    pub has_secret: bool,
+    /// Changes exactly when its secret does; empty when there is none.
+    pub secret_ciphertext: String,
     /// `active`, `inactive` (somebody switched it off) or `suspended` (its endpoint fails).
     pub state: &'static str,
     /// Why and since when it is suspended; only then, also while it is inactive.
@@ -108,8 +124,19 @@ impl WebhookBreaker {
     };
 }
 
-impl From<&Webhook> for WebhookOverview {
-    fn from(webhook: &Webhook) -> Self {
+/// Hides the URL.
+impl fmt::Debug for WebhookOverview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookOverview")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WebhookOverview {
+    /// Shows `webhook`, of the organization of this name, to somebody who may or may not see its payload URL whole.
+    pub fn new(webhook: &Webhook, organization: &OrganizationName, sees_credentials: bool) -> Self {
         let (project, stack, environment) = match &webhook.scope {
             Scope::Organization => (None, None, None),
             Scope::Stack { project, stack } => (Some(project), Some(stack), None),
@@ -119,16 +146,24 @@ impl From<&Webhook> for WebhookOverview {
             reason: suspension.reason.as_str(),
             since: rfc3339(suspension.since),
         });
+        let url = &webhook.payload_url;
+        let fingerprint = webhook.secret.as_ref().map(|secret| secret.fingerprint);
         Self {
             id: webhook.id.to_string(),
             scope: webhook.scope.kind().as_str(),
+            organization_name: organization.to_string(),
             project_name: project.map(ToString::to_string),
             stack_name: stack.map(ToString::to_string),
             environment_name: environment.map(ToString::to_string),
             name: webhook.name.to_string(),
             display_name: webhook.display_name.to_string(),
+            payload_url: if sees_credentials { url.expose().to_owned() } else { url.redacted() },
             active: webhook.active,
             format: webhook.format.as_str(),
+            filters: webhook.subscription.filters().iter().map(|filter| filter.as_str()).collect(),
+            groups: webhook.subscription.groups().map(Group::as_str).collect(),
+            has_secret: fingerprint.is_some(),
+            secret_ciphertext: fingerprint.map(hex::encode).unwrap_or_default(),
             state: webhook.state().as_str(),
             suspension,
             breaker: None,
@@ -211,18 +246,23 @@ mod tests {
         }
     }
 
+    fn shown(webhook: &Webhook, sees_credentials: bool) -> WebhookOverview {
+        let organization = OrganizationName::parse("acme").expect("valid");
+        WebhookOverview::new(webhook, &organization, sees_credentials)
+    }
+
     fn check(webhook: &Webhook, scope: &str, state: &str) {
         let active = webhook.active;
         let expected = format!(
-            r#"{{"id":"00000000-0000-0000-0000-000000000000","scope":{scope},"name":"n","displayName":"d","active":{active},"format":"raw","state":{state},"standardHeaders":true}}"#
+            r#"{{"id":"00000000-0000-0000-0000-000000000000","scope":{scope},"name":"n","displayName":"d","payloadUrl":"https://a.example/secret","active":{active},"format":"raw","filters":[],"groups":[],"hasSecret":false,"secretCiphertext":"","state":{state},"standardHeaders":true}}"#
         );
-        let shown = serde_json::to_string(&WebhookOverview::from(webhook));
+        let shown = serde_json::to_string(&shown(webhook, true));
         assert_eq!(shown.expect("plain data"), expected);
     }
 
     #[test]
     fn scopes_and_states() {
-        let organization = r#""organization""#;
+        let organization = r#""organization","organizationName":"acme""#;
         check(&webhook(), organization, r#""active""#);
         check(&Webhook { active: false, ..webhook() }, organization, r#""inactive""#);
         let since = Timestamp::from_millis(1_778_653_144_070);
@@ -238,7 +278,7 @@ mod tests {
             stack: StackName::parse("s").expect("valid"),
         };
         let of_stack = Webhook { scope: stack, ..webhook() };
-        check(&of_stack, r#""stack","projectName":"p","stackName":"s""#, r#""active""#);
+        check(&of_stack, r#""stack","organizationName":"acme","projectName":"p","stackName":"s""#, r#""active""#);
     }
 
     #[test]
@@ -269,8 +309,9 @@ mod tests {
     fn what_people_set_is_shown() {
         let pace = Pace::per_minute(60);
         let pause_reason = PauseReason::parse("moving").ok();
-        let shown = WebhookOverview::from(&Webhook { pace, pause_reason, active: false, ..webhook() });
+        let shown = shown(&Webhook { pace, pause_reason, active: false, ..webhook() }, false);
         assert_eq!(shown.attempts_per_minute, Some(60));
         assert_eq!(shown.pause_reason.as_deref(), Some("moving"));
+        assert_eq!(shown.payload_url, "https://a.example");
     }
 }
