@@ -5,6 +5,7 @@
 //! - [`Server`]: the built binary as a process, which can be killed and started again
 //! - [`Postgres`]: a throw-away server with a [`Database`] for each test, and [`PgBouncer`] before it
 //! - [`Load`]: producers that keep servers busy
+//! - [`SecondSends`]: a bound for second sends, by the faults of a test
 //! - [`Proxy`]: what stands between a server and its database, and has faults
 //! - [`Client`]: requests with a token, and [`raw`] bytes on a socket
 //! - [`small_disk`]: a disk that a [`Ballast`] fills
@@ -21,6 +22,7 @@ mod load;
 mod postgres;
 mod proxy;
 mod receiver;
+mod second_sends;
 mod server;
 pub mod wait;
 
@@ -35,4 +37,5 @@ pub use postgres::{
 };
 pub use proxy::{Fault, Proxy};
 pub use receiver::{Gate, Keep, OpenTarpit, Receiver, Reply, Request, Tarpit};
+pub use second_sends::{SecondSends, SecondSendsCount};
 pub use server::{Server, ServerSetup, terminate};

@@ -9,11 +9,12 @@
 use std::collections::BTreeSet;
 
 use stackbell_testkit::{
-    Answer, Client, Database, Keep, Postgres, PostgresSettings, Receiver, Server, event_id, wait,
+    Answer, Client, Database, Keep, Postgres, PostgresSettings, Receiver, SecondSends, SecondSendsCount,
+    Server, event_id, wait,
 };
 use tokio::time::Instant;
 
-use crate::support::{NODES_KEY, command, ended, register, setup, update, webhook};
+use crate::support::{NODES_KEY, command, ended, register, setup, succeeded, update, webhook};
 
 /// In MiB: what a server begins with, a database of ours, and some segments of the log.
 const DISK: u32 = 180;
@@ -98,13 +99,23 @@ async fn check_doctor(database: &Database, code: i32, expected: &str) {
     assert!(doctor.ended(code).contains(expected), "{}", doctor.said);
 }
 
-/// That what was accepted, and nothing else, is in the database, and has arrived.
-async fn check_whole(accepted: &BTreeSet<Box<str>>, database: &Database, receiver: &Receiver) {
+/// That what was accepted, and nothing else, is in the database, and has arrived, and that nothing came twice but what was
+/// in flight when the disk was full.
+async fn check_whole(
+    accepted: &BTreeSet<Box<str>>,
+    database: &Database,
+    receiver: &Receiver,
+    second_sends: &SecondSends,
+) {
     assert_eq!(database.psql(EVENTS), accepted.len().to_string());
-    let again = receiver.wait_for_ids(accepted).await;
+    receiver.wait_for_ids(accepted).await;
     let pending = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
     wait::until("all recorded", || async { (database.psql(pending) == "0").then_some(()) }).await;
-    println!("{} accepted, 0 lost, {again} sent a second time", accepted.len());
+    let SecondSendsCount { seen, explained } = second_sends.check(&receiver.ids());
+    println!(
+        "{} accepted, 0 lost, {seen} sent a second time of at most {explained} in flight",
+        accepted.len()
+    );
 }
 
 async fn end(nodes: impl IntoIterator<Item = Server>) {
@@ -125,7 +136,9 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
     // to be accepted.
     let mut next = publish_before(&nodes).await;
 
+    let mut second_sends = SecondSends::default();
     server.keep_log_ahead().await;
+    let recorded = succeeded(&database);
     let ballast = server.fill_disk().await;
     for node in &nodes {
         let (number, refused) = publish_until_refused(&node.client(), next).await;
@@ -134,6 +147,7 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
         check_reads(&node.client()).await;
         wait_for_readiness(node, 503, "store full").await;
     }
+    second_sends.fault(receiver.count(), recorded);
     check_doctor(&database, 1, "No space left").await;
     assert_eq!(database.psql(EVENTS), next.to_string(), "what was refused is not there");
 
@@ -146,7 +160,7 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
         next += 1;
     }
     println!("accepted again after {:?}", began.elapsed());
-    check_whole(&(0..next).map(event_id).collect(), &database, &receiver).await;
+    check_whole(&(0..next).map(event_id).collect(), &database, &receiver, &second_sends).await;
     assert!(!server.log().contains("PANIC"), "{}", server.log());
     end(nodes).await;
 }
@@ -162,11 +176,14 @@ async fn a_full_disk_of_the_databases_log_loses_nothing() {
     register(&client, &webhook("hook", &receiver.url("/"))).await;
     let next = publish_before(&nodes).await;
 
+    let mut second_sends = SecondSends::default();
+    let recorded = succeeded(&database);
     let ballast = server.fill_disk().await;
     server.try_psql(database.name(), FILL_LOG).await.expect_err("the server ends");
     let ended = || async { server.log().contains("database system is shut down").then_some(()) };
     wait::until("a server that has ended", ended).await;
     assert!(server.log().contains("PANIC"), "{}", server.log());
+    second_sends.fault(receiver.count(), recorded);
     let refused = publish(&client, next).await.expect(503);
     check_told_to_come_back(&refused, "cannot be reached");
     wait_for_readiness(&nodes[0], 503, "store unavailable").await;
@@ -175,6 +192,6 @@ async fn a_full_disk_of_the_databases_log_loses_nothing() {
     server.start_again().await;
     wait_for_readiness(&nodes[0], 200, "ok").await;
     publish_until_accepted(&client, next).await;
-    check_whole(&(0..=next).map(event_id).collect(), &database, &receiver).await;
+    check_whole(&(0..=next).map(event_id).collect(), &database, &receiver, &second_sends).await;
     end(nodes).await;
 }

@@ -1,5 +1,6 @@
 //! Nodes on one database, and the binary beside them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -111,4 +112,12 @@ pub(crate) async fn stop(server: Server) {
     server.assert_quiet();
     let (status, log, _folder) = server.terminate().await;
     assert!(status.success(), "{status}\n{log}");
+}
+
+/// The ids of the events whose delivery is recorded as succeeded.
+pub(crate) fn succeeded(database: &Database) -> BTreeSet<Box<str>> {
+    let ids = database.psql(
+        "SELECT e.id FROM deliveries d JOIN events e ON e.key = d.event_key WHERE d.state = 'succeeded'",
+    );
+    ids.lines().map(Box::from).collect()
 }

@@ -70,10 +70,7 @@ impl Killed {
         let stored = Stored::copy_of(&data.join("stackbell.db"));
         stored.assert_consistent();
         Self {
-            recorded: stored.ids(
-                "SELECT e.id FROM deliveries d JOIN events e ON e.number = d.event_number \
-                 WHERE d.state = 'succeeded'",
-            ),
+            recorded: stored.succeeded(),
             recovery: stored.text("SELECT state FROM recoveries"),
             rearmed: stored.number("SELECT rearmed FROM recoveries"),
             arrived: receiver.count(),

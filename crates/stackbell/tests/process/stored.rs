@@ -45,6 +45,13 @@ impl Stored {
         ids.map(|id| uuid(id.expect("an id"))).collect()
     }
 
+    /// The ids of the events whose delivery is recorded as succeeded.
+    pub(crate) fn succeeded(&self) -> BTreeSet<Box<str>> {
+        self.ids(
+            "SELECT e.id FROM deliveries d JOIN events e ON e.number = d.event_number WHERE d.state = 'succeeded'",
+        )
+    }
+
     /// The tables that have not the same rows in both.
     pub(crate) fn tables_unlike(&self, other: &Self) -> Vec<String> {
         let path = other.connection.path().expect("a file");
