@@ -1,9 +1,9 @@
 //! The client of the public API, for the verbs of the command line.
 
+mod settings;
 mod tls;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,7 +16,9 @@ use ureq::{Agent, Body, Proxy, SendBody};
 use url::Url;
 
 use self::tls::TlsConnector;
-use crate::config::{ConfigError, Environment, LISTEN_DEFAULT, SecretText, read_secret};
+use crate::echo::origin;
+
+pub(crate) use settings::{ClientSettings, parse_server, parse_url};
 
 /// What adds certificates to those that a server may show.
 const CA_SETTING: &str = "--ca-file (or STACKBELL_CA_FILE)";
@@ -35,17 +37,6 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Carries what `continuationToken` takes, when a list was cut.
 const CONTINUATION: &str = "Pulumi-Continuation-Token";
-
-/// Whom to ask, and as whom.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientSettings {
-    /// The server.
-    pub(crate) url: Url,
-    /// The token; `None` when there is none to be found.
-    pub(crate) token: Option<SecretText>,
-    /// Authorities that are trusted besides the usual ones, in PEM.
-    pub(crate) ca_file: Option<PathBuf>,
-}
 
 /// A client of one server.
 pub(crate) struct Client {
@@ -76,7 +67,10 @@ pub(crate) enum Payload<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nobody is there, or not for long enough.
-    #[error("cannot reach {url}: is the server running, and is this its address (--server, STACKBELL_URL)?")]
+    #[error(
+        "cannot reach {}: is the server running, and is this its address (--server, STACKBELL_URL)?",
+        origin(url)
+    )]
     Unreachable {
         /// The server.
         url: Url,
@@ -99,7 +93,7 @@ pub(crate) enum ClientError {
         message: String,
     },
     /// The answer is no JSON: something else than a Stackbell server is there.
-    #[error("{url} answered {status} with something that is not JSON: is it a Stackbell server?")]
+    #[error("{} answered {status} with something that is not JSON: is it a Stackbell server?", origin(url))]
     NotJson {
         /// The server.
         url: Url,
@@ -126,62 +120,6 @@ pub(crate) enum ClientError {
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
-}
-
-impl ClientSettings {
-    /// The server from the flag, `STACKBELL_URL` or `PULUMI_BACKEND_URL`; the token from `STACKBELL_TOKEN`,
-    /// `STACKBELL_TOKEN_FILE` or `PULUMI_ACCESS_TOKEN`; further authorities from the flag or `STACKBELL_CA_FILE`.
-    ///
-    /// # Errors
-    /// [`ConfigError`], when one of them cannot be used.
-    pub(crate) fn find(
-        flag: Option<&Url>,
-        ca_file: Option<&Path>,
-        environment: &Environment,
-    ) -> Result<Self, ConfigError> {
-        let token = match (environment.get("STACKBELL_TOKEN"), environment.get("STACKBELL_TOKEN_FILE")) {
-            (Some(_), Some(_)) => {
-                return Err(ConfigError::Both {
-                    origin: "environment".to_owned(),
-                    name: "STACKBELL_TOKEN".to_owned(),
-                    file_name: "STACKBELL_TOKEN_FILE".to_owned(),
-                });
-            }
-            (Some(token), None) => Some(token.to_owned()),
-            (None, Some(path)) => Some(read_secret(path.as_ref(), "STACKBELL_TOKEN_FILE")?),
-            (None, None) => environment.get("PULUMI_ACCESS_TOKEN").map(str::to_owned),
-        };
-        let url = match flag {
-            Some(url) => url.clone(),
-            None => Self::url(environment)?,
-        };
-        let ca_file = ca_file.or_else(|| environment.get("STACKBELL_CA_FILE").map(Path::new));
-        Ok(Self { url, token: token.map(SecretText::new), ca_file: ca_file.map(Path::to_owned) })
-    }
-
-    fn url(environment: &Environment) -> Result<Url, ConfigError> {
-        for variable in ["STACKBELL_URL", "PULUMI_BACKEND_URL"] {
-            if let Some(text) = environment.get(variable) {
-                return parse_url(text).map_err(|source| ConfigError::Invalid {
-                    key: "url",
-                    origin: variable.to_owned(),
-                    source: source.into(),
-                });
-            }
-        }
-        Ok(parse_url(&format!("http://{LISTEN_DEFAULT}")).expect("the default is a URL"))
-    }
-}
-
-/// Reads a server's URL: `http` or `https`, with a host.
-///
-/// # Errors
-/// In words, when it is none.
-pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) | Err(_) => Err("must be an http or https URL with a host".to_owned()),
-    }
 }
 
 impl Client {
@@ -353,15 +291,17 @@ impl Client {
         let status = response.status();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(|source| self.failed(source))?;
+        // Source: https://www.rfc-editor.org/rfc/rfc8259#section-8.1.
+        let json = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&body);
         if !status.is_success() {
-            let message = serde_json::from_slice(&body).map(|refusal: Refusal| refusal.message);
+            let message = serde_json::from_slice(json).map(|refusal: Refusal| refusal.message);
             let message = message.unwrap_or_else(|_| "the server refused".to_owned());
             return Err(ClientError::Refused { status, message });
         }
         if body.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&body)
+        serde_json::from_slice(json)
             .map_err(|_| ClientError::NotJson { url: self.settings.url.clone(), status })
     }
 }
@@ -381,33 +321,14 @@ fn proxy(url: &Url) -> Option<Proxy> {
 mod tests {
     use super::*;
 
-    fn check(variables: &[(&str, &str)], url: &str, token: Option<&str>) {
-        let settings = ClientSettings::find(None, None, &variables.iter().copied().collect()).expect("valid");
-        assert_eq!(settings.url.as_str(), url, "{variables:?}");
-        assert_eq!(settings.token.as_ref().map(SecretText::expose), token, "{variables:?}");
-    }
-
     #[test]
-    fn our_variables_come_before_pulumis() {
-        check(&[], "http://127.0.0.1:8722/", None);
-        let theirs = [("PULUMI_BACKEND_URL", "https://p.example"), ("PULUMI_ACCESS_TOKEN", "theirs")];
-        check(&theirs, "https://p.example/", Some("theirs"));
-        let ours = [("STACKBELL_URL", "http://s.example/x"), ("STACKBELL_TOKEN", "ours")];
-        check(&[theirs, ours].concat(), "http://s.example/x", Some("ours"));
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_refused() {
-        let check = |variables: &[(&str, &str)]| {
-            assert!(
-                ClientSettings::find(None, None, &variables.iter().copied().collect()).is_err(),
-                "{variables:?}"
-            );
-        };
-        check(&[("STACKBELL_URL", "s.example")]);
-        check(&[("PULUMI_BACKEND_URL", "file://~")]);
-        check(&[("STACKBELL_TOKEN", "a"), ("STACKBELL_TOKEN_FILE", "b")]);
-        check(&[("STACKBELL_TOKEN_FILE", "/nowhere/at/all")]);
+    fn errors_name_the_server_and_no_credential() {
+        let url = parse_url("https://user:hunter2@s.example:1/hunter2?hunter2").expect("a URL");
+        let source = Box::new(ureq::Error::HostNotFound);
+        let unreachable = ClientError::Unreachable { url: url.clone(), source }.to_string();
+        assert!(unreachable.starts_with("cannot reach https://s.example:1/: "), "{unreachable}");
+        let strange = ClientError::NotJson { url, status: StatusCode::OK }.to_string();
+        assert!(strange.starts_with("https://s.example:1/ answered 200 OK "), "{strange}");
     }
 
     #[test]

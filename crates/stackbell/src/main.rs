@@ -5,6 +5,7 @@
 //! - [`storage`]: the data folder and the store
 //! - [`server`]: how a server is put together, and how it stops
 //! - [`client`]: the public API, for the verbs that use it
+//! - [`echo`]: texts of others and values of people, made fit to be printed
 
 mod bootstrap;
 mod client;
@@ -13,6 +14,7 @@ mod config;
 mod data_folder;
 mod descriptors;
 mod disk;
+mod echo;
 mod entropy;
 mod keyring;
 mod lifecycle;

@@ -5,6 +5,9 @@ use std::io::{self, IsTerminal as _, Write};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use serde_json::Value;
+use stackbell_model::hidden;
+
+use crate::echo::printable;
 
 /// How verbs answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -67,7 +70,7 @@ impl Column {
         match self.cell {
             Cell::Text(pointer) | Cell::Id(pointer) => text(item.pointer(pointer)),
             Cell::Time(pointer) => seconds(&text(item.pointer(pointer))),
-            Cell::Made(make) => printable(&make(item)),
+            Cell::Made(make) => printable(&make(item)).into_owned(),
         }
     }
 
@@ -100,8 +103,9 @@ impl Output {
     }
 }
 
+/// Hidden characters are spelt as in `\u009b`, which reads as the same text.
 fn json(to: &mut dyn Write, value: &Value) -> io::Result<()> {
-    writeln!(to, "{value:#}")
+    writeln!(to, "{}", hidden::escape_json(&format!("{value:#}")))
 }
 
 /// How wide standard output's terminal is; `None` when it is none, and lines may be as long as they are.
@@ -162,7 +166,7 @@ pub(crate) fn text(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        Some(Value::String(text)) => printable(text),
+        Some(Value::String(text)) => printable(text).into_owned(),
         Some(Value::Bool(true)) => "yes".to_owned(),
         Some(Value::Bool(false)) => "no".to_owned(),
         Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
@@ -171,16 +175,11 @@ pub(crate) fn text(value: Option<&Value>) -> String {
     }
 }
 
-/// A text without control characters, which could move a terminal's cursor.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
 /// A moment in RFC 3339, UTC, to the second; any other text as it is.
 pub(crate) fn seconds(text: &str) -> String {
     match text.parse::<jiff::Timestamp>() {
         Ok(moment) => format!("{moment:.0}"),
-        Err(_) => text.to_owned(),
+        Err(_) => printable(text).into_owned(),
     }
 }
 
@@ -206,11 +205,11 @@ mod tests {
     fn tables_are_as_wide_as_they_must() {
         let items = [
             json!({"name": "acme", "user": {"on": true}, "at": "2026-05-13T06:19:04.070Z"}),
-            json!({"name": "a\u{1b}[2Jb"}),
+            json!({"name": "a\u{9b}2Jb"}),
         ];
-        let expected = "NAME   ON   AT                    TWICE\n\
-                        acme   yes  2026-05-13T06:19:04Z  acmeacme\n\
-                        a[2Jb  -    -                     a[2Jba[2Jb\n";
+        let expected = "NAME        ON   AT                    TWICE\n\
+                        acme        yes  2026-05-13T06:19:04Z  acmeacme\n\
+                        a\\u{9b}2Jb  -    -                     a\\u{9b}2Jba\\u{9b}2Jb\n";
         check(&items, COLUMNS, None, expected);
     }
 
@@ -220,6 +219,17 @@ mod tests {
         let expected = "NAME                   ON\n\
                         0123456789-0123456789  several\n                       words of\n                       text\n";
         check(&items, &COLUMNS[..2], Some(32), expected);
+    }
+
+    #[test]
+    fn json_is_printable_and_says_the_same() {
+        let value = json!({"a\u{9b}": ["\u{7f}\u{80}\u{9f}", "\u{202e}\u{200b}\u{2028}", "\u{1b}\n", "Grüße 👩\u{200d}💻"]});
+        let mut printed = Vec::new();
+        json(&mut printed, &value).expect("written");
+        let printed = String::from_utf8(printed).expect("text");
+        assert!(printed.contains("\\u009b") && printed.contains("\\u007f\\u0080\\u009f"), "{printed}");
+        assert_eq!(hidden::escape(&printed, &['\n']), printed, "nothing hidden is printed");
+        assert_eq!(serde_json::from_str::<Value>(&printed).expect("JSON"), value);
     }
 
     #[test]

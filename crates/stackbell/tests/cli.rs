@@ -71,6 +71,63 @@ fn settings_that_cannot_be_used() {
     check(&["doctor", "--listen", "x"], &[], 1, "fail  settings");
 }
 
+/// A start would end at each of these, so `config check` fails, too, and names the file.
+#[test]
+fn config_check_looks_into_the_files_of_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("broken", "no key!");
+    write("empty", "");
+    std::fs::create_dir(folder.path().join("d")).expect("made");
+    write("d/master.key", "no key!");
+    let check = |flags: &[&str], variables: &[(&str, &str)], expected: &[&str]| {
+        let mut command = stackbell(folder.path());
+        command.args(["config", "check"]).args(flags).envs(variables.iter().copied());
+        let (code, _, error) = run(&mut command);
+        assert_eq!(code, 2, "{flags:?}: {error}");
+        for part in expected {
+            assert!(error.contains(part), "{flags:?}: {error}");
+        }
+    };
+    check(&["--master-key-file", "broken"], &[], &["--master-key-file (broken)", "not base64"]);
+    check(&["--master-key-file", "empty"], &[], &["--master-key-file (empty)", "is empty"]);
+    check(&[], &[("STACKBELL_MASTER_KEY", "AAAA")], &["STACKBELL_MASTER_KEY", "must be 32 bytes"]);
+    check(&["--data", "d"], &[], &["d/master.key", "not base64"]);
+    check(&["--tls-cert", "broken", "--tls-key", "broken"], &[], &["broken"]);
+    check(&["--tls-cert", "nowhere", "--tls-key", "nowhere"], &[], &["nowhere"]);
+    check(&["--outbound-ca-file", "broken"], &[], &["outbound_ca_file", "broken"]);
+    check(&["--outbound-ca-file", "nowhere"], &[], &["outbound_ca_file", "nowhere"]);
+}
+
+/// Characters that move a terminal's cursor are printed by none of these, and no credential is repeated.
+#[test]
+fn errors_are_fit_for_a_terminal_and_repeat_no_credential() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for line in [
+        &["org\u{1b}[2J"][..],
+        &["org", "list", "--server", "https://user:hunter2@127.0.0.1:1/"],
+        &["org", "list", "--server", "http://127.0.0.1:1/\u{9b}2J"],
+        &["webhook", "get", "acme\u{202e}", "\u{1b}[31m"],
+        &["event", "send", "acme", "\u{1b}[2Jnone.json"],
+        &["restore", "\u{9b}none.db"],
+        &["config", "check", "--config", "\u{9b}none.toml"],
+        &["config", "check", "--slack-hosts", "https://hooks.slack.com/services/T/B/hunter2"],
+        &["config", "check", "--store", "postgres://u:hunter2@h:p/d"],
+        &["config", "check", "--master-key-file", "sbl_hunter2"],
+        &["webhook", "new", "acme", "--url", "https://a.example", "--secret-file", "whsec_hunter2"],
+    ] {
+        for url in ["http://127.0.0.1:1", "https://user:hunter2@127.0.0.1:1/?token=hunter2"] {
+            let mut command = stackbell(folder.path());
+            command.args(line).env("STACKBELL_URL", url).env("STACKBELL_TOKEN", "sbl_hunter2");
+            let (code, out, error) = run(&mut command);
+            let said = format!("{out}{error}");
+            assert_ne!(code, 0, "{line:?}: {said}");
+            assert!(!said.contains("hunter2"), "{line:?}: {said}");
+            assert!(!said.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{line:?}: {said:?}");
+        }
+    }
+}
+
 #[test]
 fn an_empty_store_needs_to_be_told_how_to_begin() {
     let serve = ["serve", "--listen", "127.0.0.1:0"];

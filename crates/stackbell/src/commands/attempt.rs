@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::verb::{Verb, number_at, text_at};
-use crate::output::{Output, printable};
+use crate::echo::printable;
+use crate::output::Output;
 
 /// Characters of an endpoint's answer that are shown.
 const BODY_SHOWN_MAX: usize = 2000;
@@ -49,7 +50,7 @@ fn sentence(attempt: &Value, what: &str) -> String {
 
 /// The beginning of a text that others wrote, safe for a terminal.
 pub(crate) fn excerpt(text: &str) -> String {
-    let lines: Vec<String> = text.trim_end().lines().map(printable).collect();
+    let lines: Vec<_> = text.trim_end().lines().map(printable).collect();
     let text = lines.join("\n");
     match text.char_indices().nth(BODY_SHOWN_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -69,7 +70,7 @@ mod tests {
             assert_eq!(sentence(&attempt, "The ping"), expected);
         };
         check(204, "", "The ping was answered 204 after 7 ms.");
-        check(500, "no\u{7}\nway\n", "The ping was refused: 500 after 7 ms.\nno\nway");
+        check(500, "no\u{7}\nway\n", "The ping was refused: 500 after 7 ms.\nno\\u{7}\nway");
         check(0, "URL error with webhook", "The ping got no answer within 7 ms.\nURL error with webhook");
     }
 

@@ -1,9 +1,17 @@
-//! `stackbell config check`: what is set, and where.
+//! `stackbell config check`: the settings, where each comes from, and whether they can be used.
 
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::{Environment, Found, SettingFlags};
+use stackbell_engine::outbound::client_tls;
+
+use crate::config::{
+    ConfigError, Environment, Found, MasterKeySetting, SettingFlags, Settings, StoreSettings,
+};
+use crate::echo::note;
+use crate::keyring::KeyFiles;
+use crate::tls::Pair;
 
 pub(crate) fn run(
     flags: &SettingFlags,
@@ -12,6 +20,34 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let found = Found::collect(flags, environment, &[])?;
     write!(out, "{}", found.report())?;
-    found.serving()?;
+    let settings = found.serving()?;
+    check_files(&settings)?;
+    if matches!(settings.keys.master, MasterKeySetting::Command(_)) {
+        note("master_key_command was not run; `stackbell doctor` runs it");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Looks into the files that a start would end at: certificate and key, authorities, and the master key.
+fn check_files(settings: &Settings) -> Result<(), ConfigError> {
+    if let Some(files) = &settings.server.tls {
+        Pair::load(files).map_err(|source| unusable("tls_cert and tls_key", source))?;
+    }
+    if let Some(path) = &settings.outbound.ca_file {
+        client_tls(Some(path)).map_err(|source| unusable("outbound_ca_file", source))?;
+    }
+    if let StoreSettings::Postgres(database) = &settings.storage.store
+        && let Some(path) = &database.ca_file
+    {
+        client_tls(Some(path)).map_err(|source| unusable("database_ca_file", source))?;
+    }
+    if matches!(settings.keys.master, MasterKeySetting::DataFolder) {
+        let own = KeyFiles::at(&settings.storage.data).current();
+        own.map_err(|source| unusable("the master key of the data folder", source))?;
+    }
+    Ok(())
+}
+
+fn unusable(what: &'static str, source: impl Error + Send + Sync + 'static) -> ConfigError {
+    ConfigError::Unusable { what, source: Box::new(source) }
 }

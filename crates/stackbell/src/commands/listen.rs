@@ -1,6 +1,6 @@
 //! `stackbell listen`: a receiver on this machine, to see what deliveries look like and to play one that fails.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,9 +18,10 @@ use ureq::http::Method;
 use url::Url;
 
 use super::secret::{self, read_file};
-use super::verb::ClientArgs;
+use super::verb::{ClientArgs, positive};
 use crate::client::{Client, Payload, parse_url};
 use crate::config::{Environment, SecretText, parse_duration};
+use crate::echo::note;
 use crate::entropy::SystemEntropy;
 use crate::lifecycle::{Signals, stop_unless_hurried};
 use crate::output::Output;
@@ -60,7 +61,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, conflicts_with = "count")]
     once: bool,
     /// End after so many deliveries
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive::<u64>, allow_negative_numbers = true)]
     count: Option<u64>,
     /// Register a webhook of this organization for it, with a secret made for it, and remove that at the end
     #[arg(long, value_name = "ORG")]
@@ -128,7 +129,8 @@ async fn listen(args: &ListenArgs, secret: Option<SecretText>, client: Option<Cl
         }
         _ => None,
     };
-    say(&introduction(args, receiver.url(), registration.as_deref(), key.is_some()));
+    // On standard error: standard output has the deliveries alone.
+    note(&introduction(args, receiver.url(), registration.as_deref(), key.is_some()));
     let count = if args.once { Some(1) } else { args.count };
     tokio::select! {
         () = enough(&receiver, count) => {}
@@ -200,7 +202,7 @@ async fn remove(registration: Option<Arc<Registration>>) -> anyhow::Result<()> {
         )
     };
     removed.await.context("removing was cut")?.with_context(remedy)?;
-    say(&format!("Removed the webhook {}.", registration.name));
+    note(&format!("Removed the webhook {}.", registration.name));
     Ok(())
 }
 
@@ -236,12 +238,6 @@ fn introduction(
         }
     }
     text
-}
-
-/// On standard error: standard output has the deliveries alone.
-fn say(text: &str) {
-    // There is nobody left to tell when standard error is gone.
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod sending;
 mod serve;
 mod store;
 mod token;
+mod usage;
 mod user;
 mod verb;
 mod webhook;
@@ -35,6 +36,7 @@ use ureq::http::StatusCode;
 
 use crate::client::ClientError;
 use crate::config::{ConfigError, Environment, SettingFlags};
+use crate::echo::{Visible, printable_lines};
 use crate::telemetry;
 
 /// Something failed.
@@ -65,7 +67,7 @@ const EXIT_CODES: &str =
 /// Self-hosted webhooks for Pulumi: it rings when your stacks change.
 #[derive(Debug, Parser)]
 #[command(name = "stackbell", version, max_term_width = 120, after_help = EXIT_CODES)]
-struct Cli {
+pub(super) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -129,17 +131,19 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let printed = error.print();
+            let code = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            let is_complaint = error.use_stderr();
+            let printed = usage::print(error);
             // Help is what was asked for. A complaint is for a standard error that may be gone.
-            if !error.use_stderr() {
+            if !is_complaint {
                 printed?;
             }
-            return Ok(u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from));
+            return Ok(code);
         }
     };
     let environment = Environment::of_process()?;
     // Not locked: a server writes from several threads.
-    let out = &mut io::stdout();
+    let out = &mut Visible(io::stdout());
     match cli.command {
         Command::Serve(flags) => serve::run(&flags, &environment),
         Command::Dev(args) => dev::run(&args, &environment),
@@ -173,7 +177,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<io::Error>().is_some_and(|error| is_broken_pipe(error)) {
         return ExitCode::SUCCESS;
     }
-    telemetry::say_last(&format!("error: {error:#}"));
+    telemetry::say_last(&printable_lines(&format!("error: {error:#}")));
     ExitCode::from(exit_code(error))
 }
 
@@ -200,7 +204,6 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// What runs servers.
 /// How long threads that wait for something outside may hold up the end of the process.
 const THREADS_END_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Read};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::verb::note;
+use crate::echo::note;
 
 /// Of things that are counted.
 const COUNT: &str = "{msg} {wide_bar} {pos}/{len}";

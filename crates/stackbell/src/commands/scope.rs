@@ -90,6 +90,21 @@ impl ScopeArgs {
         }
     }
 
+    /// The scope as our own API is asked for it.
+    fn query(&self) -> Vec<(&'static str, &str)> {
+        match (&self.stack, &self.env) {
+            (Some(stack), _) => {
+                vec![("scope", "stack"), ("project", &stack.project), ("stack", &stack.name)]
+            }
+            (None, Some(environment)) => vec![
+                ("scope", "environment"),
+                ("project", &environment.project),
+                ("environment", &environment.name),
+            ],
+            (None, None) => vec![("scope", "organization")],
+        }
+    }
+
     /// Whether a webhook of our own API is of this scope.
     fn holds(&self, webhook: &Value) -> bool {
         let is = |pointer: &str, expected: &str| text_at(webhook, pointer) == expected;
@@ -107,8 +122,11 @@ impl ScopeArgs {
     /// # Errors
     /// When it cannot be had, or there is none.
     pub(crate) fn find(&self, verb: &Verb<'_>, organization: &str, name: &str) -> anyhow::Result<Value> {
-        let webhooks = verb.client.list(&["v1", "orgs", organization, "webhooks"])?;
-        let mut found = webhooks.into_iter();
+        let mut query = self.query();
+        // Those that have the name somewhere, of which it is one.
+        query.push(("text", name));
+        let path = ["v1", "orgs", organization, "webhooks"];
+        let mut found = verb.client.list_some(&path, &query, None)?.items.into_iter();
         let found = found.find(|webhook| text_at(webhook, "/name") == name && self.holds(webhook));
         found.ok_or_else(|| {
             Missing(format!("there is no webhook {name} in {}", self.place(organization))).into()

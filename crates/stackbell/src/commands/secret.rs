@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use stackbell_model::Entropy as _;
 use zeroize::Zeroizing;
 
-use crate::config::{Environment, SecretText};
+use crate::config::{Environment, SecretText, without_line_end, without_mark};
+use crate::echo::shown;
 use crate::entropy::SystemEntropy;
 
 /// The variable of the environment that may hold a webhook's secret.
@@ -85,15 +86,14 @@ impl SecretArgs {
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<SecretText> {
     let mut text = Zeroizing::new(String::new());
     let is_standard_input = path == Path::new("-");
-    let name = if is_standard_input { "standard input".to_owned() } else { path.display().to_string() };
+    let name = if is_standard_input { "standard input".to_owned() } else { shown(&path.to_string_lossy()) };
     let read = if is_standard_input {
         std::io::stdin().lock().take(SECRET_BYTES_MAX).read_to_string(&mut text)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut text))
     };
     read.with_context(|| format!("cannot read the secret from {name}"))?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
+    let line = without_line_end(without_mark(&text));
     ensure!(!line.is_empty(), "there is no secret in {name}");
     Ok(SecretText::new(line.to_owned()))
 }
@@ -124,6 +124,7 @@ mod tests {
         check("a secret\n", Some("a secret"));
         check("a secret\r\n", Some("a secret"));
         check(" a secret \n\n", Some(" a secret \n"));
+        check("\u{feff}a secret\n", Some("a secret"));
         check("\n", None);
         check("", None);
     }
@@ -138,6 +139,18 @@ mod tests {
         assert_eq!((secret.text.expose(), secret.is_new), ("from there", false));
         assert!(read(false, &environment).expect("read").is_none());
         assert!(read(true, &Environment::default()).is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_line_is_no_part_of_a_secret_in_the_environment() {
+        for (value, expected) in
+            [("a secret\n", "a secret"), ("a secret\r\n", "a secret"), (" a secret ", " a secret ")]
+        {
+            let environment = Environment::from_iter([(VARIABLE, value)]);
+            let read = SecretArgs { secret_env: true, ..SecretArgs::default() }.read(&environment);
+            let secret = read.expect("read").expect("a secret");
+            assert_eq!(secret.text.expose(), expected, "{value:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use ureq::http::Method;
 use super::verb::{ClientArgs, Verb, text_at};
 use crate::client::Payload;
 use crate::config::Environment;
-use crate::output::{printable, seconds};
+use crate::echo::printable;
+use crate::output::seconds;
 
 const PATH: [&str; 2] = ["v1", "instance"];
 
@@ -79,6 +80,6 @@ mod tests {
         assert_eq!(sentence(&json!({"sending": {"held": false}})), "Deliveries go out.");
         let held =
             json!({"sending": {"held": true, "since": "2026-05-13T06:19:04.070Z", "reason": "a\u{7}b"}});
-        assert_eq!(sentence(&held), "Deliveries are held since 2026-05-13T06:19:04Z: ab");
+        assert_eq!(sentence(&held), "Deliveries are held since 2026-05-13T06:19:04Z: a\\u{7}b");
     }
 }

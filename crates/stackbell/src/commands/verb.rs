@@ -2,14 +2,16 @@
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::bail;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::Misuse;
-use crate::client::{Client, ClientSettings, Listed, parse_url};
+use crate::client::{Client, ClientSettings, Listed, parse_server};
 use crate::config::{ConfigError, Environment};
+use crate::echo::{note, printable_lines};
 use crate::output::{Column, Output};
 
 /// Where help shows the flags that all verbs have.
@@ -22,8 +24,11 @@ const SHOWN_DEFAULT: usize = 100;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClientArgs {
     /// The server [env: STACKBELL_URL, then PULUMI_BACKEND_URL] [default: http://127.0.0.1:8722]
-    #[arg(long, value_name = "URL", value_parser = parse_url, global = true, help_heading = HEADING)]
+    #[arg(long, value_name = "URL", value_parser = parse_server, global = true, help_heading = HEADING)]
     server: Option<Url>,
+    /// Refused, with a word on where tokens belong
+    #[arg(long, value_name = "TOKEN", value_parser = no_token, global = true, hide = true)]
+    token: Option<()>,
     /// Authorities to trust besides the usual ones, in PEM [env: STACKBELL_CA_FILE]
     #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
     ca_file: Option<PathBuf>,
@@ -36,11 +41,26 @@ pub(crate) struct ClientArgs {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct LimitArgs {
     /// At most this many, from the first
-    #[arg(long, value_name = "N", default_value_t = SHOWN_DEFAULT)]
+    #[arg(long, value_name = "N", default_value_t = SHOWN_DEFAULT, value_parser = positive::<usize>, allow_negative_numbers = true)]
     limit: usize,
     /// All there are
     #[arg(long, conflicts_with = "limit")]
     all: bool,
+}
+
+/// Reads a number from 1.
+///
+/// # Errors
+/// In words, when it is none.
+pub(crate) fn positive<N: FromStr + From<u8> + PartialOrd>(text: &str) -> Result<N, &'static str> {
+    text.parse().ok().filter(|number: &N| *number >= N::from(1)).ok_or("must be a whole number from 1")
+}
+
+/// A token is given by the environment alone: others on the machine can read arguments.
+fn no_token(_: &str) -> Result<(), &'static str> {
+    Err(
+        "arguments can be read by others on this machine; set STACKBELL_TOKEN, or STACKBELL_TOKEN_FILE to a file that holds it",
+    )
 }
 
 /// A verb at work.
@@ -102,12 +122,6 @@ impl ClientArgs {
     }
 }
 
-/// Says something on standard error, beside the answer.
-pub(crate) fn note(text: &str) {
-    // There is nobody left to tell when standard error is gone.
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
 /// An object of the fields that there are.
 pub(crate) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
@@ -144,7 +158,7 @@ pub(crate) fn confirm(question: &str, is_agreed: bool) -> anyhow::Result<()> {
 }
 
 fn ask(question: &str, from: &mut dyn BufRead, to: &mut dyn Write) -> anyhow::Result<()> {
-    write!(to, "{question} [y/N] ")?;
+    write!(to, "{} [y/N] ", printable_lines(question))?;
     to.flush()?;
     let mut line = String::new();
     from.read_line(&mut line)?;

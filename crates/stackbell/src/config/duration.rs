@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::echo::shown;
+
 /// A text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration: write a whole number and ms, s, m, h or d, such as 20s or 90d")]
+#[error("'{}' is not a duration: write a whole number and ms, s, m, h or d, such as 20s or 90d", shown(.0))]
 pub(crate) struct NotADuration(String);
 
 /// Reads a whole number and its unit: `ms`, `s`, `m`, `h` or `d`.

@@ -30,9 +30,10 @@ impl Environment {
         Ok(Self(variables))
     }
 
-    /// A variable's value. One that is set to nothing counts as not set, since that is how compose files leave it out.
+    /// A variable's value, without the line end that `$(cat file)` drops and other ways to read a file leave there.
+    /// One that is set to nothing counts as not set, since that is how compose files leave it out.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(name).map(|value| without_line_end(value)).filter(|value| !value.is_empty())
     }
 
     /// Our own variables, by name, those set to nothing too.
@@ -55,6 +56,12 @@ impl Environment {
             || name.split_once("_PORT_").is_some_and(|(_, rest)| is_of_a_port(rest))
             || (name.ends_with("_PORT") && self.get(name).is_some_and(is_address))
     }
+}
+
+/// A text without the line end that editors and secret stores put behind it.
+pub(crate) fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
@@ -89,6 +96,21 @@ mod tests {
         check_service_link("STACKBELL_PORT", "8722", false);
         check_service_link("STACKBELL_PORT_RANGE", "1", false);
         check_service_link("STACKBELL_LISTEN", "127.0.0.1:1", false);
+    }
+
+    #[test]
+    fn a_line_end_is_no_part_of_a_value() {
+        let check = |value: &str, expected: Option<&str>| {
+            assert_eq!(
+                Environment::from_iter([("STACKBELL_TOKEN", value)]).get("STACKBELL_TOKEN"),
+                expected,
+                "{value:?}"
+            );
+        };
+        check("a\n", Some("a"));
+        check("a\r\n", Some("a"));
+        check(" a \n\n", Some(" a \n"));
+        check("\n", None);
     }
 
     #[test]

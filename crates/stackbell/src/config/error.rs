@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use crate::echo::shown;
+
 /// Why settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -53,7 +55,7 @@ pub(crate) enum ConfigError {
         file_name: String,
     },
     /// A file with a secret cannot be read.
-    #[error("{origin}: cannot read {path}")]
+    #[error("{origin}: cannot read {}", shown(&path.to_string_lossy()))]
     SecretFile {
         /// What names the file.
         origin: String,
@@ -71,6 +73,15 @@ pub(crate) enum ConfigError {
         /// Where its value comes from.
         origin: String,
         /// Why. Never repeats a secret.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A file that a setting is about cannot be used.
+    #[error("{what} cannot be used")]
+    Unusable {
+        /// The settings.
+        what: &'static str,
+        /// Why. Names the file.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -10,6 +10,10 @@ use super::keys::{KEYS, Key, Kind};
 
 const CONFIG: &str = "config";
 
+const TOKEN_REFUSAL: &str = "arguments can be read by others on this machine, and a server needs no token; to begin an \
+                             empty store with one, set STACKBELL_BOOTSTRAP_TOKEN, or name a file that holds it with \
+                             --bootstrap-token-file";
+
 /// The settings that were given as flags.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SettingFlags {
@@ -26,7 +30,12 @@ impl Args for SettingFlags {
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
             .help("The configuration file, in TOML [env: STACKBELL_CONFIG]");
-        command.arg(config).args(KEYS.iter().map(argument))
+        let token = misplaced("token", |_: &str| Err(TOKEN_REFUSAL.to_owned()));
+        command
+            .arg(config)
+            .args(KEYS.iter().map(argument))
+            .args(KEYS.iter().filter_map(misplaced_secret))
+            .arg(token)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -53,6 +62,29 @@ impl FromArgMatches for SettingFlags {
     }
 }
 
+/// A secret as a flag's value, which is refused with a word on where it belongs.
+fn misplaced_secret(key: &'static Key) -> Option<Arg> {
+    if key.kind != Kind::Secret {
+        return None;
+    }
+    let (variable, flag) = (key.variable(), key.flag());
+    let refuse = move |_: &str| -> Result<String, String> {
+        Err(format!(
+            "arguments can be read by others on this machine; set {variable}, or name a file that holds it with --{flag}"
+        ))
+    };
+    Some(misplaced(key.name, refuse))
+}
+
+/// A hidden flag that is refused whatever its value is.
+fn misplaced(
+    name: &'static str,
+    refuse: impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static,
+) -> Arg {
+    let id = format!("misplaced_{name}");
+    Arg::new(id).long(name.replace('_', "-")).value_name("SECRET").value_parser(refuse).hide(true)
+}
+
 fn argument(key: &'static Key) -> Arg {
     let help = match key.kind {
         Kind::Secret => {
@@ -71,8 +103,7 @@ fn argument(key: &'static Key) -> Arg {
         Kind::List => argument.action(ArgAction::Append),
         // Alone it means true.
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::Text | Kind::Secret | Kind::Place | Kind::Number | Kind::Bytes => {
-            argument.action(ArgAction::Set)
-        }
+        Kind::Number | Kind::Bytes => argument.action(ArgAction::Set).allow_negative_numbers(true),
+        Kind::Text | Kind::Secret | Kind::Place => argument.action(ArgAction::Set),
     }
 }

@@ -13,6 +13,9 @@ use super::keys::{KEYS, Key, Kind, OTHER_VARIABLES, nearest};
 /// What the layers of defaults are called.
 pub(crate) const DEFAULT: &str = "default";
 
+/// The form of a setting that is a number. Many have a narrower range.
+const WHOLE_NUMBER: &str = "a whole number from 0 to 4294967295";
+
 /// Settings of one place, each with what `config check` calls that place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layer {
@@ -123,7 +126,7 @@ impl Layer {
     pub(crate) fn file(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::toml(path, &text)
+        Self::toml(path, without_mark(&text))
     }
 
     /// The settings in a TOML file's text.
@@ -172,9 +175,11 @@ impl Provider for Layer {
 /// The value that a flag's or a variable's text means.
 fn of_text(key: &'static Key, text: &str, origin: &str) -> Result<Value, ConfigError> {
     let value = match key.kind {
-        Kind::Text | Kind::Secret | Kind::Place | Kind::Bytes => Ok(Value::from(text)),
+        // White space is dropped from a file with a secret, too.
+        Kind::Secret | Kind::Place => Ok(Value::from(text.trim())),
+        Kind::Text | Kind::Bytes => Ok(Value::from(text)),
         Kind::Switch => text.parse::<bool>().map(Value::from).map_err(|_| WrongForm("true or false")),
-        Kind::Number => text.parse::<u32>().map(Value::from).map_err(|_| WrongForm("a whole number")),
+        Kind::Number => text.parse::<u32>().map(Value::from).map_err(|_| WrongForm(WHOLE_NUMBER)),
         Kind::List => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             Ok(Value::from(parts.map(str::to_owned).collect::<Vec<_>>()))
@@ -200,7 +205,7 @@ fn of_toml(name: &str, value: &toml::Value, origin: &str) -> Result<(&'static Ke
         Kind::Switch => value.as_bool().map(Value::from).ok_or(WrongForm("true or false")),
         Kind::Number => {
             let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
-            number.map(Value::from).ok_or(WrongForm("a whole number"))
+            number.map(Value::from).ok_or(WrongForm(WHOLE_NUMBER))
         }
         Kind::Bytes => {
             let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
@@ -219,10 +224,15 @@ fn invalid(key: &'static Key, origin: &str, form: WrongForm) -> ConfigError {
     ConfigError::Invalid { key: key.name, origin: origin.to_owned(), source: Box::new(form) }
 }
 
-/// A file's text without the white space around it, which editors and secret stores leave there.
+/// A text without the byte order mark that some editors put before it.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// A file's text without the mark and the white space around it, which editors and secret stores leave there.
 pub(crate) fn read_secret(path: &Path, origin: &str) -> Result<String, ConfigError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.trim().to_owned()),
+        Ok(text) => Ok(without_mark(&text).trim().to_owned()),
         Err(source) => {
             Err(ConfigError::SecretFile { origin: origin.to_owned(), path: path.to_owned(), source })
         }

@@ -28,10 +28,10 @@ use figment::value::Value;
 use stackbell_model::retry::RetryPolicy;
 
 pub(crate) use duration::parse_duration;
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, without_line_end};
 pub(crate) use error::ConfigError;
 pub(crate) use flags::SettingFlags;
-pub(crate) use layer::read_secret;
+pub(crate) use layer::{read_secret, without_mark};
 pub(crate) use report::Report;
 pub(crate) use sections::{
     BootstrapSettings, DatabaseSettings, DeliverySettings, EmbeddedSettings, GivenKey, KeySettings,
@@ -120,7 +120,7 @@ impl Found {
 }
 
 impl Found {
-    /// Where a key comes from, for people: with the file, where it was read from one.
+    /// Where a setting comes from, for people: with the file, where a secret was read from one.
     fn key_origin(&self, key: &'static str) -> String {
         match self.secret_files.get(key) {
             Some(path) => format!("{} ({})", self.origin(key), path.display()),

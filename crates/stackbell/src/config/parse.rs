@@ -9,6 +9,7 @@ mod rules;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,6 +26,7 @@ use super::sections::{
     StorageSettings, StoreSettings, TlsFiles,
 };
 use super::{ConfigError, Found, parse_duration};
+use crate::echo::{shown, shown_url};
 use crate::keyring::{KeyCommand, KeyCommandError};
 
 pub(super) use rules::check_serving;
@@ -56,7 +58,7 @@ enum ValueError {
     Pooling,
     #[error("must not be empty")]
     Empty,
-    #[error("{0:?} is not a host name: write it without scheme, port and path")]
+    #[error("'{}' is not a host name: write it without scheme and path, and with a port only if that is not 443", shown_url(.0))]
     Host(String),
     #[error("must be auto, text or json")]
     LogFormat,
@@ -69,8 +71,12 @@ enum ValueError {
          use needs none"
     )]
     TokenTooShort,
-    #[error("{0:?} is not a network: write an IP address, or one with a prefix length, such as 10.0.0.0/8")]
+    #[error("'{}' is not a network: write an IP address, or one with a prefix length, such as 10.0.0.0/8", shown(.0))]
     Network(String),
+    #[error("'{}' is not a network; an allowance is written CIDR[:PORT][@ORG], such as 10.0.0.0/8:443@acme", shown(.0))]
+    AllowanceUrl(String),
+    #[error(transparent)]
+    Allowance(<Allowance as FromStr>::Err),
     #[error("the address is not the first of its network: write {0}, or the whole address alone")]
     HostBits(IpNet),
 }
@@ -111,8 +117,11 @@ impl Parser<'_> {
         value: &I,
         parse: impl FnOnce(&I) -> Result<T, E>,
     ) -> Result<T, ConfigError> {
-        let invalid =
-            |error: E| ConfigError::Invalid { key, origin: self.found.origin(key), source: Box::new(error) };
+        let invalid = |error: E| ConfigError::Invalid {
+            key,
+            origin: self.found.key_origin(key),
+            source: Box::new(error),
+        };
         parse(value).map_err(invalid)
     }
 
@@ -195,7 +204,7 @@ impl Parser<'_> {
 
     fn outbound(&self, raw: &Raw) -> Result<OutboundSection, ConfigError> {
         Ok(OutboundSection {
-            allowances: self.each("outbound_allow", &raw.outbound_allow, str::parse::<Allowance>)?,
+            allowances: self.each("outbound_allow", &raw.outbound_allow, allowance)?,
             ca_file: raw.outbound_ca_file.clone(),
             slack_hosts: self.each("slack_hosts", &raw.slack_hosts, host)?,
         })
@@ -279,6 +288,14 @@ fn network(text: &str) -> Result<IpNet, ValueError> {
 /// The fewest characters of a bootstrap token: 128 bits even if it is hex. No address is exempt, as the token goes on working
 /// when the server is later reached by others.
 const TOKEN_CHARACTERS_MIN: usize = 32;
+
+fn allowance(text: &str) -> Result<Allowance, ValueError> {
+    // An @ begins an organization, but in a URL it ends a password.
+    if text.contains("://") {
+        return Err(ValueError::AllowanceUrl(text.to_owned()));
+    }
+    text.parse().map_err(ValueError::Allowance)
+}
 
 fn token(text: &str) -> Result<SecretText, ValueError> {
     if text.is_empty() {

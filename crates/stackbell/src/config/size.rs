@@ -1,9 +1,12 @@
 //! Numbers of bytes as people write them.
 
+use crate::echo::shown;
+
 /// A text that is no number of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a number of bytes: write a whole number, alone or with KiB, MiB, GiB or TiB, such as 256KiB"
+    "'{}' is not a number of bytes: write a whole number, alone or with KiB, MiB, GiB or TiB, such as 256KiB",
+    shown(.0)
 )]
 pub(crate) struct NotASize(String);
 

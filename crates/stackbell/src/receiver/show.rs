@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style as Paint};
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
+use stackbell_model::hidden;
 use stackbell_wire::rest::rfc3339;
 
 use super::receipt::{ID, KIND, Receipt, Verdict};
-use crate::output::{printable, seconds};
+use crate::echo::printable;
+use crate::output::seconds;
 
 /// How deliveries are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ impl Style {
         match self {
             Self::Line => line(receipt),
             Self::Whole { is_coloured } => whole(receipt, &Palette::new(is_coloured)),
-            Self::Json => format!("{}\n", object(receipt)),
+            Self::Json => format!("{}\n", hidden::escape_json(&object(receipt).to_string())),
         }
     }
 }
@@ -81,8 +83,8 @@ fn whole(receipt: &Receipt, palette: &Palette) -> String {
     let _ = writeln!(text, "  answered {mark}{}{mark:#}{}", receipt.status.as_u16(), remark(receipt));
     let _ = writeln!(text, "\n  {faint}{} {}{faint:#}", receipt.method, printable(&receipt.path));
     for (name, value) in &receipt.headers {
-        let value = printable(&String::from_utf8_lossy(value.as_bytes()));
-        let _ = writeln!(text, "  {faint}{name}: {value}{faint:#}");
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let _ = writeln!(text, "  {faint}{name}: {}{faint:#}", printable(&value));
     }
     text.push('\n');
     for line in pretty(&receipt.body).lines() {
@@ -165,17 +167,18 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// JSON with a line for each value; its texts and numbers stay as they were written. Anything else as it is, without
-/// what could move a terminal's cursor.
+/// JSON with a line for each value; its texts and numbers stay as they were written. Anything else as it is.
+/// Hidden characters are spelt out.
 pub(crate) fn pretty(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
         return text.lines().map(printable).collect::<Vec<_>>().join("\n");
     }
+    let text = hidden::escape_json(&text);
     let mut pretty = Indented { text: String::new(), depth: 0 };
     let mut is_in_string = false;
     let mut is_escaped = false;
-    let mut characters = text.chars().filter(|c| !c.is_control() || c.is_ascii_whitespace()).peekable();
+    let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
         if is_in_string {
             pretty.text.push(c);

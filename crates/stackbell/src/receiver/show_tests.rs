@@ -82,8 +82,8 @@ fn json_keeps_its_texts() {
     check("[ ]", "[]");
     check(r#"{"b":1e400,"a":[1,{}]}"#, "{\n  \"b\": 1e400,\n  \"a\": [\n    1,\n    {}\n  ]\n}");
     check(r#""a\"{,:\\""#, r#""a\"{,:\\""#);
-    check("no \u{1b}[2J JSON\nat all", "no [2J JSON\nat all");
-    check("\"\u{9b}2J\"", "\"2J\"");
+    check("no \u{1b}[2J JSON\nat all", "no \\u{1b}[2J JSON\nat all");
+    check("\"\u{9b}2J\u{202e}\"", "\"\\u009b2J\\u202e\"");
 }
 
 #[test]

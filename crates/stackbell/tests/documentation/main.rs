@@ -8,7 +8,7 @@ mod slack;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use stackbell_testkit::{Reply, Server};
+use stackbell_testkit::{Reply, Server, ServerSetup};
 
 use endpoints::Endpoints;
 
@@ -44,6 +44,11 @@ fn strict(block: &str) -> String {
 
 /// Runs a block and gives what it printed, on standard output and then on standard error, and whether it succeeded.
 async fn run(server: &Server, folder: &Path, block: &str, event: &str) -> (String, bool) {
+    run_with(server, folder, block, &[("EVENT_ID", event)]).await
+}
+
+/// The same with these variables.
+async fn run_with(server: &Server, folder: &Path, block: &str, variables: &[(&str, &str)]) -> (String, bool) {
     // The variables are the test's: a sample cannot know the token.
     let script: String = strict(block).lines().filter(|line| !line.starts_with("export ")).fold(
         "set -e\n".to_owned(),
@@ -63,7 +68,7 @@ async fn run(server: &Server, folder: &Path, block: &str, event: &str) -> (Strin
         .env("DATA", server.data())
         // Whoever has the usual port on this machine is not ours.
         .env("STACKBELL_LISTEN", "127.0.0.1:0")
-        .env("EVENT_ID", event);
+        .envs(variables.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
     let output = output.expect("bash and curl are there");
     let texts = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
@@ -108,6 +113,83 @@ async fn the_samples_of_the_api_run() {
 async fn the_samples_of_the_command_line_run() {
     // Only what fails stays pending, for the samples that cancel and retry it.
     check("docs/cli.md", |_| true, 17, Reply::status(503)).await;
+}
+
+/// The id that a line of the API's page finds is the organization's webhook `mine`, whatever else there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_that_the_api_page_changes_is_the_one_it_means() {
+    let endpoints = Endpoints::start(Reply::default()).await;
+    let server = endpoints.server().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = server.client();
+    let register = async |path: &str, body: serde_json::Value| {
+        client.post(path, &body).await.expect(201);
+    };
+    let webhook = |name: &str, display_name: &str| {
+        serde_json::json!({
+            "organizationName": "acme", "name": name, "displayName": display_name,
+            "payloadUrl": "https://example.com/", "active": true, "filters": ["update_failed"],
+        })
+    };
+    register("/api/orgs/acme/hooks", webhook("aamine", "\"name\":\"mine\"")).await;
+    register("/api/orgs/acme/hooks", webhook("mine", "mine")).await;
+    register("/api/orgs/acme/hooks", webhook("mine2", "mine")).await;
+    register("/api/stacks/acme/website/prod/hooks", webhook("mine", "mine")).await;
+    let blocks = blocks(&read("docs/api.md"));
+    let block = blocks.iter().find(|block| block.text.contains("WEBHOOK_ID=$(")).expect("the sample");
+    let (printed, is_done) = run(&server, folder.path(), &block.text, "").await;
+    assert!(is_done, "{printed}");
+    let webhooks = client.get("/v1/orgs/acme/webhooks").await.expect(200).json();
+    let without =
+        webhooks.as_array().expect("an array").iter().filter(|webhook| webhook["standardHeaders"] == false);
+    let without: Vec<_> = without.map(|webhook| (&webhook["scope"], &webhook["name"])).collect();
+    assert_eq!(without, [(&"organization".into(), &"mine".into())]);
+}
+
+/// The lines pasted as one block show the delivery, which is recorded some time after the event was answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_lines_of_the_readme_show_what_was_delivered() {
+    let endpoints = Endpoints::start(Reply::default()).await;
+    let server = endpoints.server().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let blocks = blocks(&read("README.md"));
+    let block =
+        blocks.iter().find(|block| block.text.contains("/hooks/mine/deliveries")).expect("the sample");
+    let (printed, is_done) = run(&server, folder.path(), &endpoints.replace(&block.text), "").await;
+    assert!(is_done, "{printed}");
+    let last = printed.trim_end().lines().last().expect("lines");
+    assert!(last.contains("\"kind\":\"stack_update\"") && last.contains("\"responseCode\":200"), "{printed}");
+}
+
+/// Backup and restore as they are practised: again and again, with the master key in the data folder or in a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_samples_of_backup_and_restore_run_more_than_once() {
+    let key = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(key.path(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").expect("written");
+    let path = key.path().to_str().expect("UTF-8");
+    let setup = || ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).embedded().organization("acme");
+    let in_folder = (setup(), None);
+    let in_file = (setup().flag("--master-key-file", path), Some(("STACKBELL_MASTER_KEY_FILE", path)));
+    for (setup, variable) in [in_folder, in_file] {
+        let server = setup.start().await;
+        for document in ["docs/operating.md", "docs/cli.md"] {
+            let is_sample = |block: &&Block| {
+                let samples = ["stackbell backup", "stackbell restore", "drill/master.key", "--data drill"];
+                block.language == "sh" && samples.iter().any(|sample| block.text.contains(sample))
+            };
+            let blocks = blocks(&read(document));
+            let folder = tempfile::tempdir().expect("a folder");
+            for _ in 0..2 {
+                for block in blocks.iter().filter(is_sample) {
+                    // Changing the key is another page's business.
+                    let text = block.text.replace("stackbell key rotate\n", "");
+                    let variables: Vec<_> = variable.into_iter().collect();
+                    let (printed, is_done) = run_with(&server, folder.path(), &text, &variables).await;
+                    assert!(is_done, "{variable:?}: {text}\n{printed}");
+                }
+            }
+        }
+    }
 }
 
 /// The two commands at the top and the start of `serve` are run by tests of their own; this runs the rest.

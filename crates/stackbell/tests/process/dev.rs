@@ -55,6 +55,61 @@ async fn run(line: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
+/// An endpoint of the developer's own that is not there is said, with its webhook and the reason.
+#[tokio::test]
+async fn an_endpoint_that_fails_is_said() {
+    let mut dev = Dev::start();
+    let printed = dev.read_until("the next steps", |line| line.contains("My endpoint")).await;
+    let temporary = "data          in a temporary folder, gone when this ends; --data DIR keeps it";
+    assert!(printed.iter().any(|line| line == temporary), "{printed:#?}");
+    let line = |part: &str| {
+        printed.iter().find(|line| line.starts_with("curl ") && line.contains(part)).expect(part)
+    };
+    let port = stackbell_testkit::free_port();
+    let register = line("My endpoint").replace("127.0.0.1:3000", &format!("127.0.0.1:{port}"));
+    let (status, body) = run(&register).await;
+    assert_eq!(status, "201", "{body}");
+    let name = serde_json::from_str::<serde_json::Value>(&body).expect("JSON")["name"].clone();
+    let (status, body) = run(line("/events")).await;
+    assert_eq!(status, "202", "{body}");
+    let failed =
+        dev.read_until("the failure", |line| line.starts_with("failed ")).await.pop().expect("a line");
+    let start = "failed    stack_update  ";
+    assert!(
+        failed.starts_with(start)
+            && failed.contains(&format!("webhook {}: ", name.as_str().expect("a name"))),
+        "{failed}"
+    );
+    assert!(failed.contains(&format!("127.0.0.1:{port}")) || failed.contains("refused"), "{failed}");
+    assert!(failed.contains("; tried again at "), "{failed}");
+    stackbell_testkit::terminate(&dev.child);
+    let status = timeout(DEADLINE, dev.child.wait()).await.expect("it ends").expect("it is ours");
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn its_help_names_its_data_folder() {
+    let help = Command::new(env!("CARGO_BIN_EXE_stackbell"))
+        .args(["dev", "--help"])
+        .output()
+        .await
+        .expect("it runs");
+    let help = String::from_utf8(help.stdout).expect("text").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("[default: a temporary one, gone when this ends]"), "{help}");
+    assert!(!help.contains("[default: stackbell-data]"), "{help}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = format!("sqlite:{}", folder.path().join("s.db").display());
+    let lost = Command::new(env!("CARGO_BIN_EXE_stackbell"))
+        .args(["dev", "--listen", "127.0.0.1:0", "--store", &store])
+        .env_clear()
+        .output()
+        .await
+        .expect("it runs");
+    let said = String::from_utf8(lost.stderr).expect("text");
+    assert_eq!(lost.status.code(), Some(2), "{said}");
+    assert!(said.contains("--data DIR"), "{said}");
+}
+
 #[tokio::test]
 async fn what_it_prints_can_be_pasted() {
     let mut dev = Dev::start();

@@ -91,6 +91,79 @@ async fn edits_change_what_they_name() {
     assert_eq!((listed[0].get("attemptsPerMinute"), listed[0].get("pauseReason")), (None, None));
 }
 
+/// `list`, `get`, `new` and `edit` print a webhook with the same fields: all that either API shows.
+#[tokio::test]
+async fn a_webhook_has_one_shape_in_json() {
+    let desk = Desk::open().await;
+    let url = desk.receiver.url("/hook");
+    let new = format!(
+        "webhook new acme --stack website/prod --name ci --url {url} --filter update_failed --output json"
+    );
+    let made = desk.run(&new).await.json(0);
+    desk.webhook("other").await;
+    let edited = desk.run("webhook edit acme ci --stack website/prod --pace 60 --output json").await.json(0);
+    let got = desk.run("webhook get acme ci --stack website/prod --output json").await.json(0);
+    let listed = desk.run("webhook list acme --stack website/prod --output json").await.json(0);
+    assert_eq!((&listed[0], &edited), (&got, &got));
+    for (name, expected) in [
+        ("organizationName", json!("acme")),
+        ("projectName", json!("website")),
+        ("stackName", json!("prod")),
+        ("scope", json!("stack")),
+        ("payloadUrl", json!(url)),
+        ("filters", json!(["update_failed"])),
+        ("groups", json!([])),
+        ("hasSecret", json!(false)),
+        ("secretCiphertext", json!("")),
+        ("active", json!(true)),
+        ("state", json!("active")),
+        ("standardHeaders", json!(true)),
+        ("attemptsPerMinute", json!(60)),
+    ] {
+        assert_eq!(got[name], expected, "{name}");
+    }
+    assert!(got["id"].is_string() && made["id"] == got["id"], "{made} {got}");
+}
+
+#[tokio::test]
+async fn edits_that_change_nothing_or_everything_are_refused() {
+    let desk = Desk::open().await;
+    let url = desk.receiver.url("/hook");
+    desk.run(&format!("webhook new acme --name ci --url {url} --filter update_failed")).await.text(0);
+    for (flags, code, said) in [
+        ("--remove-filter nosuch", 5, "nosuch is not among its filters; it asks for update_failed"),
+        ("--remove-group nosuch", 5, "nosuch is not among its groups"),
+        ("--remove-filter update_failed", 1, "nothing would be left that the webhook asks for"),
+        ("--add-filter nosuch", 1, "nosuch"),
+        ("--pace 0", 2, "must be a number from 1 to 60000, or default"),
+        ("--pace -1", 2, "must be a number from 1 to 60000, or default"),
+        ("--pace 60001", 2, "must be a number from 1 to 60000, or default"),
+    ] {
+        desk.run(&format!("webhook edit acme ci {flags}")).await.said(code, said);
+    }
+    let refused = desk.run("webhook edit acme ci --pause ''").await;
+    assert!(!refused.error.contains("was changed"), "{}", refused.error);
+    for (line, said) in [
+        ("webhook list acme --limit 0", "must be a whole number from 1"),
+        ("webhook list acme --limit -1", "must be a whole number from 1"),
+        ("event list acme --limit 99999999999999999999", "must be a whole number from 1"),
+        ("listen --count 0", "must be a whole number from 1"),
+        ("webhook list acme --token hunter2", "set STACKBELL_TOKEN, or STACKBELL_TOKEN_FILE"),
+        ("serve --retention-days -1", "must be a whole number"),
+        ("serve --retention-days 0", "at least 1"),
+        (
+            "serve --master-key hunter2",
+            "set STACKBELL_MASTER_KEY, or name a file that holds it with --master-key-file",
+        ),
+    ] {
+        let ran = desk.run(line).await;
+        ran.said(2, said);
+        assert!(!ran.error.contains("hunter2"), "{}", ran.error);
+    }
+    let got = desk.run("webhook get acme ci --output json").await.json(0);
+    assert_eq!((&got["filters"], got.get("attemptsPerMinute")), (&json!(["update_failed"]), None));
+}
+
 #[tokio::test]
 async fn secrets_come_from_files_input_and_environment_alone() {
     let desk = Desk::open().await;

@@ -278,7 +278,11 @@ mod tests {
             stack: StackName::parse("s").expect("valid"),
         };
         let of_stack = Webhook { scope: stack, ..webhook() };
-        check(&of_stack, r#""stack","organizationName":"acme","projectName":"p","stackName":"s""#, r#""active""#);
+        check(
+            &of_stack,
+            r#""stack","organizationName":"acme","projectName":"p","stackName":"s""#,
+            r#""active""#,
+        );
     }
 
     #[test]

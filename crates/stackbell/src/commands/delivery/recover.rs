@@ -14,8 +14,9 @@ use crate::client::Payload;
 use crate::commands::moment::{Moment, moment};
 use crate::commands::progress::Progress;
 use crate::commands::scope::webhook_id;
-use crate::commands::verb::{Verb, counted, note, number_at, text_at};
+use crate::commands::verb::{Verb, counted, number_at, text_at};
 use crate::config::parse_duration;
+use crate::echo::note;
 
 /// Between two looks at a job that is running.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -11,7 +11,8 @@ use crate::commands::attempt::excerpt;
 use crate::commands::scope::{place, subject};
 use crate::commands::verb::{Verb, number_at, text_at};
 use crate::commands::webhook::backing_off;
-use crate::output::{Output, printable, seconds, text};
+use crate::echo::printable;
+use crate::output::{Output, seconds, text};
 use crate::receiver::pretty;
 
 pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
@@ -171,7 +172,7 @@ attempts    1
   > POST https://a.example
   > Accept: */*
   < A: b
-  < busy[0m
+  < busy\\u{1b}[0m
 
 Payload:
 

@@ -1,6 +1,7 @@
 //! What `dev` prints: what there is, and what to do next. Each line can be pasted into a shell.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde_json::json;
 use stackbell_model::names::OrganizationName;
@@ -14,6 +15,8 @@ pub(super) struct Guide<'a> {
     pub(super) organization: &'a OrganizationName,
     pub(super) token: &'a SecretText,
     pub(super) receiver: &'a str,
+    /// The data folder, if it stays when this ends.
+    pub(super) kept: Option<&'a Path>,
 }
 
 impl Guide<'_> {
@@ -21,7 +24,14 @@ impl Guide<'_> {
         writeln!(out, "Stackbell {} is running; Ctrl-C ends it.\n", env!("CARGO_PKG_VERSION"))?;
         writeln!(out, "  url           {}", self.base())?;
         writeln!(out, "  organization  {}", self.organization)?;
-        writeln!(out, "  token         {}", self.token.expose())?;
+        writeln!(out, "  token         {} (for as long as this runs)", self.token.expose())?;
+        match self.kept {
+            Some(folder) => writeln!(out, "  data          {}, which stays", folder.display())?,
+            None => writeln!(
+                out,
+                "  data          in a temporary folder, gone when this ends; --data DIR keeps it"
+            )?,
+        }
         writeln!(out, "  receiver      {} (webhook {WEBHOOK})\n", self.receiver)
     }
 
@@ -91,8 +101,13 @@ mod tests {
         let url = Url::parse("http://127.0.0.1:8722/").expect("a URL");
         let organization = OrganizationName::parse("acme").expect("a name");
         let token = SecretText::new("sbl_0".to_owned());
-        let guide =
-            Guide { url: &url, organization: &organization, token: &token, receiver: "http://127.0.0.1:1/" };
+        let guide = Guide {
+            url: &url,
+            organization: &organization,
+            token: &token,
+            receiver: "http://127.0.0.1:1/",
+            kept: None,
+        };
         let publish = guide.publish();
         let (head, rest) = publish.split_once(" -d '").expect("a body");
         let (body, url) = rest.split_once("' ").expect("the body's end");
@@ -105,8 +120,17 @@ mod tests {
                 .deliveries()
                 .ends_with(" http://127.0.0.1:8722/api/orgs/acme/hooks/dev-receiver/deliveries")
         );
+        let head = |guide: &Guide<'_>| {
+            let mut printed = Vec::new();
+            guide.print_head(&mut printed).expect("written");
+            String::from_utf8(printed).expect("text")
+        };
+        let gone = "  data          in a temporary folder, gone when this ends; --data DIR keeps it\n";
+        assert!(head(&guide).contains(gone), "{}", head(&guide));
+        let kept = Guide { kept: Some(Path::new("folder")), ..guide };
+        assert!(head(&kept).contains("  data          folder, which stays\n"), "{}", head(&kept));
         assert_eq!(
-            guide.listen(),
+            kept.listen(),
             "STACKBELL_URL=http://127.0.0.1:8722 STACKBELL_TOKEN='sbl_0' stackbell listen --register acme"
         );
     }

@@ -1,13 +1,16 @@
 //! `stackbell dev`: the first minute.
 //!
 //! A server with its store in a temporary folder, an organization, a user and a token; a receiver with its webhook; a first
-//! event, delivered; then what to do next. All but the token is made through the public API, as anybody would.
+//! event, delivered; then what to do next, and a line for each attempt that fails. All but the token is made through the
+//! public API, as anybody would.
 
+mod failures;
 mod first_event;
 mod guide;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,13 +26,16 @@ use stackbell_wire::signature::SigningKey;
 
 use crate::bootstrap::Developer;
 use crate::client::{Client, ClientSettings};
-use crate::config::{ConfigError, Environment, Found, SecretText, SettingFlags, Settings, StoreSettings};
+use crate::config::{
+    ConfigError, Environment, Found, MasterKeySetting, SecretText, SettingFlags, Settings, StoreSettings,
+};
 use crate::entropy::SystemEntropy;
 use crate::lifecycle::{Signals, stop_unless_hurried};
 use crate::receiver::{Behaviour, Receiver, Style};
 use crate::server::{self, Base, Server, Sockets};
 use crate::{storage, telemetry};
 
+use failures::Failures;
 use first_event::FirstEvent;
 use guide::Guide;
 
@@ -39,7 +45,20 @@ const LOGIN: &str = "dev";
 /// Random bytes of the receiver's secret: as many as its signature has.
 const SECRET_BYTES: usize = 32;
 
+/// Settings whose default is another one here.
+const DATA_HELP: &str = "The data folder, which one process uses at a time [default: a temporary one, gone when this ends] \
+                         [env: STACKBELL_DATA]";
+const STORE_HELP: &str = "The store, as sqlite:PATH; goes with --data, which keeps its key [default: stackbell.db in the data \
+                          folder] [env: STACKBELL_STORE or STACKBELL_STORE_FILE]";
+const LOG_LEVEL_HELP: &str = "error, warn, info, debug, trace, or directives such as info,stackbell_engine=debug \
+                              [default: warn] [env: STACKBELL_LOG]";
+
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("data", |arg| arg.help(DATA_HELP)),
+    mut_arg("store", |arg| arg.help(STORE_HELP)),
+    mut_arg("log_level", |arg| arg.help(LOG_LEVEL_HELP)),
+)]
 pub(crate) struct DevArgs {
     /// The organization to make
     #[arg(long, default_value = "acme", value_parser = organization)]
@@ -60,22 +79,31 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
     // What happens is printed in words of its own; the log speaks up when something is wrong.
     let defaults = [("data", data.into()), ("log_level", "warn".into())];
     let mut settings = Found::collect(&args.settings, environment, &defaults)?.settings()?;
-    check(&settings)?;
+    check(&settings, temporary.path())?;
     settings.outbound.allowances.extend(Allowance::loopback());
     telemetry::start(&settings.logs)?;
-    super::block_on(dev(&settings, &args.org)).context("cannot start the runtime")??;
+    let is_kept = !settings.storage.data.starts_with(temporary.path());
+    super::block_on(dev(&settings, &args.org, is_kept)).context("cannot start the runtime")??;
     temporary.close().context("cannot remove the temporary folder")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(settings: &Settings) -> Result<(), ConfigError> {
+fn check(settings: &Settings, temporary: &Path) -> Result<(), ConfigError> {
     let refuse = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
     if settings.server.tls.is_some() {
         return refuse(
             "dev serves without TLS, to this machine: take tls_cert and tls_key out, or use `stackbell serve`",
         );
     }
-    match settings.storage.store {
+    let has_temporary_key = matches!(settings.keys.master, MasterKeySetting::DataFolder)
+        && settings.storage.data.starts_with(temporary);
+    match &settings.storage.store {
+        StoreSettings::Embedded(embedded) if has_temporary_key && !embedded.file.starts_with(temporary) => {
+            refuse(
+                "the store would be kept, and its master key, which is in the data folder, would not: set data too, as \
+             with --data DIR",
+            )
+        }
         StoreSettings::Embedded(_) => Ok(()),
         StoreSettings::Postgres(_) => {
             refuse("dev keeps its store in a file: take store out, or use `stackbell serve`")
@@ -83,7 +111,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
     }
 }
 
-async fn dev(settings: &Settings, organization: &OrganizationName) -> anyhow::Result<()> {
+async fn dev(settings: &Settings, organization: &OrganizationName, is_kept: bool) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let sockets = Sockets::take(&settings.server).await?;
     let opened = storage::open(&settings.storage).await?;
@@ -105,9 +133,10 @@ async fn dev(settings: &Settings, organization: &OrganizationName) -> anyhow::Re
     let (store, mut entropy) = (Arc::clone(&base.store), SystemEntropy::seeded()?);
     let server = Server::start(settings, sockets, base).await?;
     let receiver = Receiver::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), behaviour(&secret)).await?;
+    let kept = is_kept.then(|| settings.storage.data.clone());
     let outcome = tokio::select! {
-        ready = show(&server, &receiver, organization, &token, &secret) => match ready {
-            Ok(()) => wait(&mut signals, &server).await,
+        ready = show(&server, &receiver, organization, &token, &secret, kept.as_deref()) => match ready {
+            Ok(failures) => wait(&mut signals, &server, failures).await,
             Err(error) => Err(error),
         },
         _ = signals.next() => Ok(()),
@@ -143,14 +172,17 @@ async fn show(
     organization: &OrganizationName,
     token: &SecretText,
     secret: &WebhookSecret,
-) -> anyhow::Result<()> {
+    kept: Option<&Path>,
+) -> anyhow::Result<Failures> {
     // This machine's address, whatever the public one is.
     let url = server::local_url(server.address(), false);
-    let guide = Guide { url: &url, organization, token, receiver: receiver.url() };
+    let guide = Guide { url: &url, organization, token, receiver: receiver.url(), kept };
     guide.print_head(&mut io::stdout())?;
     let client = Client::new(ClientSettings { url: url.clone(), token: Some(token.clone()), ca_file: None })?;
+    let client = Arc::new(client);
+    let failures = Failures::begin(Arc::clone(&client), organization.to_string()).await?;
     let first = FirstEvent {
-        client: Arc::new(client),
+        client,
         organization: organization.to_string(),
         receiver: receiver.url().to_owned(),
         secret: secret.clone(),
@@ -158,12 +190,15 @@ async fn show(
     first.publish().await?;
     receiver.received(1).await;
     guide.print_next(&mut io::stdout())?;
-    Ok(())
+    Ok(failures)
 }
 
-async fn wait(signals: &mut Signals, server: &Server) -> anyhow::Result<()> {
+/// Says what fails until it is to end.
+async fn wait(signals: &mut Signals, server: &Server, failures: Failures) -> anyhow::Result<()> {
+    let mut out = io::stdout();
     tokio::select! {
         _ = signals.next() => Ok(()),
+        ended = failures.say(&mut out) => ended,
         () = server.ended() => Err(anyhow::anyhow!("the server ended by itself, which is a defect")),
     }
 }

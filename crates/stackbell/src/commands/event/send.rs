@@ -15,6 +15,7 @@ use ureq::http::Method;
 use crate::client::Payload;
 use crate::commands::progress::Progress;
 use crate::commands::verb::{Verb, counted, number_at, text_at};
+use crate::config::without_mark;
 use crate::output::Output;
 
 const JSON: &str = "application/json";
@@ -88,7 +89,7 @@ fn wrap(kind: &str, id: Option<&str>, body: impl Read) -> anyhow::Result<Vec<u8>
     let mut text = String::new();
     body.take(PAYLOAD_BYTES_MAX + 1).read_to_string(&mut text).context("cannot read the payload")?;
     ensure!(text.len() as u64 <= PAYLOAD_BYTES_MAX, "the payload is longer than {PAYLOAD_BYTES_MAX} bytes");
-    let payload = serde_json::from_str(&text).context("the payload is not JSON")?;
+    let payload = serde_json::from_str(without_mark(&text)).context("the payload is not JSON")?;
     Ok(serde_json::to_vec(&Envelope { kind, id, payload })?)
 }
 
@@ -133,6 +134,8 @@ mod tests {
     fn payloads_keep_their_text() {
         let wrapped = wrap("stack", Some("an-id"), Cursor::new(" {\"n\": 1.0}\n")).expect("wrapped");
         assert_eq!(wrapped, br#"{"kind":"stack","id":"an-id","payload":{"n": 1.0}}"#);
+        let marked = wrap("stack", None, Cursor::new("\u{feff}{}")).expect("wrapped");
+        assert_eq!(marked, br#"{"kind":"stack","payload":{}}"#);
         assert!(wrap("stack", None, Cursor::new("{")).is_err());
     }
 }

@@ -1,12 +1,15 @@
 //! Changing a webhook: in Pulumi's API what that knows, in our own what is ours.
 
-use anyhow::Context as _;
+use anyhow::bail;
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
+use stackbell_model::webhook as model;
 use ureq::http::Method;
 
-use super::FORMATS;
+use super::show::words;
+use super::{FORMATS, show};
 use crate::client::Payload;
+use crate::commands::Missing;
 use crate::commands::scope::ScopeArgs;
 use crate::commands::secret::{Secret, SecretArgs};
 use crate::commands::verb::{Verb, text_at};
@@ -64,7 +67,7 @@ pub(super) struct EditArgs {
     #[arg(long)]
     resume: bool,
     /// At most this many attempts a minute; `default` for what the format brings along
-    #[arg(long, value_name = "N", value_parser = pace)]
+    #[arg(long, value_name = "N", value_parser = pace, allow_negative_numbers = true)]
     pace: Option<Pace>,
     /// Whether signed deliveries also carry the headers of Standard Webhooks
     #[arg(long, value_name = "on|off", value_parser = ["on", "off"])]
@@ -78,10 +81,14 @@ enum Pace {
     PerMinute(u32),
 }
 
-fn pace(text: &str) -> Result<Pace, &'static str> {
+fn pace(text: &str) -> Result<Pace, String> {
     match text {
         "default" => Ok(Pace::OfFormat),
-        number => number.parse().map(Pace::PerMinute).map_err(|_| "must be a number, or default"),
+        number => {
+            let attempts = number.parse().ok().and_then(model::Pace::per_minute);
+            let rule = || format!("must be a number from 1 to {}, or default", model::Pace::PER_MINUTE_MAX);
+            attempts.map(|pace| Pace::PerMinute(pace.attempts_per_minute())).ok_or_else(rule)
+        }
     }
 }
 
@@ -89,12 +96,16 @@ pub(super) fn run(args: &EditArgs, environment: &Environment, verb: &mut Verb<'_
     let secret = args.secret.read(environment)?;
     let path = args.scope.hook(&args.org, &args.name);
     let before = verb.client.call(Method::GET, &path, Payload::Empty)?;
-    let change = change(args, secret.as_ref(), &before);
-    if !change.is_empty() {
+    let change = change(args, secret.as_ref(), &before)?;
+    let has_change = !change.is_empty();
+    if has_change {
         verb.client.call(Method::PATCH, &path, Payload::Json(&Value::Object(change)))?;
     }
-    edit_options(args, verb).context("what Pulumi's API knows was changed, but not all of the rest")?;
-    let mut after = verb.client.call(Method::GET, &path, Payload::Empty)?;
+    edit_options(args, verb).map_err(|error| {
+        let context = "what Pulumi's API knows was changed, but not all of the rest";
+        if has_change { error.context(context) } else { error }
+    })?;
+    let mut after = args.scope.find(verb, &args.org, &args.name)?;
     let mut sentence = format!("Changed the webhook {} of {}.", args.name, args.scope.place(&args.org));
     if let Some(secret) = &secret
         && secret.is_new
@@ -109,7 +120,10 @@ pub(super) fn run(args: &EditArgs, environment: &Environment, verb: &mut Verb<'_
 }
 
 /// What is to be asked of Pulumi's API.
-fn change(args: &EditArgs, secret: Option<&Secret>, before: &Value) -> Map<String, Value> {
+///
+/// # Errors
+/// When there is no such filter or group to remove, or nothing would be left of them.
+fn change(args: &EditArgs, secret: Option<&Secret>, before: &Value) -> anyhow::Result<Map<String, Value>> {
     let mut change = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         change.extend(value.map(|value| (name.to_owned(), value)));
@@ -119,30 +133,44 @@ fn change(args: &EditArgs, secret: Option<&Secret>, before: &Value) -> Map<Strin
     set("format", args.format.as_ref().map(|format| json!(format)));
     let removed = args.remove_secret.then(|| json!(REMOVE_SECRET));
     set("secret", secret.map(|secret| json!(secret.text.expose())).or(removed));
-    let lists = [
-        ("filters", &args.add_filters, &args.remove_filters),
-        ("groups", &args.add_groups, &args.remove_groups),
-    ];
-    for (name, add, remove) in lists {
-        if args.everything {
-            set(name, Some(json!([])));
-        } else if !add.is_empty() || !remove.is_empty() {
-            set(name, Some(json!(edited(before.get(name), add, remove))));
-        }
+    if args.everything {
+        set("filters", Some(json!([])));
+        set("groups", Some(json!([])));
+        return Ok(change);
     }
-    change
+    let filters = edited(before, "filters", &args.add_filters, &args.remove_filters)?;
+    let groups = edited(before, "groups", &args.add_groups, &args.remove_groups)?;
+    let removes = !args.remove_filters.is_empty() || !args.remove_groups.is_empty();
+    if removes && filters.is_empty() && groups.is_empty() {
+        // The two lists mean everything when they are empty.
+        bail!(
+            "nothing would be left that the webhook asks for, and it would hear of everything in its scope: \
+             add something with --add-filter or --add-group, switch it off with --pause, or say --everything"
+        );
+    }
+    if !args.add_filters.is_empty() || !args.remove_filters.is_empty() {
+        set("filters", Some(json!(filters)));
+    }
+    if !args.add_groups.is_empty() || !args.remove_groups.is_empty() {
+        set("groups", Some(json!(groups)));
+    }
+    Ok(change)
 }
 
-fn edited(before: Option<&Value>, add: &[String], remove: &[String]) -> Vec<String> {
-    let before = before.and_then(Value::as_array).into_iter().flatten();
-    let mut items: Vec<String> = before.filter_map(Value::as_str).map(str::to_owned).collect();
-    items.retain(|item| !remove.contains(item));
+/// A list of the webhook after the change.
+fn edited(before: &Value, list: &str, add: &[String], remove: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut items = words(before, list);
+    if let Some(absent) = remove.iter().find(|removed| !items.contains(&removed.as_str())) {
+        let asked = show::interests(before);
+        return Err(Missing(format!("{absent} is not among its {list}; it asks for {asked}")).into());
+    }
+    items.retain(|item| !remove.iter().any(|removed| removed == item));
     for item in add {
-        if !items.contains(item) {
-            items.push(item.clone());
+        if !items.contains(&item.as_str()) {
+            items.push(item);
         }
     }
-    items
+    Ok(items.into_iter().map(str::to_owned).collect())
 }
 
 /// What our own API alone knows: pause, pace, headers, suspension.
@@ -195,7 +223,38 @@ mod tests {
     fn check(line: &str, expected: &str) {
         let before = json!({"filters": ["update_failed", "stack_created"], "groups": ["stacks"]});
         let args = Line::try_parse_from(line.split(' ')).expect(line).args;
-        assert_eq!(Value::Object(change(&args, None, &before)).to_string(), expected, "{line}");
+        let change = change(&args, None, &before).map_err(|error| error.to_string());
+        assert_eq!(change.map(|change| Value::Object(change).to_string()).as_deref(), Ok(expected), "{line}");
+    }
+
+    #[test]
+    fn removing_what_is_not_there_is_refused() {
+        let check = |before: &Value, line: &str, expected: &str| {
+            let args = Line::try_parse_from(line.split(' ')).expect(line).args;
+            let refused = change(&args, None, before).expect_err(line).to_string();
+            assert!(refused.starts_with(expected), "{line}: {refused}");
+        };
+        let some = json!({"format": "raw", "filters": ["update_failed"], "groups": ["stacks"]});
+        let asks = "it asks for update_failed; groups: stacks";
+        check(
+            &some,
+            "edit acme n --remove-filter nosuch",
+            &format!("nosuch is not among its filters; {asks}"),
+        );
+        check(&some, "edit acme n --remove-group nosuch", &format!("nosuch is not among its groups; {asks}"));
+        check(
+            &some,
+            "edit acme n --remove-filter stacks",
+            &format!("stacks is not among its filters; {asks}"),
+        );
+        let all = json!({"format": "raw", "filters": [], "groups": []});
+        let everything = "update_failed is not among its filters; it asks for everything in its scope";
+        check(&all, "edit acme n --remove-filter update_failed", everything);
+        check(
+            &some,
+            "edit acme n --remove-filter update_failed --remove-group stacks",
+            "nothing would be left that the webhook asks for",
+        );
     }
 
     #[test]
@@ -229,6 +288,9 @@ mod tests {
     fn paces() {
         assert_eq!(pace("60"), Ok(Pace::PerMinute(60)));
         assert_eq!(pace("default"), Ok(Pace::OfFormat));
-        assert!(pace("-1").is_err());
+        for text in ["0", "-1", "60001", "99999999999", "1.5", "often", ""] {
+            let rule = "must be a number from 1 to 60000, or default";
+            assert_eq!(pace(text), Err(rule.to_owned()), "{text}");
+        }
     }
 }

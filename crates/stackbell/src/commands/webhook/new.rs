@@ -11,6 +11,7 @@ use crate::commands::scope::ScopeArgs;
 use crate::commands::secret::{Secret, SecretArgs};
 use crate::commands::verb::{Verb, object, text_at};
 use crate::config::Environment;
+use crate::output::Output;
 
 #[derive(Debug, Args)]
 pub(super) struct NewArgs {
@@ -49,6 +50,9 @@ pub(super) fn run(args: &NewArgs, environment: &Environment, verb: &mut Verb<'_>
     let path = args.scope.hooks(&args.org);
     let mut made = verb.client.call(Method::POST, &path, Payload::Json(&body))?;
     let mut sentence = sentence(args, &made);
+    if verb.output == Output::Json {
+        made = args.scope.find(verb, &args.org, text_at(&made, "/name"))?;
+    }
     if let Some(secret) = &secret
         && secret.is_new
     {

@@ -12,13 +12,14 @@ use crate::output::{Output, seconds, text};
 const EVERYTHING: &str = "everything in its scope";
 
 pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
-    let webhook = verb.client.call(Method::GET, &one.scope.hook(&one.org, &one.name), Payload::Empty)?;
+    // Says why when there is none.
+    verb.client.call(Method::GET, &one.scope.hook(&one.org, &one.name), Payload::Empty)?;
+    // Pulumi's API does not know how it does.
+    let webhook = one.scope.find(verb, &one.org, &one.name)?;
     if verb.output == Output::Json {
         return Ok(verb.output.one(verb.out, &webhook, "")?);
     }
-    // What Pulumi's API does not know: how it does.
-    let overview = one.scope.find(verb, &one.org, &one.name)?;
-    let mut rows = rows(&webhook, &overview);
+    let mut rows = rows(&webhook);
     rows.insert(0, ("scope", one.scope.place(&one.org)));
     for (name, value) in rows {
         writeln!(verb.out, "{name:<16}  {value}")?;
@@ -26,7 +27,7 @@ pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rows(webhook: &Value, overview: &Value) -> Vec<(&'static str, String)> {
+fn rows(webhook: &Value) -> Vec<(&'static str, String)> {
     let mut rows: Vec<_> =
         [("name", "/name"), ("display name", "/displayName"), ("url", "/payloadUrl"), ("format", "/format")]
             .into_iter()
@@ -34,25 +35,25 @@ fn rows(webhook: &Value, overview: &Value) -> Vec<(&'static str, String)> {
             .collect();
     rows.push(("hears of", interests(webhook)));
     rows.push(("secret", if webhook["hasSecret"] == true { "set" } else { "none: not signed" }.to_owned()));
-    rows.push(("state", super::state(overview)));
-    if let Some(since) = overview.pointer("/suspension/since").and_then(Value::as_str) {
+    rows.push(("state", super::state(webhook)));
+    if let Some(since) = webhook.pointer("/suspension/since").and_then(Value::as_str) {
         rows.push(("suspended since", seconds(since)));
     }
-    if let Some(breaker) = breaker(overview) {
+    if let Some(breaker) = breaker(webhook) {
         rows.push(("breaker", breaker));
     }
-    rows.push(("headers", headers(overview).to_owned()));
-    if let Some(pace) = overview.get("attemptsPerMinute").and_then(Value::as_u64) {
+    rows.push(("headers", headers(webhook).to_owned()));
+    if let Some(pace) = webhook.get("attemptsPerMinute").and_then(Value::as_u64) {
         rows.push(("pace", format!("at most {pace} attempts a minute")));
     }
-    rows.push(("id", text(overview.get("id"))));
+    rows.push(("id", text(webhook.get("id"))));
     rows
 }
 
 /// Its circuit breaker in words; `None` where the server says nothing of it.
-fn breaker(overview: &Value) -> Option<String> {
-    let breaker = overview.get("breaker")?;
-    if !super::is_backing_off(overview) {
+fn breaker(webhook: &Value) -> Option<String> {
+    let breaker = webhook.get("breaker")?;
+    if !super::is_backing_off(webhook) {
         return Some(text(breaker.get("state")));
     }
     let mut words = backing_off(breaker);
@@ -75,17 +76,20 @@ pub(in crate::commands) fn backing_off(waiting: &Value) -> String {
     }
 }
 
-fn headers(overview: &Value) -> &'static str {
-    if overview["standardHeaders"] == true { "Pulumi, Standard Webhooks" } else { "Pulumi" }
+fn headers(webhook: &Value) -> &'static str {
+    if webhook["standardHeaders"] == true { "Pulumi, Standard Webhooks" } else { "Pulumi" }
+}
+
+/// The texts of a list of a webhook.
+pub(super) fn words<'v>(webhook: &'v Value, name: &str) -> Vec<&'v str> {
+    let items = webhook.get(name).and_then(Value::as_array);
+    items.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// What a webhook hears of, in words.
 pub(super) fn interests(webhook: &Value) -> String {
-    let list = |pointer: &str| {
-        let items = webhook.pointer(pointer).and_then(Value::as_array);
-        items.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-    };
-    let (filters, groups) = (list("/filters"), list("/groups"));
+    let list = |name: &str| words(webhook, name).join(", ");
+    let (filters, groups) = (list("filters"), list("groups"));
     let groups = if groups.is_empty() { groups } else { format!("groups: {groups}") };
     let parts = [filters, groups].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
     if parts.is_empty() {

@@ -1,0 +1,140 @@
+//! Attempts that failed, said as they are made: mostly the endpoint is the developer's own.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::client::{Client, ClientError};
+use crate::commands::verb::{number_at, text_at};
+use crate::echo::printable;
+use crate::output::seconds;
+
+/// How often the deliveries are looked at.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The newest deliveries of each state that are looked at. A developer has few.
+const LOOKED_AT_MAX: usize = 100;
+
+/// The states of deliveries whose last attempt may have failed.
+const STATES: [&str; 2] = ["pending", "failed"];
+
+/// The failed attempts that are known.
+pub(super) struct Failures {
+    client: Arc<Client>,
+    organization: String,
+    /// How many attempts each delivery had when it was looked at last.
+    attempts: HashMap<String, u64>,
+}
+
+impl Failures {
+    /// Knows the attempts of earlier runs, which are not said.
+    ///
+    /// # Errors
+    /// When the deliveries cannot be had.
+    pub(super) async fn begin(client: Arc<Client>, organization: String) -> anyhow::Result<Self> {
+        let mut failures = Self { client, organization, attempts: HashMap::new() };
+        let deliveries = failures.deliveries().await??;
+        failures.news(&deliveries);
+        Ok(failures)
+    }
+
+    /// Says each attempt that fails from now on. Never ends.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) async fn say(mut self, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            match self.deliveries().await? {
+                Ok(deliveries) => {
+                    for line in self.news(&deliveries) {
+                        writeln!(out, "{line}")?;
+                    }
+                }
+                // A server that is overloaded or about to stop. The next look finds what this one missed.
+                Err(error) => tracing::debug!(%error, "the deliveries could not be looked at"),
+            }
+        }
+    }
+
+    async fn deliveries(&self) -> anyhow::Result<Result<Vec<Value>, ClientError>> {
+        let (client, organization) = (Arc::clone(&self.client), self.organization.clone());
+        // The client blocks.
+        let listed = tokio::task::spawn_blocking(move || {
+            let path = ["v1", "orgs", &organization, "deliveries"];
+            let list = |state| client.list_some(&path, &[("state", state)], Some(LOOKED_AT_MAX));
+            let listed: Result<Vec<_>, _> = STATES.into_iter().map(list).collect();
+            Ok(listed?.into_iter().flat_map(|listed| listed.items).collect())
+        });
+        listed.await.context("looking at the deliveries was cut")
+    }
+
+    /// A line for each delivery that has an attempt more than it had.
+    fn news(&mut self, deliveries: &[Value]) -> Vec<String> {
+        let attempts =
+            |delivery: &Value| (text_at(delivery, "/id").to_owned(), number_at(delivery, "/attempts"));
+        let is_news = |delivery: &&Value| {
+            let (id, attempts) = attempts(delivery);
+            attempts > self.attempts.get(&id).copied().unwrap_or_default()
+        };
+        let lines = deliveries.iter().filter(is_news).map(line).collect();
+        self.attempts = deliveries.iter().map(attempts).collect();
+        lines
+    }
+}
+
+fn line(delivery: &Value) -> String {
+    let why = match number_at(delivery, "/lastAttempt/responseCode") {
+        0 => text_at(delivery, "/lastAttempt/error").to_owned(),
+        status => format!("answered {status}"),
+    };
+    let next = match (text_at(delivery, "/state"), text_at(delivery, "/dueAt")) {
+        ("pending", "") => "tried again later".to_owned(),
+        ("pending", due) => format!("tried again at {}", seconds(due)),
+        _ => format!("given up: {}", text_at(delivery, "/failReason").replace('_', " ")),
+    };
+    let line = format!(
+        "failed    {}  {}  webhook {}: {why}; {next}",
+        text_at(delivery, "/kind"),
+        text_at(delivery, "/eventId"),
+        text_at(delivery, "/webhook/name"),
+    );
+    printable(&line).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{ClientSettings, parse_server};
+    use serde_json::json;
+
+    fn failures() -> Failures {
+        let url = parse_server("http://127.0.0.1:1").expect("a URL");
+        let client = Client::new(ClientSettings { url, token: None, ca_file: None }).expect("made");
+        Failures { client: Arc::new(client), organization: "acme".to_owned(), attempts: HashMap::new() }
+    }
+
+    fn delivery(attempts: u64, state: &str, code: u16) -> Value {
+        json!({
+            "id": "d", "eventId": "e", "kind": "stack_update", "webhook": {"name": "mine"}, "state": state,
+            "attempts": attempts, "dueAt": "2026-05-13T06:19:04.070Z", "failReason": "attempts_exhausted",
+            "lastAttempt": {"responseCode": code, "error": "127.0.0.1:3000 refused the connection\u{1b}"},
+        })
+    }
+
+    #[test]
+    fn each_attempt_is_said_once() {
+        let mut failures = failures();
+        let refused = "failed    stack_update  e  webhook mine: 127.0.0.1:3000 refused the connection\\u{1b}; \
+                       tried again at 2026-05-13T06:19:04Z";
+        assert_eq!(failures.news(&[delivery(0, "pending", 0)]), [""; 0]);
+        assert_eq!(failures.news(&[delivery(1, "pending", 0)]), [refused]);
+        assert_eq!(failures.news(&[delivery(1, "pending", 0)]), [""; 0]);
+        let given_up = "failed    stack_update  e  webhook mine: answered 500; given up: attempts exhausted";
+        assert_eq!(failures.news(&[delivery(2, "failed", 500)]), [given_up]);
+    }
+}
