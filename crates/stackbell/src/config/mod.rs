@@ -39,6 +39,7 @@ pub(crate) use sections::{
     StorageSettings, StoreSettings, TlsFiles,
 };
 
+use crate::echo::shown;
 use keys::{KEYS, Key};
 use layer::{DEFAULT, Layer};
 
@@ -123,7 +124,7 @@ impl Found {
     /// Where a setting comes from, for people: with the file, where a secret was read from one.
     fn key_origin(&self, key: &'static str) -> String {
         match self.secret_files.get(key) {
-            Some(path) => format!("{} ({})", self.origin(key), path.display()),
+            Some(path) => format!("{} ({})", self.origin(key), shown(&path.to_string_lossy())),
             None => self.origin(key),
         }
     }

@@ -8,6 +8,7 @@ use stackbell_store_postgres::DatabaseUrl;
 use super::Found;
 use super::keys::{KEYS, Key, Kind};
 use super::parse::EMBEDDED_PREFIX;
+use crate::echo::{self, shown_url};
 
 /// What stands for what is not shown.
 const HIDDEN: &str = "***";
@@ -53,6 +54,10 @@ fn shown(key: &Key, value: &Value) -> String {
     match key.kind {
         Kind::Secret => HIDDEN.to_owned(),
         Kind::Place => place(text(value)),
+        // A whole URL of a channel is a credential, and is often put here.
+        Kind::List if key.name == "slack_hosts" => {
+            text(value).split(',').map(shown_url).collect::<Vec<_>>().join(",")
+        }
         Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes | Kind::List => hide_credentials(text(value)),
     }
 }
@@ -71,6 +76,7 @@ fn hide_credentials(text: String) -> String {
         Some((scheme, rest)) if rest.contains('@') => {
             format!("{scheme}://{HIDDEN}@{}", rest.rsplit('@').next().unwrap_or_default())
         }
+        Some((_, rest)) if rest.contains(['?', '#']) => echo::shown(&text),
         Some(_) | None => text,
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn waits(waiting: &Value) -> String {
         ("suspended", None) => format!("its webhook is suspended{because}"),
         ("inactive", _) => format!("its webhook is inactive{because}"),
         ("sending_held", _) => "all sending is held".to_owned(),
-        (reason, _) => printable(reason),
+        (reason, _) => printable(reason).into_owned(),
     }
 }
 

@@ -118,7 +118,7 @@ mod tests {
         check(
             open,
             Some(
-                "open: backing off until 2026-05-13T06:19:04Z, because the endpoint answered 503[0m \
+                "open: backing off until 2026-05-13T06:19:04Z, because the endpoint answered 503\\u{1b}[0m \
                  (7 failed since 2026-05-13T06:10:04Z)",
             ),
         );
