@@ -1,5 +1,6 @@
 //! Webhooks: create, list, get, edit, delete.
 
+mod secret;
 mod settings;
 mod upkeep;
 
@@ -10,8 +11,8 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::names::{OrganizationName, WebhookName};
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::{Scope, ScopeKind};
-use stackbell_model::secret::{SecretChange, WebhookSecret};
-use stackbell_model::webhook::{StoredSecret, Webhook};
+use stackbell_model::secret::SecretChange;
+use stackbell_model::webhook::Webhook;
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
 
 use crate::auth::{Access, Caller};
@@ -21,9 +22,6 @@ use crate::waiting::Breaker;
 use crate::{App, Code, Error};
 
 pub use upkeep::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookOptions};
-
-/// How long the secret before the last still signs (Standard Webhooks).
-const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a generated name that is taken is made anew, and how often an edit that somebody overtook is tried again.
 const TRIES_MAX: u32 = 8;
@@ -108,12 +106,9 @@ impl App {
         let name = body.name.as_deref().filter(|name| !name.is_empty());
         let name = name.and_then(|name| fields.read("name", WebhookName::parse(name)));
         let settings = self.read_settings(&mut fields, &access, &scope, body, None);
-        let settings = fields.finish(settings)?;
         let id = self.chance(|entropy| WebhookId::generate(self.now(), entropy));
-        let secret = match &body.secret {
-            SecretChange::Set(secret) => Some(self.seal(id, secret)),
-            SecretChange::Keep | SecretChange::Remove => None,
-        };
+        let secret = self.change_secret(&mut fields, id, None, &body.secret);
+        let settings = fields.finish(settings)?;
         let webhook = Webhook {
             id,
             organization: access.organization.id,
@@ -312,6 +307,7 @@ impl App {
         self.check_place(&mut fields, &before.scope, body);
         fields.matches_url("name", body.name.as_deref(), Some(before.name.as_str()));
         let settings = self.read_settings(&mut fields, access, &before.scope, body, Some(before));
+        let secret = self.change_secret(&mut fields, before.id, before.secret.as_ref(), &body.secret);
         let settings = fields.finish(settings)?;
         Ok(Webhook {
             display_name: settings.display_name,
@@ -319,36 +315,10 @@ impl App {
             active: settings.active,
             format: settings.format,
             subscription: settings.subscription,
-            secret: self.change_secret(before, &body.secret),
+            secret,
             pause_reason: before.pause_reason.clone().filter(|_| !settings.active),
             ..before.clone()
         })
-    }
-
-    fn change_secret(&self, before: &Webhook, change: &SecretChange) -> Option<StoredSecret> {
-        match change {
-            SecretChange::Keep => before.secret.clone(),
-            SecretChange::Remove => None,
-            SecretChange::Set(secret) => {
-                let new = self.seal(before.id, secret);
-                match &before.secret {
-                    Some(old) if old.fingerprint == new.fingerprint => Some(old.clone()),
-                    Some(old) => {
-                        let until = self.now().after(PREVIOUS_SECRET_SIGNS);
-                        Some(StoredSecret { previous: Some((old.sealed.clone(), until)), ..new })
-                    }
-                    None => Some(new),
-                }
-            }
-        }
-    }
-
-    fn seal(&self, webhook: WebhookId, secret: &WebhookSecret) -> StoredSecret {
-        StoredSecret {
-            sealed: self.chance(|entropy| self.keyring.seal_secret(webhook, secret, entropy)),
-            fingerprint: self.keyring.fingerprint(webhook, secret),
-            previous: None,
-        }
     }
 
     /// Eight lowercase hex digits. Source: wire-facts.md#webhook-name.

@@ -80,16 +80,49 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// What somebody asks for concerning a webhook's secret.
+/// What a request changes about a webhook's secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SecretChange {
-    /// Nothing. A new webhook has none, an old one keeps what it has.
+    /// Nothing: a new webhook has no secret, an old one keeps its own.
     #[default]
     Keep,
-    /// That there be none.
+    /// The webhook is to have no secret.
     Remove,
-    /// This one.
-    Set(WebhookSecret),
+    /// The webhook is to have this secret.
+    Set(SentSecret),
+}
+
+/// A webhook's secret as a client sent it, not checked yet. Hides in `Debug`, and is wiped from memory when dropped.
+///
+/// Clients send the stored secret again with every update. A stored secret stays accepted when the rules become stricter,
+/// so only a secret that is not stored yet has to pass [`SentSecret::check`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct SentSecret(WebhookSecret);
+
+impl SentSecret {
+    /// Takes any text.
+    pub fn new(text: &str) -> Self {
+        Self(WebhookSecret::from_stored(text))
+    }
+
+    /// The secret without any check: to compare it with the stored one, for nothing else.
+    pub fn unchecked(&self) -> &WebhookSecret {
+        &self.0
+    }
+
+    /// The secret, if a webhook may be given it.
+    ///
+    /// # Errors
+    /// [`SecretError`], as of [`WebhookSecret::new`].
+    pub fn check(&self) -> Result<WebhookSecret, SecretError> {
+        WebhookSecret::new(self.0.expose())
+    }
+}
+
+impl fmt::Debug for SentSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentSecret(…)")
+    }
 }
 
 /// Something sealed by a data key: safe to store, of no use without the key.

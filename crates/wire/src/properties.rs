@@ -171,7 +171,7 @@ pub fn request_body(text: &str) {
     if let Some(WebhookRequest { secret: secret @ SecretChange::Set(_), .. }) =
         check(WebhookRequest::read(text))
     {
-        assert_eq!(format!("{secret:?}"), "Set(WebhookSecret(…))");
+        assert_eq!(format!("{secret:?}"), "Set(SentSecret(…))");
     }
     if let Some(request) = check(DeploymentsRequest::read(text)) {
         let request = DeploymentsRequest { stacks: None, ..request };

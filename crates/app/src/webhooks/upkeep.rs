@@ -232,7 +232,11 @@ fn with_options(before: &Webhook, options: &WebhookOptions) -> Result<Webhook, E
             fields.invalid("pauseReason", "is for a webhook that is not active: send it with active false");
             None
         }
-        Some(Some(text)) => fields.read("pauseReason", PauseReason::parse(text)),
+        Some(Some(text)) => match &before.pause_reason {
+            // Clients send back the reason that they got. A reason that an earlier version allowed must not stop a change.
+            Some(stored) if stored.as_str() == text => Some(stored.clone()),
+            _ => fields.read("pauseReason", PauseReason::parse(text)),
+        },
     };
     let standard_headers = options.standard_headers.unwrap_or(before.standard_headers);
     fields.finish(Some(Webhook { standard_headers, pace, active, pause_reason, ..before.clone() }))
@@ -245,4 +249,53 @@ fn read_pace(fields: &mut Fields, attempts: u64) -> Option<Pace> {
         fields.invalid("attemptsPerMinute", rule);
     }
     pace
+}
+
+#[cfg(test)]
+mod tests {
+    use stackbell_model::Timestamp;
+    use stackbell_model::filter::Subscription;
+    use stackbell_model::health::Health;
+    use stackbell_model::ids::OrganizationId;
+    use stackbell_model::names::{DisplayName, WebhookName};
+    use stackbell_model::webhook::PayloadUrl;
+
+    use super::*;
+
+    const ID: &str = "00000000-0000-0000-0000-000000000000";
+
+    fn inactive(pause_reason: &str) -> Webhook {
+        Webhook {
+            id: WebhookId::parse(ID).expect("an id"),
+            organization: OrganizationId::parse(ID).expect("an id"),
+            scope: Scope::Organization,
+            name: WebhookName::parse("hook").expect("a name"),
+            display_name: DisplayName::from_stored("Hook"),
+            payload_url: PayloadUrl::from_stored("https://example.com/hook"),
+            active: false,
+            format: Format::Raw,
+            subscription: Subscription::default(),
+            secret: None,
+            standard_headers: true,
+            pace: None,
+            pause_reason: Some(PauseReason::from_stored(pause_reason)),
+            created_at: Timestamp::from_millis(0),
+            revision: 1,
+            health: Health::default(),
+        }
+    }
+
+    #[test]
+    fn a_stored_reason_may_be_sent_again() {
+        let sent = |text: &str| WebhookOptions {
+            pause_reason: Some(Some(text.to_owned())),
+            ..WebhookOptions::default()
+        };
+        for stored in ["ad\u{200b}min", "", "\t", &"x".repeat(257)] {
+            let before = inactive(stored);
+            assert_eq!(with_options(&before, &sent(stored)).expect("as stored"), before);
+            let other = with_options(&before, &sent("x\u{200b}")).expect_err("another one").message;
+            assert!(other.starts_with("pauseReason must"), "{other}");
+        }
+    }
 }

@@ -103,8 +103,8 @@ fn secret(args: &ListenArgs, environment: &Environment) -> anyhow::Result<Option
 
 async fn listen(args: &ListenArgs, secret: Option<SecretText>, client: Option<Client>) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let key = secret.as_ref().map(|secret| WebhookSecret::new(secret.expose())).transpose();
-    let key = key.context("the webhook's secret cannot be used")?;
+    // The server signs with the stored secret even if it would refuse that secret today.
+    let key = secret.as_ref().map(|secret| WebhookSecret::from_stored(secret.expose()));
     let behaviour = Behaviour {
         key: key.as_ref().map(SigningKey::new),
         status: args.status,

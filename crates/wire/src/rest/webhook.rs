@@ -7,7 +7,7 @@ use serde::Serialize;
 use stackbell_model::filter::Group;
 use stackbell_model::names::OrganizationName;
 use stackbell_model::scope::Scope;
-use stackbell_model::secret::{SecretChange, WebhookSecret};
+use stackbell_model::secret::{SecretChange, SentSecret};
 use stackbell_model::webhook::Webhook;
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr};
@@ -99,14 +99,11 @@ impl fmt::Debug for WebhookRequest {
 
 fn read_secret(body: &Body) -> Result<SecretChange, FieldError> {
     let text = zeroize::Zeroizing::new(body.text("secret")?.unwrap_or_default());
-    match text.as_str() {
-        "" => Ok(SecretChange::Keep),
-        REMOVE_SECRET => Ok(SecretChange::Remove),
-        secret => match WebhookSecret::new(secret) {
-            Ok(secret) => Ok(SecretChange::Set(secret)),
-            Err(error) => Err(FieldError::invalid("secret", error)),
-        },
-    }
+    Ok(match text.as_str() {
+        "" => SecretChange::Keep,
+        REMOVE_SECRET => SecretChange::Remove,
+        secret => SecretChange::Set(SentSecret::new(secret)),
+    })
 }
 
 /// A webhook as clients get it. Never has `secret`, not even as null: the provider would take it over.
