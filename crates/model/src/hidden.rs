@@ -1,17 +1,20 @@
 //! Characters that nobody sees, and that change how the text around them looks.
 //!
-//! Control characters move a terminal's cursor. Directional characters reverse what is shown. Characters without a glyph make
-//! two names look alike. Names that people give may not have any of them ([`find`]); text of others is shown with them spelt
-//! out ([`escape`]).
+//! Control characters move a terminal's cursor. Directional characters reverse the text around them. Characters without a
+//! glyph make two names look alike. Names that people give may not have any of them ([`find`]). Text of others is shown with
+//! hidden characters spelt out ([`escape`]) or without them ([`remove`]).
 //!
-//! Some characters without a glyph are part of ordinary text and are allowed in their place:
+//! Some characters without a glyph are part of ordinary text and are allowed in their place, unless the character before
+//! them is hidden:
 //!
 //! - a zero-width joiner between two pictures of an emoji, as in a family
 //! - a joiner or non-joiner after a letter of Arabic, Indic and other scripts whose letters join
 //! - a variation selector after the symbol, ideograph or Mongolian letter that it selects the shape of
+//! - the tags after the black flag that make it the flag of England, Scotland or Wales
 //!
 //! Source of the characters: `Default_Ignorable_Code_Point` of <https://www.unicode.org/reports/tr44/>, with `Cc`, `Zl`, `Zp`
-//! and the interlinear annotations. Source of joiners: <https://www.rfc-editor.org/rfc/rfc5892#appendix-A.1>.
+//! and the interlinear annotations. Source of joiners: <https://www.rfc-editor.org/rfc/rfc5892#appendix-A.1>. Source of flags:
+//! `RGI_Emoji_Tag_Sequence` of <https://www.unicode.org/reports/tr51/>, which has these three.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,6 +22,14 @@ use std::fmt::Write as _;
 const NON_JOINER: char = '\u{200c}';
 const JOINER: char = '\u{200d}';
 const EMOJI_SELECTOR: char = '\u{fe0f}';
+const BLACK_FLAG: char = '\u{1f3f4}';
+
+/// `gbeng`, `gbsct` and `gbwls` in tag characters, each with the tag that ends it.
+const FLAG_TAGS: &[&str] = &[
+    "\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+    "\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+    "\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
+];
 
 /// The first hidden character of a text.
 pub fn find(text: &str) -> Option<char> {
@@ -29,6 +40,11 @@ pub fn find(text: &str) -> Option<char> {
 /// `kept` is for `\n` and `\t`, where lines and tabs are meant.
 pub fn escape<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
     replace(text, kept, |escaped, found| escaped.extend(found.escape_unicode()))
+}
+
+/// The text without its hidden characters. A control character becomes a space: it may stand between two words.
+pub fn remove(text: &str) -> Cow<'_, str> {
+    replace(text, &[], |shown, found| shown.extend(found.is_control().then_some(' ')))
 }
 
 /// JSON text with the hidden characters in its strings spelt as JSON spells them: what it says stays the same.
@@ -71,10 +87,19 @@ fn is_control(c: char) -> bool {
 
 /// The hidden characters, and the bytes at which they begin.
 fn positions(text: &str) -> impl Iterator<Item = (usize, char)> {
-    let before = std::iter::once(None).chain(text.chars().map(Some));
-    let after = text.chars().skip(1).map(Some).chain(std::iter::once(None));
-    let each = text.char_indices().zip(before).zip(after);
-    each.filter(|(((_, c), before), after)| is_hidden(*c, *before, *after)).map(|((found, _), _)| found)
+    // `None` also after a hidden character: nothing is in its place there.
+    let mut before = None;
+    let mut flag_end = 0;
+    text.char_indices().filter(move |(at, c)| {
+        let after = &text[at + c.len_utf8()..];
+        if *c == BLACK_FLAG {
+            let tags = FLAG_TAGS.iter().find(|tags| after.starts_with(**tags));
+            flag_end = tags.map_or(0, |tags| at + c.len_utf8() + tags.len());
+        }
+        let is_hidden = *at >= flag_end && is_hidden(*c, before, after.chars().next());
+        before = (!is_hidden).then_some(*c);
+        is_hidden
+    })
 }
 
 fn is_hidden(c: char, before: Option<char>, after: Option<char>) -> bool {
@@ -227,9 +252,13 @@ mod tests {
             "ᠠ\u{180b}",
             "©\u{fe0e}",
             "🇩🇪",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+            "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f} ops",
+            "a🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}🏴",
         ] {
             assert_eq!(find(text), None, "{text:?}");
             assert_eq!(escape(text, &[]), text);
+            assert_eq!(remove(text), text);
         }
     }
 
@@ -243,9 +272,18 @@ mod tests {
             "می\u{200c}\u{200c}خ",
             "a\u{fe0f}",
             "🔔\u{fe0f}\u{fe0f}",
+            "a\u{fe0f}\u{200d}💻",
+            "می\u{200b}\u{200c}خ",
             "🏴\u{e0067}\u{e007f}",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}\u{e007f}",
+            "🏴\u{e0075}\u{e0073}\u{e0074}\u{e0078}\u{e007f}",
+            "🏳\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+            "\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
         ] {
             assert!(find(text).is_some(), "{text:?}");
+            assert_eq!(find(&escape(text, &[])), None, "{text:?}");
+            assert_eq!(find(&remove(text)), None, "{text:?}");
         }
     }
 
@@ -259,5 +297,12 @@ mod tests {
         let json = "{\n  \"a\": \"\u{7f}\u{80}\u{9f}\u{202e}\u{e0041}é👩\u{200d}💻\"\n}";
         let expected = "{\n  \"a\": \"\\u007f\\u0080\\u009f\\u202e\\udb40\\udc41é👩\u{200d}💻\"\n}";
         assert_eq!(escape_json(json), expected);
+    }
+
+    #[test]
+    fn hidden_characters_are_removed() {
+        assert_eq!(remove("a\u{1b}[2Jb\r\n\u{9b}c"), "a [2Jb   c");
+        assert_eq!(remove("\u{202e}gnp\u{200b}.e\u{200d}xe\u{e0041}"), "gnp.exe");
+        assert_eq!(remove("a\u{fe0f}\u{200d}💻"), "a💻");
     }
 }

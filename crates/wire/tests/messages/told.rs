@@ -265,3 +265,17 @@ fn nothing_invisible_of_a_payload_reaches_a_message() {
         assert!(body.contains("admin xy [31m") || body.contains("admin xy \\\\[31m"), "{body}");
     }
 }
+
+#[test]
+fn ordinary_joiners_of_a_payload_stay_in_a_message() {
+    let text = "می\u{200c}خواهم 👩\u{200d}💻 ❤\u{fe0f}\u{200d}🔥 क\u{94d}\u{200d}ष";
+    let payload = json!({
+        "projectName": "web", "stackName": "prod", "kind": "update", "result": "succeeded", "resourceChanges": {},
+        "isPreview": false, "updateUrl": "https://a.example/", "user": {"name": text, "githubLogin": text},
+    });
+    for format in CHAT_FORMATS {
+        let body = render(format, &event("stack_update", &payload.to_string()));
+        let body = std::str::from_utf8(&body).expect("UTF-8");
+        assert!(body.contains(text), "{body}");
+    }
+}

@@ -2,21 +2,10 @@
 
 use stackbell_model::hidden;
 
-/// The text on one line: runs of white space and control characters become one space. Characters that nobody sees are left
-/// out, also those that turn the reading direction around: they can make a text look like another.
+/// The text on one line: runs of white space and control characters become one space, and [`hidden`] characters are left out.
+/// Hidden characters, such as those that reverse the reading direction, can make one text look like another.
 pub(in crate::payload) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_whitespace() || character.is_control() {
-            if !line.is_empty() && !line.ends_with(' ') {
-                line.push(' ');
-            }
-        } else if !hidden::is_invisible(character) {
-            line.push(character);
-        }
-    }
-    line.truncate(line.trim_end().len());
-    line
+    hidden::remove(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// How much of a text fits.
@@ -36,7 +25,8 @@ const CUT: &str = "…";
 pub(in crate::payload) struct Written {
     out: String,
     cost: usize,
-    /// How much of `out` leaves room for the mark of a cut.
+    /// Where `out` may be cut: the mark of a cut fits, and the character before it is visible. A cut after a joiner or a tag
+    /// would leave half a sequence.
     safe: usize,
     limit: Limit,
 }
@@ -58,7 +48,7 @@ impl Written {
         }
         self.out.push_str(piece);
         self.cost = cost;
-        if cost + (self.limit.cost)(CUT) <= self.limit.cost_max {
+        if cost + (self.limit.cost)(CUT) <= self.limit.cost_max && !piece.ends_with(hidden::is_invisible) {
             self.safe = self.out.len();
         }
         true
@@ -87,6 +77,40 @@ mod tests {
     }
 
     #[test]
+    fn ordinary_text_stays_as_it_is() {
+        for text in [
+            "",
+            "plain",
+            "Grüße 🔔",
+            "ops — prod",
+            "東京",
+            "葛\u{e0100}城",
+            "한국어",
+            "עברית",
+            "e\u{301}",
+            "👩\u{200d}💻",
+            "❤\u{fe0f}\u{200d}🔥",
+            "👨\u{200d}👩\u{200d}👧",
+            "👍🏽",
+            "1\u{fe0f}\u{20e3}",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "می\u{200c}خواهم",
+            "क\u{94d}\u{200d}ष",
+            "ක්\u{200d}ර",
+            "ᠠ\u{180b}",
+            "©\u{fe0e}",
+            "🇩🇪",
+            "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+        ] {
+            assert_eq!(one_line(text), text);
+            assert_eq!(
+                one_line(&format!("\n{text} \u{200b} {text}\u{202e}")),
+                format!("{text} {text}").trim()
+            );
+        }
+    }
+
+    #[test]
     fn a_cut_is_between_pieces_and_within_the_limit() {
         let check = |pieces: &[&str], expected: &str| {
             let mut written = Written::new(Limit { cost_max: 6, cost: |piece| piece.chars().count() });
@@ -101,5 +125,8 @@ mod tests {
         check(&["1", "2", "3", "4", "5", "6"], "123456");
         check(&["1", "2", "3", "4", "5", "6", "7"], "12345…");
         check(&["much too long"], "…");
+        check(&["1", "2", "👩", "\u{200d}", "💻"], "12👩\u{200d}💻");
+        check(&["1", "2", "3", "👩", "\u{200d}", "💻", "4"], "123👩…");
+        check(&["❤", "\u{fe0f}", "\u{200d}", "🔥", "\u{200d}", "🔥", "1"], "❤\u{fe0f}\u{200d}🔥…");
     }
 }
