@@ -2,6 +2,7 @@
 //!
 //! Each check is a pure function from files to findings; only this module looks at the disk.
 
+mod documents;
 mod edges;
 mod links;
 mod manifests;
@@ -70,6 +71,7 @@ pub(crate) fn run() -> Result<Vec<Finding>> {
     let mut findings = [
         edges::check(&packages, &files),
         words::check(&files),
+        documents::check(&files),
         size::check(&files),
         manifests::check(&files)?,
         links::check(&files, &paths),

@@ -12,7 +12,6 @@ struct Forbidden {
 
 const MACHINE_PATH: &str = "write a relative path, or one that every reader has";
 const UNFINISHED: &str = "finish it, or return an error that says what is missing";
-const DOCUMENT: &str = "say in the message what the document says: its readers have no checkout";
 const REGISTRY: &str = "leave it to the package client's own default";
 
 const FORBIDDEN: &[Forbidden] = &[
@@ -23,13 +22,6 @@ const FORBIDDEN: &[Forbidden] = &[
     unfinished(concat!("to", "do!("), "unfinished code"),
     unfinished(concat!("unimple", "mented!("), "unfinished code"),
     unfinished(concat!("db", "g!("), "code for debugging"),
-    Forbidden {
-        word: concat!("do", "cs/"),
-        what: "a document in a message",
-        remedy: DOCUMENT,
-        is_at: starts_in_string,
-        is_in: is_shipped,
-    },
     registry(concat!("crates", ".io")),
     registry(concat!("py", "pi.org")),
     registry(concat!("python", "hosted.org")),
@@ -94,16 +86,6 @@ fn starts_name(before: &str) -> bool {
     !before.ends_with(|last: char| last.is_alphanumeric() || "_-".contains(last))
 }
 
-/// Whether a string literal is open here, and what begins is no part of a longer path.
-fn starts_in_string(before: &str) -> bool {
-    before.matches('"').count() % 2 == 1 && !before.ends_with('/')
-}
-
-/// Code of the binary, whose strings people read as messages.
-fn is_shipped(file: &SourceFile) -> bool {
-    is_rust(file) && file.path.starts_with("crates/") && file.path.contains("/src/")
-}
-
 fn is_any(_: &SourceFile) -> bool {
     true
 }
@@ -160,15 +142,5 @@ mod tests {
         );
         check_text("Cargo.lock", "https://index.crates|.io/", &[]);
         check_text("a.md", "my-crates|.io", &[]);
-    }
-
-    #[test]
-    fn finds_documents_in_messages() {
-        let found = &["crates/a/src/b.rs:1: a document in a message (do|cs/)"];
-        check_text("crates/a/src/b.rs", "error(\"see do|cs/api.md\")", found);
-        check_text("crates/a/src/b.rs", "read(\"x\", \"which do|cs/api.md lists\")", found);
-        check_text("crates/a/src/b.rs", "// do|cs/api.md; include_str!(\"../../do|cs/api.md\")", &[]);
-        check_text("crates/a/tests/b.rs", "read(\"do|cs/api.md\")", &[]);
-        check_text("a.md", "see \"do|cs/api.md\"", &[]);
     }
 }
