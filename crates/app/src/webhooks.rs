@@ -23,10 +23,10 @@ use crate::{App, Code, Error};
 
 pub use upkeep::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookOptions};
 
-/// How often a generated name that is taken is made anew, and how often an edit that somebody overtook is tried again.
+/// The most tries to generate a free name, and to repeat an edit after another edit came first.
 const TRIES_MAX: u32 = 8;
 
-/// A webhook as a body describes it: each field as sent, `None` where it is absent or null.
+/// The webhook of a request body: each field as sent, `None` where it is absent or null.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebhookFields {
     /// Must be the organization of the URL.
@@ -37,11 +37,11 @@ pub struct WebhookFields {
     pub stack_name: Option<String>,
     /// Must be the environment of the URL, if anything.
     pub env_name: Option<String>,
-    /// The identifier; empty: one is made.
+    /// The identifier; generated if empty.
     pub name: Option<String>,
     /// The label.
     pub display_name: Option<String>,
-    /// Where to.
+    /// The destination.
     pub payload_url: Option<String>,
     /// Whether new events are matched.
     pub active: Option<bool>,
@@ -51,7 +51,7 @@ pub struct WebhookFields {
     pub filters: Option<Vec<String>>,
     /// Groups of filters.
     pub groups: Option<Vec<String>>,
-    /// What becomes of the secret.
+    /// The change of the secret.
     pub secret: SecretChange,
 }
 
@@ -206,7 +206,7 @@ impl App {
         Ok(view(&access, webhook))
     }
 
-    /// Changes a webhook: replaces what people set if the body has all of it, else only what the body has.
+    /// Changes a webhook. A body with every required field replaces all settings; any other body changes only the fields it has.
     /// Source of the rule: wire-facts.md#update-rule.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Secrets: what is never shown, logged or stored as it is (invariant 8).
+//! Secrets, which are never shown, logged or stored in the clear (invariant 8).
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl WebhookSecret {
     /// Reads a secret as a client sends it.
     ///
     /// A secret that begins with [`STANDARD_PREFIX`], blanks before it aside, has to be in the one form that every library
-    /// of Standard Webhooks decodes to the same key. Some libraries skip characters outside the alphabet, so that they
+    /// of Standard Webhooks decodes to the same key. Some libraries skip characters outside the alphabet, so they
     /// would accept another form and get another key.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl WebhookSecret {
         Ok(Self::from_stored(text))
     }
 
-    /// Takes a text that was once read and has been kept in a store since: the rules may have become stricter.
+    /// Takes a stored text without any check: the rules may have become stricter since it was stored.
     pub fn from_stored(text: &str) -> Self {
         Self(Zeroizing::new(text.into()))
     }
@@ -125,7 +125,7 @@ impl fmt::Debug for SentSecret {
     }
 }
 
-/// Something sealed by a data key: safe to store, of no use without the key.
+/// Bytes sealed by a data key: safe to store, of no use without the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// The data key that opens it.
@@ -140,10 +140,10 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// What a data key is for. Each key has one use, so that no value made for one can pass for another.
+/// The use of a data key. Each key has one use, so a value made for one use cannot pass for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
-    /// Seals what we must be able to read again, such as webhook secrets.
+    /// Seals values that have to be readable again, such as webhook secrets.
     Seal,
     /// Hashes access tokens. Without it no stored token can be found again.
     TokenHash,

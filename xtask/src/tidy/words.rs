@@ -1,4 +1,4 @@
-//! Words that no file may carry. They are put together from pieces here, so that this file does not find itself.
+//! Words that no file may contain. They are concatenated from pieces here, so this file passes its own check.
 
 use super::{Finding, SourceFile};
 
@@ -72,7 +72,7 @@ fn has(line: &str, forbidden: &Forbidden) -> bool {
     line.match_indices(forbidden.word).any(|(at, _)| (forbidden.is_at)(&line[..at]))
 }
 
-/// Whether an absolute path can begin here: in a relative path or a URL something stands before the slash.
+/// Whether an absolute path can begin here. In a relative path or a URL, a character stands before the slash.
 fn starts_path(before: &str) -> bool {
     !before.ends_with(|last: char| last.is_alphanumeric() || "._-/}~".contains(last))
 }

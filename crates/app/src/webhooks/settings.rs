@@ -1,4 +1,4 @@
-//! What people set of a webhook: reading it, and saying all that is wrong with it.
+//! Reads the settings of a webhook, and reports every wrong field.
 
 use stackbell_model::filter::{Filter, Group, Subscription};
 use stackbell_model::names::DisplayName;
@@ -10,7 +10,7 @@ use crate::App;
 use crate::auth::Access;
 use crate::fields::Fields;
 
-/// A word out of a closed list, of which some are for certain scopes only.
+/// A word of a closed list. Some words are allowed in certain scopes only.
 trait Word: Copy + 'static {
     const ALL: &'static [Self];
 
@@ -37,7 +37,7 @@ macro_rules! words {
 
 words!(Filter Format Group);
 
-/// What can be set of a webhook, read and found good.
+/// The settings of a webhook after they were checked.
 pub(super) struct Settings {
     pub(super) display_name: DisplayName,
     pub(super) payload_url: PayloadUrl,
@@ -47,7 +47,7 @@ pub(super) struct Settings {
 }
 
 impl App {
-    /// Reads what people set. `before` fills in what the body leaves out; without it all that is required must be there.
+    /// Reads the settings of a body. `before` supplies absent fields; without it every required field has to be present.
     pub(super) fn read_settings(
         &self,
         fields: &mut Fields,
@@ -73,7 +73,7 @@ impl App {
         };
         let url = body.payload_url.as_deref().or(before.map(|before| before.payload_url.expose()));
         let payload_url = match (url, format) {
-            // What it was saved with may be forbidden by now. It must be possible to switch it off all the same.
+            // The policy may forbid the stored URL by now. The webhook must still be editable, if only to switch it off.
             (Some(text), Some(format)) if before.is_some_and(|before| is_as_before(before, text, format)) => {
                 Some(PayloadUrl::from_stored(text))
             }
@@ -185,7 +185,7 @@ fn words_of<T: Word>(scope: ScopeKind) -> impl Iterator<Item = T> {
     T::ALL.iter().copied().filter(move |word| word.allowed_in(scope))
 }
 
-/// The word for a scope that `text` may stand for: one letter in three may differ.
+/// The word of a scope that is nearest to `text`; one letter in three may differ.
 fn nearest<T: Word>(scope: ScopeKind, text: &str) -> Option<T> {
     /// The longest filter has 32.
     const CHARACTERS_MAX: usize = 48;
@@ -198,7 +198,7 @@ fn nearest<T: Word>(scope: ScopeKind, text: &str) -> Option<T> {
     (distance * 3 <= text.len()).then_some(nearest)
 }
 
-/// How many letters must be put in, taken out or exchanged to come from one text to the other.
+/// The number of letters to insert, delete or replace that turns one text into the other (Levenshtein distance).
 fn distance(from: &[char], to: &str) -> usize {
     let mut row: Vec<usize> = (0..=from.len()).collect();
     for (index, letter) in to.chars().enumerate() {

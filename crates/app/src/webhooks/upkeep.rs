@@ -1,4 +1,4 @@
-//! What our own API adds to webhooks: all of an organization at a glance, options of our own, suspension.
+//! Webhook operations of our own API: the list of all webhooks of an organization, options, the end of a suspension.
 
 use stackbell_model::ids::WebhookId;
 use stackbell_model::permission::Permission;
@@ -15,13 +15,13 @@ use crate::{App, Error};
 /// The most webhooks on a page of those of an organization.
 pub const WEBHOOKS_LISTED_MAX: usize = 100;
 
-/// Webhooks that are read at once while one looks for those that pass a filter.
+/// The number of webhooks that one query reads when a filter is applied.
 const READ_MAX: u32 = 500;
 
-/// The most webhooks that a page may cost to find.
+/// The most webhooks that are read for one page.
 const LOOKED_AT_MAX: u32 = 10_000;
 
-/// Which webhooks are wanted: those that are all of this.
+/// A filter of webhooks: a webhook passes if every field that is set matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebhookFilter {
     /// Of this kind of scope.
@@ -42,7 +42,7 @@ pub struct WebhookFilter {
     pub text: Option<String>,
 }
 
-/// What our own API changes of a webhook; `None` leaves it as it is, `Some(None)` takes it away.
+/// Changes that our own API makes to a webhook. `None` leaves a field as it is, `Some(None)` removes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebhookOptions {
     /// Whether signed deliveries also carry the headers of Standard Webhooks.
@@ -86,8 +86,7 @@ fn has_text(webhook: &Webhook, text: &str) -> bool {
 
 impl App {
     /// The webhooks of an organization, of all scopes, that pass `filter`, oldest first; `limit` at the most, beyond
-    /// `after`. A page may be short or empty and there be a next one: looking at more than about 10,000 webhooks is left to
-    /// the next request.
+    /// `after`. One request reads about 10,000 webhooks at most, so a page may be short or empty although there is a next one.
     ///
     /// # Errors
     /// Those of access and store.
@@ -134,7 +133,7 @@ impl App {
         self.with_breaker(view(&access, webhook)).await
     }
 
-    /// Changes what our own API has of a webhook.
+    /// Changes the options that our own API adds to a webhook.
     ///
     /// # Errors
     /// [`crate::Code::Invalid`] naming every wrong field, [`crate::Code::NotFound`]; those of access and store.
@@ -162,7 +161,7 @@ impl App {
         Err(edited_by_others())
     }
 
-    /// Refuses a caller who may not edit the webhook of this id. A webhook that is not there refuses nobody.
+    /// Checks that the caller may edit the webhook of this id. A webhook that does not exist passes the check.
     ///
     /// # Errors
     /// [`crate::Code::Forbidden`]; those of access and store.
@@ -181,7 +180,7 @@ impl App {
         }
     }
 
-    /// Ends a webhook's suspension; one that is not suspended stays as it is.
+    /// Ends a webhook's suspension; a webhook that is not suspended stays as it is.
     ///
     /// # Errors
     /// [`crate::Code::NotFound`]; those of access and store.

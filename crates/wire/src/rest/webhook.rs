@@ -16,11 +16,11 @@ use utoipa::{PartialSchema, ToSchema};
 use super::body::{Body, BodyError};
 use crate::field::FieldError;
 
-/// What a client sends as `secret` to have the secret removed. Source: wire-facts.md#secret.
+/// The `secret` that removes the stored secret. Source: wire-facts.md#secret.
 const REMOVE_SECRET: &str = "__remove-secret";
 
-/// A webhook as clients send it to create or change one. Only types are checked here: what has to be there, and what
-/// its absence means, depends on the operation.
+/// A webhook as clients send it to create or change one. Only types are checked here: the operation decides which fields
+/// are required, and what an absent field means.
 #[derive(Default, PartialEq, ToSchema)]
 #[schema(as = Webhook, rename_all = "camelCase")]
 pub struct WebhookRequest {
@@ -63,7 +63,7 @@ pub struct WebhookRequest {
 }
 
 impl WebhookRequest {
-    /// Reads a request's body. Null counts as absent, unknown fields are ignored: clients send back what they were sent.
+    /// Reads a request's body. Null counts as absent, unknown fields are ignored: clients send back the answers that they got.
     ///
     /// # Errors
     /// [`BodyError`], naming the field of the wrong type or the key that comes twice.
@@ -106,7 +106,7 @@ fn read_secret(body: &Body) -> Result<SecretChange, FieldError> {
     })
 }
 
-/// A webhook as clients get it. Never has `secret`, not even as null: the provider would take it over.
+/// A webhook as clients get it. It never has `secret`, not even as null: the provider would store the null.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookResponse {
@@ -129,7 +129,7 @@ pub struct WebhookResponse {
 }
 
 impl WebhookResponse {
-    /// Shows `webhook`, of the organization of this name, to somebody who may or may not see its payload URL whole.
+    /// Shows `webhook`, of the organization of this name, to a caller; `sees_credentials` says whether the payload URL is shown whole.
     pub fn new(webhook: &Webhook, organization: &OrganizationName, sees_credentials: bool) -> Self {
         let (project, stack, environment) = match &webhook.scope {
             Scope::Organization => (None, None, None),
@@ -167,7 +167,7 @@ impl fmt::Debug for WebhookResponse {
     }
 }
 
-/// As Pulumi's document has it: all of `Webhook`, and two fields more.
+/// All fields of `Webhook` and two more, as in Pulumi's OpenAPI document.
 impl PartialSchema for WebhookResponse {
     fn schema() -> RefOr<Schema> {
         let field = |kind, description| ObjectBuilder::new().schema_type(kind).description(Some(description));

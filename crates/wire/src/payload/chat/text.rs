@@ -1,4 +1,4 @@
-//! A payload's words on their way into markup.
+//! Text of a payload that is put into markup.
 
 use stackbell_model::hidden;
 
@@ -8,16 +8,16 @@ pub(in crate::payload) fn one_line(text: &str) -> String {
     hidden::remove(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// How much of a text fits.
+/// The limit of a text's length.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::payload) struct Limit {
-    /// The most that it may cost, escaped, the mark of a cut included.
+    /// The most that the escaped text may cost, with the mark of a cut.
     pub(in crate::payload) cost_max: usize,
-    /// What an escaped piece costs, in whatever the service counts.
+    /// The cost of an escaped piece, in the unit that the service counts.
     pub(in crate::payload) cost: fn(&str) -> usize,
 }
 
-/// What marks a cut.
+/// The mark of a cut.
 const CUT: &str = "…";
 
 /// Escaped text that grows piece by piece, and ends in `…` where the limit cut it. A piece is never cut.
@@ -38,7 +38,7 @@ impl Written {
         Self { out: String::new(), cost: 0, safe: 0, limit }
     }
 
-    /// Adds a piece. `false` when it did not fit: then the text is cut, and nothing more is to be added.
+    /// Adds a piece. Returns `false` if the piece did not fit: the text is cut then, and the caller adds nothing more.
     pub(in crate::payload) fn push(&mut self, piece: &str) -> bool {
         let cost = self.cost + (self.limit.cost)(piece);
         if cost > self.limit.cost_max {
@@ -54,7 +54,7 @@ impl Written {
         true
     }
 
-    /// What was written.
+    /// The text so far.
     pub(in crate::payload) fn into_text(self) -> String {
         self.out
     }
