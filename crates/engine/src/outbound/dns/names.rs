@@ -36,11 +36,11 @@ pub(super) struct Names {
     answers: Mutex<HashMap<Box<str>, Answer>>,
 }
 
-/// What a host has.
+/// The addresses of a host.
 pub(super) struct Found {
     /// At least one.
     pub(super) addresses: Arc<[IpAddr]>,
-    /// Those of the other family, where they are still awaited.
+    /// The other family's addresses, where they are still awaited.
     pub(super) later: Option<BoxFuture<'static, Vec<IpAddr>>>,
 }
 
@@ -50,7 +50,7 @@ struct Answer {
     holds_until: Instant,
 }
 
-/// What became of one candidate.
+/// The result of one candidate.
 enum Verdict {
     Found(Found),
     /// The name has no address, and for how long that holds: the next candidate may be meant.
@@ -227,6 +227,11 @@ impl Names {
     #[cfg(test)]
     pub(super) fn servers(&self) -> Vec<std::net::SocketAddr> {
         self.conf.servers.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn unresponsive(&self) -> Vec<std::net::SocketAddr> {
+        self.servers.unresponsive()
     }
 
     #[cfg(test)]

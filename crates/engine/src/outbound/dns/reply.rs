@@ -1,4 +1,4 @@
-//! What a name server said about a name in one family, in our terms.
+//! A name server's answer about a name in one family, in our terms.
 
 use std::io;
 use std::net::IpAddr;
@@ -59,11 +59,6 @@ impl Reply {
             Self::Addresses(..) | Self::NoData(_) | Self::NoAddress | Self::NoName(_) => false,
             Self::ServerFailed | Self::Refused | Self::Rejected | Self::Silent | Self::Unasked(_) => true,
         }
-    }
-
-    /// Whether the next server is asked. Source: `send_dg` in glibc's `resolv/res_send.c`.
-    pub(super) fn passes_on(&self) -> bool {
-        self.is_failure() && !matches!(self, Self::Rejected)
     }
 }
 

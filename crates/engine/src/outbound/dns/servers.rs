@@ -21,7 +21,8 @@ use super::resolv_conf::ResolvConf;
 /// attempt of a delivery has no time for steps of 5 s, its default.
 const STEP_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// The same for a server that left its last question unanswered.
+/// How long an unresponsive server is waited for before the next one is asked as well. Its full step still counts before a
+/// later server's "there is none".
 const UNRESPONSIVE_STEP_TIME: Duration = Duration::from_millis(250);
 
 /// The longest answer that is taken by UDP where the question says so (`edns0`). Source: `RESOLV_EDNS_BUFFER_SIZE` in glibc.
@@ -44,8 +45,10 @@ pub(super) struct Servers {
 
 struct Server {
     address: SocketAddr,
-    /// Its last question was not answered in time.
+    /// It answered no question at all for a whole step.
     unresponsive: AtomicBool,
+    /// How many questions it has answered. The counter wraps.
+    answers: AtomicUsize,
     /// It refused a question because of EDNS.
     lacks_edns: AtomicBool,
 }
@@ -56,6 +59,7 @@ impl Servers {
             Arc::new(Server {
                 address: *address,
                 unresponsive: AtomicBool::new(false),
+                answers: AtomicUsize::new(0),
                 lacks_edns: AtomicBool::new(false),
             })
         };
@@ -70,6 +74,13 @@ impl Servers {
         }
     }
 
+    /// The servers that answered nobody for a whole step.
+    #[cfg(test)]
+    pub(super) fn unresponsive(&self) -> Vec<SocketAddr> {
+        let unresponsive = self.servers.iter().filter(|server| server.unresponsive.load(Ordering::Relaxed));
+        unresponsive.map(|server| server.address).collect()
+    }
+
     /// The server with which a lookup begins.
     pub(super) fn first(&self) -> usize {
         if self.rotate { self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len() } else { 0 }
@@ -78,66 +89,135 @@ impl Servers {
     /// Asks for `name` (absolute) in `family`: the servers in turn from the one at `first`, until one has an answer.
     ///
     /// A server that fails gives way to the next at once, a silent one after a while. Late answers count all the same.
+    /// A later server's "there is none" counts once each earlier server has failed or has had a full step.
     /// The whole takes at most `timeout` times `attempts` for each server.
     pub(super) async fn ask(self: Arc<Self>, name: Name, family: RecordType, first: usize) -> Reply {
         let steps = self.servers.len() * self.attempts as usize;
         let deadline = Instant::now() + self.timeout * u32::try_from(steps).unwrap_or(u32::MAX);
+        let full_step = STEP_TIME_MAX.min(self.timeout);
         let mut running = FuturesUnordered::new();
-        let mut failure = Failures::default();
+        let mut heard = Heard::default();
         for step in 0..steps {
+            let place = step % self.servers.len();
             let server = &self.servers[(first + step) % self.servers.len()];
+            let answers_before = server.answers.load(Ordering::Relaxed);
             let exchange = Arc::clone(server).exchange(name.clone(), family, self.edns, self.tcp);
             running.push(exchange.map(move |answer| (step, answer)));
+            let now = Instant::now();
+            if step == place {
+                heard.asked(now + full_step);
+            }
             let patience = match server.unresponsive.load(Ordering::Relaxed) {
-                true => UNRESPONSIVE_STEP_TIME,
-                false => STEP_TIME_MAX,
+                true => UNRESPONSIVE_STEP_TIME.min(full_step),
+                false => full_step,
             };
             let is_last = step + 1 == steps;
-            let until = if is_last { deadline } else { Instant::now() + patience.min(self.timeout) };
+            let mut until = if is_last { deadline } else { deadline.min(now + patience) };
+            let mut is_silent = true;
             loop {
-                let asked = match timeout_at(until.min(deadline), running.next()).await {
-                    Ok(Some((asked, Ok(message)))) => {
-                        let reply = Reply::read(&message, &name, family);
-                        if !reply.passes_on() {
+                let until_now = heard.held_until().unwrap_or(until);
+                match timeout_at(until_now, running.next()).await {
+                    Ok(Some((asked, answer))) => {
+                        let reply = match answer {
+                            Ok(message) => Reply::read(&message, &name, family),
+                            Err(error) => Reply::Unasked(error),
+                        };
+                        if let Some(reply) = heard.take(asked % self.servers.len(), reply) {
                             return reply;
                         }
-                        failure.answered = Some(reply);
-                        asked
-                    }
-                    Ok(Some((asked, Err(error)))) => {
-                        failure.error = Some(error);
-                        asked
+                        if asked == step {
+                            is_silent = false;
+                            if !is_last && heard.held.is_none() {
+                                break;
+                            }
+                            until = heard.all_until();
+                        }
                     }
                     Ok(None) => break,
+                    Err(_) if heard.held.is_some() => return heard.reply(),
                     Err(_) => {
-                        failure.silent = true;
-                        server.unresponsive.store(true, Ordering::Relaxed);
+                        // A server that answered others in this time works: only this name is slow.
+                        if is_silent && server.answers.load(Ordering::Relaxed) == answers_before {
+                            server.unresponsive.store(true, Ordering::Relaxed);
+                        }
                         break;
                     }
-                };
-                if asked == step {
-                    break;
                 }
             }
         }
-        failure.reply()
+        heard.reply()
     }
 }
 
-/// Why none of the servers has an answer.
+/// The replies to one question so far. Servers are numbered in the order in which they are asked.
 #[derive(Default)]
-struct Failures {
-    answered: Option<Reply>,
-    silent: bool,
-    error: Option<io::Error>,
+struct Heard {
+    /// For each server that was asked: the end of its first full step, and whether it has replied or could not be reached.
+    servers: Vec<(Instant, bool)>,
+    /// "There is none", said by this server while earlier ones still have time.
+    held: Option<(usize, Reply)>,
+    /// The last reply that settles nothing.
+    failure: Option<Reply>,
 }
 
-impl Failures {
+impl Heard {
+    /// One more server has until then to answer.
+    fn asked(&mut self, until: Instant) {
+        self.servers.push((until, false));
+    }
+
+    /// Takes a server's reply, and returns it when it settles the question.
+    ///
+    /// Addresses settle it at once. "There is none" waits for the earlier servers: a public server knows no internal names.
+    fn take(&mut self, place: usize, reply: Reply) -> Option<Reply> {
+        self.servers[place].1 = true;
+        match reply {
+            Reply::Addresses(..) => return Some(reply),
+            Reply::NoData(_) | Reply::NoAddress | Reply::NoName(_) => {
+                if self.held.as_ref().is_none_or(|(held, _)| place < *held) {
+                    self.held = Some((place, reply));
+                }
+            }
+            Reply::Rejected => {
+                self.failure = Some(reply);
+                return self.held.is_none().then(|| std::mem::take(self).reply());
+            }
+            Reply::ServerFailed | Reply::Refused | Reply::Silent | Reply::Unasked(_) => {
+                if !matches!(
+                    (&self.failure, &reply),
+                    (Some(Reply::ServerFailed | Reply::Refused), Reply::Unasked(_))
+                ) {
+                    self.failure = Some(reply);
+                }
+            }
+        }
+        let is_settled = self.held_until().is_some_and(|until| until <= Instant::now());
+        is_settled.then(|| std::mem::take(self).reply())
+    }
+
+    /// When the held reply counts; in the past when it counts already.
+    fn held_until(&self) -> Option<Instant> {
+        let (place, _) = self.held.as_ref()?;
+        Some(self.latest(&self.servers[..*place]))
+    }
+
+    /// When all servers have had their first full step.
+    fn all_until(&self) -> Instant {
+        self.latest(&self.servers)
+    }
+
+    fn latest(&self, servers: &[(Instant, bool)]) -> Instant {
+        let awaited = servers.iter().filter(|(_, is_heard)| !is_heard).map(|(until, _)| *until);
+        awaited.max().unwrap_or_else(Instant::now)
+    }
+
+    /// The reply in the end. Silence of one server outweighs the failures of others: the search must not go on to another
+    /// name because of a lost packet.
     fn reply(self) -> Reply {
-        match self {
-            Self { answered: Some(reply), .. } => reply,
-            Self { silent: false, error: Some(error), .. } => Reply::Unasked(error),
-            Self { .. } => Reply::Silent,
+        match (self.held, self.failure) {
+            (Some((_, reply)), _) => reply,
+            (None, Some(failure)) if self.servers.iter().all(|(_, is_heard)| *is_heard) => failure,
+            (None, _) => Reply::Silent,
         }
     }
 }
@@ -157,6 +237,7 @@ impl Server {
             self.lacks_edns.store(true, Ordering::Relaxed);
             answer = self.ask(&question(&name, family, false), tcp).await?;
         }
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.unresponsive.store(false, Ordering::Relaxed);
         Ok(answer)
     }

@@ -1,8 +1,11 @@
 mod server;
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use futures_util::future::{Either, join_all, select};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{RData, Record};
 use tokio::net::UdpSocket;
 
 use self::server::Server;
@@ -227,16 +230,92 @@ async fn a_server_that_is_down_holds_up_nobody() {
     assert_eq!(server.asked("lasting.example"), 2);
 }
 
+/// A server that answers when the test says so.
+struct Slow {
+    socket: UdpSocket,
+}
+
+impl Slow {
+    async fn start() -> (Self, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        let address = socket.local_addr().expect("it is bound");
+        (Self { socket }, address)
+    }
+
+    /// The next question, and who asked it.
+    async fn question(&self) -> (Message, SocketAddr) {
+        let mut buffer = [0; 4096];
+        let (length, peer) = self.socket.recv_from(&mut buffer).await.expect("a datagram");
+        (Message::from_vec(&buffer[..length]).expect("a question"), peer)
+    }
+
+    /// Answers with the address 192.0.2.77.
+    async fn answer(&self, (question, peer): (Message, SocketAddr)) {
+        let name = question.queries[0].name().clone();
+        let mut response = question.into_response();
+        response.metadata.recursion_available = true;
+        response.add_answer(Record::from_rdata(name, 60, RData::A(Ipv4Addr::new(192, 0, 2, 77).into())));
+        self.socket.send_to(&response.to_vec().expect("bytes"), peer).await.expect("sent");
+    }
+}
+
 #[tokio::test]
-async fn a_server_that_did_not_answer_is_waited_for_no_more() {
-    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let address = silent.local_addr().expect("it is bound");
-    let server = Server::among("options timeout:30\n", "", &[address]).await;
+async fn a_server_that_answered_nobody_is_waited_for_a_short_time() {
+    let (slow, address) = Slow::start().await;
+    let server = Server::among("options no-aaaa timeout:1\n", "", &[address]).await;
     server.check("first.example", &["192.0.2.1"]).await;
-    // The first server cost its wait once; twenty more names cost less than that again.
-    let names: Vec<_> = (0..20).map(|n| format!("other.{n}.example")).collect();
-    let all = join_all(names.iter().map(|name| server.check(name, &["192.0.2.1"])));
-    tokio::time::timeout(SOON, all).await.expect("in time");
+    assert_eq!(server.names.unresponsive(), [address]);
+    let _first = slow.question().await;
+    // The second server is asked meanwhile, and its "there is no such name" does not outrun the first one's address.
+    let others = async {
+        let question = slow.question().await;
+        while server.asked("nobody.example") == 0 {
+            tokio::task::yield_now().await;
+        }
+        slow.answer(question).await;
+    };
+    tokio::join!(server.check("nobody.example", &["192.0.2.77"]), others);
+    assert!(server.names.unresponsive().is_empty(), "it has answered");
+    // Its time is over without an answer: the second server decides.
+    assert!(matches!(server.error("nobody.other.example").await, ResolveError::NoName));
+}
+
+#[tokio::test]
+async fn one_name_that_hangs_tells_nothing_about_the_server() {
+    let (slow, address) = Slow::start().await;
+    let server = Server::among("options no-aaaa timeout:1\n", "", &[address]).await;
+    let hanging = server.check("lasting.example", &["192.0.2.1"]);
+    let working = async {
+        let _hangs = slow.question().await;
+        let works = async { slow.answer(slow.question().await).await };
+        tokio::join!(server.check("works.example", &["192.0.2.77"]), works);
+    };
+    tokio::join!(hanging, working);
+    assert!(server.names.unresponsive().is_empty());
+}
+
+/// One of two servers is silent. Nothing else may be sent a payload because a packet was lost.
+#[tokio::test]
+async fn silence_of_one_server_outweighs_the_failure_of_another() {
+    let (_silent, silent) = Slow::start().await;
+    let conf = "search corp.internal\noptions ndots:5 timeout:1 attempts:1\n";
+    let check = async |host: &str, is_silent_first: bool| {
+        let failing = Server::start().await;
+        let mut conf = ResolvConf::parse(conf, "box", |_| None);
+        conf.servers = failing.names.servers();
+        conf.servers.insert(if is_silent_first { 0 } else { 1 }, silent);
+        let names = Arc::new(Names::new(Hosts::default(), conf));
+        let error = names.addresses(host).await.err();
+        assert!(matches!(error, Some(ResolveError::TimedOut)), "{host}: {error:?}");
+        assert_eq!(failing.asked(host), 0, "the search must not go on to {host}");
+    };
+    tokio::join!(
+        check("refused.x", true),
+        check("refused.x", false),
+        check("broken.sub.x", true),
+        check("broken.sub.x", false),
+        check("garbled.x", true),
+    );
 }
 
 #[tokio::test]
