@@ -48,6 +48,10 @@ pub(super) async fn race<S, F: Future<Output = io::Result<S>>>(
     let mut next_start = Instant::now();
     let mut last_error = io::Error::from(io::ErrorKind::TimedOut);
     loop {
+        if tried >= ADDRESSES_TRIED_MAX {
+            // No address that comes now would be tried.
+            later = None;
+        }
         let may_start = tried < ADDRESSES_TRIED_MAX && !line.waiting.is_empty();
         if may_start && (running.is_empty() || next_start <= Instant::now()) {
             if let Some(address) = line.waiting.pop_front() {

@@ -162,6 +162,16 @@ async fn addresses_that_come_later_join_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn addresses_that_would_not_be_tried_are_not_awaited() {
+    let names = ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5", "1.1.1.6", "1.1.1.7", "1.1.1.8"];
+    let network = network(&names.map(|name| (name, Refuses)));
+    let started = Instant::now();
+    let late = with_later(&names, &["[2600::1]"], 6_000);
+    network.check(late, Err(io::ErrorKind::ConnectionRefused), &names).await;
+    assert_eq!(millis(started.elapsed()), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_holds_up_no_connection() {
     let network = network(&[("1.1.1.1", TakesAfter(20))]);
     network.check(with_later(&["1.1.1.1"], &[], 60_000), Ok(("1.1.1.1", 20)), &["1.1.1.1"]).await;
