@@ -95,8 +95,10 @@ impl Rules {
     /// Whether a connection may go to `address`.
     pub(super) fn judge(&self, address: SocketAddr) -> Result<(), Refusal> {
         let judged = SocketAddr::new(translated(address.ip()), address.port());
+        // An allowance may also spell out the NAT64 address itself.
+        let names_nat64 = || judged != address && self.name_exactly(address);
         match classify(judged.ip()) {
-            Some(refusal) if !self.excepts(judged, refusal) && !self.name_exactly(address) => Err(refusal),
+            Some(refusal) if !self.excepts(judged, refusal) && !names_nat64() => Err(refusal),
             Some(_) | None => Ok(()),
         }
     }
@@ -256,6 +258,10 @@ mod tests {
         check("1.1.1.0/24", "[::ffff:1.1.1.1]:80", Ok(()));
         check("0.0.0.0/0 ::/0", "[::ffff:169.254.169.254]:80", Err(Refusal::Mapped));
         check("169.254.169.254", "[::ffff:169.254.169.254]:80", Ok(()));
+        check("::ffff:169.254.169.254", "[::ffff:169.254.169.254]:80", Ok(()));
+        check("[::ffff:169.254.169.254]:81", "[::ffff:169.254.169.254]:80", Err(Refusal::Mapped));
+        check("64:ff9b::169.254.169.254", "[::ffff:169.254.169.254]:80", Err(Refusal::Mapped));
+        check("64:ff9b::169.254.169.254", "169.254.169.254:80", Err(Refusal::Metadata));
     }
 
     #[test]
