@@ -12,7 +12,8 @@ use stackbell_store::commit::{IntakeOutcome, Receipt};
 use stackbell_store::conformance::fixtures::World;
 use stackbell_store::history::DeliveryFilter;
 use stackbell_store::queue::{LaneMode, LaneRequest};
-use stackbell_store::transfer::{Noun, PageLimits};
+use stackbell_store::transfer::digest::NounDigest;
+use stackbell_store::transfer::{Export, Noun, PageLimits};
 use stackbell_testkit::PgBouncer;
 
 use super::fill::{Filled, fill};
@@ -238,6 +239,7 @@ async fn any_difference_is_seen() {
     begin(&target).await;
     copy(&source, &target, PageLimits::default()).await;
     check_same(&source, &target).await;
+    let mut before = digests(&*target).await;
     for (noun, change) in [
         (Noun::Organizations, "UPDATE organizations SET version = version + 1 WHERE name = 'globex'"),
         (Noun::Users, "UPDATE users SET email = '' WHERE login = 'analyst'"),
@@ -257,11 +259,50 @@ async fn any_difference_is_seen() {
         (Noun::Recoveries, "UPDATE recoveries SET after_id = id WHERE state = 'running'"),
         (Noun::Tallies, "UPDATE tallies SET made = made + 1 WHERE webhook_number = 0"),
         (Noun::Audit, "DELETE FROM audit WHERE action = 'instance.begin'"),
+        // Lost.
+        (Noun::Attempts, "DELETE FROM attempts WHERE number = (SELECT max(number) FROM attempts)"),
+        (Noun::Memberships, "DELETE FROM memberships WHERE role = 'member'"),
+        (Noun::DeploymentsCredentials, "DELETE FROM deployments_credentials"),
+        (Noun::Recoveries, "DELETE FROM recoveries WHERE state = 'running'"),
+        (Noun::Tallies, "DELETE FROM tallies WHERE webhook_number = 0"),
+        // Doubled, under another key.
+        (
+            Noun::Audit,
+            "INSERT INTO audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', gen_random_uuid()))).* FROM audit a \
+             ORDER BY id LIMIT 1",
+        ),
+        (
+            Noun::Attempts,
+            "INSERT INTO attempts SELECT (jsonb_populate_record(a, jsonb_build_object('number', a.number + 1000000))).* \
+             FROM attempts a ORDER BY number LIMIT 1",
+        ),
+        (
+            Noun::DataKeys,
+            "INSERT INTO data_keys SELECT gen_random_uuid(), purpose, bytes, created_at FROM data_keys LIMIT 1",
+        ),
     ] {
         site.database.psql(change);
-        let differing = [digest(&source, noun).await, digest(&*target, noun).await];
-        assert_ne!(differing[0], differing[1], "{noun:?}: {change}");
+        let after = digests(&*target).await;
+        let differing: Vec<Noun> = Noun::ALL
+            .iter()
+            .copied()
+            .zip(before.iter().zip(&after))
+            .filter(|(_, (one, other))| one != other)
+            .map(|(noun, _)| noun)
+            .collect();
+        assert_eq!(differing, [noun], "{change}");
+        assert_ne!(digest(&source, noun).await, digest(&*target, noun).await, "{noun:?}: {change}");
+        before = after;
     }
+}
+
+/// The digest of each noun, in their order.
+async fn digests(store: &dyn Export) -> Vec<NounDigest> {
+    let mut digests = Vec::new();
+    for noun in Noun::ALL {
+        digests.push(digest(store, *noun).await);
+    }
+    digests
 }
 
 /// Behind a pooler that gives each transaction another connection.

@@ -50,7 +50,8 @@ pub(super) async fn fill(world: &World) -> Filled {
     suspended(world).await;
     let mut queued = vec![tried_once(world, &webhook).await];
     queued.push(world.pending(&webhook).await);
-    queued.push(rearmed(world, &webhook).await);
+    // A retried delivery goes before all others of its webhook.
+    queued.insert(0, rearmed(world, &webhook).await);
     let slow = world.webhook("slow").await;
     let leased = world.pending(&slow).await;
     world.take(&leased, world.now()).await;
