@@ -79,8 +79,16 @@ fn check(request: &Request, filter: Filter, (format, folder): (&str, &str)) {
     assert_eq!(request.header("Pulumi-Webhook-Kind"), Some(filter.kind().as_str()), "{what}");
     let signature = hmac_hex(SECRET, &request.body);
     assert_eq!(request.header("Pulumi-Webhook-Signature"), Some(&*signature), "{what}");
-    assert_eq!(request.text(), compact(&golden(folder, filter)), "{what}");
+    assert_eq!(without_moment(request.text()), without_moment(&compact(&golden(folder, filter))), "{what}");
     keep(format, filter, request.text());
+}
+
+/// A chat message without the moment that ends its footer: the golden files have the year 1970 there.
+fn without_moment(message: &str) -> String {
+    let Some((before, footer)) = message.split_once("Event: ") else { return message.to_owned() };
+    let (event, rest) = footer.split_once(" · ").expect("a footer names the event and its moment");
+    let (_, after) = rest.split_once('"').expect("the footer ends");
+    format!("{before}Event: {event}\"{after}")
 }
 
 /// Source: wire-facts.md#formats.
