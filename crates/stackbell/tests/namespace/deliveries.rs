@@ -58,7 +58,7 @@ fn setup() -> ServerSetup {
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn a_pod_sends_to_its_service_and_not_to_the_public_host_of_that_name() {
-    inside("deliveries::a_pod_sends_to_its_service_and_not_to_the_public_host_of_that_name", async {
+    inside(async {
         write_hosts("");
         write_resolv_conf(POD);
         let mut servers = NameServers::new();
@@ -94,7 +94,7 @@ fn a_pod_sends_to_its_service_and_not_to_the_public_host_of_that_name() {
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn forbidden_addresses_are_passed_over() {
-    inside("deliveries::forbidden_addresses_are_passed_over", async {
+    inside(async {
         write_hosts("127.0.0.1 localhost\n::1 localhost\n");
         write_resolv_conf("nameserver 127.0.0.53\n");
         let mut servers = NameServers::new();
@@ -132,15 +132,16 @@ fn forbidden_addresses_are_passed_over() {
     });
 }
 
-/// Within a second or so, where each wait that is over took 4 s and more.
+/// Waiting for each dead address in turn, or for the lost answer, would take longer than a connection may.
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn dead_addresses_and_lost_answers_are_got_over() {
-    inside("deliveries::dead_addresses_and_lost_answers_are_got_over", async {
+    inside(async {
         write_hosts("");
         write_resolv_conf("nameserver 127.0.0.53\noptions timeout:30\n");
         let mut servers = NameServers::new();
-        let zone = "dead.example 198.51.100.7 127.0.0.1\ndead6.example 127.0.0.1 2001:db8::7\nhalf.example silent6 127.0.0.1";
+        let zone = "dead.example 198.51.100.7 198.51.100.8 198.51.100.9 127.0.0.1\n\
+                    dead6.example 127.0.0.1 2001:db8::7 2001:db8::8 2001:db8::9\nhalf.example silent6 127.0.0.1";
         servers.add("127.0.0.53:53".parse().expect("an address"), zone).await;
         let receiver = Receiver::start().await;
         let port = receiver.address().port();
@@ -152,8 +153,6 @@ fn dead_addresses_and_lost_answers_are_got_over() {
             register(&client, host, &format!("{host}.example"), port).await;
             let pinged = ping(&client, host).await;
             assert_eq!(pinged["responseCode"], 200, "{host}: {pinged}");
-            let millis = pinged["duration"].as_u64().expect("milliseconds");
-            assert!(millis < 3_000, "{host}: {millis} ms");
         }
     });
 }

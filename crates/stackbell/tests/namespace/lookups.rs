@@ -151,10 +151,17 @@ async fn index_by_ip() -> u32 {
 /// What became of a lookup: the addresses, and the servers with the names that each was asked for.
 type Lookup = (BTreeSet<IpAddr>, Vec<(IpAddr, String)>);
 
-/// IPv4 questions alone: both families are asked for alike, at the same time.
+/// IPv4 questions alone: both families are asked for alike, at the same time. A question that is asked again counts once:
+/// on a busy machine an answer may take longer than a step.
 fn asked(servers: &NameServers) -> Vec<(IpAddr, String)> {
-    let log = servers.take_log().into_iter();
-    log.filter(|(.., family)| *family == RecordType::A).map(|(server, name, _)| (server, name)).collect()
+    let mut asked = Vec::new();
+    for (server, name, family) in servers.take_log() {
+        let question = (server, name);
+        if family == RecordType::A && !asked.contains(&question) {
+            asked.push(question);
+        }
+    }
+    asked
 }
 
 async fn by_glibc(servers: &NameServers, host: &str) -> Lookup {
@@ -183,7 +190,7 @@ async fn by_us(servers: &NameServers, host: &str) -> Lookup {
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn glibc_and_we_ask_the_same_questions_and_find_the_same_addresses() {
-    inside("lookups::glibc_and_we_ask_the_same_questions_and_find_the_same_addresses", async {
+    inside(async {
         write_hosts(HOSTS);
         let servers = servers().await;
         let mut differences = Vec::new();
@@ -207,7 +214,7 @@ fn glibc_and_we_ask_the_same_questions_and_find_the_same_addresses() {
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn lost_answers_and_servers_without_edns_are_met_better_than_glibc_does() {
-    inside("lookups::lost_answers_and_servers_without_edns_are_met_better_than_glibc_does", async {
+    inside(async {
         write_hosts("");
         let mut servers = NameServers::new();
         let zone = "lost.dev 93.184.216.34\nlost.dev.svc.cluster.local silent\nold.dev noedns 10.1.1.1\nhalf.dev silent6 10.1.1.2";

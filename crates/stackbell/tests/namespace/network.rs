@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Set for the process inside.
+/// Set for the process inside: the file that it writes when the test has passed.
 const INSIDE: &str = "STACKBELL_TEST_NAMESPACE";
 
 /// The interface beside loopback. Packets to others in its networks are lost: nobody is there.
@@ -23,28 +23,34 @@ for file in resolv.conf hosts nsswitch.conf; do
 done
 exec \"$@\"";
 
-/// Runs a test, which has this name, in a network of its own. A second process of the test binary is inside; it is killed with
-/// this one.
-pub(crate) fn inside(name: &str, test: impl Future<Output = ()>) {
+/// Runs the test that calls this in a network of its own. A second process of the test binary is inside; it is killed with
+/// this one. The test's name is that of the function which `test` is written in.
+pub(crate) fn inside<T: Future<Output = ()>>(test: T) {
     #[expect(clippy::disallowed_methods, reason = "a test tells its second process where it is")]
-    let is_inside = std::env::var_os(INSIDE).is_some();
-    if is_inside {
+    let marker = std::env::var_os(INSIDE);
+    if let Some(marker) = marker {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        return runtime.block_on(test);
+        runtime.block_on(test);
+        return std::fs::write(marker, "").expect("written");
     }
+    let path = std::any::type_name::<T>().trim_end_matches("::{{closure}}");
+    let (_, name) = path.split_once("::").expect("a path within this crate");
     let folder = tempfile::tempdir().expect("a folder");
     for (file, text) in [("resolv.conf", ""), ("hosts", ""), ("nsswitch.conf", "hosts: files dns\n")] {
         std::fs::write(folder.path().join(file), text).expect("written");
     }
+    let marker = folder.path().join("passed");
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", SCRIPT])
         .arg(folder.path())
         .arg(std::env::current_exe().expect("the test binary"))
         .args(["--exact", name, "--ignored", "--nocapture"])
-        .env(INSIDE, "1")
+        .env(INSIDE, &marker)
         .status()
         .expect("unshare runs");
     assert!(status.success(), "{name} failed inside its namespace");
+    // A filter that matches nothing is a success to the test binary.
+    assert!(marker.exists(), "{name} did not run inside its namespace");
 }
 
 /// Writes what the namespace has as `/etc/resolv.conf`.
