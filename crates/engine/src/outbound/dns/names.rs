@@ -16,11 +16,17 @@ use super::resolv_conf::ResolvConf;
 use super::servers::Servers;
 use crate::outbound::resolve::ResolveError;
 
-/// How many names' addresses are kept: a few megabytes with the most addresses of each, which hardly any has.
+/// How many names' addresses or errors are kept: a few megabytes with the most addresses of each, which hardly any has.
 pub(super) const ANSWERS_MAX: usize = 4096;
 
 /// Answers are kept no longer than this, whatever they say.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// "There is none" is kept no longer than this: a name that was just added must not wait for an hour.
+const NEGATIVE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a failure is kept: shorter than the first retry waits.
+const FAILURE_TIME: Duration = Duration::from_secs(2);
 
 /// An answer of one family is kept no longer than this while there is none of the other.
 const HALF_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
@@ -44,10 +50,41 @@ pub(super) struct Found {
     pub(super) later: Option<BoxFuture<'static, Vec<IpAddr>>>,
 }
 
-#[derive(Clone)]
 struct Answer {
-    addresses: Arc<[IpAddr]>,
+    found: Result<Arc<[IpAddr]>, Failure>,
     holds_until: Instant,
+}
+
+/// An error that is kept. An unreachable server is none: the cause may be ours.
+#[derive(Clone, Copy)]
+enum Failure {
+    Failed,
+    NoName,
+    NoAddress,
+    TimedOut,
+}
+
+impl Failure {
+    fn of(error: &ResolveError) -> Option<Self> {
+        match error {
+            ResolveError::Unasked(_) => None,
+            ResolveError::Failed => Some(Self::Failed),
+            ResolveError::NoName => Some(Self::NoName),
+            ResolveError::NoAddress => Some(Self::NoAddress),
+            ResolveError::TimedOut => Some(Self::TimedOut),
+        }
+    }
+}
+
+impl From<Failure> for ResolveError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Failed => Self::Failed,
+            Failure::NoName => Self::NoName,
+            Failure::NoAddress => Self::NoAddress,
+            Failure::TimedOut => Self::TimedOut,
+        }
+    }
 }
 
 /// The result of one candidate.
@@ -77,8 +114,8 @@ impl Names {
 
     /// The addresses of a host in lower case; a dot at its end makes it absolute.
     pub(super) async fn addresses(self: &Arc<Self>, host: &str) -> Result<Found, ResolveError> {
-        if let Some(addresses) = self.kept(host) {
-            return Ok(Found { addresses, later: None });
+        if let Some(kept) = self.kept(host) {
+            return Ok(Found { addresses: kept?, later: None });
         }
         let of_hosts = self.hosts.addresses(host);
         if !of_hosts.is_empty() {
@@ -88,36 +125,45 @@ impl Names {
             let addresses = [IpAddr::from(Ipv6Addr::LOCALHOST), Ipv4Addr::LOCALHOST.into()];
             return Ok(Found { addresses: addresses.into(), later: None });
         }
-        self.search(host).await
+        self.search(host).await.map_err(|(error, time)| {
+            if let Some(failure) = Failure::of(&error) {
+                self.keep(host, Err(failure), time);
+            }
+            error
+        })
     }
 
     /// Asks for the candidates in turn. Source: `__res_context_search` in glibc's `resolv/res_query.c`, but for one thing:
     /// glibc goes on to the name as it is when no server answers about a longer one. A lost answer must not send a payload
-    /// to another host, so here the lookup fails.
-    async fn search(self: &Arc<Self>, host: &str) -> Result<Found, ResolveError> {
-        let candidates = self.conf.candidates(host).ok_or(ResolveError::NoName)?;
+    /// to another host, so here the lookup fails. An error comes with how long it holds.
+    async fn search(self: &Arc<Self>, host: &str) -> Result<Found, (ResolveError, Duration)> {
+        let candidates = self.conf.candidates(host).ok_or((ResolveError::NoName, Duration::ZERO))?;
         // A kept answer must not outlive the reason why an earlier candidate was passed over.
         let mut holds = ANSWER_TIME_MAX;
         let mut first_error = None;
         let mut error = ResolveError::NoName;
         let mut refused = false;
+        let mut error_holds = NEGATIVE_TIME_MAX;
         for (index, candidate) in candidates.into_iter().enumerate() {
             if refused && !candidate.as_is {
                 continue;
             }
             let failed = match self.look_up(host, candidate.name, holds).await {
                 Verdict::Found(found) => return Ok(found),
-                Verdict::Stop(error) => return Err(error),
+                Verdict::Stop(error) => return Err((error, FAILURE_TIME)),
                 Verdict::None(error, time) => {
                     holds = holds.min(time);
+                    error_holds = error_holds.min(time);
                     error
                 }
                 Verdict::ServerFailed => {
                     holds = Duration::ZERO;
+                    error_holds = error_holds.min(FAILURE_TIME);
                     ResolveError::Failed
                 }
                 Verdict::Refused => {
                     holds = Duration::ZERO;
+                    error_holds = error_holds.min(FAILURE_TIME);
                     refused = true;
                     ResolveError::Failed
                 }
@@ -129,7 +175,7 @@ impl Names {
                 _ => error = failed,
             }
         }
-        Err(first_error.unwrap_or(error))
+        Err((first_error.unwrap_or(error), error_holds))
     }
 
     /// Asks for both families of one name at once.
@@ -199,17 +245,17 @@ impl Names {
             (Refused | Rejected, Refused | Rejected | NoName(_)) => return Verdict::Refused,
         };
         let addresses: Arc<[IpAddr]> = addresses.into();
-        self.keep(host, Arc::clone(&addresses), holds.min(time));
+        self.keep(host, Ok(Arc::clone(&addresses)), holds.min(time));
         Verdict::Found(Found { addresses, later: None })
     }
 
-    fn kept(&self, host: &str) -> Option<Arc<[IpAddr]>> {
+    fn kept(&self, host: &str) -> Option<Result<Arc<[IpAddr]>, Failure>> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = answers.get(host).filter(|answer| answer.holds_until > Instant::now());
-        answer.map(|answer| Arc::clone(&answer.addresses))
+        answer.map(|answer| answer.found.clone())
     }
 
-    fn keep(&self, host: &str, addresses: Arc<[IpAddr]>, time: Duration) {
+    fn keep(&self, host: &str, found: Result<Arc<[IpAddr]>, Failure>, time: Duration) {
         if time.is_zero() {
             return;
         }
@@ -221,7 +267,7 @@ impl Names {
         if answers.len() >= ANSWERS_MAX {
             answers.clear();
         }
-        answers.insert(host.into(), Answer { addresses, holds_until: now + time });
+        answers.insert(host.into(), Answer { found, holds_until: now + time });
     }
 
     #[cfg(test)]
@@ -281,7 +327,7 @@ impl Half {
 
     fn keep_whole(&mut self) {
         let addresses = std::mem::take(&mut self.addresses);
-        self.names.keep(&self.host, addresses.into(), self.holds);
+        self.names.keep(&self.host, Ok(addresses.into()), self.holds);
     }
 }
 

@@ -68,8 +68,33 @@ async fn an_error_says_why_there_is_no_address() {
         assert!(matches!(server.error(&format!("{}.example", "a".repeat(70))).await, ResolveError::NoName));
         assert!(matches!(server.error("hook.invalid.").await, ResolveError::NoName));
         assert_eq!(server.asked("hook.invalid"), 0);
-        assert_eq!(server.names.kept_count(), 0);
     }
+}
+
+#[tokio::test]
+async fn errors_are_kept_as_long_as_they_hold() {
+    let server = Server::start().await;
+    let ask_all = async || {
+        assert!(matches!(server.error("nobody.example").await, ResolveError::NoName));
+        assert!(matches!(server.error("empty.example").await, ResolveError::NoAddress));
+        assert!(matches!(server.error("soon.corp.internal").await, ResolveError::NoName));
+        assert!(matches!(server.error("refused.corp.internal").await, ResolveError::Failed));
+        ["nobody.example", "empty.example", "soon.corp.internal", "refused.corp.internal"]
+            .map(|name| server.asked(name))
+    };
+    let once = ask_all().await;
+    assert_eq!(ask_all().await, once, "all of them are kept");
+    // A failure holds for 2 s, "there is none" for 5 s or as long as the answer says.
+    pass(Duration::from_secs(3)).await;
+    let again = ask_all().await;
+    assert_eq!(again[..3], once[..3]);
+    assert!(again[3] > once[3]);
+    pass(Duration::from_secs(5)).await;
+    let later = ask_all().await;
+    assert!(later[0] > again[0] && later[1] > again[1]);
+    assert_eq!(later[2], again[2], "the zone says 20 s");
+    pass(Duration::from_secs(21)).await;
+    assert!(ask_all().await[2] > later[2]);
 }
 
 const POD: &str = "search team.corp.internal corp.internal\noptions ndots:5\n";
