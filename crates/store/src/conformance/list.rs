@@ -137,6 +137,7 @@ macro_rules! conformance_tests {
             an_edit_of_a_deleted_webhook_is_missing
             an_edit_leaves_health
             activation_ends_a_hold
+            a_new_url_or_switching_on_ends_a_suspension
             a_deleted_webhooks_name_is_free
             deleting_what_is_not_there_says_so
             webhooks_are_listed_oldest_first
