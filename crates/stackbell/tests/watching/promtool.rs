@@ -1,4 +1,4 @@
-//! Prometheus' own tool, on the rules and on what a server shows.
+//! Prometheus' own tool, on the rules and on the metrics of a server. `./test` gets the tool and runs these tests.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -38,6 +38,7 @@ fn check_metrics(metrics: &str) -> Output {
 }
 
 #[tokio::test]
+#[ignore = "takes promtool: ./test gets and runs it"]
 async fn promtool_is_content_with_the_metrics() {
     let server = ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).start().await;
     let metrics = server.client().get("/metrics").await.expect(200);
@@ -48,6 +49,7 @@ async fn promtool_is_content_with_the_metrics() {
 }
 
 #[test]
+#[ignore = "takes promtool: ./test gets and runs it"]
 fn promtool_is_content_with_the_rules() {
     let checked =
         run(promtool().args(["check", "rules"]).arg(path("packaging/prometheus/stackbell.rules.yml")));
@@ -56,6 +58,7 @@ fn promtool_is_content_with_the_rules() {
 
 /// The cases are in `rules.test.yml`.
 #[test]
+#[ignore = "takes promtool: ./test gets and runs it"]
 fn the_rules_do_over_time_what_they_are_for() {
     let tested =
         run(promtool().args(["test", "rules"]).arg(path("crates/stackbell/tests/watching/rules.test.yml")));
