@@ -98,7 +98,7 @@ async fn what_was_given_up_is_recovered() {
     }
     desk.receiver.answer(Reply::status(200));
     let recovered = desk.run("delivery recover acme --webhook ci --since 1h --wait").await;
-    assert_eq!(recovered.text(0), "3 deliveries are tried anew.\n");
+    assert_eq!(recovered.text(0), "3 deliveries are tried again.\n");
     assert!(recovered.error.contains("3 of 3 made pending\n"), "{}", recovered.error);
     assert!(
         recovered.error.contains("none is pending any more; 0 deliveries have failed"),

@@ -1,4 +1,4 @@
-//! Having all that a webhook missed tried anew, and watching it.
+//! Has all failed and cancelled deliveries of a webhook tried again, and watches it.
 
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -60,7 +60,7 @@ pub(super) fn run(args: &RecoverArgs, verb: &mut Verb<'_>) -> anyhow::Result<Exi
     };
     let rearmed = number_at(&recovery, "/rearmed");
     let state = text_at(&recovery, "/state");
-    let mut sentence = format!("{} tried anew.", counted(rearmed, "delivery is", "deliveries are"));
+    let mut sentence = format!("{} tried again.", counted(rearmed, "delivery is", "deliveries are"));
     if state != "done" {
         sentence.push_str(&format!(" The recovery was {state}."));
     }

@@ -64,7 +64,7 @@ fn breaker(webhook: &Value) -> Option<String> {
     Some(format!("open: {words}"))
 }
 
-/// That something backs off, until when and why.
+/// Says until when a webhook or a delivery backs off, and why.
 pub(in crate::commands) fn backing_off(waiting: &Value) -> String {
     let mut words = "backing off".to_owned();
     if let Some(until) = waiting.get("until").and_then(Value::as_str) {
