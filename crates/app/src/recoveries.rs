@@ -1,5 +1,6 @@
-//! Recoveries: have all failed and cancelled deliveries of a webhook tried anew.
+//! Recoveries: all failed and cancelled deliveries of a webhook are tried again.
 
+use stackbell_engine::core::LaneAsk;
 use stackbell_model::Timestamp;
 use stackbell_model::ids::RecoveryId;
 use stackbell_model::permission::Permission;
@@ -15,8 +16,9 @@ use crate::{App, Code, Error};
 pub const RECOVERIES_LISTED_MAX: usize = 100;
 
 impl App {
-    /// Begins to have all deliveries of a webhook tried anew that were made at `since` or later and are failed or
-    /// cancelled. The engine does it bit by bit, and goes on after a crash. An open breaker makes an attempt at once.
+    /// Begins to try all failed and cancelled deliveries of a webhook again that were made at `since` or later.
+    /// The engine does it step by step and goes on after a crash. Pending deliveries of the webhook are sent now, due or not:
+    /// one first where the endpoint has failed, the others once that one succeeds.
     ///
     /// # Errors
     /// [`Code::NotFound`]; [`Code::Invalid`] for a moment that is yet to come; [`Code::Conflict`] while the webhook has
@@ -52,7 +54,8 @@ impl App {
         match self.store.create_recovery(&recovery, audit).await? {
             RecoveryCreated::Done => {
                 self.engine.recovery_created();
-                self.engine.lane_asked(recovery.organization, recovery.webhook).await;
+                let (organization, webhook) = (recovery.organization, recovery.webhook);
+                self.engine.lane_asked(organization, webhook, LaneAsk::Everything).await;
                 Ok(recovery)
             }
             RecoveryCreated::WebhookMissing => Err(Error::not_found("Webhook", webhook)),

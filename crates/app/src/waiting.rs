@@ -1,4 +1,4 @@
-//! What holds deliveries back, for people: a webhook's circuit breaker, and why one pending delivery is not sent now.
+//! Why deliveries are not sent now, for people: a webhook's circuit breaker, and the wait of one pending delivery.
 
 use stackbell_engine::core::LaneView;
 use stackbell_model::Timestamp;
@@ -34,7 +34,7 @@ pub struct OpenBreaker {
     pub failures: u32,
     /// When the first of them was.
     pub failing_since: Option<Timestamp>,
-    /// What came of the last attempt that failed, for people.
+    /// Why the last failed attempt failed, for people. Lists leave it out.
     pub because: Option<Box<str>>,
 }
 
@@ -45,7 +45,7 @@ pub struct Waiting {
     pub reason: WaitReason,
     /// Until when, if that is known.
     pub until: Option<Timestamp>,
-    /// What made it wait, for people.
+    /// The answer or the person behind the wait, for people.
     pub because: Option<Box<str>>,
 }
 
@@ -53,34 +53,27 @@ pub struct Waiting {
 const LOOKED_AT_MAX: u32 = 5;
 
 impl App {
-    /// Adds the circuit breakers. They stay unknown where the engine has ended.
-    pub(crate) async fn with_breakers(&self, mut views: Vec<WebhookView>) -> Result<Vec<WebhookView>, Error> {
+    /// Adds the circuit breakers, without the reason why each is open: that would take a query for each webhook.
+    /// They stay unknown where the engine does not answer.
+    pub(crate) async fn with_breakers(&self, mut views: Vec<WebhookView>) -> Vec<WebhookView> {
         let asked = views.iter().map(|view| (view.webhook.id, view.webhook.health)).collect();
-        let Some(lanes) = self.engine.lane_views(asked).await else { return Ok(views) };
+        let lanes = self.engine.lane_views(asked).await.unwrap_or_default();
         for (view, lane) in views.iter_mut().zip(lanes) {
-            view.breaker = Some(self.breaker(&view.webhook, &lane).await?);
+            view.breaker = Some(breaker(&view.webhook, &lane));
         }
-        Ok(views)
+        views
     }
 
-    /// The same for one webhook.
+    /// Adds the circuit breaker of one webhook, with the reason why it is open.
     pub(crate) async fn with_breaker(&self, view: WebhookView) -> Result<WebhookView, Error> {
-        let with = self.with_breakers(vec![view]).await?;
-        Ok(with.into_iter().next().expect("as many as before"))
+        let mut view = self.with_breakers(vec![view]).await.pop().expect("as many as before");
+        if let Some(Breaker::Open(open)) = &mut view.breaker {
+            open.because = self.last_failure(view.webhook.id).await?;
+        }
+        Ok(view)
     }
 
-    async fn breaker(&self, webhook: &Webhook, lane: &LaneView) -> Result<Breaker, Error> {
-        let Some(open) = lane.breaker else { return Ok(Breaker::Closed) };
-        Ok(Breaker::Open(OpenBreaker {
-            until: open.until,
-            is_our_fault: open.is_our_fault,
-            failures: webhook.health.failures,
-            failing_since: webhook.health.failing_since,
-            because: self.last_failure(webhook.id).await?,
-        }))
-    }
-
-    /// What came of a webhook's last attempt that was no success.
+    /// Why a webhook's last failed attempt failed.
     async fn last_failure(&self, webhook: WebhookId) -> Result<Option<Box<str>>, Error> {
         let attempts = self.store.list_attempts(webhook, LOOKED_AT_MAX, LIST_BYTES_MAX).await?;
         let mut outcomes = attempts.iter().map(|stored| &stored.attempt.outcome);
@@ -93,13 +86,17 @@ impl App {
         }))
     }
 
-    /// Why a delivery waits; `None` if it is not pending, or goes out as soon as there is room for it.
+    /// Why a delivery waits. `None` if it is not pending, if this node is attempting it, or if it is sent as soon as there is
+    /// room for it.
     pub(crate) async fn waiting(
         &self,
         access: &Access<'_>,
         overview: &DeliveryOverview,
     ) -> Result<Option<Waiting>, Error> {
         let State::Pending { due_at } = overview.state else { return Ok(None) };
+        if self.engine.is_under_way(overview.id).await {
+            return Ok(None);
+        }
         let Some(webhook) = self.store.webhook(access.organization.id, overview.webhook).await? else {
             return Ok(None);
         };
@@ -132,6 +129,17 @@ impl App {
         };
         Ok(waiting(wait.reason, wait.until, because))
     }
+}
+
+fn breaker(webhook: &Webhook, lane: &LaneView) -> Breaker {
+    let Some(open) = lane.breaker else { return Breaker::Closed };
+    Breaker::Open(OpenBreaker {
+        until: open.until,
+        is_our_fault: open.is_our_fault,
+        failures: webhook.health.failures,
+        failing_since: webhook.health.failing_since,
+        because: None,
+    })
 }
 
 fn answered(status: u16) -> Box<str> {

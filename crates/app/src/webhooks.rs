@@ -237,7 +237,7 @@ impl App {
 
     /// How a webhook has been doing after an edit, as the store will have it.
     fn health_after(&self, before: &Webhook, after: &Webhook) -> Health {
-        let edit = after.edit_of(before.active, before.payload_url.expose());
+        let edit = after.edit_of(before.active, before.endpoint());
         before.health.edited(edit, self.now())
     }
 

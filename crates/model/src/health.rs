@@ -74,8 +74,8 @@ pub struct EndpointEdit {
     pub was_active: bool,
     /// Whether it is active after.
     pub is_active: bool,
-    /// Whether its payload URL differs from the one before.
-    pub is_url_changed: bool,
+    /// Whether its payload URL or its secret differs from the one before.
+    pub is_endpoint_changed: bool,
 }
 
 /// How an endpoint has been doing.
@@ -120,12 +120,13 @@ impl Health {
         Self { hold_ended_at: Some(now), ..Self::default() }
     }
 
-    /// How it has been doing after an edit at `now`. Another URL is another endpoint, of which nothing bad is known, and a
-    /// person who switches a webhook on wants it to go: both end a suspension and what the endpoint asked for.
+    /// How it has been doing after an edit at `now`. Failures with another URL or another secret say nothing of what the
+    /// endpoint answers now, and a person who switches a webhook on wants it to go: each ends a suspension and a wait that the
+    /// endpoint asked for.
     #[must_use]
     pub fn edited(self, edit: EndpointEdit, now: Timestamp) -> Self {
         let is_switched_on = edit.is_active && !edit.was_active;
-        if !edit.is_url_changed && !is_switched_on {
+        if !edit.is_endpoint_changed && !is_switched_on {
             return self;
         }
         let ends_hold = is_switched_on || (edit.is_active && self.suspension.is_some());
@@ -266,13 +267,13 @@ mod tests {
     }
 
     fn check_edit(health: Health, edit: [bool; 3], expected: Health) {
-        let [was_active, is_active, is_url_changed] = edit;
-        let edit = EndpointEdit { was_active, is_active, is_url_changed };
+        let [was_active, is_active, is_endpoint_changed] = edit;
+        let edit = EndpointEdit { was_active, is_active, is_endpoint_changed };
         assert_eq!(health.edited(edit, at(9)), expected, "{edit:?}");
     }
 
     #[test]
-    fn another_url_or_switching_on_begins_anew() {
+    fn another_endpoint_or_switching_on_forgets_failures() {
         let suspended = tried(asked(Health::default(), 0, 1000), AttemptTrigger::Schedule, 410, 1);
         let failing = tried(Health::default(), AttemptTrigger::Schedule, 500, 1);
         let ended = Health { hold_ended_at: Some(at(9)), ..Health::default() };

@@ -11,7 +11,7 @@ pub enum WaitReason {
     Breaker,
     /// Its webhook is kept to a number of attempts in a time.
     Pace,
-    /// As many attempts are under way as its endpoint may get at once.
+    /// Its endpoint has as many attempts under way as it may get at once.
     Busy,
     /// Its webhook is suspended.
     Suspended,

@@ -231,6 +231,15 @@ pub struct StoredSecret {
     pub previous: Option<(Sealed, Timestamp)>,
 }
 
+/// What decides how an endpoint answers: after a change of it, earlier failures say nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint<'a> {
+    /// The payload URL, in full.
+    pub payload_url: &'a str,
+    /// [`StoredSecret::fingerprint`], where there is a secret.
+    pub secret: Option<[u8; 32]>,
+}
+
 /// A registered webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
@@ -308,10 +317,15 @@ impl Webhook {
         }
     }
 
-    /// The edit that made this webhook of one with that state and payload URL.
-    pub fn edit_of(&self, was_active: bool, url_before: &str) -> EndpointEdit {
-        let is_url_changed = self.payload_url.expose() != url_before;
-        EndpointEdit { was_active, is_active: self.active, is_url_changed }
+    /// Where it sends to, and with what secret.
+    pub fn endpoint(&self) -> Endpoint<'_> {
+        let secret = self.secret.as_ref().map(|secret| secret.fingerprint);
+        Endpoint { payload_url: self.payload_url.expose(), secret }
+    }
+
+    /// The edit that made this webhook of one with that state and endpoint.
+    pub fn edit_of(&self, was_active: bool, before: Endpoint<'_>) -> EndpointEdit {
+        EndpointEdit { was_active, is_active: self.active, is_endpoint_changed: self.endpoint() != before }
     }
 
     /// Whether its pending deliveries wait for a person or a probe.

@@ -162,7 +162,7 @@ impl Tables {
 }
 
 fn edited(current: &Webhook, wanted: &Webhook, at: Timestamp) -> Webhook {
-    let edit = wanted.edit_of(current.active, current.payload_url.expose());
+    let edit = wanted.edit_of(current.active, current.endpoint());
     Webhook {
         id: current.id,
         organization: current.organization,

@@ -9,7 +9,7 @@ use stackbell_model::health::Health;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::names::WebhookName;
 use stackbell_model::scope::Scope;
-use stackbell_model::webhook::{Pace, PauseReason, Webhook};
+use stackbell_model::webhook::{Endpoint, Pace, PauseReason, Webhook};
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::rows::webhook::{
@@ -87,7 +87,7 @@ statement!(LOCK_ORGANIZATION_OF = "/* edit_webhook.lock */ SELECT o.number FROM 
     JOIN organizations o ON o.number = w.organization_number WHERE w.id = $1 FOR NO KEY UPDATE OF o"; UUID);
 
 statement!(FIND_EDITED = "/* edit_webhook.find */ SELECT number, organization_number, \
-    active, payload_url, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, \
+    active, payload_url, secret_fingerprint, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, \
     retry_asked_at, retry_until \
     FROM webhooks WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"; UUID);
 
@@ -299,6 +299,7 @@ struct Current {
     organization_number: i64,
     active: bool,
     payload_url: Box<str>,
+    secret: Option<[u8; 32]>,
     revision: u64,
     health: Health,
 }
@@ -313,6 +314,7 @@ async fn lock_current(tx: &Transaction, webhook: WebhookId) -> Result<Option<Cur
             organization_number: cursor.integer("organization_number")?,
             active: cursor.flag("active")?,
             payload_url: cursor.text("payload_url")?.into(),
+            secret: cursor.digest_or_null("secret_fingerprint")?,
             revision: cursor.count("revision")?,
             health: read_health(cursor)?,
         })
@@ -328,7 +330,8 @@ async fn edit(tx: &Transaction, webhook: &Webhook, audit: &AuditEntry) -> Result
         return Ok(EditOutcome::Outdated);
     }
     update(tx, current.number, webhook).await?;
-    let edit = webhook.edit_of(current.active, &current.payload_url);
+    let before = Endpoint { payload_url: &current.payload_url, secret: current.secret };
+    let edit = webhook.edit_of(current.active, before);
     let health = current.health.edited(edit, audit.at);
     if health != current.health {
         update_health(tx, current.number, &health).await?;

@@ -7,7 +7,7 @@ use stackbell_model::health::Health;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::names::WebhookName;
 use stackbell_model::scope::Scope;
-use stackbell_model::webhook::Webhook;
+use stackbell_model::webhook::{Endpoint, Webhook};
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome, OrganizationWebhooks, Webhooks};
@@ -67,7 +67,7 @@ pub(crate) const COUNT_SCOPE: &str = "/* create_webhook.count */ SELECT COUNT(*)
     AND scope_project = ?3 AND scope_name = ?4 AND deleted_at IS NULL";
 
 pub(crate) const FIND_EDITED: &str = "/* edit_webhook.find */ SELECT number, organization_number, \
-    active, payload_url, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, \
+    active, payload_url, secret_fingerprint, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, \
     retry_asked_at, retry_until \
     FROM webhooks WHERE id = ?1 AND deleted_at IS NULL";
 
@@ -248,6 +248,7 @@ struct Current {
     organization_number: i64,
     active: bool,
     payload_url: Box<str>,
+    secret: Option<[u8; 32]>,
     revision: u64,
     health: Health,
 }
@@ -259,6 +260,7 @@ fn find_current(connection: &Connection, webhook: WebhookId) -> Result<Option<Cu
             organization_number: cursor.get("organization_number")?,
             active: cursor.get("active")?,
             payload_url: cursor.text("payload_url")?.into(),
+            secret: cursor.digest_or_null("secret_fingerprint")?,
             revision: cursor.count("revision")?,
             health: read_health(cursor)?,
         })
@@ -273,7 +275,8 @@ fn edit(connection: &Connection, webhook: &Webhook, audit: &AuditEntry) -> Resul
         return Ok(EditOutcome::Outdated);
     }
     update_webhook(connection, current.number, webhook)?;
-    let edit = webhook.edit_of(current.active, &current.payload_url);
+    let before = Endpoint { payload_url: &current.payload_url, secret: current.secret };
+    let edit = webhook.edit_of(current.active, before);
     let health = current.health.edited(edit, audit.at);
     if health != current.health {
         set_health(connection, current.number, &health)?;

@@ -77,7 +77,7 @@ enum After {
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let which = || 0..16_usize;
     let status = || prop_oneof![Just(200), Just(410), Just(500)];
-    let mode = prop_oneof![3 => Just(LaneMode::Due), 1 => Just(LaneMode::Probe)];
+    let mode = prop_oneof![3 => Just(LaneMode::Due), 1 => Just(LaneMode::Probe), 1 => Just(LaneMode::Asked)];
     let after = prop_oneof![
         1 => Just(After::Succeeded),
         3 => Just(After::Failed),

@@ -24,6 +24,9 @@ pub enum LaneMode {
     /// Those that are pending, due or not, in the same order. Nothing while the webhook is held or its endpoint asked to be left
     /// alone.
     Pending,
+    /// The unleased one that is due first, due or not, although the endpoint asked to be left alone: a person wants it tried.
+    /// Nothing while the webhook is held.
+    Asked,
     /// The unleased one that is due first, be it only later, and although the webhook is suspended. Nothing while it is inactive
     /// or its endpoint asked to be left alone.
     Probe,
@@ -34,7 +37,7 @@ pub enum LaneMode {
 pub struct LaneRequest {
     /// The webhook.
     pub webhook: WebhookId,
-    /// How many at the most. A probe takes one.
+    /// How many at the most. [`LaneMode::Asked`] and [`LaneMode::Probe`] take one.
     pub limit: NonZeroU32,
     /// Which.
     pub mode: LaneMode,
@@ -45,18 +48,19 @@ impl LaneRequest {
     /// the rule for every store.
     pub fn wanted(&self, webhook: &Webhook, now: Timestamp) -> Wanted {
         let is_held = match self.mode {
-            LaneMode::Due | LaneMode::Pending => webhook.is_held(),
+            LaneMode::Due | LaneMode::Pending | LaneMode::Asked => webhook.is_held(),
             LaneMode::Probe => !webhook.active,
         };
         let count = match self.mode {
             LaneMode::Due | LaneMode::Pending => self.limit.get(),
-            LaneMode::Probe => 1,
+            LaneMode::Asked | LaneMode::Probe => 1,
         };
         let due_max = match self.mode {
             LaneMode::Due => Some(now),
-            LaneMode::Pending | LaneMode::Probe => None,
+            LaneMode::Pending | LaneMode::Asked | LaneMode::Probe => None,
         };
-        let may_go = !is_held && webhook.health.waits_until(now).is_none();
+        let waits = self.mode != LaneMode::Asked && webhook.health.waits_until(now).is_some();
+        let may_go = !is_held && !waits;
         Wanted { count_max: if may_go { count } else { 0 }, due_max }
     }
 }

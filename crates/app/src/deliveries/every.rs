@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use stackbell_engine::core::LaneAsk;
 use stackbell_model::delivery::{Attempt, StateKind, Trigger};
 use stackbell_model::ids::DeliveryId;
 use stackbell_model::permission::Permission;
@@ -112,7 +113,7 @@ impl App {
     }
 
     /// Has a delivery tried now, before all others of its webhook and though its breaker is open: a pending one goes on with its
-    /// schedule, a failed or cancelled one begins anew. Caps, pace and holds are kept to.
+    /// schedule, a failed or cancelled one starts again. Caps, pace and holds are kept to.
     ///
     /// # Errors
     /// [`Code::NotFound`]; [`Code::Conflict`] when it has succeeded or its webhook was deleted; those of access and store.
@@ -173,7 +174,7 @@ impl App {
         match changed {
             DeliveryChange::Done { webhook } => match change {
                 Change::Cancel => self.engine.lane_changed(organization, webhook).await,
-                Change::Retry => self.engine.lane_asked(organization, webhook).await,
+                Change::Retry => self.engine.lane_asked(organization, webhook, LaneAsk::One).await,
             },
             DeliveryChange::Missing => return Err(not_found(delivery)),
             DeliveryChange::State(state) => return Err(wrong_state(change, state)),

@@ -51,7 +51,7 @@ impl InHand {
 
 impl Core {
     /// Whether an attempt of a delivery is on its way, or its outcome waits to be recorded.
-    pub(super) fn is_under_way(&self, delivery: DeliveryId) -> bool {
+    pub fn is_under_way(&self, delivery: DeliveryId) -> bool {
         self.in_hand.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
     }
 

@@ -83,8 +83,8 @@ pub(super) struct Lane {
     was_held: bool,
     /// When its webhook was last set going, as far as is known here.
     hold_ended_at: Option<Timestamp>,
-    /// Where it sends to, once that is known.
-    payload_url: Option<PayloadUrl>,
+    /// Where it sends to and the fingerprint of its secret, once that is known.
+    endpoint: Option<(PayloadUrl, Option<[u8; 32]>)>,
     /// How long its endpoint asked to be left alone.
     asked: Option<RetryAfter>,
     /// Requests to be left alone that came no later than this are over: a person has had the webhook go on.
@@ -93,6 +93,10 @@ pub(super) struct Lane {
     flushes: bool,
     /// Flushing begins once the store knows that a person got a 2xx.
     flushes_once_recorded: bool,
+    /// A person wants an attempt now: the next one need not wait for the time that its endpoint asked for.
+    wants_attempt: bool,
+    /// The lease that is being asked for is for that attempt.
+    leases_wanted: bool,
     /// Its deliveries go one at a time, in the order of their events, from the first of the nodes.
     is_ordered: bool,
     /// What its endpoint's service takes, or what people set.
@@ -139,11 +143,13 @@ impl Lane {
             hold_learnt_at: Timestamp::from_millis(0),
             was_held: false,
             hold_ended_at: None,
-            payload_url: None,
+            endpoint: None,
             asked: None,
             asked_is_over_to: None,
             flushes: false,
             flushes_once_recorded: false,
+            wants_attempt: false,
+            leases_wanted: false,
             is_ordered: false,
             rate: None,
             pacer: None,
@@ -231,6 +237,7 @@ impl Lane {
         let (due, mode) = if self.flushes { (due.min(now), LaneMode::Pending) } else { (due, LaneMode::Due) };
         match (self.hold, self.asked_until(now)) {
             (Hold::Inactive | Hold::Deleted, _) => return Readiness::No,
+            (Hold::None, Some(_)) if self.wants_attempt => return one(LaneMode::Asked),
             (_, Some(until)) => return Readiness::At(until),
             (Hold::Suspended { .. }, None) if self.in_flight > 0 => return Readiness::No,
             (Hold::Suspended { probe_at }, None) => {
@@ -325,7 +332,6 @@ impl Lane {
     ) {
         self.in_flight -= 1;
         self.unrecorded += 1;
-        let was_asked = self.asked.is_some();
         self.note_asked(attempt, retry_until);
         if attempt.trigger == AttemptTrigger::Probe {
             // The store does not know of it yet, and so the time of the last probe would seem to have come once more.
@@ -338,8 +344,7 @@ impl Lane {
         match attempt.outcome.verdict() {
             Verdict::Success => {
                 // A person has seen to it that the endpoint is back: what waits goes now.
-                let is_over = self.breaker.has_failed() || (was_asked && self.asked.is_none());
-                self.flushes_once_recorded |= !attempt.trigger.is_ours() && is_over;
+                self.flushes_once_recorded |= !attempt.trigger.is_ours();
                 self.breaker = Breaker::CLOSED;
                 self.catching_up = self.catching_up.and_then(CatchingUp::faster);
                 self.learn_speed(attempt, config);
@@ -413,7 +418,8 @@ impl Lane {
         self.is_leasing = true;
         self.promise(ahead);
         self.has_new_rate = false;
-        // What becomes due from here on is noted anew, and must not be lost when the answer comes.
+        self.leases_wanted = std::mem::take(&mut self.wants_attempt);
+        // Deliveries that become due from here on are noted again. They must not be lost when the answer comes.
         self.next_due = None;
     }
 
@@ -456,6 +462,10 @@ impl Lane {
         next_due: Option<Timestamp>,
         now: Timestamp,
     ) {
+        let was_wanted = std::mem::take(&mut self.leases_wanted);
+        // Another node was asked to wait: the answer has just said so.
+        self.wants_attempt |=
+            was_wanted && mode != LaneMode::Asked && count == 0 && self.asked_until(now).is_some();
         // What is there and could not be had is in the hands of another node, which has just taken it.
         let next_due = next_due.map(|due| if count == 0 { due.max(now.after(TAKEN_WAIT)) } else { due });
         next_due.into_iter().for_each(|due| self.note_due(due));

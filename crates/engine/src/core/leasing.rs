@@ -334,11 +334,11 @@ impl Core {
             }
             lane.learn_rate(&webhook, now);
             let mut room = lane.room(now);
-            is_as_it_was &= !lane.must_wait(now);
+            is_as_it_was &= !lane.must_hold_new(now);
             lane.leased(answer.deliveries.len(), request.mode, answer.next_due, now);
             let webhook = std::sync::Arc::new(webhook);
             let trigger = match request.mode {
-                LaneMode::Due | LaneMode::Pending => AttemptTrigger::Schedule,
+                LaneMode::Due | LaneMode::Pending | LaneMode::Asked => AttemptTrigger::Schedule,
                 LaneMode::Probe => AttemptTrigger::Probe,
             };
             for leased in answer.deliveries {
@@ -403,6 +403,7 @@ impl Core {
             let lane = self.lanes.get_mut(&request.webhook);
             if let Some(lane) = lane {
                 lane.lease_ends(places.len());
+                lane.wants_again();
                 permits.iter().for_each(|_| lane.attempt_dropped());
             }
             places.into_iter().for_each(|place| self.places.release(place));

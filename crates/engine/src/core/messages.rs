@@ -97,6 +97,15 @@ pub enum CommitFault {
     Corrupt,
 }
 
+/// Which pending deliveries of a webhook a person wants sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneAsk {
+    /// The one that is due first: one attempt. The others wait as before, unless it shows that the endpoint is back.
+    One,
+    /// All, due or not, beginning with one attempt where the endpoint has failed or asked to wait.
+    Everything,
+}
+
 /// Something happened.
 #[derive(Debug)]
 pub enum Input {
@@ -137,12 +146,14 @@ pub enum Input {
         /// The webhook.
         webhook: WebhookId,
     },
-    /// Somebody wants what is pending of a webhook sent now: an open breaker need not wait.
+    /// A person wants pending deliveries of a webhook sent now.
     LaneAsked {
         /// Its organization.
         organization: OrganizationId,
         /// The webhook.
         webhook: WebhookId,
+        /// Which of them.
+        ask: LaneAsk,
     },
     /// Somebody held or resumed sending.
     SendingChanged,

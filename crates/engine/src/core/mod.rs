@@ -51,8 +51,8 @@ use url::Url;
 
 pub use config::CoreConfig;
 pub use messages::{
-    Ask, AskRefusal, AskTicket, AttemptKey, Authority, Command, CommitFault, CommitNumber, Input, Notice,
-    Publish, PublishRefusal, PublishTicket, Send,
+    Ask, AskRefusal, AskTicket, AttemptKey, Authority, Command, CommitFault, CommitNumber, Input, LaneAsk,
+    Notice, Publish, PublishRefusal, PublishTicket, Send,
 };
 pub use share::Neighbours;
 pub use waits::{LaneView, LaneWait, OpenBreaker, OpenBreakers, Waits, hold_of};
@@ -204,7 +204,9 @@ impl Core {
                 self.give_back_of(webhook);
                 self.note_due(organization, webhook, now, now);
             }
-            Input::LaneAsked { organization, webhook } => self.lane_asked(organization, webhook, now),
+            Input::LaneAsked { organization, webhook, ask } => {
+                self.lane_asked(organization, webhook, ask, now);
+            }
             Input::SendingChanged => self.sending_changed(now),
             Input::SendingRead { hold } => self.sending_read(hold, now, commands),
             Input::SendingNotRead => self.sending_not_read(now),

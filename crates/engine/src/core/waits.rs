@@ -12,6 +12,7 @@ use stackbell_store::maintenance::LaneDepth;
 use super::Core;
 use super::breaker::{Breaker, Cause};
 use super::lane::Lane;
+use super::messages::LaneAsk;
 
 /// How many pending deliveries wait, and for what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,7 +95,7 @@ const fn is_hold(reason: WaitReason) -> bool {
     }
 }
 
-/// What the store says of a webhook is newer than what its lane learnt last.
+/// Whether the webhook is held, by its row in the store. The row is newer than the lane's knowledge.
 pub fn hold_of(lane: &LaneDepth) -> Option<WaitReason> {
     match (lane.active, lane.suspended) {
         (false, _) => Some(WaitReason::Inactive),
@@ -117,12 +118,18 @@ impl Core {
         waits
     }
 
-    /// Somebody wants what is pending of a webhook sent now.
-    pub(super) fn lane_asked(&mut self, organization: OrganizationId, webhook: WebhookId, now: Timestamp) {
+    /// A person wants pending deliveries of a webhook sent now.
+    pub(super) fn lane_asked(
+        &mut self,
+        organization: OrganizationId,
+        webhook: WebhookId,
+        ask: LaneAsk,
+        now: Timestamp,
+    ) {
         self.give_back_of(webhook);
         self.note_due(organization, webhook, now, now);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.nudge(now);
+            lane.nudge(ask, now);
             self.reschedule(webhook, now);
         }
     }

@@ -1,12 +1,13 @@
-//! The figures that are worked out now and then: what is pending, and what it waits for.
+//! The figures that are worked out now and then: how many deliveries are pending, and why they wait.
 //!
-//! A task of its own: long sweeps and recoveries must not leave old figures standing.
+//! They have a task of their own, because long sweeps and recoveries must not leave old figures standing. A run loop that is
+//! stuck does not delay them either: they are what tells an operator of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_model::health::Health;
-use stackbell_model::ids::WebhookId;
+use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_model::{Chain, Timestamp};
 use stackbell_store::maintenance::LaneDepth;
 use stackbell_store::{Store, StoreError};
@@ -21,14 +22,21 @@ use crate::core::{LaneView, OpenBreakers, Waits, hold_of};
 /// Between two rounds.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// A round may take this part of the time, whatever the backlog. A million pending deliveries take a few tens of milliseconds.
+/// Between two rounds at the most: alerts look at the change within ten minutes, which takes several values.
+const INTERVAL_MAX: Duration = Duration::from_secs(120);
+
+/// The store works on rounds for this part of the time, whatever the backlog, up to [`INTERVAL_MAX`]. A million pending
+/// deliveries take a few tens of milliseconds.
 const TIME_SHARE: u32 = 100;
 
 /// Webhooks that are asked of at once: about as much of the run loop's time as a commit takes.
 const LANES_IN_PAGE: u32 = 1000;
 
-/// How long the run loop is waited for. One that takes longer is stuck, and then nothing of what is due has a good reason to wait.
+/// How long a round waits for the run loop. One that takes longer is stuck, and then no due delivery has a good reason to wait.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a person's request waits for the run loop. Its answer is complete enough without it.
+const ANSWER_TIME_FOR_PEOPLE_MAX: Duration = Duration::from_secs(1);
 
 /// Questions to the machine, which it answers out of what it keeps.
 pub(super) enum Look {
@@ -36,7 +44,9 @@ pub(super) enum Look {
     Waits { lanes: Vec<LaneDepth>, reply: oneshot::Sender<Waits> },
     /// How many breakers are open.
     Breakers { reply: oneshot::Sender<OpenBreakers> },
-    /// How the ways out of these webhooks are, given what the store says of their health.
+    /// Whether this delivery is being attempted, or its outcome is not yet recorded.
+    UnderWay { delivery: DeliveryId, reply: oneshot::Sender<bool> },
+    /// The state of these webhooks' lanes, given their health by the store.
     Lanes { webhooks: Vec<(WebhookId, Health)>, reply: oneshot::Sender<Vec<LaneView>> },
 }
 
@@ -52,42 +62,54 @@ impl Figures {
     pub(super) async fn run(self) {
         loop {
             let began_at = self.clock.now();
-            if let Err(error) = self.round(began_at).await {
+            let mut store_time = Duration::ZERO;
+            if let Err(error) = self.round(began_at, &mut store_time).await {
                 tracing::warn!(error = %Chain(&error), "pending deliveries could not be counted; it is tried again");
             }
-            let took = self.clock.now().since(began_at);
-            let next = self.clock.sleep_until(began_at.after(INTERVAL.max(took * TIME_SHARE)));
+            let next = self.clock.sleep_until(began_at.after(interval(store_time)));
             if self.soft.run_until_cancelled(next).await.is_none() {
                 return;
             }
         }
     }
 
-    async fn round(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.metrics.depth(&self.store.depth().await?);
+    /// Adds to `store_time` how long the store took.
+    async fn round(&self, now: Timestamp, store_time: &mut Duration) -> Result<(), StoreError> {
+        self.metrics.depth(&self.timed(self.store.depth(), store_time).await?);
         let mut waits = Waits::default();
+        let mut is_stuck = false;
         let mut after = None;
         loop {
-            let lanes = self.store.lane_depths(now, after, LANES_IN_PAGE).await?;
+            let lanes = self.timed(self.store.lane_depths(now, after, LANES_IN_PAGE), store_time).await?;
             let is_end = lanes.len() < LANES_IN_PAGE as usize;
             after = lanes.last().map(|lane| lane.webhook);
-            waits.merge(&self.sort(lanes).await);
+            waits.merge(&self.sort(lanes, &mut is_stuck).await);
             if is_end {
                 break;
             }
         }
         self.metrics.waits(&waits, now);
-        if let Some(open) = self.ask(|reply| Look::Breakers { reply }).await {
+        if !is_stuck && let Some(open) = self.ask(|reply| Look::Breakers { reply }).await {
             self.metrics.open_breakers(open);
         }
         Ok(())
     }
 
-    /// Asks the machine why these wait.
-    async fn sort(&self, lanes: Vec<LaneDepth>) -> Waits {
-        let asked = lanes.clone();
-        if let Some(waits) = self.ask(|reply| Look::Waits { lanes: asked, reply }).await {
-            return waits;
+    async fn timed<T>(&self, answer: impl Future<Output = T>, store_time: &mut Duration) -> T {
+        let asked_at = self.clock.now();
+        let answer = answer.await;
+        *store_time += self.clock.now().since(asked_at);
+        answer
+    }
+
+    /// Asks the machine why these wait, unless it was found stuck in this round.
+    async fn sort(&self, lanes: Vec<LaneDepth>, is_stuck: &mut bool) -> Waits {
+        if !*is_stuck {
+            let asked = lanes.clone();
+            if let Some(waits) = self.ask(|reply| Look::Waits { lanes: asked, reply }).await {
+                return waits;
+            }
+            *is_stuck = true;
         }
         let mut waits = Waits::default();
         lanes.iter().for_each(|lane| waits.add(lane, hold_of(lane)));
@@ -95,13 +117,27 @@ impl Figures {
     }
 
     async fn ask<T>(&self, look: impl FnOnce(oneshot::Sender<T>) -> Look) -> Option<T> {
-        ask(&self.inbox, look).await
+        ask(&self.inbox, ANSWER_TIME_MAX, look).await
     }
 }
 
-/// Asks the machine; `None` where no answer came in time.
-pub(super) async fn ask<T>(
+/// How long after the begin of a round the next one begins.
+fn interval(store_time: Duration) -> Duration {
+    store_time.saturating_mul(TIME_SHARE).clamp(INTERVAL, INTERVAL_MAX)
+}
+
+/// Asks the machine for a person; `None` where it does not answer soon.
+pub(super) async fn ask_for_person<T>(
     inbox: &mpsc::Sender<Message>,
+    look: impl FnOnce(oneshot::Sender<T>) -> Look,
+) -> Option<T> {
+    ask(inbox, ANSWER_TIME_FOR_PEOPLE_MAX, look).await
+}
+
+/// Asks the machine; `None` where no answer came in time.
+async fn ask<T>(
+    inbox: &mpsc::Sender<Message>,
+    time_max: Duration,
     look: impl FnOnce(oneshot::Sender<T>) -> Look,
 ) -> Option<T> {
     let (reply, answer) = oneshot::channel();
@@ -109,5 +145,58 @@ pub(super) async fn ask<T>(
         inbox.send(Message::Look(look(reply))).await.ok()?;
         answer.await.ok()
     };
-    tokio::time::timeout(ANSWER_TIME_MAX, asked).await.ok().flatten()
+    tokio::time::timeout(time_max, asked).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use stackbell_model::Clock;
+    use stackbell_store_memory::MemoryStore;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The time of the test's runtime, which passes at once.
+    struct TestClock(Instant);
+
+    impl Clock for TestClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(1_778_653_205_000).after(self.0.elapsed())
+        }
+    }
+
+    #[async_trait]
+    impl WaitingClock for TestClock {
+        async fn sleep_until(&self, at: Timestamp) {
+            tokio::time::sleep(at.since(self.now())).await;
+        }
+    }
+
+    #[test]
+    fn rounds_follow_each_other_by_the_time_of_the_store_and_two_minutes_at_the_most() {
+        let after = |milliseconds| interval(Duration::from_millis(milliseconds)).as_secs();
+        assert_eq!([0, 300, 500, 1200, 20_000].map(after), [30, 30, 50, 120, 120]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_run_loop_delays_no_round() {
+        let (inbox, _stuck) = mpsc::channel(1);
+        let figures = Figures {
+            store: Arc::new(MemoryStore::shared()),
+            clock: Arc::new(TestClock(Instant::now())),
+            metrics: Arc::default(),
+            inbox: inbox.clone(),
+            soft: CancellationToken::new(),
+        };
+        let (began_at, mut store_time) = (Instant::now(), Duration::ZERO);
+        figures.round(figures.clock.now(), &mut store_time).await.expect("the store works");
+        assert_eq!(store_time, Duration::ZERO);
+        let took = began_at.elapsed();
+        assert!(took >= ANSWER_TIME_MAX && took < ANSWER_TIME_MAX * 2, "{took:?}");
+
+        let began_at = Instant::now();
+        assert_eq!(ask_for_person(&inbox, |reply| Look::Breakers { reply }).await, None);
+        assert!(began_at.elapsed() < ANSWER_TIME_FOR_PEOPLE_MAX * 2);
+    }
 }

@@ -119,38 +119,38 @@ impl Default for Metrics {
             pending: add(
                 registry,
                 "deliveries_pending",
-                "Deliveries that are not done, waiting ones included, of the whole store; counted every 30 seconds",
+                "Deliveries that are not done, waiting ones included, of the whole store; counted every 30 seconds, or less often with a large backlog",
                 Gauge::default(),
             ),
             due: add(
                 registry,
                 "deliveries_due",
-                "Pending deliveries of the whole store that nothing holds back, as this node sees it; counted every 30 seconds",
+                "Pending deliveries of the whole store that nothing holds back, as this node sees it; counted every 30 seconds, or less often with a large backlog",
                 Gauge::default(),
             ),
             waiting: add(
                 registry,
                 "deliveries_waiting",
-                "Pending deliveries of the whole store that wait, by reason, as this node sees it; counted every 30 seconds",
+                "Pending deliveries of the whole store that wait, by reason, as this node sees it; counted every 30 seconds, or less often with a large backlog",
                 labels::waits(),
             ),
             oldest_due_seconds: add(
                 registry,
                 "oldest_due_seconds",
                 "How long the first delivery of the whole store has been due that nothing holds back, as this node sees it; \
-                 worked out every 30 seconds",
+                 worked out every 30 seconds, or less often with a large backlog",
                 Gauge::default(),
             ),
             suspended: add(
                 registry,
                 "webhooks_suspended",
-                "Webhooks of the whole store that are suspended; counted every 30 seconds",
+                "Webhooks of the whole store that are suspended; counted every 30 seconds, or less often with a large backlog",
                 Gauge::default(),
             ),
             breakers: add(
                 registry,
                 "breakers_open",
-                "Webhooks whose circuit breaker is open on this node, by cause; counted every 30 seconds",
+                "Webhooks whose circuit breaker is open on this node, by cause; counted every 30 seconds, or less often with a large backlog",
                 labels::breakers(),
             ),
             recoveries: add(

@@ -28,7 +28,7 @@ use stackbell_keys::Keyring;
 use stackbell_model::Entropy;
 use stackbell_model::event::Event;
 use stackbell_model::health::Health;
-use stackbell_model::ids::{NodeId, OrganizationId, WebhookId};
+use stackbell_model::ids::{DeliveryId, NodeId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::Store;
 use stackbell_store::commit::Receipt;
@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::core::{
-    Ask, AskRefusal, Authority, Core, CoreConfig, Input, LaneView, Neighbours, PublishRefusal,
+    Ask, AskRefusal, Authority, Core, CoreConfig, Input, LaneAsk, LaneView, Neighbours, PublishRefusal,
 };
 use crate::outbound::OutboundClient;
 
@@ -301,10 +301,17 @@ impl EngineHandle {
         answer.await.unwrap_or(Err(AskRefusal::Unavailable))
     }
 
-    /// How the ways out of webhooks are, as this node sees them, in the order asked; each comes with its health as the store
-    /// has it now. `None` where the engine has ended, or is stuck.
+    /// The state of webhooks' lanes on this node, in the order asked; each comes with its health as the store has it now.
+    /// `None` where the engine has ended, or does not answer within a second.
     pub async fn lane_views(&self, webhooks: Vec<(WebhookId, Health)>) -> Option<Vec<LaneView>> {
-        figures::ask(&self.inbox, |reply| figures::Look::Lanes { webhooks, reply }).await
+        figures::ask_for_person(&self.inbox, |reply| figures::Look::Lanes { webhooks, reply }).await
+    }
+
+    /// Whether this node is attempting a delivery, or has yet to record the outcome. False where the engine does not answer
+    /// within a second.
+    pub async fn is_under_way(&self, delivery: DeliveryId) -> bool {
+        let look = |reply| figures::Look::UnderWay { delivery, reply };
+        figures::ask_for_person(&self.inbox, look).await.unwrap_or(false)
     }
 
     /// Says that a webhook was created, edited, resumed or deleted, so that what is held may go on at once.
@@ -314,10 +321,10 @@ impl EngineHandle {
         self.tell(Input::WebhookChanged { organization, webhook }).await;
     }
 
-    /// Says that somebody wants what is pending of a webhook sent now: a retried delivery goes at once, even where the webhook's
-    /// breaker is open. Caps, pace and holds are kept to.
-    pub async fn lane_asked(&self, organization: OrganizationId, webhook: WebhookId) {
-        self.tell(Input::LaneAsked { organization, webhook }).await;
+    /// Says that a person wants pending deliveries of a webhook sent now. An attempt is made at once, even where the webhook's
+    /// breaker is open or its endpoint asked to wait. Caps, pace and holds are kept to.
+    pub async fn lane_asked(&self, organization: OrganizationId, webhook: WebhookId, ask: LaneAsk) {
+        self.tell(Input::LaneAsked { organization, webhook, ask }).await;
     }
 
     /// Says that a webhook was deleted: its pending deliveries are cancelled at once, and not with a later sweep.

@@ -100,6 +100,9 @@ impl Run {
             Look::Breakers { reply } => {
                 let _ = reply.send(self.core.open_breakers());
             }
+            Look::UnderWay { delivery, reply } => {
+                let _ = reply.send(self.core.is_under_way(delivery));
+            }
             Look::Lanes { webhooks, reply } => {
                 let now = self.clock.now();
                 let look =

@@ -3,6 +3,7 @@
 //! What each does by itself the simulation is about; here it is what they come to together, where nothing fails but endpoints.
 
 mod ahead;
+mod going_on;
 mod limits;
 mod news;
 mod order;

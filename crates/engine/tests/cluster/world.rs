@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use stackbell_engine::core::{
-    Ask, AskTicket, Authority, Command, Core, CoreConfig, Input, Neighbours, Publish, PublishRefusal,
-    PublishTicket, Send,
+    Ask, AskTicket, Authority, Command, Core, CoreConfig, Input, LaneAsk, Neighbours, Publish,
+    PublishRefusal, PublishTicket, Send,
 };
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Answer, Attempt, Delivery, Outcome, Silence};
@@ -25,6 +25,7 @@ use stackbell_store::history::History;
 use stackbell_store::identity::Identity;
 use stackbell_store::instance::{Instance, SendingHold};
 use stackbell_store::queue::{LaneMode, LaneRequest, Queue};
+use stackbell_store::recoveries::{DeliveryChange, Recoveries};
 use stackbell_store::webhooks::Webhooks;
 use stackbell_store_memory::MemoryStore;
 use stackbell_testkit::SeededEntropy;
@@ -225,6 +226,20 @@ impl Cluster {
             delivery: Box::new(delivery.expect("it is there")),
         };
         self.turn(node, vec![Input::Ask { ticket: AskTicket(self.tickets), ask }]);
+    }
+
+    /// Somebody has a webhook's delivery of an event tried now, through a node.
+    pub(crate) fn retry(&mut self, node: usize, id: WebhookId, event: EventId) {
+        let delivery = self.delivery(id, event).id;
+        let audit = self.audit();
+        let changed = now(self.store.retry_delivery(self.organization, delivery, audit));
+        assert_eq!(changed.expect("the store works"), DeliveryChange::Done { webhook: id });
+        self.ask_for_lane(node, id, LaneAsk::One);
+    }
+
+    /// A node hears that somebody wants pending deliveries of a webhook sent now.
+    pub(crate) fn ask_for_lane(&mut self, node: usize, webhook: WebhookId, ask: LaneAsk) {
+        self.turn(node, vec![Input::LaneAsked { organization: self.organization, webhook, ask }]);
     }
 
     /// Somebody asks a node to ping a webhook.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stackbell_engine::core::LaneView;
+use stackbell_engine::core::{LaneAsk, LaneView};
 use stackbell_model::Clock as _;
 use stackbell_model::ids::EventId;
 use stackbell_model::wait::WaitReason;
-use stackbell_model::webhook::Webhook;
+use stackbell_model::webhook::{PayloadUrl, Webhook};
 use stackbell_store::recoveries::DeliveryChange;
-use stackbell_testkit::{Reply, wait};
+use stackbell_testkit::{Gate, Reply, wait};
 
 use crate::world::World;
 
@@ -54,7 +54,7 @@ async fn retry(world: &mut World, webhook: &Webhook, event: EventId) {
     let audit = world.audit();
     let changed = world.store.retry_delivery(world.organization, delivery, audit).await.expect("a store");
     assert_eq!(changed, DeliveryChange::Done { webhook: webhook.id });
-    world.handle().lane_asked(world.organization, webhook.id).await;
+    world.handle().lane_asked(world.organization, webhook.id, LaneAsk::One).await;
 }
 
 /// The clock stands still: nothing but the person makes the attempt.
@@ -81,4 +81,57 @@ async fn a_retried_delivery_goes_first_although_the_breaker_is_open() {
         world.receiver.requests().iter().skip(5).map(|request| request.id().to_owned()).collect();
     assert_eq!(order[..2], [wanted.to_string(), wanted.to_string()]);
     assert!(order.contains(&before.to_string()));
+}
+
+/// The clock stands still: nothing but the person's act sends the pending deliveries.
+async fn check_sends_all(what: &str, act: impl AsyncFn(&mut World, &Webhook)) {
+    let mut world = World::start().await;
+    let webhook = world.webhook("hook", |_| ()).await;
+    open(&mut world, &webhook).await;
+    let (last, _) = world.publish().await;
+    world.receiver.answer(Reply::status(200));
+    act(&mut world, &webhook).await;
+    world.succeeded(&webhook, last).await;
+    let look = || async { (world.store.depth().await.expect("a store").pending == 0).then_some(()) };
+    wait::until("an empty queue", look).await;
+    assert_eq!(view(&world, &webhook).await.breaker, None, "{what}");
+}
+
+#[tokio::test]
+async fn all_pending_deliveries_go_when_a_person_sees_to_it() {
+    check_sends_all("a ping", async |world, webhook| {
+        let webhook = Arc::new(world.stored(webhook).await);
+        world.handle().ping(webhook).await.expect("made");
+    })
+    .await;
+    check_sends_all("another URL", async |world, webhook| {
+        let url = format!("{}?other", webhook.payload_url.expose());
+        world.edit(webhook, |webhook| webhook.payload_url = PayloadUrl::from_stored(&url)).await;
+    })
+    .await;
+    check_sends_all("off and on", async |world, webhook| {
+        world.edit(webhook, |webhook| webhook.active = false).await;
+        world.edit(webhook, |webhook| webhook.active = true).await;
+    })
+    .await;
+    check_sends_all("a recovery", async |world, webhook| {
+        world.handle().lane_asked(world.organization, webhook.id, LaneAsk::Everything).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_being_attempted_is_under_way() {
+    let mut world = World::start().await;
+    let webhook = world.webhook("hook", |_| ()).await;
+    let gate = Gate::new();
+    world.receiver.answer(Reply::status(200).behind(&gate));
+    let (event, _) = world.publish().await;
+    world.receiver.wait_for(1).await;
+    let delivery = world.delivery(&webhook, event).await.delivery.id;
+    assert!(world.handle().is_under_way(delivery).await);
+    gate.open();
+    world.succeeded(&webhook, event).await;
+    let look = || async { (!world.handle().is_under_way(delivery).await).then_some(()) };
+    wait::until("its end", look).await;
 }

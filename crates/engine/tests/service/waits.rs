@@ -27,8 +27,10 @@ fn waiting(world: &World, reason: WaitReason) -> u64 {
     value(world, &format!("stackbell_deliveries_waiting{{reason=\"{}\"}}", reason.as_str()))
 }
 
-/// Waits for figures in which so many are due, and the others wait for these reasons alone.
+/// Lets the next round of figures come, and waits for it: so many are due, and the others wait for these reasons alone.
+/// The clock moves once, so the state that is expected has to stand before and half a minute later.
 async fn figures(world: &World, due: u64, expected: &[(WaitReason, u64)]) {
+    world.clock.advance(FIGURES);
     let look = || async {
         let of = |reason: &WaitReason| {
             let named = expected.iter().find(|(named, _)| named == reason);
@@ -36,10 +38,6 @@ async fn figures(world: &World, due: u64, expected: &[(WaitReason, u64)]) {
         };
         let are_met = value(world, "stackbell_deliveries_due") == due
             && WaitReason::ALL.iter().all(|reason| waiting(world, *reason) == of(reason));
-        if !are_met {
-            // A moment does not bring what is scheduled much nearer.
-            world.clock.advance(Duration::from_millis(500));
-        }
         are_met.then_some(())
     };
     wait::until("figures", look).await;
@@ -71,8 +69,9 @@ async fn a_dead_endpoint_waits_and_is_not_due() {
     for _ in 0..3 {
         world.publish().await;
     }
+    // One of them is tried now and one after half a minute.
+    world.clock.advance(FIGURES);
     let are_counted = || async {
-        world.clock.advance(SECOND);
         let counted = waiting(&world, WaitReason::Breaker) + waiting(&world, WaitReason::Backoff);
         (counted == 4).then_some(())
     };
@@ -88,16 +87,20 @@ async fn a_dead_endpoint_waits_and_is_not_due() {
 async fn what_people_hold_waits_for_them() {
     let mut world = World::start().await;
     let webhook = world.webhook("hook", |_| ()).await;
-    fail(&mut world, &webhook).await;
+    let event = fail(&mut world, &webhook).await;
     world.edit(&webhook, |webhook| webhook.active = false).await;
     figures(&world, 0, &[(WaitReason::Inactive, 1)]).await;
-    world.clock.advance(FIGURES);
     figures(&world, 0, &[(WaitReason::Inactive, 1)]).await;
 
     let hold = SendingHold { since: world.clock.now(), reason: "a test".into() };
     let audit = world.audit();
     assert!(world.store.hold_sending(&hold, audit).await.expect("a store"));
     world.handle().sending_changed().await;
+    let is_held = || async {
+        let views = world.handle().lane_views(vec![(webhook.id, Default::default())]).await?;
+        views[0].is_sending_held.then_some(())
+    };
+    wait::until("a hold of all sending", is_held).await;
     world.edit(&webhook, |webhook| webhook.active = true).await;
     figures(&world, 0, &[(WaitReason::SendingHeld, 1)]).await;
     assert_eq!(value(&world, "stackbell_oldest_due_seconds"), 0);
@@ -105,6 +108,7 @@ async fn what_people_hold_waits_for_them() {
     let audit = world.audit();
     assert!(world.store.resume_sending(audit).await.expect("a store"));
     world.handle().sending_changed().await;
+    world.succeeded(&webhook, event).await;
     figures(&world, 0, &[]).await;
 }
 
@@ -125,11 +129,12 @@ async fn a_suspended_webhook_waits_for_its_endpoint() {
 #[tokio::test]
 async fn a_paced_webhook_waits_for_its_pace() {
     let mut world = World::start().await;
-    world.webhook("paced", |webhook| webhook.pace = Pace::per_minute(1)).await;
-    for _ in 0..3 {
+    let webhook = world.webhook("paced", |webhook| webhook.pace = Pace::per_minute(1)).await;
+    let (first, _) = world.publish().await;
+    world.succeeded(&webhook, first).await;
+    for _ in 0..2 {
         world.publish().await;
     }
-    world.receiver.wait_for(1).await;
     figures(&world, 0, &[(WaitReason::Pace, 2)]).await;
     assert_eq!(value(&world, "stackbell_oldest_due_seconds"), 0);
 }
@@ -137,15 +142,19 @@ async fn a_paced_webhook_waits_for_its_pace() {
 #[tokio::test]
 async fn a_slow_endpoint_waits_for_its_answers() {
     let mut world = World::start().await;
-    world.webhook("slow", |_| ()).await;
+    let webhook = world.webhook("slow", |_| ()).await;
     let gate = Gate::new();
     world.receiver.answer(Reply::status(200).behind(&gate));
+    let mut events = Vec::new();
     for _ in 0..4 {
-        world.publish().await;
+        events.push(world.publish().await.0);
     }
     world.receiver.wait_for(2).await;
     figures(&world, 0, &[(WaitReason::Busy, 4)]).await;
     gate.open();
+    for event in events {
+        world.succeeded(&webhook, event).await;
+    }
     figures(&world, 0, &[]).await;
 }
 

@@ -35,7 +35,7 @@ const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn routes() -> [Route; 3] {
     let creating =
-        "Have all failed and cancelled deliveries of a webhook tried anew that were made since a moment.";
+        "Have all failed and cancelled deliveries of a webhook tried again that were made since a moment.";
     let creating = Description::new("CreateRecovery", TAGS, creating)
         .guarded()
         .request([(JSON, one::<RecoveryRequest>())])

@@ -49,6 +49,7 @@ async fn a_webhook_whose_breaker_is_open_says_so() {
         receiver.next().await;
     }
     let listed = webhook_with(&world, "open").await;
+    assert_eq!(listed["breaker"].get("because"), None, "a list says no reason");
     let one = path(&format!("webhooks/{}", listed["id"].as_str().expect("an id")));
     let webhook = world.admin("GET", &one, Value::Null).await.expect(200);
     assert_eq!(webhook["state"], "active");

@@ -80,6 +80,22 @@ pub async fn an_endpoint_that_asks_to_wait_is_left_alone(harness: &dyn Harness) 
     assert_eq!(world.lease_due(&webhook, 10, until).await, [first.id, second.id]);
 }
 
+/// A person may have one delivery tried while an endpoint asks to be left alone, but not while the webhook is held.
+pub async fn one_delivery_may_be_asked_for_while_an_endpoint_asks_to_wait(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let (first, second) = (world.pending(&webhook).await, world.pending(&webhook).await);
+    ask_to_wait(&world, &first).await;
+    let (_, lane) = world.lease(&webhook, LaneMode::Asked, 10, world.now()).await;
+    let leased: Vec<_> = lane.deliveries.iter().map(|leased| leased.delivery.id).collect();
+    assert_eq!(leased, [first.id]);
+
+    let inactive = Webhook { active: false, ..world.current(&webhook).await };
+    world.store.edit_webhook(&inactive, world.audit("webhook.edit")).await.expect("edit_webhook");
+    let (_, lane) = world.lease(&webhook, LaneMode::Asked, 10, world.now()).await;
+    assert!(lane.deliveries.is_empty(), "{} is held", second.id);
+}
+
 /// A person who resumes the webhook, changes its URL or switches it off and on ends what its endpoint asked for.
 pub async fn a_person_ends_what_an_endpoint_asked_for(harness: &dyn Harness) {
     let world = World::open(harness).await;

@@ -66,6 +66,7 @@ macro_rules! conformance_tests {
             health_follows_the_rule
             a_410_suspends
             an_endpoint_that_asks_to_wait_is_left_alone
+            one_delivery_may_be_asked_for_while_an_endpoint_asks_to_wait
             a_person_ends_what_an_endpoint_asked_for
             failing_for_days_suspends
             a_success_resumes
@@ -138,6 +139,7 @@ macro_rules! conformance_tests {
             an_edit_leaves_health
             activation_ends_a_hold
             a_new_url_or_switching_on_ends_a_suspension
+            a_new_secret_ends_a_suspension
             a_deleted_webhooks_name_is_free
             deleting_what_is_not_there_says_so
             webhooks_are_listed_oldest_first

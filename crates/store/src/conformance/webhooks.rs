@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use stackbell_model::delivery::FailReason;
 use stackbell_model::filter::{Filter, Group, Subscription};
 use stackbell_model::health::Health;
 use stackbell_model::ids::{DataKeyId, WebhookId};
 use stackbell_model::names::DisplayName;
+use stackbell_model::retry::Next;
 use stackbell_model::scope::{Scope, ScopeKind};
 use stackbell_model::secret::{Purpose, Sealed, SealedDataKey};
 use stackbell_model::webhook::{Format, Pace, PauseReason, PayloadUrl, StoredSecret, Webhook};
@@ -239,8 +241,8 @@ pub async fn activation_ends_a_hold(harness: &dyn Harness) {
     }
 }
 
-/// A suspension ends when the payload URL is changed, be it while the webhook is inactive, and when the webhook is switched
-/// off and on; not by an edit that leaves both as they are.
+/// A suspension ends when the payload URL or the secret is changed, also while the webhook is inactive, and when the webhook is
+/// switched off and on. Other edits leave it.
 pub async fn a_new_url_or_switching_on_ends_a_suspension(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let url = |path: &str| PayloadUrl::from_stored(&format!("https://example.com/{path}"));
@@ -260,6 +262,30 @@ pub async fn a_new_url_or_switching_on_ends_a_suspension(harness: &dyn Harness) 
         let after = world.current(&webhook).await;
         assert_eq!(after.health.suspension.is_none(), ends, "{name}");
         assert_eq!(after.health.failures == 0, ends, "{name}");
+    }
+}
+
+/// A suspension ends when the secret is changed, added or removed.
+pub async fn a_new_secret_ends_a_suspension(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let secret = full_webhook(&world).await.secret.expect("it has one");
+    let other = StoredSecret { fingerprint: [9; 32], ..secret.clone() };
+    let sealed_again = StoredSecret { previous: None, ..secret.clone() };
+    let cases = [
+        ("added", None, Some(secret.clone()), true),
+        ("changed", Some(secret.clone()), Some(other), true),
+        ("removed", Some(secret.clone()), None, true),
+        ("sealed-again", Some(secret), Some(sealed_again), false),
+    ];
+    for (name, before, after, ends) in cases {
+        let webhook = world.webhook(name).await;
+        let request = Webhook { secret: before, ..webhook.clone() };
+        assert_eq!(edit(&world, &request).await, EditOutcome::Done);
+        let delivery = world.pending(&webhook).await;
+        world.try_next(&delivery, 410, Next::Failed(FailReason::AttemptsExhausted)).await;
+        let request = Webhook { secret: after, ..world.current(&webhook).await };
+        assert_eq!(edit(&world, &request).await, EditOutcome::Done);
+        assert_eq!(world.current(&webhook).await.health.suspension.is_none(), ends, "{name}");
     }
 }
 

@@ -1,16 +1,16 @@
 //! Why a lane waits for somebody else, and what sets it going again.
 //!
 //! A lane is held while its webhook is inactive or suspended, and waits while its endpoint asked to be left alone. It goes on once
-//! the endpoint is back (a probe's 2xx), once a person has it go on, and once its webhook has another payload URL: one attempt first,
-//! and the rest when that was answered, faster with each success. Then everything pending goes, due or not, until something
-//! fails.
+//! the endpoint is back (a probe's 2xx), once a person has it go on, and once its webhook has another payload URL or secret.
+//! The lane makes one attempt first, and the others once that one is answered, faster with each success. All pending deliveries
+//! go then, due or not, until an attempt fails.
 
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Attempt;
 use stackbell_model::health::{Health, RetryAfter, SuspensionReason};
-use stackbell_model::webhook::Webhook;
+use stackbell_model::webhook::{Endpoint, Webhook};
 
 use super::{CatchingUp, Lane};
 use crate::core::breaker::Breaker;
@@ -54,12 +54,13 @@ impl Lane {
     pub(in crate::core) fn must_wait(&self, now: Timestamp) -> bool {
         // Probes, and attempts while the breaker is open, are any node's.
         let is_anothers = self.is_ordered && self.hold == Hold::None && self.breaker.is_closed();
-        self.asked_until(now).is_some() || (is_anothers && self.in_flight_max() == 0)
+        let is_asked = self.asked_until(now).is_some() && !self.leases_wanted;
+        is_asked || (is_anothers && self.in_flight_max() == 0)
     }
 
     /// Whether a new delivery must not be sent by itself now, although it was leased when it was accepted.
     pub(in crate::core) fn must_hold_new(&self, now: Timestamp) -> bool {
-        matches!(self.hold, Hold::Suspended { .. }) || self.must_wait(now)
+        matches!(self.hold, Hold::Suspended { .. }) || self.asked_until(now).is_some() || self.must_wait(now)
     }
 
     /// Learns from an attempt how long its endpoint is to be left alone.
@@ -116,10 +117,12 @@ impl Lane {
             return;
         }
         let health = &webhook.health;
-        let is_other = self.payload_url.as_ref().is_some_and(|known| *known != webhook.payload_url);
-        let is_set_going = self.payload_url.is_some() && health.hold_ended_at > self.hold_ended_at;
-        if is_other || self.payload_url.is_none() {
-            self.payload_url = Some(webhook.payload_url.clone());
+        let known = self.endpoint.as_ref();
+        let known = known.map(|(url, secret)| Endpoint { payload_url: url.expose(), secret: *secret });
+        let is_other = known.is_some_and(|known| known != webhook.endpoint());
+        let is_set_going = known.is_some() && health.hold_ended_at > self.hold_ended_at;
+        if is_other || known.is_none() {
+            self.endpoint = Some((webhook.payload_url.clone(), webhook.endpoint().secret));
         }
         self.hold_ended_at = health.hold_ended_at.max(self.hold_ended_at);
         let was_in_trouble = self.breaker.has_failed() || self.asked.is_some();
@@ -131,8 +134,11 @@ impl Lane {
         }
         self.learn_asked(health.retry_after);
         let is_held = webhook.is_held();
-        if !is_held && (self.was_held || (is_other && was_in_trouble)) {
+        let is_changed = is_other || is_set_going;
+        if !is_held && (self.was_held || (is_changed && was_in_trouble)) {
             self.resume(config, now);
+        } else if !is_held && is_changed {
+            self.flush(now);
         }
         self.was_held = is_held;
     }
@@ -196,7 +202,7 @@ impl Lane {
     }
 
     /// Everything pending goes, due or not.
-    fn flush(&mut self, now: Timestamp) {
+    pub(super) fn flush(&mut self, now: Timestamp) {
         self.flushes = true;
         self.note_due(now);
     }

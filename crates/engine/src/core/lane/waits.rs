@@ -6,16 +6,26 @@ use stackbell_model::wait::WaitReason;
 
 use super::super::breaker::{Breaker, Cause};
 use super::super::config::CoreConfig;
+use super::super::messages::LaneAsk;
 use super::super::waits::{LaneWait, OpenBreaker};
 use super::Lane;
 
 impl Lane {
+    /// The lease for an attempt that a person wants was not answered.
+    pub(in crate::core) fn wants_again(&mut self) {
+        self.wants_attempt |= std::mem::take(&mut self.leases_wanted);
+    }
+
     pub(in crate::core) fn breaker(&self) -> Breaker {
         self.breaker
     }
 
-    /// A person wants an attempt: one that finds out whether the endpoint is back need not wait for its turn.
-    pub(in crate::core) fn nudge(&mut self, now: Timestamp) {
+    /// A person wants an attempt: it waits neither for the breaker nor for the time that the endpoint asked for.
+    pub(in crate::core) fn nudge(&mut self, ask: LaneAsk, now: Timestamp) {
+        self.wants_attempt = true;
+        if ask == LaneAsk::Everything {
+            self.flush(now);
+        }
         if let Breaker::Open { until, .. } = &mut self.breaker {
             *until = (*until).min(now);
         }

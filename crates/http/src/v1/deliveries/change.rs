@@ -28,8 +28,7 @@ const REDELIVER: &str = "/v1/orgs/{orgName}/deliveries/{deliveryId}/redeliver";
 pub(super) fn routes() -> [Route; 3] {
     let delivery = one::<DeliveryResponse>;
     let cancelling = describe("CancelDelivery", "Cancel a pending delivery.", delivery());
-    let retrying =
-        "Have a delivery tried now, before all others of its webhook; a failed or cancelled one begins anew.";
+    let retrying = "Have a delivery tried now, before all others of its webhook; a failed or cancelled one starts again.";
     let retrying = describe("RetryDelivery", retrying, delivery());
     let redelivering = "Make one more attempt of a delivery, whatever its state.";
     let redelivering = describe("RedeliverDelivery", redelivering, one::<AttemptResponse>());
