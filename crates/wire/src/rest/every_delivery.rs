@@ -40,7 +40,7 @@ pub struct DeliveryResponse {
     /// When it was made: RFC 3339, UTC, milliseconds, as all moments here.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// When somebody last had it tried anew after it had ended.
+    /// When somebody last had it tried again after it had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub rearmed_at: Option<String>,

@@ -15,7 +15,7 @@ use crate::field::FieldError;
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct RecoveryRequest {
-    /// Failed and cancelled deliveries made at this moment or later are tried anew: RFC 3339.
+    /// Failed and cancelled deliveries made at this moment or later are tried again: RFC 3339.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }

@@ -98,7 +98,7 @@ pub struct WebhookBreaker {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub until: Option<String>,
-    /// What came of the last attempt that failed, for people.
+    /// Why the last failed attempt failed, for people. Lists of webhooks leave it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub because: Option<String>,
