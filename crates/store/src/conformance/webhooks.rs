@@ -246,7 +246,7 @@ pub async fn activation_ends_a_hold(harness: &dyn Harness) {
 pub async fn a_new_url_or_switching_on_ends_a_suspension(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let url = |path: &str| PayloadUrl::from_stored(&format!("https://example.com/{path}"));
-    let cases: [(&str, Vec<(bool, &str)>, bool); 5] = [
+    let cases = [
         ("same", vec![(true, "hook")], false),
         ("url", vec![(true, "other")], true),
         ("off", vec![(false, "hook")], false),
