@@ -25,6 +25,9 @@ use crate::operations::StoreFate;
 use crate::tally::Met;
 use crate::world::{Given, World, now};
 
+/// The webhooks that have to hear of an event, and their revisions; in the same order.
+type Hearers = (Vec<WebhookId>, Vec<u64>);
+
 impl World {
     pub(super) fn store_step(&mut self, n: usize, which: usize, fate: StoreFate) {
         let disk = &mut self.nodes[n].disk;
@@ -175,7 +178,7 @@ impl World {
         asked: &Asked,
         item: &IntakeItem,
         receipts: &[Receipt],
-        (hear, held): (&[(Vec<WebhookId>, Vec<u64>)], &HashSet<WebhookId>),
+        (hear, held): (&[Hearers], &HashSet<WebhookId>),
     ) {
         for ((new, receipt), (hear, revisions)) in item.events.iter().zip(receipts).zip(hear) {
             self.accepted_as_of.entry(receipt.id).or_default().push(item.organization_version);
@@ -191,7 +194,14 @@ impl World {
                 let revision = revision.map_or(0, |(_, revision)| *revision);
                 match new.lease {
                     Some(lease) => {
-                        self.give(n, asked, new.id, key, lease, (revision, None, held.contains(&new.webhook)))
+                        self.give(
+                            n,
+                            asked,
+                            new.id,
+                            key,
+                            lease,
+                            (revision, None, held.contains(&new.webhook)),
+                        );
                     }
                     None => drop(self.keys.insert(new.id, key)),
                 }
@@ -239,7 +249,7 @@ impl World {
     }
 
     /// Who has to hear of each event of an item, by the store at this moment, with their revisions; in order.
-    fn who_hears(&self, item: &IntakeItem) -> Vec<(Vec<WebhookId>, Vec<u64>)> {
+    fn who_hears(&self, item: &IntakeItem) -> Vec<Hearers> {
         let all = now(self.store.organization_webhooks(item.organization)).expect("the store works");
         let mut webhooks = all.expect("the organization is there").webhooks;
         webhooks.sort_unstable_by_key(|webhook| webhook.id);
