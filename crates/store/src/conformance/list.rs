@@ -229,8 +229,8 @@ macro_rules! conformance_tests {
         ] }
         $crate::conformance_group! { $harness, audit [
             each_change_has_its_entry
-            what_was_refused_has_no_entry
             an_act_has_its_entry
+            what_was_refused_has_no_entry
             an_entry_is_kept_whole
             entries_are_listed_newest_first
             logs_do_not_mix
