@@ -1,6 +1,6 @@
 """Fuzzes the API of a server of its own where nothing but loopback is, and judges what came of it.
 
-To be started by ./fuzz-api, in a network namespace of its own: what a fuzzer registers are URLs of anybody.
+To be started by scripts/fuzz-api, in a network namespace of its own: what a fuzzer registers are URLs of anybody.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def isolate():
     """Makes sure that nothing can leave the machine, and that loopback works."""
     others = [name for _, name in socket.if_nameindex() if name != "lo" and flags(name) & IFF_UP]
     if others:
-        sys.exit(f"this is no network namespace of its own, it has {', '.join(others)}: start ./fuzz-api")
+        sys.exit(f"this is no network namespace of its own, it has {', '.join(others)}: start scripts/fuzz-api")
     flags("lo", IFF_UP)
     for family, address in ((socket.AF_INET, "203.0.113.1"), (socket.AF_INET6, "2001:db8::1")):
         with socket.socket(family, socket.SOCK_DGRAM) as any_socket:
@@ -59,7 +59,7 @@ def flags(interface, more=0):
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(prog="./fuzz-api", description="Fuzz every operation of the OpenAPI document.")
+    parser = argparse.ArgumentParser(prog="scripts/fuzz-api", description="Fuzz every operation of the OpenAPI document.")
     parser.add_argument("--quick", action="store_true", help="a few requests of each operation, in half a minute")
     parser.add_argument("--requests", type=int, help="fail with fewer than these; 10000, or 500 when it is to be quick")
     parser.add_argument("--seed", type=int, help="make the requests of an earlier run; by chance if absent")
@@ -88,7 +88,7 @@ def main():
     for problem in problems:
         print(f"FAILED: {problem}")
     again = f"--seed {arguments.seed} --requests {arguments.requests}{' --quick' if arguments.quick else ''}"
-    print(f"again: ./fuzz-api {again}; the server's log is {LOG}")
+    print(f"again: scripts/fuzz-api {again}; the server's log is {LOG}")
     sys.exit(1 if problems else 0)
 
 

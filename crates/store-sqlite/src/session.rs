@@ -208,8 +208,8 @@ fn empty_log(connection: &Connection) -> Result<bool, rusqlite::Error> {
 
 /// When what is written is synced: with every commit.
 ///
-/// A build with the feature `planted-unsynced` never does. It loses what it said was committed, so that `./chaos` can show
-/// that it would notice.
+/// A build with the feature `planted-unsynced` never syncs and loses committed data: `scripts/chaos` proves with it that it
+/// notices such a loss.
 const SYNCHRONOUS: &str = if cfg!(feature = "planted-unsynced") { "OFF" } else { "FULL" };
 
 #[cfg(all(feature = "planted-unsynced", not(debug_assertions)))]

@@ -1,7 +1,7 @@
 //! Everything that reads bytes from outside, for libFuzzer to look for bytes that break what holds of it.
 //!
 //! What holds is in the modules `properties` of our crates, whose tests ask the same of the corpus beside this and of chance.
-//! `STACKBELL_FUZZ_TARGET` names the target; `./fuzz` says it, and what else there is to say.
+//! `STACKBELL_FUZZ_TARGET` names the target; `scripts/fuzz` says it, and what else there is to say.
 
 #![no_main]
 

@@ -15,8 +15,8 @@
 //! What is not: a second send after a kill, or after a lease was lost between answer and record; a publish refused.
 //! What chance remains: none within a history, which its seed says whole.
 //!
-//! Each seed is a history of its own. `./test` runs the first few thousand; `./simulate` runs a million, says how often what
-//! was met, and shrinks one that fails. `./simulate --seed N` runs one again. The same by the environment:
+//! Each seed is a history of its own. `./test` runs the first few thousand; `scripts/simulate` runs a million, counts the faults
+//! that were met, and shrinks a history that fails. `scripts/simulate --seed N` runs one again. Variables do the same:
 //! `SIMULATION_HISTORIES`, `SIMULATION_FIRST`, `SIMULATION_SEED`.
 //!
 //! | decided | simulated | not here |
@@ -93,7 +93,7 @@ fn report(Failure { seed, message }: Failure) -> ! {
     let (plan, message) = shrink(seed, message);
     let count = plan.operations.len();
     panic!(
-        "{message}\n\nseed {seed}, cut to {count} operations: {plan}\nto run it again:\n    ./simulate --seed {seed}\n    \
+        "{message}\n\nseed {seed}, cut to {count} operations: {plan}\nto run it again:\n    scripts/simulate --seed {seed}\n    \
          SIMULATION_SEED={seed} cargo test -p stackbell-engine --test simulation -- --nocapture"
     );
 }
