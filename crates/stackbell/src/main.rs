@@ -1,44 +1,18 @@
-//! Self-hosted webhooks for Pulumi: the server and its command line.
+//! Self-hosted webhooks for Pulumi: the binary.
 //!
-//! - [`commands`]: one file a verb
-//! - [`config`]: settings, from everywhere, parsed once
-//! - [`storage`]: the data folder and the store
-//! - [`server`]: how a server is put together, and how it stops
-//! - [`client`]: the public API, for the verbs that use it
-//! - [`echo`]: texts of others and values of people, made fit to be printed
+//! [`commands`] has the command line. The commands that use a server are in `stackbell-client`, the server itself is in
+//! `stackbell-server`, and its settings are in `stackbell-config`.
 
-mod bootstrap;
-mod client;
 mod commands;
-mod config;
-mod data_folder;
-mod descriptors;
-mod disk;
-mod echo;
-mod entropy;
-mod keyring;
-mod lifecycle;
-mod lingering;
-mod listener;
-mod output;
-mod places;
-mod process_metrics;
-mod receiver;
-mod server;
-mod server_metrics;
-mod storage;
-mod telemetry;
-mod tls;
-mod wiring;
-mod write_limit;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use mimalloc::MiMalloc;
+use stackbell_server::{lifecycle, telemetry};
 
-/// With the system's own, a delivery costs a sixth more CPU time. Built to take no huge pages: with them an idle server is
-/// half as large again.
+/// With the system's allocator, a delivery costs a sixth more CPU time. Built without huge pages: with them, an idle server
+/// takes half as much memory again.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -8,19 +8,13 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use stackbell_config::properties as config;
 use stackbell_engine::outbound::properties as outbound;
 use stackbell_http::properties as http;
 use stackbell_keys::properties as keys;
 use stackbell_model::properties as model;
 use stackbell_store_sqlite::properties as sqlite;
 use stackbell_wire::properties as wire;
-
-// The binary has no library: its module of settings is compiled in as it stands.
-#[path = "../../../crates/stackbell/src/config/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the program uses all of it, this its parsers alone")]
-mod config;
-
-mod keyring;
 
 /// What is asked of an input.
 #[derive(Clone, Copy)]
@@ -57,8 +51,8 @@ const TARGETS: &[(&str, Property)] = &[
     ("credentials", Text(keys::credentials)),
     ("sealed", Bytes(keys::sealed)),
     ("packed", Bytes(sqlite::packed)),
-    ("config", Text(config::properties::file)),
-    ("value", Text(config::properties::value)),
+    ("config", Text(config::file)),
+    ("value", Text(config::value)),
 ];
 
 static PROPERTY: OnceLock<Property> = OnceLock::new();

@@ -11,6 +11,7 @@ use http_body_util::Full;
 use stackbell_model::Clock;
 use stackbell_model::delivery::Outcome;
 use stackbell_model::names::OrganizationName;
+use stackbell_system::{TrustError, client_tls_logged};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -25,7 +26,6 @@ use super::request::{BuildError, Connections, OutboundRequest, build};
 use super::resolve::Resolve;
 use super::spelling::Spellings;
 use super::target::Target;
-use super::trust::{TrustError, endpoint_tls};
 
 /// How long a connection is waited for that was answered before its request was written. It is closed then.
 const READY_TIME: Duration = Duration::from_secs(1);
@@ -123,7 +123,7 @@ impl OutboundClient {
         resolver: Arc<dyn Resolve>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OutboundError> {
-        let tls = endpoint_tls(settings.ca_file.as_deref())?;
+        let tls = client_tls_logged(settings.ca_file.as_deref())?;
         let tasks = TaskTracker::new();
         let reachability = Arc::new(Reachability::default());
         let way = |rules: &Arc<Rules>| {

@@ -8,13 +8,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use stackbell_system::find_cause;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::dial::Dialer;
-use super::failure::find;
 use super::policy::Refusals;
 use super::pool::Link;
 use super::resolve::ResolveError;
@@ -118,6 +118,6 @@ where
 impl TlsError {
     /// What rustls says, where it is the one who says something.
     pub(super) fn tls(&self) -> Option<&rustls::Error> {
-        find::<rustls::Error>(&self.source)
+        find_cause::<rustls::Error>(&self.source)
     }
 }

@@ -3,45 +3,23 @@
 //! Texts begin with scheme, host and port, and show nothing else of the URL (invariant 8). Addresses that a name resolved to
 //! are shown where the outbound policy refuses them all.
 
-mod tls;
-
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 use stackbell_model::delivery::{Outcome, Silence};
+use stackbell_system::{ASKS_FOR_CERTIFICATE, find_cause, is_certificate_required, tls_failure};
 
 use super::connect::{ConnectError, TlsError};
 use super::head::HeadError;
 use super::resolve::ResolveError;
 use super::target::Target;
 
-use tls::tls_failure;
-pub use tls::tls_failure_in;
-
 /// The setting that adds certificates to those that endpoints may show.
 const CA_SETTING: &str = "--outbound-ca-file";
 
-/// The first error of type `T` in a chain.
-///
-/// An `io::Error` that wraps another error leaves it out of its chain, so those are opened here.
-pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    None
-}
-
 /// What became of a request for which there was no connection.
 pub(super) fn not_connected(error: &ConnectError, target: &Target) -> Outcome {
-    if let Some(ours) = find::<io::Error>(error).and_then(our_fault) {
+    if let Some(ours) = find_cause::<io::Error>(error).and_then(our_fault) {
         return Outcome::OurFault { text: format!("{target}: {ours}").into() };
     }
     let (silence, reason) = match error {
@@ -70,22 +48,22 @@ pub(super) fn lost(
     asked_for_certificate: bool,
     target: &Target,
 ) -> Outcome {
-    if let Some(error) = find::<HeadError>(error) {
+    if let Some(error) = find_cause::<HeadError>(error) {
         return unanswered(Silence::Broken, target, &error.to_string());
     }
-    if let Some(error) = find::<rustls::Error>(error) {
+    if let Some(error) = find_cause::<rustls::Error>(error) {
         // With TLS 1.3 a server refuses a client only after the handshake, and then reads no request.
-        let is_refused = tls::is_refusal(error);
+        let is_refused = is_certificate_required(error);
         let silence = if is_refused { Silence::Unreachable } else { Silence::Broken };
         return unanswered(silence, target, &tls_failure(error, asked_for_certificate, CA_SETTING));
     }
     let silence = if is_unsent { Silence::Unreachable } else { Silence::Broken };
     let mut reason = "the connection ended before an answer".to_owned();
-    if let Some(error) = find::<io::Error>(error) {
+    if let Some(error) = find_cause::<io::Error>(error) {
         reason = format!("{reason}: {}", error.kind());
     }
     if asked_for_certificate {
-        reason = format!("{reason}; {}", tls::ASKS_FOR_CERTIFICATE);
+        reason = format!("{reason}; {}", ASKS_FOR_CERTIFICATE);
     }
     unanswered(silence, target, &reason)
 }
@@ -105,7 +83,7 @@ fn no_tls(error: &TlsError) -> String {
     }
     match error.tls() {
         Some(tls) => tls_failure(tls, error.asked_for_certificate, CA_SETTING),
-        None if error.asked_for_certificate => tls::ASKS_FOR_CERTIFICATE.to_owned(),
+        None if error.asked_for_certificate => ASKS_FOR_CERTIFICATE.to_owned(),
         None => "the connection ended while TLS was being set up: does the port speak TLS?".to_owned(),
     }
 }
@@ -136,18 +114,6 @@ fn our_fault(error: &io::Error) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_are_found_in_and_behind_io_errors() {
-        let tls = rustls::Error::DecryptError;
-        let check =
-            |error: &(dyn Error + 'static)| assert_eq!(find::<rustls::Error>(error), Some(&tls), "{error:?}");
-        check(&tls);
-        check(&io::Error::other(tls.clone()));
-        check(&io::Error::other(io::Error::other(tls.clone())));
-        check(&ConnectError::Unreachable(io::Error::other(tls.clone())));
-        assert_eq!(find::<rustls::Error>(&io::Error::from(io::ErrorKind::Other)), None);
-    }
 
     #[test]
     fn running_out_of_descriptors_is_our_fault() {

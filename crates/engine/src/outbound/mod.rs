@@ -4,7 +4,6 @@
 //! - [`OutboundPolicy`]: which addresses may be reached, built of the operator's [`Allowance`]s.
 //! - [`Target`]: a URL made ready for sending, once.
 //! - [`Resolve`]: where names come from, so that tests can play the ones that lie; [`DnsResolver`]: the one that does not.
-//! - [`client_tls`]: whose certificates are trusted, for what else connects by TLS.
 //!
 //! What it guarantees (invariant 7):
 //! - The policy judges each resolved address at each connect, and only addresses that it allows are connected to. A name
@@ -40,16 +39,13 @@ mod stream;
 mod target;
 mod text;
 mod tls;
-mod trust;
 
 pub use address::Refusal;
 pub use allowance::{Allowance, AllowanceError};
 pub use client::{Exchange, OutboundClient, OutboundError, OutboundSettings};
 pub use dns::DnsResolver;
-pub use failure::tls_failure_in;
 pub use policy::OutboundPolicy;
 pub use record::{BodyEnd, canonical_name};
 pub use request::{Connections, OutboundRequest};
 pub use resolve::{Resolve, ResolveError, Resolved};
 pub use target::{Target, TargetError};
-pub use trust::{TrustError, client_tls};

@@ -43,7 +43,7 @@ use crate::core::{
 };
 use crate::outbound::OutboundClient;
 
-pub use clock::{SystemClock, WaitingClock};
+pub use clock::WaitingClock;
 pub use metrics::Metrics;
 pub use sweeper::Retention;
 

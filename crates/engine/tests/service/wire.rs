@@ -2,10 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use stackbell_engine::core::CoreConfig;
-use stackbell_engine::shell::SystemClock;
 use stackbell_model::Clock as _;
 use stackbell_model::secret::WebhookSecret;
 use stackbell_model::webhook::StoredSecret;
+use stackbell_system::SystemClock;
 use stackbell_testkit::Request;
 
 use crate::world::{PAYLOAD, World};

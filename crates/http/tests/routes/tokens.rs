@@ -122,7 +122,7 @@ async fn a_token_does_not_outlive_its_maker() {
 /// Milliseconds from now until a moment, rounded to days.
 fn days_until(moment: &Value) -> i64 {
     let moment = stackbell_wire::rest::read_rfc3339(moment.as_str().expect("a moment")).expect("a moment");
-    let now = stackbell_engine::shell::SystemClock.now();
+    let now = stackbell_system::SystemClock.now();
     let day = 24 * 3600 * 1000;
     (moment.as_millis() - now.as_millis() + day / 2) / day
 }

@@ -10,17 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use sha2::{Digest as _, Sha256};
-use stackbell_engine::shell::SystemClock;
+use stackbell_client::{ClientArgs, Output, Progress, Verb};
 use stackbell_model::Clock as _;
 use stackbell_store::backup::{CopyReport, TableReport};
+use stackbell_system::{Environment, SystemClock};
 use stackbell_wire::rest::rfc3339;
 use tempfile::NamedTempFile;
 use ureq::http::{HeaderMap, Method};
-
-use super::progress::Progress;
-use super::verb::{ClientArgs, Verb};
-use crate::config::Environment;
-use crate::output::Output;
 
 /// The header with the digest. Source: RFC 9530.
 const DIGEST: &str = "Content-Digest";

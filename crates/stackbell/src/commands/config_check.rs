@@ -4,14 +4,10 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use stackbell_engine::outbound::client_tls;
-
-use crate::config::{
-    ConfigError, Environment, Found, MasterKeySetting, SettingFlags, Settings, StoreSettings,
-};
-use crate::echo::note;
-use crate::keyring::KeyFiles;
-use crate::tls::Pair;
+use stackbell_config::{ConfigError, Found, MasterKeySetting, SettingFlags, Settings, StoreSettings};
+use stackbell_server::keyring::KeyFiles;
+use stackbell_server::tls::Pair;
+use stackbell_system::{Environment, client_tls, note};
 
 pub(crate) fn run(
     flags: &SettingFlags,

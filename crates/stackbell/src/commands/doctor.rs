@@ -16,11 +16,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use stackbell_engine::shell::SystemClock;
+use stackbell_config::{Found, SettingFlags, Settings, StoreSettings};
 use stackbell_model::Clock as _;
-
-use crate::config::{Environment, Found, SettingFlags, Settings, StoreSettings};
-use crate::data_folder::{DataFolder, Holder};
+use stackbell_server::data_folder::{DataFolder, Holder};
+use stackbell_system::{Environment, SystemClock, block_on};
 
 /// How one thing is.
 enum Finding {
@@ -65,7 +64,7 @@ pub(crate) fn run(
     match Found::collect(flags, environment, &[]).and_then(|found| found.serving()) {
         Ok(settings) => {
             report.add("settings", Fine("can be used".to_owned()))?;
-            super::block_on(examine(&settings, &mut report)).context("cannot start the runtime")??;
+            block_on(examine(&settings, &mut report)).context("cannot start the runtime")??;
         }
         Err(error) => {
             let text = format!(

@@ -4,13 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use stackbell_client::{ClientArgs, Payload, Verb, counted, number_at};
 use stackbell_keys::MasterKey;
+use stackbell_system::{Environment, SystemEntropy};
 use ureq::http::Method;
-
-use super::verb::{ClientArgs, Verb, counted, number_at};
-use crate::client::Payload;
-use crate::config::Environment;
-use crate::entropy::SystemEntropy;
 
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgs {

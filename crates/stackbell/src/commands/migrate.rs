@@ -4,15 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use stackbell_config::{
+    DatabaseSettings, EmbeddedSettings, Found, SettingFlags, StorageSettings, StoreSettings,
+};
+use stackbell_server::data_folder::DataFolder;
+use stackbell_server::storage::{database_options, told_of_trust};
+use stackbell_server::telemetry;
 use stackbell_store_postgres::PostgresStore;
 use stackbell_store_sqlite::SqliteStore;
-
-use crate::config::{
-    DatabaseSettings, EmbeddedSettings, Environment, Found, SettingFlags, StorageSettings, StoreSettings,
-};
-use crate::data_folder::DataFolder;
-use crate::storage::{database_options, told_of_trust};
-use crate::telemetry;
+use stackbell_system::{Environment, block_on};
 
 pub(crate) fn run(
     flags: &SettingFlags,
@@ -24,7 +24,7 @@ pub(crate) fn run(
     let (before, after) = match &settings.storage.store {
         StoreSettings::Embedded(embedded) => migrate_file(&settings.storage, embedded)?,
         StoreSettings::Postgres(database) => {
-            super::block_on(migrate_database(database)).context("cannot start the runtime")??
+            block_on(migrate_database(database)).context("cannot start the runtime")??
         }
     };
     let store = &settings.storage.store;

@@ -1,68 +1,28 @@
-//! The command line: one file a verb, and what the verbs' ends mean.
+//! The command line: the choice of a command, and the exit codes.
+//!
+//! The commands here run a server or work on its store. Those of the public API are in `stackbell-client`.
 
-mod attempt;
-mod audit;
 mod backup;
 mod completions;
 mod config_check;
-mod delivery;
 mod dev;
 mod doctor;
-mod event;
 mod key;
-mod listen;
 mod migrate;
-mod moment;
 mod openapi;
-mod org;
-mod progress;
 mod restore;
-mod scope;
-mod secret;
-mod sending;
 mod serve;
 mod store;
-mod token;
 mod usage;
-mod user;
-mod verb;
-mod webhook;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use ureq::http::StatusCode;
-
-use crate::client::ClientError;
-use crate::config::{ConfigError, Environment, SettingFlags};
-use crate::echo::{Visible, printable_lines};
-use crate::telemetry;
-
-/// Something failed.
-const FAILURE: u8 = 1;
-/// It was asked for in a way that cannot be understood, by flags or by settings.
-const USAGE: u8 = 2;
-/// The server cannot be reached.
-const UNREACHABLE: u8 = 3;
-/// The server knows no such token, or the token may not.
-const DENIED: u8 = 4;
-/// There is no such thing, or none that the token may see.
-const MISSING: u8 = 5;
-
-/// It was asked for in a way that only shows at work.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Misuse(&'static str);
-
-/// There is no such thing.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Missing(String);
-
-/// What exit codes mean, for whoever writes scripts.
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 not understood, 3 no server there, 4 not allowed, 5 no such thing";
+use stackbell_client::{ClientCommand, EXIT_CODES, USAGE};
+use stackbell_config::{ConfigError, SettingFlags};
+use stackbell_server::telemetry;
+use stackbell_system::{Environment, Visible, printable_lines};
 
 /// Self-hosted webhooks for Pulumi: it rings when your stacks change.
 #[derive(Debug, Parser)]
@@ -85,24 +45,8 @@ enum Command {
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Organizations and their members
-    Org(org::OrgArgs),
-    /// Users
-    User(user::UserArgs),
-    /// Access tokens
-    Token(token::TokenArgs),
-    /// Webhooks: who wants to hear of what, and where
-    Webhook(Box<webhook::WebhookArgs>),
-    /// Deliveries: what was sent, what is to be, and having it done again
-    Delivery(delivery::DeliveryArgs),
-    /// Events: publish them, and see what was published
-    Event(event::EventArgs),
-    /// Receive deliveries on this machine, check their signatures and print them
-    Listen(listen::ListenArgs),
-    /// Who changed what
-    Audit(audit::AuditArgs),
-    /// Hold and resume all deliveries of the instance
-    Sending(sending::SendingArgs),
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
     /// The master key
     Key(key::KeyArgs),
     /// Write a copy of the server's store to a file
@@ -123,10 +67,10 @@ enum ConfigCommand {
     Check(SettingFlags),
 }
 
-/// Does what the command line asks for.
+/// Runs the command of the command line.
 ///
 /// # Errors
-/// Whatever went wrong; [`fail`] says what the process ends with then.
+/// If the command failed; [`fail`] prints the error and gives the exit code.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -134,7 +78,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             let code = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             let is_complaint = error.use_stderr();
             let printed = usage::print(error);
-            // Help is what was asked for. A complaint is for a standard error that may be gone.
+            // Help was asked for, so a failure to print it counts. A complaint goes to standard error, which may be gone.
             if !is_complaint {
                 printed?;
             }
@@ -150,15 +94,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Migrate(flags) => migrate::run(&flags, &environment, out),
         Command::Doctor(flags) => doctor::run(&flags, &environment, out),
         Command::Config(ConfigCommand::Check(flags)) => config_check::run(&flags, &environment, out),
-        Command::Org(args) => org::run(&args, &environment, out),
-        Command::User(args) => user::run(&args, &environment, out),
-        Command::Token(args) => token::run(&args, &environment, out),
-        Command::Webhook(args) => webhook::run(&args, &environment, out),
-        Command::Delivery(args) => delivery::run(&args, &environment, out),
-        Command::Event(args) => event::run(&args, &environment, out),
-        Command::Listen(args) => listen::run(&args, &environment),
-        Command::Audit(args) => audit::run(&args, &environment, out),
-        Command::Sending(args) => sending::run(&args, &environment, out),
+        Command::Client(command) => command.run(&environment, out),
         Command::Key(args) => key::run(&args, &environment, out),
         Command::Backup(args) => backup::run(&args, &environment, out),
         Command::Restore(args) => restore::run(&args, &environment, out),
@@ -168,12 +104,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Says on standard error what went wrong, and gives what the process is to end with.
+/// Prints an error on standard error, and gives the exit code.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
-    // Whoever read the output has seen enough, as `head` has.
+    // The reader of the output, such as `head`, has seen enough.
     if error.downcast_ref::<io::Error>().is_some_and(|error| is_broken_pipe(error)) {
         return ExitCode::SUCCESS;
     }
@@ -182,37 +118,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<ConfigError>().is_some() || error.downcast_ref::<Misuse>().is_some() {
-        return USAGE;
-    }
-    if error.downcast_ref::<Missing>().is_some() {
-        return MISSING;
-    }
-    match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Unreachable { .. } | ClientError::Tls { .. }) => UNREACHABLE,
-        Some(ClientError::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. }) => DENIED,
-        Some(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => MISSING,
-        Some(ClientError::NoToken) => USAGE,
-        Some(
-            ClientError::Refused { .. }
-            | ClientError::NotJson { .. }
-            | ClientError::Request(_)
-            | ClientError::Form(_)
-            | ClientError::Authorities(_),
-        )
-        | None => FAILURE,
-    }
-}
-
-/// How long threads that wait for something outside may hold up the end of the process.
-const THREADS_END_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// Runs a command's future to its end. A thread that still waits for something then does not keep the process alive.
-fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(future);
-    runtime.shutdown_timeout(THREADS_END_WITHIN);
-    Ok(ended)
+    if error.downcast_ref::<ConfigError>().is_some() { USAGE } else { stackbell_client::exit_code(error) }
 }
 
 #[cfg(test)]
@@ -222,6 +128,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn clients_ask_the_default_address_of_a_server() {
+        let expected = format!("http://{}", stackbell_config::LISTEN_DEFAULT);
+        assert_eq!(stackbell_client::DEFAULT_SERVER, expected);
     }
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

@@ -10,24 +10,21 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use sha2::{Digest as _, Sha256};
-use stackbell_engine::shell::SystemClock;
+use stackbell_client::seconds;
+use stackbell_config::{ConfigError, EmbeddedSettings, Found, SettingFlags, Settings, StoreSettings};
 use stackbell_model::ids::AuditId;
 use stackbell_model::{Clock as _, Timestamp};
+use stackbell_server::data_folder::{DataFolder, sync_folder};
+use stackbell_server::keyring::KeySource;
 use stackbell_store::audit::{Audit as _, AuditEntry};
 use stackbell_store::backup::{CopyReport, TableReport};
 use stackbell_store::instance::{Instance as _, SendingHold};
 use stackbell_store::keys::Keys as _;
 use stackbell_store_sqlite::{SqliteStore, describe_copy, inspect_copy};
+use stackbell_system::{Environment, SystemClock, SystemEntropy, block_on};
 use stackbell_wire::rest::rfc3339;
 
 use super::backup::{BUFFER_BYTES, hex, tables, with_digest};
-use crate::config::{
-    ConfigError, EmbeddedSettings, Environment, Found, SettingFlags, Settings, StoreSettings,
-};
-use crate::data_folder::{DataFolder, sync_folder};
-use crate::entropy::SystemEntropy;
-use crate::keyring::KeySource;
-use crate::output::seconds;
 
 /// The tables in which a restore leaves its own mark: what was done, and that sending is held.
 const WRITTEN: [&str; 2] = ["audit", "meta"];
@@ -62,7 +59,7 @@ pub(crate) fn run(
     let digest = check_digest(&args.file)?;
     let report =
         inspect_copy(&args.file).with_context(|| format!("{} is not a sound store", args.file.display()))?;
-    let restored = super::block_on(restore(&args.file, &report, &settings, embedded));
+    let restored = block_on(restore(&args.file, &report, &settings, embedded));
     let restored = restored.context("cannot start the runtime")??;
     write!(out, "{}", sentence(args, &settings, embedded, digest, &restored))?;
     Ok(ExitCode::SUCCESS)

@@ -3,18 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-
-use crate::bootstrap::{self, BootstrapError};
-use crate::config::{Environment, Found, SettingFlags, Settings, StoreSettings};
-use crate::descriptors;
-use crate::lifecycle::{Hangups, Milestone, Signals, stop_unless_hurried, tell_manager};
-use crate::server::{Base, Server, Sockets};
-use crate::{storage, telemetry};
+use stackbell_config::{Found, SettingFlags, Settings, StoreSettings};
+use stackbell_server::bootstrap::BootstrapError;
+use stackbell_server::lifecycle::{Hangups, Milestone, tell_manager};
+use stackbell_server::{Base, Server, Sockets, bootstrap, fd_limit, storage, telemetry};
+use stackbell_system::{Environment, Signals, block_on, stop_unless_hurried};
 
 pub(crate) fn run(flags: &SettingFlags, environment: &Environment) -> anyhow::Result<ExitCode> {
     let settings = Found::collect(flags, environment, &[])?.serving()?;
     telemetry::start(&settings.logs)?;
-    let ended = super::block_on(serve(&settings)).context("cannot start the runtime")?;
+    let ended = block_on(serve(&settings)).context("cannot start the runtime")?;
     Ok(ended.unwrap_or_else(|error| {
         tracing::error!(error = format!("{error:#}"), "the server ends");
         ExitCode::from(super::exit_code(&error))
@@ -22,7 +20,7 @@ pub(crate) fn run(flags: &SettingFlags, environment: &Environment) -> anyhow::Re
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
-    descriptors::raise(&settings.delivery);
+    fd_limit::raise(&settings.delivery);
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let mut hangups = Hangups::listen().context("cannot listen to signals")?;
     let server = tokio::select! {
@@ -55,7 +53,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
         }
     };
     tell_manager(Milestone::Stopping);
-    stop_unless_hurried(&mut signals, server.stop(settings.server.stop_timeout)).await;
+    stop_unless_hurried(&mut signals, telemetry::flush, server.stop(settings.server.stop_timeout)).await;
     tracing::info!("stopped");
     Ok(code)
 }

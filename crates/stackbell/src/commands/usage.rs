@@ -6,8 +6,7 @@
 use std::io;
 
 use clap::error::{ContextKind, ContextValue};
-
-use crate::echo::{shown, shown_url};
+use stackbell_system::{redacted, redacted_url};
 
 /// Parts of an error that repeat words of the command line.
 const REPEATED: [ContextKind; 4] = [
@@ -38,10 +37,10 @@ fn printable(mut error: clap::Error) -> clap::Error {
     for kind in REPEATED {
         let show = |text: &String| match kind {
             ContextKind::InvalidValue if is_secret => "…".to_owned(),
-            ContextKind::InvalidValue if option.ends_with("<URL>") => shown_url(text),
+            ContextKind::InvalidValue if option.ends_with("<URL>") => redacted_url(text),
             // The parser's own words for an option, such as `--server <URL>`.
             ContextKind::InvalidArg if text.starts_with("--") && text.ends_with('>') => text.clone(),
-            _ => shown(text),
+            _ => redacted(text),
         };
         let replaced = match error.get(kind) {
             Some(ContextValue::String(text)) => ContextValue::String(show(text)),

@@ -12,7 +12,7 @@ use stackbell_app::beginnings::beginnings;
 use stackbell_app::{App, AppParts};
 use stackbell_engine::core::CoreConfig;
 use stackbell_engine::outbound::{Allowance, DnsResolver, OutboundClient, OutboundPolicy, OutboundSettings};
-use stackbell_engine::shell::{Engine, Metrics, Parts, Retention, Stopped, SystemClock};
+use stackbell_engine::shell::{Engine, Metrics, Parts, Retention, Stopped};
 use stackbell_http::{HttpSettings, Limits, Surface, TrustedProxies, router};
 use stackbell_keys::{Keyring, MasterKey};
 use stackbell_model::filter::Subscription;
@@ -27,6 +27,7 @@ use stackbell_store::identity::Identity;
 use stackbell_store::nodes::Nodes;
 use stackbell_store::webhooks::{CreateOutcome, Webhooks};
 use stackbell_store_memory::MemoryStore;
+use stackbell_system::SystemClock;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 

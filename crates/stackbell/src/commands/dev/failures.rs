@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-
-use crate::client::{Client, ClientError};
-use crate::commands::verb::{number_at, text_at};
-use crate::echo::printable;
-use crate::output::seconds;
+use stackbell_client::{Client, ClientError, number_at, seconds, text_at};
+use stackbell_system::printable;
 
 /// How often the deliveries are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -109,8 +106,8 @@ fn line(delivery: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{ClientSettings, parse_server};
     use serde_json::json;
+    use stackbell_client::{ClientSettings, parse_server};
 
     fn failures() -> Failures {
         let url = parse_server("http://127.0.0.1:1").expect("a URL");

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use stackbell_client::{Client, ClientError, Payload};
 use stackbell_model::filter::Group;
 use stackbell_model::secret::WebhookSecret;
 use ureq::http::{Method, StatusCode};
-
-use crate::client::{Client, ClientError, Payload};
 
 /// What the receiver's webhook is called.
 pub(super) const WEBHOOK: &str = "dev-receiver";

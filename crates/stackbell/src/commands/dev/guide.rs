@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::json;
 use stackbell_model::names::OrganizationName;
+use stackbell_system::SecretText;
 use url::Url;
 
 use super::first_event::{KIND, WEBHOOK, sample};
-use crate::config::SecretText;
 
 pub(super) struct Guide<'a> {
     pub(super) url: &'a Url,

@@ -17,23 +17,18 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::http::StatusCode;
 use clap::Args;
+use stackbell_client::{Behaviour, Client, ClientSettings, Receiver, Style};
+use stackbell_config::{ConfigError, Found, MasterKeySetting, SettingFlags, Settings, StoreSettings};
 use stackbell_engine::outbound::Allowance;
-use stackbell_engine::shell::SystemClock;
 use stackbell_model::names::{Login, NameError, OrganizationName};
 use stackbell_model::secret::WebhookSecret;
 use stackbell_model::{Clock as _, Entropy as _};
-use stackbell_wire::signature::SigningKey;
-
-use crate::bootstrap::Developer;
-use crate::client::{Client, ClientSettings};
-use crate::config::{
-    ConfigError, Environment, Found, MasterKeySetting, SecretText, SettingFlags, Settings, StoreSettings,
+use stackbell_server::bootstrap::Developer;
+use stackbell_server::{Base, Server, Sockets, storage, telemetry};
+use stackbell_system::{
+    Environment, SecretText, Signals, SystemClock, SystemEntropy, block_on, local_url, stop_unless_hurried,
 };
-use crate::entropy::SystemEntropy;
-use crate::lifecycle::{Signals, stop_unless_hurried};
-use crate::receiver::{Behaviour, Receiver, Style};
-use crate::server::{self, Base, Server, Sockets};
-use crate::{storage, telemetry};
+use stackbell_wire::signature::SigningKey;
 
 use failures::Failures;
 use first_event::FirstEvent;
@@ -83,7 +78,7 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
     settings.outbound.allowances.extend(Allowance::loopback());
     telemetry::start(&settings.logs)?;
     let is_kept = !settings.storage.data.starts_with(temporary.path());
-    super::block_on(dev(&settings, &args.org, is_kept)).context("cannot start the runtime")??;
+    block_on(dev(&settings, &args.org, is_kept)).context("cannot start the runtime")??;
     temporary.close().context("cannot remove the temporary folder")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -151,7 +146,7 @@ async fn dev(settings: &Settings, organization: &OrganizationName, is_kept: bool
         server.stop(limit).await;
         receiver.stop().await;
     };
-    stop_unless_hurried(&mut signals, stop).await;
+    stop_unless_hurried(&mut signals, telemetry::flush, stop).await;
     outcome
 }
 
@@ -175,7 +170,7 @@ async fn show(
     kept: Option<&Path>,
 ) -> anyhow::Result<Failures> {
     // This machine's address, whatever the public one is.
-    let url = server::local_url(server.address(), false);
+    let url = local_url(server.address(), false);
     let guide = Guide { url: &url, organization, token, receiver: receiver.url(), kept };
     guide.print_head(&mut io::stdout())?;
     let client = Client::new(ClientSettings { url: url.clone(), token: Some(token.clone()), ca_file: None })?;

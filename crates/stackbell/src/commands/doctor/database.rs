@@ -5,12 +5,12 @@ mod facts;
 use std::io;
 use std::sync::Arc;
 
+use stackbell_config::{DatabaseSettings, Settings};
+use stackbell_server::storage::database_options;
 use stackbell_store::Store;
 use stackbell_store_postgres::{OpenError, Pooling, PostgresOptions, PostgresStore};
 
 use super::{Fail, Finding, Fine, Report, Warn, failed, storage};
-use crate::config::{DatabaseSettings, Settings};
-use crate::storage::database_options;
 
 use facts::{Connection, Facts};
 

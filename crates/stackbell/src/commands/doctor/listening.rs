@@ -3,10 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 
+use stackbell_client::{Client, ClientSettings};
+use stackbell_config::Settings;
+use stackbell_server::bind;
+
+use stackbell_system::local_url;
+
 use super::{Fail, Finding, Fine, Report, Warn, failed, tls};
-use crate::client::{Client, ClientSettings};
-use crate::config::Settings;
-use crate::server;
 
 pub(super) async fn examine(
     settings: &Settings,
@@ -37,7 +40,7 @@ pub(super) async fn examine(
 
 /// Whether somebody listens there.
 async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Finding) {
-    let error = match server::bind(address, flag) {
+    let error = match bind(address, flag) {
         Ok(_) if is_running => {
             let text =
                 format!("{address} is free, although a process uses the data folder: it listens elsewhere");
@@ -62,7 +65,7 @@ async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Fi
 
 /// Asks whoever listens there.
 async fn ready(address: SocketAddr) -> Finding {
-    let url = server::local_url(address, false);
+    let url = local_url(address, false);
     let client = match Client::new(ClientSettings { url, token: None, ca_file: None }) {
         Ok(client) => client,
         Err(error) => return failed(error),

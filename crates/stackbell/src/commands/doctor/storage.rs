@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use stackbell_engine::shell::SystemClock;
+use stackbell_config::{EmbeddedSettings, Settings};
 use stackbell_model::{Clock as _, Timestamp};
+use stackbell_server::data_folder::{DataFolderError, Holder, is_open_to_others};
+use stackbell_server::disk::Room;
+use stackbell_server::keyring::{KeySource, Opening};
 use stackbell_store::Store;
 use stackbell_store_sqlite::SqliteStore;
+use stackbell_system::SystemClock;
 
 use super::{Fail, Finding, Fine, Report, Warn, failed};
-use crate::config::{EmbeddedSettings, Settings};
-use crate::data_folder::{DataFolderError, Holder, is_open_to_others};
-use crate::disk::Room;
-use crate::keyring::{KeySource, Opening};
 
 /// No program of ours is older: a clock that says so was never set. 2026-01-01T00:00:00Z.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
+use stackbell_config::Settings;
 use stackbell_engine::outbound::{DnsResolver, OutboundPolicy, Resolve as _, ResolveError};
+use stackbell_server::{fd_limit, wiring};
 
 use super::{Finding, Fine, Warn, failed};
-use crate::config::Settings;
-use crate::{descriptors, wiring};
 
 /// Somebody waits for what is found.
 const LOOKUP_TIME: Duration = Duration::from_secs(10);
 
 pub(super) fn open_files(settings: &Settings) -> Finding {
-    let wanted = descriptors::wanted(&settings.delivery);
-    match descriptors::most() {
+    let wanted = fd_limit::wanted(&settings.delivery);
+    match fd_limit::most() {
         Some(most) if most < wanted => Warn(format!(
             "{most} open files are allowed, and {wanted} may be needed: raise `ulimit -Hn` (LimitNOFILE of a unit)"
         )),

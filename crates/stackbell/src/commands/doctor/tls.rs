@@ -11,14 +11,14 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use stackbell_config::{ServerSettings, TlsFiles};
 use stackbell_model::Timestamp;
+use stackbell_server::tls::Pair;
+use stackbell_system::local_url;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Fail, Finding, Fine, Report, Warn, failed};
-use crate::config::{ServerSettings, TlsFiles};
-use crate::server::local_url;
-use crate::tls::Pair;
 
 /// A certificate that ends sooner than this is told of.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -172,8 +172,9 @@ impl ServerCertVerifier for AnyCertificate {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::tls::testing::{Authority, Files};
 
     fn word(finding: &Finding) -> &'static str {
         match finding {
@@ -184,13 +185,33 @@ mod tests {
     }
 
     fn server(public_url: Option<&str>) -> ServerSettings {
-        ServerSettings::at("127.0.0.1:8722", public_url.map(|text| text.parse().expect(text)))
+        ServerSettings {
+            listen: ([127, 0, 0, 1], 8722).into(),
+            public_url: public_url.map(|text| text.parse().expect(text)),
+            stop_timeout: Duration::ZERO,
+            tls: None,
+            ops_listen: None,
+            trusted_proxies: Vec::new(),
+        }
+    }
+
+    /// A certificate for this machine that is valid until 2100, with its key, in a folder.
+    fn files(folder: &Path) -> TlsFiles {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).expect("names");
+        params.not_after = rcgen::date_time_ymd(2100, 12, 31);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        let files = TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+        std::fs::write(&files.certificate, certificate.pem()).expect("written");
+        std::fs::write(&files.key, key.serialize_pem()).expect("written");
+        files
     }
 
     #[test]
     fn a_certificate_is_good_for_a_time_and_for_names() {
-        let files = Files::new(&Authority::new().issue(2100));
-        let pair = Pair::load(&files.files).expect("a pair");
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = Pair::load(&files(folder.path())).expect("a pair");
         let before = |days: u64| {
             let ends_ms = pair.ends_at().as_millis();
             Timestamp::from_millis(ends_ms - i64::try_from(days * 24 * 3_600_000).expect("small"))

@@ -4,15 +4,13 @@
 //! away: as long as the ids are the same, the file is what it was when the copy began. Where it lies does not matter.
 
 use anyhow::{bail, ensure};
-use stackbell_engine::shell::SystemClock;
+use stackbell_client::seconds;
 use stackbell_model::{Clock as _, Entropy as _};
 use stackbell_store::transfer::{CopyBegun, CopyId, CopyState, Import as _};
 use stackbell_store_postgres::PostgresStore;
 use stackbell_store_sqlite::{Move, SqliteStore};
+use stackbell_system::{SystemClock, SystemEntropy};
 use stackbell_wire::rest::rfc3339;
-
-use crate::entropy::SystemEntropy;
-use crate::output::seconds;
 
 /// The two sides, and what people call them.
 pub(super) struct Sides<'sides> {

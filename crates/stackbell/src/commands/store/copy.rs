@@ -11,25 +11,21 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use stackbell_engine::shell::SystemClock;
+use stackbell_client::{Output, Progress, counted, seconds};
+use stackbell_config::{ConfigError, DatabaseSettings, Found, SettingFlags, StoreSettings};
 use stackbell_model::Clock as _;
+use stackbell_server::storage::{database_options, told_of_trust};
 use stackbell_store::instance::{Instance as _, SendingHold};
 use stackbell_store::transfer::{CopyState, Copying, Export, Import as _, Noun, PageLimits};
 use stackbell_store_postgres::PostgresStore;
 use stackbell_store_sqlite::SqliteStore;
+use stackbell_system::{Environment, Signals, SystemClock, block_on, note};
 use stackbell_wire::rest::rfc3339;
 use tokio::time::Instant;
 
 use super::agreement::Sides;
 use super::verify::{COLUMNS, Compared, compare};
 use super::{audit, close_file, file_label, open_file, parse_file};
-use crate::commands::progress::Progress;
-use crate::commands::verb::counted;
-use crate::config::{ConfigError, DatabaseSettings, Environment, Found, SettingFlags, StoreSettings};
-use crate::echo::note;
-use crate::lifecycle::Signals;
-use crate::output::{Output, seconds};
-use crate::storage::{database_options, told_of_trust};
 
 /// What the audit log calls it.
 const ACTION: &str = "instance.copy";
@@ -79,8 +75,7 @@ pub(super) fn run(
         ))
         .into());
     };
-    let copied =
-        super::super::block_on(until_signal(copy(args, database))).context("cannot start the runtime")??;
+    let copied = block_on(until_signal(copy(args, database))).context("cannot start the runtime")??;
     copied.print(args.output, out)
 }
 

@@ -11,14 +11,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use stackbell_engine::shell::SystemClock;
 use stackbell_model::Clock as _;
 use stackbell_model::ids::AuditId;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store_sqlite::{OpenError, SqliteStore};
-
-use crate::config::Environment;
-use crate::entropy::SystemEntropy;
+use stackbell_system::{Environment, SystemClock, SystemEntropy};
 
 /// What a file is written with.
 const FILE_PREFIX: &str = "sqlite:";

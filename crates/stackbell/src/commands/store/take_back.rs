@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use stackbell_store_sqlite::Move;
+use stackbell_system::block_on;
 
 use super::{audit, close_file, open_file, parse_file};
 
@@ -25,7 +26,7 @@ pub(super) struct TakeBackArgs {
 }
 
 pub(super) fn run(args: &TakeBackArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let was = super::super::block_on(take_back(&args.file)).context("cannot start the runtime")??;
+    let was = block_on(take_back(&args.file)).context("cannot start the runtime")??;
     writeln!(
         out,
         "{} is a store of its own again, as it was before it was copied to {}.",

@@ -1,14 +1,13 @@
 //! Whether two stores hold the same.
 
 use serde_json::{Value, json};
+use stackbell_client::{Column, Progress};
 use stackbell_store::StoreError;
 use stackbell_store::transfer::digest::NounDigest;
 use stackbell_store::transfer::{Adding, Export, Noun, PageLimits};
 use tokio::try_join;
 
 use super::super::backup::hex;
-use crate::commands::progress::Progress;
-use crate::output::Column;
 
 pub(super) const COLUMNS: &[Column] = &[
     Column::id("NOUN", "/noun"),

@@ -2,8 +2,8 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use stackbell_engine::shell::SystemClock;
 use stackbell_model::Clock as _;
+use stackbell_system::SystemClock;
 use stackbell_testkit::{Database, Receiver, wait};
 use tokio::process::Command;
 use tokio::task::JoinSet;

@@ -3,8 +3,8 @@
 //! `STACKBELL_COPY_EVENTS=200000 cargo test -p stackbell --release --test cluster copied_once -- --nocapture` is the same test
 //! with more events; without the variable there are 20,000.
 
-use stackbell_engine::shell::SystemClock;
 use stackbell_model::Clock as _;
+use stackbell_system::SystemClock;
 use stackbell_testkit::Receiver;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::Instant;

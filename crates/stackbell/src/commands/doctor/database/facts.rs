@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use stackbell_engine::shell::SystemClock;
 use stackbell_model::{Clock as _, Timestamp};
 use stackbell_store_postgres::PostgresOptions;
+use stackbell_system::{SecretText, SystemClock};
 use tokio::task::JoinSet;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-use crate::config::SecretText;
 
 /// How long a connection may take to be made.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

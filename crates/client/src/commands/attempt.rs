@@ -1,0 +1,96 @@
+//! One attempt, as either API shows it, and the exit code that says how it went.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+use stackbell_system::printable;
+
+use crate::output::Output;
+use crate::verb::{Verb, number_at, text_at};
+
+/// Characters of an endpoint's answer that are shown.
+const BODY_SHOWN_MAX: usize = 2000;
+
+/// Prints what the endpoint answered. `what` is what was sent, with its article.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn print(verb: &mut Verb<'_>, attempt: &Value, what: &str) -> anyhow::Result<ExitCode> {
+    // A service can hide an error behind a 2xx.
+    let is_delivered =
+        is_success(number_at(attempt, "/responseCode")) && text_at(attempt, "/error").is_empty();
+    match verb.output {
+        Output::Json => verb.output.one(verb.out, attempt, "")?,
+        Output::Table => writeln!(verb.out, "{}", sentence(attempt, what))?,
+    }
+    Ok(if is_delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a status means that it was delivered. Source: wire-facts.md#webhook-delivery.
+pub(crate) const fn is_success(status: u64) -> bool {
+    status >= 200 && status <= 299
+}
+
+fn sentence(attempt: &Value, what: &str) -> String {
+    let status = number_at(attempt, "/responseCode");
+    // Pulumi's API has the one name, ours the other; and there the reason of silence is not the body.
+    let took = number_at(attempt, "/duration").max(number_at(attempt, "/durationMs"));
+    let texts = [text_at(attempt, "/error"), text_at(attempt, "/responseBody")];
+    let body = excerpt(texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default());
+    let body = if body.is_empty() { body } else { format!("\n{body}") };
+    match status {
+        0 => format!("{what} got no answer within {took} ms.{body}"),
+        _ if is_success(status) && !text_at(attempt, "/error").is_empty() => {
+            format!("{what} was answered {status} after {took} ms, and failed.{body}")
+        }
+        _ if is_success(status) => format!("{what} was answered {status} after {took} ms.{body}"),
+        _ => format!("{what} was refused: {status} after {took} ms.{body}"),
+    }
+}
+
+/// The beginning of a text that others wrote, safe for a terminal.
+pub(crate) fn excerpt(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().map(printable).collect();
+    let text = lines.join("\n");
+    match text.char_indices().nth(BODY_SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn attempts_are_told() {
+        let check = |status: u64, body: &str, expected: &str| {
+            let attempt = json!({"responseCode": status, "duration": 7, "responseBody": body});
+            assert_eq!(sentence(&attempt, "The ping"), expected);
+        };
+        check(204, "", "The ping was answered 204 after 7 ms.");
+        check(500, "no\u{7}\nway\n", "The ping was refused: 500 after 7 ms.\nno\\u{7}\nway");
+        check(0, "URL error with webhook", "The ping got no answer within 7 ms.\nURL error with webhook");
+    }
+
+    #[test]
+    fn attempts_of_our_own_api_are_told_alike() {
+        let attempt =
+            json!({"responseCode": 0, "durationMs": 9, "responseBody": "", "error": "no such host"});
+        assert_eq!(
+            sentence(&attempt, "The delivery"),
+            "The delivery got no answer within 9 ms.\nno such host"
+        );
+        let hidden =
+            json!({"responseCode": 200, "durationMs": 9, "responseBody": "b", "error": "HTTP error 413"});
+        let expected = "The delivery was answered 200 after 9 ms, and failed.\nHTTP error 413";
+        assert_eq!(sentence(&hidden, "The delivery"), expected);
+    }
+
+    #[test]
+    fn long_answers_are_cut() {
+        assert_eq!(excerpt(&"ä".repeat(BODY_SHOWN_MAX + 1)).chars().count(), BODY_SHOWN_MAX + 1);
+        assert!(excerpt(&"ä".repeat(BODY_SHOWN_MAX)).ends_with('ä'));
+    }
+}

@@ -1,0 +1,84 @@
+//! `stackbell sending`: holding and resuming all deliveries of the instance.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use stackbell_system::{Environment, printable};
+use ureq::http::Method;
+
+use crate::api::Payload;
+use crate::output::seconds;
+use crate::verb::{ClientArgs, Verb, text_at};
+
+const PATH: [&str; 2] = ["v1", "instance"];
+
+#[derive(Debug, Args)]
+pub struct SendingArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(subcommand)]
+    command: SendingCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SendingCommand {
+    /// Say whether deliveries go out
+    Status,
+    /// Send nothing until it is resumed; events are accepted, and pings and redeliveries go out
+    Hold {
+        /// Why, for whoever finds it held
+        #[arg(long)]
+        reason: String,
+    },
+    /// Send again, as after a backup was restored
+    Resume,
+}
+
+pub(crate) fn run(
+    args: &SendingArgs,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let verb = Verb::new(&args.client, environment, out)?;
+    match &args.command {
+        SendingCommand::Status => {}
+        SendingCommand::Hold { reason } => {
+            let path = [&PATH[..], &["sending", "hold"]].concat();
+            verb.client.call(Method::POST, &path, Payload::Json(&json!({ "reason": reason })))?;
+        }
+        SendingCommand::Resume => {
+            let path = [&PATH[..], &["sending", "resume"]].concat();
+            verb.client.call(Method::POST, &path, Payload::Empty)?;
+        }
+    }
+    // What holds now, whoever else has been at it.
+    let instance = verb.client.call(Method::GET, &PATH, Payload::Empty)?;
+    verb.output.one(verb.out, &instance, &sentence(&instance))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sentence(instance: &Value) -> String {
+    if instance.pointer("/sending/held") != Some(&Value::Bool(true)) {
+        return "Deliveries go out.".to_owned();
+    }
+    format!(
+        "Deliveries are held since {}: {}",
+        seconds(text_at(instance, "/sending/since")),
+        printable(text_at(instance, "/sending/reason"))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_is_said() {
+        assert_eq!(sentence(&json!({"sending": {"held": false}})), "Deliveries go out.");
+        let held =
+            json!({"sending": {"held": true, "since": "2026-05-13T06:19:04.070Z", "reason": "a\u{7}b"}});
+        assert_eq!(sentence(&held), "Deliveries are held since 2026-05-13T06:19:04Z: a\\u{7}b");
+    }
+}

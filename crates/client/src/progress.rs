@@ -1,0 +1,118 @@
+//! How far something is: a bar on a terminal, lines now and then elsewhere; always on standard error.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal as _, Read};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use stackbell_system::note;
+
+/// Of things that are counted.
+const COUNT: &str = "{msg} {wide_bar} {pos}/{len}";
+/// Of bytes whose number is known.
+const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
+/// Of bytes that come until they end.
+const STREAM: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
+
+/// Without a terminal, a line for each of so many parts of the whole.
+const LINES_MAX: u64 = 10;
+
+/// The progress of something whose size is known or not.
+pub struct Progress {
+    /// Draws nothing where there is no terminal.
+    bar: ProgressBar,
+    what: &'static str,
+    lines: Option<Lines>,
+}
+
+/// What was said where no bar can be drawn.
+struct Lines {
+    total: u64,
+    said: Cell<Option<u64>>,
+}
+
+impl Progress {
+    /// Of `total` things; `what` is what they become.
+    pub fn counted(what: &'static str, total: u64) -> Self {
+        let lines = (!io::stderr().is_terminal()).then(|| Lines { total, said: Cell::new(None) });
+        Self { bar: bar(Some(total), COUNT, what), what, lines }
+    }
+
+    /// Of bytes that are sent or received: on a terminal alone.
+    pub fn bytes(what: &'static str, total: Option<u64>) -> Self {
+        let template = if total.is_some() { BYTES } else { STREAM };
+        Self { bar: bar(total, template, what), what, lines: None }
+    }
+
+    /// So many are done.
+    pub fn at(&self, done: u64) {
+        self.bar.set_position(done);
+        if let Some(lines) = &self.lines
+            && lines.is_worth_a_line(done)
+        {
+            note(&format!("{done} of {} {}", lines.total, self.what));
+        }
+    }
+
+    /// Counts what is read.
+    pub fn wrap<'r>(&self, from: impl Read + 'r) -> impl Read + 'r {
+        self.bar.wrap_read(from)
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // What is said next is not to be said behind a bar.
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Lines {
+    fn is_worth_a_line(&self, done: u64) -> bool {
+        let part = |done: u64| done.saturating_mul(LINES_MAX) / self.total.max(1);
+        let is_news = self.said.get().is_none_or(|said| part(done) > part(said));
+        if is_news {
+            self.said.set(Some(done));
+        }
+        is_news
+    }
+}
+
+fn bar(total: Option<u64>, template: &str, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+    bar.with_style(ProgressStyle::with_template(template).expect("a constant that is a template"))
+        .with_message(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_few() {
+        let lines = Lines { total: 1000, said: Cell::new(None) };
+        let said: Vec<u64> = (0..=1000).filter(|done| lines.is_worth_a_line(*done)).collect();
+        assert_eq!(said, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);
+        let none = Lines { total: 0, said: Cell::new(None) };
+        assert!(none.is_worth_a_line(0) && !none.is_worth_a_line(0));
+    }
+
+    #[test]
+    fn templates_are_templates() {
+        for template in [COUNT, BYTES, STREAM] {
+            bar(Some(1), template, "of bytes").finish_and_clear();
+        }
+    }
+
+    #[test]
+    fn what_is_read_stays_as_it_is() {
+        let mut read = String::new();
+        let progress = Progress::bytes("sent", Some(4));
+        progress.wrap(&b"text"[..]).read_to_string(&mut read).expect("read");
+        assert_eq!((read.as_str(), progress.bar.position()), ("text", 4));
+    }
+}

@@ -1,0 +1,239 @@
+//! A command that prints the master key.
+//!
+//! It is run without a shell: its text is split into words as a shell would split them, and nothing in it is expanded.
+//! It does not see our own secrets, gets nothing to read, and has limited time. What it prints is never logged.
+
+use std::fmt;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use stackbell_keys::{MasterKey, MasterKeyError};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use zeroize::Zeroizing;
+
+/// How long a command may take: those that ask a key service take a second or two.
+const TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The most bytes of its output that are read; a key has 44.
+const OUTPUT_BYTES_MAX: usize = 4096;
+
+/// How much of what it says on standard error is repeated.
+const COMPLAINT_CHARACTERS_MAX: usize = 1000;
+
+/// The command.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyCommand {
+    program: String,
+    arguments: Vec<String>,
+    /// Variables that it does not get.
+    hidden_variables: Vec<String>,
+}
+
+/// Why a command gives no master key. Never repeats what it printed on standard output.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyCommandError {
+    /// Its quotes do not match.
+    #[error("must be a command with arguments, in which every quote is closed")]
+    Quotes(#[source] shell_words::ParseError),
+    /// There is nothing.
+    #[error("must name a program")]
+    Empty,
+    /// It cannot be run.
+    #[error("cannot run {program}")]
+    Run {
+        /// What was to be run.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It did not end in time.
+    #[error("{program} did not end within {} s", TIME_MAX.as_secs())]
+    TooSlow {
+        /// What was run.
+        program: String,
+    },
+    /// It failed.
+    #[error("{program} failed ({status}){}{complaint}", if complaint.is_empty() { "" } else { ": " })]
+    Failed {
+        /// What was run.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said on standard error, in one line.
+        complaint: String,
+    },
+    /// It printed far more than a key.
+    #[error("{program} printed more than {OUTPUT_BYTES_MAX} bytes: it must print the key and nothing else")]
+    TooMuch {
+        /// What was run.
+        program: String,
+    },
+    /// It printed something else.
+    #[error("{program} did not print a master key")]
+    NoKey {
+        /// What was run.
+        program: String,
+        /// Why it is none.
+        #[source]
+        source: MasterKeyError,
+    },
+}
+
+impl KeyCommand {
+    /// Reads a command. It will not get `hidden_variables`.
+    ///
+    /// # Errors
+    /// [`KeyCommandError::Quotes`] and [`KeyCommandError::Empty`].
+    pub fn parse(text: &str, hidden_variables: Vec<String>) -> Result<Self, KeyCommandError> {
+        let mut words = shell_words::split(text).map_err(KeyCommandError::Quotes)?.into_iter();
+        let program = words.next().filter(|program| !program.is_empty()).ok_or(KeyCommandError::Empty)?;
+        Ok(Self { program, arguments: words.collect(), hidden_variables })
+    }
+
+    /// The program, without arguments.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Runs it and reads the key that it prints: base64, with or without white space around it.
+    ///
+    /// # Errors
+    /// [`KeyCommandError`]. A command that takes too long is killed.
+    pub async fn run(&self) -> Result<MasterKey, KeyCommandError> {
+        let program = || self.program.clone();
+        let failed = |source| KeyCommandError::Run { program: program(), source };
+        let child = self.start().map_err(failed)?;
+        let ended = tokio::time::timeout(TIME_MAX, listen(child)).await;
+        // Dropped with the time limit's future, the child is killed.
+        let ended = ended.map_err(|_| KeyCommandError::TooSlow { program: program() })?.map_err(failed)?;
+        if !ended.status.success() {
+            let complaint = one_line(&ended.errors);
+            return Err(KeyCommandError::Failed { program: program(), status: ended.status, complaint });
+        }
+        if ended.output.len() > OUTPUT_BYTES_MAX {
+            return Err(KeyCommandError::TooMuch { program: program() });
+        }
+        // What is no text is no base64 either.
+        let text = std::str::from_utf8(&ended.output).unwrap_or("?");
+        MasterKey::from_base64(text).map_err(|source| KeyCommandError::NoKey { program: program(), source })
+    }
+
+    fn start(&self) -> io::Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        for variable in &self.hidden_variables {
+            command.env_remove(variable);
+            command.env_remove(format!("{variable}_FILE"));
+        }
+        // What it says to a service manager would be taken for our word.
+        command.env_remove("NOTIFY_SOCKET");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn()
+    }
+}
+
+impl fmt::Debug for KeyCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An argument may be a secret of another program's.
+        write!(f, "KeyCommand({})", self.program)
+    }
+}
+
+struct Ended {
+    status: ExitStatus,
+    output: Zeroizing<Vec<u8>>,
+    errors: Vec<u8>,
+}
+
+/// Reads what a child says, up to a limit each, until it ends.
+async fn listen(mut child: Child) -> io::Result<Ended> {
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    // As large as it gets, so that no copy is left behind when it grows.
+    let mut kept = Zeroizing::new(Vec::with_capacity(OUTPUT_BYTES_MAX + 1));
+    let mut complaint = Vec::new();
+    let (status, (), ()) =
+        tokio::try_join!(child.wait(), read(output, &mut kept), read(errors, &mut complaint))?;
+    Ok(Ended { status, output: kept, errors: complaint })
+}
+
+/// Keeps one byte more than may be; what follows is not read, and whoever writes it is told that nobody does.
+async fn read(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
+    if let Some(from) = from {
+        let most = u64::try_from(OUTPUT_BYTES_MAX + 1).expect("a small number");
+        from.take(most).read_to_end(into).await?;
+    }
+    Ok(())
+}
+
+fn one_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(COMPLAINT_CHARACTERS_MAX).collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    async fn run(text: &str) -> Result<String, String> {
+        let command = KeyCommand::parse(text, vec!["HOME".to_owned()]).expect("a command");
+        let key = command.run().await;
+        key.map(|key| key.to_base64().to_string()).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+    }
+
+    async fn check_refused(text: &str, expected: &str) {
+        let error = run(text).await.expect_err("refused");
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("AAECAwQF"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_key_that_is_printed() {
+        for text in [
+            format!("/bin/echo {KEY}"),
+            format!("/bin/echo '  {KEY}'"),
+            format!("/bin/sh -c \"/bin/echo warn >&2; /bin/echo {KEY}\""),
+        ] {
+            assert_eq!(run(&text).await.as_deref(), Ok(KEY), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_shell_and_no_secrets_of_ours() {
+        check_refused("/bin/echo $HOME", "did not print a master key").await;
+        check_refused("/bin/sh -c 'test -z \"$HOME\" || exit 3; exit 4'", "exit status: 4").await;
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_is_told_and_what_was_printed_is_not() {
+        check_refused("/nowhere/at/all", "cannot run /nowhere/at/all: No such file").await;
+        check_refused(
+            &format!("/bin/sh -c 'echo {KEY}; echo no such >&2; echo key >&2; exit 7'"),
+            "/bin/sh failed (exit status: 7): no such key",
+        )
+        .await;
+        check_refused("/bin/echo AAECAwQF", "must be 32 bytes in base64, is 6").await;
+        check_refused("/bin/sh -c 'yes AAECAwQF'", "/bin/sh").await;
+        check_refused("/bin/sh -c 'printf %5000d 1'", "printed more than 4096 bytes").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_has_limited_time() {
+        check_refused("/bin/sleep 1000000", "did not end within 30 s").await;
+    }
+
+    #[test]
+    fn commands_that_are_none() {
+        let check = |text: &str| KeyCommand::parse(text, Vec::new()).expect_err(text).to_string();
+        assert!(check("").contains("must name a program"));
+        assert!(check("''").contains("must name a program"));
+        assert!(check("pass 'show").contains("every quote is closed"));
+        let command = KeyCommand::parse("vault read -token=hidden", Vec::new()).expect("a command");
+        assert!(!format!("{command:?}").contains("hidden"));
+    }
+}

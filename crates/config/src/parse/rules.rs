@@ -1,0 +1,105 @@
+//! Settings that need or rule out each other.
+
+use url::Url;
+
+use super::{ConfigError, Found};
+use crate::sections::{LimitSettings, MasterKeySetting, Raw, ServerSettings, Settings, StoreSettings};
+use crate::size::bytes_text;
+
+/// Settings that an embedded store has no use for.
+const OF_DATABASES: [&str; 3] = ["database_connections", "database_pooling", "database_ca_file"];
+
+/// Rules about what is set at all.
+pub(crate) fn check_raw(raw: &Raw) -> Result<(), ConfigError> {
+    let lonely = match (&raw.tls_cert, &raw.tls_key) {
+        (Some(_), None) => Some(("tls_cert", "tls_key")),
+        (None, Some(_)) => Some(("tls_key", "tls_cert")),
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    if let Some((set, unset)) = lonely {
+        return refuse(format!("{set} is set and {unset} is not: TLS needs both, set {unset} too"));
+    }
+    if raw.master_key.is_some() && raw.master_key_command.is_some() {
+        return refuse("both master_key and master_key_command are set: set one".to_owned());
+    }
+    Ok(())
+}
+
+/// Rules about what the values mean together.
+pub(crate) fn check(settings: &Settings, allow_plain_http: bool) -> Result<(), ConfigError> {
+    check_addresses(&settings.server)?;
+    check_tls(&settings.server, allow_plain_http)?;
+    check_sizes(&settings.limits)
+}
+
+/// A setting without a use is a mistake: mostly the store's URL did not arrive.
+pub(crate) fn check_embedded(found: &Found) -> Result<(), ConfigError> {
+    match OF_DATABASES.iter().find(|key| found.is_set(key)) {
+        None => Ok(()),
+        Some(key) => refuse(format!(
+            "{key} ({}) is for a store on PostgreSQL, and store is a file: set store to postgres://…, or take {key} out",
+            found.origin(key)
+        )),
+    }
+}
+
+/// What nobody needs but a server.
+pub(crate) fn check_serving(settings: &Settings) -> Result<(), ConfigError> {
+    match (&settings.storage.store, &settings.keys.master) {
+        // One that a node made for itself would be wrong on every other.
+        (StoreSettings::Postgres(_), MasterKeySetting::DataFolder) => refuse(
+            "there is no master key: nodes that share a PostgreSQL store are all given the same one, with \
+             STACKBELL_MASTER_KEY, master_key_file or --master-key-command; `stackbell key new` prints a new one"
+                .to_owned(),
+        ),
+        (StoreSettings::Postgres(_) | StoreSettings::Embedded(_), _) => Ok(()),
+    }
+}
+
+fn check_addresses(server: &ServerSettings) -> Result<(), ConfigError> {
+    match server.ops_listen {
+        Some(address) if address == server.listen && address.port() != 0 => refuse(format!(
+            "ops_listen and listen are both {address}: choose another port for ops_listen, or take it out"
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Tokens must not cross a network in the clear unless somebody said that they may.
+fn check_tls(server: &ServerSettings, allow_plain_http: bool) -> Result<(), ConfigError> {
+    let has_scheme = |scheme: &str| server.public_url.as_ref().map(Url::scheme) == Some(scheme);
+    if allow_plain_http {
+        return Ok(());
+    }
+    if server.tls.is_some() && has_scheme("http") {
+        return refuse(
+            "public_url is http although tls_cert is set: write it with https, or set allow_plain_http"
+                .to_owned(),
+        );
+    }
+    if server.listen.ip().is_loopback() || server.tls.is_some() || has_scheme("https") {
+        return Ok(());
+    }
+    refuse(format!(
+        "listen is {}, which other machines reach, and tokens would cross the network in the clear: set tls_cert and \
+         tls_key, or put a proxy with TLS in front and set public_url to its https address, or listen on 127.0.0.1, or \
+         set allow_plain_http",
+        server.listen
+    ))
+}
+
+fn check_sizes(limits: &LimitSettings) -> Result<(), ConfigError> {
+    if limits.request_bytes_max >= limits.payload_bytes_max {
+        return Ok(());
+    }
+    refuse(format!(
+        "request_bytes_max ({}) is less than payload_bytes_max ({}), so that no such payload could come: raise the one \
+         or lower the other",
+        bytes_text(limits.request_bytes_max as u64),
+        bytes_text(limits.payload_bytes_max as u64),
+    ))
+}
+
+fn refuse(text: String) -> Result<(), ConfigError> {
+    Err(ConfigError::Conflict(text))
+}

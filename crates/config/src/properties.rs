@@ -1,0 +1,107 @@
+//! What holds of the settings, whatever they are given: see `stackbell_model::properties` for who asks.
+
+use std::path::Path;
+
+use stackbell_store_postgres::{DatabaseUrl, OpenError};
+use stackbell_system::{duration_text, parse_duration};
+
+use super::layer::Layer;
+use super::size::{bytes_text, parse_bytes};
+use super::{Found, usual_defaults};
+
+/// The text of a file: what is accepted can be shown, and no key, token or password shows, nor in a refusal.
+pub fn file(text: &str) {
+    if names_a_file(text) {
+        return;
+    }
+    let Ok(layer) = Layer::toml(Path::new("settings.toml"), text) else { return };
+    let empty = Found { figment: figment::Figment::new(), secret_files: Default::default() };
+    let found = empty.merge(usual_defaults()).merge(layer);
+    let report = found.report();
+    assert_eq!(report.0.len(), super::KEYS.len(), "every setting is told of");
+    let hidden = |name: &str| {
+        let line = report.0.iter().find(|line| line.name == name).expect("every setting is told of");
+        assert!(line.value.as_deref().is_none_or(|value| value == "***"), "{name} shows");
+    };
+    ["master_key", "previous_master_key", "bootstrap_token"].into_iter().for_each(hidden);
+    if let Ok(settings) = found.settings() {
+        assert!(settings.limits.request_bytes_max >= settings.limits.payload_bytes_max);
+        assert!(settings.delivery.exchange_time.as_secs() <= 25);
+        assert!(found.settings().is_ok(), "the same settings are read the same");
+    }
+}
+
+/// Files that settings are in are anybody's: a fuzzer must not have them opened.
+fn names_a_file(text: &str) -> bool {
+    let Ok(table) = toml::from_str::<toml::Table>(text) else { return false };
+    table.keys().any(|name| name.ends_with("_file"))
+}
+
+/// A setting's text: a duration or a size that was read is shown as what reads as the same, and what is said of a database's
+/// URL has no password in it.
+pub fn value(text: &str) {
+    if let Ok(duration) = parse_duration(text) {
+        assert_eq!(parse_duration(&duration_text(duration)), Ok(duration));
+    }
+    if let Ok(bytes) = parse_bytes(text) {
+        assert_eq!(parse_bytes(&bytes_text(bytes)), Ok(bytes));
+    }
+    match text.parse::<DatabaseUrl>() {
+        Ok(url) => {
+            let label = url.label();
+            if let Some(other) = with_another_password(text).and_then(|text| text.parse::<DatabaseUrl>().ok())
+            {
+                assert_eq!(other.label(), label, "the password shows");
+            }
+            assert_eq!(format!("{url:?}"), format!("DatabaseUrl({label})"));
+        }
+        Err(OpenError::Url(problem)) => {
+            assert!(problem.len() < 100, "the same words for any text: {problem}");
+        }
+        Err(other) => panic!("a text is no more than a text: {other}"),
+    }
+}
+
+fn with_another_password(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (credentials, place) = rest.split_once('@')?;
+    let (user, _) = credentials.split_once(':')?;
+    // Behind a question mark nothing is a credential any more: in a password it has to be escaped.
+    if credentials.contains('?') {
+        return None;
+    }
+    Some(format!("{scheme}://{user}:other@{place}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use stackbell_model::properties::corpus_texts;
+
+    use super::*;
+
+    #[test]
+    fn hold_of_the_corpus() {
+        corpus_texts("config").iter().for_each(|text| file(text));
+        corpus_texts("value").iter().for_each(|text| value(text));
+    }
+
+    proptest! {
+        #[test]
+        fn hold_of_files(
+            key in 0..crate::KEYS.len(),
+            text in "\"[ !#-\\[\\]-~]{0,20}\"|[0-9]{1,12}|true|false|\\[(\"[a-z0-9./:]{0,12}\",?){0,3}\\]|[ -~\n]{0,12}",
+            more in "[a-z_]{1,12} = [0-9]{1,3}\n|",
+        ) {
+            file(&format!("{more}{} = {text}\n", crate::KEYS[key].name));
+        }
+
+        #[test]
+        fn hold_of_values(
+            text in "[0-9]{1,21}(ms|s|m|h|d|KiB|MiB|GiB|TiB)?|\
+                postgres(ql)?://([a-z%0-9]{0,6}(:[a-z%0-9]{0,8})?@)?[a-z0-9.,:%\\[\\]]{0,16}(/[a-z?=&%]{0,12})?(\\?[a-z=&%_-]{0,20})?|.{0,40}",
+        ) {
+            value(&text);
+        }
+    }
+}

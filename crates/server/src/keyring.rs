@@ -1,0 +1,148 @@
+//! The keyring of a store: made for an empty one, opened for any other, never guessed.
+//!
+//! - `source`: where the master key comes from, and which of those at hand opens a store
+//! - `rotation`: another master key while the server runs
+//! - `files`: the master key's own files in the data folder
+//!
+//! What is sealed is never sealed anew by this: only the data keys are, which are a few short rows in one transaction.
+
+mod files;
+mod rotation;
+mod source;
+
+use stackbell_config::GivenKey;
+use stackbell_keys::{Keyring, MasterKey};
+use stackbell_model::ids::AuditId;
+use stackbell_model::secret::SealedDataKey;
+use stackbell_model::{Entropy, Timestamp};
+use stackbell_store::audit::AuditEntry;
+use stackbell_store::{Store, StoreError};
+
+pub use files::{KeyFileError, KeyFiles};
+pub(crate) use rotation::MasterKeys;
+pub use source::{KeySource, KeySourceError, Opening};
+
+/// What the audit log calls a change of the master key.
+const ROTATED: &str = "master_key.rotate";
+
+/// Why there is no keyring.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenKeyringError {
+    /// No master key at hand opens the data keys.
+    #[error(transparent)]
+    Source(#[from] KeySourceError),
+    /// Somebody else put other data keys there meanwhile, which no process of ours does.
+    #[error("another process has put data keys into the store")]
+    Raced,
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<KeyFileError> for OpenKeyringError {
+    fn from(error: KeyFileError) -> Self {
+        Self::Source(error.into())
+    }
+}
+
+/// What opens a keyring.
+pub struct Opener<'a> {
+    /// Where the data keys are.
+    pub store: &'a dyn Store,
+    /// Where the master key comes from.
+    pub source: &'a KeySource,
+    /// Chance for keys.
+    pub entropy: &'a mut dyn Entropy,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+impl Opener<'_> {
+    /// Opens the keyring of the store. Makes data keys for a store without any, and a master key in the data folder if
+    /// none was given either. Ends a change of keys that a crash cut, and seals the data keys anew when only
+    /// the previous master key opens them.
+    ///
+    /// # Errors
+    /// [`OpenKeyringError`].
+    pub async fn open(mut self) -> Result<Keyring, OpenKeyringError> {
+        let mut stored = self.store.data_keys().await?;
+        if stored.is_empty() {
+            if let Some(keyring) = self.begin().await? {
+                return Ok(keyring);
+            }
+            stored = self.store.data_keys().await?;
+        }
+        match self.source.find(&stored).await? {
+            Opening::Current(keyring) => {
+                self.source.settle_on_current()?;
+                Ok(keyring)
+            }
+            Opening::Next(keyring) => {
+                self.source.settle_on_next()?;
+                Ok(keyring)
+            }
+            Opening::Previous { keyring, current } => self.leave_previous(keyring, current).await,
+        }
+    }
+
+    /// For a store without data keys; `None` when another node that starts has put its own there meanwhile.
+    async fn begin(&mut self) -> Result<Option<Keyring>, OpenKeyringError> {
+        let master = match self.source.read().await? {
+            Some(given) => given.key,
+            None => self.make_master()?,
+        };
+        let (keyring, sealed) = Keyring::generate(&master, self.entropy, self.now);
+        Ok(self.store.install_data_keys(&sealed).await?.then_some(keyring))
+    }
+
+    fn make_master(&mut self) -> Result<MasterKey, OpenKeyringError> {
+        let files = self.source.files();
+        let master = files.make_current(self.entropy)?;
+        tracing::info!(path = %files.current_path().display(), "made a master key: keep a copy of it elsewhere");
+        Ok(master)
+    }
+
+    async fn leave_previous(
+        &mut self,
+        keyring: Keyring,
+        current: Option<GivenKey>,
+    ) -> Result<Keyring, OpenKeyringError> {
+        let master = match current {
+            Some(given) => given.key,
+            None => self.make_master()?,
+        };
+        let keys = keyring.rewrap(&master, self.entropy);
+        let audit = self.audit();
+        replace(self.store, &keys, audit).await?;
+        tracing::info!(
+            "the store's data keys are sealed with the new master key: take previous_master_key out of the settings"
+        );
+        Ok(keyring)
+    }
+
+    fn audit(&mut self) -> AuditEntry {
+        AuditEntry {
+            id: AuditId::generate(self.now, self.entropy),
+            at: self.now,
+            organization: None,
+            actor: "stackbell".into(),
+            token: None,
+            remote: None,
+            action: ROTATED,
+            target: "the master key".into(),
+            fields: Vec::new(),
+        }
+    }
+}
+
+/// Puts data keys, sealed by another master key, in place of those in the store.
+async fn replace(
+    store: &dyn Store,
+    keys: &[SealedDataKey],
+    audit: AuditEntry,
+) -> Result<(), OpenKeyringError> {
+    if store.replace_data_keys(keys, audit).await? { Ok(()) } else { Err(OpenKeyringError::Raced) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! TLS by itself: a certificate and its key from two PEM files, read again when they change.
+//!
+//! New connections get what the files held last that could be used; connections that are there keep what they have.
+//! Files change one after the other, so what is found changed is used once it was found the same twice. A pair that
+//! cannot be used is told of once, and the one before it stays.
+//!
+//! Only HTTP/1.1 is offered: the limits on idle clients, slow heads and unread answers are those of a connection, and
+//! HTTP/2 would put flow control of its own between them and a request. A proxy in front may speak it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest as _, Sha256};
+use stackbell_config::TlsFiles;
+use stackbell_model::{Chain, Clock, Timestamp};
+use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use zeroize::Zeroizing;
+
+/// How often the files are looked at. They are small, and a certificate changes every few weeks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A certificate that ends sooner than this is told of, once a day.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Why a certificate and its key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{setting}: cannot read {path}")]
+    Read {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it has to be.
+    #[error("{setting}: {path} holds no PEM of {what}")]
+    Pem {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it has to hold.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: pem::Error,
+    },
+    /// The certificate cannot be read.
+    #[error("tls_cert: the first certificate in {0} is damaged")]
+    Certificate(PathBuf),
+    /// They do not belong together, or are of a kind that is not supported.
+    #[error("tls_cert ({certificate}) and tls_key ({key}) are no pair that can be used")]
+    Pair {
+        /// The one file.
+        certificate: PathBuf,
+        /// The other.
+        key: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+/// A certificate with its key, made ready to serve with.
+#[derive(Clone)]
+pub struct Pair {
+    config: Arc<ServerConfig>,
+    leaf: CertificateDer<'static>,
+    digest: [u8; 32],
+    begins_at: Timestamp,
+    ends_at: Timestamp,
+}
+
+impl Pair {
+    /// Reads the files. Blocks while it does so.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        Text::read(files)?.parse(files)
+    }
+
+    /// The certificate itself, without those above it.
+    pub fn leaf(&self) -> &CertificateDer<'static> {
+        &self.leaf
+    }
+
+    /// From when it is good.
+    pub fn begins_at(&self) -> Timestamp {
+        self.begins_at
+    }
+
+    /// Until when it is good.
+    pub fn ends_at(&self) -> Timestamp {
+        self.ends_at
+    }
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pair(until {})", self.ends_at.as_millis())
+    }
+}
+
+/// What the two files hold.
+struct Text {
+    certificate: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl Text {
+    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        let read = |setting, path: &PathBuf| {
+            std::fs::read(path).map_err(|source| TlsError::Read { setting, path: path.clone(), source })
+        };
+        let certificate = read("tls_cert", &files.certificate)?;
+        Ok(Self { certificate, key: Zeroizing::new(read("tls_key", &files.key)?) })
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let length = u64::try_from(self.certificate.len()).expect("it is in memory").to_le_bytes();
+        let parts = [&length[..], &self.certificate, &self.key];
+        parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()
+    }
+
+    fn parse(&self, files: &TlsFiles) -> Result<Pair, TlsError> {
+        let (certificate, key) = (files.certificate.clone(), files.key.clone());
+        let no_certificate = |source| {
+            let path = files.certificate.clone();
+            TlsError::Pem { setting: "tls_cert", path, what: "a certificate", source }
+        };
+        let no_key = |source| TlsError::Pem {
+            setting: "tls_key",
+            path: files.key.clone(),
+            what: "a private key",
+            source,
+        };
+        let chain = CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(no_certificate)?;
+        let leaf = chain.first().ok_or_else(|| no_certificate(pem::Error::NoItemsFound))?.clone();
+        let (begins_at, ends_at) =
+            validity(&leaf).ok_or_else(|| TlsError::Certificate(certificate.clone()))?;
+        let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(no_key)?;
+        let config = server_config(chain, private);
+        let config = config.map_err(|source| TlsError::Pair { certificate, key, source })?;
+        Ok(Pair { config: Arc::new(config), leaf, digest: self.digest(), begins_at, ends_at })
+    }
+}
+
+/// Fails when the key is not the certificate's.
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// From when until when a certificate is good; `None` when it cannot be read.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let moment = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
+    let validity = parsed.validity();
+    Some((moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp())))
+}
+
+/// The pair that is served with, and the files that it comes from.
+pub struct Certificates {
+    files: TlsFiles,
+    state: Mutex<State>,
+}
+
+struct State {
+    pair: Pair,
+    /// What the files held at the last look, where that is something else than the pair.
+    seen: Option<[u8; 32]>,
+    /// What was told of, and is not told of again: what the files held, or that they cannot be read.
+    told: Option<Told>,
+    warned_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Unusable([u8; 32]),
+    Unreadable,
+}
+
+/// What a look at the files came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// They hold what is served with.
+    Same,
+    /// They hold something else, maybe the half of it.
+    Changing,
+    /// What they hold is served with from now on.
+    Taken,
+    /// What they hold cannot be used.
+    Refused,
+}
+
+impl Certificates {
+    /// Reads the files. Blocks while it does so.
+    ///
+    /// # Errors
+    /// [`TlsError`], which must stop the boot.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let pair = Pair::load(&files)?;
+        let state = State { pair, seen: None, told: None, warned_at: None };
+        Ok(Self { files, state: Mutex::new(state) })
+    }
+
+    /// What a new connection is served with.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.lock().pair.config)
+    }
+
+    /// Looks at the files now and then until `end`.
+    pub async fn watch(self: Arc<Self>, clock: Arc<dyn Clock>, end: CancellationToken) {
+        loop {
+            self.warn_of_the_end(clock.now());
+            if end.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_none() {
+                return;
+            }
+            Arc::clone(&self).look_on_thread(false).await;
+        }
+    }
+
+    /// Looks at the files now, and takes what they hold at once: somebody says that they are whole.
+    pub async fn reload(self: Arc<Self>) {
+        match self.look_on_thread(true).await {
+            Some(Look::Same) => tracing::info!("the TLS certificate is the one that is served already"),
+            // Told of where it was found out.
+            Some(Look::Changing | Look::Taken | Look::Refused) | None => {}
+        }
+    }
+
+    async fn look_on_thread(self: Arc<Self>, is_whole: bool) -> Option<Look> {
+        let looked = tokio::task::spawn_blocking(move || self.look(is_whole)).await;
+        // A panic is in the log, and the process may be ending.
+        looked.ok()
+    }
+
+    /// Looks at the files; `is_whole` says that nobody is writing them.
+    fn look(&self, is_whole: bool) -> Look {
+        let text = Text::read(&self.files);
+        let mut state = self.lock();
+        if is_whole {
+            state.told = None;
+        }
+        match text {
+            Err(error) => state.refuse(Told::Unreadable, &error),
+            Ok(text) => state.judge(&text, &self.files, is_whole),
+        }
+    }
+
+    fn warn_of_the_end(&self, now: Timestamp) {
+        let mut state = self.lock();
+        let is_due = state.warned_at.is_none_or(|at| now.since(at) >= DAY);
+        if !is_due || state.pair.ends_at.since(now) >= ENDS_SOON {
+            return;
+        }
+        state.warned_at = Some(now);
+        let days = state.pair.ends_at.since(now).as_secs() / DAY.as_secs();
+        let path = self.files.certificate.display();
+        if state.pair.ends_at <= now {
+            tracing::error!(%path, "the TLS certificate has ended, and clients refuse it: put a new one there");
+        } else {
+            tracing::warn!(%path, days, "the TLS certificate ends soon: put a new one there");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn judge(&mut self, text: &Text, files: &TlsFiles, is_whole: bool) -> Look {
+        let digest = text.digest();
+        let was_seen = self.seen.replace(digest) == Some(digest);
+        if digest == self.pair.digest {
+            (self.seen, self.told) = (None, None);
+            return Look::Same;
+        }
+        if !was_seen && !is_whole {
+            return Look::Changing;
+        }
+        match text.parse(files) {
+            Err(error) => self.refuse(Told::Unusable(digest), &error),
+            Ok(pair) => {
+                *self = Self { pair, seen: None, told: None, warned_at: None };
+                tracing::info!("the TLS certificate has changed: new connections get the new one");
+                Look::Taken
+            }
+        }
+    }
+
+    fn refuse(&mut self, what: Told, error: &TlsError) -> Look {
+        if self.told.replace(what) != Some(what) {
+            tracing::error!(error = %Chain(error), "the TLS certificate was not changed, and the one before stays");
+        }
+        Look::Refused
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
