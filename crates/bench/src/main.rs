@@ -10,14 +10,14 @@
 //! - [`report`], [`machine`]: what is printed
 
 mod attached;
+mod child_process;
 mod client;
-mod companion;
 mod database;
 mod latency;
 mod load;
 mod machine;
 mod measure;
-mod moment;
+mod monotonic_time;
 mod receiver;
 mod report;
 mod scenarios;

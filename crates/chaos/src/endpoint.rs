@@ -55,7 +55,7 @@ struct Shared {
 }
 
 struct State {
-    chance: SeededEntropy,
+    rng: SeededEntropy,
     life: u32,
     sends: BTreeMap<Key, Sends>,
     recorded: BTreeSet<Key>,
@@ -154,11 +154,11 @@ impl Shared {
             state.counts.note(format!("{key:?} was sent again with other bytes"));
         }
         sends.last = now;
-        let toss = |chance: &mut SeededEntropy, percent: f64| chance.fraction() * 100.0 < percent;
+        let toss = |rng: &mut SeededEntropy, percent: f64| rng.fraction() * 100.0 < percent;
         let is_well = key.0 == WEBHOOKS[0];
-        if is_well || !toss(&mut state.chance, REFUSED_PERCENT) {
-            let is_slow = !is_well && toss(&mut state.chance, SLOW_PERCENT);
-            let slow = SLOW_MAX.mul_f64(if is_slow { state.chance.fraction() } else { 0.0 });
+        if is_well || !toss(&mut state.rng, REFUSED_PERCENT) {
+            let is_slow = !is_well && toss(&mut state.rng, SLOW_PERCENT);
+            let slow = SLOW_MAX.mul_f64(if is_slow { state.rng.fraction() } else { 0.0 });
             (StatusCode::OK, slow)
         } else {
             (StatusCode::INTERNAL_SERVER_ERROR, Duration::ZERO)
@@ -183,11 +183,11 @@ impl Shared {
 
 impl Endpoint {
     /// Starts one. If `once`, a second request of a delivery without a kill since the first is wrong.
-    pub(crate) async fn start(chance: SeededEntropy, once: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn start(rng: SeededEntropy, once: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let state = State {
-            chance,
+            rng,
             life: 0,
             sends: BTreeMap::new(),
             recorded: BTreeSet::new(),

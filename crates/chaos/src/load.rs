@@ -55,7 +55,7 @@ impl Shared {
 
 impl Load {
     /// Begins, once there is a node.
-    pub(crate) fn begin(chance: &mut SeededEntropy) -> Self {
+    pub(crate) fn begin(rng: &mut SeededEntropy) -> Self {
         let shared = Arc::new(Shared {
             next: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
@@ -65,8 +65,8 @@ impl Load {
         let node = watch::Sender::new(None);
         let mut producers = JoinSet::new();
         for _ in 0..PRODUCERS {
-            let chance = SeededEntropy::new(chance.next_u64());
-            producers.spawn(produce(Arc::clone(&shared), node.subscribe(), chance));
+            let rng = SeededEntropy::new(rng.next_u64());
+            producers.spawn(produce(Arc::clone(&shared), node.subscribe(), rng));
         }
         Self { shared, node, producers }
     }
@@ -91,12 +91,12 @@ impl Load {
     }
 }
 
-async fn produce(shared: Arc<Shared>, mut node: watch::Receiver<Option<Client>>, mut chance: SeededEntropy) {
+async fn produce(shared: Arc<Shared>, mut node: watch::Receiver<Option<Client>>, mut rng: SeededEntropy) {
     while !shared.is_over.load(Ordering::SeqCst) {
-        sleep(PAUSE_MAX.mul_f64(chance.fraction())).await;
-        let count = if chance.fraction() < 0.6 { 1 } else { 1 + (chance.fraction() * BATCH_MAX) as u64 };
+        sleep(PAUSE_MAX.mul_f64(rng.fraction())).await;
+        let count = if rng.fraction() < 0.6 { 1 } else { 1 + (rng.fraction() * BATCH_MAX) as u64 };
         let first = shared.next.fetch_add(count, Ordering::SeqCst);
-        let events: Vec<Value> = (first..first + count).map(|number| event(number, &mut chance)).collect();
+        let events: Vec<Value> = (first..first + count).map(|number| event(number, &mut rng)).collect();
         let ids: Vec<Box<str>> = (first..first + count).map(event_id).collect();
         let body = if count == 1 { events[0].to_string() } else { Value::from(events).to_string() };
         let problem = publish(&mut node, body.into()).await;
@@ -130,8 +130,8 @@ fn event_id(number: u64) -> Box<str> {
 }
 
 /// An event whose size is by chance, so that rows end anywhere in a page.
-fn event(number: u64, chance: &mut SeededEntropy) -> Value {
-    let filler = "x".repeat((3000.0 * chance.fraction().powi(3)) as usize);
+fn event(number: u64, rng: &mut SeededEntropy) -> Value {
+    let filler = "x".repeat((3000.0 * rng.fraction().powi(3)) as usize);
     json!({
         "id": event_id(number),
         "kind": "stack_update",

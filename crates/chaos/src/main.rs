@@ -2,7 +2,7 @@
 //!
 //! - [`plan`]: which store, and what goes wrong
 //! - [`round`]: an empty store, kills, and the look at what is there in the end
-//! - [`ground`]: where data lies; [`disk`], which forgets and fills up; [`node`] and [`cluster`], which are killed
+//! - [`testbed`]: the data and the processes; [`disk`], which forgets and fills up; [`node`] and [`cluster`], which are killed
 //! - [`load`]: producers; [`endpoint`]: the other side; [`api`]: what the node says
 //!
 //! What it checks are the invariants 1 to 3: what was answered 202 is there after a kill and is delivered; a delivery is sent
@@ -13,12 +13,12 @@ mod api;
 mod cluster;
 mod disk;
 mod endpoint;
-mod ground;
 mod load;
 mod node;
 mod plan;
 mod round;
 mod tally;
+mod testbed;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ struct Arguments {
     /// Only with this store; by default with both.
     #[arg(long)]
     store: Option<Store>,
-    /// What chance begins with; by default another each time.
+    /// The seed of the random numbers; by default another each time
     #[arg(long)]
     seed: Option<u64>,
     /// Only kills at which the disk forgets what was not synced; by default these, and all others.
@@ -90,22 +90,22 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     ensure!(arguments.kills > 0, "--kills must be at least 1");
     let seed = arguments.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
     println!("seed {seed}");
-    let mut chance = SeededEntropy::new(seed);
+    let mut rng = SeededEntropy::new(seed);
     match arguments.planted {
-        Some(what) => planted(arguments, what, &mut chance).await,
-        None => all(arguments, &mut chance).await,
+        Some(what) => planted(arguments, what, &mut rng).await,
+        None => all(arguments, &mut rng).await,
     }
 }
 
 /// Tries all that is asked for, both stores at once: where leases are in the database there is much waiting.
-async fn all(arguments: &Arguments, chance: &mut SeededEntropy) -> anyhow::Result<bool> {
+async fn all(arguments: &Arguments, rng: &mut SeededEntropy) -> anyhow::Result<bool> {
     let mut faults = Vec::new();
     faults.extend(arguments.discard_unsynced.then_some(Fault::Power));
     faults.extend(arguments.fill_disk.then_some(Fault::FullDisk));
     let shares = share(arguments.kills, arguments.store, &faults);
     let (embedded, shared): (Vec<_>, Vec<_>) =
         shares.into_iter().partition(|(mode, _)| mode.store == Store::Sqlite);
-    let seeds = [chance.next_u64(), chance.next_u64()];
+    let seeds = [rng.next_u64(), rng.next_u64()];
     let (mut lines, others) = tokio::join!(
         in_turn(&arguments.binary, embedded, SeededEntropy::new(seeds[0])),
         in_turn(&arguments.binary, shared, SeededEntropy::new(seeds[1])),
@@ -120,18 +120,14 @@ async fn all(arguments: &Arguments, chance: &mut SeededEntropy) -> anyhow::Resul
 }
 
 /// Tries one way after the other, each until all its kills are done or something is wrong.
-async fn in_turn(
-    binary: &Path,
-    shares: Vec<(Mode, usize)>,
-    mut chance: SeededEntropy,
-) -> Vec<(String, Tally)> {
+async fn in_turn(binary: &Path, shares: Vec<(Mode, usize)>, mut rng: SeededEntropy) -> Vec<(String, Tally)> {
     let mut lines = Vec::new();
     for (mode, kills) in shares {
         let mut of_mode = Tally::default();
         while of_mode.kills < kills && of_mode.is_clean() {
             let kills = KILLS_IN_ROUND.min(kills - of_mode.kills);
             let round = Round { binary, mode, kills, promise: Promise::Kept };
-            of_mode.add(&played(&round, chance.next_u64()).await);
+            of_mode.add(&played(&round, rng.next_u64()).await);
         }
         lines.push((mode.to_string(), of_mode));
     }
@@ -165,7 +161,7 @@ fn report(mode: Mode, tally: &Tally) {
 }
 
 /// Tries until something is lost.
-async fn planted(arguments: &Arguments, what: Planted, chance: &mut SeededEntropy) -> anyhow::Result<bool> {
+async fn planted(arguments: &Arguments, what: Planted, rng: &mut SeededEntropy) -> anyhow::Result<bool> {
     let store = arguments.store.unwrap_or(Store::Sqlite);
     let promise = match what {
         Planted::Build => Promise::Kept,
@@ -180,7 +176,7 @@ async fn planted(arguments: &Arguments, what: Planted, chance: &mut SeededEntrop
     while tried < arguments.kills {
         let kills = KILLS_IN_ROUND.min(arguments.kills - tried);
         let round = Round { binary: &arguments.binary, mode, kills, promise };
-        let tally = played(&round, chance.next_u64()).await;
+        let tally = played(&round, rng.next_u64()).await;
         // One that did not come back was killed as well.
         tried += tally.kills.max(1);
         if tally.lost > 0 {

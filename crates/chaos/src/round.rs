@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::api;
 use crate::disk::{Loss, Promise};
 use crate::endpoint::{Endpoint, deliveries};
-use crate::ground::{Ground, Victim};
 use crate::load::Load;
 use crate::plan::{Fault, Mode, Store};
 use crate::tally::Tally;
+use crate::testbed::{Testbed, Victim};
 
 /// A node that is ready lives at least so long, and so much longer at most; short lives are more likely.
 const LIFE_MIN: Duration = Duration::from_millis(5);
@@ -53,26 +53,26 @@ impl Round<'_> {
     /// # Errors
     /// When it cannot be tried, or the node does not come back.
     pub(crate) async fn run(&self, seed: u64) -> anyhow::Result<Tally> {
-        let mut chance = SeededEntropy::new(seed);
-        let mut ground = Ground::make(self.binary, self.mode, self.promise, &mut chance).await?;
-        let client = ground.bring_up().await?;
+        let mut rng = SeededEntropy::new(seed);
+        let mut testbed = Testbed::make(self.binary, self.mode, self.promise, &mut rng).await?;
+        let client = testbed.bring_up().await?;
         let once = self.mode.store == Store::Sqlite;
-        let endpoint = Endpoint::start(SeededEntropy::new(chance.next_u64()), once).await?;
+        let endpoint = Endpoint::start(SeededEntropy::new(rng.next_u64()), once).await?;
         api::register(&client, &endpoint).await?;
         let client = match self.promise {
             Promise::Kept => client,
             // All until here is kept, so that events are lost, and not the store that they would be missed in.
             Promise::Broken => {
-                ground.kill(Victim::All, Loss::Nothing).await?;
-                ground.bring_up().await?
+                testbed.kill(Victim::All, Loss::Nothing).await?;
+                testbed.bring_up().await?
             }
         };
-        let load = Load::begin(&mut chance);
+        let load = Load::begin(&mut rng);
         load.to(Some(client.clone()));
         let played = Played {
             mode: self.mode,
-            chance,
-            ground,
+            rng,
+            testbed,
             endpoint,
             load,
             present: BTreeSet::new(),
@@ -85,8 +85,8 @@ impl Round<'_> {
 /// A round that is being played.
 struct Played {
     mode: Mode,
-    chance: SeededEntropy,
-    ground: Ground,
+    rng: SeededEntropy,
+    testbed: Testbed,
     endpoint: Endpoint,
     load: Load,
     /// Accepted events that a later life was seen to have.
@@ -98,12 +98,12 @@ impl Played {
     /// Plays it to its end, and ends all processes, whatever came of it.
     async fn play(mut self, first: Client, kills: usize) -> anyhow::Result<Tally> {
         let played = self.kill_and_settle(first, kills).await;
-        self.tally.refused = self.ground.refused();
+        self.tally.refused = self.testbed.refused();
         let is_well = played.is_ok() && self.tally.lost == 0;
         if let Err(problem) = played {
             self.tally.wrong(format!("{problem:#}"));
         }
-        let logs = if is_well { self.ground.end().await? } else { self.ground.abandon().await? };
+        let logs = if is_well { self.testbed.end().await? } else { self.testbed.abandon().await? };
         Ok(finish(self.tally, &self.endpoint, &self.load, &logs))
     }
 
@@ -112,7 +112,7 @@ impl Played {
         while self.tally.kills < kills && self.tally.lost == 0 {
             match &client {
                 Some(client) => self.live(client).await,
-                None => sleep(EARLY_MAX.mul_f64(self.chance.fraction())).await,
+                None => sleep(EARLY_MAX.mul_f64(self.rng.fraction())).await,
             }
             self.kill(client.is_some()).await?;
             client = self.start_again().await?;
@@ -129,7 +129,7 @@ impl Played {
 
     /// Lets the node work for a while, and looks at it meanwhile.
     async fn live(&mut self, client: &Client) {
-        let (first, second) = (self.chance.fraction(), self.chance.fraction());
+        let (first, second) = (self.rng.fraction(), self.rng.fraction());
         let life = LIFE_MIN + LIFE_MORE.mul_f64(first * first);
         let mut before_full = if self.mode.fault == Fault::FullDisk { life.mul_f64(second) } else { life };
         let mut events = self.load.accepted();
@@ -141,7 +141,7 @@ impl Played {
             if self.mode.fault != Fault::FullDisk || before_full == life {
                 break;
             }
-            self.ground.fill(&mut self.chance);
+            self.testbed.fill(&mut self.rng);
             before_full = life;
         }
         self.present.append(&mut watched.present);
@@ -159,11 +159,11 @@ impl Played {
     }
 
     async fn kill(&mut self, is_ready: bool) -> anyhow::Result<()> {
-        let (which, what) = (self.chance.fraction(), self.chance.fraction());
+        let (which, what) = (self.rng.fraction(), self.rng.fraction());
         let victim = match which {
-            which if which < 0.2 && self.ground.has_database() => Victim::Node,
+            which if which < 0.2 && self.testbed.has_database() => Victim::Node,
             // A node that starts ends where there is no database.
-            which if which < 0.4 && self.ground.has_database() && is_ready => Victim::Database,
+            which if which < 0.4 && self.testbed.has_database() && is_ready => Victim::Database,
             _ => Victim::All,
         };
         let loss = match (self.mode.fault, what) {
@@ -172,7 +172,7 @@ impl Played {
             (Fault::Power | Fault::FullDisk, what) if what < 0.8 => Loss::Unsynced,
             (Fault::Power | Fault::FullDisk, _) => Loss::Some,
         };
-        self.ground.kill(victim, loss).await?;
+        self.testbed.kill(victim, loss).await?;
         self.tally.kills += 1;
         if victim != Victim::Database {
             self.load.to(None);
@@ -184,14 +184,14 @@ impl Played {
     /// Starts what was killed; how to ask the node, unless it is to be killed before it is ready.
     async fn start_again(&mut self) -> anyhow::Result<Option<Client>> {
         if self.mode.fault == Fault::FullDisk {
-            if self.chance.fraction() < STILL_FULL {
+            if self.rng.fraction() < STILL_FULL {
                 // It may end, or be up and refuse: as long as nothing is lost.
-                let _ = timeout(STILL_FULL_MAX, self.ground.bring_up()).await;
+                let _ = timeout(STILL_FULL_MAX, self.testbed.bring_up()).await;
             }
-            self.ground.make_room();
-        } else if self.chance.fraction() < EARLY {
-            self.ground.start_database().await?;
-            self.ground.start_node()?;
+            self.testbed.make_room();
+        } else if self.rng.fraction() < EARLY {
+            self.testbed.start_database().await?;
+            self.testbed.start_node()?;
             return Ok(None);
         }
         self.ready().await.map(Some)
@@ -202,7 +202,7 @@ impl Played {
         let began = Instant::now();
         let mut tried = 1;
         let client = loop {
-            match self.ground.bring_up().await {
+            match self.testbed.bring_up().await {
                 Ok(client) => break client,
                 Err(_) if self.mode.fault == Fault::FullDisk && tried < STARTS_MAX => tried += 1,
                 Err(problem) => return Err(problem.context("it did not come back after a kill")),

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{NUMBER, Order, Pattern, Ready, Sent, Stamp};
+use crate::child_process::Orders;
 use crate::client::{Connection, Request};
-use crate::companion::Orders;
-use crate::moment::Moment;
+use crate::monotonic_time::MonotonicTime;
 
 /// Reads an order, connects, says so, waits for the word, sends, says what came of it.
 pub(crate) async fn generate() -> anyhow::Result<()> {
@@ -128,10 +128,10 @@ async fn paced(mut connection: Connection, request: Request, turns: Turns) -> an
             Bytes::from(template.replacen(NUMBER, &format!("{number:0width$}", width = NUMBER.len()), 1));
         let late = Instant::now().saturating_duration_since(turn);
         sleep_until(turn).await;
-        let sent = Moment::now().earlier_by(late);
+        let sent = MonotonicTime::now().earlier_by(late);
         connection.send(&request, body).await?;
         part.answered += 1;
-        part.stamps.push(Stamp { number, sent, answered: Moment::now() });
+        part.stamps.push(Stamp { number, sent, answered: MonotonicTime::now() });
     }
     Ok(part)
 }

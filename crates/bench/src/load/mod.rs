@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::child_process::ChildProcess;
 use crate::client::Request;
-use crate::companion::Companion;
-use crate::moment::Moment;
+use crate::monotonic_time::MonotonicTime;
 
 pub(crate) use generate::generate;
 
@@ -55,18 +55,18 @@ pub(crate) struct Sent {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     pub(crate) number: u64,
-    pub(crate) sent: Moment,
-    pub(crate) answered: Moment,
+    pub(crate) sent: MonotonicTime,
+    pub(crate) answered: MonotonicTime,
 }
 
 /// The load's process, connected and about to begin.
-pub(crate) struct LoadProcess(Companion);
+pub(crate) struct LoadProcess(ChildProcess);
 
 impl LoadProcess {
     pub(crate) async fn connect(order: &Order) -> anyhow::Result<Self> {
-        let mut companion = Companion::start(PART, &[])?;
-        let Ready = companion.ask(&serde_json::to_string(order)?).await?;
-        Ok(Self(companion))
+        let mut process = ChildProcess::start(PART, &[])?;
+        let Ready = process.ask(&serde_json::to_string(order)?).await?;
+        Ok(Self(process))
     }
 
     /// Sends all of it.

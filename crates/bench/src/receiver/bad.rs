@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::attached::raise_open_files;
-use crate::companion::Orders;
+use crate::child_process::Orders;
 
 /// How an endpoint is bad, or that it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

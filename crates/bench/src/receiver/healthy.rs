@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::attached::raise_open_files;
-use crate::companion::Orders;
+use crate::child_process::Orders;
 use crate::load::NUMBER;
-use crate::moment::Moment;
+use crate::monotonic_time::MonotonicTime;
 use crate::server::NUMBER_MEMBER;
 
 /// Deliveries are counted.
@@ -35,15 +35,15 @@ pub(super) const ARRIVALS: &str = "arrivals";
 #[derive(Default)]
 struct Seen {
     deliveries: AtomicU64,
-    arrivals: Mutex<Vec<(u64, Moment)>>,
+    arrivals: Mutex<Vec<(u64, MonotonicTime)>>,
 }
 
 impl Seen {
-    fn arrived(&self, body: &[u8], at: Moment) {
+    fn arrived(&self, body: &[u8], at: MonotonicTime) {
         self.lock().push((number(body), at));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Moment)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u64, MonotonicTime)>> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +98,7 @@ async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<
     // A body that breaks off is a connection that ends; there is nobody to tell.
     if let Ok(body) = request.into_body().collect().await {
         if path == STAMPED_PATH {
-            seen.arrived(&body.to_bytes(), Moment::now());
+            seen.arrived(&body.to_bytes(), MonotonicTime::now());
         }
         if path == STAMPED_PATH || path == HOOK_PATH {
             seen.deliveries.fetch_add(1, Ordering::Relaxed);

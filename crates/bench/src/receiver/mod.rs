@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
-use crate::companion::Companion;
-use crate::moment::Moment;
+use crate::child_process::ChildProcess;
+use crate::monotonic_time::MonotonicTime;
 
 pub(crate) use bad::{Badness, receive_badly};
 pub(crate) use healthy::{HOOK_PATH, STAMPED_PATH, receive};
@@ -20,15 +20,15 @@ pub(crate) const BAD_PART: &str = "receive-badly";
 
 /// The process of healthy endpoints, each at a port of its own. They answer 200 at once, and count.
 pub(crate) struct Receiver {
-    companion: Companion,
+    process: ChildProcess,
     addresses: Vec<SocketAddr>,
 }
 
 impl Receiver {
     pub(crate) async fn start(endpoints: usize) -> anyhow::Result<Self> {
-        let mut companion = Companion::start(PART, &[&endpoints.to_string()])?;
-        let addresses = companion.answer().await?;
-        Ok(Self { companion, addresses })
+        let mut process = ChildProcess::start(PART, &[&endpoints.to_string()])?;
+        let addresses = process.answer().await?;
+        Ok(Self { process, addresses })
     }
 
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
@@ -37,7 +37,7 @@ impl Receiver {
 
     /// How many requests came so far that were not for the raw rate.
     pub(crate) async fn count(&mut self) -> anyhow::Result<u64> {
-        self.companion.ask(healthy::COUNT).await
+        self.process.ask(healthy::COUNT).await
     }
 
     /// Waits until it has counted so many.
@@ -64,24 +64,24 @@ impl Receiver {
     }
 
     /// When what came on the path with stamps came, by the number in it, and forgets it.
-    pub(crate) async fn arrivals(&mut self) -> anyhow::Result<Vec<(u64, Moment)>> {
-        self.companion.ask(healthy::ARRIVALS).await
+    pub(crate) async fn arrivals(&mut self) -> anyhow::Result<Vec<(u64, MonotonicTime)>> {
+        self.process.ask(healthy::ARRIVALS).await
     }
 }
 
 /// The process of bad endpoints.
 pub(crate) struct BadReceiver {
-    _companion: Companion,
+    _process: ChildProcess,
     urls: Vec<String>,
 }
 
 impl BadReceiver {
     pub(crate) async fn start(badness: Badness, endpoints: usize) -> anyhow::Result<Self> {
-        let mut companion = Companion::start(BAD_PART, &[badness.name(), &endpoints.to_string()])?;
-        let addresses: Vec<SocketAddr> = companion.answer().await?;
+        let mut process = ChildProcess::start(BAD_PART, &[badness.name(), &endpoints.to_string()])?;
+        let addresses: Vec<SocketAddr> = process.answer().await?;
         let urls =
             addresses.iter().map(|address| format!("{}://{address}{HOOK_PATH}", badness.scheme())).collect();
-        Ok(Self { _companion: companion, urls })
+        Ok(Self { _process: process, urls })
     }
 
     pub(crate) fn urls(&self) -> &[String] {

@@ -77,7 +77,7 @@ impl File {
         }
     }
 
-    /// Goes on with what was synced, and those other pages that `is_kept` says had reached the disk by chance.
+    /// Goes on with what was synced, and those other pages that `is_kept` says had reached the disk by rng.
     pub(super) fn lose_power(&mut self, mut is_kept: impl FnMut() -> bool) {
         let taken = std::mem::take(&mut self.under_way).into_values();
         let mut unsynced = std::mem::take(&mut self.dirty);

@@ -62,7 +62,7 @@ pub(crate) struct Disk {
     /// There, but while the power is off.
     session: Option<BackgroundSession>,
     folder: TempDir,
-    chance: SeededEntropy,
+    rng: SeededEntropy,
 }
 
 /// What requests, syncs, and the disk's owner work on.
@@ -92,12 +92,12 @@ impl Disk {
     ///
     /// # Errors
     /// When nothing can be mounted here.
-    pub(crate) fn new(promise: Promise, chance: SeededEntropy) -> anyhow::Result<Self> {
+    pub(crate) fn new(promise: Promise, rng: SeededEntropy) -> anyhow::Result<Self> {
         let tree = Mutex::new(Tree::new(BYTES_MAX / PAGE as u64));
         let shared =
             Arc::new(Shared { tree, syncs: AtomicU64::new(0), promise, refused: AtomicUsize::new(0) });
         let folder = tempfile::tempdir()?;
-        let mut disk = Self { shared, session: None, folder, chance };
+        let mut disk = Self { shared, session: None, folder, rng };
         disk.mount()?;
         Ok(disk)
     }
@@ -113,10 +113,10 @@ impl Disk {
     /// When something has not.
     pub(crate) fn lose_power(&mut self, loss: Loss) -> anyhow::Result<()> {
         self.unmount()?;
-        let chance = &mut self.chance;
+        let rng = &mut self.rng;
         self.shared.tree().lose_power(|| match loss {
             Loss::Unsynced => false,
-            Loss::Some => chance.fraction() < 0.5,
+            Loss::Some => rng.fraction() < 0.5,
             Loss::Nothing => true,
         });
         self.mount()
@@ -144,8 +144,8 @@ impl Disk {
         // A database does not run as we do.
         config.acl = SessionACL::All;
         let (syncs, waiting) = channel();
-        let (shared, chance) = (Arc::clone(&self.shared), SeededEntropy::new(self.chance.next_u64()));
-        thread::spawn(move || sync_in_turn(&shared, &waiting, chance));
+        let (shared, rng) = (Arc::clone(&self.shared), SeededEntropy::new(self.rng.next_u64()));
+        thread::spawn(move || sync_in_turn(&shared, &waiting, rng));
         let requests = Requests { shared: Arc::clone(&self.shared), syncs };
         let session = fuser::spawn_mount(requests, self.folder.path(), &config).context(
             "a file system of our own cannot be mounted: it takes /dev/fuse and CAP_SYS_ADMIN \
@@ -216,9 +216,9 @@ impl Requests {
 }
 
 /// Ends syncs one after the other, as a disk does.
-fn sync_in_turn(shared: &Shared, waiting: &Receiver<Sync>, mut chance: SeededEntropy) {
+fn sync_in_turn(shared: &Shared, waiting: &Receiver<Sync>, mut rng: SeededEntropy) {
     while let Ok(sync) = waiting.recv() {
-        thread::sleep(SYNC_MAX.mul_f64(chance.fraction()));
+        thread::sleep(SYNC_MAX.mul_f64(rng.fraction()));
         if shared.promise == Promise::Kept {
             shared.tree().end_sync(sync.of, sync.number);
         }

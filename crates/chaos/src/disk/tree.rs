@@ -266,7 +266,7 @@ impl Tree {
     }
 
     /// Goes on with what was synced; `is_kept` says of each folder and each page that was not whether it had reached the
-    /// disk by chance. Nobody may have anything open.
+    /// disk by rng. Nobody may have anything open.
     pub(super) fn lose_power(&mut self, mut is_kept: impl FnMut() -> bool) {
         // In the order of numbers, so that a seed does the same again.
         let mut numbers: Vec<_> = self.nodes.keys().copied().collect();

@@ -1,4 +1,4 @@
-//! The benchmark's own processes: started with their part as the first argument, told what to do by lines.
+//! Child processes of the benchmark. Each is this binary with its role as first argument, and reads commands line by line.
 
 use std::process::Stdio;
 
@@ -7,16 +7,15 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin, stdin};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// Such a process. Killed when dropped; it also ends by itself with the end of its standard input, and so with this
-/// process however that ends.
-pub(crate) struct Companion {
+/// A child process. It is killed when dropped, and ends by itself at the end of its standard input: it never outlives this process.
+pub(crate) struct ChildProcess {
     part: &'static str,
     _child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Companion {
+impl ChildProcess {
     pub(crate) fn start(part: &'static str, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(part)
@@ -36,7 +35,7 @@ impl Companion {
         self.orders.write_all(line.as_bytes()).await.with_context(|| format!("{} is gone", self.part))
     }
 
-    /// The next line that it says, as JSON.
+    /// The next line of its output, read as JSON.
     pub(crate) async fn answer<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let line = self.answers.next_line().await?;
         let line = line.with_context(|| format!("{} has ended, see above", self.part))?;
@@ -49,7 +48,7 @@ impl Companion {
     }
 }
 
-/// The orders that such a process gets; `None` means that it is to end.
+/// The commands that a child process reads; `None` asks it to end.
 pub(crate) struct Orders(Lines<BufReader<Stdin>>);
 
 impl Orders {

@@ -1,4 +1,4 @@
-//! Where a round's data lies, and the processes that work on it.
+//! The testbed of a round: the volume with the data, and the processes that use it.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,17 +14,18 @@ use crate::disk::{Disk, Loss, Promise};
 use crate::node::{Node, NotReady};
 use crate::plan::{Fault, Mode, Store};
 
-/// The waits after failed attempts: short, so that a round ends soon after its last kill, and many, so that none fails.
+/// The waits after failed attempts. They are short, so that a round ends soon after its last kill, and many, so that no delivery
+/// fails.
 const RETRY_SCHEDULE: &str =
     "50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms";
 
-/// The most that is left on a disk which is called full.
+/// The most bytes that are left on a full disk.
 const LEFT_MAX: f64 = 192.0 * 1024.0;
 
-/// How many lines are told of the log of a node that does not come back.
+/// Log lines that are printed for a node that does not come back.
 const LINES_TOLD: usize = 20;
 
-/// What a kill ends.
+/// The processes that a kill ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Victim {
     /// The node alone.
@@ -35,29 +36,29 @@ pub(crate) enum Victim {
     All,
 }
 
-/// A place for data, with a node and perhaps a database at work on it.
-pub(crate) struct Ground {
+/// A volume with data, a node and perhaps a database on it.
+pub(crate) struct Testbed {
     mode: Mode,
     setup: ServerSetup,
-    // Processes end before what they work on goes.
+    // Fields are dropped in order: processes end before their files are removed.
     node: Option<Node>,
     cluster: Option<Cluster>,
-    place: Place,
-    /// Where the node has files beside those of its store.
+    volume: Volume,
+    /// The data folder of the node.
     data: PathBuf,
     _data_folder: TempDir,
     logs: String,
 }
 
-/// What data lies on.
-enum Place {
-    /// This machine's own disk.
+/// The disk under the data.
+enum Volume {
+    /// The disk of this machine.
     Machine(TempDir),
-    /// One of ours.
+    /// A simulated disk.
     Own(Box<Disk>),
 }
 
-impl Place {
+impl Volume {
     fn path(&self) -> &Path {
         match self {
             Self::Machine(folder) => folder.path(),
@@ -66,48 +67,48 @@ impl Place {
     }
 }
 
-impl Ground {
-    /// Makes everything but the node, which is not started.
+impl Testbed {
+    /// Makes the volume and the database. The node is not started.
     pub(crate) async fn make(
         binary: &Path,
         mode: Mode,
         promise: Promise,
-        chance: &mut SeededEntropy,
+        rng: &mut SeededEntropy,
     ) -> anyhow::Result<Self> {
-        let mut place = match mode.fault {
-            Fault::Kill => Place::Machine(tempfile::tempdir()?),
+        let mut volume = match mode.fault {
+            Fault::Kill => Volume::Machine(tempfile::tempdir()?),
             Fault::Power | Fault::FullDisk => {
-                Place::Own(Box::new(Disk::new(promise, SeededEntropy::new(chance.next_u64()))?))
+                Volume::Own(Box::new(Disk::new(promise, SeededEntropy::new(rng.next_u64()))?))
             }
         };
         let data_folder = tempfile::tempdir()?;
         let setup = ServerSetup::new(binary);
         let (setup, cluster, data) = match mode.store {
-            Store::Sqlite => (setup.embedded(), None, place.path().join("data")),
+            Store::Sqlite => (setup.embedded(), None, volume.path().join("data")),
             Store::Postgres => {
-                let cluster = database(&mut place).await?;
+                let cluster = database(&mut volume).await?;
                 (setup.store(&cluster.url()), Some(cluster), data_folder.path().to_owned())
             }
         };
-        let mut ground = Self {
+        let mut testbed = Self {
             mode,
             setup,
             node: None,
             cluster,
-            place,
+            volume,
             data,
             _data_folder: data_folder,
             logs: String::new(),
         };
-        if let Some(cluster) = &mut ground.cluster {
+        if let Some(cluster) = &mut testbed.cluster {
             cluster.start()?;
             cluster.ready().await?;
-            ground.setup.migrate(&cluster.url()).await;
+            testbed.setup.migrate(&cluster.url()).await;
         }
-        Ok(ground)
+        Ok(testbed)
     }
 
-    /// Starts the node if it is not at work; it is not ready yet.
+    /// Starts the node if it does not run. It is not ready yet on return.
     pub(crate) fn start_node(&mut self) -> anyhow::Result<()> {
         if self.node.is_none() {
             let mut command = self.setup.command(&self.data);
@@ -117,7 +118,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Starts the database if there is one that is not at work, and waits until it lets in.
+    /// Starts the database, if there is one that does not run, and waits until it accepts connections.
     pub(crate) async fn start_database(&mut self) -> anyhow::Result<()> {
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         if !cluster.is_running() {
@@ -126,10 +127,10 @@ impl Ground {
         cluster.ready().await
     }
 
-    /// Starts what is not at work, and waits until all of it is ready.
+    /// Starts all processes that do not run, and waits until they are ready.
     ///
     /// # Errors
-    /// When something has ended, or does not get ready.
+    /// If a process has ended or does not get ready.
     pub(crate) async fn bring_up(&mut self) -> anyhow::Result<Client> {
         self.start_database().await?;
         self.start_node()?;
@@ -143,12 +144,12 @@ impl Ground {
         }
     }
 
-    /// Whether a victim of its own can be chosen: there is a database.
+    /// Whether there is a database, which can be killed alone.
     pub(crate) fn has_database(&self) -> bool {
         self.cluster.is_some()
     }
 
-    /// Kills with SIGKILL, and has the disk lose what it then loses.
+    /// Kills with SIGKILL, and lets the disk lose data by `loss`.
     pub(crate) async fn kill(&mut self, victim: Victim, loss: Loss) -> anyhow::Result<()> {
         if victim != Victim::Database {
             self.kill_node().await?;
@@ -158,14 +159,14 @@ impl Ground {
         {
             cluster.kill().await?;
         }
-        // What is in use goes on.
+        // A disk that a live process uses keeps its data.
         let is_in_use = match self.mode.store {
             Store::Sqlite => false,
             Store::Postgres => victim == Victim::Node,
         };
-        match &mut self.place {
-            Place::Own(disk) if !is_in_use => disk.lose_power(loss),
-            Place::Own(_) | Place::Machine(_) => Ok(()),
+        match &mut self.volume {
+            Volume::Own(disk) if !is_in_use => disk.lose_power(loss),
+            Volume::Own(_) | Volume::Machine(_) => Ok(()),
         }
     }
 
@@ -176,29 +177,29 @@ impl Ground {
         Ok(())
     }
 
-    /// Fills the disk up.
-    pub(crate) fn fill(&self, chance: &mut SeededEntropy) {
-        if let Place::Own(disk) = &self.place {
-            disk.fill((LEFT_MAX * chance.fraction()) as u64);
+    /// Fills the disk.
+    pub(crate) fn fill(&self, rng: &mut SeededEntropy) {
+        if let Volume::Own(disk) = &self.volume {
+            disk.fill((LEFT_MAX * rng.fraction()) as u64);
         }
     }
 
     /// Makes room on the disk again.
     pub(crate) fn make_room(&self) {
-        if let Place::Own(disk) = &self.place {
+        if let Volume::Own(disk) = &self.volume {
             disk.make_room();
         }
     }
 
-    /// How often there was no room on the disk for something.
+    /// The number of writes that the full disk refused.
     pub(crate) fn refused(&self) -> usize {
-        match &self.place {
-            Place::Own(disk) => disk.refused(),
-            Place::Machine(_) => 0,
+        match &self.volume {
+            Volume::Own(disk) => disk.refused(),
+            Volume::Machine(_) => 0,
         }
     }
 
-    /// Stops the node as an operator would, and then the database; all that nodes logged.
+    /// Stops the node by SIGTERM, then the database. Returns the logs of all nodes.
     pub(crate) async fn end(mut self) -> anyhow::Result<String> {
         if let Some(node) = self.node.take() {
             self.logs.push_str(&node.terminate().await?);
@@ -209,25 +210,25 @@ impl Ground {
         Ok(std::mem::take(&mut self.logs))
     }
 
-    /// Ends everything at once, and gives all that nodes logged.
+    /// Kills all processes. Returns the logs of all nodes.
     pub(crate) async fn abandon(mut self) -> anyhow::Result<String> {
         self.kill(Victim::All, Loss::Nothing).await?;
         Ok(std::mem::take(&mut self.logs))
     }
 }
 
-/// A database's files, and all of them on the disk.
-async fn database(place: &mut Place) -> anyhow::Result<Cluster> {
-    // The database is another user than we are.
-    set_permissions(place.path(), Permissions::from_mode(0o777))?;
-    let cluster = Cluster::make(place.path()).await?;
-    if let Place::Own(disk) = place {
+/// A new database, whose files are synced to the disk.
+async fn database(volume: &mut Volume) -> anyhow::Result<Cluster> {
+    // The database runs as another user.
+    set_permissions(volume.path(), Permissions::from_mode(0o777))?;
+    let cluster = Cluster::make(volume.path()).await?;
+    if let Volume::Own(disk) = volume {
         disk.lose_power(Loss::Nothing)?;
     }
     Ok(cluster)
 }
 
-/// The last lines of a log: it may have one for each request.
+/// The last lines of a log, which may have one line for each request.
 fn end_of(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(LINES_TOLD)..].join("\n")
