@@ -1,6 +1,6 @@
 //! Deliveries: list a webhook's attempts, ping, redeliver.
 
-pub mod every;
+pub mod organization;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 
 pub mod audit;
 pub mod auth;
-pub mod beginnings;
+pub mod bootstrap;
 pub mod deliveries;
 pub mod deployments;
 mod error;

@@ -10,7 +10,7 @@ use stackbell_model::webhook::Webhook;
 
 use crate::auth::Access;
 use crate::deliveries::LIST_BYTES_MAX;
-use crate::deliveries::every::{DeliveryOverview, LastAttempt};
+use crate::deliveries::organization::{DeliveryOverview, LastAttempt};
 use crate::webhooks::WebhookView;
 use crate::{App, Error};
 

@@ -1,8 +1,8 @@
 //! Webhooks: create, list, get, edit, delete.
 
+mod options;
 mod secret;
 mod settings;
-mod upkeep;
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::page::{Page, one_more};
 use crate::waiting::Breaker;
 use crate::{App, Code, Error};
 
-pub use upkeep::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookOptions};
+pub use options::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookOptions};
 
 /// The most tries to generate a free name, and to repeat an edit after another edit came first.
 const TRIES_MAX: u32 = 8;

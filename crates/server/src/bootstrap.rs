@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stackbell_app::beginnings::beginnings;
+use stackbell_app::bootstrap::bootstrap;
 use stackbell_config::BootstrapSettings;
 use stackbell_keys::{AccessToken, Keyring};
 use stackbell_model::identity::{Organization, Token, TokenOwner, User};
@@ -81,7 +81,7 @@ pub async fn begin(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let Beginning::With { organization, user, token } = beginning else { return Ok(()) };
-    let first = beginnings(organization.clone(), user.clone(), token.expose(), keyring, now, entropy);
+    let first = bootstrap(organization.clone(), user.clone(), token.expose(), keyring, now, entropy);
     if store.begin(first).await? {
         tracing::info!(organization.name = %organization, user.login = %user, "the store begins");
     } else {
@@ -167,7 +167,7 @@ impl Developer<'_> {
         let secret = AccessToken::generate(entropy);
         if self.store.is_empty().await? {
             let Self { store, keyring, organization, login, now } = self;
-            let mut first = beginnings(organization, login, secret.expose(), keyring, now, entropy);
+            let mut first = bootstrap(organization, login, secret.expose(), keyring, now, entropy);
             first.token.expires_at = Some(now.after(DEVELOPER_TOKEN_LIVES));
             let (owner, id) = (first.token.owner, first.token.id);
             store.begin(first).await?;

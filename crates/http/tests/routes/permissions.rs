@@ -112,7 +112,7 @@ async fn members_and_service_tokens() {
 }
 
 #[tokio::test]
-async fn upkeep() {
+async fn options() {
     let world = World::start().await;
     let tokens = tokens(&world).await;
     let unknown = "c64dd9a8-be18-4e6a-8208-2bb2efbbd13a";

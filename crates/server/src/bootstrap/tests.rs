@@ -88,7 +88,7 @@ async fn a_developer_keeps_out_of_what_others_made() {
         let (mut entropy, login) =
             (SystemEntropy::seeded().expect("randomness"), Login::parse(login).expect("a login"));
         let acme = OrganizationName::parse("acme").expect("a name");
-        let first = beginnings(acme, login, TOKEN, &keyring, NOW, &mut entropy);
+        let first = bootstrap(acme, login, TOKEN, &keyring, NOW, &mut entropy);
         let theirs = first.organization.clone();
         store.begin(first).await.expect("begun");
         let other = Organization {

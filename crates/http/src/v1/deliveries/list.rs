@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
-use stackbell_app::deliveries::every::{DELIVERIES_LISTED_MAX, DeliveryFilter, KindFilter};
+use stackbell_app::deliveries::organization::{DELIVERIES_LISTED_MAX, DeliveryFilter, KindFilter};
 use stackbell_model::delivery::StateKind;
 use stackbell_model::filter::EventKind;
 use stackbell_model::ids::{DeliveryId, WebhookId};

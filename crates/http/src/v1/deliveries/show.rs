@@ -1,6 +1,6 @@
 //! Deliveries as they are answered.
 
-use stackbell_app::deliveries::every::{DeliveryOverview, LastAttempt};
+use stackbell_app::deliveries::organization::{DeliveryOverview, LastAttempt};
 use stackbell_app::waiting::Waiting;
 use stackbell_model::delivery::State;
 use stackbell_model::scope::{Scope, Subject};

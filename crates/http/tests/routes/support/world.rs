@@ -8,7 +8,7 @@ use axum::http::{Method, Request};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
-use stackbell_app::beginnings::beginnings;
+use stackbell_app::bootstrap::bootstrap;
 use stackbell_app::{App, AppParts};
 use stackbell_engine::core::CoreConfig;
 use stackbell_engine::outbound::{Allowance, DnsResolver, OutboundClient, OutboundPolicy, OutboundSettings};
@@ -94,7 +94,7 @@ impl Base {
         let (keyring, _) = Keyring::generate(&master, &mut entropy, clock.now());
         let name = OrganizationName::parse(ORGANIZATION).expect("a name");
         let login = Login::parse("morty").expect("a login");
-        let first = beginnings(name, login, ADMIN, &keyring, clock.now(), &mut entropy);
+        let first = bootstrap(name, login, ADMIN, &keyring, clock.now(), &mut entropy);
         assert!(store.begin(first).await.expect("the store works"));
         Self {
             store,

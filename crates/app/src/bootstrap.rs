@@ -1,4 +1,5 @@
-//! What an empty store begins with: an organization, a user who is its admin and the instance's operator, and a token.
+//! The first records of an empty store: an organization, a token, and a user who is admin of the organization and operator of the
+//! instance.
 
 use stackbell_keys::Keyring;
 use stackbell_model::identity::{Organization, Token, TokenOwner, User};
@@ -9,8 +10,8 @@ use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::identity::Beginnings;
 
-/// Makes them, to be handed to [`stackbell_store::identity::Identity::begin`]. `token` is the token's text.
-pub fn beginnings(
+/// Makes the records for [`stackbell_store::identity::Identity::begin`]. `token` is the token in plain text.
+pub fn bootstrap(
     organization: OrganizationName,
     login: Login,
     token: &str,

@@ -1,4 +1,4 @@
-//! Deliveries of a whole organization, as our own API has them: list, look at one, cancel, retry, redeliver.
+//! Deliveries of a whole organization, for our own API: list, show, cancel, retry, redeliver.
 
 use std::sync::Arc;
 
