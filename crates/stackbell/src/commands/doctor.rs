@@ -4,12 +4,12 @@
 //! - `database`: a store on PostgreSQL
 //! - `tls`: the certificate, and what a server presents
 //! - `listening`: the addresses
-//! - `surroundings`: what the system and the network give
+//! - `environment`: limits, trusted certificates and name resolution of this machine
 
 mod database;
+mod environment;
 mod listening;
 mod storage;
-mod surroundings;
 mod tls;
 
 use std::io::{self, Write};
@@ -89,9 +89,9 @@ async fn examine(settings: &Settings, report: &mut Report<'_>) -> io::Result<()>
         }
         StoreSettings::Postgres(database) => database::examine(settings, database, report).await?,
     }
-    report.add("descriptors", surroundings::open_files(settings))?;
-    report.add("authorities", surroundings::authorities(settings).await)?;
-    report.add("names", surroundings::names(settings).await)?;
+    report.add("descriptors", environment::open_files(settings))?;
+    report.add("authorities", environment::authorities(settings).await)?;
+    report.add("names", environment::names(settings).await)?;
     if let Some(files) = &settings.server.tls {
         tls::certificate(files, &settings.server, SystemClock.now(), report)?;
     }

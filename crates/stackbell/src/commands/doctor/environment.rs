@@ -1,4 +1,4 @@
-//! What the system and the network give.
+//! The environment of a server: the limit of open files, trusted certificates, name resolution.
 
 use std::time::Duration;
 
