@@ -79,9 +79,6 @@ pub enum ConfigError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The layers do not fit together, which would be a defect.
-    #[error("the settings cannot be put together")]
-    Layers(#[source] Box<figment::Error>),
     /// Two settings that do not go together, or one that another one needs.
     #[error("{0}")]
     Conflict(String),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::keys::{KEYS, Key, Kind};
+use super::definitions::{Kind, SETTINGS, Setting};
 
 const CONFIG: &str = "config";
 
@@ -14,13 +14,24 @@ const TOKEN_REFUSAL: &str = "arguments can be read by others on this machine, an
                              empty store with one, set STACKBELL_BOOTSTRAP_TOKEN, or name a file that holds it with \
                              --bootstrap-token-file";
 
-/// The settings that were given as flags.
+/// The settings that stand on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct SettingFlags {
     /// The configuration file.
     pub config: Option<PathBuf>,
-    /// What was given, by setting; of a secret, the file that holds it.
+    /// The texts of each setting's flag; for a secret, the file that holds it.
     pub given: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl SettingFlags {
+    /// The help of a setting's flag, for a command whose default is another one, described by `words`.
+    ///
+    /// # Panics
+    /// If there is no setting `name`.
+    pub fn help_with_default(name: &str, words: &str) -> String {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name);
+        setting.expect("a constant that names a setting").help_with_default(words)
+    }
 }
 
 impl Args for SettingFlags {
@@ -33,8 +44,8 @@ impl Args for SettingFlags {
         let token = misplaced("token", |_: &str| Err(TOKEN_REFUSAL.to_owned()));
         command
             .arg(config)
-            .args(KEYS.iter().map(argument))
-            .args(KEYS.iter().filter_map(misplaced_secret))
+            .args(SETTINGS.iter().map(argument))
+            .args(SETTINGS.iter().filter_map(misplaced_secret))
             .arg(token)
     }
 
@@ -52,31 +63,31 @@ impl FromArgMatches for SettingFlags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.config = matches.get_one::<PathBuf>(CONFIG).cloned();
-        for key in KEYS {
-            if matches.value_source(key.name) == Some(ValueSource::CommandLine) {
-                let texts = matches.get_many::<String>(key.name).unwrap_or_default().cloned().collect();
-                self.given.insert(key.name, texts);
+        for setting in SETTINGS {
+            if matches.value_source(setting.name) == Some(ValueSource::CommandLine) {
+                let texts = matches.get_many::<String>(setting.name).unwrap_or_default().cloned().collect();
+                self.given.insert(setting.name, texts);
             }
         }
         Ok(())
     }
 }
 
-/// A secret as a flag's value, which is refused with a word on where it belongs.
-fn misplaced_secret(key: &'static Key) -> Option<Arg> {
-    if key.kind != Kind::Secret {
+/// A flag that would hold a secret itself. It is refused; the error says where the secret belongs.
+fn misplaced_secret(setting: &Setting) -> Option<Arg> {
+    if setting.kind != Kind::Secret {
         return None;
     }
-    let (variable, flag) = (key.variable(), key.flag());
+    let (variable, flag) = (setting.variable(), setting.flag());
     let refuse = move |_: &str| -> Result<String, String> {
         Err(format!(
             "arguments can be read by others on this machine; set {variable}, or name a file that holds it with --{flag}"
         ))
     };
-    Some(misplaced(key.name, refuse))
+    Some(misplaced(setting.name, refuse))
 }
 
-/// A hidden flag that is refused whatever its value is.
+/// A hidden flag that is refused with any value.
 fn misplaced(
     name: &'static str,
     refuse: impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static,
@@ -85,23 +96,15 @@ fn misplaced(
     Arg::new(id).long(name.replace('_', "-")).value_name("SECRET").value_parser(refuse).hide(true)
 }
 
-fn argument(key: &'static Key) -> Arg {
-    let help = match key.kind {
-        Kind::Secret => {
-            format!("File with: {} [env: {} or {}_FILE]", key.help, key.variable(), key.variable())
-        }
-        Kind::Place => format!("{} [env: {} or {}_FILE]", key.help, key.variable(), key.variable()),
-        Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes | Kind::List => {
-            format!("{} [env: {}]", key.help, key.variable())
-        }
-    };
-    let argument = Arg::new(key.name).long(key.flag()).help(help).value_name(match key.kind {
-        Kind::Secret => "FILE",
-        _ => key.value_name,
-    });
-    match key.kind {
+fn argument(setting: &Setting) -> Arg {
+    let argument =
+        Arg::new(setting.name).long(setting.flag()).help(setting.help()).value_name(match setting.kind {
+            Kind::Secret => "FILE",
+            _ => setting.value_name,
+        });
+    match setting.kind {
         Kind::List => argument.action(ArgAction::Append),
-        // Alone it means true.
+        // A switch without a value means true.
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Number | Kind::Bytes => argument.action(ArgAction::Set).allow_negative_numbers(true),
         Kind::Text | Kind::Secret | Kind::Place => argument.action(ArgAction::Set),

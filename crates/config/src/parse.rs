@@ -23,10 +23,16 @@ use url::Url;
 
 use super::sections::{
     BootstrapSettings, DatabaseSettings, EmbeddedSettings, GivenKey, KeySettings, LogFormat, LogSettings,
-    MasterKeySetting, OutboundSection, Raw, RetentionSettings, ServerSettings, Settings, StorageSettings,
+    MasterKeySetting, OutboundSection, RetentionSettings, ServerSettings, Settings, StorageSettings,
     StoreSettings, TlsFiles,
 };
 use super::{ConfigError, Found};
+use crate::definitions::{
+    ALLOW_PLAIN_HTTP, AUDIT_RETENTION_DAYS, BOOTSTRAP_ORG, BOOTSTRAP_TOKEN, BOOTSTRAP_USER, DATA,
+    DATABASE_CA_FILE, DATABASE_POOLING, EXPECT_EXISTING, LISTEN, LOG_FORMAT, LOG_LEVEL, MASTER_KEY,
+    MASTER_KEY_COMMAND, OPS_LISTEN, OUTBOUND_ALLOW, OUTBOUND_CA_FILE, PREVIOUS_MASTER_KEY, PUBLIC_URL,
+    RETENTION_DAYS, SLACK_HOSTS, STOP_TIMEOUT, STORE, Setting, TLS_CERT, TLS_KEY, TRUSTED_PROXY,
+};
 use crate::key_command::{KeyCommand, KeyCommandError};
 
 pub(crate) use rules::check_serving;
@@ -82,27 +88,26 @@ enum ValueError {
 }
 
 pub(crate) fn settings(found: &Found) -> Result<Settings, ConfigError> {
-    let raw: Raw = found.figment.extract().map_err(|error| ConfigError::Layers(Box::new(error)))?;
-    rules::check_raw(&raw)?;
+    rules::check_presence(found)?;
     let parser = Parser { found };
     let settings = Settings {
-        server: parser.server(&raw)?,
-        storage: parser.storage(&raw)?,
-        outbound: parser.outbound(&raw)?,
-        delivery: parser.delivery(&raw)?,
-        limits: parser.limits(&raw)?,
-        keys: parser.keys(&raw)?,
-        bootstrap: parser.bootstrap(&raw)?,
+        server: parser.server()?,
+        storage: parser.storage()?,
+        outbound: parser.outbound()?,
+        delivery: parser.delivery()?,
+        limits: parser.limits()?,
+        keys: parser.keys()?,
+        bootstrap: parser.bootstrap()?,
         retention: RetentionSettings {
-            finished: parser.one("retention_days", &raw.retention_days, days)?,
-            audit: parser.one("audit_retention_days", &raw.audit_retention_days, days)?,
+            finished: parser.one(&RETENTION_DAYS, days)?,
+            audit: parser.one(&AUDIT_RETENTION_DAYS, days)?,
         },
         logs: LogSettings {
-            format: parser.one("log_format", raw.log_format.as_str(), log_format)?,
-            filter: parser.one("log_level", raw.log_level.as_str(), log_filter)?,
+            format: parser.one(&LOG_FORMAT, log_format)?,
+            filter: parser.one(&LOG_LEVEL, log_filter)?,
         },
     };
-    rules::check(&settings, raw.allow_plain_http)?;
+    rules::check(&settings, parser.switch(&ALLOW_PLAIN_HTTP))?;
     Ok(settings)
 }
 
@@ -111,81 +116,97 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn one<I: ?Sized, T, E: Error + Send + Sync + 'static>(
+    /// The value of a setting that has a default.
+    fn one<T, E: Error + Send + Sync + 'static>(
         &self,
-        key: &'static str,
-        value: &I,
-        parse: impl FnOnce(&I) -> Result<T, E>,
+        setting: &Setting,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, ConfigError> {
-        let invalid = |error: E| ConfigError::Invalid {
-            key,
-            origin: self.found.key_origin(key),
-            source: Box::new(error),
-        };
-        parse(value).map_err(invalid)
+        Ok(self.optional(setting, parse)?.expect("a setting with a default"))
     }
 
-    fn optional<I: ?Sized, T, E: Error + Send + Sync + 'static>(
+    fn optional<T, E: Error + Send + Sync + 'static>(
         &self,
-        key: &'static str,
-        value: Option<&I>,
-        parse: impl FnOnce(&I) -> Result<T, E>,
+        setting: &Setting,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, ConfigError> {
-        value.map(|value| self.one(key, value, parse)).transpose()
+        let value = self.found.value(setting);
+        value.map(|value| parse(value.text())).transpose().map_err(|error| self.invalid(setting, error))
     }
 
     fn each<T, E: Error + Send + Sync + 'static>(
         &self,
-        key: &'static str,
-        values: &[String],
+        setting: &Setting,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Vec<T>, ConfigError> {
-        values.iter().map(|value| self.one(key, value.as_str(), &parse)).collect()
+        self.list(setting, |texts| texts.iter().map(|text| parse(text)).collect())
     }
 
-    fn server(&self, raw: &Raw) -> Result<ServerSettings, ConfigError> {
+    fn list<T, E: Error + Send + Sync + 'static>(
+        &self,
+        setting: &Setting,
+        parse: impl FnOnce(&[String]) -> Result<T, E>,
+    ) -> Result<T, ConfigError> {
+        let texts = self.found.value(setting).map_or(&[][..], |value| &value.texts);
+        parse(texts).map_err(|error| self.invalid(setting, error))
+    }
+
+    fn switch(&self, setting: &Setting) -> bool {
+        self.found.value(setting).is_some_and(|value| value.text() == "true")
+    }
+
+    /// The path in a setting, which may be anything.
+    fn file(&self, setting: &Setting) -> Option<PathBuf> {
+        self.found.value(setting).map(|value| PathBuf::from(value.text()))
+    }
+
+    fn invalid(&self, setting: &Setting, error: impl Error + Send + Sync + 'static) -> ConfigError {
+        let origin = self.found.origin(setting);
+        ConfigError::Invalid { key: setting.name, origin, source: Box::new(error) }
+    }
+
+    fn server(&self) -> Result<ServerSettings, ConfigError> {
         Ok(ServerSettings {
-            listen: self.one("listen", raw.listen.as_str(), listen)?,
-            public_url: self.optional("public_url", raw.public_url.as_deref(), public_url)?,
-            stop_timeout: self.one("stop_timeout", raw.stop_timeout.as_str(), parse_duration)?,
-            tls: self.tls(raw)?,
-            ops_listen: self.optional("ops_listen", raw.ops_listen.as_deref(), listen)?,
-            trusted_proxies: self.each("trusted_proxy", &raw.trusted_proxy, network)?,
+            listen: self.one(&LISTEN, listen)?,
+            public_url: self.optional(&PUBLIC_URL, public_url)?,
+            stop_timeout: self.one(&STOP_TIMEOUT, parse_duration)?,
+            tls: self.tls()?,
+            ops_listen: self.optional(&OPS_LISTEN, listen)?,
+            trusted_proxies: self.each(&TRUSTED_PROXY, network)?,
         })
     }
 
-    fn tls(&self, raw: &Raw) -> Result<Option<TlsFiles>, ConfigError> {
-        let certificate = self.optional("tls_cert", raw.tls_cert.as_deref(), path)?;
-        let key = self.optional("tls_key", raw.tls_key.as_deref(), path)?;
+    fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {
+        let certificate = self.optional(&TLS_CERT, path)?;
+        let key = self.optional(&TLS_KEY, path)?;
         Ok(certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key }))
     }
 
-    fn keys(&self, raw: &Raw) -> Result<KeySettings, ConfigError> {
-        let master = self.given_key("master_key", raw.master_key.as_deref())?;
-        let command = raw.master_key_command.as_deref();
-        let command = self.optional("master_key_command", command, |text| -> Result<_, KeyCommandError> {
+    fn keys(&self) -> Result<KeySettings, ConfigError> {
+        let master = self.given_key(&MASTER_KEY)?;
+        let command = self.optional(&MASTER_KEY_COMMAND, |text| -> Result<_, KeyCommandError> {
             KeyCommand::parse(text, Found::secret_variables())
         })?;
-        let file = self.found.secret_files.get("master_key");
+        let file = self.found.value(&MASTER_KEY).and_then(|value| value.file.clone());
         Ok(KeySettings {
             master: match (master, command, file) {
                 (None, None, _) => MasterKeySetting::DataFolder,
                 (None, Some(command), _) => MasterKeySetting::Command(command),
-                (Some(key), _, Some(path)) => MasterKeySetting::File { key, path: path.clone() },
+                (Some(key), _, Some(path)) => MasterKeySetting::File { key, path },
                 (Some(key), _, None) => MasterKeySetting::Given(key),
             },
-            previous: self.given_key("previous_master_key", raw.previous_master_key.as_deref())?,
+            previous: self.given_key(&PREVIOUS_MASTER_KEY)?,
         })
     }
 
-    fn given_key(&self, key: &'static str, text: Option<&str>) -> Result<Option<GivenKey>, ConfigError> {
-        let parsed = self.optional(key, text, MasterKey::from_base64)?;
-        Ok(parsed.map(|parsed| GivenKey { key: parsed, origin: self.found.key_origin(key) }))
+    fn given_key(&self, setting: &Setting) -> Result<Option<GivenKey>, ConfigError> {
+        let key = self.optional(setting, MasterKey::from_base64)?;
+        Ok(key.map(|key| GivenKey { key, origin: self.found.origin(setting) }))
     }
 
-    fn storage(&self, raw: &Raw) -> Result<StorageSettings, ConfigError> {
-        let data = self.one("data", raw.data.as_str(), path)?;
-        let place = self.optional("store", raw.store.as_deref(), place)?;
+    fn storage(&self) -> Result<StorageSettings, ConfigError> {
+        let data = self.one(&DATA, path)?;
+        let place = self.optional(&STORE, place)?;
         let store = match place.unwrap_or_else(|| Place::File(data.join(STORE_FILE))) {
             Place::File(file) => {
                 rules::check_embedded(self.found)?;
@@ -194,31 +215,27 @@ impl Parser<'_> {
             Place::Database(url, text) => StoreSettings::Postgres(Box::new(DatabaseSettings {
                 url: *url,
                 text,
-                connections_max: self.database_connections(raw)?,
-                pooling: self.one("database_pooling", raw.database_pooling.as_str(), pooling)?,
-                ca_file: raw.database_ca_file.clone(),
+                connections_max: self.database_connections()?,
+                pooling: self.one(&DATABASE_POOLING, pooling)?,
+                ca_file: self.file(&DATABASE_CA_FILE),
             })),
         };
-        Ok(StorageSettings { data, store, expect_existing: raw.expect_existing })
+        Ok(StorageSettings { data, store, expect_existing: self.switch(&EXPECT_EXISTING) })
     }
 
-    fn outbound(&self, raw: &Raw) -> Result<OutboundSection, ConfigError> {
+    fn outbound(&self) -> Result<OutboundSection, ConfigError> {
         Ok(OutboundSection {
-            allowances: self.each("outbound_allow", &raw.outbound_allow, allowance)?,
-            ca_file: raw.outbound_ca_file.clone(),
-            slack_hosts: self.each("slack_hosts", &raw.slack_hosts, host)?,
+            allowances: self.each(&OUTBOUND_ALLOW, allowance)?,
+            ca_file: self.file(&OUTBOUND_CA_FILE),
+            slack_hosts: self.each(&SLACK_HOSTS, host)?,
         })
     }
 
-    fn bootstrap(&self, raw: &Raw) -> Result<BootstrapSettings, ConfigError> {
+    fn bootstrap(&self) -> Result<BootstrapSettings, ConfigError> {
         Ok(BootstrapSettings {
-            organization: self.optional(
-                "bootstrap_org",
-                raw.bootstrap_org.as_deref(),
-                OrganizationName::parse,
-            )?,
-            user: self.one("bootstrap_user", raw.bootstrap_user.as_str(), Login::parse)?,
-            token: self.optional("bootstrap_token", raw.bootstrap_token.as_deref(), token)?,
+            organization: self.optional(&BOOTSTRAP_ORG, OrganizationName::parse)?,
+            user: self.one(&BOOTSTRAP_USER, Login::parse)?,
+            token: self.optional(&BOOTSTRAP_TOKEN, token)?,
         })
     }
 }
@@ -309,8 +326,16 @@ fn token(text: &str) -> Result<SecretText, ValueError> {
     }
 }
 
-fn days(number: &u32) -> Result<Duration, ValueError> {
-    if *number == 0 { Err(ValueError::Zero) } else { Ok(DAY * *number) }
+fn days(text: &str) -> Result<Duration, ValueError> {
+    match number(text) {
+        0 => Err(ValueError::Zero),
+        days => Ok(DAY * days),
+    }
+}
+
+/// The number in the text of a setting that is one.
+fn number(text: &str) -> u32 {
+    text.parse().expect("layers accept whole numbers alone")
 }
 
 fn log_format(text: &str) -> Result<LogFormat, ValueError> {

@@ -5,20 +5,20 @@ use std::path::Path;
 use stackbell_store_postgres::{DatabaseUrl, OpenError};
 use stackbell_system::{duration_text, parse_duration};
 
-use super::layer::Layer;
 use super::size::{bytes_text, parse_bytes};
-use super::{Found, usual_defaults};
+use super::{Found, layer};
 
 /// The text of a file: what is accepted can be shown, and no key, token or password shows, nor in a refusal.
 pub fn file(text: &str) {
     if names_a_file(text) {
         return;
     }
-    let Ok(layer) = Layer::toml(Path::new("settings.toml"), text) else { return };
-    let empty = Found { figment: figment::Figment::new(), secret_files: Default::default() };
-    let found = empty.merge(usual_defaults()).merge(layer);
+    let Ok(file) = layer::toml(Path::new("settings.toml"), text) else { return };
+    let mut values = layer::defaults(&[]).expect("the defaults have the right form");
+    values.extend(file);
+    let found = Found { values };
     let report = found.report();
-    assert_eq!(report.0.len(), super::KEYS.len(), "every setting is told of");
+    assert_eq!(report.0.len(), super::SETTINGS.len(), "every setting is told of");
     let hidden = |name: &str| {
         let line = report.0.iter().find(|line| line.name == name).expect("every setting is told of");
         assert!(line.value.as_deref().is_none_or(|value| value == "***"), "{name} shows");
@@ -89,11 +89,11 @@ mod tests {
     proptest! {
         #[test]
         fn hold_of_files(
-            key in 0..crate::KEYS.len(),
+            key in 0..crate::SETTINGS.len(),
             text in "\"[ !#-\\[\\]-~]{0,20}\"|[0-9]{1,12}|true|false|\\[(\"[a-z0-9./:]{0,12}\",?){0,3}\\]|[ -~\n]{0,12}",
             more in "[a-z_]{1,12} = [0-9]{1,3}\n|",
         ) {
-            file(&format!("{more}{} = {text}\n", crate::KEYS[key].name));
+            file(&format!("{more}{} = {text}\n", crate::SETTINGS[key].name));
         }
 
         #[test]

@@ -1,23 +1,23 @@
-//! What `config check` prints: each setting, its value, and where that comes from.
+//! The report of `config check`: each setting, its value, and the origin of the value.
 
 use std::fmt;
 
-use figment::value::{Num, Value};
 use stackbell_store_postgres::DatabaseUrl;
 
 use super::Found;
-use super::keys::{KEYS, Key, Kind};
+use super::definitions::{Kind, SETTINGS, SLACK_HOSTS, Setting};
+use super::layer::Value;
 use super::parse::EMBEDDED_PREFIX;
 use stackbell_system::{redacted, redacted_url};
 
-/// What stands for what is not shown.
+/// Stands for a value that is not shown.
 const HIDDEN: &str = "***";
 
-/// All settings as they were found.
+/// All settings, with value and origin.
 #[derive(Clone, Debug)]
 pub struct Report(pub(crate) Vec<ReportLine>);
 
-/// One setting as it was found.
+/// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReportLine {
     /// The setting.
@@ -39,38 +39,40 @@ impl fmt::Display for Report {
 }
 
 pub(crate) fn report(found: &Found) -> Report {
-    let lines = KEYS.iter().map(|key| {
-        let value = found.figment.find_value(key.name).ok();
+    let lines = SETTINGS.iter().map(|setting| {
+        let value = found.value(setting);
         ReportLine {
-            name: key.name,
-            value: value.map(|value| shown(key, &value)),
-            source: found.origin(key.name),
+            name: setting.name,
+            value: value.map(|value| shown(setting, value)),
+            source: value.map_or_else(String::new, |value| value.origin.clone()),
         }
     });
     Report(lines.collect())
 }
 
-fn shown(key: &Key, value: &Value) -> String {
-    match key.kind {
+fn shown(setting: &Setting, value: &Value) -> String {
+    match setting.kind {
         Kind::Secret => HIDDEN.to_owned(),
-        Kind::Place => place(text(value)),
-        // A whole URL of a channel is a credential, and is often put here.
-        Kind::List if key.name == "slack_hosts" => {
-            text(value).split(',').map(redacted_url).collect::<Vec<_>>().join(",")
+        Kind::Place => place(value.text()),
+        // The whole URL of a channel is a credential, and people often put it here.
+        Kind::List if setting.name == SLACK_HOSTS.name => {
+            value.texts.iter().map(|text| redacted_url(text)).collect::<Vec<_>>().join(",")
         }
-        Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes | Kind::List => hide_credentials(text(value)),
+        Kind::Text | Kind::Switch | Kind::Number | Kind::Bytes | Kind::List => {
+            hide_credentials(value.texts.join(","))
+        }
     }
 }
 
-/// Where a store is. One that cannot be understood may hold a password anywhere.
-fn place(text: String) -> String {
+/// The place of a store. A text that cannot be parsed may hold a password anywhere.
+fn place(text: &str) -> String {
     if text.starts_with(EMBEDDED_PREFIX) {
-        return text;
+        return text.to_owned();
     }
     text.parse::<DatabaseUrl>().map_or_else(|_| HIDDEN.to_owned(), |url| url.label())
 }
 
-/// A URL may have a password in it, where it must not.
+/// A text without the password or token that a URL may hold by mistake.
 fn hide_credentials(text: String) -> String {
     match text.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => {
@@ -79,18 +81,4 @@ fn hide_credentials(text: String) -> String {
         Some((_, rest)) if rest.contains(['?', '#']) => redacted(&text),
         Some(_) | None => text,
     }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(_, text) => text.clone(),
-        Value::Bool(_, value) => value.to_string(),
-        Value::Num(_, number) => number_text(*number),
-        Value::Array(_, values) => values.iter().map(text).collect::<Vec<_>>().join(","),
-        Value::Char(..) | Value::Empty(..) | Value::Dict(..) => String::new(),
-    }
-}
-
-fn number_text(number: Num) -> String {
-    number.to_u128().map_or_else(String::new, |number| number.to_string())
 }

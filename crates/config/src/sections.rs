@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
 use stackbell_engine::outbound::Allowance;
 use stackbell_keys::MasterKey;
 use stackbell_model::names::{Login, OrganizationName};
@@ -241,46 +240,4 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// The settings as their layers have them: names and forms are right, meanings are not looked at.
-#[derive(Deserialize)]
-pub(crate) struct Raw {
-    pub(crate) listen: String,
-    pub(crate) ops_listen: Option<String>,
-    pub(crate) data: String,
-    pub(crate) store: Option<String>,
-    pub(crate) database_connections: u32,
-    pub(crate) database_pooling: String,
-    pub(crate) database_ca_file: Option<PathBuf>,
-    pub(crate) public_url: Option<String>,
-    pub(crate) tls_cert: Option<String>,
-    pub(crate) tls_key: Option<String>,
-    pub(crate) trusted_proxy: Vec<String>,
-    pub(crate) allow_plain_http: bool,
-    pub(crate) outbound_allow: Vec<String>,
-    pub(crate) outbound_ca_file: Option<PathBuf>,
-    pub(crate) slack_hosts: Vec<String>,
-    pub(crate) exchange_timeout: String,
-    pub(crate) retry_schedule: Vec<String>,
-    pub(crate) in_flight_max: u32,
-    pub(crate) payload_bytes_max: String,
-    pub(crate) request_bytes_max: String,
-    pub(crate) events_in_request_max: u32,
-    pub(crate) webhooks_in_scope_max: u32,
-    pub(crate) pending_deliveries_max: u32,
-    pub(crate) stored_bytes_max: String,
-    pub(crate) requests_per_second: u32,
-    pub(crate) master_key: Option<String>,
-    pub(crate) master_key_command: Option<String>,
-    pub(crate) previous_master_key: Option<String>,
-    pub(crate) bootstrap_org: Option<String>,
-    pub(crate) bootstrap_user: String,
-    pub(crate) bootstrap_token: Option<String>,
-    pub(crate) expect_existing: bool,
-    pub(crate) stop_timeout: String,
-    pub(crate) retention_days: u32,
-    pub(crate) audit_retention_days: u32,
-    pub(crate) log_format: String,
-    pub(crate) log_level: String,
 }

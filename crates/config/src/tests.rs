@@ -434,7 +434,7 @@ fn the_shipped_sample_is_valid_and_whole() {
     let is_setting = |line: &&str| line.starts_with("# ") && line.contains(" = ");
     let set: Vec<&str> = sample.lines().filter(is_setting).map(|line| &line[2..]).collect();
     let names: Vec<&str> = set.iter().filter_map(|line| line.split(" = ").next()).collect();
-    let expected: Vec<String> = keys::KEYS.iter().map(in_sample).collect();
+    let expected: Vec<String> = definitions::SETTINGS.iter().map(in_sample).collect();
     assert_eq!(names, expected);
     // The files that it names are not there; a server has one store.
     let values: Vec<&str> =
@@ -445,8 +445,8 @@ fn the_shipped_sample_is_valid_and_whole() {
     settings(&of_databases.join("\n"), &[("STACKBELL_STORE", DATABASE)], &[]).expect("each value is valid");
 }
 
-/// How the sample has a setting: a secret as the file with it.
-fn in_sample(key: &keys::Key) -> String {
-    let file_name = key.file_name().filter(|_| key.kind == keys::Kind::Secret);
-    file_name.unwrap_or_else(|| key.name.to_owned())
+/// The key of a setting in the sample. A secret is there as the file that holds it.
+fn in_sample(setting: &Setting) -> String {
+    let file_name = setting.file_name().filter(|_| setting.kind == definitions::Kind::Secret);
+    file_name.unwrap_or_else(|| setting.name.to_owned())
 }

@@ -9,9 +9,14 @@ use stackbell_store::commit::Quota;
 use stackbell_store_postgres::PostgresStore;
 use stackbell_system::{NotADuration, duration_text, parse_duration};
 
-use super::Parser;
+use super::{Parser, number};
 use crate::ConfigError;
-use crate::sections::{DeliverySettings, LimitSettings, Raw};
+use crate::definitions::{
+    DATABASE_CONNECTIONS, EVENTS_IN_REQUEST_MAX, EXCHANGE_TIMEOUT, IN_FLIGHT_MAX, PAYLOAD_BYTES_MAX,
+    PENDING_DELIVERIES_MAX, REQUEST_BYTES_MAX, REQUESTS_PER_SECOND, RETRY_SCHEDULE, STORED_BYTES_MAX,
+    Setting, WEBHOOKS_IN_SCOPE_MAX,
+};
+use crate::sections::{DeliverySettings, LimitSettings};
 use crate::size::{NotASize, bytes_text, parse_bytes};
 
 /// A ping waits up to 30 s for its turn and is answered within 60 s, which leaves this for the exchange.
@@ -43,10 +48,10 @@ const PENDING_DELIVERIES: RangeInclusive<u32> = 1..=u32::MAX;
 const STORED_BYTES: RangeInclusive<u64> = 1 << 20..=256 << 40;
 
 /// None is no limit; beyond the most a limit is none.
-const REQUESTS_PER_SECOND: RangeInclusive<u32> = 0..=1_000_000;
+const REQUEST_RATE: RangeInclusive<u32> = 0..=1_000_000;
 
 /// Less than the least would have the engine wait for people; more than the most is no server's to give.
-const DATABASE_CONNECTIONS: RangeInclusive<u32> = PostgresStore::CONNECTIONS_MIN..=1000;
+const CONNECTIONS: RangeInclusive<u32> = PostgresStore::CONNECTIONS_MIN..=1000;
 
 /// Why a number is none of its setting's.
 #[derive(Debug, thiserror::Error)]
@@ -67,43 +72,40 @@ enum LimitError {
 }
 
 impl Parser<'_> {
-    pub(crate) fn delivery(&self, raw: &Raw) -> Result<DeliverySettings, ConfigError> {
+    pub(super) fn delivery(&self) -> Result<DeliverySettings, ConfigError> {
         Ok(DeliverySettings {
-            exchange_time: self.one("exchange_timeout", raw.exchange_timeout.as_str(), exchange_time)?,
-            retry_waits: self.one("retry_schedule", raw.retry_schedule.as_slice(), retry_waits)?,
-            in_flight_max: self.count("in_flight_max", raw.in_flight_max, IN_FLIGHT)?,
+            exchange_time: self.one(&EXCHANGE_TIMEOUT, exchange_time)?,
+            retry_waits: self.list(&RETRY_SCHEDULE, retry_waits)?,
+            in_flight_max: self.count(&IN_FLIGHT_MAX, IN_FLIGHT)?,
         })
     }
 
-    pub(crate) fn limits(&self, raw: &Raw) -> Result<LimitSettings, ConfigError> {
+    pub(super) fn limits(&self) -> Result<LimitSettings, ConfigError> {
         let memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let payload = self.bytes("payload_bytes_max", &raw.payload_bytes_max, PAYLOAD_BYTES)?;
-        let request = self.bytes("request_bytes_max", &raw.request_bytes_max, REQUEST_BYTES)?;
-        let events = self.count("events_in_request_max", raw.events_in_request_max, EVENTS_IN_REQUEST)?;
-        let webhooks = self.count("webhooks_in_scope_max", raw.webhooks_in_scope_max, WEBHOOKS_IN_SCOPE)?;
-        let pending = self.count("pending_deliveries_max", raw.pending_deliveries_max, PENDING_DELIVERIES)?;
-        let stored = self.bytes("stored_bytes_max", &raw.stored_bytes_max, STORED_BYTES)?;
-        let rate = self.count("requests_per_second", raw.requests_per_second, REQUESTS_PER_SECOND)?;
+        let quota = |pending: u32, stored| Quota { pending_max: pending.into(), stored_bytes_max: stored };
         Ok(LimitSettings {
-            payload_bytes_max: memory(payload),
-            request_bytes_max: memory(request),
-            events_in_request_max: memory(events.into()),
-            webhooks_in_scope_max: webhooks,
-            quota: Quota { pending_max: pending.into(), stored_bytes_max: stored },
-            requests_per_second: NonZeroU32::new(rate),
+            payload_bytes_max: memory(self.bytes(&PAYLOAD_BYTES_MAX, PAYLOAD_BYTES)?),
+            request_bytes_max: memory(self.bytes(&REQUEST_BYTES_MAX, REQUEST_BYTES)?),
+            events_in_request_max: memory(self.count(&EVENTS_IN_REQUEST_MAX, EVENTS_IN_REQUEST)?.into()),
+            webhooks_in_scope_max: self.count(&WEBHOOKS_IN_SCOPE_MAX, WEBHOOKS_IN_SCOPE)?,
+            quota: quota(
+                self.count(&PENDING_DELIVERIES_MAX, PENDING_DELIVERIES)?,
+                self.bytes(&STORED_BYTES_MAX, STORED_BYTES)?,
+            ),
+            requests_per_second: NonZeroU32::new(self.count(&REQUESTS_PER_SECOND, REQUEST_RATE)?),
         })
     }
 
-    pub(crate) fn database_connections(&self, raw: &Raw) -> Result<u32, ConfigError> {
-        self.count("database_connections", raw.database_connections, DATABASE_CONNECTIONS)
+    pub(super) fn database_connections(&self) -> Result<u32, ConfigError> {
+        self.count(&DATABASE_CONNECTIONS, CONNECTIONS)
     }
 
-    fn bytes(&self, key: &'static str, text: &str, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
-        self.one(key, text, |text| within(parse_bytes(text)?, range, bytes_text))
+    fn bytes(&self, setting: &Setting, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+        self.one(setting, |text| within(parse_bytes(text)?, range, bytes_text))
     }
 
-    fn count(&self, key: &'static str, number: u32, range: RangeInclusive<u32>) -> Result<u32, ConfigError> {
-        self.one(key, &number, |number| within(*number, range, |number| number.to_string()))
+    fn count(&self, setting: &Setting, range: RangeInclusive<u32>) -> Result<u32, ConfigError> {
+        self.one(setting, |text| within(number(text), range, |number| number.to_string()))
     }
 }
 

@@ -3,23 +3,28 @@
 use url::Url;
 
 use super::{ConfigError, Found};
-use crate::sections::{LimitSettings, MasterKeySetting, Raw, ServerSettings, Settings, StoreSettings};
+use crate::definitions::{
+    DATABASE_CA_FILE, DATABASE_CONNECTIONS, DATABASE_POOLING, MASTER_KEY, MASTER_KEY_COMMAND, Setting,
+    TLS_CERT, TLS_KEY,
+};
+use crate::sections::{LimitSettings, MasterKeySetting, ServerSettings, Settings, StoreSettings};
 use crate::size::bytes_text;
 
 /// Settings that an embedded store has no use for.
-const OF_DATABASES: [&str; 3] = ["database_connections", "database_pooling", "database_ca_file"];
+const OF_DATABASES: [Setting; 3] = [DATABASE_CONNECTIONS, DATABASE_POOLING, DATABASE_CA_FILE];
 
-/// Rules about what is set at all.
-pub(crate) fn check_raw(raw: &Raw) -> Result<(), ConfigError> {
-    let lonely = match (&raw.tls_cert, &raw.tls_key) {
-        (Some(_), None) => Some(("tls_cert", "tls_key")),
-        (None, Some(_)) => Some(("tls_key", "tls_cert")),
-        (Some(_), Some(_)) | (None, None) => None,
+/// Rules about the presence of settings.
+pub(super) fn check_presence(found: &Found) -> Result<(), ConfigError> {
+    let has = |setting| found.value(setting).is_some();
+    let lonely = match (has(&TLS_CERT), has(&TLS_KEY)) {
+        (true, false) => Some(("tls_cert", "tls_key")),
+        (false, true) => Some(("tls_key", "tls_cert")),
+        (true, true) | (false, false) => None,
     };
     if let Some((set, unset)) = lonely {
         return refuse(format!("{set} is set and {unset} is not: TLS needs both, set {unset} too"));
     }
-    if raw.master_key.is_some() && raw.master_key_command.is_some() {
+    if has(&MASTER_KEY) && has(&MASTER_KEY_COMMAND) {
         return refuse("both master_key and master_key_command are set: set one".to_owned());
     }
     Ok(())
@@ -34,11 +39,12 @@ pub(crate) fn check(settings: &Settings, allow_plain_http: bool) -> Result<(), C
 
 /// A setting without a use is a mistake: mostly the store's URL did not arrive.
 pub(crate) fn check_embedded(found: &Found) -> Result<(), ConfigError> {
-    match OF_DATABASES.iter().find(|key| found.is_set(key)) {
+    match OF_DATABASES.iter().find(|setting| found.is_set(setting)) {
         None => Ok(()),
-        Some(key) => refuse(format!(
+        Some(setting) => refuse(format!(
             "{key} ({}) is for a store on PostgreSQL, and store is a file: set store to postgres://…, or take {key} out",
-            found.origin(key)
+            found.origin(setting),
+            key = setting.name
         )),
     }
 }

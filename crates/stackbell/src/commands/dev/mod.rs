@@ -40,19 +40,18 @@ const LOGIN: &str = "dev";
 /// Random bytes of the receiver's secret: as many as its signature has.
 const SECRET_BYTES: usize = 32;
 
-/// Settings whose default is another one here.
-const DATA_HELP: &str = "The data folder, which one process uses at a time [default: a temporary one, gone when this ends] \
-                         [env: STACKBELL_DATA]";
+/// The default of `data` here, for the help.
+const DATA_DEFAULT: &str = "a temporary one, gone when this ends";
+/// The default of `log_level` here.
+const LOG_LEVEL_DEFAULT: &str = "warn";
 const STORE_HELP: &str = "The store, as sqlite:PATH; goes with --data, which keeps its key [default: stackbell.db in the data \
                           folder] [env: STACKBELL_STORE or STACKBELL_STORE_FILE]";
-const LOG_LEVEL_HELP: &str = "error, warn, info, debug, trace, or directives such as info,stackbell_engine=debug \
-                              [default: warn] [env: STACKBELL_LOG]";
 
 #[derive(Debug, Args)]
 #[command(
-    mut_arg("data", |arg| arg.help(DATA_HELP)),
+    mut_arg("data", |arg| arg.help(SettingFlags::help_with_default("data", DATA_DEFAULT))),
     mut_arg("store", |arg| arg.help(STORE_HELP)),
-    mut_arg("log_level", |arg| arg.help(LOG_LEVEL_HELP)),
+    mut_arg("log_level", |arg| arg.help(SettingFlags::help_with_default("log_level", LOG_LEVEL_DEFAULT))),
 )]
 pub(crate) struct DevArgs {
     /// The organization to make
@@ -72,7 +71,7 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
     let temporary = temporary.context("cannot make a temporary folder")?;
     let data = temporary.path().join("data").display().to_string();
     // What happens is printed in words of its own; the log speaks up when something is wrong.
-    let defaults = [("data", data.into()), ("log_level", "warn".into())];
+    let defaults = [("data", data), ("log_level", LOG_LEVEL_DEFAULT.to_owned())];
     let mut settings = Found::collect(&args.settings, environment, &defaults)?.settings()?;
     check(&settings, temporary.path())?;
     settings.outbound.allowances.extend(Allowance::loopback());
