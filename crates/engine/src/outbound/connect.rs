@@ -84,13 +84,14 @@ impl Connector {
         let name = ServerName::try_from(name).map_err(|_| ConnectError::NoName)?;
         let requests = TlsRequests::default();
         let connector = TlsConnector::from(Arc::new(requests.watching(&self.tls)));
-        let handshake = connector.connect(name, Greeting::new(stream)).into_fallible();
+        let greeting = Greeting::default();
+        let handshake = connector.connect(name, greeting.observe(stream));
         match timeout_at(deadline, handshake).await {
             Ok(Ok(stream)) => link(stream, requests, tasks).await,
-            Ok(Err((source, stream))) => Err(ConnectError::Tls(TlsError {
+            Ok(Err(source)) => Err(ConnectError::Tls(TlsError {
                 source,
                 asked_for_certificate: requests.were_made(),
-                is_http: stream.is_http(),
+                is_http: greeting.is_http(),
             })),
             Err(_) => Err(ConnectError::TimedOut),
         }

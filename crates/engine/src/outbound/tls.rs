@@ -1,18 +1,15 @@
-//! What is learned of a server while TLS is set up, so that a failure can be put into words.
+//! Facts about a server that are learned during the TLS handshake. Error messages use them.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::AsyncRead;
+use tokio_util::io::InspectReader;
 
-/// Whether a server asked for a client's certificate. There is none to show.
+/// Whether a server asked for a client's certificate. The client has none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TlsRequests(Arc<Requested>);
 
@@ -20,7 +17,7 @@ pub(super) struct TlsRequests(Arc<Requested>);
 struct Requested(AtomicBool);
 
 impl TlsRequests {
-    /// The same configuration, for one connection.
+    /// The configuration for one connection, with its requests for certificates observed.
     pub(super) fn watching(&self, config: &ClientConfig) -> ClientConfig {
         let mut config = config.clone();
         config.client_auth_cert_resolver = Arc::<Requested>::clone(&self.0);
@@ -43,72 +40,59 @@ impl ResolvesClientCert for Requested {
     }
 }
 
-/// A stream of which the first bytes that come are remembered.
-pub(super) struct Greeting {
-    stream: TcpStream,
-    first: [u8; Self::HTTP.len()],
-    count: usize,
-}
+/// Whether a server answers the handshake in plain HTTP.
+#[derive(Debug, Default)]
+pub(super) struct Greeting(Arc<AtomicBool>);
 
 impl Greeting {
     const HTTP: &[u8] = b"HTTP/";
 
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, first: [0; _], count: 0 }
+    /// The stream, with its first bytes observed.
+    pub(super) fn observe<S: AsyncRead>(&self, stream: S) -> InspectReader<S, impl FnMut(&[u8]) + use<S>> {
+        let is_http = Arc::clone(&self.0);
+        let mut expected = Some(Self::HTTP);
+        InspectReader::new(stream, move |read: &[u8]| {
+            let Some(rest) = expected else { return };
+            let (now, later) = rest.split_at(rest.len().min(read.len()));
+            expected = read.starts_with(now).then_some(later);
+            if expected.is_some_and(<[u8]>::is_empty) {
+                is_http.store(true, Ordering::SeqCst);
+            }
+        })
     }
 
-    /// Whether the server speaks HTTP without TLS.
+    /// Whether the first bytes were those of HTTP without TLS.
     pub(super) fn is_http(&self) -> bool {
-        self.first == Self::HTTP
+        self.0.load(Ordering::SeqCst)
     }
 }
 
-impl AsyncRead for Greeting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let start = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let room = self.first.len() - self.count;
-        if room > 0 {
-            let read = &buffer.filled()[start..];
-            let read = &read[..read.len().min(room)];
-            let count = self.count;
-            self.first[count..count + read.len()].copy_from_slice(read);
-            self.count += read.len();
-        }
-        polled
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
 
-impl AsyncWrite for Greeting {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// Reads `first`, then `second`.
+    async fn check(first: &'static str, second: &'static str, expected: bool) {
+        let greeting = Greeting::default();
+        let mut stream = greeting.observe(Cursor::new(first).chain(Cursor::new(second)));
+        let mut read = String::new();
+        stream.read_to_string(&mut read).await.expect("read");
+        assert_eq!((read, greeting.is_http()), (format!("{first}{second}"), expected));
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    #[tokio::test]
+    async fn plain_http_is_recognized_by_its_first_bytes() {
+        check("HTTP/1.1 400 Bad Request\r\n", "", true).await;
+        check("HT", "TP/1.1 400", true).await;
+        check("HTTP", "/", true).await;
+        check("HTTP", "S/", false).await;
+        check("HTTP", "", false).await;
+        check("", "", false).await;
+        check(" HTTP/1.1", "HTTP/1.1", false).await;
+        check("\u{16}\u{3}\u{1}", "HTTP/", false).await;
     }
 }
