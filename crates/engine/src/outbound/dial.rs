@@ -42,7 +42,13 @@ impl Dialer {
                 tracing::debug!(endpoint.host = host, endpoint.address = %address, %refusal, "address refused");
             })
         };
-        race(resolved, judge, connect_to, &self.reachability, deadline).await
+        let raced = race(resolved, judge, connect_to, &self.reachability, deadline).await;
+        if let Err(ConnectError::Forbidden(refusals)) = &raced
+            && refusals.unanswered.is_some()
+        {
+            self.resolver.half_is_forbidden(&host);
+        }
+        raced
     }
 
     async fn resolve(&self, host: &str, port: u16, deadline: Instant) -> Result<Resolved, ConnectError> {

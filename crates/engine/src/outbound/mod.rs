@@ -47,5 +47,5 @@ pub use dns::DnsResolver;
 pub use policy::OutboundPolicy;
 pub use record::{BodyEnd, canonical_name};
 pub use request::{Connections, OutboundRequest};
-pub use resolve::{Resolve, ResolveError, Resolved};
+pub use resolve::{Resolve, ResolveError, Resolved, Unanswered};
 pub use target::{Target, TargetError};

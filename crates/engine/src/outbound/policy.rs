@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::address::{Refusal, classify, embedded, may_lead_to_metadata, translated};
 use super::allowance::Allowance;
-use super::resolve::normal_host;
+use super::resolve::{Unanswered, normal_host};
 
 /// The outbound policy: public addresses are allowed, all others only where an [`Allowance`] names their
 /// network.
@@ -142,23 +142,32 @@ impl Rules {
 /// How many refused addresses a reason names.
 const NAMED_MAX: usize = 4;
 
-/// The addresses of a host, each with why it is refused. `Display` names them, with the settings that would allow them.
+/// The refused addresses of a host. `Display` names them, and the settings that would allow them.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Vec<(IpAddr, Refusal)>);
+pub(super) struct Refusals {
+    refused: Vec<(IpAddr, Refusal)>,
+    /// Why the host's addresses of one family are not known, if they are not.
+    pub(super) unanswered: Option<Unanswered>,
+}
 
 impl Refusals {
+    /// None so far. `unanswered` says why the addresses of one family are not known.
+    pub(super) fn of_half(unanswered: Option<Unanswered>) -> Self {
+        Self { refused: Vec::new(), unanswered }
+    }
+
     pub(super) fn add(&mut self, address: IpAddr, refusal: Refusal) {
-        self.0.push((address, refusal));
+        self.refused.push((address, refusal));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.refused.is_empty()
     }
 }
 
 impl fmt::Display for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(refused) = self;
+        let Self { refused, unanswered } = self;
         for (index, (address, refusal)) in refused.iter().take(NAMED_MAX).enumerate() {
             let separator = if index > 0 { ", " } else { "" };
             let kind = refusal.kind();
@@ -175,7 +184,8 @@ impl fmt::Display for Refusals {
         let mut remedies: Vec<_> = refused.iter().map(|(_, refusal)| refusal.remedy()).collect();
         remedies.sort_unstable();
         remedies.dedup();
-        f.write_str(&remedies.join(", or "))
+        f.write_str(&remedies.join(", or "))?;
+        unanswered.map_or(Ok(()), |unanswered| write!(f, "; {unanswered}"))
     }
 }
 

@@ -40,8 +40,9 @@ pub(super) async fn race<S, F: Future<Output = io::Result<S>>>(
     known: &Reachability,
     deadline: Instant,
 ) -> Result<S, ConnectError> {
-    let Resolved { addresses, mut later } = resolved;
-    let mut line = Line { judge, known, waiting: VecDeque::new(), allowed: 0, refusals: Refusals::default() };
+    let Resolved { addresses, unanswered, mut later } = resolved;
+    let refusals = Refusals::of_half(unanswered);
+    let mut line = Line { judge, known, waiting: VecDeque::new(), allowed: 0, refusals };
     line.admit(addresses);
     let mut running: Vec<Attempt<F>> = Vec::new();
     let mut tried = 0;
@@ -81,9 +82,10 @@ pub(super) async fn race<S, F: Future<Output = io::Result<S>>>(
                     next_start = Instant::now();
                 }
             },
-            addresses = or_pending(&mut later) => {
+            answer = or_pending(&mut later) => {
                 later = None;
-                line.admit(addresses);
+                line.refusals.unanswered = answer.as_ref().err().copied();
+                line.admit(answer.unwrap_or_default());
             }
             () = sleep_until(next_start), if may_start => {}
             () = sleep_until(deadline) => {
@@ -116,7 +118,7 @@ async fn first_of<S, F: Future<Output = io::Result<S>>>(
     .await
 }
 
-async fn or_pending(later: &mut Option<BoxFuture<'static, Vec<SocketAddr>>>) -> Vec<SocketAddr> {
+async fn or_pending<T>(later: &mut Option<BoxFuture<'static, T>>) -> T {
     match later {
         Some(later) => later.await,
         None => pending().await,

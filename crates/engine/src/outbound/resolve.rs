@@ -1,4 +1,4 @@
-//! Where names come from.
+//! Finding the addresses of names.
 
 use std::fmt;
 use std::io;
@@ -28,26 +28,55 @@ pub enum ResolveError {
     TimedOut,
 }
 
+impl Clone for ResolveError {
+    fn clone(&self) -> Self {
+        match self {
+            // The operating system's error code is kept: it tells this machine's faults from others.
+            Self::Unasked(error) => Self::Unasked(
+                error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
+            ),
+            Self::Failed => Self::Failed,
+            Self::NoName => Self::NoName,
+            Self::NoAddress => Self::NoAddress,
+            Self::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+/// The question for the addresses of one family, without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {question} question was not answered: {failure}")]
+pub struct Unanswered {
+    /// `A` or `AAAA`.
+    pub question: &'static str,
+    /// The name servers' failure, in words.
+    pub failure: &'static str,
+}
+
 /// The addresses of a host.
 pub struct Resolved {
     /// The addresses that are known now.
     pub addresses: Vec<SocketAddr>,
+    /// Why the other family's addresses are not among them, if they are not.
+    pub unanswered: Option<Unanswered>,
     /// The other family's addresses, when their answer is late: one lost answer holds up no connection. The future ends
-    /// when the answer is here or is given up.
-    pub later: Option<BoxFuture<'static, Vec<SocketAddr>>>,
+    /// with the answer, or when the name servers are given up.
+    pub later: Option<BoxFuture<'static, Result<Vec<SocketAddr>, Unanswered>>>,
 }
 
 impl From<Vec<SocketAddr>> for Resolved {
     /// All of the addresses, now.
     fn from(addresses: Vec<SocketAddr>) -> Self {
-        Self { addresses, later: None }
+        Self { addresses, unanswered: None, later: None }
     }
 }
 
 impl fmt::Debug for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { addresses, later } = self;
-        f.debug_struct("Resolved").field("addresses", addresses).field("later", &later.is_some()).finish()
+        let Self { addresses, unanswered, later } = self;
+        let mut fields = f.debug_struct("Resolved");
+        fields.field("addresses", addresses).field("unanswered", unanswered);
+        fields.field("later", &later.is_some()).finish()
     }
 }
 
@@ -62,6 +91,10 @@ pub trait Resolve: Send + Sync {
     /// # Errors
     /// [`ResolveError`], when there is none. No addresses, now or later, mean the same as [`ResolveError::NoAddress`].
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, Result<Resolved, ResolveError>>;
+
+    /// The policy forbids all addresses of `host`, and the question for one family was not answered. A resolver that keeps
+    /// answers keeps this one no longer than a failure: the missing family may be allowed.
+    fn half_is_forbidden(&self, _host: &str) {}
 }
 
 /// The one spelling of a host: in lower case, without the dots at its end, so that the host that is judged when a webhook is

@@ -181,7 +181,7 @@ async fn by_us(servers: &NameServers, host: &str) -> Lookup {
     if let Ok(found) = found {
         addresses.extend(found.addresses.iter().map(SocketAddr::ip));
         if let Some(later) = found.later {
-            addresses.extend(later.await.iter().map(SocketAddr::ip));
+            addresses.extend(later.await.iter().flatten().map(SocketAddr::ip));
         }
     }
     (addresses, asked(servers))

@@ -6,10 +6,12 @@
 //! a server's error, so only their messages are used here.
 //!
 //! - [`DnsResolver`]: the files, read again when they change
-//! - `names`: one name, among hosts and at name servers, with the answers that still hold
+//! - `names`: one name, among hosts and at name servers
+//! - `answers`: kept answers, and lookups that concurrent callers share
 //! - `servers`, `reply`: one question to the servers in turn, and the meaning of an answer
 //! - `resolv_conf`, `hosts`, `files`: the files' contents
 
+mod answers;
 mod files;
 mod hosts;
 mod names;
@@ -53,18 +55,9 @@ pub struct DnsResolver {
 /// What was read of the files last, and when that was looked at.
 #[derive(Debug, Default)]
 struct Current {
-    found: Option<Result<Arc<Names>, io::Error>>,
+    found: Option<Result<Arc<Names>, ResolveError>>,
     stamps: Stamps,
     looked_at: Option<Instant>,
-}
-
-impl Current {
-    fn names(&self) -> Option<Result<Arc<Names>, ResolveError>> {
-        self.found.as_ref().map(|found| match found {
-            Ok(names) => Ok(Arc::clone(names)),
-            Err(error) => Err(ResolveError::Unasked(same_again(error))),
-        })
-    }
 }
 
 impl DnsResolver {
@@ -95,17 +88,17 @@ impl DnsResolver {
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "the files that say where names come from cannot be read");
                 if !matches!(current.found, Some(Ok(_))) {
-                    current.found = Some(Err(error));
+                    current.found = Some(Err(ResolveError::Unasked(error)));
                 }
             }
         }
-        current.names().expect("what was never read differs from all that there may be")
+        current.found.clone().expect("what was never read differs from all that there may be")
     }
 
     /// What there is, where it was looked at just now.
     fn fresh(&self) -> Option<Result<Arc<Names>, ResolveError>> {
         let current = self.lock();
-        current.names().filter(|_| current.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL))
+        current.found.clone().filter(|_| current.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL))
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
@@ -118,18 +111,21 @@ impl Resolve for DnsResolver {
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, Result<Resolved, ResolveError>> {
         Box::pin(async move {
             let found = self.names().await?.addresses(host).await?;
-            let with_port = move |address: &IpAddr| SocketAddr::new(*address, port);
-            let addresses = found.addresses.iter().map(with_port).collect();
-            let later = found.later.map(|later| {
-                let later = async move { later.await.iter().map(with_port).collect() };
-                later.boxed()
-            });
-            Ok(Resolved { addresses, later })
+            let with_port = move |addresses: Arc<[IpAddr]>| -> Vec<_> {
+                addresses.iter().map(|address| SocketAddr::new(*address, port)).collect()
+            };
+            Ok(Resolved {
+                addresses: with_port(found.addresses),
+                unanswered: found.unanswered,
+                later: found.later.map(|later| later.map(move |later| later.map(with_port)).boxed()),
+            })
         })
     }
-}
 
-/// An error of the system stays what it is: some of them are our fault.
-fn same_again(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    fn half_is_forbidden(&self, host: &str) {
+        let found = self.lock().found.clone();
+        if let Some(Ok(names)) = found {
+            names.half_is_forbidden(host);
+        }
+    }
 }

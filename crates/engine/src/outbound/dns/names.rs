@@ -1,23 +1,20 @@
-//! Looking a name up.
+//! The addresses of one host: from `/etc/hosts`, from kept answers, or from the name servers.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, select};
 use hickory_proto::rr::{Name, RecordType};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use super::answers::{Answers, FAILURE_TIME, Found, Lookup};
 use super::hosts::Hosts;
-use super::reply::Reply;
+use super::reply::{Reply, SILENT};
 use super::resolv_conf::ResolvConf;
 use super::servers::Servers;
-use crate::outbound::resolve::ResolveError;
-
-/// How many names' addresses or errors are kept: a few megabytes with the most addresses of each, which hardly any has.
-pub(super) const ANSWERS_MAX: usize = 4096;
+use crate::outbound::resolve::{ResolveError, Unanswered};
 
 /// Answers are kept no longer than this, whatever they say.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3600);
@@ -25,78 +22,30 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(3600);
 /// "There is none" is kept no longer than this: a name that was just added must not wait for an hour.
 const NEGATIVE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How long a failure is kept: shorter than the first retry waits.
-const FAILURE_TIME: Duration = Duration::from_secs(2);
-
-/// An answer of one family is kept no longer than this while there is none of the other.
+/// An answer without one family is kept no longer than this.
 const HALF_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long the second family is waited for once the first has addresses. Source: RFC 8305, section 3.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-/// Hosts, and the servers that are asked for other names, with what they answered.
+/// The hosts of `/etc/hosts`, the name servers for all other names, and their answers.
 pub(super) struct Names {
     hosts: Hosts,
     conf: ResolvConf,
     servers: Arc<Servers>,
-    answers: Mutex<HashMap<Box<str>, Answer>>,
-}
-
-/// The addresses of a host.
-pub(super) struct Found {
-    /// At least one.
-    pub(super) addresses: Arc<[IpAddr]>,
-    /// The other family's addresses, where they are still awaited.
-    pub(super) later: Option<BoxFuture<'static, Vec<IpAddr>>>,
-}
-
-struct Answer {
-    found: Result<Arc<[IpAddr]>, Failure>,
-    holds_until: Instant,
-}
-
-/// An error that is kept. An unreachable server is none: the cause may be ours.
-#[derive(Clone, Copy)]
-enum Failure {
-    Failed,
-    NoName,
-    NoAddress,
-    TimedOut,
-}
-
-impl Failure {
-    fn of(error: &ResolveError) -> Option<Self> {
-        match error {
-            ResolveError::Unasked(_) => None,
-            ResolveError::Failed => Some(Self::Failed),
-            ResolveError::NoName => Some(Self::NoName),
-            ResolveError::NoAddress => Some(Self::NoAddress),
-            ResolveError::TimedOut => Some(Self::TimedOut),
-        }
-    }
-}
-
-impl From<Failure> for ResolveError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Failed => Self::Failed,
-            Failure::NoName => Self::NoName,
-            Failure::NoAddress => Self::NoAddress,
-            Failure::TimedOut => Self::TimedOut,
-        }
-    }
+    answers: Arc<Answers>,
 }
 
 /// The result of one candidate.
 enum Verdict {
     Found(Found),
-    /// The name has no address, and for how long that holds: the next candidate may be meant.
+    /// The name has no address, for this time. The next candidate is tried.
     None(ResolveError, Duration),
-    /// Servers failed: the next candidate may be meant.
+    /// Servers failed. The next candidate is tried.
     ServerFailed,
-    /// Servers do not tell: no domain is searched any more.
+    /// Servers refused the question. No more domains are searched.
     Refused,
-    /// No other name may be meant.
+    /// The search ends.
     Stop(ResolveError),
 }
 
@@ -109,34 +58,46 @@ impl std::fmt::Debug for Names {
 impl Names {
     pub(super) fn new(hosts: Hosts, conf: ResolvConf) -> Self {
         let servers = Arc::new(Servers::new(&conf));
-        Self { hosts, conf, servers, answers: Mutex::default() }
+        Self { hosts, conf, servers, answers: Arc::default() }
     }
 
-    /// The addresses of a host in lower case; a dot at its end makes it absolute.
+    /// The addresses of a host in lower case. A dot at its end makes it absolute.
+    ///
+    /// Concurrent calls for one host share one lookup. The lookup goes on as long as one of the callers waits.
     pub(super) async fn addresses(self: &Arc<Self>, host: &str) -> Result<Found, ResolveError> {
-        if let Some(kept) = self.kept(host) {
-            return Ok(Found { addresses: kept?, later: None });
-        }
         let of_hosts = self.hosts.addresses(host);
         if !of_hosts.is_empty() {
-            return Ok(Found { addresses: of_hosts.into(), later: None });
+            return Ok(Found::from(Arc::from(of_hosts)));
         }
         if is_local(host) {
             let addresses = [IpAddr::from(Ipv6Addr::LOCALHOST), Ipv4Addr::LOCALHOST.into()];
-            return Ok(Found { addresses: addresses.into(), later: None });
+            return Ok(Found::from(Arc::from(addresses)));
         }
-        self.search(host).await.map_err(|(error, time)| {
-            if let Some(failure) = Failure::of(&error) {
-                self.keep(host, Err(failure), time);
-            }
-            error
-        })
+        self.answers.get(host, || Arc::clone(self).lookup(host.into())).await
     }
 
-    /// Asks for the candidates in turn. Source: `__res_context_search` in glibc's `resolv/res_query.c`, but for one thing:
+    /// The outbound policy forbids the addresses of an answer without one family. It is kept no longer than a failure.
+    pub(super) fn half_is_forbidden(&self, host: &str) {
+        self.answers.shorten_half(host);
+    }
+
+    fn lookup(self: Arc<Self>, host: Box<str>) -> Lookup {
+        let lookup = async move {
+            self.search(&host).await.map_err(|(error, time)| {
+                // The cause of an unreachable server may be this machine.
+                if !matches!(error, ResolveError::Unasked(_)) {
+                    self.answers.keep(&host, Err(error.clone()), time);
+                }
+                error
+            })
+        };
+        lookup.boxed().shared()
+    }
+
+    /// Asks for the candidates in turn. Source: `__res_context_search` in glibc's `resolv/res_query.c`, with one difference:
     /// glibc goes on to the name as it is when no server answers about a longer one. A lost answer must not send a payload
-    /// to another host, so here the lookup fails. An error comes with how long it holds.
-    async fn search(self: &Arc<Self>, host: &str) -> Result<Found, (ResolveError, Duration)> {
+    /// to another host, so here the lookup fails. An error comes with the time for which it holds.
+    async fn search(&self, host: &str) -> Result<Found, (ResolveError, Duration)> {
         let candidates = self.conf.candidates(host).ok_or((ResolveError::NoName, Duration::ZERO))?;
         // A kept answer must not outlive the reason why an earlier candidate was passed over.
         let mut holds = ANSWER_TIME_MAX;
@@ -170,7 +131,7 @@ impl Names {
             };
             match (&error, &failed) {
                 _ if index == 0 && candidate.as_is => first_error = Some(failed),
-                // The most telling of them is said.
+                // The most specific error is reported.
                 (ResolveError::Failed, _) | (ResolveError::NoAddress, ResolveError::NoName) => {}
                 _ => error = failed,
             }
@@ -179,7 +140,7 @@ impl Names {
     }
 
     /// Asks for both families of one name at once.
-    async fn look_up(self: &Arc<Self>, host: &str, name: Name, holds: Duration) -> Verdict {
+    async fn look_up(&self, host: &str, name: Name, holds: Duration) -> Verdict {
         if name.iter().next_back().is_some_and(|label| label.eq_ignore_ascii_case(b"invalid")) {
             // Source: RFC 6761, section 6.4.
             return Verdict::None(ResolveError::NoName, ANSWER_TIME_MAX);
@@ -201,13 +162,7 @@ impl Names {
             };
             match (reply, second) {
                 (Reply::Addresses(addresses, time), None) => {
-                    let half = Half {
-                        names: Arc::clone(self),
-                        host: host.into(),
-                        addresses,
-                        holds: holds.min(time),
-                    };
-                    return Verdict::Found(half.with_later(other.reply));
+                    return Verdict::Found(self.half(host, addresses.into(), holds.min(time), other));
                 }
                 (reply, second) => {
                     let second = second.unwrap_or(Reply::NoData(ANSWER_TIME_MAX));
@@ -219,17 +174,26 @@ impl Names {
         self.judge(host, v4, v6, holds)
     }
 
+    /// The addresses of one family while the other is awaited. They are kept at once, so a family that is never answered
+    /// costs its wait once.
+    fn half(&self, host: &str, addresses: Arc<[IpAddr]>, holds: Duration, other: Awaited) -> Found {
+        let unanswered = Some(Unanswered { question: other.question(), failure: SILENT });
+        let later = other.complete(Arc::clone(&self.answers), host.into(), Arc::clone(&addresses), holds);
+        let found = Found { addresses, unanswered, later: Some(later.boxed().shared()) };
+        self.answers.keep(host, Ok(found.clone()), holds.min(HALF_ANSWER_TIME_MAX));
+        found
+    }
+
     fn judge(&self, host: &str, v4: Reply, v6: Reply, holds: Duration) -> Verdict {
         use Reply::{Addresses, NoAddress, NoData, NoName, Refused, Rejected, ServerFailed, Silent, Unasked};
-        let (addresses, time) = match (v4, v6) {
+        let (addresses, time, unanswered) = match (v4, v6) {
             (Addresses(mut v4, time), Addresses(v6, other_time)) => {
                 v4.extend(v6);
-                (v4, time.min(other_time))
+                (v4, time.min(other_time), None)
             }
-            (Addresses(addresses, time), other) | (other, Addresses(addresses, time)) => {
-                (addresses, if other.is_failure() { time.min(HALF_ANSWER_TIME_MAX) } else { time })
-            }
-            // A name that is there, by an alias that leads nowhere, hides the others.
+            (Addresses(addresses, time), other) => (addresses, time, other.unanswered(AAAA)),
+            (other, Addresses(addresses, time)) => (addresses, time, other.unanswered(A)),
+            // The name exists as an alias that leads nowhere. It hides the other candidates.
             (NoAddress, _) | (_, NoAddress) => return Verdict::Stop(ResolveError::NoAddress),
             (NoName(time), NoName(other)) => return Verdict::None(ResolveError::NoName, time.min(other)),
             // No name in one family is none in the other.
@@ -244,30 +208,10 @@ impl Names {
             (NoData(_) | ServerFailed, _) | (_, NoData(_) | ServerFailed) => return Verdict::ServerFailed,
             (Refused | Rejected, Refused | Rejected | NoName(_)) => return Verdict::Refused,
         };
-        let addresses: Arc<[IpAddr]> = addresses.into();
-        self.keep(host, Ok(Arc::clone(&addresses)), holds.min(time));
-        Verdict::Found(Found { addresses, later: None })
-    }
-
-    fn kept(&self, host: &str) -> Option<Result<Arc<[IpAddr]>, Failure>> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = answers.get(host).filter(|answer| answer.holds_until > Instant::now());
-        answer.map(|answer| answer.found.clone())
-    }
-
-    fn keep(&self, host: &str, found: Result<Arc<[IpAddr]>, Failure>, time: Duration) {
-        if time.is_zero() {
-            return;
-        }
-        let now = Instant::now();
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= ANSWERS_MAX {
-            answers.retain(|_, answer| answer.holds_until > now);
-        }
-        if answers.len() >= ANSWERS_MAX {
-            answers.clear();
-        }
-        answers.insert(host.into(), Answer { found, holds_until: now + time });
+        let time = if unanswered.is_some() { time.min(HALF_ANSWER_TIME_MAX) } else { time };
+        let found = Found { addresses: addresses.into(), unanswered, later: None };
+        self.answers.keep(host, Ok(found.clone()), holds.min(time));
+        Verdict::Found(found)
     }
 
     #[cfg(test)]
@@ -280,11 +224,15 @@ impl Names {
         self.servers.unresponsive()
     }
 
+    /// How many answers are kept, and how many lookups may take further callers.
     #[cfg(test)]
-    pub(super) fn kept_count(&self) -> usize {
-        self.answers.lock().expect("not poisoned").len()
+    pub(super) fn counts(&self) -> (usize, usize) {
+        self.answers.counts()
     }
 }
+
+const A: &str = "A";
+const AAAA: &str = "AAAA";
 
 /// The reply of the second family.
 struct Awaited {
@@ -292,51 +240,33 @@ struct Awaited {
     is_v6: bool,
 }
 
-/// The addresses of one family while the other is awaited. They are kept for a short time when nobody waits any more, so
-/// that a family which is never answered costs its wait once.
-struct Half {
-    names: Arc<Names>,
-    host: Box<str>,
-    addresses: Vec<IpAddr>,
-    holds: Duration,
-}
-
-impl Half {
-    fn with_later(self, reply: BoxFuture<'static, Reply>) -> Found {
-        let addresses = self.addresses.as_slice().into();
-        Found { addresses, later: Some(self.complete(reply).boxed()) }
+impl Awaited {
+    fn question(&self) -> &'static str {
+        if self.is_v6 { AAAA } else { A }
     }
 
-    async fn complete(mut self, reply: BoxFuture<'static, Reply>) -> Vec<IpAddr> {
-        match reply.await {
-            Reply::Addresses(later, time) => {
-                self.addresses.extend(&later);
-                self.holds = self.holds.min(time);
-                self.keep_whole();
-                later
-            }
-            Reply::NoData(_) | Reply::NoName(_) | Reply::NoAddress => {
-                self.keep_whole();
-                Vec::new()
-            }
-            Reply::ServerFailed | Reply::Refused | Reply::Rejected | Reply::Silent | Reply::Unasked(_) => {
-                Vec::new()
-            }
+    /// The second family's addresses. The whole answer is kept then: with the addresses of the first family, `known`, which
+    /// hold for `holds`.
+    async fn complete(
+        self,
+        answers: Arc<Answers>,
+        host: Box<str>,
+        known: Arc<[IpAddr]>,
+        holds: Duration,
+    ) -> Result<Arc<[IpAddr]>, Unanswered> {
+        let question = self.question();
+        let reply = self.reply.await;
+        if let Some(unanswered) = reply.unanswered(question) {
+            answers.explain(&host, unanswered);
+            return Err(unanswered);
         }
-    }
-
-    fn keep_whole(&mut self) {
-        let addresses = std::mem::take(&mut self.addresses);
-        self.names.keep(&self.host, Ok(addresses.into()), self.holds);
-    }
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        if !self.addresses.is_empty() {
-            self.holds = self.holds.min(HALF_ANSWER_TIME_MAX);
-            self.keep_whole();
-        }
+        let (later, time) = match reply {
+            Reply::Addresses(later, time) => (later, time),
+            _ => (Vec::new(), ANSWER_TIME_MAX),
+        };
+        let all: Arc<[IpAddr]> = known.iter().chain(&later).copied().collect();
+        answers.keep(&host, Ok(all.into()), holds.min(time));
+        Ok(later.into())
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use crate::outbound::resolve::Unanswered;
+
 /// Further addresses of one family are left out.
 pub(super) const FAMILY_ADDRESSES_MAX: usize = 32;
 
@@ -15,6 +17,9 @@ const ALIASES_MAX: usize = 16;
 
 /// How long "there is none" holds where the answer does not say.
 const NEGATIVE_TIME: Duration = Duration::from_secs(5);
+
+/// The failure of servers that do not answer.
+pub(super) const SILENT: &str = "no name server answered in time";
 
 /// An answer about one name and one family, or why there is none.
 #[derive(Debug)]
@@ -53,12 +58,17 @@ impl Reply {
         }
     }
 
-    /// Whether nothing is known about the name.
-    pub(super) fn is_failure(&self) -> bool {
-        match self {
-            Self::Addresses(..) | Self::NoData(_) | Self::NoAddress | Self::NoName(_) => false,
-            Self::ServerFailed | Self::Refused | Self::Rejected | Self::Silent | Self::Unasked(_) => true,
-        }
+    /// Why the question is not answered; `None` when it is.
+    pub(super) fn unanswered(&self, question: &'static str) -> Option<Unanswered> {
+        let failure = match self {
+            Self::Addresses(..) | Self::NoData(_) | Self::NoAddress | Self::NoName(_) => return None,
+            Self::ServerFailed => "the name servers failed (SERVFAIL)",
+            Self::Refused => "the name servers refused it (REFUSED)",
+            Self::Rejected => "a name server rejected it",
+            Self::Silent => SILENT,
+            Self::Unasked(_) => "no name server could be asked",
+        };
+        Some(Unanswered { question, failure })
     }
 }
 

@@ -1,16 +1,19 @@
+mod half;
+mod joined;
 mod server;
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use futures_util::future::{Either, join_all, select};
-use hickory_proto::op::Message;
-use hickory_proto::rr::{RData, Record};
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
 use self::server::Server;
+use super::answers::ANSWERS_MAX;
 use super::hosts::Hosts;
-use super::names::ANSWERS_MAX;
 use super::reply::FAMILY_ADDRESSES_MAX;
 use super::resolv_conf::ResolvConf;
 use super::*;
@@ -282,6 +285,18 @@ impl Slow {
         response.add_answer(Record::from_rdata(name, 60, RData::A(Ipv4Addr::new(192, 0, 2, 77).into())));
         self.socket.send_to(&response.to_vec().expect("bytes"), peer).await.expect("sent");
     }
+
+    /// Answers that it failed.
+    async fn fail(&self, (question, peer): (Message, SocketAddr)) {
+        let mut response = question.into_response();
+        response.metadata.response_code = ResponseCode::ServFail;
+        self.socket.send_to(&response.to_vec().expect("bytes"), peer).await.expect("sent");
+    }
+
+    /// Whether all questions so far were read.
+    fn has_no_question(&self) -> bool {
+        self.socket.try_recv_from(&mut [0; 4096]).is_err()
+    }
 }
 
 #[tokio::test]
@@ -417,7 +432,7 @@ async fn answers_are_bounded() {
     for n in 0..=ANSWERS_MAX {
         server.check(&format!("{n}.example"), &["192.0.2.1"]).await;
     }
-    assert_eq!(server.names.kept_count(), 1);
+    assert_eq!(server.names.counts(), (1, 1));
 }
 
 #[tokio::test]

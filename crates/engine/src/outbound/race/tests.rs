@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use stackbell_model::names::OrganizationName;
 
 use super::*;
-use crate::outbound::{Allowance, OutboundPolicy};
+use crate::outbound::{Allowance, OutboundPolicy, Unanswered};
 
 /// How an address meets a connection.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,7 @@ fn now(addresses: &[&str]) -> Resolved {
 fn with_later(first: &[&str], later: &'static [&'static str], millis: u64) -> Resolved {
     let later = async move {
         tokio::time::sleep(Duration::from_millis(millis)).await;
-        later.iter().map(|address| parse(address)).collect()
+        Ok(later.iter().map(|address| parse(address)).collect())
     };
     Resolved { later: Some(later.boxed()), ..now(first) }
 }
@@ -194,6 +194,36 @@ async fn only_addresses_that_come_later_may_be_allowed() {
     assert_eq!(*network.dialled.lock().expect("not poisoned"), [parse("[2600::1]")]);
 }
 
+/// A host with a forbidden address, whose other family is answered after so many milliseconds.
+async fn check_unanswered(
+    later: Option<(Result<&str, &'static str>, u64)>,
+    expected: Option<&str>,
+    after: u64,
+) {
+    let unanswered = |failure| Unanswered { question: "AAAA", failure };
+    let later = later.map(|(answer, millis)| {
+        let answer = answer.map(|address| vec![parse(address)]).map_err(unanswered);
+        tokio::time::sleep(Duration::from_millis(millis)).map(|()| answer).boxed()
+    });
+    let resolved = Resolved { later, unanswered: Some(unanswered("too late")), ..now(&["10.0.0.1"]) };
+    let started = Instant::now();
+    let policy = OutboundPolicy::default();
+    let acme = OrganizationName::parse("acme").expect("a name");
+    let refused = network(&[]).race(resolved, |address| policy.judge(address, &acme)).await;
+    let Err(ConnectError::Forbidden(refusals)) = refused else { panic!("{refused:?}") };
+    let text = refusals.to_string();
+    let (_, reason) = text.split_once("; the AAAA question").unzip();
+    assert_eq!((reason, millis(started.elapsed())), (expected, after), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_names_the_question_without_an_answer() {
+    check_unanswered(None, Some(" was not answered: too late"), 0).await;
+    check_unanswered(Some((Err("SERVFAIL"), 100)), Some(" was not answered: SERVFAIL"), 100).await;
+    check_unanswered(Some((Err("SERVFAIL"), 60_000)), Some(" was not answered: too late"), 7_000).await;
+    check_unanswered(Some((Ok("[fd00::1]"), 100)), None, 100).await;
+}
+
 /// Addresses of all kinds, public ones among them.
 const KINDS: [&str; 20] = [
     "1.1.1.1",
@@ -244,11 +274,11 @@ proptest! {
             let later = addresses(&later);
             let late = async move {
                 tokio::time::sleep(Duration::from_millis(millis)).await;
-                later
+                Ok(later)
             };
             late.boxed()
         });
-        let resolved = Resolved { addresses: addresses(&first), later: late };
+        let resolved = Resolved { later: late, ..Resolved::from(addresses(&first)) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let result = runtime.expect("a runtime").block_on(network.race(resolved, judge));
         let dialled = network.dialled.into_inner().expect("not poisoned");

@@ -136,6 +136,7 @@ fn answer(bytes: &[u8], asked: &Asked, tcp: bool) -> Option<Vec<u8>> {
         "broken" => response.metadata.response_code = ResponseCode::ServFail,
         "refused" if is_searched => response.metadata.response_code = ResponseCode::Refused,
         "garbled" if is_searched => response.metadata.response_code = ResponseCode::FormErr,
+        "refused6" if !v4 => response.metadata.response_code = ResponseCode::Refused,
         "half" if v4 => response.metadata.response_code = ResponseCode::ServFail,
         "half" => response.insert_answers(records(&name, 0, 1, 3600)),
         "other-half" if !v4 => response.metadata.response_code = ResponseCode::ServFail,
