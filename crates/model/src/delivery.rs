@@ -359,6 +359,13 @@ impl Outcome {
         }
     }
 
+    /// Whether the endpoint takes no more for now: status 429, also one that is hidden behind a 2xx.
+    pub fn is_throttled(&self) -> bool {
+        const TOO_MANY_REQUESTS: u16 = 429;
+        let hidden = self.hidden_error().and_then(|error| error.status);
+        hidden.unwrap_or(self.status()) == TOO_MANY_REQUESTS
+    }
+
     /// Whether the endpoint said, in whatever way, that it will never take this delivery.
     pub fn is_refused_for_good(&self) -> bool {
         self.hidden_error().is_some_and(TeamsError::is_for_good)

@@ -127,12 +127,12 @@ impl Core {
         };
         // What was not sent cost nobody anything, nor did what found its endpoint quick.
         let mut is_unspent = matches!(attempt.outcome, Outcome::Undeliverable { .. });
-        let asked = self.config.retry.wait_asked(&attempt.outcome);
+        let mut retry_until = self.config.retry.wait_asked(&attempt.outcome).map(|wait| now.after(wait));
         let mut is_between = false;
         let (subject, note) = match subject {
             Subject::Leased { token, trigger } => {
                 let next = self.next(trigger, &delivery.delivery, &webhook, &attempt.outcome, now);
-                let next = self.in_order(next, &delivery.delivery);
+                let next = self.in_order(next, &delivery.delivery, &attempt.outcome, &mut retry_until);
                 is_between = matches!(next, Next::Retry { .. }) && delivery.delivery.attempts_spent > 0;
                 let id = delivery.delivery.id;
                 (
@@ -157,7 +157,6 @@ impl Core {
                 )
             }
         };
-        let retry_until = asked.map(|wait| now.after(wait));
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
             lane.attempt_ended(&attempt, retry_until, &self.config, now);
             is_unspent |= lane.pace() == Pace::Quick;
@@ -177,15 +176,28 @@ impl Core {
         self.reschedule(webhook.id, now);
     }
 
-    /// Keeps the place of a delivery that was not sent because of us, where its webhook's deliveries go in order.
-    fn in_order(&self, next: Next, delivery: &Delivery) -> Next {
+    /// Keeps the place of a delivery whose webhook is sent to in order, in two cases: the failure was ours, or the endpoint
+    /// throttled it. A throttled delivery holds its webhook for the wait of the schedule, so that no later message overtakes it.
+    /// A delivery that failed by itself loses its place.
+    fn in_order(
+        &self,
+        next: Next,
+        delivery: &Delivery,
+        outcome: &Outcome,
+        retry_until: &mut Option<Timestamp>,
+    ) -> Next {
         let is_ordered = self.lanes.get(&delivery.webhook).is_some_and(Lane::is_ordered);
-        match (next, &delivery.state) {
-            (Next::Retry { at, spent: false }, State::Pending { due_at }) if is_ordered => {
-                Next::Retry { at: at.min(*due_at), spent: false }
-            }
-            _ => next,
+        let (Next::Retry { at, spent }, State::Pending { due_at }) = (next, &delivery.state) else {
+            return next;
+        };
+        let is_throttled = spent && (retry_until.is_some() || outcome.is_throttled());
+        if !is_ordered || (spent && !is_throttled) {
+            return next;
         }
+        if is_throttled {
+            *retry_until = Some(at);
+        }
+        Next::Retry { at: at.min(*due_at), spent }
     }
 
     /// Decides about a leased delivery by its schedule.

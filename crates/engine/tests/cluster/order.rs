@@ -6,7 +6,7 @@ use stackbell_model::delivery::Outcome;
 use stackbell_model::ids::EventId;
 use stackbell_model::webhook::{Format, Pace, Webhook};
 
-use crate::world::{Cluster, answered};
+use crate::world::{Cluster, answered, throttled};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -82,6 +82,12 @@ fn check_keeps_its_place(outcome: &Outcome) {
 #[test]
 fn a_message_that_was_not_sent_because_of_us_keeps_its_place() {
     check_keeps_its_place(&Outcome::OurFault { text: "cut".into() });
+}
+
+#[test]
+fn a_message_that_the_service_does_not_take_for_now_keeps_its_place() {
+    check_keeps_its_place(&throttled(30));
+    check_keeps_its_place(&answered(429));
 }
 
 /// A failure is the message's own: the others do not wait for it.
