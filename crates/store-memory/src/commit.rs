@@ -121,13 +121,16 @@ impl Tables {
     }
 
     fn record(&mut self, record: AttemptRecord) -> AttemptOutcome {
-        let AttemptRecord { webhook, attempt, retry_until, subject } = record;
-        let live = self.webhooks.get(&webhook).map(|webhook| (webhook.health, None));
-        let deleted =
-            || self.deleted_webhooks.get(&webhook).map(|row| (row.webhook.health, Some(row.by.clone())));
+        let live = self.webhooks.get(&record.webhook);
+        let live = live.map(|webhook| (record.health_after(webhook.health, webhook.revision), None));
+        let deleted = || {
+            let row = self.deleted_webhooks.get(&record.webhook)?;
+            Some((row.webhook.health, Some(row.by.clone())))
+        };
         let Some((health, deleted_by)) = live.or_else(deleted) else {
             return AttemptOutcome::Superseded;
         };
+        let AttemptRecord { webhook, attempt, subject, .. } = record;
         let attempt = Attempt { duration: whole_milliseconds(attempt.duration), ..attempt };
         let ended_at = attempt.ended_at();
         let is_success = attempt.outcome.verdict() == Verdict::Success;
@@ -160,7 +163,6 @@ impl Tables {
         let has_ended =
             state.kind() != StateKind::Pending && before.is_some_and(|before| before != state.kind());
         let ended = has_ended.then(|| state.clone());
-        let health = if deleted_by.is_some() { health } else { health.after(&attempt, retry_until) };
         self.put_attempt(&row.delivery, attempt);
         self.put_delivery(row);
         if let Some(webhook) = self.webhooks.get_mut(&webhook) {

@@ -333,7 +333,14 @@ impl<'harness> Side<'harness> {
         self.deliveries.push(ping.clone());
         let attempt = attempt(AttemptTrigger::Ping, self.world.now(), answered(status));
         let subject = AttemptSubject::Ping(Box::new(ping));
-        self.record(AttemptRecord { webhook: webhook.id, attempt, retry_until: None, subject }).await
+        self.record(AttemptRecord {
+            webhook: webhook.id,
+            revision: webhook.revision,
+            attempt,
+            retry_until: None,
+            subject,
+        })
+        .await
     }
 
     async fn recover(&mut self, webhook: usize, since: usize) -> String {

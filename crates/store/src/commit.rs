@@ -163,14 +163,26 @@ pub struct Receipt {
 /// Recording bumps no version.
 #[derive(Clone, Debug)]
 pub struct AttemptRecord {
-    /// The attempt's webhook, whose health follows [`Health::after`] in the same transaction.
+    /// The attempt's webhook, whose health follows [`Self::health_after`] in the same transaction.
     pub webhook: WebhookId,
+    /// The webhook's revision when the request was made.
+    pub revision: u64,
     /// The attempt.
     pub attempt: Attempt,
     /// Until when the endpoint asked to be left alone, if it did: see [`Health::after`].
     pub retry_until: Option<Timestamp>,
     /// Which delivery it belongs to, and what becomes of that.
     pub subject: AttemptSubject,
+}
+
+impl AttemptRecord {
+    /// The webhook's health after this attempt, if it was `health` before and the webhook now has `revision`.
+    ///
+    /// An edit while the request was under way may have changed the URL or the secret. The response then says nothing about the
+    /// endpoint of now, so health stays as it is.
+    pub fn health_after(&self, health: Health, revision: u64) -> Health {
+        if self.revision < revision { health } else { health.after(&self.attempt, self.retry_until) }
+    }
 }
 
 /// Which delivery an attempt belongs to, and what becomes of that.

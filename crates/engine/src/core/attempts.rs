@@ -158,7 +158,7 @@ impl Core {
             }
         };
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
-            lane.attempt_ended(&attempt, retry_until, &self.config, now);
+            lane.attempt_ended(&attempt, webhook.revision, retry_until, &self.config, now);
             is_unspent |= lane.pace() == Pace::Quick;
         }
         if is_unspent {
@@ -170,7 +170,8 @@ impl Core {
         if is_between {
             trim_body(&mut attempt);
         }
-        let record = AttemptRecord { webhook: webhook.id, attempt, retry_until, subject };
+        let revision = webhook.revision;
+        let record = AttemptRecord { webhook: webhook.id, revision, attempt, retry_until, subject };
         self.record_bytes += record_bytes(&record);
         self.records.push_back(PendingRecord { record, note });
         self.reschedule(webhook.id, now);

@@ -321,17 +321,22 @@ impl Lane {
         self.in_flight -= 1;
     }
 
-    /// Learns from an attempt that ended at `now`. `retry_until` is until when its answer asked to be left
-    /// alone, if it did.
+    /// Learns from an attempt that ended at `now` and was made with `revision` of the webhook. An attempt from before an edit
+    /// teaches nothing: see [`AttemptRecord::health_after`](stackbell_store::commit::AttemptRecord::health_after).
+    /// `retry_until` is the end of the wait that the response asked for, if it did.
     pub(super) fn attempt_ended(
         &mut self,
         attempt: &Attempt,
+        revision: u64,
         retry_until: Option<Timestamp>,
         config: &CoreConfig,
         now: Timestamp,
     ) {
         self.in_flight -= 1;
         self.unrecorded += 1;
+        if revision < self.revision {
+            return self.rest(config, now);
+        }
         self.note_asked(attempt, retry_until);
         if attempt.trigger == AttemptTrigger::Probe {
             // The store does not know of it yet, and so the time of the last probe would seem to have come once more.

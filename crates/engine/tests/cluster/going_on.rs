@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use stackbell_engine::core::LaneAsk;
-use stackbell_model::delivery::State;
+use stackbell_model::delivery::{Outcome, State};
+use stackbell_model::health::Health;
 use stackbell_model::ids::{DataKeyId, EventId, WebhookId};
 use stackbell_model::secret::Sealed;
 use stackbell_model::webhook::StoredSecret;
 use uuid::Uuid;
 
-use crate::world::{Cluster, answered, throttled};
+use crate::world::{Cluster, answered, throttled, timed_out};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -150,5 +151,33 @@ fn a_retried_delivery_goes_at_once_although_the_endpoint_asked_to_wait() {
     for node in [0, 1] {
         check_retry_while_asked(node, 200);
         check_retry_while_asked(node, 500);
+    }
+}
+
+/// A delivery is under way to the old endpoint when the edit comes; it ends after that with `late`.
+fn check_late(what: &str, late: &Outcome, edit: impl Fn(&mut Cluster, WebhookId)) {
+    let mut cluster = Cluster::acquainted(1);
+    let webhook = cluster.webhook_with(|webhook| webhook.secret = secret(1));
+    cluster.publish(0);
+    edit(&mut cluster, webhook);
+    cluster.tell_edited(0, webhook);
+    cluster.end_all(late);
+    assert_eq!(cluster.stored(webhook).health, Health::default(), "{what}: {late:?}");
+    for expected in [1, 2, 3] {
+        cluster.publish(0);
+        assert_eq!(cluster.network.len(), 1, "{what}: {late:?}: event {expected} goes at once");
+        cluster.end_all(&answered(200));
+    }
+}
+
+#[test]
+fn a_late_failure_of_the_old_endpoint_holds_nothing() {
+    for late in [answered(410), answered(500), throttled(3600), timed_out()] {
+        check_late("another URL", &late, |cluster, webhook| {
+            cluster.edit(webhook, "https://example.com/other");
+        });
+        check_late("another secret", &late, |cluster, webhook| {
+            cluster.change(webhook, |webhook| webhook.secret = secret(2));
+        });
     }
 }

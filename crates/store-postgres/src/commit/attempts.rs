@@ -158,9 +158,7 @@ impl<'batch> Recorder<'batch> {
         record: &'batch AttemptRecord,
         ended: Option<State>,
     ) {
-        let AttemptRecord { webhook, attempt, retry_until, .. } = record;
-        let (webhook, retry_until) = (*webhook, *retry_until);
-        self.recorded.push(Recorded { index, delivery, webhook, attempt, retry_until, ended });
+        self.recorded.push(Recorded { index, delivery, record, ended });
     }
 
     /// Has leased deliveries, each of them once, follow their outcomes, where the lease is still the one that they show.
@@ -266,7 +264,7 @@ impl<'batch> Recorder<'batch> {
         let (started_at, trigger) = (record.attempt.started_at.as_millis(), record.attempt.trigger.as_str());
         let is_in = !tx.rows(&FIND_ATTEMPT, &[&delivery.uuid(), &started_at, &trigger]).await?.is_empty();
         let is_noted = self.recorded.iter().any(|one| {
-            let other = one.attempt;
+            let other = &one.record.attempt;
             one.delivery == delivery
                 && (other.started_at, other.trigger) == (record.attempt.started_at, record.attempt.trigger)
         });
@@ -371,9 +369,9 @@ impl<'batch> Recorder<'batch> {
         let Self { known, ledger, recorded } = self;
         let mut rows = AttemptRows::default();
         for one in &recorded {
-            let webhook = known.webhooks[&one.webhook];
-            let stored_bytes = rows.push(one.delivery, webhook.number, one.attempt);
-            ledger.attempt(webhook.account(), one.attempt, stored_bytes);
+            let webhook = known.webhooks[&one.record.webhook];
+            let stored_bytes = rows.push(one.delivery, webhook.number, &one.record.attempt);
+            ledger.attempt(webhook.account(), &one.record.attempt, stored_bytes);
         }
         let (_, health) = try_join(rows.insert(tx), follow_health(tx, known, &recorded)).await?;
         for (one, health) in recorded.into_iter().zip(health) {

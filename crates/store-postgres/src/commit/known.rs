@@ -28,7 +28,7 @@ statement!(FIND_USAGE = "/* commit.usage */ SELECT o.id, coalesce(sum(u.pending)
     UUID_ARRAY);
 
 statement!(FIND_WEBHOOKS = "/* commit.webhooks */ SELECT id, number, organization_number, \
-    deleted_at IS NOT NULL, failures, failing_since, \
+    deleted_at IS NOT NULL, revision, failures, failing_since, \
     suspended_since, suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until \
     FROM webhooks WHERE id = ANY($1)"; UUID_ARRAY);
 
@@ -53,6 +53,8 @@ pub(super) struct KnownWebhook {
     pub(super) number: i64,
     pub(super) organization_number: i64,
     pub(super) is_deleted: bool,
+    /// As of before the batch, like [`Self::health`].
+    pub(super) revision: u64,
     /// As of before the batch. Not held: see [`super::health::follow_health`].
     pub(super) health: Health,
 }
@@ -149,8 +151,9 @@ async fn find_webhooks(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<Webhook
             let id = cursor.id("id")?;
             let (number, organization_number) =
                 (cursor.integer("number")?, cursor.integer("organization_number")?);
-            let (is_deleted, health) = (cursor.flag("deleted_at")?, read_health(cursor)?);
-            Ok((id, KnownWebhook { number, organization_number, is_deleted, health }))
+            let (is_deleted, revision) = (cursor.flag("deleted_at")?, cursor.count("revision")?);
+            let health = read_health(cursor)?;
+            Ok((id, KnownWebhook { number, organization_number, is_deleted, revision, health }))
         })
         .await?;
     Ok(found.into_iter().collect())

@@ -73,7 +73,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     }
 
     pub(super) fn record(&mut self, record: &AttemptRecord) -> Result<AttemptOutcome, Fault> {
-        let AttemptRecord { webhook: webhook_id, attempt, retry_until, subject } = record;
+        let AttemptRecord { webhook: webhook_id, attempt, subject, .. } = record;
         let Some(webhook) = self.known.webhook(*webhook_id)? else {
             return Ok(AttemptOutcome::Superseded);
         };
@@ -94,7 +94,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         if webhook.is_deleted {
             return Ok(AttemptOutcome::Recorded { health: webhook.health, ended });
         }
-        let health = webhook.health.after(attempt, *retry_until);
+        let health = record.health_after(webhook.health, webhook.revision);
         self.known.set_health(*webhook_id, health);
         Ok(AttemptOutcome::Recorded { health, ended })
     }

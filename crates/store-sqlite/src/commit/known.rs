@@ -17,7 +17,7 @@ pub(crate) const FIND_ORGANIZATION: &str = "/* commit.find_organization */ SELEC
     FROM organizations WHERE id = ?1";
 
 pub(crate) const FIND_WEBHOOK: &str = "/* commit.find_webhook */ SELECT number, organization_number, \
-    deleted_at IS NOT NULL, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until \
+    deleted_at IS NOT NULL, revision, failures, failing_since, suspended_since, suspension_reason, probe_at, hold_ended_at, retry_asked_at, retry_until \
     FROM webhooks WHERE id = ?1";
 
 #[derive(Clone, Copy)]
@@ -35,6 +35,7 @@ pub(super) struct KnownWebhook {
     pub(super) number: i64,
     pub(super) organization_number: i64,
     pub(super) is_deleted: bool,
+    pub(super) revision: u64,
     pub(super) health: Health,
     health_changed: bool,
 }
@@ -89,6 +90,7 @@ impl<'connection> Known<'connection> {
                 number: cursor.get("number")?,
                 organization_number: cursor.get("organization_number")?,
                 is_deleted: cursor.get("deleted_at")?,
+                revision: cursor.count("revision")?,
                 health: read_health(cursor)?,
                 health_changed: false,
             })

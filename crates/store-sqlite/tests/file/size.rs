@@ -61,6 +61,7 @@ async fn deliver_a_hundred(world: &World, webhook: &Webhook, seed: usize) {
         let (id, token) = (delivery.id, lease.token);
         attempts.push(AttemptRecord {
             webhook: webhook.id,
+            revision: webhook.revision,
             attempt: sent,
             retry_until: None,
             subject: AttemptSubject::Leased { delivery: id, token, next: Next::Succeeded },

@@ -10,18 +10,13 @@ use stackbell_model::ids::LeaseToken;
 use stackbell_model::retry::Next;
 
 use super::Harness;
-use super::fixtures::{World, answered, attempt, ended_at, leased, redelivered};
-use crate::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
+use super::fixtures::{World, answered, attempt, ended_at, leased, pinged, redelivered};
+use crate::commit::{AttemptOutcome, AttemptSubject};
 use crate::history::{StoredAttempt, StoredDelivery};
 use crate::queue::LaneMode;
 
 fn scheduled(world: &World, status: u16) -> Attempt {
     attempt(AttemptTrigger::Schedule, world.now(), answered(status))
-}
-
-fn ping(delivery: &Delivery, attempt: Attempt) -> AttemptRecord {
-    let subject = AttemptSubject::Ping(Box::new(delivery.clone()));
-    AttemptRecord { webhook: delivery.webhook, attempt, retry_until: None, subject }
 }
 
 /// A success ends the delivery when the attempt ended.
@@ -282,7 +277,7 @@ pub async fn a_ping_is_kept_with_its_attempt(harness: &dyn Harness) {
     let delivery = world.new_ping(&webhook);
     let attempt = attempt(AttemptTrigger::Ping, world.now(), answered(500));
 
-    world.recorded(ping(&delivery, attempt.clone())).await;
+    world.recorded(pinged(delivery.clone(), attempt.clone())).await;
 
     let payload = delivery.body.clone().expect("a ping has its own bytes");
     let delivery = StoredDelivery { delivery, payload };
@@ -300,7 +295,7 @@ pub async fn a_ping_can_be_redelivered(harness: &dyn Harness) {
     let webhook = world.webhook("hook").await;
     let delivery = world.new_ping(&webhook);
     let first = attempt(AttemptTrigger::Ping, world.now(), answered(500));
-    world.recorded(ping(&delivery, first)).await;
+    world.recorded(pinged(delivery.clone(), first)).await;
     let record = redelivered(&delivery, world.now(), answered(200));
     let at = ended_at(&record.attempt);
     world.recorded(record).await;
@@ -363,7 +358,7 @@ pub async fn what_a_person_asked_of_a_deleted_webhook_is_recorded(harness: &dyn 
     let redelivery = redelivered(&delivery, world.now(), answered(200));
     let at = ended_at(&redelivery.attempt);
     world.recorded(redelivery).await;
-    world.recorded(ping(&new_ping, attempt(AttemptTrigger::Ping, world.now(), answered(200)))).await;
+    world.recorded(pinged(new_ping.clone(), attempt(AttemptTrigger::Ping, world.now(), answered(200)))).await;
 
     assert_eq!(world.state(&delivery).await, State::Succeeded { at });
     assert_eq!(world.find(&new_ping).await, Some(new_ping.clone()));

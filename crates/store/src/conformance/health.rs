@@ -37,7 +37,7 @@ pub async fn health_follows_the_rule(harness: &dyn Harness) {
     for trigger in AttemptTrigger::ALL.iter().copied() {
         for outcome in &outcomes {
             let record = tried(&delivery, world.now(), trigger, outcome.clone());
-            expected = expected.after(&record.attempt, None);
+            expected = record.health_after(expected, webhook.revision);
             assert_eq!(world.recorded(record).await, expected, "{trigger:?} {outcome:?}");
             assert_eq!(world.current(&webhook).await.health, expected, "{trigger:?} {outcome:?}");
         }
@@ -127,6 +127,32 @@ async fn ask_to_wait(world: &World, delivery: &Delivery) {
     let record = redelivered(delivery, world.now(), answered(503));
     let retry_until = Some(world.now().after(Duration::from_secs(3600)));
     world.recorded(AttemptRecord { retry_until, ..record }).await;
+}
+
+/// A request that left before an edit says nothing about the endpoint of now: a 410 does not suspend, a 429 holds nothing, and
+/// a success does not resume.
+pub async fn an_attempt_from_before_an_edit_leaves_health_alone(harness: &dyn Harness) {
+    let world = World::open(harness).await;
+    let webhook = world.webhook("hook").await;
+    let delivery = world.pending(&webhook).await;
+    let mut edited = world.current(&webhook).await;
+    edited.payload_url = PayloadUrl::from_stored("https://other.example.com/");
+    world.store.edit_webhook(&edited, world.audit("webhook.edit")).await.expect("edit_webhook");
+    let late = |status, retry_until| AttemptRecord {
+        revision: webhook.revision,
+        retry_until,
+        ..tried(&delivery, world.now(), AttemptTrigger::Schedule, answered(status))
+    };
+    for (status, wait) in [(410, None), (500, None), (429, Some(world.now().after(Duration::from_secs(60))))]
+    {
+        assert_eq!(world.recorded(late(status, wait)).await, Health::default(), "{status}");
+        assert_eq!(world.current(&webhook).await.health, Health::default(), "{status}");
+    }
+    let gone = tried(&delivery, world.now(), AttemptTrigger::Schedule, answered(410));
+    let suspended = world.recorded(gone).await;
+    assert!(suspended.suspension.is_some(), "of the endpoint of now");
+    assert_eq!(world.recorded(late(200, None)).await, suspended);
+    assert_eq!(world.current(&webhook).await.health, suspended);
 }
 
 /// Ten failures over five days suspend the webhook, and nine do not.

@@ -10,9 +10,9 @@ use stackbell_model::retry::RetryPolicy;
 use stackbell_model::webhook::Webhook;
 
 use super::Harness;
-use super::fixtures::{World, answered, attempt};
+use super::fixtures::{World, answered, attempt, pinged};
 use crate::audit::AuditEntry;
-use crate::commit::{AttemptRecord, AttemptSubject, NewEvent};
+use crate::commit::NewEvent;
 use crate::instance::SendingHold;
 use crate::maintenance::SweepPolicy;
 use crate::queue::{LaneMode, LaneRequest};
@@ -163,9 +163,7 @@ async fn told(world: &World, webhook: &Webhook) -> (bool, bool) {
     let of_intakes = world.commit(vec![world.intake(vec![event]).await], Vec::new()).await.sending_held;
     let (ping, at) = (world.new_ping(webhook), world.now());
     let attempt = attempt(AttemptTrigger::Ping, at, answered(500));
-    let subject = AttemptSubject::Ping(Box::new(ping));
-    let record = AttemptRecord { webhook: webhook.id, attempt, retry_until: None, subject };
-    let of_attempts = world.commit(Vec::new(), vec![record]).await.sending_held;
+    let of_attempts = world.commit(Vec::new(), vec![pinged(ping, attempt)]).await.sending_held;
     assert_eq!(of_intakes, of_attempts);
     let request = LaneRequest { webhook: webhook.id, limit: NonZeroU32::MIN, mode: LaneMode::Due };
     let leased = world.store.lease_deliveries(&[request], at, world.new_lease(at)).await;

@@ -68,6 +68,7 @@ macro_rules! conformance_tests {
             an_endpoint_that_asks_to_wait_is_left_alone
             one_delivery_may_be_asked_for_while_an_endpoint_asks_to_wait
             a_person_ends_what_an_endpoint_asked_for
+            an_attempt_from_before_an_edit_leaves_health_alone
             failing_for_days_suspends
             a_success_resumes
             a_failed_probe_puts_the_next_one_off

@@ -10,8 +10,8 @@ use stackbell_model::retry::{Next, RetryPolicy};
 use stackbell_model::webhook::Webhook;
 
 use super::Harness;
-use super::fixtures::{World, answered, attempt};
-use crate::commit::{AttemptRecord, AttemptSubject, IntakeOutcome};
+use super::fixtures::{World, answered, attempt, pinged};
+use crate::commit::IntakeOutcome;
 use crate::maintenance::{Depth, LaneDepth, SweepPolicy, SweepReport};
 use crate::queue::LaneMode;
 
@@ -204,8 +204,7 @@ pub async fn pings_go_too(harness: &dyn Harness) {
     let webhook = world.webhook("hook").await;
     let ping = world.new_ping(&webhook);
     let attempt = attempt(AttemptTrigger::Ping, world.now(), answered(500));
-    let subject = AttemptSubject::Ping(Box::new(ping.clone()));
-    world.recorded(AttemptRecord { webhook: webhook.id, attempt, retry_until: None, subject }).await;
+    world.recorded(pinged(ping.clone(), attempt)).await;
     let report = sweep(&world, world.now(), &removing(world.now().after(DAY))).await;
     assert_eq!(report, SweepReport { deliveries_removed: 1, ..SweepReport::default() });
     assert_eq!((world.find(&ping).await, world.attempt_count(&webhook).await), (None, 0));

@@ -119,6 +119,7 @@ impl Filling<'_> {
         };
         AttemptRecord {
             webhook: self.webhook,
+            revision: 0,
             attempt: Attempt {
                 trigger: AttemptTrigger::Schedule,
                 started_at: at,
