@@ -97,7 +97,11 @@ impl Core {
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        self.loading.remove(&organization);
+        if self.outdated_loads.remove(&organization) {
+            commands.push(Command::LoadWebhooks { organization });
+        } else {
+            self.loading.remove(&organization);
+        }
         let Some(webhooks) = webhooks else {
             self.refuse_intakes(organization, PublishRefusal::NoOrganization, commands);
             return;
@@ -113,6 +117,7 @@ impl Core {
 
     pub(super) fn load_failed(&mut self, organization: OrganizationId, commands: &mut Vec<Command>) {
         self.loading.remove(&organization);
+        self.outdated_loads.remove(&organization);
         self.refuse_intakes(organization, PublishRefusal::Unavailable, commands);
     }
 

@@ -182,8 +182,12 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.look_again(now);
             // A lane that waits would not learn before then that it need not.
-            if lane.may_wait_long() && self.loading.insert(organization) {
-                commands.push(Command::LoadWebhooks { organization });
+            if lane.may_wait_long() {
+                if self.loading.insert(organization) {
+                    commands.push(Command::LoadWebhooks { organization });
+                } else {
+                    self.outdated_loads.insert(organization);
+                }
             }
             self.reschedule(webhook, now);
         }

@@ -81,6 +81,8 @@ pub struct Core {
     snapshots: HashMap<OrganizationId, Arc<Snapshot>>,
     /// Organizations whose webhooks are being read.
     loading: HashSet<OrganizationId>,
+    /// Organizations in `loading` whose webhooks were edited since the read began: they are read once more.
+    outdated_loads: HashSet<OrganizationId>,
 
     lanes: HashMap<WebhookId, Lane>,
     permits: Permits,
@@ -149,6 +151,7 @@ impl Core {
             neighbours,
             snapshots: HashMap::new(),
             loading: HashSet::new(),
+            outdated_loads: HashSet::new(),
             lanes: HashMap::new(),
             ring: Ring::default(),
             timers: BTreeSet::new(),

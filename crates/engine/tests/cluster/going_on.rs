@@ -55,6 +55,26 @@ fn an_edit_of_the_endpoint_closes_the_breaker() {
     check_edit("another URL", |cluster, webhook| cluster.edit(webhook, "https://example.com/other"));
 }
 
+/// The second edit comes while the webhooks are read because of the first.
+#[test]
+fn an_edit_during_a_read_is_read_too() {
+    let mut cluster = Cluster::acquainted(1);
+    let webhook = cluster.webhook();
+    for _ in 0..5 {
+        cluster.publish(0);
+        cluster.end_all(&answered(500));
+    }
+    cluster.publish(0);
+    assert_eq!(cluster.network.len(), 0, "the breaker is open");
+    cluster.change(webhook, |webhook| webhook.active = false);
+    cluster.after_load(move |cluster| {
+        cluster.change(webhook, |webhook| webhook.active = true);
+        cluster.tell_set_going(0, webhook);
+    });
+    cluster.tell_edited(0, webhook);
+    assert_eq!(cluster.network.len(), 1, "the breaker is closed at once");
+}
+
 #[test]
 fn a_secret_that_is_sealed_again_is_the_same() {
     let (mut cluster, webhook) = failing();

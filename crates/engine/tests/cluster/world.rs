@@ -78,6 +78,8 @@ pub(crate) struct Cluster {
     before_commit: Option<Happening>,
     /// Happens once, when the next commit is done and its node has not heard of it.
     after_commit: Option<Happening>,
+    /// Happens once, when webhooks are read and the node has not heard of it.
+    after_load: Option<Happening>,
 }
 
 impl Cluster {
@@ -106,6 +108,7 @@ impl Cluster {
             answers: Vec::new(),
             before_commit: None,
             after_commit: None,
+            after_load: None,
         };
         let organization = Organization {
             id: cluster.organization,
@@ -326,6 +329,11 @@ impl Cluster {
         self.after_commit = Some(Box::new(what));
     }
 
+    /// Does something once, when webhooks are read and the node has not heard of it.
+    pub(crate) fn after_load(&mut self, what: impl FnOnce(&mut Self) + 'static) {
+        self.after_load = Some(Box::new(what));
+    }
+
     /// A node takes in what happened; what it asks of the store is done, and it hears of that.
     pub(crate) fn turn(&mut self, node: usize, mut inputs: Vec<Input>) {
         while !inputs.is_empty() {
@@ -344,10 +352,13 @@ impl Cluster {
 
     fn execute(&mut self, node: usize, command: Command) -> Option<Input> {
         Some(match command {
-            Command::LoadWebhooks { organization } => Input::WebhooksLoaded {
-                organization,
-                webhooks: now(self.store.organization_webhooks(organization)).expect("the store works"),
-            },
+            Command::LoadWebhooks { organization } => {
+                let webhooks = now(self.store.organization_webhooks(organization)).expect("the store works");
+                if let Some(what) = self.after_load.take() {
+                    what(self);
+                }
+                Input::WebhooksLoaded { organization, webhooks }
+            }
             Command::Commit { number, batch } => {
                 if let Some(what) = self.before_commit.take() {
                     what(self);
