@@ -79,7 +79,7 @@ impl App {
         let mut outcomes = attempts.iter().map(|stored| &stored.attempt.outcome);
         let failed = outcomes.find(|outcome| outcome.verdict() != Verdict::Success);
         Ok(failed.map(|outcome| match outcome {
-            Outcome::Answered(answer) | Outcome::Throttled(answer) => answered(answer.status),
+            Outcome::Answered(answer) | Outcome::HiddenError(answer) => answered(answer.status),
             Outcome::Unanswered { text, .. }
             | Outcome::OurFault { text }
             | Outcome::Undeliverable { text } => text.clone(),
@@ -147,5 +147,5 @@ fn answered(status: u16) -> Box<str> {
 }
 
 fn said(attempt: &LastAttempt) -> Box<str> {
-    attempt.text.clone().unwrap_or_else(|| answered(attempt.status))
+    attempt.reason.clone().unwrap_or_else(|| answered(attempt.status))
 }

@@ -281,7 +281,7 @@ pub enum Outcome {
     Answered(Answer),
     /// The endpoint answered 2xx, and its body says that the service behind it took nothing, mostly because it was asked
     /// too often: [`TeamsError`] tells. The endpoint's failure. Source: wire-facts.md#microsoft-teams.
-    Throttled(Answer),
+    HiddenError(Answer),
     /// The request may have left, and no answer came. The endpoint's failure.
     Unanswered {
         /// Why, for programs.
@@ -333,7 +333,7 @@ impl Outcome {
         match self {
             Self::Answered(Answer { status: 200..=299, .. }) => Verdict::Success,
             Self::Answered(Answer { status: 410, .. }) => Verdict::Gone,
-            Self::Answered(_) | Self::Throttled(_) | Self::Unanswered { .. } => Verdict::Failure,
+            Self::Answered(_) | Self::HiddenError(_) | Self::Unanswered { .. } => Verdict::Failure,
             Self::OurFault { .. } | Self::Undeliverable { .. } => Verdict::None,
         }
     }
@@ -341,7 +341,7 @@ impl Outcome {
     /// The status code, 0 without an answer. Source: wire-facts.md#webhook-delivery.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Answered(answer) | Self::Throttled(answer) => answer.status,
+            Self::Answered(answer) | Self::HiddenError(answer) => answer.status,
             Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => 0,
         }
     }
@@ -349,13 +349,25 @@ impl Outcome {
     /// The error that the endpoint hid behind a 2xx.
     pub fn hidden_error(&self) -> Option<TeamsError> {
         match self {
-            Self::Throttled(answer) => {
+            Self::HiddenError(answer) => {
                 Some(TeamsError::find(&answer.body).unwrap_or(TeamsError { status: None }))
             }
             Self::Answered(_)
             | Self::Unanswered { .. }
             | Self::OurFault { .. }
             | Self::Undeliverable { .. } => None,
+        }
+    }
+
+    /// The reason for people: why there was no answer, or the error that the endpoint hid behind a 2xx. `None` where the status
+    /// says it all.
+    pub fn reason(&self) -> Option<Box<str>> {
+        match self {
+            Self::Answered(_) => None,
+            Self::HiddenError(answer) => Some(TeamsError::reason_in(&answer.body)),
+            Self::Unanswered { text, .. } | Self::OurFault { text } | Self::Undeliverable { text } => {
+                Some(text.clone())
+            }
         }
     }
 
@@ -374,7 +386,7 @@ impl Outcome {
     /// The answer, if one came.
     pub const fn answer(&self) -> Option<&Answer> {
         match self {
-            Self::Answered(answer) | Self::Throttled(answer) => Some(answer),
+            Self::Answered(answer) | Self::HiddenError(answer) => Some(answer),
             Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => None,
         }
     }
@@ -382,7 +394,7 @@ impl Outcome {
     /// The same, to be changed.
     pub const fn answer_mut(&mut self) -> Option<&mut Answer> {
         match self {
-            Self::Answered(answer) | Self::Throttled(answer) => Some(answer),
+            Self::Answered(answer) | Self::HiddenError(answer) => Some(answer),
             Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => None,
         }
     }

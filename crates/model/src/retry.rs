@@ -98,7 +98,7 @@ impl RetryPolicy {
                 Outcome::Undeliverable { .. } => Next::Failed(FailReason::Undeliverable),
                 Outcome::OurFault { .. }
                 | Outcome::Answered(_)
-                | Outcome::Throttled(_)
+                | Outcome::HiddenError(_)
                 | Outcome::Unanswered { .. } => {
                     Next::Retry { at: now.after(self.own_fault_wait), spent: false }
                 }
@@ -184,7 +184,7 @@ pub fn is_repeatable(format: Format, outcome: &Outcome) -> bool {
             Silence::TimedOut | Silence::Broken => false,
         },
         Outcome::Answered(Answer { status, .. }) => matches!(*status, 429 | 503),
-        Outcome::Throttled(_) => false,
+        Outcome::HiddenError(_) => false,
         Outcome::OurFault { .. } => true,
         Outcome::Undeliverable { .. } => false,
     }
@@ -305,7 +305,7 @@ mod tests {
         let hidden = |status: u16| {
             let body = format!("Microsoft Teams endpoint returned HTTP error {status} with ContextId 1");
             let (headers, retry_after) = ("".into(), Some(Duration::from_secs(60)));
-            Outcome::Throttled(Answer { status: 200, headers, body: body.into(), retry_after })
+            Outcome::HiddenError(Answer { status: 200, headers, body: body.into(), retry_after })
         };
         for status in [429, 500, 502, 503, 302] {
             check(0, &hidden(status), 0.0, retry(60_000));

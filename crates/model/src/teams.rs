@@ -28,6 +28,11 @@ impl TeamsError {
         }
     }
 
+    /// The reason for people that an error body holds. An error without a known form is still an error.
+    pub fn reason_in(body: &str) -> Box<str> {
+        Self::find(body).unwrap_or(Self { status: None }).to_string().into()
+    }
+
     /// Whether the message is refused whenever it is sent: 4xx, and not 429.
     pub const fn is_for_good(self) -> bool {
         matches!(self.status, Some(400..=428 | 430..=499))

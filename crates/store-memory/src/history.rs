@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stackbell_model::delivery::{Attempt, Delivery, Outcome, Trigger};
+use stackbell_model::delivery::{Attempt, Delivery, Trigger};
 use stackbell_model::ids::{DeliveryId, EventId, EventKey, OrganizationId, WebhookId};
 use stackbell_store::StoreError;
 use stackbell_store::history::{
@@ -174,16 +174,10 @@ fn kind_of(delivery: &Delivery) -> KindFilter {
 }
 
 fn in_short(attempt: &Attempt) -> LastAttempt {
-    let text = match &attempt.outcome {
-        Outcome::Answered(_) | Outcome::Throttled(_) => None,
-        Outcome::Unanswered { text, .. } | Outcome::OurFault { text } | Outcome::Undeliverable { text } => {
-            Some(text.clone())
-        }
-    };
     LastAttempt {
         started_at: attempt.started_at,
         duration: attempt.duration,
         status: attempt.outcome.status(),
-        text,
+        reason: attempt.outcome.reason(),
     }
 }

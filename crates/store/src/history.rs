@@ -130,8 +130,8 @@ pub struct LastAttempt {
     pub duration: std::time::Duration,
     /// The status code; 0 without an answer.
     pub status: u16,
-    /// Why there was none, for people; `None` when there was.
-    pub text: Option<Box<str>>,
+    /// See [`Outcome::reason`](stackbell_model::delivery::Outcome::reason).
+    pub reason: Option<Box<str>>,
 }
 
 /// A part of a list of deliveries.

@@ -365,7 +365,7 @@ impl Lane {
                         self.limit = 1;
                         self.pace = Pace::Unproven;
                     }
-                    Outcome::Answered(_) | Outcome::Throttled(_) => {
+                    Outcome::Answered(_) | Outcome::HiddenError(_) => {
                         self.learn_speed(attempt, config);
                     }
                     // Until it answers again it is one of those that wait for each other. Once may be a connection that its

@@ -343,7 +343,7 @@ fn log_attempt(send: &Send, attempt: &Attempt) {
         (_, Verdict::Success) => {
             tracing::debug!(delivery.id = %delivery, webhook.id = %webhook, status, duration_ms, "delivered");
         }
-        (Outcome::Answered(_) | Outcome::Throttled(_), _) => tracing::info!(
+        (Outcome::Answered(_) | Outcome::HiddenError(_), _) => tracing::info!(
             delivery.id = %delivery, webhook.id = %webhook, endpoint = %send.webhook.payload_url, status, duration_ms,
             "an attempt failed"
         ),

@@ -160,7 +160,7 @@ fn judge_teams(outcome: Outcome) -> Outcome {
         Outcome::Answered(answer)
             if (200..300).contains(&answer.status) && TeamsError::find(&answer.body).is_some() =>
         {
-            Outcome::Throttled(answer)
+            Outcome::HiddenError(answer)
         }
         other => other,
     }

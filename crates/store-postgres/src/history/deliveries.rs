@@ -19,7 +19,7 @@ macro_rules! overview_columns {
         "d.id, d.format, d.created_at, d.rearmed_at, d.attempts_spent, \
          d.state, d.due_at, d.finished_at, d.fail_reason, d.cancel_reason, d.cancelled_by, \
          w.id, w.scope_kind, w.scope_project, w.scope_name, w.name, w.deleted_at IS NOT NULL, \
-         coalesce(a.attempts, 0), a.started_at, a.duration, a.status, a.text, \
+         coalesce(a.attempts, 0), a.started_at, a.duration, a.status, a.text, a.error_body, \
          d.ping_id, e.id, e.key, e.kind, e.subject_kind, e.subject_project, e.subject_name"
     };
 }
@@ -40,7 +40,8 @@ macro_rules! overview_tables {
         concat!(
             "JOIN webhooks w ON w.number = d.webhook_number ",
             event_of_each!(),
-            " LEFT JOIN LATERAL (SELECT a.started_at, a.duration, a.status, a.text, count(*) OVER () AS attempts \
+            " LEFT JOIN LATERAL (SELECT a.started_at, a.duration, a.status, a.text, \
+                 CASE WHEN a.outcome = 'throttled' THEN a.response_body END AS error_body, count(*) OVER () AS attempts \
                  FROM attempts a WHERE a.delivery_id = d.id ORDER BY a.started_at DESC, a.number DESC LIMIT 1) a \
                  ON true"
         )

@@ -7,7 +7,7 @@ macro_rules! overview_columns {
          d.state, d.due_at, d.finished_at, d.fail_reason, d.cancel_reason, d.cancelled_by, \
          w.id, w.scope_kind, w.scope_project, w.scope_name, w.name, w.deleted_at IS NOT NULL, \
          (SELECT COUNT(*) FROM attempts WHERE delivery_number = d.number), \
-         a.started_at, a.duration, a.status, a.text, \
+         a.started_at, a.duration, a.status, a.text, CASE WHEN a.outcome = 'throttled' THEN a.response_body END, \
          d.ping_id, e.id, e.key, e.kind, e.subject_kind, e.subject_project, e.subject_name"
     };
 }

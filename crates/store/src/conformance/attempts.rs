@@ -95,7 +95,7 @@ pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
         .collect();
     outcomes.push(Outcome::OurFault { text: "cut by our stop".into() });
     outcomes.push(Outcome::Undeliverable { text: "no credential".into() });
-    outcomes.push(Outcome::Throttled(Answer {
+    outcomes.push(Outcome::HiddenError(Answer {
         status: 200,
         headers: "Content-Type: text/plain\r\n".into(),
         body: "Microsoft Teams endpoint returned HTTP error 429".into(),

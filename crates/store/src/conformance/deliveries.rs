@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{AttemptTrigger, Delivery, Outcome, Silence, StateKind, Trigger};
+use stackbell_model::delivery::{Answer, AttemptTrigger, Delivery, Outcome, Silence, StateKind, Trigger};
 use stackbell_model::event::Event;
 use stackbell_model::filter::EventKind;
 use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
@@ -277,6 +277,12 @@ pub async fn an_overview_says_what_the_delivery_is(harness: &dyn Harness) {
     assert_eq!((shown.attempts, shown.state), (1, ping.state));
 }
 
+/// An error of Teams behind a 200.
+fn hidden_error(status: u16) -> Outcome {
+    let body = format!("Microsoft Teams endpoint returned HTTP error {status}").into();
+    Outcome::HiddenError(Answer { status: 200, headers: "".into(), body, retry_after: None })
+}
+
 /// An overview has the last attempt by when it began, then as it was recorded; and why there was no answer.
 pub async fn an_overview_has_the_last_attempt(harness: &dyn Harness) {
     let world = World::open(harness).await;
@@ -285,6 +291,7 @@ pub async fn an_overview_has_the_last_attempt(harness: &dyn Harness) {
     let other = world.pending(&webhook).await;
     world.recorded(redelivered(&other, world.now().after(Duration::from_secs(60)), answered(204))).await;
     let start = world.now();
+    let lost = "Microsoft Teams did not take the message: behind this answer is HTTP error 413; it is lost, as no retry helps";
     let silent = Outcome::Unanswered { silence: Silence::TimedOut, text: "no answer".into() };
     let duration = Duration::from_millis(40);
     // The third begins before the second, and is not the last.
@@ -293,13 +300,14 @@ pub async fn an_overview_has_the_last_attempt(harness: &dyn Harness) {
         (2, 2, silent, (2, 0, Some("no answer".into()))),
         (3, 0, answered(200), (2, 0, Some("no answer".into()))),
         (4, 2, answered(501), (2, 501, None)),
+        (5, 3, hidden_error(413), (3, 200, Some(lost.into()))),
     ] {
         world.recorded(redelivered(&delivery, start.after(Duration::from_secs(seconds)), outcome)).await;
-        let (seconds, status, text) = last;
+        let (seconds, status, reason) = last;
         let started_at = start.after(Duration::from_secs(seconds));
         let shown = overview(&world, &delivery).await;
         assert_eq!(shown.attempts, count);
-        assert_eq!(shown.last_attempt, Some(LastAttempt { started_at, duration, status, text }));
+        assert_eq!(shown.last_attempt, Some(LastAttempt { started_at, duration, status, reason }));
     }
 }
 

@@ -43,7 +43,7 @@ fn read_outcome<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Outcome, C::Fa
             Ok(Outcome::Answered(Answer { status, headers, body, retry_after }))
         }
         ("throttled", Some(((status, headers), body)), None, None) => {
-            Ok(Outcome::Throttled(Answer { status, headers, body, retry_after }))
+            Ok(Outcome::HiddenError(Answer { status, headers, body, retry_after }))
         }
         ("unanswered", None, Some(silence), Some(text)) => {
             Ok(Outcome::Unanswered { silence, text: text.into() })
@@ -89,7 +89,7 @@ pub fn outcome_columns(outcome: &Outcome) -> OutcomeColumns<'_> {
     let none = OutcomeColumns::default();
     match outcome {
         Outcome::Answered(answer) => OutcomeColumns { outcome: "answered", answer: Some(answer), ..none },
-        Outcome::Throttled(answer) => OutcomeColumns { outcome: "throttled", answer: Some(answer), ..none },
+        Outcome::HiddenError(answer) => OutcomeColumns { outcome: "throttled", answer: Some(answer), ..none },
         Outcome::Unanswered { silence, text } => OutcomeColumns {
             outcome: "unanswered",
             silence: Some(silence_word(*silence)),

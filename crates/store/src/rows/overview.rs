@@ -4,6 +4,7 @@ use crate::history::{DeliveryOverview, LastAttempt};
 use stackbell_model::delivery::Trigger;
 use stackbell_model::filter::EventKind;
 use stackbell_model::names::WebhookName;
+use stackbell_model::teams::TeamsError;
 use stackbell_model::webhook::Format;
 
 use super::Columns;
@@ -61,11 +62,14 @@ fn read_last_attempt<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Option<La
     let started_at = cursor.time_or_null("started_at")?;
     let duration = cursor.duration_or_null("duration")?;
     let status = cursor.number_or_null("status")?;
-    let text = cursor.text_or_null("text")?;
+    let text = cursor.text_or_null("text")?.map(Into::into);
+    let error_body = cursor.unpacked_text("response_body")?;
+    let reason = text.or_else(|| error_body.map(|body| TeamsError::reason_in(&body)));
+    let status = status.unwrap_or_default();
     Ok(started_at.zip(duration).map(|(started_at, duration)| LastAttempt {
         started_at,
         duration,
-        status: status.unwrap_or_default(),
-        text: text.map(Into::into),
+        status,
+        reason,
     }))
 }

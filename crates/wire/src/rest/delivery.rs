@@ -66,7 +66,7 @@ impl WebhookDelivery {
 
 pub(super) fn response(outcome: &Outcome) -> (String, String) {
     match outcome {
-        Outcome::Answered(answer) | Outcome::Throttled(answer) => {
+        Outcome::Answered(answer) | Outcome::HiddenError(answer) => {
             (answer.headers.to_string(), answer.body.to_string())
         }
         Outcome::Unanswered { text, .. } => (String::new(), format!("{NO_ANSWER}: {text}")),

@@ -265,6 +265,6 @@ mod tests {
         let answered = format!(
             r#""responseCode":200,"responseHeaders":"","responseBody":"Microsoft Teams endpoint returned HTTP error 413","error":"{reason}"}}"#
         );
-        check(Outcome::Throttled(hidden), true, &format!("{head}{whole}{answered}"));
+        check(Outcome::HiddenError(hidden), true, &format!("{head}{whole}{answered}"));
     }
 }

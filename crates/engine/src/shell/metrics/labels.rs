@@ -137,7 +137,7 @@ impl From<&Attempt> for AttemptResult {
         match &attempt.outcome {
             Outcome::Answered(_) if attempt.outcome.verdict() == Verdict::Success => Self::Success,
             Outcome::Answered(_) => Self::Status,
-            Outcome::Throttled(_) => match attempt.outcome.hidden_error() {
+            Outcome::HiddenError(_) => match attempt.outcome.hidden_error() {
                 Some(TeamsError { status: Some(429) }) => Self::Throttled,
                 Some(_) | None => Self::Status,
             },

@@ -88,6 +88,6 @@ fn show_last(last: &LastAttempt) -> DeliveryLastAttempt {
         started_at: rfc3339(last.started_at),
         duration_ms: u64::try_from(last.duration.as_millis()).unwrap_or(u64::MAX),
         response_code: last.status,
-        error: last.text.as_deref().map(str::to_owned),
+        error: last.reason.as_deref().map(str::to_owned),
     }
 }

@@ -175,7 +175,7 @@ async fn outcomes(world: &World) {
     let text = || "no such host".into();
     let at = world.now();
     for outcome in [
-        Outcome::Throttled(answer),
+        Outcome::HiddenError(answer),
         Outcome::Unanswered { silence: Silence::Unresolved, text: text() },
         Outcome::OurFault { text: text() },
     ] {
