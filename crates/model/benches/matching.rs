@@ -1,7 +1,7 @@
-//! How long it takes to find who listens to an event.
+//! Measures the lookup of the webhooks that an event matches.
 //!
-//! What the engine does for each event, in its words: the subject is looked up, and each selection of the organization's
-//! webhooks and of the subject's is asked.
+//! The lookup works as in the engine: find the webhooks of the organization and of the subject, then test the
+//! selection of each.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ fn subject(number: usize) -> Subject {
     Subject::Stack { project, stack: StackName::parse(&format!("website-prod-{number}")).expect("a name") }
 }
 
-/// A third of the webhooks hears of everything, a third of two groups, a third of one filter.
+/// A third of the webhooks has no filters, a third has two groups, a third has one filter.
 fn subscription(number: usize) -> Subscription {
     let (filters, groups): (&[Filter], &[Group]) = match number % 3 {
         0 => (&[], &[]),

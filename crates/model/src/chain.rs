@@ -1,8 +1,8 @@
 use std::error::Error;
 use std::fmt;
 
-/// An error with all its sources, in one line: what is logged where it is handled.
-/// An error's own text does not repeat its source, and a log of JSON shows no more than that text.
+/// Formats an error with all its sources in one line, for the log.
+/// The error's own text does not repeat its source, and JSON logs show only that text.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a>(pub &'a dyn Error);
 

@@ -1,13 +1,13 @@
-//! Time, handed in.
+//! Time, passed in as an argument.
 
 use std::time::Duration;
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment `milliseconds` after the Unix epoch.
+    /// Makes the timestamp `milliseconds` after the Unix epoch.
     pub const fn from_millis(milliseconds: i64) -> Self {
         Self(milliseconds)
     }
@@ -22,24 +22,25 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// The moment `duration` later; saturates at the ends of time.
+    /// Returns the timestamp `duration` later; saturates at the limits of `i64`.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The moment `duration` earlier; saturates at the ends of time.
+    /// Returns the timestamp `duration` earlier; saturates at the limits of `i64`.
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The time from `earlier` to here; zero when `earlier` is later, as after a clock was set back.
+    /// Returns the time since `earlier`. Zero when `earlier` is later, for example after the clock was set
+    /// back.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// The one source of time. Wall-clock time: it may jump, and nothing may rely on its going forward.
+/// The only source of time. It is wall-clock time: it may jump, and no code may rely on it going forward.
 pub trait Clock: Send + Sync {
-    /// The present moment.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }

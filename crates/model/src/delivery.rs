@@ -9,7 +9,8 @@
 //!                                 too old, cannot ───> failed ─────> pending (likewise)
 //! ```
 //!
-//! A pending delivery is due at a moment; whether it is *held* follows from its webhook and is stored nowhere else.
+//! A pending delivery has a due time. Whether it is *held* follows from its webhook and is stored nowhere
+//! else.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub enum Trigger {
         /// The event's kind.
         kind: EventKind,
     },
-    /// Somebody asked for a ping.
+    /// A user requested a ping.
     Ping,
 }
 
@@ -45,25 +46,25 @@ impl Trigger {
     }
 }
 
-/// Why a delivery ended without success. Every one is shown to people.
+/// The reason why a delivery ended without success. Each one is shown to users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailReason {
     /// The last attempt of the schedule failed.
     AttemptsExhausted,
-    /// It grew too old to be sent.
+    /// The delivery grew too old to be sent.
     Expired,
-    /// It can never be sent, as the attempt's text says.
+    /// The delivery can never be sent. The attempt's text gives the reason.
     Undeliverable,
-    /// The attempt failed, and another one might start the same run twice.
+    /// The attempt failed, and a retry might start the same run twice.
     NotRepeatable,
 }
 
 impl FailReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: &'static [Self] =
         &[Self::AttemptsExhausted, Self::Expired, Self::Undeliverable, Self::NotRepeatable];
 
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AttemptsExhausted => "attempts_exhausted",
@@ -73,7 +74,7 @@ impl FailReason {
         }
     }
 
-    /// Reads that word; `None` when there is no such reason.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
     }
@@ -82,17 +83,17 @@ impl FailReason {
 /// Why a delivery was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CancelReason {
-    /// Its webhook was deleted. It stays cancelled.
+    /// Its webhook was deleted. The delivery stays cancelled.
     WebhookDeleted,
-    /// Somebody asked for it.
+    /// A user cancelled it.
     Asked,
 }
 
 impl CancelReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[Self::WebhookDeleted, Self::Asked];
 
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WebhookDeleted => "webhook_deleted",
@@ -100,13 +101,13 @@ impl CancelReason {
         }
     }
 
-    /// Reads that word; `None` when there is no such reason.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
     }
 }
 
-/// A [`State`] without what belongs to it.
+/// A [`State`] without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateKind {
     /// See [`State::Pending`].
@@ -120,10 +121,10 @@ pub enum StateKind {
 }
 
 impl StateKind {
-    /// All of them.
+    /// All states.
     pub const ALL: &'static [Self] = &[Self::Pending, Self::Succeeded, Self::Failed, Self::Cancelled];
 
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -133,45 +134,45 @@ impl StateKind {
         }
     }
 
-    /// Reads that word; `None` when there is no such state.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|state| state.as_str() == text)
     }
 }
 
-/// Where a delivery stands (invariant 2).
+/// The state of a delivery (invariant 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Not yet done; to be attempted at `due_at`, unless its webhook is held.
+    /// Not finished. The next attempt is at `due_at`, unless the webhook is held.
     Pending {
         /// When the next attempt may start.
         due_at: Timestamp,
     },
-    /// Answered 2xx.
+    /// The endpoint responded 2xx.
     Succeeded {
-        /// When.
+        /// The time of success.
         at: Timestamp,
     },
-    /// Given up.
+    /// No further attempts are made.
     Failed {
-        /// When.
+        /// The time of failure.
         at: Timestamp,
-        /// Why.
+        /// The reason.
         reason: FailReason,
     },
-    /// Nobody wants it any more.
+    /// Cancelled by a user, or because the webhook was deleted.
     Cancelled {
-        /// When.
+        /// The time of cancellation.
         at: Timestamp,
-        /// Why.
+        /// The reason.
         reason: CancelReason,
-        /// Who cancelled it or deleted the webhook: a login or a service token's name.
+        /// The login or service token name of the actor that cancelled the delivery or deleted the webhook.
         by: Box<str>,
     },
 }
 
 impl State {
-    /// Which state this is.
+    /// Returns the kind of this state.
     pub const fn kind(&self) -> StateKind {
         match self {
             Self::Pending { .. } => StateKind::Pending,
@@ -181,13 +182,13 @@ impl State {
         }
     }
 
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(&self) -> &'static str {
         self.kind().as_str()
     }
 }
 
-/// A delivery's row.
+/// A row of the deliveries table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Its id.
@@ -196,54 +197,55 @@ pub struct Delivery {
     pub organization: OrganizationId,
     /// Its webhook.
     pub webhook: WebhookId,
-    /// Why it exists.
+    /// The reason why it exists.
     pub trigger: Trigger,
-    /// The id on the wire: the event's, or the ping's own.
+    /// The id on the wire: the event's id, or the ping's own id.
     pub event_id: EventId,
-    /// How its bytes were rendered.
+    /// The format in which its bytes were rendered.
     pub format: Format,
-    /// Its own bytes; `None` where it sends the event's payload as it is.
+    /// Its own bytes; `None` if it sends the event's payload unchanged.
     pub body: Option<Bytes>,
-    /// When it came to be.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When somebody last had it tried anew after it had ended: its schedule and its age count from then.
+    /// When a user last retried it after it had ended. Its schedule and its age count from this time.
     pub rearmed_at: Option<Timestamp>,
-    /// Scheduled attempts that the endpoint has used up since. Redeliveries, probes and our own faults do not count.
+    /// Scheduled attempts spent since then. Redeliveries, probes and our own faults do not count.
     pub attempts_spent: u32,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
 }
 
 impl Delivery {
-    /// From when its schedule and its age count.
+    /// The time from which its schedule and its age count.
     pub fn armed_at(&self) -> Timestamp {
         self.rearmed_at.unwrap_or(self.created_at)
     }
 }
 
-/// Why an attempt was made.
+/// The reason why an attempt was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptTrigger {
     /// The delivery was due.
     Schedule,
-    /// The webhook is suspended, and this asks whether its endpoint is back.
+    /// The webhook is suspended, and this attempt probes whether its endpoint has recovered.
     Probe,
-    /// Somebody asked for the delivery again.
+    /// A user requested a redelivery.
     Redeliver,
-    /// Somebody asked for a ping.
+    /// A user requested a ping.
     Ping,
 }
 
 impl AttemptTrigger {
-    /// All of them.
+    /// All triggers.
     pub const ALL: &'static [Self] = &[Self::Schedule, Self::Probe, Self::Redeliver, Self::Ping];
 
-    /// Whether nobody asked for it: it counts against the schedule and the endpoint.
+    /// Returns true if no user requested the attempt. Such an attempt counts against the schedule and the
+    /// endpoint.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Schedule | Self::Probe)
     }
 
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Schedule => "schedule",
@@ -253,82 +255,83 @@ impl AttemptTrigger {
         }
     }
 
-    /// Reads that word; `None` when there is no such trigger.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|trigger| trigger.as_str() == text)
     }
 }
 
-/// Why an endpoint gave no answer. The text beside it is for people.
+/// The reason why there was no response. The text beside it is for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Silence {
-    /// The outbound policy forbids its address.
+    /// The outbound policy forbids the endpoint's address.
     Forbidden,
-    /// Its name could not be resolved.
+    /// The host name could not be resolved.
     Unresolved,
-    /// No connection, TLS included.
+    /// No connection could be made, TLS included.
     Unreachable,
-    /// The whole exchange took too long.
+    /// The whole exchange timed out.
     TimedOut,
-    /// The connection ended before a whole answer, or what came was not HTTP.
+    /// The connection ended before the response was complete, or the response was not HTTP.
     Broken,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The endpoint answered. The status line decides: 2xx is success, all else failure.
+    /// The endpoint responded. The status decides: 2xx is success, any other is failure.
     Answered(Answer),
-    /// The endpoint answered 2xx, and its body says that the service behind it took nothing, mostly because it was asked
-    /// too often: [`TeamsError`] tells. The endpoint's failure. Source: wire-facts.md#microsoft-teams.
+    /// The endpoint responded 2xx, but its body says that the service behind it rejected the message, mostly
+    /// because of a rate limit. See [`TeamsError`]. Counts as the endpoint's failure. Source:
+    /// wire-facts.md#microsoft-teams.
     HiddenError(Answer),
-    /// The request may have left, and no answer came. The endpoint's failure.
+    /// The request may have been sent, and no response came. Counts as the endpoint's failure.
     Unanswered {
-        /// Why, for programs.
+        /// The reason, for programs.
         silence: Silence,
-        /// Why, for people. Never more of the URL than scheme and host.
+        /// The reason, for users. Contains no more of the URL than scheme and host.
         text: Box<str>,
     },
-    /// We could not build or finish the request. Nobody's attempt is spent; it is tried again soon.
+    /// We could not build or finish the request. It spends no attempt and is retried soon.
     OurFault {
-        /// Why, for people.
+        /// The reason, for users.
         text: Box<str>,
     },
     /// This delivery can never be sent.
     Undeliverable {
-        /// Why, for people.
+        /// The reason, for users.
         text: Box<str>,
     },
 }
 
-/// What an endpoint answered.
+/// An endpoint's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// `Name: value` lines sorted by name, each ended by CRLF.
     pub headers: Box<str>,
-    /// The body's beginning, as far as it is kept, read as UTF-8 with losses.
+    /// The part of the body that is kept, decoded as lossy UTF-8.
     pub body: Box<str>,
-    /// How long the endpoint asks us to wait, counted from the answer.
+    /// The wait that the endpoint requests with `Retry-After`, counted from the response.
     pub retry_after: Option<Duration>,
 }
 
-/// What an outcome says about the endpoint.
+/// The conclusion from an outcome about the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// 2xx.
     Success,
     /// The endpoint failed.
     Failure,
-    /// 410: it wants no more.
+    /// The endpoint responded 410 and wants no more deliveries.
     Gone,
-    /// Nothing: it was not asked, or the fault was ours.
+    /// No conclusion: no request reached the endpoint, or the fault was ours.
     None,
 }
 
 impl Outcome {
-    /// What this says about the endpoint.
+    /// Returns the conclusion about the endpoint.
     pub const fn verdict(&self) -> Verdict {
         match self {
             Self::Answered(Answer { status: 200..=299, .. }) => Verdict::Success,
@@ -338,7 +341,7 @@ impl Outcome {
         }
     }
 
-    /// The status code, 0 without an answer. Source: wire-facts.md#webhook-delivery.
+    /// The status code; 0 without a response. Source: wire-facts.md#webhook-delivery.
     pub const fn status(&self) -> u16 {
         match self {
             Self::Answered(answer) | Self::HiddenError(answer) => answer.status,
@@ -346,7 +349,7 @@ impl Outcome {
         }
     }
 
-    /// The error that the endpoint hid behind a 2xx.
+    /// The error that the endpoint reported in the body of a 2xx.
     pub fn hidden_error(&self) -> Option<TeamsError> {
         match self {
             Self::HiddenError(answer) => {
@@ -359,8 +362,8 @@ impl Outcome {
         }
     }
 
-    /// The reason for people: why there was no answer, or the error that the endpoint hid behind a 2xx. `None` where the status
-    /// says it all.
+    /// The reason, for users: why there was no response, or the error in the body of a 2xx. `None` where the
+    /// status is reason enough.
     pub fn reason(&self) -> Option<Box<str>> {
         match self {
             Self::Answered(_) => None,
@@ -371,19 +374,19 @@ impl Outcome {
         }
     }
 
-    /// Whether the endpoint takes no more for now: status 429, also one that is hidden behind a 2xx.
+    /// Returns true if the endpoint is rate limiting: status 429, also in the body of a 2xx.
     pub fn is_throttled(&self) -> bool {
         const TOO_MANY_REQUESTS: u16 = 429;
         let hidden = self.hidden_error().and_then(|error| error.status);
         hidden.unwrap_or(self.status()) == TOO_MANY_REQUESTS
     }
 
-    /// Whether the endpoint said, in whatever way, that it will never take this delivery.
+    /// Returns true if the endpoint reported that it will never accept this delivery.
     pub fn is_refused_for_good(&self) -> bool {
         self.hidden_error().is_some_and(TeamsError::is_for_good)
     }
 
-    /// The answer, if one came.
+    /// The response, if there is one.
     pub const fn answer(&self) -> Option<&Answer> {
         match self {
             Self::Answered(answer) | Self::HiddenError(answer) => Some(answer),
@@ -391,7 +394,7 @@ impl Outcome {
         }
     }
 
-    /// The same, to be changed.
+    /// The response, mutable.
     pub const fn answer_mut(&mut self) -> Option<&mut Answer> {
         match self {
             Self::Answered(answer) | Self::HiddenError(answer) => Some(answer),
@@ -400,26 +403,26 @@ impl Outcome {
     }
 }
 
-/// One HTTP request of a delivery, and what became of it. `Debug` hides the URL and the request's headers, which have
-/// signatures (invariant 8).
+/// One HTTP request of a delivery and its outcome. `Debug` hides the URL and the request headers, because the
+/// headers contain signatures (invariant 8).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Why it was made.
+    /// The reason why it was made.
     pub trigger: AttemptTrigger,
-    /// When it began.
+    /// When it started.
     pub started_at: Timestamp,
-    /// From its beginning to the last byte, or to giving up; milliseconds are kept.
+    /// The time from the start to the last byte, or to the timeout. Kept in milliseconds.
     pub duration: Duration,
-    /// The URL that was called, whole. A credential: see [`crate::webhook::PayloadUrl`].
+    /// The full URL of the request. It is a credential: see [`crate::webhook::PayloadUrl`].
     pub request_url: Box<str>,
-    /// What was sent, as `Name: value` lines sorted by name, each ended by CRLF.
+    /// The request headers, as `Name: value` lines sorted by name, each ended by CRLF.
     pub request_headers: Box<str>,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
 impl Attempt {
-    /// When it ended, by the clock that says when it began.
+    /// The end of the attempt: `started_at` plus `duration`.
     pub fn ended_at(&self) -> Timestamp {
         self.started_at.after(self.duration)
     }

@@ -1,4 +1,4 @@
-//! How an organization's webhooks of format `pulumi_deployments` start another stack's deployment.
+//! Settings with which an organization's `pulumi_deployments` webhooks start deployments of other stacks.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::ids::OrganizationId;
 use crate::names::{ProjectName, StackName};
 use crate::secret::Sealed;
 
-/// The most stacks that one organization's webhooks may start.
+/// The maximum number of stacks that one organization's webhooks may start.
 pub const STACKS_MAX: usize = 1000;
 
 /// A stack that may be started.
@@ -22,7 +22,7 @@ pub struct StackReference {
 }
 
 impl StackReference {
-    /// Reads `project/stack`; `None` when it is not that.
+    /// Parses `project/stack`; `None` when the text has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let (project, stack) = text.split_once('/')?;
         Some(Self { project: ProjectName::parse(project).ok()?, stack: StackName::parse(stack).ok()? })
@@ -35,16 +35,17 @@ impl fmt::Display for StackReference {
     }
 }
 
-/// An organization's credential at a Pulumi API, and what it may be used for.
+/// An organization's credential for a Pulumi API, and the stacks that it may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentsCredential {
-    /// Whose.
+    /// The organization that owns it.
     pub organization: OrganizationId,
-    /// The API: `http` or `https`, a host, no user, query or fragment. The outbound policy holds for it as for any endpoint.
+    /// The API: `http` or `https`, a host, no user, query or fragment. The outbound policy applies to it as
+    /// to any endpoint.
     pub api_url: Url,
     /// The access token, sealed for its organization.
     pub token: Sealed,
-    /// The stacks that may be started, in order; at most [`STACKS_MAX`].
+    /// The stacks that may be started, sorted; at most [`STACKS_MAX`].
     pub stacks: Vec<StackReference>,
     /// When it was last set.
     pub set_at: Timestamp,

@@ -1,35 +1,35 @@
-//! Chance, handed in.
+//! Randomness, passed in as an argument.
 
 use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// The one source of chance. In production a cryptographically secure generator, in tests a seeded one.
+/// The only source of randomness: a cryptographically secure generator in production, a seeded one in tests.
 pub trait Entropy: Send {
     /// Fills `bytes` with random bytes.
     fn fill(&mut self, bytes: &mut [u8]);
 
-    /// A random 64-bit number.
+    /// Returns a random 64-bit number.
     fn next_u64(&mut self) -> u64 {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);
         u64::from_le_bytes(bytes)
     }
 
-    /// A random fraction, from 0 up to but not including 1.
+    /// Returns a random fraction in `[0, 1)`.
     fn fraction(&mut self) -> f64 {
-        // 53 bits are what an f64 holds exactly.
+        // An f64 holds 53 bits exactly.
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A random UUID, version 4.
+    /// Returns a random UUID, version 4.
     fn uuid_v4(&mut self) -> Uuid {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
-    /// A UUID, version 7: ordered by `now`, so that rows made together lie together.
+    /// Returns a UUID, version 7. It is ordered by `now`, so rows made together are stored together.
     fn uuid_v7(&mut self, now: Timestamp) -> Uuid {
         let mut bytes = [0; 10];
         self.fill(&mut bytes);
@@ -38,8 +38,8 @@ pub trait Entropy: Send {
     }
 }
 
-/// Chance whose version 7 UUIDs rise strictly, also within a millisecond and when the clock is set back:
-/// what is made in order is listed in order.
+/// An entropy source whose version 7 UUIDs increase strictly, even within a millisecond and after the clock
+/// is set back. Rows are therefore listed in the order in which they were made.
 pub struct Ordered {
     source: Box<dyn Entropy>,
     milliseconds: i64,
@@ -47,11 +47,12 @@ pub struct Ordered {
 }
 
 impl Ordered {
-    /// The 12 bits behind the time; it starts in their lower half, so that there is room to count.
+    /// The counter uses the 12 bits after the time. It starts in the lower half of its range to leave room to
+    /// count.
     const COUNTER_MAX: u16 = 0x0fff;
     const COUNTER_START_MASK: u16 = 0x07ff;
 
-    /// Orders what `source` gives.
+    /// Wraps `source`.
     pub fn new(source: Box<dyn Entropy>) -> Self {
         Self { source, milliseconds: i64::MIN, counter: 0 }
     }
@@ -75,7 +76,7 @@ impl Entropy for Ordered {
         self.advance(now.as_millis());
         let mut bytes = [0; 10];
         self.source.fill(&mut bytes[2..]);
-        // Four of the first 16 bits make room for the version.
+        // The counter has 12 bits; the version takes the other four of the first 16.
         bytes[..2].copy_from_slice(&self.counter.to_be_bytes());
         let milliseconds = u64::try_from(self.milliseconds).unwrap_or(0);
         uuid::Builder::from_unix_timestamp_millis(milliseconds, &bytes).into_uuid()

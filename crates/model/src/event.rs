@@ -7,13 +7,13 @@ use crate::filter::{EventKind, FilterSet};
 use crate::ids::{EventId, EventKey, OrganizationId, TokenId};
 use crate::scope::Subject;
 
-/// The most bytes of an event's payload, compact.
+/// The maximum size of an event's payload, as compact JSON.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 
-/// The most events that are accepted or refused as one.
+/// The maximum number of events that are accepted or rejected together.
 pub const EVENTS_IN_ITEM_MAX: usize = 1000;
 
-/// Where an event came from. The engine treats all alike.
+/// The origin of an event. The engine treats all origins alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The events API.
@@ -21,42 +21,43 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
         }
     }
 
-    /// Reads that word; `None` when there is no such source.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         (text == "api").then_some(Self::Api)
     }
 }
 
-/// An event, ready to be accepted: classified, its payload in the bytes that will be sent.
+/// An event that is ready for intake: it is classified, and its payload holds the bytes that will be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its row.
     pub key: EventKey,
-    /// What everyone outside calls it.
+    /// Its public id.
     pub id: EventId,
     /// Its organization.
     pub organization: OrganizationId,
-    /// What its payload is.
+    /// The kind of its payload.
     pub kind: EventKind,
-    /// Every filter that selects it; empty for one that only a webhook for everything hears.
+    /// Every filter that selects it. Empty if only webhooks without filters receive it.
     pub filters: FilterSet,
-    /// What it is about.
+    /// The stack or environment that it is about.
     pub subject: Subject,
     /// Compact JSON, at most [`PAYLOAD_BYTES_MAX`].
     pub payload: Bytes,
-    /// Digest of kind and payload as the producer sent them, compact; only where the producer chose the id.
-    /// The same id with the same digest is the same event again.
+    /// Digest of kind and payload as the producer sent them, compact. Present only if the producer chose the
+    /// id.
+    /// A repeated id with an equal digest is a duplicate of the event.
     pub digest: Option<[u8; 32]>,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// Where it came from.
+    /// Its origin.
     pub source: Source,
     /// The token it was published with, if any.
     pub token: Option<TokenId>,

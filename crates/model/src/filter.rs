@@ -1,4 +1,4 @@
-//! Kinds, filters and groups: three types, three lists of the wire.
+//! Kinds, filters and groups: three types for three lists on the wire.
 //! Source of all tables here: wire-facts.md#kinds-filters-groups.
 
 use std::fmt;
@@ -14,7 +14,7 @@ macro_rules! closed_list {
         }
 
         impl $name {
-            /// All of them, in the order of their table.
+            /// All values, in table order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The spelling on the wire.
@@ -22,7 +22,7 @@ macro_rules! closed_list {
                 match self { $(Self::$variant => $text,)+ }
             }
 
-            /// Reads the spelling of the wire; `None` when there is no such one.
+            /// Parses the wire spelling; `None` when it is unknown.
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }
@@ -37,7 +37,7 @@ macro_rules! closed_list {
 }
 
 closed_list! {
-    /// What an event's payload is. Goes out as `Pulumi-Webhook-Kind`.
+    /// The kind of an event's payload, sent as `Pulumi-Webhook-Kind`.
     /// A ping is not an event: see [`crate::delivery::Trigger::Ping`].
     EventKind {
         Stack => "stack",
@@ -59,7 +59,7 @@ closed_list! {
 }
 
 closed_list! {
-    /// A named set of filters. Ordered as the wire orders them: by the alphabet.
+    /// A named set of filters, in alphabetical order as on the wire.
     Group {
         ChangeRequests => "change_requests",
         Deployments => "deployments",
@@ -72,22 +72,22 @@ closed_list! {
 macro_rules! filters {
     ($($variant:ident $text:literal $kind:ident $group:ident [$($scope:ident)+],)+) => {
         closed_list! {
-            /// One thing that a webhook can ask for.
+            /// A filter that a webhook can list.
             Filter { $($variant => $text,)+ }
         }
 
         impl Filter {
-            /// The kind of the events that it selects from.
+            /// The kind of the events that it selects.
             pub const fn kind(self) -> EventKind {
                 match self { $(Self::$variant => EventKind::$kind,)+ }
             }
 
-            /// The group that it belongs to.
+            /// The group that contains it.
             pub const fn group(self) -> Group {
                 match self { $(Self::$variant => Group::$group,)+ }
             }
 
-            /// The scopes in which a webhook may ask for it.
+            /// The scopes whose webhooks may use it.
             pub const fn scopes(self) -> &'static [ScopeKind] {
                 match self { $(Self::$variant => &[$(ScopeKind::$scope),+],)+ }
             }
@@ -120,7 +120,7 @@ filters! {
     DeploymentFileIngestionFailed "deployment_file_ingestion_failed" DeploymentFileIngestion Deployments [Organization Stack],
     PolicyViolationMandatory "policy_violation_mandatory" PolicyViolation Policies [Organization Stack],
     PolicyViolationAdvisory "policy_violation_advisory" PolicyViolation Policies [Organization Stack],
-    // The provider lets an environment's own webhook ask for these two, though they cannot fire there.
+    // The provider accepts these two on an environment's own webhook, although they cannot fire there.
     EnvironmentCreated "environment_created" Environment Environments [Organization Environment],
     EnvironmentDeleted "environment_deleted" Environment Environments [Organization Environment],
     EnvironmentRevisionCreated "environment_revision_created" EnvironmentRevision Environments [Organization Environment],
@@ -144,25 +144,25 @@ filters! {
 }
 
 impl Filter {
-    /// Whether a webhook of this scope may ask for it.
+    /// Returns true if a webhook of this scope may use the filter.
     pub fn allowed_in(self, scope: ScopeKind) -> bool {
         self.scopes().contains(&scope)
     }
 }
 
 impl Group {
-    /// The filters that it stands for, in the order of the table.
+    /// The filters in the group, in table order.
     pub fn filters(self) -> impl Iterator<Item = Filter> {
         Filter::ALL.iter().copied().filter(move |filter| filter.group() == self)
     }
 
-    /// Whether a webhook of this scope may ask for it: whether any of its filters may be asked for there.
+    /// Returns true if a webhook of this scope may use any filter of the group.
     pub fn allowed_in(self, scope: ScopeKind) -> bool {
         self.filters().any(|filter| filter.allowed_in(scope))
     }
 }
 
-/// A set of filters, in one word.
+/// A set of filters in one machine word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FilterSet(u64);
 
@@ -170,17 +170,17 @@ impl FilterSet {
     /// The empty set.
     pub const EMPTY: Self = Self(0);
 
-    /// Adds one.
+    /// Returns the set with `filter` added.
     pub const fn with(self, filter: Filter) -> Self {
         Self(self.0 | 1 << filter as u64)
     }
 
-    /// Whether the two have one in common.
+    /// Returns true if the sets have a filter in common.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Those in it, in the order of the table.
+    /// The filters in the set, in table order.
     pub fn iter(self) -> impl Iterator<Item = Filter> {
         Filter::ALL.iter().copied().filter(move |filter| self.0 & 1 << *filter as u64 != 0)
     }
@@ -192,15 +192,15 @@ impl FromIterator<Filter> for FilterSet {
     }
 }
 
-/// Filters and groups as a webhook lists them. Filters keep their order, groups are sorted, and both keep entries that
-/// are there twice: clients compare the lists with those that they sent. Groups are never expanded.
+/// Filters and groups as a webhook lists them. Filters keep their order, groups are sorted, and both keep
+/// duplicates, because clients compare the lists with those that they sent. Groups are never expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     filters: Vec<Filter>,
     groups: Vec<Group>,
 }
 
-/// A filter or group that a webhook of this scope may not ask for.
+/// A filter or group that a webhook of this scope may not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubscriptionError {
     /// See the message.
@@ -221,17 +221,17 @@ pub enum SubscriptionError {
     },
 }
 
-/// A subscription made ready for matching.
+/// A subscription prepared for matching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// Every event in the webhook's reach, also one that no filter names.
+    /// Every event in the webhook's scope, including events without filters.
     All,
     /// Events with at least one of these filters.
     Only(FilterSet),
 }
 
 impl Selection {
-    /// Whether an event with these filters is selected.
+    /// Returns true if an event with these filters is selected.
     pub const fn selects(self, filters: FilterSet) -> bool {
         match self {
             Self::All => true,
@@ -241,10 +241,10 @@ impl Selection {
 }
 
 impl Subscription {
-    /// Takes the lists of a webhook of `scope`.
+    /// Validates the lists of a webhook of `scope`.
     ///
     /// # Errors
-    /// [`SubscriptionError`], naming the first one that such a webhook may not ask for.
+    /// [`SubscriptionError`], with the first filter or group that such a webhook may not use.
     pub fn new(
         scope: ScopeKind,
         filters: impl IntoIterator<Item = Filter>,
@@ -272,12 +272,12 @@ impl Subscription {
         &self.filters
     }
 
-    /// The groups, by the alphabet.
+    /// The groups, in alphabetical order.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = Group> {
         self.groups.iter().copied()
     }
 
-    /// What this comes to: the filters and all filters of the groups, or everything when both are empty.
+    /// The resulting selection: the filters and all filters of the groups, or everything when both are empty.
     pub fn selection(&self) -> Selection {
         if self.filters.is_empty() && self.groups.is_empty() {
             return Selection::All;

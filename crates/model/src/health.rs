@@ -1,30 +1,30 @@
-//! How an endpoint has been doing, and when that suspends its webhook.
+//! The health of an endpoint, and the rules that suspend its webhook.
 
 use std::time::Duration;
 
 use crate::Timestamp;
 use crate::delivery::{Attempt, Verdict};
 
-/// A suspended webhook is asked once in this time whether its endpoint is back.
+/// The time between two probes of a suspended webhook's endpoint.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// This many failures without a success, over [`FAILING_FOR_MIN`], suspend a webhook.
+/// A webhook is suspended after this many failures without a success, spread over [`FAILING_FOR_MIN`].
 pub const FAILURES_MIN: u32 = 10;
 
 /// See [`FAILURES_MIN`].
 pub const FAILING_FOR_MIN: Duration = Duration::from_secs(5 * 24 * 3600);
 
-/// Why a webhook was suspended.
+/// The reason why a webhook was suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SuspensionReason {
-    /// The endpoint answered 410.
+    /// The endpoint responded 410.
     Gone,
-    /// It failed for days.
+    /// The endpoint failed for days.
     Failing,
 }
 
 impl SuspensionReason {
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",
@@ -32,34 +32,34 @@ impl SuspensionReason {
         }
     }
 
-    /// Reads that word; `None` when there is no such reason.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Gone, Self::Failing].into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
-/// A webhook is suspended: its deliveries are held, and its endpoint is probed.
+/// A suspension of a webhook: its deliveries are held, and its endpoint is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
-    /// Why.
+    /// The reason.
     pub reason: SuspensionReason,
     /// When the next probe may go out.
     pub probe_at: Timestamp,
 }
 
-/// An endpoint asked to be left alone for a time (`Retry-After`): nothing is sent by itself before that is over.
+/// A wait that the endpoint requested with `Retry-After`. Automatic attempts resume after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter {
-    /// When the last answer came that asked for it.
+    /// When the last response with such a request came.
     pub asked_at: Timestamp,
-    /// When the time is over.
+    /// When the wait ends.
     pub until: Timestamp,
 }
 
 impl RetryAfter {
-    /// Both: an answer that asks for less does not shorten what an earlier one asked for.
+    /// Merges two waits. A response that requests a shorter wait does not shorten an earlier one.
     #[must_use]
     pub fn and(self, other: Option<Self>) -> Self {
         let other = other.unwrap_or(self);
@@ -67,37 +67,38 @@ impl RetryAfter {
     }
 }
 
-/// How an edit of a webhook changes where and whether it sends.
+/// The effect of a webhook edit on where and whether it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointEdit {
-    /// Whether the webhook was active before.
+    /// Whether the webhook was active before the edit.
     pub was_active: bool,
-    /// Whether it is active after.
+    /// Whether the webhook is active after the edit.
     pub is_active: bool,
-    /// Whether its payload URL or its secret differs from the one before.
+    /// Whether the edit changed the payload URL or the secret.
     pub is_endpoint_changed: bool,
 }
 
-/// How an endpoint has been doing.
+/// The health of an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Failures since the last success.
     pub failures: u32,
-    /// When the first of them was.
+    /// When the first of these failures was.
     pub failing_since: Option<Timestamp>,
-    /// Whether that, or a 410, suspended the webhook.
+    /// The suspension that such failures or a 410 caused, if any.
     pub suspension: Option<Suspension>,
-    /// When the webhook was last set going again, after a suspension or after being inactive.
+    /// When the last hold ended: a suspension, or a time when the webhook was inactive.
     pub hold_ended_at: Option<Timestamp>,
-    /// Whether the endpoint asked to be left alone. Stays when the time is over, until the next success.
+    /// The wait that the endpoint requested, if any. It stays after the wait is over, until the next success.
     pub retry_after: Option<RetryAfter>,
 }
 
 impl Health {
-    /// How it has been doing once an attempt ended. `retry_until` is until when its answer asked to be left alone, if it did.
+    /// Returns the health after an attempt. `retry_until` is the end of the wait that the response requests,
+    /// if any.
     ///
-    /// Any 2xx counts, whoever asked for it. Failures count only where we asked by ourselves:
-    /// a person who tries a broken endpoint must not get it suspended. An answer that asks to wait counts always.
+    /// Every 2xx counts, including one that a user requested. Failures count only for automatic attempts: a
+    /// user who tries a broken endpoint must not get it suspended. A requested wait always counts.
     #[must_use]
     pub fn after(self, attempt: &Attempt, retry_until: Option<Timestamp>) -> Self {
         let (now, verdict) = (attempt.ended_at(), attempt.outcome.verdict());
@@ -114,15 +115,17 @@ impl Health {
         Self { retry_after: asked.map(|asked| asked.and(self.retry_after)).or(self.retry_after), ..after }
     }
 
-    /// Going again: somebody resumed it, or its endpoint is back.
+    /// Returns the health after a resume, by a user or because the endpoint has recovered.
     #[must_use]
     pub fn resumed(self, now: Timestamp) -> Self {
         Self { hold_ended_at: Some(now), ..Self::default() }
     }
 
-    /// How it has been doing after an edit at `now`. Failures with another URL or another secret say nothing of what the
-    /// endpoint answers now, and a person who switches a webhook on wants it to go: each ends a suspension and a wait that the
-    /// endpoint asked for.
+    /// Returns the health after an edit at `now`.
+    ///
+    /// A change of the URL or the secret ends a suspension and a requested wait, because earlier failures do
+    /// not apply to the new endpoint. Activating the webhook ends them too, because the user wants it to
+    /// send.
     #[must_use]
     pub fn edited(self, edit: EndpointEdit, now: Timestamp) -> Self {
         let is_switched_on = edit.is_active && !edit.was_active;
@@ -134,12 +137,12 @@ impl Health {
         Self { hold_ended_at, ..Self::default() }
     }
 
-    /// Whether a new delivery has to wait at `now`: for a suspension to end, or for as long as the endpoint asked.
+    /// Returns true if a new delivery has to wait at `now`, for a suspension or a requested wait to end.
     pub fn is_held(&self, now: Timestamp) -> bool {
         self.suspension.is_some() || self.waits_until(now).is_some()
     }
 
-    /// Until when the endpoint asked to be left alone, if that is not over at `now`.
+    /// Returns the end of the wait that the endpoint requested, if it is after `now`.
     pub fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.retry_after.map(|asked| asked.until).filter(|until| *until > now)
     }
@@ -164,8 +167,9 @@ impl Health {
     }
 }
 
-/// Whether what an endpoint asked for stands although it answered 2xx. An answer to a request that left before it asked says
-/// nothing; one that a person had asked for since says that it takes requests again.
+/// Returns true if a requested wait still applies after a 2xx.
+/// It does until its end, because the request may have left before the wait was requested.
+/// A later attempt that a user requested ends the wait: its success shows that the endpoint accepts requests again.
 fn stands_after_success(asked: RetryAfter, success: &Attempt) -> bool {
     let is_newer = !success.trigger.is_ours() && success.started_at >= asked.asked_at;
     !is_newer && asked.until > success.ended_at()
@@ -189,12 +193,12 @@ mod tests {
         Attempt { trigger, started_at: at(from), duration, request_url, request_headers, outcome }
     }
 
-    /// An attempt that took no time.
+    /// Applies an attempt with a duration of zero.
     fn tried(health: Health, trigger: AttemptTrigger, status: u16, at: i64) -> Health {
         health.after(&attempt(trigger, status, at, at), None)
     }
 
-    /// A scheduled attempt that was answered 429 at `at` and asked to wait so long.
+    /// Applies a scheduled attempt with a 429 at `at` that requests a wait of `wait` milliseconds.
     fn asked(health: Health, at: i64, wait: u64) -> Health {
         let until = Timestamp::from_millis(at).after(Duration::from_millis(wait));
         health.after(&attempt(AttemptTrigger::Schedule, 429, at, at), Some(until))

@@ -1,16 +1,17 @@
-//! Characters that nobody sees, and that change how the text around them looks.
+//! Characters that are invisible and change how the text around them looks.
 //!
-//! Control characters move a terminal's cursor. Directional characters reverse the text around them. Characters without a
-//! glyph make two names look alike. Names that people give may not have any of them ([`find`]). Text of others is shown with
-//! hidden characters spelt out ([`escape`]) or without them ([`remove`]).
+//! Control characters move a terminal's cursor. Directional characters reverse the text around them.
+//! Characters without a glyph make two names look alike. Names chosen by users may not contain any of them
+//! ([`find`]). Text from outside is shown with hidden characters escaped ([`escape`]) or removed
+//! ([`remove`]).
 //!
-//! Some characters without a glyph are part of ordinary text and are allowed in their place, unless the character before
-//! them is hidden:
+//! Some characters without a glyph are part of ordinary text. They are allowed in these positions, unless the
+//! character before them is hidden:
 //!
 //! - a zero-width joiner between two pictures of an emoji, as in a family
 //! - a joiner or non-joiner after a letter of Arabic, Indic and other scripts whose letters join
-//! - a variation selector after the symbol, ideograph or Mongolian letter that it selects the shape of
-//! - the tags after the black flag that make it the flag of England, Scotland or Wales
+//! - a variation selector after a symbol, ideograph or Mongolian letter
+//! - the tag characters after the black flag that make the flag of England, Scotland or Wales
 //!
 //! Source of the characters: `Default_Ignorable_Code_Point` of <https://www.unicode.org/reports/tr44/>, with `Cc`, `Zl`, `Zp`
 //! and the interlinear annotations. Source of joiners: <https://www.rfc-editor.org/rfc/rfc5892#appendix-A.1>. Source of flags:
@@ -24,31 +25,33 @@ const JOINER: char = '\u{200d}';
 const EMOJI_SELECTOR: char = '\u{fe0f}';
 const BLACK_FLAG: char = '\u{1f3f4}';
 
-/// `gbeng`, `gbsct` and `gbwls` in tag characters, each with the tag that ends it.
+/// `gbeng`, `gbsct` and `gbwls` in tag characters, each with the terminating tag.
 const FLAG_TAGS: &[&str] = &[
     "\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
     "\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
     "\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
 ];
 
-/// The first hidden character of a text.
+/// Returns the first hidden character of a text.
 pub fn find(text: &str) -> Option<char> {
     positions(text).next().map(|(_, found)| found)
 }
 
-/// The text with its hidden characters, except those in `kept`, spelt as `\u{…}` with their hexadecimal number.
-/// `kept` is for `\n` and `\t`, where lines and tabs are meant.
+/// Escapes the hidden characters of a text as `\u{…}` in hexadecimal, except those in `kept`. `kept` is for
+/// `\n` and `\t` in multi-line text.
 pub fn escape<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
     replace(text, kept, |escaped, found| escaped.extend(found.escape_unicode()))
 }
 
-/// The text without its hidden characters. A control character becomes a space: it may stand between two words.
+/// Removes the hidden characters of a text. A control character becomes a space, because it may separate two
+/// words.
 pub fn remove(text: &str) -> Cow<'_, str> {
     replace(text, &[], |shown, found| shown.extend(found.is_control().then_some(' ')))
 }
 
-/// JSON text with the hidden characters in its strings spelt as JSON spells them: what it says stays the same.
-/// Lines and tabs between its values stay.
+/// Escapes the hidden characters in the strings of a JSON text as JSON escapes, so its meaning stays the
+/// same.
+/// Line breaks and tabs between values stay.
 pub fn escape_json(text: &str) -> Cow<'_, str> {
     replace(text, &['\n', '\r', '\t'], |escaped, found| {
         for unit in found.encode_utf16(&mut [0; 2]) {
@@ -58,7 +61,7 @@ pub fn escape_json(text: &str) -> Cow<'_, str> {
 }
 
 fn replace<'a>(text: &'a str, kept: &[char], spell: impl Fn(&mut String, char)) -> Cow<'a, str> {
-    // Nearly all text is of visible ASCII.
+    // Fast path: nearly all text is visible ASCII.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
@@ -76,7 +79,7 @@ fn replace<'a>(text: &'a str, kept: &[char], spell: impl Fn(&mut String, char)) 
     Cow::Owned(replaced)
 }
 
-/// Whether a character shows nothing of itself, whatever stands around it: where text has to be plain, as in URLs.
+/// Returns true if a character is invisible in every context. Used for plain text such as URLs.
 pub fn is_invisible(c: char) -> bool {
     is_control(c) || has_no_glyph(c)
 }
@@ -85,9 +88,9 @@ fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// The hidden characters, and the bytes at which they begin.
+/// Returns the hidden characters and their byte positions.
 fn positions(text: &str) -> impl Iterator<Item = (usize, char)> {
-    // `None` also after a hidden character: nothing is in its place there.
+    // Also `None` after a hidden character: no character is allowed after one.
     let mut before = None;
     let mut flag_end = 0;
     text.char_indices().filter(move |(at, c)| {
@@ -116,7 +119,7 @@ fn is_hidden(c: char, before: Option<char>, after: Option<char>) -> bool {
             !is_between && !joins(before)
         }
         NON_JOINER => !joins(before),
-        // Keycaps are made of digits.
+        // Keycap emoji begin with a digit.
         '\u{fe00}'..='\u{fe0f}' => {
             !(is_symbol(before) || is_ideograph(before) || matches!(before, '0'..='9' | '#' | '*'))
         }
@@ -150,7 +153,8 @@ fn has_no_glyph(c: char) -> bool {
     )
 }
 
-/// Blocks that emoji are in: letterlike signs, arrows to miscellaneous symbols, CJK signs, and the pictographs.
+/// Blocks that contain emoji: letterlike signs, arrows to miscellaneous symbols, CJK signs, and the
+/// pictographs.
 fn is_symbol(c: char) -> bool {
     matches!(
         c,
@@ -163,8 +167,8 @@ fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Blocks of scripts whose letters join: Arabic to Arabic Extended-A, Devanagari to Sinhala, Tibetan and Myanmar, Khmer,
-/// Mongolian, and the presentation forms of Arabic.
+/// Blocks of scripts with joining letters: Arabic to Arabic Extended-A, Devanagari to Sinhala, Tibetan and
+/// Myanmar, Khmer, Mongolian, and the presentation forms of Arabic.
 fn joins(c: char) -> bool {
     let is_in_block = matches!(
         c,

@@ -1,19 +1,20 @@
-//! URLs that requests are sent to, as people write them.
+//! URLs that requests are sent to, as users write them.
 
 use url::{Host, Url};
 
 use crate::hidden;
 
-/// The most characters of a host name. Source: RFC 1035 section 2.3.4, without the root's length byte and its dot.
+/// The maximum length of a host name. Source: RFC 1035 section 2.3.4, without the root's length byte and its
+/// dot.
 const HOST_LENGTH_MAX: usize = 253;
 
-/// The most characters between two dots of a host name. Source: RFC 1035 section 2.3.4.
+/// The maximum length of one label of a host name. Source: RFC 1035 section 2.3.4.
 const LABEL_LENGTH_MAX: usize = 63;
 
-/// Why a text is not a URL that requests can be sent to.
+/// The reason why a text is not a URL that requests can be sent to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpUrlError {
-    /// White space, or a character that nobody sees. A URL parser would drop some of them without a word.
+    /// White space or an invisible character. A URL parser would silently drop some of them.
     #[error("must not contain white space, control characters or invisible characters, and has '{}'", .0.escape_unicode())]
     Hidden(char),
     /// Not a URL.
@@ -22,13 +23,13 @@ pub enum HttpUrlError {
     /// Neither http nor https.
     #[error("must begin with http:// or https://, not {0}:")]
     Scheme(String),
-    /// No host directly after `://`. URL parsers disagree which host such a text names.
+    /// No host directly after `://`. URL parsers disagree about the host of such a text.
     #[error("must have :// and a host after the scheme")]
     NoHost,
-    /// A backslash or a percent sign in the host. URL parsers disagree which host such a text names.
+    /// A backslash or a percent sign in the host. URL parsers disagree about the host of such a text.
     #[error("must not contain '{0}' in its host")]
     HostCharacter(char),
-    /// A name that DNS cannot hold.
+    /// A host name that DNS does not allow.
     #[error(
         "must name a host that can exist: parts of 1 to {LABEL_LENGTH_MAX} characters with one dot between them, at most \
          {HOST_LENGTH_MAX} characters"
@@ -36,10 +37,10 @@ pub enum HttpUrlError {
     HostName,
 }
 
-/// Reads an http or https URL that a request can be sent to.
+/// Parses an http or https URL that a request can be sent to.
 ///
 /// # Errors
-/// [`HttpUrlError`], saying what such a URL has to be.
+/// [`HttpUrlError`], with the rule that the text breaks.
 pub fn parse(text: &str) -> Result<Url, HttpUrlError> {
     if let Some(found) = text.chars().find(|c| c.is_whitespace() || hidden::is_invisible(*c)) {
         return Err(HttpUrlError::Hidden(found));
@@ -56,7 +57,7 @@ pub fn parse(text: &str) -> Result<Url, HttpUrlError> {
     }
 }
 
-/// Checks the host as it is typed. `rest` is what follows the scheme.
+/// Checks the host as the user typed it. `rest` is the text after the scheme.
 fn check_typed_host(rest: &str) -> Result<(), HttpUrlError> {
     let authority = rest.strip_prefix("://").ok_or(HttpUrlError::NoHost)?;
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
@@ -64,12 +65,12 @@ fn check_typed_host(rest: &str) -> Result<(), HttpUrlError> {
     if host.is_empty() {
         return Err(HttpUrlError::NoHost);
     }
-    // A backslash ends the authority for some parsers, so it may not stand in user or password either.
+    // Some parsers end the authority at a backslash, so it is not allowed in user or password either.
     let found = authority.chars().find(|c| *c == '\\').or_else(|| host.chars().find(|c| *c == '%'));
     found.map_or(Ok(()), |found| Err(HttpUrlError::HostCharacter(found)))
 }
 
-/// Whether a name, which may end in the root's dot, is within DNS's lengths and has no empty part.
+/// Whether a name is within the length limits of DNS and has no empty label. It may end with the root's dot.
 fn can_exist(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.len() <= HOST_LENGTH_MAX

@@ -1,22 +1,22 @@
-//! People, organizations and tokens.
+//! Users, organizations and tokens.
 
 use crate::Timestamp;
 use crate::ids::{OrganizationId, TokenId, UserId};
 use crate::names::{DisplayName, Login, OrganizationName};
 use crate::permission::Role;
 
-/// An organization: what webhooks, events and members belong to.
+/// An organization: the owner of webhooks, events and members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Organization {
-    /// Its id, whatever its name becomes.
+    /// Its id, which stays when the name changes.
     pub id: OrganizationId,
     /// Its name in URLs.
     pub name: OrganizationName,
-    /// What people call it.
+    /// Its label for users.
     pub display_name: DisplayName,
-    /// A picture, or empty.
+    /// The URL of a picture, or empty.
     pub avatar_url: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
@@ -25,15 +25,15 @@ pub struct Organization {
 pub struct User {
     /// Their id.
     pub id: UserId,
-    /// What they log in as.
+    /// The login name.
     pub login: Login,
     /// Their name.
     pub name: DisplayName,
-    /// Their address, or empty.
+    /// Their email address, or empty.
     pub email: String,
-    /// A picture, or empty.
+    /// The URL of a picture, or empty.
     pub avatar_url: String,
-    /// Whether they run the instance.
+    /// Whether they are an operator of the instance.
     pub is_operator: bool,
     /// When they were added.
     pub created_at: Timestamp,
@@ -46,41 +46,41 @@ pub struct Membership {
     pub organization: OrganizationId,
     /// The user.
     pub user: UserId,
-    /// What they may do there.
+    /// The user's role there.
     pub role: Role,
 }
 
-/// Whose a token is.
+/// The owner of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenOwner {
-    /// A user's: good in each of their organizations, as far as they are.
+    /// A user's token. It works in each of the user's organizations, within the user's role there.
     User(UserId),
-    /// A service token: good in this organization alone.
+    /// A service token. It works in this organization only.
     Organization(OrganizationId),
 }
 
-/// An access token, without its secret, which was shown once.
+/// An access token without its secret, which was shown only once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Its id.
     pub id: TokenId,
-    /// Whose it is.
+    /// Its owner.
     pub owner: TokenOwner,
-    /// What people call it.
+    /// Its label for users.
     pub name: DisplayName,
-    /// The most that it may do in an organization.
+    /// The highest role that it can have in an organization.
     pub role: Role,
-    /// Whether it may also act as operator, where its owner is one.
+    /// Whether it may also act as operator, if its owner is one.
     pub is_operator: bool,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends to be good; `None` for never.
+    /// When it expires; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// About when it was last used.
+    /// When it was last used, approximately.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// HMAC-SHA-256 of a token's text under a server key: what is stored of it, and what it is found by.
+/// HMAC-SHA-256 of a token's text under a server key. Tokens are stored and looked up by this hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 

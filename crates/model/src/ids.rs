@@ -1,4 +1,4 @@
-//! Identifiers. Each is its own type, so that one cannot be passed for another.
+//! Identifiers. Each has its own type, so one cannot be passed for another.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps a UUID that was made elsewhere, as when read from a store.
+            /// Wraps an existing UUID, for example one read from a store.
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// Reads the usual text of a UUID, in either case; `None` when it is none.
+            /// Parses the usual text form of a UUID, in either case; `None` when the text has another form.
             pub fn parse(text: &str) -> Option<Self> {
-                // Braces and URNs are UUIDs to the library, and not to our readers.
+                // The library also accepts braces and URNs; our API does not.
                 (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten().map(Self)
             }
 
@@ -49,7 +49,7 @@ macro_rules! ordered_id {
         id!($(#[$doc])* $name);
 
         impl $name {
-            /// Makes a new one, ordered by `now`.
+            /// Generates a new id, ordered by `now`.
             pub fn generate(now: Timestamp, entropy: &mut dyn Entropy) -> Self {
                 Self(entropy.uuid_v7(now))
             }
@@ -62,7 +62,7 @@ macro_rules! random_id {
         id!($(#[$doc])* $name);
 
         impl $name {
-            /// Makes a new one, from chance alone.
+            /// Generates a new random id.
             pub fn generate(entropy: &mut dyn Entropy) -> Self {
                 Self(entropy.uuid_v4())
             }
@@ -71,7 +71,7 @@ macro_rules! random_id {
 }
 
 ordered_id!(
-    /// An organization, whatever its name becomes.
+    /// An organization. Its id stays when the name changes.
     OrganizationId
 );
 ordered_id!(
@@ -83,11 +83,11 @@ ordered_id!(
     TokenId
 );
 ordered_id!(
-    /// A webhook, whatever its name; never used again after the webhook is deleted.
+    /// A webhook. Its id stays when the name changes, and is never reused after the webhook is deleted.
     WebhookId
 );
 ordered_id!(
-    /// An event's row. Producers and receivers see its [`EventId`] instead.
+    /// An event's row. Producers and receivers see the [`EventId`] instead.
     EventKey
 );
 ordered_id!(
@@ -99,27 +99,29 @@ ordered_id!(
     RecoveryId
 );
 ordered_id!(
-    /// An entry of the audit log.
+    /// An entry in the audit log.
     AuditId
 );
 random_id!(
-    /// What producers and receivers call an event by: any UUID, unique in its organization while the event is kept.
+    /// The public id of an event: any UUID, unique in its organization while the event is kept.
     /// A ping has one too. On the wire: `Pulumi-Webhook-Id`, and `id` of a `WebhookDelivery`.
     EventId
 );
 random_id!(
-    /// A data key under the master key.
+    /// A data key, sealed by the master key.
     DataKeyId
 );
 random_id!(
-    /// Proof that its holder may record what became of a delivery. Random, so that a late holder cannot pass for the next.
+    /// The token of a lease. Its holder may record the outcome of the delivery. It is random, so a late
+    /// holder cannot pass for a newer one.
     LeaseToken
 );
 random_id!(
-    /// A group commit: what a store that lost its connection meanwhile finds out by whether it happened.
+    /// A group commit. After losing its connection, a store uses the id to find out whether the commit
+    /// happened.
     BatchId
 );
 random_id!(
-    /// A node at work, from its start to its end.
+    /// A running node, from its start to its end.
     NodeId
 );

@@ -1,15 +1,17 @@
-//! The words and the rules of Stackbell.
+//! The vocabulary and the rules of Stackbell.
 //!
-//! Everything here is pure: no IO, no async, no serialisation, no ambient time and no ambient chance.
-//! Whoever needs the time takes a [`Clock`], whoever needs chance takes an [`Entropy`] (invariant 11).
+//! Everything here is pure: no IO, no async, no serialization, no ambient time and no ambient randomness.
+//! Code that needs the time takes a [`Clock`]; code that needs randomness takes an [`Entropy`] (invariant
+//! 11).
 //!
-//! - what there is: [`ids`], [`names`], [`event`], [`webhook`], [`delivery`], [`identity`]
-//! - what is asked for: [`filter`] (kinds, filters, groups), [`scope`] (which stacks and environments)
-//! - what happens next: [`retry`] (after an attempt), [`health`] (when a webhook is suspended), [`recovery`] (all again)
-//! - how a stack elsewhere is started: [`deployments`]
-//! - who may: [`permission`]
-//! - which characters names may not have, and how such are shown: [`hidden`]; which URLs can be called: [`http_url`]
-//! - what is logged of an error: [`Chain`]
+//! - entities: [`ids`], [`names`], [`event`], [`webhook`], [`delivery`], [`identity`]
+//! - subscriptions: [`filter`] (kinds, filters, groups), [`scope`] (which stacks and environments)
+//! - next steps: [`retry`] (after an attempt), [`health`] (when a webhook is suspended), [`recovery`] (retry
+//!   everything)
+//! - starting deployments of other stacks: [`deployments`]
+//! - access rights: [`permission`]
+//! - hidden characters in names and output: [`hidden`]; URLs for requests: [`http_url`]
+//! - errors in the log: [`Chain`]
 
 mod chain;
 pub mod clock;

@@ -1,32 +1,32 @@
-//! Names that people and programs choose. Each is parsed once, at the rim.
+//! Names chosen by users and programs. Each is parsed once, where it enters.
 
 use std::fmt;
 
 use crate::hidden;
 
-/// Why a text is not a name.
+/// The reason why a text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing, or only white space.
+    /// Empty, or only white space.
     #[error("must not be empty")]
     Empty,
     /// Longer than allowed.
     #[error("must be at most {max} characters long, is {actual}")]
     TooLong {
-        /// The most characters that are allowed.
+        /// The maximum number of characters.
         max: usize,
-        /// The characters that there are.
+        /// The actual number of characters.
         actual: usize,
     },
-    /// A character that such a name may not have.
+    /// A character that such a name may not contain.
     #[error("must consist of {allowed}; '{}' is not allowed", hidden::escape(found.encode_utf8(&mut [0; 4]), &[]))]
     Character {
-        /// What is allowed, in words.
+        /// The allowed characters, in words.
         allowed: &'static str,
-        /// The first character that is not.
+        /// The first character that is not allowed.
         found: char,
     },
-    /// `.` or `..`, which clients take out of paths: what is called so could not be reached.
+    /// `.` or `..`. Clients remove these from paths, so a resource with this name could not be reached.
     /// Source: wire-facts.md#webhook-name.
     #[error("must not be '.' or '..'")]
     Dots,
@@ -49,7 +49,7 @@ fn check(text: &str, max: usize, allowed: &'static str, ok: impl Fn(char) -> boo
     }
 }
 
-/// Checks a name that stands in paths: 1 to `max` letters, digits, `.`, `_`, `-`, and neither `.` nor `..`.
+/// Checks a name that is used in paths: 1 to `max` letters, digits, `.`, `_`, `-`, and neither `.` nor `..`.
 fn check_identifier(text: &str, max: usize) -> Result<(), NameError> {
     check(text, max, IDENTIFIER, is_identifier)?;
     if matches!(text, "." | "..") { Err(NameError::Dots) } else { Ok(()) }
@@ -66,7 +66,7 @@ macro_rules! name {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// Reads a name.
+            /// Parses a name.
             ///
             /// # Errors
             /// [`NameError`], when the text breaks the rule above.
@@ -133,8 +133,8 @@ name!(
     |text| check_identifier(text, 32).map(|()| text)
 );
 name!(
-    /// A label for people, not unique: 1 to 256 characters, not only blanks, none of them [`hidden`].
-    /// Blanks around it stay: clients compare it with the label that they sent.
+    /// A label for users, not unique: 1 to 256 characters, not only blanks, none of them [`hidden`].
+    /// Surrounding blanks are kept, because clients compare the label with the one that they sent.
     DisplayName,
     |text| {
         let visible = if text.trim().is_empty() { "" } else { text };
@@ -146,14 +146,14 @@ name!(
 );
 
 impl DisplayName {
-    /// Takes a text that was once parsed and has been kept in a store since: the rules may have become stricter.
+    /// Wraps a stored text without validation: the rules may have become stricter since it was stored.
     pub fn from_stored(text: &str) -> Self {
         Self(text.into())
     }
 }
 
 impl ProjectName {
-    /// The project of an environment whose path names none. Source: wire-facts.md#preview-environments.
+    /// The project of an environment whose path has no project. Source: wire-facts.md#preview-environments.
     pub fn default_project() -> Self {
         Self("default".into())
     }
@@ -230,7 +230,7 @@ mod tests {
         for text in ["👩\u{200d}💻 team", "می\u{200c}خواهم", "Grüße"] {
             assert_eq!(DisplayName::parse(text).map(|name| name.to_string()), Ok(text.to_owned()));
         }
-        // A store may hold what an earlier version allowed.
+        // A store may hold names that an earlier version allowed.
         assert_eq!(DisplayName::from_stored("ad\u{200b}min").as_str(), "ad\u{200b}min");
     }
 }

@@ -1,23 +1,23 @@
-//! Who may do what: one table, as data.
+//! The permissions of each role: one table, as data.
 
-/// What somebody may be in an organization.
+/// A role in an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Everything in the organization.
+    /// May do everything in the organization.
     Admin,
-    /// Stacks, stack and environment webhooks, publish, redeliver, recover.
+    /// May edit stacks and the webhooks of stacks and environments, publish, redeliver and recover.
     Member,
-    /// Publish events, and nothing else.
+    /// May publish events, and nothing else.
     Publisher,
-    /// Read, without payload URLs and signatures.
+    /// May read, except payload URLs and signatures.
     Viewer,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: &'static [Self] = &[Self::Admin, Self::Member, Self::Publisher, Self::Viewer];
 
-    /// The word for it everywhere.
+    /// The text form, used everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -27,12 +27,12 @@ impl Role {
         }
     }
 
-    /// Reads that word; `None` when there is no such role.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|role| role.as_str() == text)
     }
 
-    /// Whether this role may do a thing in its organization.
+    /// Whether this role has a permission in its organization.
     pub const fn may(self, permission: Permission) -> bool {
         use Permission::{
             EditDeployments, EditMembers, EditOrganizationWebhooks, EditScopedWebhooks, Publish, Read,
@@ -49,18 +49,19 @@ impl Role {
         }
     }
 
-    /// Whether this role may do nothing that `other` may not: what a token's role must be to its maker's.
+    /// Whether `other` has every permission of this role. A token's role must be within the role of the user
+    /// who makes it.
     pub fn is_within(self, other: Self) -> bool {
         Permission::ALL.iter().all(|permission| !self.may(*permission) || other.may(*permission))
     }
 }
 
-/// A thing that can be done in an organization.
+/// A permission in an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// See webhooks, deliveries and events.
     Read,
-    /// See payload URLs whole, and recorded signatures.
+    /// See full payload URLs and recorded signatures.
     SeeCredentials,
     /// Create, edit, delete webhooks of the organization itself.
     EditOrganizationWebhooks,
@@ -70,18 +71,18 @@ pub enum Permission {
     Redeliver,
     /// Publish events.
     Publish,
-    /// See who belongs to it.
+    /// See the organization's members.
     ReadMembers,
-    /// Change who belongs to it, and its service tokens.
+    /// Edit the organization's members and service tokens.
     EditMembers,
-    /// See and change what starts other stacks' deployments.
+    /// See and edit the settings that start deployments of other stacks.
     EditDeployments,
     /// Read the audit log.
     ReadAudit,
 }
 
 impl Permission {
-    /// All of them.
+    /// All permissions.
     pub const ALL: &'static [Self] = &[
         Self::Read,
         Self::SeeCredentials,
@@ -95,7 +96,7 @@ impl Permission {
         Self::ReadAudit,
     ];
 
-    /// What it lets one do, to follow "may not".
+    /// The permitted action, as a phrase that follows "may not".
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read webhooks, deliveries and events",
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_table_cell_by_cell() {
-        // One line a permission; columns: admin, member, publisher, viewer.
+        // One line per permission; columns: admin, member, publisher, viewer.
         let expected = [
             (Permission::Read, [true, true, false, true]),
             (Permission::SeeCredentials, [true, true, false, false]),

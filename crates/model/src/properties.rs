@@ -1,7 +1,7 @@
-//! What holds of the parsers here, whatever they are given.
+//! Properties that the parsers in this crate have for every input.
 //!
-//! Each property is written once. The tests below ask it of what the corpus holds and of chance; the fuzzer in `tests/parsers`
-//! asks it of what it finds by looking at which code runs. A property that does not hold panics.
+//! Each property is written once. The tests below check it on the corpus and on random input. The fuzzer in
+//! `tests/parsers` checks it on inputs that it finds by code coverage. A property that does not hold panics.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::names::{DisplayName, Login, NameError, OrganizationName, StackName, W
 use crate::retry::{Next, RetryPolicy, parse_retry_after};
 use crate::webhook::{Format, PAYLOAD_URL_BYTES_MAX, PauseReason, PayloadUrl, WebhookState};
 
-/// What the fuzzer keeps for one of its targets: inputs that each run other code.
+/// Returns the fuzzer's corpus for one of its targets: inputs that each run different code.
 ///
 /// # Panics
-/// When there are none: a corpus that is not found would be a test of nothing.
+/// If the corpus is empty or missing, because then nothing would be tested.
 pub fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parsers/corpus").join(target);
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -31,18 +31,18 @@ pub fn corpus(target: &str) -> Vec<Vec<u8>> {
     inputs
 }
 
-/// Those of [`corpus`] that are text.
+/// Returns the inputs of [`corpus`] that are text.
 pub fn corpus_texts(target: &str) -> Vec<String> {
     corpus(target).into_iter().filter_map(|input| String::from_utf8(input).ok()).collect()
 }
 
-/// A name is what was typed, within its limits; reading it again gives the same.
+/// A parsed name equals its input and is within its limits; parsing it again gives the same name.
 pub fn names(text: &str) {
     let identifier = |parsed: Option<String>, max: usize| {
         let Some(name) = parsed else { return };
         assert_eq!(name, text, "an identifier is taken as it is");
         assert!((1..=max).contains(&name.len()) && name.is_ascii());
-        // Clients put it into paths, and may clean those up.
+        // Clients put identifiers into paths, and may normalize the paths.
         let url = Url::parse(&format!("https://a.example/{name}/end")).expect("a URL");
         assert_eq!(url.path(), format!("/{name}/end"), "an identifier is one part of a path");
     };
@@ -59,7 +59,7 @@ pub fn names(text: &str) {
     label(|text| PauseReason::parse(text).map(|label| label.as_str().to_owned()));
 }
 
-/// A word of a closed list, an id or a stack is shown as it was read.
+/// A word of a closed list, an id and a stack are displayed as they were parsed.
 pub fn words(text: &str) {
     let same =
         |shown: Option<&str>| assert!(shown.is_none_or(|shown| shown == text), "{text:?} is {shown:?}");
@@ -74,7 +74,8 @@ pub fn words(text: &str) {
     }
 }
 
-/// A payload URL is what was typed and can be called; `slack` goes to Slack alone, and no credential shows.
+/// A payload URL equals its input and can be called. `slack` goes to Slack only, and no credential is
+/// displayed.
 pub fn payload_url(text: &str) {
     const SLACK: &str = "hooks.slack.com";
     for format in Format::ALL {
@@ -97,7 +98,7 @@ pub fn payload_url(text: &str) {
     }
 }
 
-/// `Retry-After` only lengthens a wait, and by no more than a day.
+/// `Retry-After` only lengthens a wait, by at most a day.
 pub fn retry_after(text: &str) {
     // Sun, 06 Nov 1994 08:49:37 GMT
     let now = Timestamp::from_millis(784_111_777_000);
@@ -114,7 +115,7 @@ pub fn retry_after(text: &str) {
     assert!(with >= without && with <= without.max(policy.retry_after_max), "{with:?}");
 }
 
-/// How long after a first attempt that was answered 503 the second one comes.
+/// Returns the time from a first attempt with a 503 to the second one.
 fn wait(policy: &RetryPolicy, retry_after: Option<Duration>, now: Timestamp) -> Duration {
     let delivery = Delivery {
         id: DeliveryId::from_uuid(uuid::Uuid::nil()),

@@ -1,52 +1,54 @@
-//! Recovery: all failed and cancelled deliveries of a webhook since a time, tried anew.
+//! Recovery: retries all failed and cancelled deliveries of a webhook since a given time.
 //!
-//! A job in the store, done in steps of bounded size, so that a crash between two of them loses and repeats nothing.
+//! A recovery is a job in the store. It runs in steps of bounded size, so a crash between two steps loses and
+//! repeats nothing.
 
 use crate::Timestamp;
 use crate::ids::{OrganizationId, RecoveryId, WebhookId};
 
-/// A recovery's row.
+/// A row of the recoveries table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// Its id.
     pub id: RecoveryId,
     /// Its organization.
     pub organization: OrganizationId,
-    /// Whose deliveries.
+    /// The webhook whose deliveries are retried.
     pub webhook: WebhookId,
-    /// Of those made from this moment on, inclusive.
+    /// Deliveries created from this time on are retried (inclusive).
     pub since: Timestamp,
-    /// When it was asked for. What ended later is left alone.
+    /// When it was requested. Deliveries that ended later are left alone.
     pub created_at: Timestamp,
-    /// Who asked for it.
+    /// The actor that requested it.
     pub created_by: Box<str>,
-    /// How many deliveries it was to be, when it was asked for. Retention and people may have taken some since.
+    /// The number of matching deliveries at the time of the request. Retention and users may have removed
+    /// some since.
     pub total: u64,
-    /// How many have been made pending again so far.
+    /// The number of deliveries made pending again so far.
     pub rearmed: u64,
-    /// Where it stands.
+    /// Its state.
     pub state: RecoveryState,
 }
 
-/// Where a recovery stands.
+/// The state of a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryState {
-    /// There may be more to do.
+    /// There may be more deliveries to retry.
     Running,
-    /// All is pending again; whether it arrives is the deliveries' own story.
+    /// All deliveries are pending again; their own states show whether they arrive.
     Done {
-        /// Since when.
+        /// When it finished.
         at: Timestamp,
     },
-    /// Its webhook was deleted before the end.
+    /// Its webhook was deleted before it finished.
     Abandoned {
-        /// Since when.
+        /// When it was abandoned.
         at: Timestamp,
     },
 }
 
 impl RecoveryState {
-    /// The word for it in stores and answers.
+    /// The text form for stores and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",

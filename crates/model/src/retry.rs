@@ -1,4 +1,4 @@
-//! What follows an attempt.
+//! The rules for what happens after an attempt.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ const fn hours(hours: u64) -> Duration {
     Duration::from_secs(hours * 3600)
 }
 
-/// When a delivery is tried again, and when no more. Configuration.
+/// The retry schedule and its limits. Part of the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// The wait after each failed attempt; after the last of them the delivery fails.
+    /// The backoff after each failed attempt. The delivery fails after the last one.
     pub waits: Vec<Duration>,
-    /// The most by which chance lengthens a wait, as a part of it. Keeps retries from marching in step.
+    /// The maximum jitter, as a fraction of the wait. It keeps retries from synchronizing.
     pub jitter: f64,
     /// The longest `Retry-After` that is honoured.
     pub retry_after_max: Duration,
-    /// How soon an attempt is tried again that failed through our own fault.
+    /// The wait before a retry after a fault of our own.
     pub own_fault_wait: Duration,
-    /// Nothing is sent for a delivery of this age.
+    /// A delivery of this age is not sent.
     pub age_max: Duration,
-    /// The same for one that was held.
+    /// The age limit for a delivery that was held.
     pub held_age_max: Duration,
-    /// How long a delivery that starts a run is tried again, where no run can have started.
+    /// How long a delivery that starts a run is retried, provided that no run can have started.
     pub run_retried_for: Duration,
 }
 
@@ -51,16 +51,16 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What becomes of a delivery after a scheduled attempt.
+/// The next step of a delivery after a scheduled attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It is done.
+    /// The delivery succeeded.
     Succeeded,
-    /// It is given up.
+    /// The delivery failed; there is no retry.
     Failed(FailReason),
-    /// It is tried again.
+    /// The delivery is retried.
     Retry {
-        /// Not before this.
+        /// The earliest time of the retry.
         at: Timestamp,
         /// Whether the attempt counts against the schedule.
         spent: bool,
@@ -68,8 +68,8 @@ pub enum Next {
 }
 
 impl Next {
-    /// The state of a pending delivery after an attempt that ended at `ended_at`, and whether that spends an attempt.
-    /// `deleted_by` is who deleted its webhook meanwhile.
+    /// Returns the state of a pending delivery after an attempt that ended at `ended_at`, and whether the
+    /// attempt is spent. `deleted_by` is the actor that deleted the webhook in the meantime, if any.
     pub fn state(self, ended_at: Timestamp, deleted_by: Option<&str>) -> (State, bool) {
         match (self, deleted_by) {
             (Self::Succeeded, _) => (State::Succeeded { at: ended_at }, false),
@@ -84,8 +84,8 @@ impl Next {
 }
 
 impl RetryPolicy {
-    /// What becomes of a pending delivery whose scheduled attempt ended in `outcome` at `now`.
-    /// `chance` is a fraction from 0 up to 1.
+    /// Decides the next step of a pending delivery whose scheduled attempt ended in `outcome` at `now`.
+    /// `chance` is a random fraction in `[0, 1)`.
     pub fn next(&self, delivery: &Delivery, outcome: &Outcome, now: Timestamp, chance: f64) -> Next {
         match outcome.verdict() {
             Verdict::Success => Next::Succeeded,
@@ -120,8 +120,8 @@ impl RetryPolicy {
         Next::Retry { at, spent: true }
     }
 
-    /// How long a failed answer asks that its endpoint be left alone, up to [`Self::retry_after_max`]: nothing is sent to the
-    /// webhook by itself before that is over. `None` where it asks for nothing, or for no time at all.
+    /// Returns the wait that a failed response requests, up to [`Self::retry_after_max`]. No automatic
+    /// attempts are made for the webhook during that wait. `None` if it requests none, or a wait of zero.
     pub fn wait_asked(&self, outcome: &Outcome) -> Option<Duration> {
         let asked = match outcome.verdict() {
             Verdict::Failure | Verdict::Gone => outcome.answer()?.retry_after?,
@@ -130,8 +130,8 @@ impl RetryPolicy {
         (!asked.is_zero()).then_some(asked.min(self.retry_after_max))
     }
 
-    /// Whether a delivery whose age counts from `armed_at` is too old to be sent.
-    /// `held` says whether its webhook is held now, `hold_ended_at` when it last was.
+    /// Returns true if a delivery whose age counts from `armed_at` is too old to be sent.
+    /// `held` is true if its webhook is held now; `hold_ended_at` is the end of the last hold.
     pub fn is_expired(
         &self,
         now: Timestamp,
@@ -143,8 +143,8 @@ impl RetryPolicy {
         now.since(armed_at) >= if was_held { self.held_age_max } else { self.age_max }
     }
 
-    /// Between which moments (both included) deliveries were armed that [`Self::is_expired`] says are too old:
-    /// the same rule, for who looks for them by their age.
+    /// Returns time windows (both ends inclusive): deliveries armed in one of them are expired by
+    /// [`Self::is_expired`]. Queries use the windows to find expired deliveries by age.
     pub fn expired_windows(
         &self,
         now: Timestamp,
@@ -164,7 +164,7 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a delivery of this format starts something at its endpoint that must not be started twice.
+/// Returns true if a delivery of this format starts something that must not be started twice.
 const fn starts_run(format: Format) -> bool {
     match format {
         Format::PulumiDeployments => true,
@@ -172,8 +172,8 @@ const fn starts_run(format: Format) -> bool {
     }
 }
 
-/// Whether another attempt may follow a failed one: always, unless the endpoint refused for good; but where that starts
-/// runs only if none can have started.
+/// Returns true if a failed attempt may be retried: unless the endpoint refused for good, or, for formats
+/// that start runs, only if no run can have started.
 pub fn is_repeatable(format: Format, outcome: &Outcome) -> bool {
     if !starts_run(format) {
         return !outcome.is_refused_for_good();
@@ -190,12 +190,12 @@ pub fn is_repeatable(format: Format, outcome: &Outcome) -> bool {
     }
 }
 
-/// Reads a `Retry-After` header: seconds, or an HTTP date, which is counted from `now`.
-/// `None` when it is neither; a date in the past is no wait.
+/// Parses a `Retry-After` header: seconds, or an HTTP date that is counted from `now`.
+/// `None` when it is neither; a date in the past is a wait of zero.
 pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than a u64 holds mean "very long", which the policy caps.
+        // A number that overflows a u64 means "very long"; the policy caps it.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
@@ -215,7 +215,7 @@ mod tests {
         Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after })
     }
 
-    /// A delivery that was made at 0.
+    /// A delivery that was created at 0.
     fn delivery(format: Format, attempts_spent: u32) -> Delivery {
         let nil = uuid::Uuid::nil();
         let made = Timestamp::from_millis(0);
@@ -316,7 +316,7 @@ mod tests {
         }
     }
 
-    /// Of a delivery that starts a run, with the second attempt at `at_ms` after it was made.
+    /// Checks a delivery that starts a run, with its second attempt `at_ms` after its creation.
     fn check_run(outcome: &Outcome, at_ms: i64, expected: Next) {
         let now = Timestamp::from_millis(at_ms);
         let delivery = delivery(Format::PulumiDeployments, 1);
@@ -390,7 +390,7 @@ mod tests {
         assert!(policy.is_expired(at(14), true, created, Some(at(10))));
     }
 
-    /// The windows must say what the rule says, for every age.
+    /// The windows must agree with the rule for every age.
     fn check_windows(held: bool, ended_at: Option<i64>) {
         let day = hours(24);
         let policy = RetryPolicy { age_max: 7 * day, held_age_max: 14 * day, ..RetryPolicy::default() };

@@ -1,8 +1,8 @@
-//! Where a webhook is registered, and what an event is about.
+//! The place where a webhook is registered, and the subject of an event.
 
 use crate::names::{EnvironmentName, ProjectName, StackName};
 
-/// Where in its organization a webhook is registered, and so how far it reaches.
+/// The place in its organization where a webhook is registered. It decides which events reach the webhook.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Every stack and environment of the organization.
@@ -35,7 +35,7 @@ pub enum ScopeKind {
 }
 
 impl ScopeKind {
-    /// The word for it in messages and stores.
+    /// The text form for messages and stores.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Organization => "organization",
@@ -65,7 +65,7 @@ pub enum Subject {
 }
 
 impl Scope {
-    /// Which kind of scope this is.
+    /// Returns the kind of this scope.
     pub const fn kind(&self) -> ScopeKind {
         match self {
             Self::Organization => ScopeKind::Organization,
@@ -74,7 +74,8 @@ impl Scope {
         }
     }
 
-    /// Whether a webhook registered here hears of `subject`. Source: wire-facts.md#scope-reach.
+    /// Returns true if a webhook registered here receives events about `subject`. Source:
+    /// wire-facts.md#scope-reach.
     pub fn reaches(&self, subject: &Subject) -> bool {
         match (self, subject) {
             (Self::Organization, _) => true,

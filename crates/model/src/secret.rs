@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::Timestamp;
 use crate::ids::DataKeyId;
 
-/// The most bytes that a webhook's secret may have. Source: wire-facts.md#secret.
+/// The maximum size of a webhook's secret. Source: wire-facts.md#secret.
 pub const SECRET_BYTES_MAX: usize = 1024;
 
 /// A webhook's secret in the clear: at most [`SECRET_BYTES_MAX`] bytes of UTF-8, whose bytes are the HMAC key.
@@ -20,16 +20,16 @@ pub struct WebhookSecret(Zeroizing<Box<str>>);
 /// The prefix of a Standard Webhooks secret; its key follows in base64. Source: wire-facts.md#standard-webhooks.
 pub const STANDARD_PREFIX: &str = "whsec_";
 
-/// Why a text is not a webhook's secret.
+/// The reason why a text is not a valid webhook secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// Longer than [`SECRET_BYTES_MAX`].
     #[error("must be at most {SECRET_BYTES_MAX} bytes long, is {actual}")]
     TooLong {
-        /// The bytes that there are.
+        /// The actual number of bytes.
         actual: usize,
     },
-    /// Begins with [`STANDARD_PREFIX`], and is not a key that every receiver's library reads alike.
+    /// Begins with [`STANDARD_PREFIX`], but is not a key that every receiver's library decodes alike.
     #[error(
         "must be '{STANDARD_PREFIX}' and a key in standard base64 with padding (letters, digits, '+' and '/', with '=' to a \
          multiple of four), without blanks, as receivers' libraries decode nothing else alike; a secret of another form may \
@@ -39,11 +39,11 @@ pub enum SecretError {
 }
 
 impl WebhookSecret {
-    /// Reads a secret as a client sends it.
+    /// Parses a secret as a client sends it.
     ///
-    /// A secret that begins with [`STANDARD_PREFIX`], blanks before it aside, has to be in the one form that every library
-    /// of Standard Webhooks decodes to the same key. Some libraries skip characters outside the alphabet, so they
-    /// would accept another form and get another key.
+    /// A secret that begins with [`STANDARD_PREFIX`], ignoring blanks before it, has to be in the one form
+    /// that every library of Standard Webhooks decodes to the same key. Some libraries skip characters
+    /// outside the alphabet: they would accept another form and get another key.
     ///
     /// # Errors
     /// [`SecretError`], without any part of the text.
@@ -57,18 +57,18 @@ impl WebhookSecret {
         Ok(Self::from_stored(text))
     }
 
-    /// Takes a stored text without any check: the rules may have become stricter since it was stored.
+    /// Wraps a stored text without validation: the rules may have become stricter since it was stored.
     pub fn from_stored(text: &str) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret itself, for signing and sealing alone.
+    /// The secret itself, only for signing and sealing.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether the text is the prefix and at least one byte in canonical base64.
+/// Returns true if the text is the prefix and at least one byte in canonical base64.
 fn is_standard(text: &str) -> bool {
     let key = text.strip_prefix(STANDARD_PREFIX).and_then(|key| STANDARD.decode(key).ok());
     key.map(Zeroizing::new).is_some_and(|key| !key.is_empty())
@@ -80,19 +80,20 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// What a request changes about a webhook's secret.
+/// The change that a request makes to a webhook's secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SecretChange {
-    /// Nothing: a new webhook has no secret, an old one keeps its own.
+    /// No change: a new webhook has no secret, an existing one keeps its own.
     #[default]
     Keep,
-    /// The webhook is to have no secret.
+    /// Removes the secret.
     Remove,
-    /// The webhook is to have this secret.
+    /// Sets this secret.
     Set(SentSecret),
 }
 
-/// A webhook's secret as a client sent it, not checked yet. Hides in `Debug`, and is wiped from memory when dropped.
+/// A webhook's secret as a client sent it, not validated yet. Hides in `Debug`, and is wiped from memory when
+/// dropped.
 ///
 /// Clients send the stored secret again with every update. A stored secret stays accepted when the rules become stricter,
 /// so only a secret that is not stored yet has to pass [`SentSecret::check`].
@@ -100,20 +101,20 @@ pub enum SecretChange {
 pub struct SentSecret(WebhookSecret);
 
 impl SentSecret {
-    /// Takes any text.
+    /// Wraps any text.
     pub fn new(text: &str) -> Self {
         Self(WebhookSecret::from_stored(text))
     }
 
-    /// The secret without any check: to compare it with the stored one, for nothing else.
+    /// The secret without validation, only for a comparison with the stored one.
     pub fn unchecked(&self) -> &WebhookSecret {
         &self.0
     }
 
-    /// The secret, if a webhook may be given it.
+    /// Validates the secret for use by a webhook.
     ///
     /// # Errors
-    /// [`SecretError`], as of [`WebhookSecret::new`].
+    /// [`SecretError`], like [`WebhookSecret::new`].
     pub fn check(&self) -> Result<WebhookSecret, SecretError> {
         WebhookSecret::new(self.0.expose())
     }
@@ -125,7 +126,7 @@ impl fmt::Debug for SentSecret {
     }
 }
 
-/// Bytes sealed by a data key: safe to store, of no use without the key.
+/// Bytes sealed by a data key: safe to store, useless without the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// The data key that opens it.
@@ -143,19 +144,19 @@ impl fmt::Debug for Sealed {
 /// The use of a data key. Each key has one use, so a value made for one use cannot pass for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
-    /// Seals values that have to be readable again, such as webhook secrets.
+    /// Seals values that must be readable later, such as webhook secrets.
     Seal,
-    /// Hashes access tokens. Without it no stored token can be found again.
+    /// Hashes access tokens. Stored tokens cannot be looked up without it.
     TokenHash,
     /// Makes the fingerprint of a webhook's secret, which clients compare for equality: it must outlive rotations.
     Fingerprint,
 }
 
 impl Purpose {
-    /// All of them. A store that is in use holds a key for each.
+    /// All purposes. A store that is in use holds a key for each.
     pub const ALL: &'static [Self] = &[Self::Seal, Self::TokenHash, Self::Fingerprint];
 
-    /// The spelling in stores.
+    /// The text form for stores.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Seal => "seal",
@@ -164,7 +165,7 @@ impl Purpose {
         }
     }
 
-    /// Reads the spelling of stores; `None` when there is no such one.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|purpose| purpose.as_str() == text)
     }
@@ -176,13 +177,13 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// A data key, sealed by the master key: safe to store, of no use without the master key.
-/// Its id and purpose are bound to its bytes, so that neither can be exchanged for another's.
+/// A data key, sealed by the master key: safe to store, useless without the master key.
+/// Its id and purpose are bound to its bytes, so neither can be swapped for those of another key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedDataKey {
     /// Its id, which a rotation of the master key keeps.
     pub id: DataKeyId,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Nonce and ciphertext, as the `keys` crate lays them out.
     pub bytes: Box<[u8]>,

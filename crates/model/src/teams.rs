@@ -1,24 +1,24 @@
-//! What Microsoft Teams says behind a 2xx. Source: wire-facts.md#microsoft-teams.
+//! Errors that Microsoft Teams reports in the body of a 2xx. Source: wire-facts.md#microsoft-teams.
 
 use std::fmt;
 
-/// The words before the status that Teams answered to its own connector.
+/// The text before the status that Teams returned to its own connector.
 const RETURNED: &str = "endpoint returned http error";
 
-/// The words with which a connector begins every failure.
+/// The text that begins every failure of a connector.
 const FAILED: &str = "webhook message delivery failed with error";
 
-/// A message that Teams did not take, as the body of a connector's answer tells it.
+/// A message that Teams rejected, according to the body of a connector's response.
 ///
-/// `Display` says so to people, and whether it is tried again.
+/// `Display` gives the reason for users, and whether the message is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TeamsError {
-    /// The status that Teams answered; `None` where the body names none.
+    /// The status that Teams returned; `None` where the body contains none.
     pub status: Option<u16>,
 }
 
 impl TeamsError {
-    /// Looks for an error in a body; `None` where Teams took the message.
+    /// Searches a body for an error; `None` if Teams accepted the message.
     pub fn find(body: &str) -> Option<Self> {
         let body = body.to_ascii_lowercase();
         let returned = body.split(RETURNED).skip(1).map(leading_status);
@@ -28,12 +28,12 @@ impl TeamsError {
         }
     }
 
-    /// The reason for people that an error body holds. An error without a known form is still an error.
+    /// Returns the reason in an error body, for users. An error of an unknown form is still an error.
     pub fn reason_in(body: &str) -> Box<str> {
         Self::find(body).unwrap_or(Self { status: None }).to_string().into()
     }
 
-    /// Whether the message is refused whenever it is sent: 4xx, and not 429.
+    /// Whether a retry would be rejected too: 4xx except 429.
     pub const fn is_for_good(self) -> bool {
         matches!(self.status, Some(400..=428 | 430..=499))
     }
@@ -53,7 +53,7 @@ impl fmt::Display for TeamsError {
     }
 }
 
-/// The three digits at the beginning of what follows.
+/// Parses the three digits at the start of `text`.
 fn leading_status(text: &str) -> Option<u16> {
     let text = text.trim_start_matches([' ', ':', '(', '\t']);
     let digits = text.get(..3)?;

@@ -1,28 +1,29 @@
-//! Why pending deliveries are not sent now.
+//! The reasons why pending deliveries are not sent now.
 
-/// Why a pending delivery is not sent now although nobody has given it up.
+/// The reason why a pending delivery is not sent now.
 ///
-/// A delivery that has none of these is due: it goes out as soon as a node has room for it.
+/// A delivery without such a reason is due: it is sent as soon as a node has a free permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WaitReason {
-    /// Its last attempt failed, and the schedule has the next one later.
+    /// Its last attempt failed, and its next attempt is scheduled for later.
     Backoff,
-    /// Its webhook's circuit breaker is open: its endpoint fails, and single attempts find out when that is over.
+    /// Its webhook's circuit breaker is open. The endpoint is failing, and single attempts test whether it
+    /// has recovered.
     Breaker,
-    /// Its webhook is kept to a number of attempts in a time.
+    /// Its webhook has a rate limit.
     Pace,
-    /// Its endpoint has as many attempts under way as it may get at once.
+    /// Its endpoint has reached the limit of attempts in flight.
     Busy,
     /// Its webhook is suspended.
     Suspended,
     /// Its webhook is not active.
     Inactive,
-    /// All sending is held.
+    /// All sending is on hold.
     SendingHeld,
 }
 
 impl WaitReason {
-    /// All of them, in the order of the discriminants.
+    /// All reasons, in the order of the discriminants.
     pub const ALL: &'static [Self] = &[
         Self::Backoff,
         Self::Breaker,
@@ -33,7 +34,7 @@ impl WaitReason {
         Self::SendingHeld,
     ];
 
-    /// The word for it in metrics and answers.
+    /// The text form for metrics and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Backoff => "backoff",

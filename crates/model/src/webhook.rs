@@ -1,4 +1,4 @@
-//! A webhook: who wants to hear of what, and where.
+//! A webhook: its subscription and its endpoint.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -15,27 +15,27 @@ use crate::names::{DisplayName, NameError, ProjectName, StackName, WebhookName};
 use crate::scope::{Scope, ScopeKind};
 use crate::secret::Sealed;
 
-/// The most characters of a payload URL. Well above what any known service hands out (Teams: about 400).
+/// The maximum size of a payload URL. Well above the URLs of any known service (Teams: about 400).
 pub const PAYLOAD_URL_BYTES_MAX: usize = 2048;
 
-/// The most webhooks in one scope.
+/// The maximum number of webhooks in one scope.
 pub const WEBHOOKS_IN_SCOPE_MAX: usize = 1000;
 
-/// How a webhook's deliveries are rendered. Source: wire-facts.md#formats.
+/// The format in which a webhook's deliveries are rendered. Source: wire-facts.md#formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// The event's payload, as it is.
+    /// The event's payload, unchanged.
     Raw,
     /// A message for a Slack incoming webhook.
     Slack,
     /// A message for a Microsoft Teams webhook.
     MsTeams,
-    /// A run of another stack's deployment.
+    /// A request that runs another stack's deployment.
     PulumiDeployments,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: &'static [Self] = &[Self::Raw, Self::Slack, Self::MsTeams, Self::PulumiDeployments];
 
     /// The spelling on the wire.
@@ -48,27 +48,28 @@ impl Format {
         }
     }
 
-    /// Reads the spelling of the wire; `None` when there is no such one.
+    /// Parses the wire spelling; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|format| format.as_str() == text)
     }
 
-    /// Whether a webhook of this scope may have it: `pulumi_deployments` is not for organizations.
+    /// Whether a webhook of this scope may use the format: `pulumi_deployments` is not for organizations.
     pub const fn allowed_in(self, scope: ScopeKind) -> bool {
         !matches!((self, scope), (Self::PulumiDeployments, ScopeKind::Organization))
     }
 }
 
-/// Where a webhook's deliveries go, exactly as it was typed: clients compare it.
+/// The destination of a webhook's deliveries, exactly as the user typed it, because clients compare it.
 ///
-/// A credential (Slack's is in the path): `Display` and `Debug` show scheme and host alone (invariant 8).
+/// It is a credential (Slack's is in the path): `Display` and `Debug` show only scheme and host (invariant
+/// 8).
 #[derive(Clone, PartialEq, Eq)]
 pub struct PayloadUrl(Box<str>);
 
-/// Why a text is not a payload URL for a format.
+/// The reason why a text is not a payload URL for a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadUrlError {
-    /// Nothing there.
+    /// Empty.
     #[error("must not be empty")]
     Empty,
     /// Longer than [`PAYLOAD_URL_BYTES_MAX`].
@@ -77,27 +78,28 @@ pub enum PayloadUrlError {
     /// Not a URL that requests can be sent to.
     #[error(transparent)]
     Url(#[from] HttpUrlError),
-    /// Not at one of Slack's hosts.
+    /// The host is not one of Slack's hosts.
     #[error("must begin with https:// and one of the hosts for format 'slack': {0}")]
     Slack(String),
     /// Not `project/stack`.
     #[error("must be project/stack for format 'pulumi_deployments'")]
     Deployments,
-    /// A project or stack that cannot exist.
+    /// A project or stack name that is not valid.
     #[error("must be project/stack for format 'pulumi_deployments': the {part} {error}")]
     DeploymentsName {
         /// `project` or `stack`.
         part: &'static str,
-        /// What is wrong with it.
+        /// The rule that the name breaks.
         error: NameError,
     },
 }
 
 impl PayloadUrl {
-    /// Reads a payload URL for `format`. `slack_hosts` are the hosts that the format `slack` may send to.
+    /// Parses a payload URL for `format`. The format `slack` may only send to `slack_hosts`.
     ///
     /// # Errors
-    /// [`PayloadUrlError`], saying what such a URL has to be. Source of the rules: wire-facts.md#payload-url.
+    /// [`PayloadUrlError`], with the rule that the text breaks. Source of the rules:
+    /// wire-facts.md#payload-url.
     pub fn parse(text: &str, format: Format, slack_hosts: &[String]) -> Result<Self, PayloadUrlError> {
         if text.is_empty() {
             return Err(PayloadUrlError::Empty);
@@ -123,23 +125,23 @@ impl PayloadUrl {
         Ok(Self(text.into()))
     }
 
-    /// Takes a text that was once parsed and has been kept in a store since.
+    /// Wraps a stored text without validation.
     pub fn from_stored(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// The whole URL: for sending, for the store and for those who may see it.
+    /// The full URL, for sending, for the store, and for users who may see it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The URL to call; `None` for `pulumi_deployments`, whose payload URL names a stack.
+    /// The URL of the request; `None` for `pulumi_deployments`, whose payload URL is the name of a stack.
     pub fn to_url(&self) -> Option<Url> {
         Url::parse(&self.0).ok().filter(Url::has_host)
     }
 
-    /// Scheme and host: all that logs, errors and those who may only read get to see.
-    /// A `project/stack` is no credential and stays whole.
+    /// Scheme and host. Logs, errors and users with read access see no more.
+    /// A `project/stack` is no credential and is shown in full.
     pub fn redacted(&self) -> String {
         match self.to_url() {
             Some(url) => format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()),
@@ -148,7 +150,7 @@ impl PayloadUrl {
     }
 }
 
-/// Checks that a text is `project/stack`, with names that a project and a stack can have.
+/// Checks that a text is `project/stack`, with valid names.
 fn check_stack(text: &str) -> Result<(), PayloadUrlError> {
     let (project, stack) = text
         .split_once('/')
@@ -172,44 +174,45 @@ impl fmt::Debug for PayloadUrl {
     }
 }
 
-/// How many attempts a minute are made at most, spread evenly: 1 to [`Pace::PER_MINUTE_MAX`].
+/// A rate limit: the maximum number of attempts per minute, spread evenly. 1 to [`Pace::PER_MINUTE_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pace(NonZeroU32);
 
 impl Pace {
-    /// A thousand a second: beyond this a pace is none.
+    /// A thousand per second. A higher limit would have no effect.
     pub const PER_MINUTE_MAX: u32 = 60_000;
 
-    /// `None` when it is out of range.
+    /// Returns `None` if the number is out of range.
     pub fn per_minute(attempts: u32) -> Option<Self> {
         NonZeroU32::new(attempts).filter(|n| n.get() <= Self::PER_MINUTE_MAX).map(Self)
     }
 
-    /// Attempts a minute.
+    /// Attempts per minute.
     pub const fn attempts_per_minute(self) -> u32 {
         self.0.get()
     }
 
-    /// The time from one attempt to the next.
+    /// The time between two attempts.
     pub fn interval(self) -> Duration {
         Duration::from_secs(60) / self.0.get()
     }
 }
 
-/// Why a webhook was set inactive: 1 to 256 characters, not only blanks, none of them [hidden](crate::hidden).
+/// The reason why a webhook was set inactive: 1 to 256 characters, not only blanks, none of them
+/// [hidden](crate::hidden).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseReason(DisplayName);
 
 impl PauseReason {
-    /// Reads a reason.
+    /// Parses a reason.
     ///
     /// # Errors
-    /// [`NameError`], saying what such a text has to be.
+    /// [`NameError`], with the rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         DisplayName::parse(text).map(Self)
     }
 
-    /// Takes a text that was once parsed and has been kept in a store since.
+    /// Wraps a stored text without validation.
     pub fn from_stored(text: &str) -> Self {
         Self(DisplayName::from_stored(text))
     }
@@ -220,79 +223,79 @@ impl PauseReason {
     }
 }
 
-/// A webhook's secret as it is kept.
+/// A webhook's secret as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
     /// The secret, sealed.
     pub sealed: Sealed,
-    /// What clients compare to see whether the secret changed: `secretCiphertext` on the wire.
+    /// A value that clients compare to see whether the secret changed: `secretCiphertext` on the wire.
     pub fingerprint: [u8; 32],
-    /// The secret before this one, which also signs (Standard Webhooks) until the given moment.
+    /// The previous secret, which also signs (Standard Webhooks) until the given time.
     pub previous: Option<(Sealed, Timestamp)>,
 }
 
-/// What decides how an endpoint answers: after a change of it, earlier failures say nothing.
+/// The settings that decide how an endpoint responds. After a change, earlier failures no longer count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint<'a> {
     /// The payload URL, in full.
     pub payload_url: &'a str,
-    /// [`StoredSecret::fingerprint`], where there is a secret.
+    /// [`StoredSecret::fingerprint`], if there is a secret.
     pub secret: Option<[u8; 32]>,
 }
 
 /// A registered webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Its id, for life.
+    /// Its id, which never changes.
     pub id: WebhookId,
     /// Its organization.
     pub organization: OrganizationId,
-    /// Where it is registered.
+    /// The scope in which it is registered.
     pub scope: Scope,
     /// Its identifier, unique in the scope.
     pub name: WebhookName,
-    /// What people call it.
+    /// Its label for users.
     pub display_name: DisplayName,
-    /// Where deliveries go.
+    /// The destination of its deliveries.
     pub payload_url: PayloadUrl,
-    /// Whether new events are matched. When false, pending deliveries are held.
+    /// Whether new events are matched. If false, pending deliveries are held.
     pub active: bool,
-    /// How deliveries are rendered. Fixed for each delivery when its event is accepted.
+    /// The format in which deliveries are rendered. Fixed for each delivery when its event is accepted.
     pub format: Format,
-    /// What it asked for.
+    /// Its filters and groups.
     pub subscription: Subscription,
     /// Its secret, if it has one.
     pub secret: Option<StoredSecret>,
-    /// Whether signed deliveries also carry the headers of Standard Webhooks.
+    /// Whether signed deliveries also contain the headers of Standard Webhooks.
     pub standard_headers: bool,
-    /// The most attempts a minute; `None` for what its format brings along.
+    /// The rate limit; `None` for the default of its format.
     pub pace: Option<Pace>,
-    /// Why somebody set it inactive, in their words. `None` while it is active.
+    /// The reason that a user gave for setting it inactive. `None` while it is active.
     pub pause_reason: Option<PauseReason>,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// Counts its edits, from 1. Whoever prepared something from it compares this.
+    /// The number of its edits, from 1. Code that caches data about a webhook compares it.
     pub revision: u64,
-    /// How its endpoint has been doing. Changes without a new revision.
+    /// The health of its endpoint. It changes without a new revision.
     pub health: Health,
 }
 
-/// How a webhook does, in a word.
+/// The state of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WebhookState {
     /// New events are matched and sent.
     Active,
-    /// Somebody switched it off.
+    /// A user set it inactive.
     Inactive,
-    /// Its endpoint fails, and what is for it waits.
+    /// Its endpoint is failing, and its deliveries are held.
     Suspended,
 }
 
 impl WebhookState {
-    /// All of them.
+    /// All states.
     pub const ALL: &'static [Self] = &[Self::Active, Self::Inactive, Self::Suspended];
 
-    /// The word for it in questions and answers.
+    /// The text form for requests and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -301,14 +304,14 @@ impl WebhookState {
         }
     }
 
-    /// Reads that word; `None` when there is no such state.
+    /// Parses the text form; `None` when it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|state| state.as_str() == text)
     }
 }
 
 impl Webhook {
-    /// How it does: somebody's word counts before its endpoint's.
+    /// Returns its state. Inactive takes precedence over suspended.
     pub const fn state(&self) -> WebhookState {
         match (self.active, &self.health.suspension) {
             (false, _) => WebhookState::Inactive,
@@ -317,18 +320,18 @@ impl Webhook {
         }
     }
 
-    /// Where it sends to, and with what secret.
+    /// Returns its URL and its secret.
     pub fn endpoint(&self) -> Endpoint<'_> {
         let secret = self.secret.as_ref().map(|secret| secret.fingerprint);
         Endpoint { payload_url: self.payload_url.expose(), secret }
     }
 
-    /// The edit that made this webhook of one with that state and endpoint.
+    /// Returns the effect of an edit that changed a webhook with the given state and endpoint into this one.
     pub fn edit_of(&self, was_active: bool, before: Endpoint<'_>) -> EndpointEdit {
         EndpointEdit { was_active, is_active: self.active, is_endpoint_changed: self.endpoint() != before }
     }
 
-    /// Whether its pending deliveries wait for a person or a probe.
+    /// Whether its pending deliveries are held until a user or a probe releases them.
     pub fn is_held(&self) -> bool {
         !self.active || self.health.suspension.is_some()
     }
