@@ -1,5 +1,5 @@
-//! The one cipher: XChaCha20-Poly1305 with a random nonce. Its 24 bytes are long enough to be drawn at random for as
-//! many values as we will ever seal.
+//! The only cipher: XChaCha20-Poly1305 with a random nonce.
+//! A nonce has 24 bytes, so random nonces will not collide for any number of values that we seal.
 //!
 //! Layout: nonce (24 bytes), ciphertext (as long as the plaintext), tag (16 bytes).
 
@@ -13,11 +13,11 @@ use zeroize::Zeroizing;
 pub(crate) const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 
-/// 32 key bytes: on the heap, so that a move leaves no copy behind, and wiped when dropped.
+/// 32 key bytes. They are on the heap, so that a move leaves no copy behind, and are wiped when dropped.
 #[derive(Clone)]
 pub(crate) struct KeyBytes(Box<Zeroizing<[u8; KEY_BYTES]>>);
 
-/// The bytes are not what was sealed under this key and with this associated data.
+/// The bytes were not sealed with this key and this associated data.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
@@ -28,7 +28,7 @@ impl KeyBytes {
         key
     }
 
-    /// Takes a copy; `None` when there are not exactly [`KEY_BYTES`] bytes.
+    /// Copies the bytes; `None` if there are not exactly [`KEY_BYTES`].
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != KEY_BYTES {
             return None;
@@ -42,7 +42,7 @@ impl KeyBytes {
         &self.0
     }
 
-    /// Seals `plain`; what opens it must give the same `associated` bytes, which are not stored.
+    /// Seals `plain`. Opening it requires the same `associated` bytes, which are not stored.
     pub(crate) fn seal(&self, plain: &[u8], associated: &[u8], entropy: &mut dyn Entropy) -> Box<[u8]> {
         let mut nonce = [0; NONCE_BYTES];
         entropy.fill(&mut nonce);
@@ -53,7 +53,7 @@ impl KeyBytes {
         [&nonce[..], &ciphertext].concat().into()
     }
 
-    /// Opens what [`Self::seal`] made.
+    /// Opens bytes that [`Self::seal`] made.
     pub(crate) fn open(&self, sealed: &[u8], associated: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Refused)?;
         self.cipher()
@@ -81,7 +81,7 @@ impl fmt::Debug for KeyBytes {
 mod tests {
     use super::*;
 
-    /// The vector of draft-irtf-cfrg-xchacha-03, appendix A.3.1.
+    /// The test vector of draft-irtf-cfrg-xchacha-03, appendix A.3.1.
     #[test]
     fn is_the_published_cipher() {
         let key: Vec<u8> = (0x80..=0x9f).collect();

@@ -1,4 +1,4 @@
-//! A data key in the clear, and how the master key seals it.
+//! A data key in the clear, and its sealing by the master key.
 
 use stackbell_model::ids::DataKeyId;
 use stackbell_model::secret::{Purpose, SealedDataKey};
@@ -7,7 +7,7 @@ use stackbell_model::{Entropy, Timestamp};
 use crate::cipher::{KeyBytes, Refused};
 use crate::master::MasterKey;
 
-/// Says what the bytes are, so that nothing else sealed by the same key could be taken for a data key.
+/// The domain separator of data keys. Other values sealed by the same key cannot be taken for a data key.
 const DOMAIN: &[u8] = b"stackbell data key\0";
 
 /// A data key in the clear.

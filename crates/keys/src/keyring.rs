@@ -1,4 +1,4 @@
-//! The data keys in the clear, and what is done with them.
+//! The data keys in the clear, and the operations with them.
 
 use std::fmt;
 
@@ -13,31 +13,32 @@ use zeroize::Zeroizing;
 use crate::data_key::DataKey;
 use crate::master::MasterKey;
 
-/// Says what was sealed, so that nothing else that is kept for the same webhook could be taken for its secret.
+/// The domain separator of webhook secrets. Other values stored for the same webhook cannot be taken for its
+/// secret.
 const WEBHOOK_SECRET: &[u8] = b"webhook secret\0";
 
-/// The same of an organization's token for starting deployments.
+/// The domain separator of an organization's token for starting deployments.
 const DEPLOYMENTS_TOKEN: &[u8] = b"deployments token\0";
 
-/// The data keys, open. Never prints a key, and wipes them when dropped.
+/// The opened data keys. It never prints a key, and wipes them when dropped.
 ///
-/// There may be several keys that seal, so that a new one can take over while values of the old one are still about:
-/// the youngest seals, each opens its own. Of the other purposes there is one key each, because a hash does not say
-/// which key made it.
+/// There may be several keys for sealing, so that a new key can take over while values of the old one exist.
+/// The newest key seals; each key opens its own values. The other purposes have one key each, because a hash
+/// does not say which key made it.
 pub struct Keyring {
-    /// The youngest last; never empty.
+    /// The newest is last; never empty.
     seal: Vec<DataKey>,
     token_hash: DataKey,
     fingerprint: DataKey,
 }
 
-/// Why stored data keys make no keyring.
+/// The reason why stored data keys do not form a keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    /// Not one of the keys opens: they were sealed by another master key.
+    /// None of the keys opens: they were sealed by another master key.
     #[error("the master key is not the one that this store's data keys were sealed with")]
     WrongMasterKey,
-    /// The master key is right, since it opens others, but this row was changed or damaged.
+    /// The master key is right, because it opens other keys, but this row was changed or damaged.
     #[error("data key {0} is damaged: the master key opens others, but not this one")]
     Damaged(DataKeyId),
     /// There is no key for a purpose.
@@ -48,25 +49,25 @@ pub enum KeyringError {
     Ambiguous(Purpose),
 }
 
-/// Why something sealed does not open.
+/// The reason why sealed bytes do not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// It was sealed by a data key that is not in the keyring.
     #[error("was sealed by data key {0}, which is not there")]
     UnknownKey(DataKeyId),
-    /// Its bytes were changed, or it was sealed for another place than this.
+    /// The bytes were changed, or they were sealed for another context.
     #[error("is damaged, or was sealed for another place")]
     Refused,
-    /// It opened, but holds no webhook secret.
+    /// The opened bytes are not a webhook secret.
     #[error("does not hold a webhook's secret")]
     NotASecret,
-    /// It opened, but holds no text.
+    /// The opened bytes are not text.
     #[error("does not hold a token")]
     NotAToken,
 }
 
 impl Keyring {
-    /// Makes new data keys, one for each purpose, for an empty store. To be stored before the keyring is used.
+    /// Generates data keys for an empty store, one for each purpose. Store them before the keyring is used.
     pub fn generate(
         master: &MasterKey,
         entropy: &mut dyn Entropy,
@@ -84,7 +85,7 @@ impl Keyring {
     /// Opens the stored data keys, in any order.
     ///
     /// # Errors
-    /// [`KeyringError`]; above all [`KeyringError::WrongMasterKey`], which must stop the boot.
+    /// [`KeyringError`]. [`KeyringError::WrongMasterKey`] must stop the startup.
     pub fn open(master: &MasterKey, stored: &[SealedDataKey]) -> Result<Self, KeyringError> {
         let mut keys = open_all(master, stored)?;
         // The id only breaks a tie, so that every node picks the same key.
@@ -102,21 +103,21 @@ impl Keyring {
         })
     }
 
-    /// Seals the same data keys by another master key. Ids, purposes and moments of making stay, so the rows can
-    /// replace the stored ones; nothing that the data keys sealed, hashed or fingerprinted changes.
+    /// Seals the same data keys with another master key. Ids, purposes and creation times stay, so the rows
+    /// can replace the stored ones. Values that the data keys sealed, hashed or fingerprinted stay valid.
     pub fn rewrap(&self, master: &MasterKey, entropy: &mut dyn Entropy) -> Vec<SealedDataKey> {
         let others = [&self.token_hash, &self.fingerprint];
         self.seal.iter().chain(others).map(|key| key.seal(master, entropy)).collect()
     }
 
-    /// Seals `plain` for the place that `context` names, such as a kind of value and the id of its row. The context is
-    /// not stored: who opens gives it again, so that sealed bytes are of no use in another row.
+    /// Seals `plain` for `context`, for example a kind of value and the id of its row. The context is not
+    /// stored; the caller passes it again to open. Sealed bytes are therefore useless in another row.
     pub fn seal(&self, plain: &[u8], context: &[u8], entropy: &mut dyn Entropy) -> Sealed {
         let key = self.seal.last().expect("a keyring has a key that seals: open and generate see to it");
         Sealed { key: key.id, bytes: key.bytes.seal(plain, &associated(key.id, context), entropy) }
     }
 
-    /// Opens what [`Self::seal`] made, with the same `context`.
+    /// Opens bytes that [`Self::seal`] made with the same `context`.
     ///
     /// # Errors
     /// [`OpenError::UnknownKey`] and [`OpenError::Refused`].
@@ -126,7 +127,7 @@ impl Keyring {
         key.bytes.open(&sealed.bytes, &associated(key.id, context)).map_err(|_| OpenError::Refused)
     }
 
-    /// Seals a webhook's secret, for that webhook alone.
+    /// Seals a webhook's secret. It opens for that webhook only.
     pub fn seal_secret(
         &self,
         webhook: WebhookId,
@@ -139,14 +140,14 @@ impl Keyring {
     /// Opens a webhook's secret.
     ///
     /// # Errors
-    /// [`OpenError`]; [`OpenError::Refused`] also when it is another webhook's.
+    /// [`OpenError`]; [`OpenError::Refused`] also for the secret of another webhook.
     pub fn open_secret(&self, webhook: WebhookId, sealed: &Sealed) -> Result<WebhookSecret, OpenError> {
         let plain = self.open_sealed(sealed, &secret_context(webhook))?;
         let text = std::str::from_utf8(&plain).map_err(|_| OpenError::NotASecret)?;
         Ok(WebhookSecret::from_stored(text))
     }
 
-    /// Seals an organization's token for starting deployments, for that organization alone.
+    /// Seals an organization's token for starting deployments. It opens for that organization only.
     pub fn seal_deployments_token(
         &self,
         organization: OrganizationId,
@@ -159,7 +160,7 @@ impl Keyring {
     /// Opens an organization's token for starting deployments.
     ///
     /// # Errors
-    /// [`OpenError`]; [`OpenError::Refused`] also when it is another organization's.
+    /// [`OpenError`]; [`OpenError::Refused`] also for the token of another organization.
     pub fn open_deployments_token(
         &self,
         organization: OrganizationId,
@@ -170,17 +171,17 @@ impl Keyring {
         Ok(Zeroizing::new(text.to_owned()))
     }
 
-    /// What is stored of an access token, and what a presented one is looked up by. Takes any text: people choose
-    /// bootstrap tokens themselves.
+    /// Hashes an access token, for storage and for lookup. Accepts any text, because users choose bootstrap
+    /// tokens themselves.
     pub fn token_hash(&self, token_text: &str) -> TokenHash {
         TokenHash(hmac(&self.token_hash, &[token_text.as_bytes()]))
     }
 
-    /// The fingerprint of a webhook's secret: the same as long as the secret is, another when it changes, different for
-    /// equal secrets of two webhooks, and of no help to guess the secret without the key.
+    /// Computes the fingerprint of a webhook's secret. It changes exactly when the secret does, and differs
+    /// for equal secrets of two webhooks. Without the key it does not help to guess the secret.
     /// Source: wire-facts.md#secret.
     pub fn fingerprint(&self, webhook: WebhookId, secret: &WebhookSecret) -> [u8; 32] {
-        // The id's length is fixed, so that no other pair makes the same message.
+        // The id has a fixed length, so no other pair makes the same message.
         hmac(&self.fingerprint, &[webhook.as_uuid().as_bytes(), secret.expose().as_bytes()])
     }
 }
@@ -191,7 +192,7 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// Opens every key, or says whether the master key or the row is to blame.
+/// Opens every key, or reports whether the master key is wrong or a row is damaged.
 fn open_all(master: &MasterKey, stored: &[SealedDataKey]) -> Result<Vec<DataKey>, KeyringError> {
     let mut keys = Vec::with_capacity(stored.len());
     let mut damaged = None;

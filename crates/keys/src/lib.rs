@@ -6,11 +6,12 @@
 //!                                                           └─ Fingerprint  fingerprints of webhook secrets
 //! ```
 //!
-//! The master key never touches data: it only seals the data keys. So rotating it re-seals three short rows, and all
-//! that was sealed, hashed and fingerprinted under the data keys stays good.
+//! The master key never touches data: it only seals the data keys. Rotating it therefore re-seals a few short
+//! rows, and all values under the data keys stay valid.
 //!
-//! What is *not* promised: protection from someone who reads this process's memory, or who holds both the store and
-//! the master key. Keys are wiped when dropped; the copies that the processor or the swap made are not.
+//! *Not* guaranteed: protection from an attacker who can read this process's memory, or who has both the
+//! store and the master key. Keys are wiped when dropped; copies made by the processor or by swapping are
+//! not.
 
 mod cipher;
 mod data_key;
@@ -26,7 +27,7 @@ pub use token::{AccessToken, NotAnAccessToken, TOKEN_PREFIX};
 
 #[cfg(test)]
 mod testing {
-    //! A seeded generator: the same in every run.
+    //! A seeded generator: every run gets the same bytes.
 
     use stackbell_model::Entropy;
 

@@ -1,4 +1,4 @@
-//! The master key: the one secret that is not in the store.
+//! The master key: the only secret that is not in the store.
 
 use std::fmt;
 
@@ -9,38 +9,38 @@ use zeroize::Zeroizing;
 
 use crate::cipher::{KEY_BYTES, KeyBytes};
 
-/// How long a master key is.
+/// The length of a master key.
 pub const MASTER_KEY_BYTES: usize = KEY_BYTES;
 
 /// The key that seals the data keys. Has no `Display`, hides in `Debug`, and is wiped from memory when dropped.
 #[derive(Clone)]
 pub struct MasterKey(KeyBytes);
 
-/// Text that is no master key. Never repeats any of the text.
+/// The text is not a master key. The error never contains any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MasterKeyError {
-    /// There is nothing, or nothing but whitespace.
+    /// The text is empty, or only white space.
     #[error("the master key is empty: it must be {MASTER_KEY_BYTES} random bytes in base64")]
     Empty,
     /// It is not base64.
     #[error("the master key is not base64: it must be {MASTER_KEY_BYTES} random bytes in base64")]
     NotBase64,
-    /// It is base64 of too few or too many bytes.
+    /// It is base64 of the wrong number of bytes.
     #[error("the master key must be {MASTER_KEY_BYTES} bytes in base64, is {actual}")]
     WrongLength {
-        /// The bytes that there are.
+        /// The actual number of bytes.
         actual: usize,
     },
 }
 
 impl MasterKey {
-    /// Makes a new one.
+    /// Generates a new key.
     pub fn generate(entropy: &mut dyn Entropy) -> Self {
         Self(KeyBytes::generate(entropy))
     }
 
-    /// Reads [`MASTER_KEY_BYTES`] bytes of base64: the standard or the URL-safe alphabet, padded or not, with or without
-    /// whitespace around it, as files and commands leave it.
+    /// Parses [`MASTER_KEY_BYTES`] bytes of base64: the standard or the URL-safe alphabet, with or without
+    /// padding. Surrounding white space is ignored, because files and commands often add it.
     ///
     /// # Errors
     /// [`MasterKeyError`].

@@ -1,4 +1,4 @@
-//! What holds of the parsers here, whatever they are given: see `stackbell_model::properties` for who asks.
+//! Properties that the parsers in this crate have for every input; see `stackbell_model::properties`.
 
 use stackbell_model::ids::{DataKeyId, WebhookId};
 use stackbell_model::secret::{Purpose, Sealed, SealedDataKey};
@@ -6,7 +6,7 @@ use stackbell_model::{Entropy, Timestamp};
 
 use crate::{AccessToken, Keyring, MasterKey};
 
-/// Chance that is none: the same in every run.
+/// An entropy source that only counts: every run gets the same bytes.
 struct Counting(u8);
 
 impl Entropy for Counting {
@@ -18,7 +18,7 @@ impl Entropy for Counting {
     }
 }
 
-/// A token and a master key are what was read, and no refusal repeats what is none.
+/// A parsed token equals its input, a master key survives writing and parsing, and no error repeats its input.
 pub fn credentials(text: &str) {
     match AccessToken::parse(text) {
         Ok(token) => assert_eq!((token.expose(), text.len()), (text, 44)),
@@ -35,7 +35,7 @@ pub fn credentials(text: &str) {
     }
 }
 
-/// What was sealed opens, for its own place alone; anything else is refused.
+/// Sealed bytes open in their own context only; everything else is refused.
 pub fn sealed(bytes: &[u8]) {
     let mut entropy = Counting(0);
     let master = MasterKey::generate(&mut entropy);
@@ -62,7 +62,7 @@ pub fn sealed(bytes: &[u8]) {
     }
 }
 
-/// A row that is damaged stops the boot.
+/// A damaged row stops the startup.
 fn check_data_keys(master: &MasterKey, stored: &[SealedDataKey], bytes: &[u8]) {
     let mut damaged = stored.to_vec();
     damaged[0].bytes = bytes.into();

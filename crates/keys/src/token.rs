@@ -1,35 +1,36 @@
-//! An access token in the clear: made here, shown once, never stored.
+//! An access token in the clear: generated here, shown once, never stored.
 
 use std::fmt;
 
 use stackbell_model::Entropy;
 use zeroize::Zeroizing;
 
-/// What each token that we make begins with, so that scanners for leaked secrets can find it.
+/// The prefix of each token that we generate, so that scanners for leaked secrets can find it.
 pub const TOKEN_PREFIX: &str = "sbl_";
 
 const RANDOM_BYTES: usize = 20;
 const RANDOM_DIGITS: usize = 2 * RANDOM_BYTES;
 
-/// A token that we made: [`TOKEN_PREFIX`] and 40 lowercase hex digits, 160 random bits.
+/// A generated token: [`TOKEN_PREFIX`] and 40 lowercase hex digits, which are 160 random bits.
 /// Has no `Display`, hides in `Debug`, and is wiped from memory when dropped.
 ///
-/// Not every good credential has this form, since people choose bootstrap tokens themselves: what a client presents
-/// is hashed as it is, by [`Keyring::token_hash`](crate::Keyring::token_hash).
+/// Not every valid credential has this form, because users choose bootstrap tokens themselves.
+/// [`Keyring::token_hash`](crate::Keyring::token_hash) therefore hashes any text that a client presents.
 #[derive(Clone)]
 pub struct AccessToken(Zeroizing<String>);
 
-/// Text that has not the form of a token of ours. Never repeats any of the text.
+/// The text does not have the form of a generated token. The error never contains any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an access token made here: {TOKEN_PREFIX} and {RANDOM_DIGITS} lowercase hex digits")]
 pub struct NotAnAccessToken;
 
 impl AccessToken {
-    /// Makes a new one.
+    /// Generates a new token.
     pub fn generate(entropy: &mut dyn Entropy) -> Self {
         let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
         entropy.fill(&mut bytes[..]);
-        // As long as it will be from the start: growing would leave a piece of it behind, unwiped.
+        // The full capacity is allocated at once: a reallocation would leave a copy of the start behind,
+        // unwiped.
         let mut text = Zeroizing::new(String::with_capacity(TOKEN_PREFIX.len() + RANDOM_DIGITS));
         text.push_str(TOKEN_PREFIX);
         for byte in bytes.iter() {
@@ -40,7 +41,7 @@ impl AccessToken {
         Self(text)
     }
 
-    /// Reads a token of ours, as to tell one from other text.
+    /// Parses a generated token, to tell it from other text.
     ///
     /// # Errors
     /// [`NotAnAccessToken`].

@@ -205,7 +205,7 @@ fn tokens_of_any_form_are_hashed_each_to_its_own() {
     assert_ne!(hash, keyring.token_hash(""));
 }
 
-/// The expected value is that of another implementation (the hmac module of Python).
+/// The expected value was computed by another implementation (the hmac module of Python).
 #[test]
 fn hashes_are_hmac_sha_256() {
     let key = DataKey {
@@ -249,7 +249,7 @@ fn a_deployments_token_opens_for_its_organization_alone() {
     let context = deployments_context(one);
     let no_text = keyring.seal(&[0xff], &context, &mut entropy);
     assert_eq!(keyring.open_deployments_token(one, &no_text).err(), Some(OpenError::NotAToken));
-    // What is sealed for a webhook of the same id is no token.
+    // A value sealed for a webhook with the same id is not a token.
     let secret = keyring.seal_secret(WebhookId::from_uuid(*one.as_uuid()), &secret("s"), &mut entropy);
     assert_eq!(keyring.open_deployments_token(one, &secret).err(), Some(OpenError::Refused));
 }
