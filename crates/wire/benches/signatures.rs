@@ -1,4 +1,4 @@
-//! How long it takes to sign a delivery, and to encode its headers for the wire and for the record.
+//! Measures the signing of a delivery, and the encoding of its headers for the wire and for the record.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! The headers of an outgoing request, and how headers are recorded.
+//! The headers of an outgoing request, and the form in which headers are recorded.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use stackbell_model::ids::EventId;
 
 use crate::signature::SigningKeys;
 
-/// What we say we are. Sent and not recorded, as receivers' logs have it anyway.
+/// Our `User-Agent`. It is sent but not recorded, because receivers' logs have it anyway.
 pub const USER_AGENT: &str = concat!("Stackbell/", env!("CARGO_PKG_VERSION"));
 
 const ACCEPT: &str = "Accept";
@@ -18,26 +18,26 @@ const STANDARD_SIGNATURE: &str = "webhook-signature";
 /// One request of a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// The event's or ping's id, the same on every attempt.
+    /// The id of the event or ping; equal for every attempt.
     pub id: EventId,
     /// The event's kind, or `ping`.
     pub kind: &'static str,
-    /// What is sent.
+    /// The body of the request.
     pub body: &'a [u8],
     /// The webhook's keys; `None` when it has no secret.
     pub keys: Option<&'a SigningKeys>,
-    /// Whether the headers of Standard Webhooks go along. They need keys.
+    /// Whether to add the headers of Standard Webhooks. They need keys.
     pub standard_headers: bool,
-    /// When the attempt begins.
+    /// The start of the attempt.
     pub at: Timestamp,
 }
 
-/// The headers of one request that are ours to choose. The client adds `Host` and `Content-Length`.
+/// The headers of one request that we set. The client adds `Host` and `Content-Length`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHeaders(Vec<(&'static str, Cow<'static, str>)>);
 
 impl RequestHeaders {
-    /// The headers of `request`. Source of names and values: wire-facts.md#outgoing-request.
+    /// Builds the headers of `request`. Source of names and values: wire-facts.md#outgoing-request.
     pub fn new(request: &Outgoing<'_>) -> Self {
         let mut headers = Vec::with_capacity(9);
         headers.push((ACCEPT, Cow::Borrowed("*/*")));
@@ -57,7 +57,7 @@ impl RequestHeaders {
         Self(headers)
     }
 
-    /// The same with another `Accept`.
+    /// Returns these headers with another `Accept`.
     #[must_use]
     pub fn with_accept(mut self, accept: &'static str) -> Self {
         self.0.retain(|(name, _)| *name != ACCEPT);
@@ -65,27 +65,27 @@ impl RequestHeaders {
         self
     }
 
-    /// Names, spelled as they go on the wire, and values.
+    /// Names, spelled as on the wire, and values.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_ref()))
     }
 
-    /// The same, to be sent.
+    /// Names and values, owned, for sending.
     pub fn into_pairs(self) -> Vec<(&'static str, String)> {
         self.0.into_iter().map(|(name, value)| (name, value.into_owned())).collect()
     }
 
-    /// What is recorded of them: see [`record_lines`].
+    /// The recorded form of these headers: see [`record_lines`].
     pub fn record_lines(&self) -> String {
         record_lines(self.iter().filter(|(name, _)| *name != USER_AGENT_NAME))
     }
 }
 
-/// Headers as they are recorded: `Name: value` lines sorted by name, byte by byte, each ended by CRLF.
+/// The recorded form of headers: `Name: value` lines sorted by name, byte by byte, each ended by CRLF.
 /// Source: wire-facts.md#webhook-delivery.
 pub fn record_lines<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut headers: Vec<_> = headers.into_iter().collect();
-    // Stable, so that a header that comes twice keeps its order.
+    // The sort is stable, so repeated headers keep their order.
     headers.sort_by_key(|(name, _)| *name);
     let mut lines =
         String::with_capacity(headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum());
@@ -97,8 +97,8 @@ pub fn record_lines<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -
     lines
 }
 
-/// Recorded request headers for those who may only read: with a signature over a body that they see, they could try
-/// weak secrets at home, so signatures become `***`.
+/// Masks the signatures in recorded request headers as `***`, for users with read access only. With a
+/// signature and its body, they could try weak secrets offline.
 pub fn mask_signatures(lines: &str) -> String {
     let mut masked = String::with_capacity(lines.len());
     for line in lines.split_inclusive("\r\n") {

@@ -1,11 +1,12 @@
 //! Every byte that another program sees.
 //!
-//! - [`payload`]: what a delivery's body is, and how a producer's payload becomes one
-//! - [`headers`] and [`signature`]: what goes with it
+//! - [`payload`]: the bodies of deliveries, rendered from producers' payloads
+//! - [`headers`] and [`signature`]: the headers of deliveries
 //! - [`rest`]: the JSON bodies of both APIs
-//! - [`field`]: how an error names the field that it is about
+//! - [`field`]: errors that name the field
 //!
-//! Types of `model` are converted by hand, here and nowhere else: a change of a word in `model` cannot change a byte.
+//! Types of `model` are converted by hand, and only here, so renaming a type in `model` cannot change a byte
+//! on the wire.
 
 pub mod field;
 pub mod headers;

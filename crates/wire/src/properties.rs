@@ -1,4 +1,4 @@
-//! What holds of the parsers here, whatever they are given: see `stackbell_model::properties` for who asks.
+//! Properties that the parsers in this crate have for every input; see `stackbell_model::properties`.
 
 use serde_json::Value as Tree;
 use serde_json::value::RawValue;
@@ -20,16 +20,17 @@ use crate::rest::page::Cursor;
 use crate::rest::webhook::WebhookRequest;
 use crate::rest::{read_rfc3339, rfc3339};
 
-/// The most bytes of a payload here.
+/// The maximum size of a payload in these properties.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// The most events of an array here.
+/// The maximum number of events in an array in these properties.
 const EVENTS_MAX: usize = 8;
 
-/// The most bytes of what a refusal says. A path of the deepest nesting has as many names, each cut; beside it stands a sentence.
+/// The maximum length of an error text. The path of the deepest nesting has this many names, each truncated;
+/// a sentence follows.
 const REFUSAL_BYTES_MAX: usize = 64 * 65 * 4 + 2048;
 
-/// A canonical object is JSON, no longer than what was sent, and its canonical form is itself.
+/// A canonical object is JSON, no longer than its input, and its canonical form is itself.
 pub fn payload(text: &str) {
     let object = match CanonicalObject::read(text, BYTES_MAX) {
         Ok(object) => object,
@@ -40,7 +41,7 @@ pub fn payload(text: &str) {
     };
     let canonical = object.text();
     assert!(canonical.len() <= BYTES_MAX);
-    // Whole numbers alone may grow: `1e9` has seven bytes more than it was sent with.
+    // Only whole numbers may grow: `1e9` becomes seven bytes longer.
     assert!(text.contains(['e', 'E']) || canonical.len() <= text.len(), "{text} grew to {canonical}");
     assert!(serde_json::from_str::<&RawValue>(canonical).is_ok(), "{canonical} is JSON");
     let again = CanonicalObject::read(canonical, canonical.len()).expect("its own length is enough");
@@ -54,7 +55,7 @@ pub fn payload(text: &str) {
     object.members().for_each(|(_, value)| walk(value));
 }
 
-/// Whether two trees mean the same; numbers by their value, as near as the library reads them.
+/// Whether two trees have the same meaning; numbers are compared as f64.
 fn same(left: &Tree, right: &Tree) -> bool {
     match (left, right) {
         (Tree::Number(left), Tree::Number(right)) => {
@@ -72,7 +73,7 @@ fn same(left: &Tree, right: &Tree) -> bool {
     }
 }
 
-/// The parts of a value, put together, are the value.
+/// The parts of a value, joined, equal the value.
 fn walk(value: Value<'_>) {
     if let Some(members) = value.members() {
         let parts: Vec<String> =
@@ -88,8 +89,8 @@ fn walk(value: Value<'_>) {
     value.text();
 }
 
-/// An event, as its kind on a line and its payload behind it: what was accepted is accepted again as it is, means the same,
-/// and makes messages of every format.
+/// An event, given as a line with its kind and then its payload. A canonical event is accepted again, keeps
+/// its form and its meaning, and renders in every format.
 pub fn event(text: &str) {
     let Some((kind, payload)) = text.split_once('\n') else { return };
     let party = |name| Party { name, login: "crazy-adventures", avatar_url: "https://a.example/\"b" };
@@ -138,7 +139,7 @@ fn messages(classified: Classified) {
     }
 }
 
-/// A body of events: no more than are allowed, and each reads alone as it did among the others.
+/// A body of events has no more events than allowed, and each parses alone as it did in the body.
 pub fn event_body(text: &str) {
     let events = match read_body(text, EVENTS_MAX) {
         Ok(EventBody::One(event)) => vec![event],
@@ -161,7 +162,7 @@ fn write(event: &EventRequest<'_>) -> String {
     format!("{{\"id\":{id},\"payload\":{},\"kind\":{kind}}}", event.payload.get())
 }
 
-/// The bodies of all other requests: a refusal is short, and no secret shows.
+/// The bodies of all other requests: error texts are short, and no secret is displayed.
 pub fn request_body(text: &str) {
     fn check<T>(read: Result<T, BodyError>) -> Option<T> {
         let short =
@@ -186,7 +187,7 @@ pub fn request_body(text: &str) {
     check(WebhookOptions::read(text));
 }
 
-/// A token that was made reads back, whatever the name in it; and one that reads stands for one place.
+/// A token parses back to its cursor for any name, and a parsed token has one position.
 pub fn cursor(text: &str) {
     let made = Cursor::Name(text.to_owned());
     let token = made.to_token();
@@ -197,7 +198,7 @@ pub fn cursor(text: &str) {
     }
 }
 
-/// A moment that was read is shown as text that reads as the same moment.
+/// A parsed timestamp is formatted as text that parses to the same timestamp.
 pub fn moment(text: &str) {
     if let Some(at) = read_rfc3339(text) {
         assert_eq!(read_rfc3339(&rfc3339(at)), Some(at), "{}", rfc3339(at));
@@ -225,7 +226,7 @@ mod tests {
         check("moment", moment);
     }
 
-    /// Something like JSON: more of it is whole than chance would have it.
+    /// JSON-like text. More of it is valid JSON than random text would be.
     fn json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             "-?[0-9]{1,4}(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?",

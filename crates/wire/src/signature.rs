@@ -1,7 +1,7 @@
-//! What proves to a receiver that a delivery is ours.
+//! The signatures of deliveries.
 //!
-//! Two schemes over the same bytes: Pulumi's own (wire-facts.md#signature) and Standard Webhooks, whose signature also
-//! covers id and time, so that a receiver can refuse what was recorded and sent again.
+//! There are two schemes over the same bytes: Pulumi's own (wire-facts.md#signature) and Standard Webhooks.
+//! Only the latter also covers id and time, so that a receiver can reject a replayed request.
 
 use std::fmt;
 
@@ -15,14 +15,15 @@ use stackbell_model::ids::EventId;
 use stackbell_model::secret::{STANDARD_PREFIX, WebhookSecret};
 use zeroize::Zeroizing;
 
-/// Secrets that are saved now have padding. Earlier versions also saved secrets without it, and receivers use those.
+/// Secrets saved now have padding. Earlier versions also saved secrets without it, and receivers still use
+/// those.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A webhook's secret, made ready for signing: to be made once and kept, for it holds HMAC states with the key already
-/// in them. Shows nothing of itself, and is wiped from memory when dropped.
+/// A webhook's secret, prepared for signing. Make it once and keep it: it holds HMAC states with the key
+/// already applied. `Debug` shows nothing of it, and it is wiped from memory when dropped.
 #[derive(Clone)]
 pub struct SigningKey {
     pulumi: Hmac<Sha256>,
@@ -30,15 +31,16 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Makes ready `secret`.
+    /// Prepares `secret`.
     ///
-    /// The key of Pulumi's signature is the secret's bytes. Standard Webhooks has the same key, unless the secret is
-    /// `whsec_` and base64 of at least one byte: then the key is those bytes, as in every receiver's library. For any other
-    /// secret, a receiver's library is given `whsec_` and base64 of the secret.
+    /// The key of Pulumi's signature is the secret's bytes. Standard Webhooks uses the same key, unless the
+    /// secret is `whsec_` and base64 of at least one byte: then the key is the decoded bytes, as in every
+    /// receiver's library. For any other secret, the receiver configures its library with `whsec_` and base64
+    /// of the secret.
     pub fn new(secret: &WebhookSecret) -> Self {
         let text = secret.expose();
         let decoded = text.strip_prefix(STANDARD_PREFIX).and_then(|rest| LENIENT.decode(rest).ok());
-        // An empty key could be had by anybody.
+        // Anybody could sign with an empty key.
         let decoded = decoded.map(Zeroizing::new).filter(|key| !key.is_empty());
         let pulumi = prepare(text.as_bytes());
         let standard = decoded.map_or_else(|| pulumi.clone(), |key| prepare(&key));
@@ -69,23 +71,23 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// All keys of a webhook: the one for its secret, and for a while after a rotation the one before.
+/// All keys of a webhook: the current one and, for a while after a rotation, the previous one.
 #[derive(Clone, Debug)]
 pub struct SigningKeys {
     /// The key of the webhook's secret.
     pub current: SigningKey,
-    /// The key of the secret before, and when it ceases to sign.
+    /// The key of the previous secret, and when it stops signing.
     pub previous: Option<(SigningKey, Timestamp)>,
 }
 
 impl SigningKeys {
-    /// `Pulumi-Webhook-Signature`. There can be only one, so it is the current key's.
+    /// `Pulumi-Webhook-Signature`. The header has only one signature, the current key's.
     pub fn sign_pulumi(&self, body: &[u8]) -> String {
         self.current.sign_pulumi(body)
     }
 
-    /// `webhook-signature` of a request that begins at `at`: the current key's, and after a space the previous one's
-    /// while that still signs.
+    /// `webhook-signature` of a request that starts at `at`: the current key's signature and, while the
+    /// previous key is valid, a space and its signature.
     pub fn sign_standard(&self, id: EventId, at: Timestamp, body: &[u8]) -> String {
         let mut signatures = self.current.sign_standard(id, at, body);
         if let Some((previous, until)) = &self.previous
@@ -134,7 +136,7 @@ mod tests {
         receiver.sign(&id().to_string(), AT.as_secs(), BODY.as_bytes()).expect("UTF-8")
     }
 
-    /// What a receiver has to be given so that the published library agrees with us.
+    /// Checks that the published library, configured with `receiver`, computes the same signature.
     fn check_standard(secret: &str, receiver: &str) {
         let receiver = Webhook::new(receiver).expect("a key in base64");
         assert_eq!(key(secret).sign_standard(id(), AT, BODY.as_bytes()), published(&receiver), "{secret}");

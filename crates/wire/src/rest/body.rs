@@ -1,24 +1,24 @@
-//! Reading a request's body field by field.
+//! Reads the fields of a request's body.
 //!
-//! As the wire has it (wire-facts.md#transport): null counts as absent, unknown fields are ignored unless the reader
-//! says otherwise. A key twice in one object is an error.
+//! The rules of the wire (wire-facts.md#transport): null counts as absent, and unknown fields are ignored
+//! unless the reader calls [`Body::only`]. A duplicate key in one object is an error.
 
 use stackbell_model::event::PAYLOAD_BYTES_MAX;
 
 use crate::field::{FieldError, list, quote};
 use crate::payload::json::{CanonicalObject, JsonError, Value};
 
-/// The most bytes of such a body, white space not counted. A webhook with every filter has about 4 KiB.
+/// The maximum size of a body, without white space. A webhook with every filter has about 4 KiB.
 pub const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 
-/// A request's body: a JSON object whose fields are yet to be read.
+/// A request's body: a JSON object whose fields are read one by one.
 #[derive(Debug)]
 pub struct Body(CanonicalObject);
 
-/// Why a body cannot be read.
+/// The reason why a body cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Not JSON, not an object, too long, or a key twice.
+    /// Not JSON, not an object, too long, or with a duplicate key.
     #[error("body: {0}")]
     Json(JsonError),
     /// A field is missing or of the wrong type.
@@ -27,7 +27,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The field that it is about; `None` when it is about the whole body.
+    /// The field with the error; `None` for an error of the whole body.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::Json(error) => Some(error.path()).filter(|path| !path.is_empty()),
@@ -37,7 +37,7 @@ impl BodyError {
 }
 
 impl Body {
-    /// Reads the object; the fields come after.
+    /// Parses the object. The fields are read later.
     ///
     /// # Errors
     /// [`BodyError::Json`].
@@ -45,10 +45,10 @@ impl Body {
         CanonicalObject::read(text, BODY_BYTES_MAX).map(Self).map_err(BodyError::Json)
     }
 
-    /// Refuses fields other than `known`.
+    /// Rejects fields other than `known`.
     ///
     /// # Errors
-    /// The first one that is not known.
+    /// The first unknown field.
     pub fn only(&self, known: &[&'static str]) -> Result<(), FieldError> {
         match self.0.members().find(|(name, _)| !known.contains(name)) {
             None => Ok(()),
@@ -59,39 +59,39 @@ impl Body {
         }
     }
 
-    /// Whether a field is there and null, for where that says something.
+    /// Whether a field is present and null, for fields where null has a meaning.
     pub fn is_null(&self, name: &str) -> bool {
         self.0.members().any(|(found, value)| found == name && value.is_null())
     }
 
-    /// A string.
+    /// Reads a string.
     ///
     /// # Errors
-    /// It is something else.
+    /// If the value has another type.
     pub fn text(&self, name: &str) -> Result<Option<String>, FieldError> {
         self.read_field(name, "a string", |value| value.text().map(String::from))
     }
 
-    /// A boolean.
+    /// Reads a boolean.
     ///
     /// # Errors
-    /// It is something else.
+    /// If the value has another type.
     pub fn truth(&self, name: &str) -> Result<Option<bool>, FieldError> {
         self.read_field(name, "true or false", Value::truth)
     }
 
-    /// A whole number from 0, of at most 64 bits.
+    /// Reads a whole number from 0, of at most 64 bits.
     ///
     /// # Errors
-    /// It is something else.
+    /// If the value has another type.
     pub fn whole(&self, name: &str) -> Result<Option<u64>, FieldError> {
         self.read_field(name, "a whole number from 0", Value::whole)
     }
 
-    /// An array of strings.
+    /// Reads an array of strings.
     ///
     /// # Errors
-    /// It, or one of its items, is something else.
+    /// If the value or one of its items has another type.
     pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, FieldError> {
         let Some(items) = self.read_field(name, "an array of strings", Value::items)? else {
             return Ok(None);
@@ -116,7 +116,7 @@ impl Body {
     }
 }
 
-/// Says what is there and not its text: it may be a secret in the wrong place.
+/// The error names the type that was sent, not the value: the value may be a secret in the wrong field.
 fn wrong_shape(name: &str, value: Value<'_>, expected: &str) -> FieldError {
     FieldError::invalid(name, format_args!("must be {expected}, is {}", value.shape().as_str()))
 }

@@ -1,4 +1,4 @@
-//! The wire's `WebhookDelivery`, which is one attempt of ours. Source: wire-facts.md#webhook-delivery.
+//! `WebhookDelivery` on the wire: one attempt of a delivery. Source: wire-facts.md#webhook-delivery.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use crate::headers::mask_signatures;
 
-/// What `responseBody` begins with when there was no answer. The hosted service has nothing after it.
+/// The start of `responseBody` when there was no response. The hosted service adds nothing after it.
 const NO_ANSWER: &str = "URL error with webhook";
 
-/// One attempt of a delivery. All ten fields are always there, in this order.
+/// One attempt of a delivery. All ten fields are always present, in this order.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookDelivery {
@@ -39,8 +39,8 @@ pub struct WebhookDelivery {
 }
 
 impl WebhookDelivery {
-    /// Shows `attempt` of `delivery`, whose body is `payload` (UTF-8; anything else shows as U+FFFD). Somebody who may
-    /// not see credentials gets the URL cut to scheme and host, and no signatures.
+    /// Converts `attempt` of `delivery`. `payload` is the delivery's body; bytes that are not UTF-8 become
+    /// U+FFFD. A caller that may not see credentials gets only scheme and host of the URL, and no signatures.
     pub fn new(delivery: &Delivery, attempt: &Attempt, payload: &[u8], sees_credentials: bool) -> Self {
         let (request_url, request_headers) = if sees_credentials {
             (attempt.request_url.to_string(), attempt.request_headers.to_string())
@@ -74,7 +74,7 @@ pub(super) fn response(outcome: &Outcome) -> (String, String) {
     }
 }
 
-/// Hides URL and bodies.
+/// Hides the URL and the bodies.
 impl fmt::Debug for WebhookDelivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("WebhookDelivery");

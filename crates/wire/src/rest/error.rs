@@ -1,68 +1,69 @@
-//! The body of every answer that is an error. Source: wire-facts.md#errors.
+//! The body of every error response. Source: wire-facts.md#errors.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What went wrong, for programs and for people.
+/// An error, for programs and for users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
-    /// The HTTP status. Clients report this one and not that of the status line.
+    /// The HTTP status. Clients report this code, not the status line's.
     pub code: u16,
     /// `<status text>: <detail>`.
     pub message: String,
-    /// Where to read more.
+    /// A page with more information.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub documentation_url: Option<String>,
-    /// What exactly is wrong with the request.
+    /// The errors in the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub errors: Vec<ErrorDetail>,
 }
 
-/// One thing that is wrong with a request.
+/// One error in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorDetail {
-    /// What kind of thing the request was about, as in `Webhook`.
+    /// The type of the resource, for example `Webhook`.
     pub resource: String,
     /// The field.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub attribute: Option<String>,
-    /// What is wrong with it.
+    /// The type of the error.
     pub error_type: ErrorType,
-    /// The same in words.
+    /// A description of the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub custom_message: Option<String>,
 }
 
-/// The kinds of errors that clients know.
+/// The types of errors that clients know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorType {
-    /// There is no such thing.
+    /// The resource does not exist.
     NotFound,
-    /// It has to be given.
+    /// The field is required.
     Required,
-    /// It is not what it has to be.
+    /// The value is not valid.
     Invalid,
-    /// There is one already.
+    /// The resource exists already.
     AlreadyExists,
-    /// Something else: see the message.
+    /// Another error: see the message.
     Custom,
 }
 
 impl ErrorBody {
-    /// An error with nothing but a status and a message; `status_text` is that of the status line, as in `Not Found`.
+    /// Makes an error with a status and a message only. `status_text` is the text of the status line, for
+    /// example `Not Found`.
     pub fn new(code: u16, status_text: &str, detail: &str) -> Self {
         let message = format!("{status_text}: {detail}");
         Self { code, message, documentation_url: None, errors: Vec::new() }
     }
 
-    /// The same with one more detail.
+    /// Adds a detail.
     #[must_use]
     pub fn with(mut self, detail: ErrorDetail) -> Self {
         self.errors.push(detail);
@@ -71,7 +72,7 @@ impl ErrorBody {
 }
 
 impl ErrorDetail {
-    /// What is wrong with a field of a `resource`.
+    /// Makes a detail for a field of a `resource`.
     pub fn of_field(resource: &str, error: &crate::field::FieldError) -> Self {
         let error_type = match error.problem() {
             crate::field::Problem::Missing => ErrorType::Required,

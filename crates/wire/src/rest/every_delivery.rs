@@ -1,4 +1,4 @@
-//! Deliveries as our own API shows them: one event for one webhook, over all its attempts.
+//! Deliveries in our own API: one event for one webhook, over all its attempts.
 
 use std::fmt;
 
@@ -17,13 +17,13 @@ use crate::headers::mask_signatures;
 pub struct DeliveryResponse {
     /// Its id.
     pub id: String,
-    /// The event's id: what endpoints get as `Pulumi-Webhook-Id`.
+    /// The event's id, which endpoints get as `Pulumi-Webhook-Id`.
     pub event_id: String,
     /// The event's kind, or `ping`.
     pub kind: String,
     /// Its webhook.
     pub webhook: DeliveryWebhook,
-    /// `raw`, `slack`, `ms_teams` or `pulumi_deployments`, as it was when the event was accepted.
+    /// `raw`, `slack`, `ms_teams` or `pulumi_deployments`, as configured when the event was accepted.
     pub format: String,
     /// The project of the stack or environment that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,40 +37,40 @@ pub struct DeliveryResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub environment_name: Option<String>,
-    /// When it was made: RFC 3339, UTC, milliseconds, as all moments here.
+    /// When it was created: RFC 3339, UTC, milliseconds, like all times here.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// When somebody last had it tried again after it had ended.
+    /// When a user last retried it after it had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub rearmed_at: Option<String>,
     /// `pending`, `succeeded`, `failed` or `cancelled`.
     pub state: String,
-    /// While it is pending: when it is due.
+    /// When it is due; only while it is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub due_at: Option<String>,
-    /// Once it is not pending any more: since when.
+    /// When it ended; only if it is not pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub finished_at: Option<String>,
-    /// Why it failed: `attempts_exhausted`, `expired`, `undeliverable` or `not_repeatable`.
+    /// The reason for a failure: `attempts_exhausted`, `expired`, `undeliverable` or `not_repeatable`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub fail_reason: Option<String>,
-    /// Why it was cancelled: `webhook_deleted` or `asked`.
+    /// The reason for a cancellation: `webhook_deleted` or `asked`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub cancel_reason: Option<String>,
-    /// Who cancelled it, or deleted its webhook.
+    /// The user or service token that cancelled it or deleted its webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub cancelled_by: Option<String>,
-    /// How many attempts there are, of every trigger.
+    /// The number of attempts, of every trigger.
     pub attempts: u32,
-    /// How many of its schedule are used up.
+    /// The number of scheduled attempts that are spent.
     pub attempts_spent: u32,
-    /// The last attempt in short.
+    /// A summary of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DeliveryLastAttempt, required = false)]
     pub last_attempt: Option<DeliveryLastAttempt>,
@@ -84,7 +84,7 @@ pub struct DeliveryWebhook {
     pub id: String,
     /// Its identifier, unique in its scope.
     pub name: String,
-    /// Where it is registered: `organization`, `stack` or `environment`.
+    /// Its scope: `organization`, `stack` or `environment`.
     pub scope: String,
     /// The project of its stack or environment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,48 +102,49 @@ pub struct DeliveryWebhook {
     pub deleted: bool,
 }
 
-/// A delivery's last attempt in short.
+/// A summary of a delivery's last attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryLastAttempt {
-    /// When it began.
+    /// When it started.
     #[schema(format = DateTime)]
     pub started_at: String,
-    /// How long it took.
+    /// Its duration.
     pub duration_ms: u64,
     /// HTTP status, 0 when there was no response.
     pub response_code: u16,
-    /// Why there was none.
+    /// The reason why there was no response.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub error: Option<String>,
 }
 
-/// Why a pending delivery is not sent now.
+/// The reason why a pending delivery is not sent now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryWaiting {
-    /// `backoff` (its last attempt failed), `breaker` (its webhook's breaker is open), `pace`, `busy` (its endpoint is slow),
-    /// `suspended`, `inactive` or `sending_held`.
+    /// `backoff` (its last attempt failed), `breaker` (its webhook's circuit breaker is open), `pace` (its
+    /// webhook has a rate limit),
+    /// `busy` (its endpoint is slow), `suspended`, `inactive` or `sending_held`.
     pub reason: &'static str,
-    /// Until when, if that is known.
+    /// When the wait ends, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub until: Option<String>,
-    /// What made it wait, for people.
+    /// The cause of the wait, for users.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub because: Option<String>,
 }
 
-/// A delivery with what it sends, and its attempts.
+/// A delivery with its payload and its attempts.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryDetail {
     /// The delivery.
     #[serde(flatten)]
     pub delivery: DeliveryResponse,
-    /// Why it is not sent now; absent if it has ended, or goes out as soon as there is room for it.
+    /// The reason why it is not sent now; absent if it has ended, or is sent as soon as a permit is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = DeliveryWaiting, required = false)]
     pub waiting: Option<DeliveryWaiting>,
@@ -153,7 +154,7 @@ pub struct DeliveryDetail {
     pub history: Vec<AttemptResponse>,
 }
 
-/// Hides what is sent and what was answered.
+/// Hides the payload and the attempts.
 impl fmt::Debug for DeliveryDetail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeliveryDetail").field("delivery", &self.delivery).finish_non_exhaustive()
@@ -164,12 +165,12 @@ impl fmt::Debug for DeliveryDetail {
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptResponse {
-    /// Why it was made: `schedule`, `probe`, `redeliver` or `ping`.
+    /// The reason for the attempt: `schedule`, `probe`, `redeliver` or `ping`.
     pub trigger: &'static str,
-    /// When it began.
+    /// When it started.
     #[schema(format = DateTime)]
     pub started_at: String,
-    /// How long it took.
+    /// Its duration.
     pub duration_ms: u64,
     /// URL called.
     pub request_url: String,
@@ -181,14 +182,15 @@ pub struct AttemptResponse {
     pub response_headers: String,
     /// Body; empty when there was no response.
     pub response_body: String,
-    /// Why there was no response, or the error that a response of 2xx hides.
+    /// The reason why there was no response, or the error in the body of a 2xx.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub error: Option<String>,
 }
 
 impl AttemptResponse {
-    /// Shows `attempt`. Somebody who may not see credentials gets the URL cut to scheme and host, and no signatures.
+    /// Converts `attempt`. A caller that may not see credentials gets only scheme and host of the URL, and no
+    /// signatures.
     pub fn new(attempt: &Attempt, sees_credentials: bool) -> Self {
         let (request_url, request_headers) = if sees_credentials {
             (attempt.request_url.to_string(), attempt.request_headers.to_string())
@@ -215,7 +217,7 @@ impl AttemptResponse {
     }
 }
 
-/// Hides URL, headers and bodies.
+/// Hides the URL, the headers and the bodies.
 impl fmt::Debug for AttemptResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("AttemptResponse");

@@ -1,8 +1,8 @@
 //! JSON bodies of both APIs.
 //!
-//! - Pulumi's: [`webhook`], [`delivery`], [`error`]; exactly the shapes that its clients know
+//! - Pulumi's: [`webhook`], [`delivery`], [`error`], in exactly the form that its clients know
 //! - our own: [`event`], [`every_delivery`], [`identity`], [`operation`], [`overview`], [`page`]
-//! - [`body`]: how request bodies are read, so that every error names its field
+//! - [`body`]: reading request bodies, with errors that name the field
 
 pub mod body;
 pub mod delivery;
@@ -17,24 +17,24 @@ pub mod webhook;
 
 use stackbell_model::Timestamp;
 
-/// RFC 3339 in UTC with milliseconds, as in `2026-05-13T06:19:04.000Z`. Moments that RFC 3339 has no year for become
-/// the nearest that it has.
+/// Formats a time as RFC 3339 in UTC with milliseconds, as in `2026-05-13T06:19:04.000Z`. A time outside the
+/// years of RFC 3339 becomes the nearest one inside.
 pub fn rfc3339(at: Timestamp) -> String {
     format!("{:.3}", calendar(at))
 }
 
-/// The moment for formatting. One that the calendar has no year for becomes the nearest that it has.
+/// Converts a time for formatting. A time outside the calendar's years becomes the nearest one inside.
 pub(crate) fn calendar(at: Timestamp) -> jiff::Timestamp {
     let (earliest, latest) = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
     let milliseconds = at.as_millis().clamp(earliest, latest);
     let (seconds, rest) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
     let nanoseconds = i32::try_from(rest * 1_000_000).expect("less than a second");
-    // Not by `from_millisecond`, which takes nothing of the calendar's last second.
+    // `from_millisecond` does not accept the calendar's last second.
     jiff::Timestamp::new(seconds, nanoseconds).expect("clamped into range")
 }
 
-/// Reads RFC 3339, as in `2026-05-13T06:19:04Z` or with another offset; what is finer than a millisecond is cut off.
-/// `None` when it is none.
+/// Parses RFC 3339, as in `2026-05-13T06:19:04Z` or with another offset, and truncates it to milliseconds.
+/// `None` when the text has another form.
 pub fn read_rfc3339(text: &str) -> Option<Timestamp> {
     let moment: jiff::Timestamp = text.parse().ok()?;
     Some(Timestamp::from_millis(moment.as_millisecond()))
@@ -67,7 +67,7 @@ mod tests {
         check(1_778_653_144_070, "2026-05-13T06:19:04.070Z");
         check(-1, "1969-12-31T23:59:59.999Z");
         assert!(rfc3339(Timestamp::from_millis(i64::MAX)).starts_with("9999-12-30T"));
-        // The last second of the calendar has milliseconds like any other.
+        // The last second of the calendar has milliseconds like any other second.
         let last = "9999-12-30T22:00:00.999Z";
         assert_eq!(read_rfc3339(last).map(rfc3339).as_deref(), Some(last));
         assert!(rfc3339(Timestamp::from_millis(i64::MIN)).starts_with("-009999-01-0"));

@@ -1,4 +1,4 @@
-//! What people look after: recoveries, statistics, the deployments credential, the instance.
+//! Operations: recoveries, statistics, the deployments credential, the instance.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use super::body::{Body, BodyError};
 use super::read_rfc3339;
 use crate::field::FieldError;
 
-/// What is to be recovered.
+/// A recovery to start.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct RecoveryRequest {
-    /// Failed and cancelled deliveries made at this moment or later are tried again: RFC 3339.
+    /// Failed and cancelled deliveries created at this time or later are retried: RFC 3339.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }
@@ -44,19 +44,20 @@ pub struct RecoveryResponse {
     pub id: String,
     /// The id of the webhook.
     pub webhook: String,
-    /// Of deliveries made at this moment or later: RFC 3339, UTC, milliseconds, as all moments here.
+    /// Deliveries created at this time or later are retried: RFC 3339, UTC, milliseconds, like all times
+    /// here.
     #[schema(format = DateTime)]
     pub since: String,
-    /// When it was asked for.
+    /// When it was requested.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// Who asked for it.
+    /// The user or service token that requested it.
     pub created_by: String,
     /// `running`, `done` or `abandoned` (the webhook was deleted).
     pub state: &'static str,
-    /// How many deliveries it was to be when it was asked for.
+    /// The number of matching deliveries when it was requested.
     pub total: u64,
-    /// How many have been made pending again so far.
+    /// The number of deliveries made pending again so far.
     pub rearmed: u64,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,28 +65,28 @@ pub struct RecoveryResponse {
     pub ended_at: Option<String>,
 }
 
-/// What was seen in a time, and what the organization keeps.
+/// Statistics of a time span, and the organization's usage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatisticsResponse {
-    /// `hour` or `day`: how long a bucket is.
+    /// `hour` or `day`: the length of a bucket.
     pub interval: &'static str,
-    /// Oldest first, without a gap.
+    /// Oldest first, without gaps.
     pub buckets: Vec<StatisticsBucket>,
-    /// What the organization keeps now.
+    /// The current usage of the organization.
     pub usage: UsageResponse,
 }
 
-/// What an hour or a day saw.
+/// The statistics of an hour or a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatisticsBucket {
-    /// When it began: RFC 3339, UTC, milliseconds.
+    /// Its start: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
     pub start: String,
-    /// Events accepted; 0 where one webhook is asked for.
+    /// Events accepted; 0 in the statistics of one webhook.
     pub events: u64,
-    /// Deliveries made, pings included.
+    /// Deliveries created, including pings.
     pub made: u64,
     /// Deliveries that succeeded.
     pub succeeded: u64,
@@ -95,25 +96,25 @@ pub struct StatisticsBucket {
     pub cancelled: u64,
     /// Attempts.
     pub attempts: u64,
-    /// Attempts that were not answered 2xx.
+    /// Attempts without a 2xx.
     pub attempts_failed: u64,
-    /// How many milliseconds an attempt took on average; only where there was one.
+    /// The mean duration of an attempt in milliseconds; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false)]
     pub attempt_mean_ms: Option<u64>,
 }
 
-/// What an organization keeps, and what it may.
+/// The usage of an organization, and its quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageResponse {
     /// Pending deliveries.
     pub pending: u64,
-    /// The most that there may be.
+    /// The maximum number of pending deliveries.
     pub pending_max: u64,
-    /// Bytes of payloads, headers and answers, as they are stored.
+    /// Bytes of payloads, headers and responses, as they are stored.
     pub stored_bytes: u64,
-    /// The most that there may be.
+    /// The maximum number of stored bytes.
     pub stored_bytes_max: u64,
 }
 
@@ -121,10 +122,10 @@ pub struct UsageResponse {
 #[derive(Clone, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct DeploymentsRequest {
-    /// The Pulumi API that is asked to start deployments: `https://`, a host, perhaps a path.
+    /// The Pulumi API that starts deployments: `https://`, a host, and an optional path.
     #[schema(value_type = String)]
     pub api_url: Option<String>,
-    /// The access token for it; never shown again. May be left out where there is one for the same URL, which then stays.
+    /// The access token for it; never shown again. If absent, an existing token for the same URL is kept.
     #[schema(value_type = Option<String>, required = false)]
     pub token: Option<Zeroizing<String>>,
     /// The stacks that may be started, each as `project/stack`; at most 1,000.
@@ -133,7 +134,7 @@ pub struct DeploymentsRequest {
 }
 
 impl DeploymentsRequest {
-    /// Reads a request's body. What has to be there is looked at later.
+    /// Reads a request's body. Required fields are checked later.
     ///
     /// # Errors
     /// [`BodyError`], naming the field that is unknown or of the wrong type.
@@ -156,9 +157,9 @@ impl fmt::Debug for DeploymentsRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentsResponse {
-    /// The Pulumi API that is asked to start deployments.
+    /// The Pulumi API that starts deployments.
     pub api_url: String,
-    /// Whether there is a token for it.
+    /// Whether a token is set.
     pub has_token: bool,
     /// The stacks that may be started, each as `project/stack`.
     pub stacks: Vec<String>,
@@ -172,29 +173,29 @@ pub struct DeploymentsResponse {
 pub struct InstanceResponse {
     /// The version of the server.
     pub version: &'static str,
-    /// Whether anything is sent.
+    /// Whether deliveries are sent.
     pub sending: SendingResponse,
 }
 
-/// Whether anything is sent.
+/// Whether deliveries are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SendingResponse {
-    /// Whether sending is held: nothing goes out but pings and redeliveries.
+    /// Whether sending is on hold: only pings and redeliveries are sent.
     pub held: bool,
-    /// Since when: RFC 3339, UTC, milliseconds.
+    /// When the hold began: RFC 3339, UTC, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub since: Option<String>,
-    /// Why.
+    /// The reason for the hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub reason: Option<String>,
 }
 
-/// Why sending is to be held.
+/// The reason for holding all sending.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 pub struct HoldRequest {
-    /// 1 to 256 characters, for people.
+    /// 1 to 256 characters, for users.
     #[schema(value_type = String)]
     pub reason: Option<String>,
 }
@@ -211,11 +212,11 @@ impl HoldRequest {
     }
 }
 
-/// What was sealed with another master key.
+/// The result of a rotation of the master key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MasterKeyRotated {
-    /// How many data keys.
+    /// The number of data keys that were sealed again.
     pub data_keys: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Webhooks as our own API shows them: all of an organization at a glance.
+//! Webhooks in our own API: all of an organization at a glance.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 use super::body::{Body, BodyError};
 use super::rfc3339;
 
-/// A webhook of any scope, and how it does: all that Pulumi's API shows of it, and what only ours does.
+/// A webhook of any scope, with its state: everything that Pulumi's API shows, and the fields of our own API.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookOverview {
-    /// Its id, for life.
+    /// Its id, which never changes.
     pub id: String,
-    /// Where it is registered: `organization`, `stack` or `environment`.
+    /// Its scope: `organization`, `stack` or `environment`.
     pub scope: &'static str,
     /// Its organization.
     pub organization_name: String,
@@ -36,25 +36,25 @@ pub struct WebhookOverview {
     pub environment_name: Option<String>,
     /// Its identifier, unique in its scope.
     pub name: String,
-    /// What people call it.
+    /// Its label for users.
     pub display_name: String,
-    /// Where its deliveries go; scheme and host alone for those who may only read.
+    /// The destination of its deliveries; only scheme and host for users with read access only.
     pub payload_url: String,
     /// Whether new events are matched.
     pub active: bool,
     /// `raw`, `slack`, `ms_teams` or `pulumi_deployments`.
     pub format: &'static str,
-    /// The events that it asks for; everything in its scope where `groups` is empty too.
+    /// The events that it receives; if `groups` is empty too, all events in its scope.
     pub filters: Vec<&'static str>,
-    /// The groups of events that it asks for.
+    /// The groups of events that it receives.
     pub groups: Vec<&'static str>,
     /// Whether its deliveries are signed.
     pub has_secret: bool,
-    /// Changes exactly when its secret does; empty when there is none.
+    /// Changes exactly when its secret does; empty if there is none.
     pub secret_ciphertext: String,
-    /// `active`, `inactive` (somebody switched it off) or `suspended` (its endpoint fails).
+    /// `active`, `inactive` (a user set it inactive) or `suspended` (its endpoint is failing).
     pub state: &'static str,
-    /// Why and since when it is suspended; only then, also while it is inactive.
+    /// The reason and the start of the suspension, if there is one; also while it is inactive.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = WebhookSuspension, required = false)]
     pub suspension: Option<WebhookSuspension>,
@@ -62,58 +62,58 @@ pub struct WebhookOverview {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = WebhookBreaker, required = false)]
     pub breaker: Option<WebhookBreaker>,
-    /// Whether signed deliveries also carry the headers of Standard Webhooks.
+    /// Whether signed deliveries also contain the headers of Standard Webhooks.
     pub standard_headers: bool,
-    /// The most attempts a minute, where somebody set it.
+    /// The maximum number of attempts per minute, if set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32, required = false)]
     pub attempts_per_minute: Option<u32>,
-    /// Why it is inactive, where somebody said so.
+    /// The reason why it is inactive, if a user gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub pause_reason: Option<String>,
 }
 
-/// Why a webhook's deliveries are held.
+/// The suspension of a webhook, which holds its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct WebhookSuspension {
-    /// `gone`: the endpoint answered 410. `failing`: it failed for days.
+    /// `gone`: the endpoint responded 410. `failing`: it failed for days.
     pub reason: &'static str,
-    /// Since when: RFC 3339, UTC, milliseconds.
+    /// When it began: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
     pub since: String,
 }
 
-/// A webhook's circuit breaker. Open, its endpoint fails: it gets a single attempt now and then until one succeeds.
+/// A webhook's circuit breaker. While it is open, the endpoint gets only single attempts until one succeeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookBreaker {
-    /// `closed` or `open`. All else is there only while it is open.
+    /// `closed` or `open`. All other fields are present only while it is open.
     pub state: &'static str,
-    /// `failures` of the endpoint, or `our_fault` if the requests cannot be made.
+    /// `failures` of the endpoint, or `our_fault` if the requests cannot be built.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub cause: Option<&'static str>,
-    /// When the next attempt is made at the latest, if something is due then; absent if that is not known.
+    /// When the next attempt is made at the latest, if a delivery is due then; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub until: Option<String>,
-    /// Why the last failed attempt failed, for people. Lists of webhooks leave it out.
+    /// The reason for the last failed attempt, for users. Absent in lists of webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub because: Option<String>,
-    /// Failed attempts since the last success, those that people asked for aside.
+    /// Failed attempts since the last success, without those that users requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32, required = false)]
     pub failures: Option<u32>,
-    /// When the first of them was.
+    /// When the first of these failures was.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub failing_since: Option<String>,
 }
 
 impl WebhookBreaker {
-    /// One that is closed.
+    /// A closed circuit breaker.
     pub const CLOSED: Self = Self {
         state: "closed",
         cause: None,
@@ -135,7 +135,8 @@ impl fmt::Debug for WebhookOverview {
 }
 
 impl WebhookOverview {
-    /// Shows `webhook`, of the organization of this name, to somebody who may or may not see its payload URL whole.
+    /// Converts `webhook`, of the organization with this name. `sees_credentials` is whether the caller may
+    /// see the full payload URL.
     pub fn new(webhook: &Webhook, organization: &OrganizationName, sees_credentials: bool) -> Self {
         let (project, stack, environment) = match &webhook.scope {
             Scope::Organization => (None, None, None),
@@ -174,20 +175,21 @@ impl WebhookOverview {
     }
 }
 
-/// What our own API changes of a webhook; what is absent stays as it is.
+/// The changes to a webhook's options; absent options stay unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct WebhookOptions {
-    /// Whether signed deliveries also carry the headers of Standard Webhooks.
+    /// Whether signed deliveries also contain the headers of Standard Webhooks.
     #[schema(value_type = Option<bool>, required = false)]
     pub standard_headers: Option<bool>,
-    /// The most attempts a minute, 1 to 60,000; null for what the format brings along.
+    /// The maximum number of attempts per minute, 1 to 60,000; null for the default of the format.
     #[schema(value_type = Option<u32>, required = false)]
     pub attempts_per_minute: Option<Option<u64>>,
     /// Whether new events are matched.
     #[schema(value_type = Option<bool>, required = false)]
     pub active: Option<bool>,
-    /// Why it is inactive, in 1 to 256 characters; null takes it away, and so does setting it active.
+    /// The reason why it is inactive, in 1 to 256 characters. Null removes it, and so does setting the
+    /// webhook active.
     #[schema(value_type = Option<String>, required = false)]
     pub pause_reason: Option<Option<String>>,
 }

@@ -1,22 +1,22 @@
-//! Where a list goes on: a token that clients carry back to us and need not understand.
+//! Continuation tokens of lists. They are opaque to clients.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-/// The version of the text within. A token of another one is refused; a client then begins anew.
+/// The version of the token's content. A token of another version is rejected, and the client starts over.
 const VERSION: &str = "1";
 
-/// The last thing of a page; the next page begins after it.
+/// The last item of a page; the next page begins after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// In a list ordered by id, which for what is made one after the other is the order of time.
+    /// The position in a list ordered by id. For items made one after another, this is the order of time.
     Id(Uuid),
-    /// In a list ordered by name.
+    /// The position in a list ordered by name.
     Name(String),
 }
 
-/// A text that is no continuation token of ours.
+/// The text is not one of our continuation tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a token from an earlier answer, unchanged")]
 pub struct BadToken;
@@ -31,7 +31,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(text)
     }
 
-    /// Reads a token.
+    /// Parses a token.
     ///
     /// # Errors
     /// [`BadToken`].

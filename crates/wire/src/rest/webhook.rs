@@ -19,7 +19,8 @@ use crate::field::FieldError;
 /// The `secret` that removes the stored secret. Source: wire-facts.md#secret.
 const REMOVE_SECRET: &str = "__remove-secret";
 
-/// A webhook as clients send it to create or change one. Only types are checked here: the operation decides which fields
+/// A webhook as clients send it to create or change one. Only types are checked here: the operation decides
+/// which fields
 /// are required, and what an absent field means.
 #[derive(Default, PartialEq, ToSchema)]
 #[schema(as = Webhook, rename_all = "camelCase")]
@@ -63,10 +64,11 @@ pub struct WebhookRequest {
 }
 
 impl WebhookRequest {
-    /// Reads a request's body. Null counts as absent, unknown fields are ignored: clients send back the answers that they got.
+    /// Reads a request's body. Null counts as absent, and unknown fields are ignored, because clients send
+    /// back the responses that they got.
     ///
     /// # Errors
-    /// [`BodyError`], naming the field of the wrong type or the key that comes twice.
+    /// [`BodyError`], naming the field of the wrong type or the duplicate key.
     pub fn read(text: &str) -> Result<Self, BodyError> {
         let body = Body::read(text)?;
         Ok(Self {
@@ -86,7 +88,7 @@ impl WebhookRequest {
     }
 }
 
-/// Hides secret and URL.
+/// Hides the secret and the URL.
 impl fmt::Debug for WebhookRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("WebhookRequest");
@@ -106,7 +108,8 @@ fn read_secret(body: &Body) -> Result<SecretChange, FieldError> {
     })
 }
 
-/// A webhook as clients get it. It never has `secret`, not even as null: the provider would store the null.
+/// A webhook as clients get it. It never contains `secret`, not even as null: the provider would store the
+/// null.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookResponse {
@@ -129,7 +132,8 @@ pub struct WebhookResponse {
 }
 
 impl WebhookResponse {
-    /// Shows `webhook`, of the organization of this name, to a caller; `sees_credentials` says whether the payload URL is shown whole.
+    /// Converts `webhook`, of the organization with this name. `sees_credentials` is whether the caller may
+    /// see the full payload URL.
     pub fn new(webhook: &Webhook, organization: &OrganizationName, sees_credentials: bool) -> Self {
         let (project, stack, environment) = match &webhook.scope {
             Scope::Organization => (None, None, None),

@@ -48,7 +48,7 @@ fn nulls_are_absent_and_secrets_have_their_words() {
     check_request(r#"{"secret":"__remove-secret"}"#, Ok(removed));
 }
 
-/// Only the webhook's stored secret decides whether this one may be sent.
+/// Reading does not validate the secret. The stored secret decides later whether this one may be used.
 #[test]
 fn a_secret_of_an_odd_form_is_read_as_it_was_sent() {
     for text in ["whsec_dGVzdA", "whsec_not base64!", &"x".repeat(1025)] {
@@ -125,7 +125,7 @@ fn responses() {
     );
 }
 
-/// A schema without what is only for people, its required fields in one order.
+/// A schema without descriptions, with its required fields sorted.
 fn essence(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(members) => {

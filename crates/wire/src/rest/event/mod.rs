@@ -1,4 +1,5 @@
-//! The events API: ours alone, so unknown fields are errors, which catches a misspelt `id` before it costs doubles.
+//! The events API. It is ours alone, so unknown fields are errors: a misspelled `id` is caught before it
+//! causes duplicates.
 
 mod request;
 mod response;

@@ -1,4 +1,4 @@
-//! Events as they are published.
+//! Events as producers publish them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,21 +14,21 @@ use uuid::Uuid;
 
 use crate::field::FieldError;
 
-/// The characters of a UUID in its usual form, with hyphens.
+/// The length of a UUID in its usual form, with hyphens.
 const UUID_CHARACTERS: usize = 36;
 
-/// One event as it was sent. What kind and payload are is looked at later: see [`crate::payload::raw::read_event`].
+/// One event as it was sent. Kind and payload are validated later: see [`crate::payload::raw::read_event`].
 #[derive(Clone, Debug)]
 pub struct EventRequest<'a> {
-    /// The event's kind, which goes out as `Pulumi-Webhook-Kind`.
+    /// The event's kind, sent on as `Pulumi-Webhook-Kind`.
     pub kind: Cow<'a, str>,
-    /// What happened, as Pulumi's webhooks have it for this kind.
+    /// The payload, in the form of Pulumi's webhooks of this kind.
     pub payload: &'a RawValue,
-    /// Any UUID, chosen by the producer; sending the same event again with it delivers nothing twice.
+    /// Any UUID, chosen by the producer. An event that is sent again with the same id is delivered only once.
     pub id: Option<EventId>,
 }
 
-/// By hand: the derive knows no borrowed types.
+/// Written by hand, because the derive does not support borrowed types.
 impl PartialSchema for EventRequest<'_> {
     fn schema() -> RefOr<Schema> {
         let field = |kind, description| ObjectBuilder::new().schema_type(kind).description(Some(description));
@@ -59,34 +59,34 @@ impl ToSchema for EventRequest<'_> {
 /// A body with events: one object or an array of them.
 #[derive(Clone, Debug)]
 pub enum EventBody<'a> {
-    /// One.
+    /// One event.
     One(EventRequest<'a>),
-    /// Several, to be accepted or refused as one.
+    /// Several events, accepted or rejected together.
     Many(Vec<EventRequest<'a>>),
 }
 
-/// Why events cannot be read.
+/// The reason why events cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub struct EventRequestError {
-    /// Which one of an array, from 0.
+    /// The index in the array, from 0.
     pub index: Option<usize>,
-    /// What is wrong.
+    /// The error.
     pub fault: EventRequestFault,
 }
 
-/// What is wrong with an event.
+/// An error in an event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventRequestFault {
-    /// Not JSON, a field that there is not, or a field twice.
+    /// Not JSON, an unknown field, or a duplicate field.
     #[error("{0}")]
     Json(serde_json::Error),
-    /// Neither an object nor, where that is allowed, an array.
+    /// Neither an object nor, where allowed, an array.
     #[error("an event must be an object {{\"kind\", \"payload\", \"id\"}}")]
     NotAnObject,
-    /// More events than are accepted as one.
+    /// More events than are accepted together.
     #[error("at most {max} events may be sent in one array (the setting events_in_request_max)")]
     TooMany {
-        /// So many are.
+        /// The maximum number of events.
         max: usize,
     },
     /// A field is missing or wrong.
@@ -95,7 +95,7 @@ pub enum EventRequestFault {
 }
 
 impl EventRequestError {
-    /// The field, as in `kind` or `[3].id`; `None` when it is about no single one.
+    /// The field, for example `kind` or `[3].id`; `None` if the error is about no single field.
     pub fn path(&self) -> Option<String> {
         match (&self.fault, self.index) {
             (EventRequestFault::Field(error), Some(index)) => Some(format!("[{index}].{}", error.path())),
@@ -122,7 +122,7 @@ impl From<EventRequestFault> for EventRequestError {
     }
 }
 
-/// Reads a body that is one event or an array of at most `events_max` of them.
+/// Parses a body with one event or an array of at most `events_max` events.
 ///
 /// # Errors
 /// [`EventRequestError`].
@@ -134,7 +134,7 @@ pub fn read_body(text: &str, events_max: usize) -> Result<EventBody<'_>, EventRe
     }
 }
 
-/// Reads one event, as in a body or a line of NDJSON.
+/// Parses one event, from a body or a line of NDJSON.
 ///
 /// # Errors
 /// [`EventRequestError`], without an index.
@@ -142,10 +142,11 @@ pub fn read_one(text: &str) -> Result<EventRequest<'_>, EventRequestError> {
     Ok(Envelope::read(text)?.open()?)
 }
 
-/// Reads an array of at most `events_max` events; it may be empty.
+/// Parses an array of at most `events_max` events; it may be empty.
 ///
 /// # Errors
-/// [`EventRequestError`] about the first event that is wrong, with its index, or about the array, without.
+/// [`EventRequestError`]: with an index for the first event that is wrong, without an index for the array
+/// itself.
 pub fn read_array(text: &str, events_max: usize) -> Result<Vec<EventRequest<'_>>, EventRequestError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let items = Items { max: events_max }.deserialize(&mut json);
@@ -161,7 +162,7 @@ fn read_item(index: usize, item: &RawValue) -> Result<EventRequest<'_>, EventReq
     event.map_err(|fault| EventRequestError { index: Some(index), fault })
 }
 
-/// The three fields, each still as its text, so that an error about one can name it.
+/// The three fields, each as its JSON text, so that an error can name the field.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope<'a> {
@@ -175,7 +176,7 @@ struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     fn read(text: &'a str) -> Result<Self, EventRequestFault> {
-        // An array would be read as the fields in order.
+        // Serde would read an array as the fields in order.
         if first_character(text).is_some_and(|first| first != '{') {
             return Err(EventRequestFault::NotAnObject);
         }
@@ -198,7 +199,7 @@ fn string<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, FieldErro
     let text = value.get();
     match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
-        // What is left to go wrong is half of a surrogate pair.
+        // The only remaining error is half of a surrogate pair.
         Some(_) => serde_json::from_str(text)
             .map(Cow::Owned)
             .map_err(|_| FieldError::invalid(name, "must be Unicode")),
@@ -212,7 +213,7 @@ fn event_id(text: &str) -> Result<EventId, FieldError> {
     uuid.map(EventId::from_uuid).ok_or_else(|| FieldError::invalid("id", problem))
 }
 
-/// Items of an array, up to one more than are allowed: what a hostile body makes us keep is bounded.
+/// Items of an array, up to one more than allowed. This limits the memory that a hostile body can use.
 #[derive(Clone, Copy)]
 struct Items {
     max: usize,

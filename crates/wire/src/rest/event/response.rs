@@ -1,4 +1,4 @@
-//! What becomes of published events, and events as they are read.
+//! Responses to published events, and events as they are read.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -11,24 +11,24 @@ use utoipa::ToSchema;
 
 use crate::rest::rfc3339;
 
-/// The most refusals that a summary tells of.
+/// The maximum number of rejected lines that a summary lists.
 pub const REFUSALS_MAX: usize = 100;
 
 /// An event that was accepted, now or before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventAccepted {
-    /// Its id: the producer's or ours.
+    /// Its id: chosen by the producer or generated.
     pub id: String,
     /// Its kind.
     pub kind: &'static str,
     /// Every filter that selects it.
     pub filters: Vec<&'static str>,
-    /// The webhooks that it goes to.
+    /// The number of webhooks that it is sent to.
     pub deliveries: u64,
 }
 
 impl EventAccepted {
-    /// Tells of an event with so many deliveries.
+    /// Makes a response for an event with this number of deliveries.
     pub fn new(id: EventId, kind: EventKind, filters: FilterSet, deliveries: u64) -> Self {
         Self { id: id.to_string(), kind: kind.as_str(), filters: words(filters), deliveries }
     }
@@ -38,7 +38,7 @@ fn words(filters: FilterSet) -> Vec<&'static str> {
     filters.iter().map(Filter::as_str).collect()
 }
 
-/// An event as it is kept.
+/// A stored event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventResponse {
@@ -52,27 +52,27 @@ pub struct EventResponse {
     pub organization: String,
     /// The project of its stack or environment.
     pub project_name: String,
-    /// Its stack; only for what is about one.
+    /// Its stack; absent for events about an environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub stack_name: Option<String>,
-    /// Its environment; only for what is about one.
+    /// Its environment; absent for events about a stack.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub environment_name: Option<String>,
     /// When it was accepted: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
     pub accepted_at: String,
-    /// Where it came from.
+    /// Its origin.
     pub source: &'static str,
-    /// The webhooks that it went to.
+    /// The number of webhooks that it was sent to.
     pub deliveries: u64,
-    /// What receivers of format `raw` are sent.
+    /// The payload that receivers of format `raw` get.
     #[schema(value_type = Object)]
     pub payload: Box<RawValue>,
 }
 
-/// An event whose kept payload is not JSON: the store has lost it.
+/// A stored payload is not JSON: the store is corrupt.
 #[derive(Debug, thiserror::Error)]
 #[error("the payload of event {id} is not JSON")]
 pub struct PayloadNotJson {
@@ -81,7 +81,7 @@ pub struct PayloadNotJson {
 }
 
 impl EventResponse {
-    /// Shows `event`, of the organization of this name, with so many deliveries.
+    /// Converts `event`, of the organization with this name, with this number of deliveries.
     ///
     /// # Errors
     /// [`PayloadNotJson`].
@@ -110,11 +110,11 @@ impl EventResponse {
     }
 }
 
-/// What became of one line of NDJSON. Lines count from 1.
+/// The result of one line of NDJSON. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum LineResult {
-    /// It is an event now.
+    /// The event was accepted.
     Accepted {
         /// The line.
         line: u64,
@@ -122,7 +122,7 @@ pub enum LineResult {
         #[serde(flatten)]
         event: EventAccepted,
     },
-    /// It was an event already; nothing is delivered again.
+    /// The event had been accepted before; nothing is delivered again.
     Duplicate {
         /// The line.
         line: u64,
@@ -130,31 +130,31 @@ pub enum LineResult {
         #[serde(flatten)]
         event: EventAccepted,
     },
-    /// It was refused.
+    /// The line was rejected.
     Refused(Refusal),
 }
 
-/// A line that was refused.
+/// A line that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Refusal {
     /// The line, from 1.
     pub line: u64,
-    /// The HTTP status that it would have had alone.
+    /// The HTTP status that the line would have had as a single request.
     pub code: u16,
-    /// Why.
+    /// The reason.
     pub message: String,
 }
 
-/// What became of all lines of NDJSON.
+/// The result of all lines of NDJSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventsSummary {
-    /// Lines that are events now.
+    /// The number of accepted events.
     pub accepted: u64,
-    /// Lines that were events already.
+    /// The number of duplicates.
     pub duplicates: u64,
-    /// Lines that were refused.
+    /// The number of rejected lines.
     pub refused: u64,
-    /// The first refusals, at most 100.
+    /// The first rejected lines, at most 100.
     pub refusals: Vec<Refusal>,
 }
 

@@ -3,28 +3,28 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A change that somebody made.
+/// A recorded change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditResponse {
     /// The entry's id.
     pub id: String,
-    /// When: RFC 3339, UTC, milliseconds.
+    /// When it was made: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
     pub at: String,
-    /// Who: a login, a service token's name, or `stackbell`.
+    /// The actor: a login, a service token's name, or `stackbell`.
     pub actor: String,
-    /// The id of the token that it was done with; null where there was none.
+    /// The id of the token of the request; null if there was none.
     #[schema(required = true)]
     pub token_id: Option<String>,
-    /// The address that it was asked from; null where that is not known.
+    /// The remote address of the request; null if it is unknown.
     #[schema(required = true)]
     pub remote: Option<String>,
-    /// What, as `noun.verb`.
+    /// The action, as `noun.verb`.
     pub action: String,
-    /// To what, in words.
+    /// The target, in words.
     pub target: String,
-    /// Which fields changed. Their names alone.
+    /// The names of the changed fields, without their values.
     pub fields: Vec<String>,
 }
 

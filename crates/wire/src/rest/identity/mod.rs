@@ -1,4 +1,5 @@
-//! Organizations, users, members, tokens and the audit log: ours alone, so unknown fields are errors.
+//! Organizations, users, members, tokens and the audit log. This API is ours alone, so unknown fields are
+//! errors.
 
 mod audit;
 mod request;

@@ -1,4 +1,4 @@
-//! What is asked for. Only types are checked here; what has to be there, the operations say.
+//! Requests. Only types are checked here; the operations check which fields are required.
 
 use stackbell_model::Timestamp;
 use utoipa::ToSchema;
@@ -7,14 +7,14 @@ use crate::field::FieldError;
 use crate::rest::body::{Body, BodyError};
 use crate::rest::read_rfc3339;
 
-/// An organization to be made.
+/// An organization to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct OrganizationRequest {
     /// Its name in URLs: 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
     #[schema(value_type = String)]
     pub name: Option<String>,
-    /// What people call it; its name if absent.
+    /// Its label for users; its name if absent.
     #[schema(value_type = Option<String>, required = false)]
     pub display_name: Option<String>,
     /// URL of a picture.
@@ -42,30 +42,32 @@ impl OrganizationRequest {
     }
 }
 
-/// A user to be added.
+/// A user to add.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct UserRequest {
-    /// What they log in as: 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
+    /// The login name: 1 to 100 letters, digits, `.`, `_`, `-`; not `.` or `..`.
     #[schema(value_type = String)]
     pub login: Option<String>,
     /// Their name; the login if absent.
     #[schema(value_type = Option<String>, required = false)]
     pub name: Option<String>,
-    /// Their address.
+    /// Their email address.
     #[schema(value_type = Option<String>, required = false)]
     pub email: Option<String>,
     /// URL of a picture.
     #[schema(value_type = Option<String>, required = false)]
     pub avatar_url: Option<String>,
-    /// Whether they run the instance.
+    /// Whether they are an operator of the instance.
     #[schema(value_type = Option<bool>, required = false)]
     pub operator: Option<bool>,
-    /// The most that their first token may do: admin | member | publisher | viewer, within the role of the token that
-    /// adds them; viewer if absent.
+    /// The role of their first token: admin | member | publisher | viewer, within the role of the token that
+    /// adds them;
+    /// viewer if absent.
     #[schema(value_type = Option<String>, required = false)]
     pub role: Option<String>,
-    /// When their first token expires: RFC 3339, not later than the token that adds them; after 90 days if absent.
+    /// When their first token expires: RFC 3339, not later than the token that adds them; after 90 days if
+    /// absent.
     #[schema(value_type = Option<String>, format = DateTime, required = false)]
     pub expires_at: Option<Timestamp>,
 }
@@ -90,7 +92,7 @@ impl UserRequest {
     }
 }
 
-/// What a member is to be.
+/// A member's new role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 pub struct MemberRequest {
     /// admin | member | publisher | viewer.
@@ -110,21 +112,22 @@ impl MemberRequest {
     }
 }
 
-/// A token to be made.
+/// A token to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct TokenRequest {
-    /// What people call it.
+    /// Its label for users.
     #[schema(value_type = String)]
     pub name: Option<String>,
-    /// The most that it may do: admin | member | publisher | viewer.
+    /// The highest role that it can have: admin | member | publisher | viewer.
     #[schema(value_type = String)]
     pub role: Option<String>,
     /// Whether it may act as operator; not for service tokens.
     #[schema(value_type = Option<bool>, required = false)]
     pub operator: Option<bool>,
-    /// When it expires: RFC 3339, not later than the token that makes it. If absent: when that token does, and after 90
-    /// days at the latest where it is made for another user.
+    /// When it expires: RFC 3339, not later than the token that creates it. If absent, it expires when that
+    /// token does;
+    /// a token for another user then expires after 90 days at the latest.
     #[schema(value_type = Option<String>, format = DateTime, required = false)]
     pub expires_at: Option<Timestamp>,
 }
@@ -133,7 +136,7 @@ impl TokenRequest {
     /// Reads a request's body.
     ///
     /// # Errors
-    /// [`BodyError`], naming the field that is unknown, of the wrong type, or no moment.
+    /// [`BodyError`], naming the field that is unknown, of the wrong type, or not a valid time.
     pub fn read(text: &str) -> Result<Self, BodyError> {
         let body = Body::read(text)?;
         body.only(&["name", "role", "operator", "expiresAt"])?;

@@ -1,4 +1,4 @@
-//! What is answered.
+//! Responses.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ use crate::rest::rfc3339;
 pub struct OrganizationResponse {
     /// Its name in URLs.
     pub name: String,
-    /// What people call it.
+    /// Its label for users.
     pub display_name: String,
     /// URL of a picture, or empty.
     pub avatar_url: String,
-    /// When it was made: RFC 3339, UTC, milliseconds.
+    /// When it was created: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
     pub created_at: String,
 }
@@ -39,15 +39,15 @@ impl From<&Organization> for OrganizationResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserResponse {
-    /// What they log in as.
+    /// The login name.
     pub login: String,
     /// Their name.
     pub name: String,
-    /// Their address, or empty.
+    /// Their email address, or empty.
     pub email: String,
     /// URL of a picture, or empty.
     pub avatar_url: String,
-    /// Whether they run the instance.
+    /// Whether they are an operator of the instance.
     pub operator: bool,
     /// When they were added: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
@@ -67,7 +67,7 @@ impl From<&User> for UserResponse {
     }
 }
 
-/// A user that was just added, with a first token, which is shown this once.
+/// A user that was just added, with a first token, which is shown only once.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserCreated {
@@ -76,7 +76,7 @@ pub struct UserCreated {
     pub user: UserResponse,
     /// The token's text.
     pub token: String,
-    /// The most that the token may do: admin | member | publisher | viewer.
+    /// The highest role that the token can have: admin | member | publisher | viewer.
     pub token_role: &'static str,
     /// When the token expires; always set.
     #[schema(format = DateTime, required = true)]
@@ -94,18 +94,18 @@ impl fmt::Debug for UserCreated {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberResponse {
-    /// What they log in as.
+    /// The login name.
     pub login: String,
     /// Their name.
     pub name: String,
     /// URL of a picture, or empty.
     pub avatar_url: String,
-    /// What they may do: admin | member | publisher | viewer.
+    /// Their role: admin | member | publisher | viewer.
     pub role: &'static str,
 }
 
 impl MemberResponse {
-    /// Shows a user with this role.
+    /// Converts a user with this role.
     pub fn new(user: &User, role: Role) -> Self {
         Self {
             login: user.login.to_string(),
@@ -120,21 +120,21 @@ impl MemberResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenResponse {
-    /// Its id, to revoke it by.
+    /// Its id, which is used to revoke it.
     pub id: String,
-    /// What people call it.
+    /// Its label for users.
     pub name: String,
-    /// The most that it may do: admin | member | publisher | viewer.
+    /// The highest role that it can have: admin | member | publisher | viewer.
     pub role: &'static str,
     /// Whether it may act as operator.
     pub operator: bool,
-    /// When it was made: RFC 3339, UTC, milliseconds.
+    /// When it was created: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// When it ends to be good; null for never.
+    /// When it expires; null for never.
     #[schema(format = DateTime, required = true)]
     pub expires_at: Option<String>,
-    /// About when it was last used; null for never.
+    /// When it was last used, approximately; null for never.
     #[schema(format = DateTime, required = true)]
     pub last_used_at: Option<String>,
 }
@@ -153,7 +153,7 @@ impl From<&Token> for TokenResponse {
     }
 }
 
-/// A token that was just made, with its text, which is shown this once.
+/// A token that was just created, with its text, which is shown only once.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenCreated {
     /// The token.
