@@ -1,6 +1,6 @@
-//! Runs a command beside a throw-away PostgreSQL, for tests that are not in Rust: the URL of an empty database is in its
-//! variable `STACKBELL_TEST_DATABASE`. Ends as the command does.
+//! Runs a command beside a throw-away PostgreSQL, for tests that are not in Rust.
 //!
+//! The variable `STACKBELL_TEST_DATABASE` holds the URL of an empty database. The exit code is the command's.
 //! `cargo run -p stackbell-testkit --example with_postgres -- COMMAND ARGUMENT…`
 
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 async fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     let program = words.next().expect("a command");
-    // Both are gone before the process ends.
+    // Both are dropped before the process ends.
     let server = Postgres::start(PostgresSettings::default()).await;
     let database = server.database().await;
     let mut command = Command::new(program);

@@ -21,7 +21,7 @@ pub struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
@@ -36,7 +36,7 @@ impl Answer {
     /// The body as text.
     ///
     /// # Panics
-    /// When it is not UTF-8.
+    /// If it is not UTF-8.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("an answer in UTF-8")
     }
@@ -44,16 +44,16 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// If it is not JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The same, which must have this status.
+    /// Returns the response, which must have this status.
     ///
     /// # Panics
-    /// When it has another.
+    /// If it has another status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
@@ -62,55 +62,56 @@ impl Answer {
 }
 
 impl Client {
-    /// For the server at `base`, which has no path, such as `http://127.0.0.1:1`.
+    /// A client of the server at `base`, a URL without a path, such as `http://127.0.0.1:1`.
     pub fn new(base: &str, token: &str) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new()).build_http();
         Self { base: base.trim_end_matches('/').to_owned(), token: token.to_owned(), http }
     }
 
-    /// The same with another token.
+    /// Returns a client with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
-    /// GET.
+    /// Sends GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Bytes::new()).await
     }
 
-    /// POST of JSON.
+    /// Sends POST with JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, &[], Bytes::from(body.to_string())).await
     }
 
-    /// POST without a body.
+    /// Sends POST without a body.
     pub async fn post_empty(&self, path: &str) -> Answer {
         self.send(Method::POST, path, &[], Bytes::new()).await
     }
 
-    /// PATCH with JSON.
+    /// Sends PATCH with JSON.
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::PATCH, path, &[], Bytes::from(body.to_string())).await
     }
 
-    /// DELETE.
+    /// Sends DELETE.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, &[], Bytes::new()).await
     }
 
-    /// Sends a request; `headers` go before those that the client has by itself, or instead of them.
+    /// Sends a request; `headers` are added to the client's own headers, or replace them.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// If there is no response.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
         self.send_exactly(method, path, &typed(headers), body).await
     }
 
-    /// Sends a request with these headers and the token alone: not every client names the type of a body that is not there.
+    /// Sends a request with only these headers and the token. Some clients send no content type without a
+    /// body.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// If there is no response.
     pub async fn send_exactly(
         &self,
         method: Method,
@@ -125,13 +126,13 @@ impl Client {
             .unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
 
-    /// Sends a request to a server that may not be there.
+    /// Sends a request to a server that may be down.
     ///
     /// # Errors
-    /// When no whole answer came.
+    /// If no complete response came.
     ///
     /// # Panics
-    /// When it is no request.
+    /// If the request is not valid.
     pub async fn try_send(
         &self,
         method: Method,
@@ -163,7 +164,7 @@ impl Client {
     }
 }
 
-/// The headers, and the type of a JSON body unless they name one.
+/// Returns the headers, with a JSON content type unless they contain one.
 fn typed<'a>(headers: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut headers = headers.to_vec();
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
@@ -172,15 +173,16 @@ fn typed<'a>(headers: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     headers
 }
 
-/// Writes bytes to a socket and gives what comes back until the other side ends or has answered once.
+/// Writes bytes to a socket and returns the output of the other side until its end or its first complete
+/// response.
 ///
 /// # Panics
-/// When nobody listens, or nothing ends within [`DEADLINE`].
+/// If nothing listens at the address, or the exchange does not end within [`DEADLINE`].
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     let mut answer = Vec::new();
     let exchange = async {
-        // It may have ended the connection before all is written.
+        // The other side may close the connection before all bytes are written.
         let _ = stream.write_all(bytes).await;
         while !is_whole(&answer) {
             if !matches!(stream.read_buf(&mut answer).await, Ok(read) if read > 0) {

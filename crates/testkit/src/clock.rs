@@ -5,22 +5,22 @@ use stackbell_engine::shell::WaitingClock;
 use stackbell_model::{Clock, Timestamp};
 use tokio::sync::watch;
 
-/// A clock that stands still until the test moves it.
+/// A clock that stands still until the test advances it.
 #[derive(Debug)]
 pub struct ManualClock(watch::Sender<Timestamp>);
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// A clock set to `now`.
     pub fn at(now: Timestamp) -> Self {
         Self(watch::Sender::new(now))
     }
 
-    /// Moves it, and wakes all whose time has come.
+    /// Advances the clock, and wakes all sleepers that are due.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = now.after(by));
     }
 
-    /// Moves it to `at`, and wakes all whose time has come. Never backwards.
+    /// Advances the clock to `at`, and wakes all sleepers that are due. It never goes backwards.
     pub fn advance_to(&self, at: Timestamp) {
         self.0.send_modify(|now| *now = at.max(*now));
     }

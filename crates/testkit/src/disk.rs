@@ -1,7 +1,8 @@
-//! A small disk, which can be full.
+//! A small disk that can be filled.
 //!
-//! It is a file system in memory, in a mount namespace of the process that has it, and goes with that process. That takes
-//! `unshare` and `mount` (util-linux), and root or a kernel that gives users namespaces; where they are missing this panics.
+//! It is a file system in memory, mounted in a mount namespace of the process that uses it, and disappears
+//! with that process. This needs `unshare` and `mount` (util-linux), and root or a kernel that allows user
+//! namespaces; without them this module panics.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,20 +10,21 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A namespace in which we may mount.
+/// A namespace in which mounting is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Namespace {
-    /// For whoever is nobody, or is root in a container: who is in it is called root, and there is no other user.
+    /// For ordinary users, and for root in a container. The process sees itself as root, and there is no
+    /// other user.
     Mapped,
-    /// For root, with all users that there are.
+    /// For root, with all existing users.
     Plain,
 }
 
 impl Namespace {
-    /// The first that works here.
+    /// Finds the first kind that works here.
     ///
     /// # Panics
-    /// When none does.
+    /// If none works.
     pub(crate) fn find() -> Self {
         let works = |namespace: &Self| {
             let mut command = Command::new("unshare");
@@ -45,7 +47,7 @@ impl Namespace {
         }
     }
 
-    /// The words before a command that becomes a process with a disk of its own at `folder`, as `mount` is to be told of it.
+    /// Returns the command prefix that gives a process its own disk at `folder`, with the options of `mount`.
     pub(crate) fn disk(self, folder: &Path, options: &str) -> Vec<OsString> {
         let script = format!("mount -t tmpfs -o {options} none \"$0\" && exec \"$@\"");
         let words = ["unshare"].into_iter().chain(self.flags().iter().copied()).chain(["sh", "-c", &script]);
@@ -53,21 +55,21 @@ impl Namespace {
     }
 }
 
-/// The words before a command that becomes a process for which `folder`, which is there, is a disk with these options of
-/// `mount`, such as `size=16m,mode=700`.
+/// Returns the command prefix that runs a process with its own disk at the existing folder `folder`.
+/// `options` are options of `mount`, such as `size=16m,mode=700`.
 ///
 /// # Panics
-/// When that cannot be done here.
+/// If that is not possible here.
 pub fn small_disk(folder: &Path, options: &str) -> Vec<OsString> {
     Namespace::find().disk(folder, options)
 }
 
-/// A file that takes all the room there is on a process's disk, for as long as it is there.
+/// A file that fills up a process's disk while it exists.
 #[derive(Debug)]
 pub struct Ballast(PathBuf);
 
 impl Ballast {
-    /// Fills the disk that the folder is on, as this process sees it.
+    /// Fills the disk that holds the folder, as the process sees it.
     pub fn fill(process_id: u32, folder: &Path) -> Self {
         let folder = folder.strip_prefix("/").expect("an absolute path");
         let path = PathBuf::from(format!("/proc/{process_id}/root")).join(folder).join("ballast");
@@ -79,7 +81,7 @@ impl Ballast {
         Self(path)
     }
 
-    /// Makes room.
+    /// Frees the space.
     pub fn remove(self) {
         std::fs::remove_file(self.0).expect("removed");
     }

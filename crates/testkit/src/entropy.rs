@@ -2,12 +2,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use stackbell_model::Entropy;
 
-/// Chance that is the same in every run.
+/// A seeded generator: every run gets the same bytes.
 #[derive(Clone, Debug)]
 pub struct SeededEntropy(ChaCha8Rng);
 
 impl SeededEntropy {
-    /// The sequence of this seed.
+    /// Starts the sequence of this seed.
     pub fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }

@@ -1,18 +1,18 @@
-//! For tests alone: what they stand on when they ask more than one crate.
+//! Shared tools for the tests of more than one crate.
 //!
-//! - [`Receiver`]: an endpoint that records what it gets and answers as it is told
-//! - [`Tarpit`]: endpoints of every sort that cost their callers time
-//! - [`Server`]: the built binary as a process, which can be killed and started again
-//! - [`Postgres`]: a throw-away server with a [`Database`] for each test, and [`PgBouncer`] before it
+//! - [`Receiver`]: an endpoint that records requests and sends programmed responses
+//! - [`Tarpit`]: endpoints that waste their callers' time, each in another way
+//! - [`Server`]: the built binary as a process that can be killed and restarted
+//! - [`Postgres`]: a throw-away server with a [`Database`] for each test, and [`PgBouncer`] in front of it
 //! - [`Load`]: producers that keep servers busy
-//! - [`SecondSends`]: a bound for second sends, by the faults of a test
-//! - [`Proxy`]: what stands between a server and its database, and has faults
+//! - [`SecondSends`]: a limit for repeated deliveries, derived from the faults of a test
+//! - [`Proxy`]: a proxy between a server and its database, with faults
 //! - [`Client`]: requests with a token, and [`raw`] bytes on a socket
 //! - [`small_disk`]: a disk that a [`Ballast`] fills
-//! - [`ManualClock`], [`SeededEntropy`]: time and chance in the test's hand
-//! - [`wait`]: waiting for a state, with one deadline for all
+//! - [`ManualClock`], [`SeededEntropy`]: time and randomness under the test's control
+//! - [`wait`]: waiting for a state, with one deadline for all tests
 //!
-//! What fails here panics: these are tests.
+//! Failures panic, because this code runs only in tests.
 
 mod client;
 mod clock;

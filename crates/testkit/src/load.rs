@@ -15,15 +15,16 @@ use tokio::time::timeout;
 use crate::client::Client;
 use crate::wait;
 
-/// Producers, each with one event under way.
+/// The number of producers. Each has one event in flight.
 const PRODUCERS: usize = 32;
 
-/// How long a server may take before another is tried.
+/// The request timeout, after which the next server is tried.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Producers at work. They end when dropped.
+/// Running producers. They stop when dropped.
 ///
-/// An event that was not answered, or with a 503, is sent again under the same id, to the next server where there are several.
+/// An event without a response, or with a 503, is sent again under the same id, to the next server if there
+/// are several.
 pub struct Load {
     shared: Arc<Shared>,
     servers: watch::Sender<Vec<Client>>,
@@ -33,22 +34,22 @@ pub struct Load {
 struct Shared {
     path: String,
     event: Value,
-    /// Events to publish.
+    /// The number of events to publish.
     total: AtomicUsize,
     next: AtomicUsize,
     accepted: Mutex<BTreeSet<Box<str>>>,
 }
 
-/// The id of the event with this number, counted from 0.
+/// Returns the id of an event, by its number from 0.
 pub fn event_id(number: usize) -> Box<str> {
     format!("00000000-0000-4000-8000-{number:012x}").into()
 }
 
 impl Load {
-    /// Publishes so many events like this one, each with an id of its own, in the organization `acme`.
+    /// Publishes `total` copies of `event` in the organization `acme`, each with its own id.
     ///
     /// # Panics
-    /// When there is no server.
+    /// If there is no server.
     pub fn of(total: usize, event: Value, servers: Vec<Client>) -> Self {
         assert!(!servers.is_empty(), "there is nobody to publish to");
         let shared = Arc::new(Shared {
@@ -66,17 +67,17 @@ impl Load {
         Self { shared, servers, producers }
     }
 
-    /// Publishes until it is told to stop.
+    /// Publishes until it is stopped.
     pub fn endless(event: Value, servers: Vec<Client>) -> Self {
         Self::of(usize::MAX, event, servers)
     }
 
-    /// The servers are these from now on.
+    /// Replaces the servers.
     pub fn moved(&self, servers: Vec<Client>) {
         self.servers.send_replace(servers);
     }
 
-    /// How many events were accepted.
+    /// The number of accepted events.
     pub fn accepted(&self) -> usize {
         self.shared.accepted().len()
     }
@@ -86,11 +87,11 @@ impl Load {
         self.shared.accepted().clone()
     }
 
-    /// Waits until so many events were accepted.
+    /// Waits until `count` events were accepted.
     pub async fn wait_for(&self, count: usize) {
         let mut before = 0;
         while before < count {
-            // A long load may take longer than anything is waited for, but something is to happen all the time.
+            // A long load may exceed the deadline of a wait, so every accepted event restarts the deadline.
             before = wait::until("another accepted event", || async {
                 let accepted = self.accepted();
                 (accepted >= count || accepted > before).then_some(accepted)
@@ -99,21 +100,21 @@ impl Load {
         }
     }
 
-    /// How many events there are that somebody may have published: no later number has been on its way.
+    /// The number of events that may have been published. Events with higher numbers were never sent.
     pub fn begun(&self) -> usize {
         self.shared.next.load(Ordering::SeqCst)
     }
 
-    /// Begins no other event, waits for those under way, and gives the ids of all.
+    /// Sends no further events, waits for those in flight, and returns the accepted ids.
     pub async fn stop(self) -> BTreeSet<Box<str>> {
         self.shared.total.store(0, Ordering::SeqCst);
         self.end().await
     }
 
-    /// Waits until all is published, and gives the ids.
+    /// Waits until everything is published, and returns the accepted ids.
     ///
     /// # Panics
-    /// When a producer has failed.
+    /// If a producer has failed.
     pub async fn end(mut self) -> BTreeSet<Box<str>> {
         while let Some(ended) = self.producers.join_next().await {
             ended.expect("no producer failed");

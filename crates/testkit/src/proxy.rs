@@ -1,4 +1,4 @@
-//! A TCP proxy that has faults when it is told to.
+//! A TCP proxy that injects faults.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,27 +10,28 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// What a [`Proxy`] does to what goes through it.
+/// The fault that a [`Proxy`] injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// Every piece comes this much later, in both directions.
+    /// Every piece is delayed by this time, in both directions.
     Delay(Duration),
-    /// Nothing comes through, and connections stay as they are: a network that is cut off.
+    /// Nothing gets through, and connections stay open, as on a broken network.
     Stall,
-    /// Connections are closed as they come.
+    /// New connections are closed at once.
     Refuse,
-    /// The next request that has these bytes in it never arrives: its connection is closed before. Then no more faults.
+    /// The connection is closed before the next request that contains these bytes is forwarded. Then the
+    /// faults end.
     LoseRequest(&'static [u8]),
-    /// The next request that has these bytes in it arrives and is answered, but its connection is closed before the answer
-    /// comes through. Then no more faults.
+    /// The next request that contains these bytes is forwarded, but its connection is closed before the
+    /// response gets through. Then the faults end.
     LoseAnswer(&'static [u8]),
-    /// The one, and at the next such request the other.
+    /// First [`Self::LoseRequest`], then [`Self::LoseAnswer`] at the next such request.
     LoseRequestThenAnswer(&'static [u8]),
 }
 
-/// A proxy on loopback. Dropped, it closes all its connections.
+/// A proxy on loopback. It closes all its connections when dropped.
 pub struct Proxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
@@ -39,7 +40,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one in front of a server on loopback.
+    /// Starts a proxy in front of a server on loopback.
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
@@ -54,17 +55,17 @@ impl Proxy {
         self.address.port()
     }
 
-    /// What it does from now on.
+    /// Sets the fault.
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
-    /// What it does now.
+    /// Returns the current fault.
     pub fn fault(&self) -> Fault {
         *self.fault.borrow()
     }
 
-    /// Closes all connections that there are.
+    /// Closes all open connections.
     pub fn cut(&self) {
         self.cut.send_replace(CancellationToken::new()).cancel();
     }
@@ -94,7 +95,7 @@ async fn connect(client: TcpStream, target: u16, fault: watch::Sender<Fault>) {
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // The answer to a lost one is taken here, so that it is known to be there.
+    // The proxy reads the lost response, so that the server has certainly sent it.
     let is_lost = CancellationToken::new();
     tokio::select! {
         () = requests(from_client, to_server, &fault, &is_lost) => {}
@@ -155,7 +156,7 @@ async fn answers(
     }
 }
 
-/// Waits as long as a piece has to.
+/// Waits for the delay of a piece, or for the end of a stall.
 async fn pass(fault: &watch::Sender<Fault>) {
     let now = *fault.borrow();
     match now {

@@ -1,49 +1,50 @@
-//! The deliveries that may be sent a second time.
+//! Limits the deliveries that may be sent a second time.
 //!
-//! A delivery whose success is recorded is never sent again by itself. When a node is killed or cut off, the deliveries that
-//! had reached the endpoint and whose success was not recorded yet may come again, and so may those that were between the two:
-//! at most as many as one webhook may have in flight.
+//! A delivery whose success is recorded is never sent again automatically. A kill or a network cut of a node
+//! may repeat two kinds of deliveries: those that had reached the endpoint without a recorded success, and
+//! those in flight at that moment. These are at most as many as one webhook may have in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Attempts of one webhook in flight at a node. Source: `lane_limit_max` of the engine's `CoreConfig`.
 const IN_FLIGHT_MAX: usize = 16;
 
-/// The state of endpoint and store at a fault.
+/// The state of endpoint and store at the time of a fault.
 #[derive(Debug)]
 struct Fault {
-    /// Requests that had arrived.
+    /// The number of requests that had arrived.
     arrived: usize,
     /// The events whose deliveries were recorded as succeeded.
     recorded: BTreeSet<Box<str>>,
 }
 
-/// The faults of a test, and the second sends that they explain.
+/// The faults of a test, and the repeated sends that they explain.
 #[derive(Debug, Default)]
 pub struct SecondSends {
     faults: Vec<Fault>,
 }
 
-/// Second sends that were seen, and the most that there may be.
+/// The number of repeated sends, and the maximum that the faults explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecondSendsCount {
     /// Requests beyond one for each event.
     pub seen: usize,
-    /// The most that the faults explain.
+    /// The maximum that the faults explain.
     pub explained: usize,
 }
 
 impl SecondSends {
-    /// A node was killed or cut off. `recorded` are the ids of the events whose success the store held, and `arrived` is how
-    /// many requests the endpoint had got after that was looked up.
+    /// Records that a node was killed or cut off. `recorded` are the ids of the events whose success the
+    /// store held; `arrived` is the number of requests at the endpoint, read after that lookup.
     pub fn fault(&mut self, arrived: usize, recorded: BTreeSet<Box<str>>) {
         self.faults.push(Fault { arrived, recorded });
     }
 
-    /// Checks the ids of all requests, in the order in which they arrived.
+    /// Checks the ids of all requests, in the order of arrival.
     ///
     /// # Panics
-    /// When a delivery was sent again after its success was recorded, or more were sent again than the faults explain.
+    /// If a delivery was sent again after its success was recorded, or if more deliveries were repeated than
+    /// the faults explain.
     pub fn check(&self, requests: &[Box<str>]) -> SecondSendsCount {
         let mut unrecorded = 0;
         for fault in &self.faults {
@@ -106,7 +107,7 @@ mod tests {
     #[should_panic(expected = "at most 16 were in flight at a fault")]
     fn no_more_come_again_than_were_in_flight() {
         let sent: String = (0..17).map(|number| format!("{number} ")).collect();
-        // All were on their way at the fault, and each was sent once more.
+        // All deliveries were in flight at the fault, and each was sent once more.
         after(0, "").check(&ids(&sent.repeat(2)));
     }
 }

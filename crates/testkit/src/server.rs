@@ -1,7 +1,8 @@
 //! The built binary as a process.
 //!
-//! Its store is a file in its data folder, or a PostgreSQL database: the one that a test names, or, with
-//! `STACKBELL_TEST_STORE=postgres`, one of its own, so that a test that does not care runs on both.
+//! Its store is a file in its data folder, or a PostgreSQL database. A test can choose the database. With
+//! `STACKBELL_TEST_STORE=postgres`, tests without a choice get a database of their own, so that they run on
+//! both stores.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -22,10 +23,10 @@ use crate::client::Client;
 use crate::postgres::{Database, Postgres};
 use crate::wait::{self, DEADLINE};
 
-/// What a log line says once the server takes requests.
+/// The log message of a server that accepts requests.
 const SERVES: &str = "stackbell serves";
 
-/// How a server is to be started.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSetup {
     binary: PathBuf,
@@ -37,28 +38,28 @@ pub struct ServerSetup {
     store: Store,
 }
 
-/// Where a server keeps everything.
+/// The store of a server.
 #[derive(Clone, Debug)]
 enum Store {
-    /// Wherever the tests run: see [`PLACE`].
+    /// The default of the test run: see [`PLACE`].
     Any,
-    /// In a file in its data folder.
+    /// A file in its data folder.
     Embedded,
-    /// In the database with this URL.
+    /// The database with this URL.
     Database(String),
 }
 
-/// The variable that says where servers keep everything whose tests do not.
+/// The variable that sets the default store.
 const PLACE: &str = "STACKBELL_TEST_STORE";
 
-/// The master key of all servers on databases: they are given theirs.
+/// The master key of all servers on databases; such servers need a configured key.
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// What a server's command is put behind, for its data folder.
+/// A command prefix for the server, made from its data folder.
 type Wrapper = fn(&Path) -> Vec<OsString>;
 
 impl ServerSetup {
-    /// The binary at `path`, with the organization `acme` and deliveries to loopback allowed.
+    /// Sets up the binary at `path` with the organization `acme`, and allows deliveries to loopback.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             binary: path.into(),
@@ -71,19 +72,19 @@ impl ServerSetup {
         }
     }
 
-    /// The same on its own file, wherever the tests run: for tests that are about that file.
+    /// Uses a file as the store whatever the default is, for tests of that file.
     #[must_use]
     pub fn embedded(self) -> Self {
         Self { store: Store::Embedded, ..self }
     }
 
-    /// The same on the PostgreSQL database with this URL, which other servers may use at the same time.
+    /// Uses the PostgreSQL database with this URL. Other servers may use it at the same time.
     #[must_use]
     pub fn store(self, url: &str) -> Self {
         Self { store: Store::Database(url.to_owned()), ..self }
     }
 
-    /// The same with deliveries to public addresses alone.
+    /// Allows deliveries to public addresses only.
     #[must_use]
     pub fn without_allowance(self) -> Self {
         Self { outbound_allow: Vec::new(), ..self }
@@ -94,32 +95,32 @@ impl ServerSetup {
         &self.token
     }
 
-    /// The same with another organization.
+    /// Uses another organization.
     #[must_use]
     pub fn organization(self, name: &str) -> Self {
         Self { organization: name.to_owned(), ..self }
     }
 
-    /// The same with a flag and its value.
+    /// Adds a flag and its value.
     #[must_use]
     pub fn flag(mut self, flag: &str, value: &str) -> Self {
         self.arguments.extend([flag.to_owned(), value.to_owned()]);
         self
     }
 
-    /// The same, with the words that `wrapper` gives for the data folder before the command: a program that becomes the
-    /// server in the end, as `env` does.
+    /// Adds a command prefix, which `wrapper` makes from the data folder. Its program must become the server
+    /// in the end, as `env` does.
     #[must_use]
     pub fn behind(self, wrapper: fn(&Path) -> Vec<OsString>) -> Self {
         Self { wrapper: Some(wrapper), ..self }
     }
 
-    /// Starts it on an empty data folder, and waits until it is ready. A database is migrated before.
+    /// Starts the server on an empty data folder, and waits until it is ready. A database is migrated first.
     pub async fn start(self) -> Server {
         self.start_on(tempfile::tempdir().expect("a temporary folder")).await
     }
 
-    /// The same on this data folder.
+    /// Starts the server on this data folder, and waits until it is ready.
     pub async fn start_on(mut self, folder: TempDir) -> Server {
         let database = match &self.store {
             Store::Any if is_on_postgres() => {
@@ -137,16 +138,16 @@ impl ServerSetup {
         Server { setup: self, folder, running, earlier_logs: String::new(), _database: database }
     }
 
-    /// A database with the binary's tables, in the server that all tests of this process share.
+    /// Creates a database with the binary's tables, in the server that all tests of this process share.
     pub async fn database(&self) -> Database {
         let migrate = async |url: String| drop(self.migrate(&url).await);
         Postgres::shared().await.database_like("migrated_by_binary", migrate).await
     }
 
-    /// Brings the database with this URL up to date, with the flags that the server gets; what the binary says of it.
+    /// Migrates the database with this URL, with the flags of the server. Returns the output.
     ///
     /// # Panics
-    /// When it fails.
+    /// If the migration fails.
     pub async fn migrate(&self, url: &str) -> String {
         let mut command = Command::new(&self.binary);
         command.env_clear().arg("migrate").args(&self.arguments).env("STACKBELL_STORE", url);
@@ -157,7 +158,7 @@ impl ServerSetup {
         text(&output.stdout)
     }
 
-    /// The command that serves the data folder `data`, with nothing of our own environment.
+    /// Returns the command that serves the data folder `data`, without the environment of the test.
     pub fn command(&self, data: &Path) -> Command {
         let mut words = self.wrapper.map_or_else(Vec::new, |wrapper| wrapper(data)).into_iter();
         let mut command = match words.next() {
@@ -176,7 +177,7 @@ impl ServerSetup {
         if let Store::Database(url) = &self.store {
             command.env("STACKBELL_STORE", url).env("STACKBELL_MASTER_KEY", MASTER_KEY);
         }
-        // A test's producers share one token. A flag goes before it.
+        // The producers of a test share one token. A flag overrides this variable.
         command.env("STACKBELL_REQUESTS_PER_SECOND", "0");
         command.env("STACKBELL_BOOTSTRAP_ORG", &self.organization);
         command.env("STACKBELL_BOOTSTRAP_TOKEN", &self.token);
@@ -185,17 +186,17 @@ impl ServerSetup {
     }
 }
 
-/// A server that runs. It is killed when dropped, and its data folder removed.
+/// A running server. It is killed, and its data folder removed, when dropped.
 pub struct Server {
     setup: ServerSetup,
     running: Running,
     folder: TempDir,
     earlier_logs: String,
-    // Gone after the process.
+    // Dropped after the process.
     _database: Option<Database>,
 }
 
-/// Whether servers are on databases whose tests do not care.
+/// Whether tests without a choice run on databases.
 #[expect(clippy::disallowed_methods, reason = "tests have one setting, and no configuration")]
 fn is_on_postgres() -> bool {
     match std::env::var(PLACE) {
@@ -266,7 +267,8 @@ impl Running {
     }
 }
 
-/// The addresses in the log line that tells of them: of all, and of operations where they have one of their own.
+/// Returns the addresses in the log line about them: the main address, and the operations address if it is
+/// separate.
 fn served_at(log: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut serving = lines.filter(|line| line["message"] == SERVES);
@@ -276,7 +278,7 @@ fn served_at(log: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
 }
 
 impl Server {
-    /// Where it listens; another place after a restart.
+    /// The address on which it listens; another one after a restart.
     pub fn address(&self) -> SocketAddr {
         self.running.address
     }
@@ -286,15 +288,15 @@ impl Server {
         format!("http://{}", self.running.address)
     }
 
-    /// Where it serves operations, when they have an address of their own; without a slash at the end.
+    /// The URL of operations if they have a separate address, without a slash at the end.
     pub fn operations_url(&self) -> Option<String> {
         self.running.operations.map(|address| format!("http://{address}"))
     }
 
-    /// Its process.
+    /// Its process id.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If the process has ended.
     pub fn process_id(&self) -> u32 {
         self.running.child.id().expect("nobody has waited for it")
     }
@@ -314,12 +316,12 @@ impl Server {
         &self.setup.token
     }
 
-    /// How it was started.
+    /// Its settings.
     pub fn setup(&self) -> &ServerSetup {
         &self.setup
     }
 
-    /// How it is started from now on.
+    /// Sets the settings for the next start.
     pub fn set_up(&mut self, setup: ServerSetup) {
         self.setup = setup;
     }
@@ -329,31 +331,31 @@ impl Server {
         self.folder.path()
     }
 
-    /// What it logged, in all its lives.
+    /// Its log, including that of earlier processes.
     pub fn log(&self) -> String {
         format!("{}{}", self.earlier_logs, self.running.log.text())
     }
 
-    /// Checks that it logged neither an error nor a panic.
+    /// Checks that it logged no error and no panic.
     ///
     /// # Panics
-    /// When it did.
+    /// If it did.
     #[track_caller]
     pub fn assert_quiet(&self) {
         assert_quiet(&self.log());
     }
 
-    /// Stops it in the middle of whatever it does, as a machine that hangs would, until [`Self::go_on`].
+    /// Pauses the process at any point, like a machine that hangs, until [`Self::go_on`].
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     pub fn go_on(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Kills it with SIGKILL, and gives its whole log and its folder.
+    /// Kills it with SIGKILL. Returns its whole log and its folder.
     pub async fn kill(self) -> (String, TempDir) {
         self.signal(Signal::KILL);
         let (_, log) = self.running.ended().await;
@@ -365,7 +367,7 @@ impl Server {
         self.kill_look_and_restart(|_| ()).await;
     }
 
-    /// The same, with a look at the data folder as the kill left it.
+    /// Like [`Self::kill_and_restart`], but calls `look` on the data folder before the restart.
     pub async fn kill_look_and_restart<T>(&mut self, look: impl FnOnce(&Path) -> T) -> T {
         self.signal(Signal::KILL);
         self.ended().await;
@@ -374,14 +376,14 @@ impl Server {
         seen
     }
 
-    /// Sends SIGTERM and gives how it ended, its whole log, and its folder.
+    /// Sends SIGTERM. Returns its exit status, its whole log, and its folder.
     pub async fn terminate(self) -> (ExitStatus, String, TempDir) {
         self.signal(Signal::TERM);
         let (status, log) = self.running.ended().await;
         (status, format!("{}{log}", self.earlier_logs), self.folder)
     }
 
-    /// Sends SIGTERM, checks that it ended with success, and starts it again on the same folder.
+    /// Sends SIGTERM, checks that it exited successfully, and starts it again on the same folder.
     pub async fn terminate_and_restart(&mut self) {
         self.signal(Signal::TERM);
         let status = self.ended().await;
@@ -397,7 +399,7 @@ impl Server {
         status
     }
 
-    /// Starts the next process once one has ended.
+    /// Starts the next process after the last one has ended.
     async fn start_again(&mut self) {
         self.earlier_logs.push_str(&self.running.log.text());
         self.running = Running::start(&self.setup, self.folder.path()).await;
@@ -408,10 +410,10 @@ impl Server {
     }
 }
 
-/// Sends SIGTERM to a process that nobody has waited for.
+/// Sends SIGTERM to a process that has not been waited for.
 ///
 /// # Panics
-/// When somebody has.
+/// If it has been waited for.
 pub fn terminate(child: &Child) {
     send(child, Signal::TERM);
 }

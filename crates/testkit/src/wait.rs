@@ -5,16 +5,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long anything is waited for before the test fails. Long, as a busy machine is no defect.
+/// The deadline of every wait in a test. It is long, because a busy machine is no defect.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a state is looked at that nobody tells us of.
+/// The polling interval for states without notifications.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Looks at a state until `look` gives something; for states that nobody tells us of, such as those of a store.
+/// Polls a state until `look` returns a value, for states without notifications, such as those of a store.
 ///
 /// # Panics
-/// After [`DEADLINE`], saying what was waited for.
+/// After [`DEADLINE`], with the text of `what`.
 #[track_caller]
 pub fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
@@ -33,14 +33,14 @@ pub fn until<T, F: Future<Output = Option<T>>>(
     }
 }
 
-/// Waits until `look` gives something, looking each time that `changed` is told of.
+/// Waits until `look` returns a value. It looks each time that `changed` is notified.
 ///
 /// # Errors
 /// After [`DEADLINE`].
 pub(crate) async fn told<T>(changed: &Notify, mut look: impl FnMut() -> Option<T>) -> Result<T, ()> {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        // Registered before looking, so that no change is missed between the two.
+        // Register before looking, so that no change between the two is missed.
         let mut next = std::pin::pin!(changed.notified());
         next.as_mut().enable();
         if let Some(found) = look() {

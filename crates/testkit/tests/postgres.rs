@@ -1,4 +1,4 @@
-//! The throw-away PostgreSQL does what tests rely on.
+//! The throw-away PostgreSQL has the properties on which tests rely.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use stackbell_testkit::{Postgres, PostgresSettings, Replication, Stop, wait};
 
-/// Set where the test is itself the process that is to be killed.
+/// Set in the process that the test kills.
 const TO_BE_KILLED: &str = "STACKBELL_TO_BE_KILLED";
 
 const FILL: &str = "CREATE TABLE facts (text text); INSERT INTO facts VALUES ('filled')";

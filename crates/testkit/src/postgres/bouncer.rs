@@ -1,4 +1,4 @@
-//! A pooler.
+//! A connection pooler.
 
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
@@ -10,22 +10,21 @@ use super::supervisor::{Supervisor, free_port, postgres_programs};
 use super::{Database, Postgres, blocking, url};
 use crate::wait;
 
-/// PgBouncer before all databases of a server, which gives each transaction whichever connection is free.
-/// It is stopped when this is dropped.
+/// PgBouncer in front of all databases of a server, in transaction mode. It is stopped when this is dropped.
 pub struct PgBouncer {
     port: u16,
-    // Ends it. Nothing is asked of it.
+    // Dropping it stops the pooler. No further orders are sent to it.
     _supervisor: Mutex<Supervisor>,
 }
 
 impl PgBouncer {
-    /// The one before [`Postgres::shared`].
+    /// The pooler in front of [`Postgres::shared`].
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<PgBouncer> = OnceCell::const_new();
         SHARED.get_or_init(|| async { Self::start(&Postgres::shared().await).await }).await
     }
 
-    /// One before a server.
+    /// Starts a pooler in front of a server.
     pub async fn start(server: &Postgres) -> Self {
         let server_port = server.port();
         let started = blocking(move || {
@@ -40,7 +39,7 @@ impl PgBouncer {
         started
     }
 
-    /// The URL by which it leads to a database.
+    /// The URL of a database through the pooler.
     pub fn url(&self, database: &Database) -> String {
         url(self.port, database.name())
     }

@@ -1,7 +1,7 @@
 //! A throw-away PostgreSQL.
 //!
-//! Its folder is in memory where there is room, and goes with the test process, however that ends. It syncs as a server
-//! would whose data is worth something; anybody on this machine may come in.
+//! Its folder is in memory if there is enough space, and is removed with the test process, however that ends.
+//! The server syncs like a production server. Everybody on this machine can connect.
 
 mod bouncer;
 mod supervisor;
@@ -23,30 +23,31 @@ use supervisor::Supervisor;
 pub use bouncer::PgBouncer;
 pub use supervisor::{free_port, ordinary_user, postgres_programs};
 
-/// Everybody is this user, who may do anything.
+/// The user of all connections, a superuser.
 const USER: &str = "postgres";
 
-/// The database that is always there.
+/// A database that always exists.
 const MAINTENANCE: &str = "postgres";
 
-/// How often another port is tried when somebody was quicker.
+/// The number of attempts to find a port, because another process may take the port first.
 const PORTS_TRIED_MAX: u32 = 5;
 
-/// Segments of the write-ahead log: many times what is written while a disk is full, and no more than `min_wal_size` keeps.
+/// Segments of the write-ahead log to keep. They are many times larger than the log written while a disk is
+/// full, and `min_wal_size` allows that number.
 const LOG_SEGMENTS_KEPT: u32 = 2;
 
-/// How a server is set up.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
     lines: Vec<String>,
-    /// In MiB.
+    /// The size in MiB.
     disk: Option<u32>,
 }
 
 impl Default for PostgresSettings {
     fn default() -> Self {
         let settings = Self { lines: Vec::new(), disk: None };
-        // A test process has many stores; what it wrote is not kept for long, as it may be in memory.
+        // A test process has many stores. The log is kept small, because it may be in memory.
         settings
             .with("listen_addresses", "127.0.0.1")
             .with("max_connections", "200")
@@ -55,15 +56,15 @@ impl Default for PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// The same with one of PostgreSQL's settings.
+    /// Adds one of PostgreSQL's settings.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.lines.push(format!("{name} = '{value}'"));
         self
     }
 
-    /// The same on a disk of its own of this size, in MiB, which [`Postgres::fill_disk`] fills.
-    /// The server makes no room there while nobody asks it to.
+    /// Puts the server on its own disk of this size in MiB, which [`Postgres::fill_disk`] fills.
+    /// The server does not free space there by itself.
     #[must_use]
     pub fn on_disk(self, size: u32) -> Self {
         let settings =
@@ -72,25 +73,25 @@ impl PostgresSettings {
     }
 }
 
-/// How a server is stopped.
+/// The way in which a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Connections are ended, and all is written.
+    /// Connections are closed, and all data is written.
     Fast,
-    /// As if it had crashed: it recovers when it is started again.
+    /// Like a crash: the server recovers when it is started again.
     Immediate,
 }
 
-/// What a server waits for before it answers a commit.
+/// The condition for acknowledging a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replication {
-    /// That the standby has it, too.
+    /// The standby has the commit, too.
     Synchronous,
-    /// Not for the standby.
+    /// The standby is not waited for.
     Asynchronous,
 }
 
-/// A server of its own. It is stopped, and its folder removed, when the last of its handles is dropped.
+/// A PostgreSQL server. It is stopped, and its folder removed, when its last handle is dropped.
 #[derive(Clone)]
 pub struct Postgres(Arc<Server>);
 
@@ -99,13 +100,14 @@ struct Server {
     programs: PathBuf,
     port: u16,
     databases: AtomicU32,
-    /// Databases that are there to be copied, by name. Held while one is copied, as nobody else may do so meanwhile.
+    /// Existing template databases, by name. The lock is held during a copy, because PostgreSQL allows one
+    /// copy of a database at a time.
     templates: tokio::sync::Mutex<BTreeSet<String>>,
 }
 
 impl Server {
     fn supervisor(&self) -> MutexGuard<'_, Supervisor> {
-        // An order that failed panicked, and left it in order.
+        // A failed order panics, but leaves the supervisor in a valid state.
         self.supervisor.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -120,13 +122,13 @@ impl Server {
 }
 
 impl Postgres {
-    /// The server that all tests of this process share, which the first of them starts.
+    /// The server that all tests of this process share. The first test starts it.
     pub async fn shared() -> Self {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         SHARED.get_or_init(|| Self::start(PostgresSettings::default())).await.clone()
     }
 
-    /// A server for the caller alone, who may stop it.
+    /// Starts a server for the caller only, which may stop it.
     pub async fn start(settings: PostgresSettings) -> Self {
         blocking(move || {
             let programs = postgres_programs();
@@ -143,7 +145,7 @@ impl Postgres {
         .await
     }
 
-    /// Starts what is in a supervisor's folder, with settings that its port may be part of.
+    /// Starts the server in a supervisor's folder. Its settings may depend on its port.
     fn begin(programs: PathBuf, mut supervisor: Supervisor, settings: impl Fn(u16) -> Vec<String>) -> Self {
         supervisor.order(&format!("set unix_socket_directories = '{}'", supervisor.folder().display()));
         let mut problem = String::new();
@@ -169,7 +171,7 @@ impl Postgres {
         panic!("{problem}");
     }
 
-    /// The port that it listens at, on loopback.
+    /// The port on which it listens, on loopback.
     pub fn port(&self) -> u16 {
         self.0.port
     }
@@ -179,18 +181,18 @@ impl Postgres {
         url(self.0.port, database)
     }
 
-    /// What it logged.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         self.0.supervisor().log("server.log")
     }
 
-    /// A new database with nothing in it.
+    /// Creates an empty database.
     pub async fn database(&self) -> Database {
         self.copy_of("template1").await
     }
 
-    /// A new database like the one that `fill` made of an empty one, whose URL it is given: once for each `template`, which
-    /// is any name.
+    /// Creates a copy of a template database. `fill` gets the URL of an empty database and fills it, once for
+    /// each `template`, which is any name.
     pub async fn database_like<F: Future<Output = ()>>(
         &self,
         template: &str,
@@ -198,11 +200,11 @@ impl Postgres {
     ) -> Database {
         let mut templates = self.0.templates.lock().await;
         if !templates.contains(template) {
-            // What a fill left that failed before.
+            // A failed fill may have left the database behind.
             self.psql(MAINTENANCE, &format!("DROP DATABASE IF EXISTS {template} WITH (FORCE)")).await;
             self.psql(MAINTENANCE, &format!("CREATE DATABASE {template}")).await;
             fill(self.url(template)).await;
-            // A database can be copied that nobody is connected to.
+            // PostgreSQL copies only databases without connections.
             self.psql(MAINTENANCE, &format!("ALTER DATABASE {template} ALLOW_CONNECTIONS false")).await;
             templates.insert(template.to_owned());
         }
@@ -218,28 +220,28 @@ impl Postgres {
         Database { server: self.clone(), name }
     }
 
-    /// What `psql` prints for SQL: a line for each row, with `|` between columns.
+    /// Returns the output of `psql`: a line for each row, with `|` between columns.
     ///
     /// # Panics
-    /// When it is refused.
+    /// If the server rejects the SQL.
     pub async fn psql(&self, database: &str, sql: &str) -> String {
         self.try_psql(database, sql).await.unwrap_or_else(|problem| panic!("{sql}: {problem}"))
     }
 
-    /// The same.
+    /// Returns the output of `psql`: a line for each row, with `|` between columns.
     ///
     /// # Errors
-    /// What `psql` says, when the server refused, or is not there.
+    /// The message of `psql`, if the server rejected the SQL or is down.
     pub async fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
         let (server, database, sql) = (Arc::clone(&self.0), database.to_owned(), sql.to_owned());
         blocking(move || server.psql(&database, &sql)).await
     }
 
-    /// Keeps some segments of the write-ahead log for what comes, as checkpoints do on a server that has been at work for a
-    /// while. Without them a log without room is soon met, for which a server does not refuse but ends.
+    /// Creates spare segments of the write-ahead log, as checkpoints do on a server that has run for a while.
+    /// Without them the log soon has no space, and then the server stops instead of returning errors.
     pub async fn keep_log_ahead(&self) {
         for _ in 0..LOG_SEGMENTS_KEPT {
-            // What nothing is written to is not left.
+            // PostgreSQL does not switch an unused segment.
             self.psql(MAINTENANCE, "SELECT pg_logical_emit_message(false, '', '')").await;
             self.psql(MAINTENANCE, "SELECT pg_switch_wal()").await;
         }
@@ -249,10 +251,10 @@ impl Postgres {
         assert!(ahead >= LOG_SEGMENTS_KEPT, "{ahead} segments are kept");
     }
 
-    /// Takes all the room on its disk.
+    /// Fills its disk.
     ///
     /// # Panics
-    /// When it has no disk of its own.
+    /// If it has no disk of its own.
     pub async fn fill_disk(&self) -> Ballast {
         let server = Arc::clone(&self.0);
         blocking(move || server.supervisor().fill_disk()).await
@@ -266,7 +268,7 @@ impl Postgres {
         }
     }
 
-    /// Starts it after a stop, at the same port, and waits until it lets in.
+    /// Starts it after a stop, on the same port, and waits until it accepts connections.
     pub async fn start_again(&self) {
         self.order("start").await;
     }
@@ -277,7 +279,7 @@ impl Postgres {
         self.start_again().await;
     }
 
-    /// Another server that follows this one as its standby, and has all that this one has.
+    /// Starts a standby of this server, with a copy of all its data.
     pub async fn standby(&self, replication: Replication) -> Self {
         let primary = self.clone();
         let standby = blocking(move || {
@@ -304,7 +306,7 @@ impl Postgres {
         wait::until(condition, || async { (self.psql(MAINTENANCE, &sql).await == "1").then_some(()) }).await;
     }
 
-    /// Makes a standby a server of its own, which takes writes.
+    /// Promotes a standby to a primary, which accepts writes.
     pub async fn promote(&self) {
         self.order("promote").await;
     }
@@ -315,7 +317,7 @@ impl Postgres {
     }
 }
 
-/// A database of its own, which is gone when this is dropped.
+/// A database, which is dropped with this value.
 pub struct Database {
     server: Postgres,
     name: String,
@@ -332,15 +334,16 @@ impl Database {
         self.server.url(&self.name)
     }
 
-    /// The server that it is in.
+    /// The server that holds it.
     pub fn server(&self) -> &Postgres {
         &self.server
     }
 
-    /// What `psql` prints for SQL: a line for each row, with `|` between columns. Blocks: for where nothing can be awaited.
+    /// Returns the output of `psql`: a line for each row, with `|` between columns. It blocks, for callers
+    /// that cannot await.
     ///
     /// # Panics
-    /// When it is refused.
+    /// If the server rejects the SQL.
     #[track_caller]
     pub fn psql(&self, sql: &str) -> String {
         self.server.0.psql(&self.name, sql).unwrap_or_else(|problem| panic!("{sql}: {problem}"))
@@ -349,7 +352,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Many tests' databases would fill the memory. With a server that was stopped, its own goes anyway.
+        // Databases of many tests would fill the memory. A stopped server's databases are removed with its
+        // folder.
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         let _ = self.server.0.psql(MAINTENANCE, &sql);
     }
@@ -359,7 +363,7 @@ fn url(port: u16, database: &str) -> String {
     format!("postgres://{USER}@127.0.0.1:{port}/{database}")
 }
 
-/// Runs what waits for a process, so that a test's own tasks go on meanwhile.
+/// Runs blocking work on another thread, so that the test's own tasks continue.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     spawn_blocking(work).await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }

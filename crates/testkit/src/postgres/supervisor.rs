@@ -1,4 +1,4 @@
-//! The process that keeps a server, and clears up after it however the test process ends.
+//! The process that runs a server, and cleans up however the test process ends.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,31 +13,32 @@ use crate::disk::{Ballast, Namespace};
 
 const SCRIPT: &str = include_str!("supervisor.sh");
 
-/// Where Debian's packages put PostgreSQL: a folder for each version.
+/// The folder of Debian's PostgreSQL packages, with a folder for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// In memory, so that syncing costs nothing: a server that does not sync is not one that we would run on.
+/// A folder in memory, where syncs are fast. Turning syncs off would test a server that nobody should run.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// What a server needs of it.
+/// The free space that a server needs there.
 const IN_MEMORY_BYTES_MIN: u64 = 1 << 30;
 
-/// Of ports: below those that the system gives to whoever asks for any, so that a stopped server finds its own again.
+/// The range of ports. It is below the system's ephemeral ports, so that a stopped server finds its port free
+/// again.
 const PORTS: std::ops::Range<u32> = 10_000..32_000;
 
-/// A folder with a server or a pooler in it. When it is dropped, or the process ends, these are gone.
+/// A folder with a server or a pooler in it. Both are removed when this is dropped or the process ends.
 pub(super) struct Supervisor {
     child: Child,
-    /// There until it is dropped.
+    /// Present until this is dropped.
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     folder: PathBuf,
-    /// Whether the server's data is on a disk that only this sees.
+    /// Whether the server's data is on a disk that only its processes see.
     has_disk: bool,
 }
 
-/// Where such a disk is: a folder that is there, and in which nothing is that is needed here. What the server and we log lies
-/// elsewhere, so that it is whole.
+/// The mount point of such a disk: an existing folder that tests do not use otherwise. Logs are in another
+/// folder, so that they stay complete.
 const DISK_AT: &str = "/mnt";
 
 impl Supervisor {
@@ -45,10 +46,10 @@ impl Supervisor {
         Self::start_by(&as_ordinary_user(), programs, None)
     }
 
-    /// The same with the server's data on a disk of this size, in MiB.
+    /// Starts a supervisor with the server's data on a disk of this size in MiB.
     pub(super) fn start_on_disk(programs: &Path, size: u32) -> Self {
         let (namespace, disk) = (Namespace::find(), Path::new(DISK_AT));
-        // Whoever its user is: the folder on it is private.
+        // Everybody may write to the disk; the server's folder on it is private.
         let mut words = namespace.disk(disk, &format!("size={size}m,mode=1777"));
         words.extend(match namespace {
             Namespace::Mapped => as_mapped_user(),
@@ -57,13 +58,13 @@ impl Supervisor {
         Self::start_by(&words, programs, Some(disk))
     }
 
-    /// Starts the script behind these words, each of which becomes what comes after it.
+    /// Starts the script behind this command prefix.
     fn start_by(words: &[OsString], programs: &Path, disk: Option<&Path>) -> Self {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(["sh", "-c", SCRIPT, "supervisor"]).arg(base_folder()).arg(programs);
         command.args(disk);
         command.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Of its own group: an interrupt from the keyboard is for the tests.
+        // The process has its own group, so that Ctrl-C reaches only the tests.
         let mut child = command.process_group(0).spawn().expect("a supervisor");
         let orders = child.stdin.take().expect("it is piped");
         let mut answers = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -83,10 +84,10 @@ impl Supervisor {
         self.child.id()
     }
 
-    /// Has an order done.
+    /// Runs an order.
     ///
     /// # Errors
-    /// What is in the logs, when it failed.
+    /// The logs, if the order failed.
     pub(super) fn try_order(&mut self, order: &str) -> Result<(), String> {
         let orders = self.orders.as_mut().expect("it is there until this is dropped");
         writeln!(orders, "{order}").expect("the supervisor reads");
@@ -96,10 +97,10 @@ impl Supervisor {
         }
     }
 
-    /// Has an order done.
+    /// Runs an order.
     ///
     /// # Panics
-    /// When it failed.
+    /// If the order failed.
     #[track_caller]
     pub(super) fn order(&mut self, order: &str) {
         self.try_order(order).unwrap_or_else(|problem| panic!("{problem}"));
@@ -112,7 +113,7 @@ impl Supervisor {
     /// Fills its disk.
     ///
     /// # Panics
-    /// When it has none of its own: others would have to do without room.
+    /// If it has no disk of its own, because other processes would lose their space.
     pub(super) fn fill_disk(&self) -> Ballast {
         assert!(self.has_disk, "the disk is not its own");
         Ballast::fill(self.child.id(), Path::new(DISK_AT))
@@ -132,7 +133,7 @@ fn answer(answers: &mut BufReader<ChildStdout>) -> String {
     line.trim_end().to_owned()
 }
 
-/// A command that runs the program that follows as an ordinary user.
+/// Returns a command prefix that runs a program as an ordinary user.
 pub fn ordinary_user() -> Command {
     let words = as_ordinary_user();
     let mut command = Command::new(&words[0]);
@@ -140,7 +141,7 @@ pub fn ordinary_user() -> Command {
     command
 }
 
-/// PostgreSQL and PgBouncer refuse to be run by root; Debian's packages bring the user `postgres` along.
+/// PostgreSQL and PgBouncer refuse to run as root. Debian's packages create the user `postgres`.
 fn as_ordinary_user() -> Vec<OsString> {
     let words: &[&str] = if rustix::process::geteuid().is_root() {
         &["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
@@ -150,7 +151,8 @@ fn as_ordinary_user() -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// The same where we are called root, whoever we are: by another name once more, which `initdb` looks up.
+/// Like [`as_ordinary_user`] inside a user namespace that maps us to root: it maps us back to a name that
+/// `initdb` can look up.
 fn as_mapped_user() -> Vec<OsString> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let (user, group) = if user.is_root() {
@@ -167,10 +169,11 @@ fn base_folder() -> PathBuf {
     if free >= IN_MEMORY_BYTES_MIN { PathBuf::from(IN_MEMORY) } else { std::env::temp_dir() }
 }
 
-/// The folder of PostgreSQL's programs: of the newest version that Debian's packages installed, else as the PATH has it.
+/// Returns the folder of PostgreSQL's programs: the newest version from Debian's packages, else the one in
+/// the PATH.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 pub fn postgres_programs() -> PathBuf {
     let folders = fs::read_dir(VERSIONS).into_iter().flatten().filter_map(Result::ok);
     let versions = folders.filter_map(|folder| {
@@ -186,14 +189,14 @@ pub fn postgres_programs() -> PathBuf {
 fn on_path() -> Option<PathBuf> {
     let found = Command::new("sh").args(["-c", "command -v postgres"]).output().expect("a shell");
     let program = PathBuf::from(String::from_utf8(found.stdout).ok()?.trim_end());
-    // Its neighbours are found beside the program itself.
+    // The program may be a symlink; the other programs are beside its target.
     program.canonicalize().ok()?.parent().map(Path::to_owned)
 }
 
-/// A port that nobody listens at, and that was not given before.
+/// Returns a free port that this process has not returned before.
 pub fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
-    // Processes begin at different places, since two may be looking at once.
+    // Each process starts at another port, because two processes may search at the same time.
     let begin = std::process::id().wrapping_mul(61);
     let ports = PORTS.end - PORTS.start;
     let mut tried = 0..ports;

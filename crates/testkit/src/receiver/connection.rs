@@ -1,4 +1,4 @@
-//! One connection: requests in, replies out, until either side ends it.
+//! One connection: it reads requests and writes replies until either side closes it.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Request, Shared};
 
-/// Serves a connection, behind TLS or not; one that proves to be no TLS ends.
+/// Serves a connection, with or without TLS. A connection without a valid TLS handshake is closed.
 pub(super) async fn begin(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    // A small answer must not wait for a second one.
+    // A small response must not wait for the next one.
     let _ = stream.set_nodelay(true);
     match tls {
         None => serve(stream, shared).await,
@@ -35,14 +35,14 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shar
         }
         let mut answer = BytesMut::from(reply.head().as_bytes());
         answer.extend_from_slice(&reply.body);
-        // Who sent it may be gone: that is what some tests are about.
+        // The sender may be gone, which some tests cause on purpose.
         if stream.write_all(&answer).await.is_err() {
             return;
         }
     }
 }
 
-/// The next request; `None` when the connection ends or carries something else.
+/// Reads the next request; `None` at the end of the connection or if the data is not a request.
 async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Option<Request> {
     let head_end = loop {
         match buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -57,7 +57,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> O
     while buffer.len() < length {
         more(stream, buffer).await?;
     }
-    // Copied, so that what is kept does not hold on to the whole buffer.
+    // The body is copied, so that it does not keep the whole buffer alive.
     request.body = Bytes::copy_from_slice(&buffer.split_to(length));
     Some(request)
 }

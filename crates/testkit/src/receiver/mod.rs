@@ -1,7 +1,8 @@
 //! A programmable endpoint on loopback.
 //!
-//! HTTP is read and written by hand, so that a test sees the spelling of header names and the exact bytes, and can end a
-//! connection in the middle of anything. It reads what our own client and curl send: a length, and no chunks.
+//! HTTP is read and written by hand. A test can therefore see the spelling of header names and the exact
+//! bytes, and can close a connection at any point. Requests must have a content length: chunks are not
+//! supported, and neither our own client nor curl sends them.
 
 mod connection;
 mod reply;
@@ -23,27 +24,27 @@ use crate::wait;
 pub use reply::{Gate, Reply};
 pub use tarpit::{OpenTarpit, Tarpit};
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The method.
     pub method: String,
     /// The path with its query.
     pub path: String,
-    /// Names and values in their order and spelling.
+    /// Names and values, in their order and spelling.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
 }
 
 impl Request {
-    /// The first header of this name, in any case.
+    /// The first header with this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The event's id; empty when there is none.
+    /// The event's id; empty if there is none.
     pub fn id(&self) -> &str {
         self.header("pulumi-webhook-id").unwrap_or_default()
     }
@@ -51,7 +52,7 @@ impl Request {
     /// The body as text.
     ///
     /// # Panics
-    /// When it is not UTF-8.
+    /// If it is not UTF-8.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("a body in UTF-8")
     }
@@ -59,22 +60,22 @@ impl Request {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// If it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("a body in JSON")
     }
 }
 
-/// What a receiver keeps of its requests.
+/// The parts of a request that a receiver keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// All of it.
+    /// The whole request.
     Whole,
-    /// The event's id alone: cheap enough for hundreds of thousands.
+    /// Only the event's id: cheap enough for hundreds of thousands of requests.
     Ids,
 }
 
-/// An endpoint at work. It ends, with its connections, when dropped.
+/// A running endpoint. It stops, with its connections, when dropped.
 pub struct Receiver {
     address: SocketAddr,
     certificate: Option<String>,
@@ -95,7 +96,7 @@ struct State {
     ids: Vec<Box<str>>,
     next: VecDeque<Reply>,
     afterwards: Reply,
-    /// How pings are answered, if not as everything else.
+    /// The reply to pings, if it differs from that to other requests.
     pings: Option<Reply>,
 }
 
@@ -104,7 +105,7 @@ impl Shared {
         self.state.lock().expect("nothing panics while it holds this")
     }
 
-    /// Records a request and says how to answer it.
+    /// Records a request and returns its reply.
     fn take(&self, request: Request) -> Reply {
         let mut state = self.state();
         state.ids.push(request.id().into());
@@ -123,20 +124,21 @@ impl Shared {
 }
 
 impl Receiver {
-    /// An endpoint that keeps everything and answers 200.
+    /// Starts an endpoint that keeps whole requests and responds 200.
     pub async fn start() -> Self {
         Self::keeping(Keep::Whole).await
     }
 
-    /// An endpoint that answers 200.
+    /// Starts an endpoint that responds 200.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// If there is no free port.
     pub async fn keeping(keep: Keep) -> Self {
         Self::listen(keep, None).await
     }
 
-    /// An endpoint behind TLS that keeps everything and answers 200. Its certificate is for 127.0.0.1, and its own.
+    /// Starts an endpoint with TLS that keeps whole requests and responds 200. Its certificate is
+    /// self-signed, for 127.0.0.1.
     pub async fn start_tls() -> Self {
         Self::listen(Keep::Whole, Some(tls::for_loopback())).await
     }
@@ -151,48 +153,48 @@ impl Receiver {
         Self { address, certificate, shared, _tasks: tasks }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A URL of it.
+    /// A URL of this endpoint.
     pub fn url(&self, path: &str) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
         format!("{scheme}://{}{path}", self.address)
     }
 
-    /// Its certificate in PEM, for whoever is to trust it.
+    /// Its certificate in PEM, for clients that should trust it.
     ///
     /// # Panics
-    /// When it is not behind TLS.
+    /// If it has no TLS.
     pub fn certificate(&self) -> &str {
         self.certificate.as_deref().expect("behind TLS")
     }
 
-    /// Answers the next requests with these, in turn, before it answers as it did.
+    /// Adds replies for the next requests, in this order. The normal reply follows.
     pub fn then(&self, replies: impl IntoIterator<Item = Reply>) {
         self.shared.state().next.extend(replies);
     }
 
-    /// Answers all requests like this from here on.
+    /// Sets the reply to all further requests.
     pub fn answer(&self, reply: Reply) {
         let mut state = self.shared.state();
         state.next.clear();
         state.afterwards = reply;
     }
 
-    /// Answers pings like this from here on, whatever becomes of the other requests.
+    /// Sets the reply to all further pings, independent of other requests.
     pub fn answer_pings(&self, reply: Reply) {
         self.shared.state().pings = Some(reply);
     }
 
-    /// How many connections there were.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.state().connections
     }
 
-    /// How many requests there were.
+    /// The number of requests so far.
     pub fn count(&self) -> usize {
         self.shared.state().ids.len()
     }
@@ -207,7 +209,7 @@ impl Receiver {
         self.shared.state().requests.clone()
     }
 
-    /// Waits until there were `count` requests, and gives them.
+    /// Waits for `count` requests, and returns them.
     ///
     /// # Panics
     /// After [`wait::DEADLINE`].
@@ -222,7 +224,7 @@ impl Receiver {
         }
     }
 
-    /// Waits until the requests are as `is_met` wants them, and gives them.
+    /// Waits until the requests satisfy `is_met`, and returns them.
     ///
     /// # Panics
     /// After [`wait::DEADLINE`].
@@ -232,10 +234,10 @@ impl Receiver {
         met.unwrap_or_else(|()| panic!("{what} did not come; {} requests did", self.count()))
     }
 
-    /// Waits until these events came, in any order, and gives how many requests there were beyond one for each.
+    /// Waits until these events came, in any order. Returns the number of requests beyond one for each event.
     ///
     /// # Panics
-    /// After [`wait::DEADLINE`], unless something arrives meanwhile.
+    /// After [`wait::DEADLINE`] without a new request.
     pub async fn wait_for_ids(&self, expected: &std::collections::BTreeSet<Box<str>>) -> usize {
         loop {
             let before = self.count();

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-/// How a request is answered. By default: 200 with the body `ok`.
+/// The reply to a request. By default: 200 with the body `ok`.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(super) status: u16,
@@ -18,31 +18,31 @@ impl Default for Reply {
 }
 
 impl Reply {
-    /// An answer with this status.
+    /// A response with this status.
     pub fn status(status: u16) -> Self {
         let body = Bytes::from_static(if status == 204 { b"" } else { b"ok" });
         Self { status, headers: Vec::new(), body, gate: None, is_silent: false }
     }
 
-    /// No answer: the connection is closed.
+    /// No response: the connection is closed.
     pub fn close() -> Self {
         Self { is_silent: true, ..Self::default() }
     }
 
-    /// The same with a header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The same with this body.
+    /// Sets the body.
     #[must_use]
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..self }
     }
 
-    /// The same, once the gate is open.
+    /// Delays the reply until the gate is open.
     #[must_use]
     pub fn behind(self, gate: &Gate) -> Self {
         Self { gate: Some(gate.clone()), ..self }
@@ -61,17 +61,17 @@ impl Reply {
     }
 }
 
-/// Holds replies back until it is opened. Clones are the same gate.
+/// A gate that delays replies until it is opened. Clones are the same gate.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(CancellationToken);
 
 impl Gate {
-    /// A closed gate.
+    /// Makes a closed gate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Opens it for good.
+    /// Opens the gate permanently.
     pub fn open(&self) {
         self.0.cancel();
     }

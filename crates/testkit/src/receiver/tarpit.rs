@@ -1,4 +1,4 @@
-//! Endpoints that cost their callers time.
+//! Endpoints that waste their callers' time.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use tokio::time::timeout;
 
 use super::Gate;
 
-/// How often one that drips lets something out.
+/// The interval at which a slow endpoint sends its next piece.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// How long a connection to a full queue is waited for until the queue counts as full.
+/// The connect timeout after which the accept queue counts as full.
 const QUEUE_WAIT: Duration = Duration::from_millis(200);
 
-/// The sorts of them.
+/// The kinds of tarpits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tarpit {
     /// Accepts no connection.
     NeverAccepts,
-    /// Accepts, and says nothing.
+    /// Accepts a connection, and sends nothing.
     SaysNothing,
-    /// Answers with a byte a second.
+    /// Sends its response at one byte per second.
     ByteASecond,
-    /// Answers with one header after the other.
+    /// Sends headers without end.
     EndlessHeaders,
-    /// Answers 200 with a body that does not end.
+    /// Responds 200 with a body without end.
     EndlessBody,
-    /// Resets the connection when the request is there.
+    /// Resets the connection after the request.
     Resets,
-    /// Begins with TLS, and does not go on.
+    /// Starts a TLS handshake, and does not finish it.
     UnfinishedTls,
-    /// Answers 200, after very long: when its gate is opened.
+    /// Responds 200 when its gate is opened, which may be very late.
     Late,
 }
 
 impl Tarpit {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::NeverAccepts,
         Self::SaysNothing,
@@ -53,15 +53,15 @@ impl Tarpit {
         Self::Late,
     ];
 
-    /// Whether whoever calls it has to wait. All but one that ends what it should answer.
+    /// Whether callers have to wait. True for all kinds except the one that resets connections.
     pub const fn holds(self) -> bool {
         !matches!(self, Self::Resets)
     }
 
-    /// Opens one.
+    /// Starts a tarpit of this kind.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// If there is no free port.
     pub async fn open(self) -> OpenTarpit {
         let shared = Arc::new(Shared { sort: self, gate: Gate::new(), connections: Counts::default() });
         let mut tasks = JoinSet::new();
@@ -86,7 +86,7 @@ impl Tarpit {
     }
 }
 
-/// A tarpit at work. It ends, with its connections, when dropped.
+/// A running tarpit. It stops, with its connections, when dropped.
 pub struct OpenTarpit {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -107,29 +107,29 @@ struct Counts {
 }
 
 impl OpenTarpit {
-    /// A URL of it.
+    /// A URL of this endpoint.
     pub fn url(&self, path: &str) -> String {
         let scheme = if self.shared.sort == Tarpit::UnfinishedTls { "https" } else { "http" };
         format!("{scheme}://{}{path}", self.address)
     }
 
-    /// What the one that is late waits for.
+    /// The gate of [`Tarpit::Late`].
     pub fn gate(&self) -> &Gate {
         &self.shared.gate
     }
 
-    /// How many connections there were; none where none is accepted.
+    /// The number of connections so far; 0 if none is accepted.
     pub fn connections(&self) -> usize {
         self.shared.connections.all.load(Ordering::SeqCst)
     }
 
-    /// The most connections that were open at once.
+    /// The highest number of simultaneous connections.
     pub fn connections_max(&self) -> usize {
         self.shared.connections.open_max.load(Ordering::SeqCst)
     }
 }
 
-/// A listener whose queue is full: the system leaves further connections without a word.
+/// Returns a listener with a full accept queue: the system silently ignores further connections.
 async fn full_queue() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
@@ -150,13 +150,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// One connection, until its caller has had enough.
+/// Serves one connection until its caller closes it.
 async fn hold(mut stream: TcpStream, shared: Arc<Shared>) {
     let counts = &shared.connections;
     counts.all.fetch_add(1, Ordering::SeqCst);
     let open = counts.open.fetch_add(1, Ordering::SeqCst) + 1;
     counts.open_max.fetch_max(open, Ordering::SeqCst);
-    // Who answers before anything was asked breaks the connection, and holds nobody.
+    // A response before the request would break the connection and hold no caller.
     let _ = stream.read_u8().await;
     match shared.sort {
         Tarpit::Resets => reset(stream),
@@ -171,19 +171,19 @@ async fn hold(mut stream: TcpStream, shared: Arc<Shared>) {
     counts.open.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// Ends when the caller's end does.
+/// Returns when the caller closes its side.
 async fn ended(read: &mut OwnedReadHalf) {
-    // What a request says is of no interest here.
+    // The content of the request does not matter.
     let _ = tokio::io::copy(&mut BufReader::new(read), &mut tokio::io::sink()).await;
 }
 
-/// Makes the system send a reset instead of an orderly end.
+/// Makes the system send a reset instead of a normal close.
 fn reset(stream: TcpStream) {
     stream.set_zero_linger().expect("a socket");
     drop(stream);
 }
 
-/// Ends only when nobody takes what it says.
+/// Returns only when the caller stops reading.
 async fn serve(sort: Tarpit, gate: &Gate, mut write: OwnedWriteHalf) {
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n";
     const TLS_RECORD: &[u8] = &[0x16, 3, 3, 0x40, 0];

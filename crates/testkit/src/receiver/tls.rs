@@ -5,7 +5,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate of its own making for 127.0.0.1, as what accepts with it and as PEM.
+/// Makes a self-signed certificate for 127.0.0.1. Returns an acceptor that uses it, and the certificate in
+/// PEM.
 pub(super) fn for_loopback() -> (TlsAcceptor, String) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
