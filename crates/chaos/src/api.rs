@@ -1,4 +1,4 @@
-//! What the node says of what it keeps.
+//! Queries to the node's API.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -14,15 +14,15 @@ use tokio::time::{sleep, timeout};
 use crate::endpoint::{Endpoint, Key, WEBHOOKS, key};
 use crate::load::EVENTS;
 
-/// How long an answer is waited for.
+/// The request timeout.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The wait before something is asked again that was refused for now.
+/// The backoff after a rejected request.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 const DELIVERIES: &str = "/v1/orgs/acme/deliveries";
 
-/// Asks until the answer is not that others are before us.
+/// Sends a request, and retries it while the node rejects it as overloaded.
 async fn ask(client: &Client, method: Method, path: &str, body: Bytes) -> anyhow::Result<Answer> {
     loop {
         let asked = client.try_send(method.clone(), path, &[], body.clone());
@@ -35,7 +35,7 @@ async fn ask(client: &Client, method: Method, path: &str, body: Bytes) -> anyhow
     }
 }
 
-/// Shows `each` the things of a list, until it has seen enough or there are no more.
+/// Calls `each` for the items of a list, until it breaks or the list ends.
 async fn list(
     client: &Client,
     path: &str,
@@ -60,7 +60,7 @@ async fn list(
     }
 }
 
-/// Registers the webhooks; those that are there already are.
+/// Registers the webhooks. Existing ones are accepted.
 pub(crate) async fn register(client: &Client, endpoint: &Endpoint) -> anyhow::Result<()> {
     for name in WEBHOOKS {
         let webhook = json!({
@@ -75,7 +75,7 @@ pub(crate) async fn register(client: &Client, endpoint: &Endpoint) -> anyhow::Re
     Ok(())
 }
 
-/// Which of these events the node does not have.
+/// Returns the events of this set that the node does not have.
 pub(crate) async fn missing_events(
     client: &Client,
     events: &BTreeSet<Box<str>>,
@@ -92,7 +92,7 @@ pub(crate) async fn missing_events(
     Ok(missing)
 }
 
-/// Some of the deliveries whose success is recorded: the newest.
+/// Returns the newest deliveries with a recorded success.
 pub(crate) async fn newest_succeeded(client: &Client) -> anyhow::Result<Vec<Key>> {
     let path = format!("{DELIVERIES}?state=succeeded&pageSize=100");
     let answer = ask(client, Method::GET, &path, Bytes::new()).await?;
@@ -100,7 +100,7 @@ pub(crate) async fn newest_succeeded(client: &Client) -> anyhow::Result<Vec<Key>
     page.iter().map(key).collect()
 }
 
-/// All deliveries, each with its state.
+/// Returns all deliveries with their states.
 pub(crate) async fn deliveries(client: &Client) -> anyhow::Result<Vec<(Key, String)>> {
     let mut all = Vec::new();
     list(client, &format!("{DELIVERIES}?pageSize=100"), |delivery| {
@@ -112,7 +112,7 @@ pub(crate) async fn deliveries(client: &Client) -> anyhow::Result<Vec<(Key, Stri
     Ok(all)
 }
 
-/// How many deliveries are pending.
+/// Returns the number of pending deliveries.
 pub(crate) async fn pending(client: &Client) -> anyhow::Result<u64> {
     let answer = ask(client, Method::GET, "/v1/orgs/acme/statistics", Bytes::new()).await?;
     let statistics: Value = serde_json::from_slice(&answer.body)?;

@@ -1,7 +1,7 @@
 //! A PostgreSQL server that is killed with all its processes.
 //!
-//! They are in a process namespace of their own, so that one signal ends them all, and whoever waits for the first has
-//! waited for the last.
+//! The processes are in their own PID namespace, so one signal ends them all. When the first process is gone,
+//! the others are gone too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,14 @@ use stackbell_testkit::{free_port, ordinary_user, postgres_programs};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-/// How long it may take until it lets in: a recovery reads all that was written since the last checkpoint.
+/// The timeout until the server accepts connections. A recovery reads the whole log since the last
+/// checkpoint.
 const READY_MAX: Duration = Duration::from_secs(120);
 
-/// How often it is asked, as it does not say.
+/// The polling interval for readiness, for which there is no notification.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// It syncs and it checkpoints often, as then more can be half done when the power goes.
+/// The server syncs and checkpoints often, so that a loss of power hits more unfinished work.
 const SETTINGS: &str = "listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 60
@@ -30,7 +31,7 @@ max_wal_size = '64MB'
 checkpoint_timeout = '30s'
 ";
 
-/// A server, which runs or was killed. It is killed when dropped.
+/// A server that runs or was killed. It is killed when dropped.
 pub(crate) struct Cluster {
     programs: PathBuf,
     data: PathBuf,
@@ -40,12 +41,13 @@ pub(crate) struct Cluster {
 
 /// Its processes.
 struct Running {
-    /// What made the namespace, and waits for the first process in it.
+    /// The process that made the namespace and waits for the first process in it.
     outer: Child,
 }
 
 impl Cluster {
-    /// Makes a server's files in this folder, which anybody may write in; nothing of it is synced, and nothing runs.
+    /// Creates a server's files in this folder, to which everybody may write. Nothing is synced, and nothing
+    /// is started.
     pub(crate) async fn make(folder: &Path) -> anyhow::Result<Self> {
         ensure!(
             rustix::process::geteuid().is_root(),
@@ -55,7 +57,7 @@ impl Cluster {
         let mut initdb = Command::from(ordinary_user());
         initdb.arg(programs.join("initdb")).arg("--pgdata").arg(&data);
         initdb.args(["--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8"]);
-        // Small, so that what is kept in memory is not mostly empty logs.
+        // Segments are small, because the files are in memory and would be mostly empty logs.
         initdb.args(["--locale", "C.UTF-8", "--wal-segsize", "4"]);
         let made = initdb.env_clear().current_dir("/").stdin(Stdio::null()).output().await?;
         ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
@@ -76,7 +78,7 @@ impl Cluster {
         self.running.is_some()
     }
 
-    /// Starts it; it may let nobody in yet.
+    /// Starts it. It may not accept connections yet.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         let user = ordinary_user();
         let mut command = Command::new("unshare");
@@ -88,10 +90,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until it lets in.
+    /// Waits until it accepts connections.
     ///
     /// # Errors
-    /// When it has ended, or does not.
+    /// If it has ended, or is not ready in time.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + READY_MAX;
         loop {
@@ -110,11 +112,11 @@ impl Cluster {
         }
     }
 
-    /// Kills all its processes with SIGKILL and waits until they are gone.
+    /// Kills all its processes with SIGKILL, and waits until they are gone.
     pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         let Some(mut running) = self.running.take() else { return Ok(()) };
         while running.outer.try_wait()?.is_none() && !running.signal() {
-            // The first process is about to be made.
+            // The first process does not exist yet.
             sleep(LOOK_EVERY).await;
         }
         running.outer.wait().await?;
@@ -123,7 +125,7 @@ impl Cluster {
 }
 
 impl Running {
-    /// Kills the first process in the namespace, and so all of them; whether it is there.
+    /// Kills the first process in the namespace, and with it all others. Returns false if it does not exist.
     fn signal(&self) -> bool {
         let Some(outer) = self.outer.id() else { return false };
         let inner = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The endpoint of all webhooks: counts what comes, and is sometimes slow or unwell.
+//! The endpoint of all webhooks: it counts requests, and is sometimes slow or failing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -23,23 +23,23 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-/// The webhooks: one whose endpoint always answers 200 at once, and one whose does not.
+/// The webhooks: the endpoint of the first always responds 200 at once, that of the second does not.
 pub(crate) const WEBHOOKS: [&str; 2] = ["well", "unwell"];
 
-/// Of a hundred requests to the one that is not well, how many are answered 500.
+/// The percentage of 500s at the endpoint that is not well.
 const REFUSED_PERCENT: f64 = 5.0;
 
-/// Of a hundred of its other requests, how many are answered late, and how late at most.
+/// The percentage of slow responses among its other responses, and their maximum delay.
 const SLOW_PERCENT: f64 = 15.0;
 const SLOW_MAX: Duration = Duration::from_millis(250);
 
-/// How many problems are told in words.
+/// The number of problems that are reported in words.
 const PROBLEMS_MAX: usize = 10;
 
 /// One delivery: a webhook's name and an event's id.
 pub(crate) type Key = (&'static str, Box<str>);
 
-/// An endpoint at work. It ends when dropped.
+/// A running endpoint. It stops when dropped.
 pub(crate) struct Endpoint {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -48,9 +48,10 @@ pub(crate) struct Endpoint {
 
 struct Shared {
     state: Mutex<State>,
-    /// Connections that are open.
+    /// The number of open connections.
     open: watch::Sender<usize>,
-    /// Whether each process is to send a delivery once: where leases can be lost it may be more.
+    /// Whether each node process must send a delivery at most once. Where leases can be lost, it may send it
+    /// again.
     once: bool,
 }
 
@@ -62,39 +63,40 @@ struct State {
     counts: Counts,
 }
 
-/// What came of a delivery so far.
+/// The state of a delivery's requests so far.
 struct Sends {
     body: u64,
     last: Last,
     is_delivered: bool,
 }
 
-/// How the last request of a delivery ended, and in which life of the node it came.
+/// The end of the last request of a delivery, with the number of the node process (its life) in which it
+/// came.
 #[derive(Clone, Copy)]
 enum Last {
-    /// Not yet, or never.
+    /// The request has not ended, or never will.
     InFlight(u32),
     Accepted(u32),
     Refused,
 }
 
-/// What the endpoint saw.
+/// The counts of the endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
-    /// Deliveries that were answered 200, each once.
+    /// Deliveries with a 200, each counted once.
     pub(crate) delivered: usize,
-    /// Requests of deliveries that had been answered 200.
+    /// Requests of deliveries that had got a 200 before.
     pub(crate) repeated_answered: usize,
-    /// Requests of deliveries that were under way when the node was killed.
+    /// Requests of deliveries that were in flight when the node was killed.
     pub(crate) repeated_in_flight: usize,
-    /// Of what should never happen.
+    /// The number of violations.
     pub(crate) wrong: usize,
-    /// What that was, of the first few.
+    /// Descriptions of the first violations.
     pub(crate) problems: Vec<String>,
 }
 
 impl Counts {
-    /// Notes something that must not happen.
+    /// Records a violation.
     pub(crate) fn note(&mut self, problem: String) {
         self.wrong += 1;
         if self.problems.len() < PROBLEMS_MAX {
@@ -102,7 +104,7 @@ impl Counts {
         }
     }
 
-    /// Adds what another endpoint saw.
+    /// Adds the counts of another endpoint.
     pub(crate) fn add(&mut self, other: &Self) {
         self.delivered += other.delivered;
         self.repeated_answered += other.repeated_answered;
@@ -118,7 +120,7 @@ impl Shared {
         self.state.lock().expect("nothing panics while it holds this")
     }
 
-    /// A request came; how it is to be answered, and after how long.
+    /// Records a request. Returns the status and the delay of its response.
     fn take(&self, key: &Key, body: &Bytes) -> (StatusCode, Duration) {
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
@@ -165,7 +167,7 @@ impl Shared {
         }
     }
 
-    /// It is about to be answered.
+    /// Records that the response is about to be sent.
     fn answered(&self, key: &Key, status: StatusCode) {
         let mut state = self.state();
         let state = &mut *state;
@@ -182,7 +184,8 @@ impl Shared {
 }
 
 impl Endpoint {
-    /// Starts one. If `once`, a second request of a delivery without a kill since the first is wrong.
+    /// Starts an endpoint. With `once`, a second request of a delivery without a kill since the first is a
+    /// violation.
     pub(crate) async fn start(rng: SeededEntropy, once: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -204,9 +207,9 @@ impl Endpoint {
         format!("http://{}/{webhook}", self.address)
     }
 
-    /// Whatever comes from here on is of the node's next life. The node is gone; all that it had sent is read before.
+    /// Starts the node's next life. The node must be gone; all its requests are read before this returns.
     pub(crate) async fn next_life(&self) -> anyhow::Result<()> {
-        // Connections are accepted in their order: with this one all that the node had made.
+        // Connections are accepted in order, so this one comes after all connections of the node.
         let client = Client::new(&format!("http://{}", self.address), "");
         let passed = client.try_send(http::Method::GET, "/", &[], Bytes::new()).await;
         passed.map_err(|error| anyhow::anyhow!(error))?;
@@ -216,17 +219,17 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The API says that these succeeded.
+    /// Records that the API reports these deliveries as succeeded.
     pub(crate) fn recorded(&self, keys: impl IntoIterator<Item = Key>) {
         self.shared.state().recorded.extend(keys);
     }
 
-    /// Whether a delivery was answered 200.
+    /// Whether a delivery got a 200.
     pub(crate) fn is_delivered(&self, key: &Key) -> bool {
         self.shared.state().sends.get(key).is_some_and(|sends| sends.is_delivered)
     }
 
-    /// How many deliveries the API has said to have succeeded.
+    /// The number of deliveries that the API has reported as succeeded.
     pub(crate) fn recorded_count(&self) -> usize {
         self.shared.state().recorded.len()
     }
@@ -243,7 +246,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let service = service_fn(|request| answer(request, Arc::clone(&shared)));
-            // Whoever sent it may be gone: that is what this is about.
+            // The sender may be gone: killing it is the purpose of this program.
             let _ = stream.set_nodelay(true);
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             shared.open.send_modify(|open| *open -= 1);
@@ -266,7 +269,7 @@ async fn answer(
     };
     let id = request.headers().get("pulumi-webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let key = (webhook, Box::from(id));
-    // A body that breaks off is of a node that was killed: nothing was received.
+    // An incomplete body comes from a node that was killed; it does not count as received.
     let Ok(body) = request.into_body().collect().await else { return reply(StatusCode::BAD_REQUEST) };
     let (status, after) = shared.take(&key, &body.to_bytes());
     if !after.is_zero() {
@@ -281,7 +284,7 @@ pub(crate) fn deliveries(event: &str) -> impl Iterator<Item = Key> {
     WEBHOOKS.into_iter().map(move |webhook| (webhook, event.into()))
 }
 
-/// The delivery that a JSON object of the API is about.
+/// The delivery that a JSON object of the API describes.
 pub(crate) fn key(delivery: &serde_json::Value) -> anyhow::Result<Key> {
     let name = delivery["webhook"]["name"].as_str().context("a delivery's webhook")?;
     let webhook = WEBHOOKS.into_iter().find(|webhook| *webhook == name).context("one of our webhooks")?;

@@ -1,4 +1,4 @@
-//! Producers, who publish with ids of their own and try again until they are answered.
+//! Producers that choose event ids and retry until a request is accepted.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,25 +14,26 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Producers, each with one request under way.
+/// The number of producers. Each has one request in flight.
 const PRODUCERS: u64 = 10;
 
-/// The most events in a request; most have one.
+/// The maximum number of events in a request; most requests have one.
 const BATCH_MAX: f64 = 6.0;
 
-/// The longest that a producer waits before its next request: there is to be a load, and not a heap of events to look after.
+/// The maximum pause of a producer between requests. It keeps the number of events small enough to check them
+/// all.
 const PAUSE_MAX: Duration = Duration::from_millis(12);
 
-/// The wait before something is tried again.
+/// The backoff between retries.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
-/// How long an answer is waited for.
+/// The request timeout.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where events are published, and listed.
+/// The path for publishing and listing events.
 pub(crate) const EVENTS: &str = "/v1/orgs/acme/events";
 
-/// Producers at work. They end when dropped.
+/// Running producers. They stop when dropped.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     node: watch::Sender<Option<Client>>,
@@ -43,7 +44,7 @@ struct Shared {
     next: AtomicU64,
     is_over: AtomicBool,
     accepted: Mutex<BTreeSet<Box<str>>>,
-    /// Answers that nobody should get.
+    /// Responses that should not occur.
     problems: Mutex<Vec<String>>,
 }
 
@@ -54,7 +55,7 @@ impl Shared {
 }
 
 impl Load {
-    /// Begins, once there is a node.
+    /// Starts the producers. They wait for a node.
     pub(crate) fn begin(rng: &mut SeededEntropy) -> Self {
         let shared = Arc::new(Shared {
             next: AtomicU64::new(0),
@@ -71,17 +72,17 @@ impl Load {
         Self { shared, node, producers }
     }
 
-    /// Publishes to this node from now on, or to none.
+    /// Sets the node to publish to, or none.
     pub(crate) fn to(&self, node: Option<Client>) {
         self.node.send_replace(node);
     }
 
-    /// The ids of all events that were answered 202.
+    /// The ids of all events that got a 202.
     pub(crate) fn accepted(&self) -> BTreeSet<Box<str>> {
         self.shared.accepted().clone()
     }
 
-    /// Begins nothing more, waits until all that is under way is accepted, and gives what was wrong.
+    /// Starts no further requests, waits until those in flight are accepted, and returns the problems.
     pub(crate) async fn end(&mut self) -> anyhow::Result<Vec<String>> {
         self.shared.is_over.store(true, Ordering::SeqCst);
         while let Some(ended) = self.producers.join_next().await {
@@ -109,10 +110,10 @@ async fn produce(shared: Arc<Shared>, mut node: watch::Receiver<Option<Client>>,
     }
 }
 
-/// Publishes until it is accepted, or refused as it never should be.
+/// Publishes until the request is accepted. Returns a problem if the response is one that should not occur.
 async fn publish(node: &mut watch::Receiver<Option<Client>>, body: Bytes) -> Option<String> {
     loop {
-        // The sender goes after the producers.
+        // The sender is dropped after the producers.
         let client = node.wait_for(Option::is_some).await.ok()?.clone()?;
         let sent = client.try_send(Method::POST, EVENTS, &[], body.clone());
         match timeout(PATIENCE, sent).await {
@@ -129,7 +130,7 @@ fn event_id(number: u64) -> Box<str> {
     format!("00000000-0000-4000-8000-{number:012x}").into()
 }
 
-/// An event whose size is by chance, so that rows end anywhere in a page.
+/// An event of random size, so that rows end anywhere in a page.
 fn event(number: u64, rng: &mut SeededEntropy) -> Value {
     let filler = "x".repeat((3000.0 * rng.fraction().powi(3)) as usize);
     json!({

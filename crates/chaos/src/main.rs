@@ -1,13 +1,15 @@
-//! Chaos: the binary is killed at random moments under load, and what it promised is counted.
+//! Chaos: kills the binary at random moments under load, and checks its guarantees.
 //!
-//! - [`plan`]: which store, and what goes wrong
-//! - [`round`]: an empty store, kills, and the look at what is there in the end
-//! - [`testbed`]: the data and the processes; [`disk`], which forgets and fills up; [`node`] and [`cluster`], which are killed
-//! - [`load`]: producers; [`endpoint`]: the other side; [`api`]: what the node says
+//! - [`plan`]: the stores and the faults
+//! - [`round`]: kills on an empty store, and the checks at the end
+//! - [`testbed`]: the data and the processes; [`disk`], which loses data and fills up; [`node`] and
+//!   [`cluster`], which are killed
+//! - [`load`]: producers; [`endpoint`]: the receiving side; [`api`]: queries to the node
 //!
-//! What it checks are the invariants 1 to 3: what was answered 202 is there after a kill and is delivered; a delivery is sent
-//! again only if the node was killed before its outcome was recorded.
-//! A seed gives the same faults again, not the same interleaving.
+//! It checks the invariants 1 to 3. An event with a 202 is present after a kill and is delivered. A delivery
+//! is sent again only if the node was killed before its outcome was recorded.
+//!
+//! A seed repeats the faults, not the interleaving.
 
 mod api;
 mod cluster;
@@ -35,29 +37,29 @@ use plan::{Fault, Mode, Store, share};
 use round::Round;
 use tally::{Tally, table};
 
-/// Kills of one store. What was kept wrongly is seen in the end of a round at the latest.
+/// The number of kills on one store. Errors in stored data are found at the end of a round at the latest.
 const KILLS_IN_ROUND: usize = 40;
 
-/// Kills the binary under load, and counts what was lost, repeated and stuck.
+/// Kills the binary under load, and counts lost, repeated and stuck deliveries.
 #[derive(Parser)]
 #[command(name = "chaos")]
 struct Arguments {
-    /// Kills in all.
+    /// The total number of kills.
     #[arg(long, default_value_t = 1000)]
     kills: usize,
-    /// Only with this store; by default with both.
+    /// Uses only this store; by default both.
     #[arg(long)]
     store: Option<Store>,
     /// The seed of the random numbers; by default another each time
     #[arg(long)]
     seed: Option<u64>,
-    /// Only kills at which the disk forgets what was not synced; by default these, and all others.
+    /// Kills only with a disk that loses unsynced data; by default all kinds of kills.
     #[arg(long)]
     discard_unsynced: bool,
-    /// Only kills after the disk was filled up.
+    /// Kills only after the disk was filled.
     #[arg(long)]
     fill_disk: bool,
-    /// Passes only if something is lost, because what is named does not sync.
+    /// Passes only if data is lost because the given part does not sync.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "build")]
     planted: Option<Planted>,
     /// The binary.
@@ -65,12 +67,12 @@ struct Arguments {
     binary: PathBuf,
 }
 
-/// What does not sync although it should.
+/// The part that does not sync although it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Planted {
-    /// The binary, which was built with the feature `planted-unsynced`.
+    /// The binary, built with the feature `planted-unsynced`.
     Build,
-    /// The disk, which says that it did.
+    /// The disk, which falsely reports syncs.
     Disk,
 }
 
@@ -85,7 +87,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Whether it passed.
+/// Returns whether the run passed.
 async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     ensure!(arguments.kills > 0, "--kills must be at least 1");
     let seed = arguments.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
@@ -97,7 +99,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
 }
 
-/// Tries all that is asked for, both stores at once: where leases are in the database there is much waiting.
+/// Runs all selected modes, both stores in parallel, because leases in the database cause long waits.
 async fn all(arguments: &Arguments, rng: &mut SeededEntropy) -> anyhow::Result<bool> {
     let mut faults = Vec::new();
     faults.extend(arguments.discard_unsynced.then_some(Fault::Power));
@@ -119,7 +121,7 @@ async fn all(arguments: &Arguments, rng: &mut SeededEntropy) -> anyhow::Result<b
     Ok(total.is_clean())
 }
 
-/// Tries one way after the other, each until all its kills are done or something is wrong.
+/// Runs one mode after another, each until its kills are done or a check fails.
 async fn in_turn(binary: &Path, shares: Vec<(Mode, usize)>, mut rng: SeededEntropy) -> Vec<(String, Tally)> {
     let mut lines = Vec::new();
     for (mode, kills) in shares {
@@ -134,7 +136,7 @@ async fn in_turn(binary: &Path, shares: Vec<(Mode, usize)>, mut rng: SeededEntro
     lines
 }
 
-/// Plays a round, and tells of it.
+/// Runs a round, and prints its result.
 async fn played(round: &Round<'_>, seed: u64) -> Tally {
     let tally = round.run(seed).await.unwrap_or_else(|problem| {
         let mut tally = Tally::default();
@@ -160,7 +162,7 @@ fn report(mode: Mode, tally: &Tally) {
     }
 }
 
-/// Tries until something is lost.
+/// Runs rounds until data is lost.
 async fn planted(arguments: &Arguments, what: Planted, rng: &mut SeededEntropy) -> anyhow::Result<bool> {
     let store = arguments.store.unwrap_or(Store::Sqlite);
     let promise = match what {
@@ -177,7 +179,7 @@ async fn planted(arguments: &Arguments, what: Planted, rng: &mut SeededEntropy) 
         let kills = KILLS_IN_ROUND.min(arguments.kills - tried);
         let round = Round { binary: &arguments.binary, mode, kills, promise };
         let tally = played(&round, rng.next_u64()).await;
-        // One that did not come back was killed as well.
+        // A node that did not come back had been killed as well.
         tried += tally.kills.max(1);
         if tally.lost > 0 {
             println!("caught after {tried} kills");

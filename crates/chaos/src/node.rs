@@ -1,4 +1,4 @@
-//! The binary as a process that is to be killed.
+//! The binary as a process that will be killed.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -14,19 +14,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// What a log line says once the server takes requests.
+/// The log message of a server that accepts requests.
 const SERVES: &str = "stackbell serves";
 
-/// How long a node may take until it is ready. A busy machine is no defect.
+/// The timeout until a node is ready. It is long, because a busy machine is no defect.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// How long a node may take to end.
+/// The timeout for the end of a node.
 const END_MAX: Duration = Duration::from_secs(60);
 
-/// How often readiness is asked for, which nobody tells of.
+/// The polling interval for readiness, for which there is no notification.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// A node at work. It is killed when dropped.
+/// A running node. It is killed when dropped.
 pub(crate) struct Node {
     child: Child,
     log: Arc<Log>,
@@ -35,18 +35,18 @@ pub(crate) struct Node {
     reading: JoinSet<()>,
 }
 
-/// Why a node is not ready.
+/// The reason why a node is not ready.
 #[derive(Debug)]
 pub(crate) enum NotReady {
-    /// It has ended, having logged this.
+    /// It has ended. Contains its log.
     Ended(String),
-    /// It took too long, having logged this.
+    /// It took too long. Contains its log.
     Late(String),
 }
 
 struct Log {
     text: Mutex<String>,
-    /// Where the node serves, once it has said so.
+    /// The node's address, once it has logged it.
     address: watch::Sender<Option<String>>,
 }
 
@@ -74,7 +74,7 @@ fn address(line: &str) -> Option<String> {
 }
 
 impl Node {
-    /// Starts it; it is not ready yet.
+    /// Starts the process, without waiting for readiness.
     pub(crate) fn start(mut command: Command, token: &str) -> anyhow::Result<Self> {
         command.stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("starting the binary")?;
@@ -84,12 +84,12 @@ impl Node {
         Ok(Self { child, log, token: token.to_owned(), reading })
     }
 
-    /// Waits until it takes work, and says how to ask it.
+    /// Waits until the node is ready, and returns a client for it.
     pub(crate) async fn ready(&mut self) -> Result<Client, NotReady> {
         let (log, token) = (Arc::clone(&self.log), self.token.clone());
         let is_ready = async {
             let mut address = log.address.subscribe();
-            // The sender is in the log, which is here.
+            // The sender is in the log, which this future holds.
             let base = match address.wait_for(Option::is_some).await {
                 Ok(address) => format!("http://{}", address.as_deref().unwrap_or_default()),
                 Err(_) => return std::future::pending().await,
@@ -110,17 +110,17 @@ impl Node {
         found.ok_or_else(|| NotReady::Late(self.log.text()))
     }
 
-    /// Kills it with SIGKILL and waits until it is gone; its log.
+    /// Kills it with SIGKILL, and waits until it is gone. Returns its log.
     pub(crate) async fn kill(mut self) -> anyhow::Result<String> {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.start_kill();
         self.ended().await
     }
 
-    /// Sends SIGTERM and waits until it is gone; its log.
+    /// Sends SIGTERM, and waits until it is gone. Returns its log.
     ///
     /// # Errors
-    /// When it does not end well.
+    /// If it does not exit successfully.
     pub(crate) async fn terminate(mut self) -> anyhow::Result<String> {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         kill_process(id.context("the node has ended by itself")?, Signal::TERM)?;

@@ -1,10 +1,10 @@
-//! What is tried, and how often.
+//! The modes of a run, and their numbers of kills.
 
 use std::fmt;
 
 use clap::ValueEnum;
 
-/// Where everything is kept.
+/// The store under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Store {
     /// A file in the data folder.
@@ -13,18 +13,18 @@ pub(crate) enum Store {
     Postgres,
 }
 
-/// What happens at a kill.
+/// The fault of a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Processes end; the machine goes on.
+    /// Processes are killed; the machine keeps running.
     Kill,
-    /// The power goes, and with it all that was not synced.
+    /// The power fails, and all unsynced data is lost.
     Power,
-    /// The disk fills up first; then processes end, or the power goes.
+    /// The disk fills up first; then processes are killed, or the power fails.
     FullDisk,
 }
 
-/// One way of trying.
+/// A combination of store and fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode {
     pub(crate) store: Store,
@@ -46,7 +46,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// All ways, with how many of a hundred kills each gets: most where most can go wrong, and few where a kill takes long.
+/// All modes, with their percentage of kills: more where more can go wrong, fewer where a kill takes long.
 const MIX: [(Store, Fault, usize); 6] = [
     (Store::Sqlite, Fault::Power, 45),
     (Store::Sqlite, Fault::Kill, 22),
@@ -56,7 +56,7 @@ const MIX: [(Store, Fault, usize); 6] = [
     (Store::Postgres, Fault::FullDisk, 3),
 ];
 
-/// Shares the kills out among the ways with this store, if one is named, and these faults, if any are.
+/// Distributes the kills among the modes with this store, if given, and these faults, if given.
 pub(crate) fn share(kills: usize, store: Option<Store>, faults: &[Fault]) -> Vec<(Mode, usize)> {
     let is_wanted = |&&(at, fault, _): &&(Store, Fault, usize)| {
         store.is_none_or(|store| store == at) && (faults.is_empty() || faults.contains(&fault))

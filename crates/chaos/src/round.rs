@@ -1,4 +1,4 @@
-//! A round: an empty store, one kill after the other under load, and in the end a look at all that should be there.
+//! A round: an empty store, a series of kills under load, and a check of all data at the end.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,29 +17,29 @@ use crate::plan::{Fault, Mode, Store};
 use crate::tally::Tally;
 use crate::testbed::{Testbed, Victim};
 
-/// A node that is ready lives at least so long, and so much longer at most; short lives are more likely.
+/// The minimum lifetime of a ready node, and the maximum that is added to it; short lives are more likely.
 const LIFE_MIN: Duration = Duration::from_millis(5);
 const LIFE_MORE: Duration = Duration::from_secs(1);
 
-/// How often a node is killed before it is ready, and how long it then lives at most.
+/// The probability that a node is killed before it is ready, and its maximum lifetime then.
 const EARLY: f64 = 0.15;
 const EARLY_MAX: Duration = Duration::from_millis(150);
 
-/// How often a restart is tried while the disk is still full, and how long.
+/// The probability of a restart while the disk is still full, and its timeout.
 const STILL_FULL: f64 = 0.5;
 const STILL_FULL_MAX: Duration = Duration::from_secs(2);
 
-/// How often a start is tried on a disk that was full: what had noticed before there was room may end after that.
+/// The number of starts on a disk that was full: a process that failed before space was freed may end later.
 const STARTS_MAX: usize = 4;
 
-/// How long deliveries may go on after the last kill without one of them ending: longer than the lease of a node that
-/// was killed, where leases are in the database.
+/// The maximum time without progress of deliveries after the last kill. It is longer than the leases of a
+/// killed node, where leases are in the database.
 const REST_MAX: Duration = Duration::from_secs(90);
 
-/// How often the node is asked, when nobody tells.
+/// The polling interval for the node's state.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// What to try.
+/// The settings of a round.
 pub(crate) struct Round<'a> {
     pub(crate) binary: &'a Path,
     pub(crate) mode: Mode,
@@ -48,10 +48,10 @@ pub(crate) struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Tries it.
+    /// Runs the round.
     ///
     /// # Errors
-    /// When it cannot be tried, or the node does not come back.
+    /// If the round cannot run, or the node does not come back.
     pub(crate) async fn run(&self, seed: u64) -> anyhow::Result<Tally> {
         let mut rng = SeededEntropy::new(seed);
         let mut testbed = Testbed::make(self.binary, self.mode, self.promise, &mut rng).await?;
@@ -61,7 +61,8 @@ impl Round<'_> {
         api::register(&client, &endpoint).await?;
         let client = match self.promise {
             Promise::Kept => client,
-            // All until here is kept, so that events are lost, and not the store that they would be missed in.
+            // Everything until here is kept, so that events are lost, and not the store in which they would
+            // be missed.
             Promise::Broken => {
                 testbed.kill(Victim::All, Loss::Nothing).await?;
                 testbed.bring_up().await?
@@ -82,20 +83,20 @@ impl Round<'_> {
     }
 }
 
-/// A round that is being played.
+/// A running round.
 struct Played {
     mode: Mode,
     rng: SeededEntropy,
     testbed: Testbed,
     endpoint: Endpoint,
     load: Load,
-    /// Accepted events that a later life was seen to have.
+    /// Accepted events that a later life of the node has listed.
     present: BTreeSet<Box<str>>,
     tally: Tally,
 }
 
 impl Played {
-    /// Plays it to its end, and ends all processes, whatever came of it.
+    /// Runs the round to its end, and then ends all processes, even after an error.
     async fn play(mut self, first: Client, kills: usize) -> anyhow::Result<Tally> {
         let played = self.kill_and_settle(first, kills).await;
         self.tally.refused = self.testbed.refused();
@@ -127,7 +128,7 @@ impl Played {
         self.settle(&client).await
     }
 
-    /// Lets the node work for a while, and looks at it meanwhile.
+    /// Lets the node run for a while, and checks it in the meantime.
     async fn live(&mut self, client: &Client) {
         let (first, second) = (self.rng.fraction(), self.rng.fraction());
         let life = LIFE_MIN + LIFE_MORE.mul_f64(first * first);
@@ -136,7 +137,7 @@ impl Played {
         events.retain(|event| !self.present.contains(event));
         let mut watched = Watched { events, missing: BTreeSet::new(), present: BTreeSet::new() };
         loop {
-            // Until the kill; what it asks then is not answered.
+            // Runs until the kill; the last requests get no response.
             let _ = timeout(before_full, watched.watch(client, &self.endpoint)).await;
             if self.mode.fault != Fault::FullDisk || before_full == life {
                 break;
@@ -162,7 +163,7 @@ impl Played {
         let (which, what) = (self.rng.fraction(), self.rng.fraction());
         let victim = match which {
             which if which < 0.2 && self.testbed.has_database() => Victim::Node,
-            // A node that starts ends where there is no database.
+            // A node that is starting exits if there is no database.
             which if which < 0.4 && self.testbed.has_database() && is_ready => Victim::Database,
             _ => Victim::All,
         };
@@ -181,11 +182,11 @@ impl Played {
         Ok(())
     }
 
-    /// Starts what was killed; how to ask the node, unless it is to be killed before it is ready.
+    /// Starts the killed processes. Returns a client, unless the node will be killed before it is ready.
     async fn start_again(&mut self) -> anyhow::Result<Option<Client>> {
         if self.mode.fault == Fault::FullDisk {
             if self.rng.fraction() < STILL_FULL {
-                // It may end, or be up and refuse: as long as nothing is lost.
+                // The node may exit, or run and reject requests; it must only not lose data.
                 let _ = timeout(STILL_FULL_MAX, self.testbed.bring_up()).await;
             }
             self.testbed.make_room();
@@ -197,7 +198,7 @@ impl Played {
         self.ready().await.map(Some)
     }
 
-    /// Waits until the node is ready, and has producers go to it.
+    /// Waits until the node is ready, and directs the producers to it.
     async fn ready(&mut self) -> anyhow::Result<Client> {
         let began = Instant::now();
         let mut tried = 1;
@@ -213,7 +214,7 @@ impl Played {
         Ok(client)
     }
 
-    /// Waits until everything is delivered that can be, and counts what is not there.
+    /// Waits until all deliveries have ended, and counts the missing ones.
     async fn settle(&mut self, client: &Client) -> anyhow::Result<()> {
         let ended = timeout(REST_MAX, self.load.end()).await.context("producers are not answered")??;
         ended.into_iter().for_each(|problem| self.tally.wrong(problem));
@@ -242,7 +243,7 @@ impl Played {
         Ok(())
     }
 
-    /// Waits until nothing is pending, or nothing moves any more.
+    /// Waits until nothing is pending, or there is no more progress.
     async fn rest(&self, client: &Client) -> anyhow::Result<()> {
         let (mut before, mut moved) = (u64::MAX, Instant::now());
         while moved.elapsed() < REST_MAX {
@@ -259,17 +260,17 @@ impl Played {
     }
 }
 
-/// What is looked at while a node lives.
+/// The data that is checked while a node runs.
 struct Watched {
-    /// Events accepted in an earlier life, and not yet seen in a later one.
+    /// Events accepted in an earlier life and not yet seen in a later one.
     events: BTreeSet<Box<str>>,
     missing: BTreeSet<Box<str>>,
     present: BTreeSet<Box<str>>,
 }
 
 impl Watched {
-    /// Looks for the events, and then at what is recorded, over and over. A question that fails is asked again: how things
-    /// stand in the end is looked at when nobody interferes.
+    /// Looks up the events and then the recorded successes, in a loop. Failed requests are retried later. The
+    /// final state is checked when there are no more kills.
     async fn watch(&mut self, client: &Client, endpoint: &Endpoint) {
         loop {
             if let Ok(succeeded) = api::newest_succeeded(client).await {

@@ -1,4 +1,4 @@
-//! What came of it, in figures.
+//! The results in figures.
 
 use std::time::Duration;
 
@@ -6,37 +6,37 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::endpoint::Counts;
 
-/// What came of a round, or of several.
+/// The results of one or more rounds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) kills: usize,
-    /// Events that were answered 202.
+    /// Events that got a 202.
     pub(crate) accepted: usize,
-    /// Accepted events and their deliveries that are not there, or were not delivered.
+    /// Accepted events and their deliveries that are missing or were not delivered.
     pub(crate) lost: usize,
     /// Deliveries that nothing sends.
     pub(crate) stuck: usize,
-    /// Successes that the API told of before the last kill.
+    /// Successes that the API reported before the last kill.
     pub(crate) told: usize,
-    /// Writes for which there was no room.
+    /// Writes rejected for lack of space.
     pub(crate) refused: usize,
     pub(crate) endpoint: Counts,
-    /// From the start of what was killed until it was ready.
+    /// The longest time from the restart of killed processes until they were ready.
     pub(crate) recovery_max: Duration,
 }
 
 impl Tally {
-    /// Whether nothing happened that must not.
+    /// Whether there was no violation.
     pub(crate) fn is_clean(&self) -> bool {
         self.lost == 0 && self.stuck == 0 && self.endpoint.wrong == 0
     }
 
-    /// Notes something that must not happen.
+    /// Records a violation.
     pub(crate) fn wrong(&mut self, problem: String) {
         self.endpoint.note(problem);
     }
 
-    /// Adds what came of another round.
+    /// Adds the results of another round.
     pub(crate) fn add(&mut self, other: &Self) {
         self.kills += other.kills;
         self.accepted += other.accepted;
@@ -65,7 +65,7 @@ impl Tally {
     }
 }
 
-/// A line for each way of trying, and one for all.
+/// A line for each mode, and one for the total.
 pub(crate) fn table<'a>(lines: impl IntoIterator<Item = (&'a str, &'a Tally)>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header([

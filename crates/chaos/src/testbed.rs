@@ -14,8 +14,8 @@ use crate::disk::{Disk, Loss, Promise};
 use crate::node::{Node, NotReady};
 use crate::plan::{Fault, Mode, Store};
 
-/// The waits after failed attempts. They are short, so that a round ends soon after its last kill, and many, so that no delivery
-/// fails.
+/// The backoff schedule. The waits are short, so that a round ends soon after its last kill. There are many
+/// of them, so that no delivery fails.
 const RETRY_SCHEDULE: &str =
     "50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms";
 

@@ -1,11 +1,11 @@
-//! The bytes of a file: as programs see them, and as they would be after a loss of power.
+//! The bytes of a file, as programs see them and as a loss of power would leave them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the disk writes at once; all of a page is kept or lost.
+/// The unit in which the disk writes. A page is kept or lost as a whole.
 pub(super) const PAGE: usize = 4096;
 
-/// Names one sync of a file.
+/// The number of one sync of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SyncNumber(pub(super) u64);
 
@@ -14,12 +14,12 @@ pub(super) struct SyncNumber(pub(super) u64);
 pub(super) struct File {
     bytes: Vec<u8>,
     synced: Vec<u8>,
-    /// Pages in which the two may differ, and that no sync under way has taken.
+    /// Pages that may differ between the two and that no running sync has taken.
     dirty: BTreeSet<usize>,
     under_way: BTreeMap<SyncNumber, Taken>,
 }
 
-/// What a sync took when it began: what is written after that is not its business.
+/// The content that a sync took when it began. Later writes are not part of it.
 #[derive(Debug)]
 struct Taken {
     pages: Vec<(usize, Box<[u8]>)>,
@@ -55,12 +55,12 @@ impl File {
         self.dirty.extend(from / PAGE..to.div_ceil(PAGE));
     }
 
-    /// Whether a sync has nothing to do.
+    /// Whether a sync would have nothing to do.
     pub(super) fn is_synced(&self) -> bool {
         self.dirty.is_empty() && self.under_way.is_empty() && self.bytes.len() == self.synced.len()
     }
 
-    /// Takes what is to be synced.
+    /// Takes the pages to sync.
     pub(super) fn begin_sync(&mut self, number: SyncNumber) {
         let dirty = std::mem::take(&mut self.dirty);
         let there = dirty.into_iter().filter(|page| page * PAGE < self.bytes.len());
@@ -68,7 +68,8 @@ impl File {
         self.under_way.insert(number, Taken { pages, len: self.bytes.len() });
     }
 
-    /// Now it is on the disk. Syncs end in the order in which they began; one that a loss of power ended does nothing.
+    /// Writes the taken pages to the disk. Syncs end in the order in which they began. A sync that a loss of
+    /// power interrupted does nothing.
     pub(super) fn end_sync(&mut self, number: SyncNumber) {
         let Some(taken) = self.under_way.remove(&number) else { return };
         self.synced.resize(taken.len, 0);
@@ -77,7 +78,8 @@ impl File {
         }
     }
 
-    /// Goes on with what was synced, and those other pages that `is_kept` says had reached the disk by rng.
+    /// Keeps the synced bytes, and those of the other pages that `is_kept` selects at random as having
+    /// reached the disk.
     pub(super) fn lose_power(&mut self, mut is_kept: impl FnMut() -> bool) {
         let taken = std::mem::take(&mut self.under_way).into_values();
         let mut unsynced = std::mem::take(&mut self.dirty);

@@ -1,12 +1,13 @@
 //! A disk that can lose its power and that can be full.
 //!
-//! It is a file system in this process's memory, mounted with FUSE: what is on it runs unchanged. What programs write they
-//! read again at once; after a loss of power only that is there which was synced before, a file's bytes by `fsync` or
-//! `fdatasync` of the file, its name by that of its folder. That is what POSIX promises, and less than most file systems do.
+//! It is a file system in this process's memory, mounted with FUSE, so programs run on it unchanged. Programs
+//! read their own writes at once. After a loss of power only synced data remains: a file's bytes after
+//! `fsync` or `fdatasync` of the file, its name after a sync of its folder. POSIX guarantees no more, and
+//! most file systems keep more than that.
 //!
-//! A sync takes some milliseconds, and keeps what was written before it began.
+//! A sync takes some milliseconds, and keeps all writes from before it began.
 //!
-//! The mount goes with this process if that has a mount namespace of its own.
+//! The mount disappears with this process if the process has its own mount namespace.
 
 mod file;
 mod requests;
@@ -30,47 +31,47 @@ use tempfile::TempDir;
 use file::{PAGE, SyncNumber};
 use tree::{Number, Tree};
 
-/// How much fits on it, when it is not full: more than anything needs that is tried here.
+/// The capacity of a disk that is not full: more than any test needs.
 const BYTES_MAX: u64 = 4 << 30;
 
-/// The longest that a sync takes: as a disk of a server, between one in memory and one that turns.
+/// The maximum duration of a sync, typical for a server's disk: between memory and a spinning disk.
 const SYNC_MAX: Duration = Duration::from_millis(4);
 
-/// What a loss of power takes.
+/// The effect of a loss of power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// All that was not synced.
+    /// All unsynced data is lost.
     Unsynced,
-    /// Of what was not synced, every page and every folder's names by the toss of a coin.
+    /// Each unsynced page, and the unsynced names of each folder, are lost at random.
     Some,
-    /// Nothing: only processes have ended.
+    /// Nothing is lost: only processes have ended.
     Nothing,
 }
 
-/// What a sync is worth.
+/// The guarantee that a sync gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Promise {
-    /// What was synced is kept.
+    /// Synced data is kept.
     Kept,
-    /// Nothing is: so it shows whether a loss would be seen.
+    /// Synced data is lost too. This shows whether the checks would detect a loss.
     Broken,
 }
 
-/// A disk, mounted.
+/// A mounted disk.
 pub(crate) struct Disk {
     shared: Arc<Shared>,
-    /// There, but while the power is off.
+    /// Present, except while the power is off.
     session: Option<BackgroundSession>,
     folder: TempDir,
     rng: SeededEntropy,
 }
 
-/// What requests, syncs, and the disk's owner work on.
+/// The state shared by requests, syncs, and the disk's owner.
 struct Shared {
     tree: Mutex<Tree>,
     syncs: AtomicU64,
     promise: Promise,
-    /// Requests for which there was no room.
+    /// The number of requests rejected for lack of space.
     refused: AtomicUsize,
 }
 
@@ -80,7 +81,7 @@ impl Shared {
     }
 }
 
-/// A sync that has begun, and who waits for it.
+/// A running sync, and the request that waits for it.
 struct Sync {
     of: Number,
     number: SyncNumber,
@@ -88,10 +89,10 @@ struct Sync {
 }
 
 impl Disk {
-    /// An empty disk.
+    /// Makes an empty disk.
     ///
     /// # Errors
-    /// When nothing can be mounted here.
+    /// If mounting is not possible here.
     pub(crate) fn new(promise: Promise, rng: SeededEntropy) -> anyhow::Result<Self> {
         let tree = Mutex::new(Tree::new(BYTES_MAX / PAGE as u64));
         let shared =
@@ -102,15 +103,15 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Takes the power away and gives it back. Whatever had files open has ended.
+    /// Turns the power off and on again. All processes with open files must have ended.
     ///
     /// # Errors
-    /// When something has not.
+    /// If one of them still runs.
     pub(crate) fn lose_power(&mut self, loss: Loss) -> anyhow::Result<()> {
         self.unmount()?;
         let rng = &mut self.rng;
@@ -122,17 +123,17 @@ impl Disk {
         self.mount()
     }
 
-    /// Leaves room for no more than so many bytes.
+    /// Leaves this many free bytes at most.
     pub(crate) fn fill(&self, bytes_left: u64) {
         self.shared.tree().leave_free(bytes_left / PAGE as u64);
     }
 
-    /// Leaves as much room as there is on an empty disk.
+    /// Frees as much space as an empty disk has.
     pub(crate) fn make_room(&self) {
         self.shared.tree().leave_free(BYTES_MAX / PAGE as u64);
     }
 
-    /// How often there was no room for something.
+    /// The number of requests rejected for lack of space.
     pub(crate) fn refused(&self) -> usize {
         self.shared.refused.load(Ordering::Relaxed)
     }
@@ -141,7 +142,7 @@ impl Disk {
         let mut config = Config::default();
         let name = MountOption::FSName("stackbell-chaos".to_owned());
         config.mount_options = vec![MountOption::DefaultPermissions, MountOption::NoAtime, name];
-        // A database does not run as we do.
+        // The database runs as another user.
         config.acl = SessionACL::All;
         let (syncs, waiting) = channel();
         let (shared, rng) = (Arc::clone(&self.shared), SeededEntropy::new(self.rng.next_u64()));
@@ -159,13 +160,13 @@ impl Disk {
         let Some(session) = self.session.take() else { return Ok(()) };
         match session.umount_and_join() {
             Ok(()) => Ok(()),
-            // The kernel may cut a request short that it takes no answer to any more.
+            // The kernel may abort a request whose response it no longer accepts.
             Err(_) if self.is_unmounted() => Ok(()),
             Err(problem) => Err(problem).context("the disk is in use"),
         }
     }
 
-    /// Whether the folder is of the same file system as the one that it is in.
+    /// Whether the folder is on the file system of its parent folder.
     fn is_unmounted(&self) -> bool {
         let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
         let (inner, outer) = (device(self.path()), self.path().parent().and_then(device));
@@ -181,14 +182,14 @@ impl Drop for Disk {
     }
 }
 
-/// What is asked of the disk.
+/// The request handler of the disk.
 struct Requests {
     shared: Arc<Shared>,
     syncs: Sender<Sync>,
 }
 
 impl Requests {
-    /// Begins a sync, which is answered when it has ended; at once if it has nothing to do.
+    /// Begins a sync. The reply is sent when the sync has ended, at once if there is nothing to do.
     fn sync(&self, of: Number, reply: ReplyEmpty) {
         let number = SyncNumber(self.shared.syncs.fetch_add(1, Ordering::Relaxed));
         let begun = self.answer(|tree| {
@@ -199,7 +200,7 @@ impl Requests {
             Ok(!is_synced)
         });
         match begun {
-            // They are taken until this is gone.
+            // The receiver runs until this is dropped.
             Ok(true) => drop(self.syncs.send(Sync { of, number, reply })),
             Ok(false) => reply.ok(),
             Err(errno) => reply.error(errno),
@@ -215,7 +216,7 @@ impl Requests {
     }
 }
 
-/// Ends syncs one after the other, as a disk does.
+/// Ends syncs one after another, as a disk does.
 fn sync_in_turn(shared: &Shared, waiting: &Receiver<Sync>, mut rng: SeededEntropy) {
     while let Ok(sync) = waiting.recv() {
         thread::sleep(SYNC_MAX.mul_f64(rng.fraction()));

@@ -1,4 +1,4 @@
-//! What the kernel asks, answered from the tree.
+//! Requests of the kernel, executed on the tree.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -14,15 +14,15 @@ use super::Requests;
 use super::file::{File, PAGE};
 use super::tree::{Body, Folder, Node, Number, Owner, Tree};
 
-/// The kernel may believe what it knows: nothing changes but through it, and with a loss of power it forgets all.
+/// The kernel may cache everything: all changes go through it, and a loss of power clears its caches.
 const BELIEVED: Duration = Duration::from_secs(3600);
 
 const GENERATION: Generation = Generation(0);
 
-/// Numbers of open files mean nothing here: the kernel names the file with each request.
+/// File handles are not used: the kernel names the file in each request.
 const HANDLE: FileHandle = FileHandle(0);
 
-/// A size of a file, or a place in it.
+/// Converts a file size or a position.
 fn size(bytes: u64) -> Result<usize, Errno> {
     usize::try_from(bytes).map_err(|_| Errno::EFBIG)
 }
@@ -33,7 +33,7 @@ fn attributes(number: Number, node: &Node) -> FileAttr {
         Body::Folder(_) => (FileType::Directory, PAGE as u64),
         Body::Link(to) => (FileType::Symlink, to.as_os_str().len() as u64),
     };
-    // Nothing that is tried here asks when.
+    // No test reads timestamps.
     let when = UNIX_EPOCH;
     FileAttr {
         ino: INodeNo(number),
@@ -66,7 +66,7 @@ impl Requests {
         body: Body,
         mode: u32,
     ) -> Result<FileAttr, Errno> {
-        // The kernel has taken the umask off already.
+        // The kernel has applied the umask already.
         let owner = Owner { user: request.uid(), group: request.gid(), mode: (mode & 0o7777) as u16 };
         self.answer(|tree| {
             let number = tree.make(parent.0, name, body, owner)?;
@@ -276,7 +276,7 @@ impl Filesystem for Requests {
         };
         let own = [(OsStr::new("."), ino.0), (OsStr::new(".."), ino.0)];
         let inside = folder.names.iter().map(|(name, number)| (name.as_os_str(), *number));
-        // What comes after the entry with this number, counted from 1.
+        // The offset is the number of the last entry that was read, counted from 1.
         for (next, (name, number)) in (1..).zip(own.into_iter().chain(inside)).skip(offset as usize) {
             let kind = described(&tree, number).map_or(FileType::RegularFile, |found| found.kind);
             if reply.add(INodeNo(number), next, kind, name) {

@@ -1,7 +1,7 @@
 //! The files and folders of the disk, by number.
 //!
-//! A name is on the disk once its folder was synced. What a file is allowed to whom is on the disk at once: nothing that
-//! is tried here depends on it.
+//! A name is on the disk once its folder was synced. Permissions are on the disk at once, because no test
+//! depends on them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -11,21 +11,21 @@ use fuser::Errno;
 
 use super::file::{File, PAGE, SyncNumber};
 
-/// A file or folder.
+/// The number of a file or folder.
 pub(super) type Number = u64;
 
-/// The folder that all others are in.
+/// The root folder.
 pub(super) const ROOT: Number = 1;
 
-/// Names and what they stand for.
+/// The names in a folder, with their numbers.
 pub(super) type Names = BTreeMap<OsString, Number>;
 
-/// All that is on the disk.
+/// The whole content of the disk.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: HashMap<Number, Node>,
     next: Number,
-    /// Pages that may be in use; none is given beyond them.
+    /// The maximum number of pages in use.
     pages_max: u64,
     pages: u64,
 }
@@ -34,11 +34,11 @@ pub(super) struct Tree {
 pub(super) struct Node {
     pub(super) body: Body,
     pub(super) owner: Owner,
-    /// How many names it has. What has none takes no room.
+    /// The number of its names. A node without a name takes no space.
     names: u32,
 }
 
-/// Whose it is, and who may do what.
+/// Its owner and permissions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) user: u32,
@@ -74,7 +74,7 @@ fn pages(bytes: usize) -> u64 {
 }
 
 impl Tree {
-    /// An empty disk with so many pages, whose folder anybody may write in.
+    /// Makes an empty disk with this many pages. Everybody may write to its root folder.
     pub(super) fn new(pages_max: u64) -> Self {
         let owner = Owner { user: 0, group: 0, mode: 0o777 };
         let root = Node { body: Body::Folder(Folder::default()), owner, names: 1 };
@@ -89,7 +89,7 @@ impl Tree {
         self.pages_max.saturating_sub(self.pages)
     }
 
-    /// Has room for so many pages beyond those in use.
+    /// Sets the number of free pages.
     pub(super) fn leave_free(&mut self, pages: u64) {
         self.pages_max = self.pages + pages;
     }
@@ -127,10 +127,10 @@ impl Tree {
         self.folder(parent)?.names.get(name).copied().ok_or(Errno::ENOENT)
     }
 
-    /// Changes a file that will be so long at the least.
+    /// Changes a file that will have at least this length.
     ///
     /// # Errors
-    /// When there is no room for that; then nothing is changed.
+    /// If there is no space for it; then nothing is changed.
     pub(super) fn change(
         &mut self,
         number: Number,
@@ -152,10 +152,10 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes something new with this name.
+    /// Makes a node with this name.
     ///
     /// # Errors
-    /// When the name is taken, or there is no room.
+    /// If the name exists, or there is no space.
     pub(super) fn make(
         &mut self,
         parent: Number,
@@ -176,10 +176,10 @@ impl Tree {
             .and_then(|found| if found == number { Ok(number) } else { Err(Errno::EEXIST) })
     }
 
-    /// Gives something another name.
+    /// Adds a name to a node.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// If the name exists.
     pub(super) fn link(&mut self, number: Number, parent: Number, name: &OsStr) -> Result<(), Errno> {
         let names = self.names_mut(parent)?;
         if names.contains_key(name) {
@@ -194,10 +194,10 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes a name away. Who has the file open keeps it.
+    /// Removes a name. Processes that have the file open keep it.
     ///
     /// # Errors
-    /// When it is a folder that is not empty.
+    /// If it is a folder that is not empty.
     pub(super) fn unlink(&mut self, parent: Number, name: &OsStr) -> Result<(), Errno> {
         let number = self.find(parent, name)?;
         if self.folder(number).is_ok_and(|folder| !folder.names.is_empty()) {
@@ -212,10 +212,10 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves a name, in place of one that is there.
+    /// Moves a name, and replaces an existing one.
     ///
     /// # Errors
-    /// When that one is of a folder that is not empty.
+    /// If the existing name is of a folder that is not empty.
     pub(super) fn rename(&mut self, from: (Number, &OsStr), to: (Number, &OsStr)) -> Result<(), Errno> {
         let number = self.find(from.0, from.1)?;
         match self.find(to.0, to.1) {
@@ -227,7 +227,7 @@ impl Tree {
         self.unlink_moved(from)
     }
 
-    /// Takes the old name of something that has a new one.
+    /// Removes the old name of a node that was moved.
     fn unlink_moved(&mut self, (parent, name): (Number, &OsStr)) -> Result<(), Errno> {
         if let Some(number) = self.names_mut(parent)?.remove(name) {
             self.node_mut(number)?.names -= 1;
@@ -235,7 +235,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether a sync has nothing to do.
+    /// Whether a sync would have nothing to do.
     pub(super) fn is_synced(&self, number: Number) -> Result<bool, Errno> {
         Ok(match &self.node(number)?.body {
             Body::File(file) => file.is_synced(),
@@ -265,10 +265,10 @@ impl Tree {
         }
     }
 
-    /// Goes on with what was synced; `is_kept` says of each folder and each page that was not whether it had reached the
-    /// disk by rng. Nobody may have anything open.
+    /// Keeps the synced data, and those unsynced pages and folders that `is_kept` selects at random as having
+    /// reached the disk. No file may be open.
     pub(super) fn lose_power(&mut self, mut is_kept: impl FnMut() -> bool) {
-        // In the order of numbers, so that a seed does the same again.
+        // Nodes are visited in the order of numbers, so that a seed repeats the same loss.
         let mut numbers: Vec<_> = self.nodes.keys().copied().collect();
         numbers.sort_unstable();
         for number in numbers {
@@ -287,7 +287,7 @@ impl Tree {
         self.count_anew();
     }
 
-    /// Counts names and pages, and removes what nothing leads to.
+    /// Counts names and pages, and removes unreachable nodes.
     fn count_anew(&mut self) {
         let mut names: HashMap<Number, u32> = HashMap::from([(ROOT, 1)]);
         let mut reached = vec![ROOT];
