@@ -1,4 +1,4 @@
-//! A command that ends with the process that started it, however that ends.
+//! Runs a command that ends with the process that started it, however that ends.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -7,12 +7,13 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use rustix::process::{Resource, Rlimit, getppid, getrlimit, setrlimit};
 
-/// Becomes the command. Both what kills it with its parent and the open files that it may have outlast the change.
+/// Replaces this process with the command. The parent-death signal and the open-file limit survive the
+/// `exec`.
 ///
-/// Returns only when that fails.
+/// Returns only on failure.
 pub(crate) fn become_command(parent: u32, words: &[OsString]) -> anyhow::Result<()> {
     end_with_parent()?;
-    // It may have gone before it was to be followed.
+    // The parent may have ended before the death signal was set up.
     let actual = getppid().and_then(|id| u32::try_from(id.as_raw_nonzero().get()).ok());
     ensure!(actual == Some(parent), "the benchmark is gone");
     raise_open_files()?;
@@ -27,19 +28,19 @@ fn end_with_parent() -> anyhow::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(signal))?)
 }
 
-/// Elsewhere a benchmark that is killed leaves its server behind.
+/// On other systems, a killed benchmark leaves its server behind.
 #[cfg(not(target_os = "linux"))]
 fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As many open files as the system lets this process have.
+/// Raises the open-file limit of this process to its maximum.
 pub(crate) fn raise_open_files() -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
-/// How many files a process may have open, once it has asked for all it can get.
+/// The maximum that the open-file limit can be raised to.
 pub(crate) fn open_files_max() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }

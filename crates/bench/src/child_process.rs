@@ -35,7 +35,7 @@ impl ChildProcess {
         self.orders.write_all(line.as_bytes()).await.with_context(|| format!("{} is gone", self.part))
     }
 
-    /// The next line of its output, read as JSON.
+    /// Reads the next line of its output as JSON.
     pub(crate) async fn answer<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let line = self.answers.next_line().await?;
         let line = line.with_context(|| format!("{} has ended, see above", self.part))?;

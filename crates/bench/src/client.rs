@@ -1,4 +1,4 @@
-//! A bare HTTP/1.1 client: one connection, one request after the other.
+//! A minimal HTTP/1.1 client: one connection, one request after another.
 
 use std::net::SocketAddr;
 
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// What is sent.
+/// A request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) content_type: String,
     pub(crate) token: Option<String>,
-    /// Posted; nothing is a GET.
+    /// The body of a POST; `None` makes a GET.
     pub(crate) body: Option<String>,
-    /// The status that counts; any other is an error.
+    /// The expected status. Any other status is an error.
     pub(crate) expected: u16,
 }
 
@@ -37,7 +37,7 @@ fn json() -> String {
     "application/json".to_owned()
 }
 
-/// An answer with another status than the one that was expected.
+/// A response with an unexpected status.
 #[derive(Debug)]
 pub(crate) struct Unexpected {
     pub(crate) status: u16,
@@ -52,7 +52,7 @@ impl std::fmt::Display for Unexpected {
 
 impl std::error::Error for Unexpected {}
 
-/// A connection, kept alive.
+/// A keep-alive connection.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
@@ -69,7 +69,7 @@ impl Connection {
         Ok(Self { sender, host: to.to_string(), _driving: driving })
     }
 
-    /// Sends a request with `body`, and reads the answer to its end.
+    /// Sends a request with `body`, and reads the whole response.
     pub(crate) async fn send(&mut self, request: &Request, body: Bytes) -> anyhow::Result<Bytes> {
         self.sender.ready().await?;
         let response = self.sender.send_request(self.build(request, body)?).await?;
@@ -95,7 +95,7 @@ impl Connection {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 pub(crate) async fn exchange(to: SocketAddr, request: &Request) -> anyhow::Result<Bytes> {
     let body = Bytes::from(request.body.clone().unwrap_or_default());
     Connection::open(to).await?.send(request, body).await

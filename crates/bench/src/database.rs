@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 use url::Url;
 
-/// Makes databases, each empty. Clones make them on the same server.
+/// Creates empty databases. Clones create them on the same server.
 #[derive(Clone)]
 pub(crate) struct Databases {
     server: Url,
@@ -16,13 +16,13 @@ pub(crate) struct Databases {
 }
 
 impl Databases {
-    /// On the server of this URL, as its user, who must be allowed to create databases; without TLS.
+    /// Uses the server with this URL, without TLS. Its user must be allowed to create databases.
     pub(crate) fn on(url: &str) -> anyhow::Result<Self> {
         let server = Url::parse(url).context("the store is neither 'sqlite' nor the URL of a PostgreSQL")?;
         Ok(Self { server, made: Arc::default() })
     }
 
-    /// An empty database; its URL.
+    /// Creates an empty database, and returns its URL.
     pub(crate) async fn create(&self) -> anyhow::Result<String> {
         let name = name(self.made.fetch_add(1, Ordering::Relaxed));
         self.run(&format!("CREATE DATABASE {name}")).await?;
@@ -31,7 +31,7 @@ impl Databases {
         Ok(url.into())
     }
 
-    /// Bytes that the last one that was made takes.
+    /// The size in bytes of the database that was created last.
     pub(crate) async fn size(&self) -> anyhow::Result<u64> {
         let name = name(self.made.load(Ordering::Relaxed).saturating_sub(1));
         let (client, _driving) = self.connect().await?;
@@ -39,7 +39,7 @@ impl Databases {
         Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     }
 
-    /// Removes all that were made, whoever is connected.
+    /// Drops all created databases, even with open connections.
     pub(crate) async fn remove(&self) -> anyhow::Result<()> {
         for number in 0..self.made.swap(0, Ordering::Relaxed) {
             self.run(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(number))).await?;

@@ -1,4 +1,4 @@
-//! How long events take, one by one.
+//! The latency of single events.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,23 +10,23 @@ use crate::load::{LoadProcess, Order, Pattern};
 use crate::receiver::Receiver;
 use crate::report::percentile;
 
-/// Connections of a paced load: more than there are requests under way, unless something is slow.
+/// Connections of a paced load: more than there are requests in flight, unless something is slow.
 const CONNECTIONS: usize = 8;
 
-/// Milliseconds of each event, in no order.
+/// The latencies of all events in milliseconds, unordered.
 pub(crate) struct Latencies {
-    /// From the moment that the POST was sent to its arrival at the receiver.
+    /// From the sending of the POST to the arrival at the receiver.
     pub(crate) sent_to_received: Vec<f64>,
-    /// From the moment that the 202 was read to that arrival; less than nothing where the delivery was quicker.
+    /// From the 202 to the arrival at the receiver; negative if the delivery arrived first.
     pub(crate) accepted_to_received: Vec<f64>,
-    /// From the moment that the POST was sent to that of its answer.
+    /// From the sending of the POST to its response.
     pub(crate) sent_to_answered: Vec<f64>,
 }
 
-/// Sends paced requests, which are to come to the receiver's path with stamps, once each.
+/// Sends paced requests, and waits until each has arrived once at the receiver's path with timestamps.
 ///
 /// # Errors
-/// When not all come, or one comes twice.
+/// If not all arrive, or one arrives twice.
 pub(crate) async fn paced(
     to: SocketAddr,
     request: Request,
@@ -57,7 +57,7 @@ pub(crate) async fn paced(
     Ok(latencies)
 }
 
-/// The median and the 99th of a hundred.
+/// The median and the 99th percentile.
 pub(crate) fn p50_p99(milliseconds: &[f64]) -> anyhow::Result<(f64, f64)> {
     Ok((percentile(milliseconds, 50.0)?, percentile(milliseconds, 99.0)?))
 }

@@ -1,4 +1,4 @@
-//! What a run was on: the machine decides most of its figures.
+//! A description of the machine, on which most figures depend.
 
 use std::fs;
 use std::io::Write as _;
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use crate::report::{Spread, number};
 
-/// Prints it.
+/// Prints the description.
 ///
 /// # Errors
-/// When the folder is in memory: a commit waits for the disk, and there is none.
+/// If the folder is in memory, because then a commit would not wait for a disk.
 pub(crate) fn describe(folder: &Path) -> anyhow::Result<()> {
     let filesystem = Filesystem::of(folder)?;
     ensure!(
@@ -42,7 +42,8 @@ struct Filesystem {
 }
 
 impl Filesystem {
-    /// That of the mount with the longest path above the folder, the last one where there are several.
+    /// The file system of the mount with the longest path above the folder, the last one if there are
+    /// several.
     fn of(folder: &Path) -> anyhow::Result<Self> {
         let folder = folder.canonicalize()?;
         let mounts = fs::read_to_string("/proc/self/mounts")?;
@@ -56,7 +57,7 @@ impl Filesystem {
     }
 }
 
-/// How long the disk takes for the least that a commit asks of it.
+/// Measures the sync time of the disk for the smallest possible commit.
 fn syncs(folder: &Path) -> anyhow::Result<String> {
     const TIMES: usize = 50;
     let mut file = tempfile::tempfile_in(folder)?;

@@ -1,13 +1,14 @@
 //! The benchmark.
 //!
-//! Receiver, load and server are processes of their own, on one machine, over loopback. Every rate is printed beside what
-//! a bare client reaches against the same receiver in the same run, because the machine decides most of it.
-//! `docs/performance.md` says what the figures mean.
+//! Receiver, load and server are separate processes on one machine, connected over loopback. Every rate is
+//! printed beside the rate of a minimal client against the same receiver in the same run, because both depend
+//! mostly on the machine.
+//! `docs/performance.md` explains the figures.
 //!
-//! - [`scenarios`]: what is measured, a file each
+//! - [`scenarios`]: the scenarios, one per file
 //! - [`load`], [`receiver`], [`server`]: the processes
-//! - [`measure`], [`latency`]: one measurement with them
-//! - [`report`], [`machine`]: what is printed
+//! - [`measure`], [`latency`]: single measurements with these processes
+//! - [`report`], [`machine`]: the output
 
 mod attached;
 mod child_process;
@@ -48,18 +49,18 @@ struct Arguments {
 enum Command {
     /// Runs the scenarios, and prints a table of their figures.
     Run(RunArguments),
-    /// One, two and three nodes on one PostgreSQL, beside the embedded store: events posted one each, and as NDJSON.
+    /// Compares one, two and three nodes on one PostgreSQL with the embedded store: single events and NDJSON.
     Nodes(NodesArguments),
-    /// The healthy endpoints.
+    /// Runs the healthy endpoints.
     #[command(name = receiver::PART, hide = true)]
     Receive { endpoints: usize },
-    /// Endpoints that are bad in one way.
+    /// Runs endpoints that all fail in the given way.
     #[command(name = receiver::BAD_PART, hide = true)]
     ReceiveBadly { badness: Badness, endpoints: usize },
-    /// The load.
+    /// Runs the load.
     #[command(name = load::PART, hide = true)]
     Load,
-    /// A command that ends with the process of this id.
+    /// Runs a command that ends with the process of this id.
     #[command(hide = true)]
     Attached {
         parent: u32,
@@ -70,19 +71,20 @@ enum Command {
 
 #[derive(Args)]
 struct RunArguments {
-    /// A few seconds for each scenario: that all of it works, not how quick it is.
+    /// A few seconds for each scenario: checks that everything works, not its speed.
     #[arg(long)]
     quick: bool,
-    /// Only these, by their names, with commas between them; all by default.
+    /// Only these scenarios, separated by commas; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Scenario>,
-    /// `sqlite`, or the URL of a PostgreSQL server whose user may create databases; each server gets an empty one.
+    /// `sqlite`, or the URL of a PostgreSQL server whose user may create databases; each server gets an empty
+    /// one.
     #[arg(long, default_value = "sqlite")]
     store: String,
-    /// How many pairs are measured.
+    /// The number of pairs of measurements.
     #[arg(long)]
     pairs: Option<usize>,
-    /// How many seconds each measurement lasts.
+    /// The duration of each measurement in seconds.
     #[arg(long)]
     seconds: Option<u64>,
     #[command(flatten)]
@@ -94,13 +96,13 @@ struct NodesArguments {
     /// The URL of a PostgreSQL server whose user may create databases.
     #[arg(long)]
     store: String,
-    /// The most nodes.
+    /// The maximum number of nodes.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// How many seconds each measurement lasts.
+    /// The duration of each measurement in seconds.
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// Rounds of measurements, each setup once in each.
+    /// The number of rounds. Each setup is measured once per round.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     #[command(flatten)]
@@ -109,10 +111,10 @@ struct NodesArguments {
 
 #[derive(Args)]
 struct ServerArguments {
-    /// The server's binary; the one beside this by default.
+    /// The server's binary; by default the one beside this program.
     #[arg(long)]
     server: Option<PathBuf>,
-    /// Where data folders are made, and removed: on a disk, not in memory.
+    /// The folder for temporary data folders: on a disk, not in memory.
     #[arg(long, default_value = ".bench")]
     data: PathBuf,
 }
@@ -133,13 +135,13 @@ fn main() -> anyhow::Result<()> {
 fn on_all_cores(part: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(part);
-    // Standard input is read on a thread that only its end would stop.
+    // A thread reads standard input, and ends only with the input.
     runtime.shutdown_background();
     result
 }
 
-/// Whoever starts the processes has one thread: a server that is attached to it ends with the thread that started it.
-/// When this is told to stop, all of them are dropped, and with that killed.
+/// Runs the main process on one thread, because an attached server ends with the thread that started it. When
+/// the benchmark is stopped, all child processes are dropped and thereby killed.
 fn in_charge(part: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     attached::raise_open_files()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(part)
@@ -176,7 +178,7 @@ async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     result
 }
 
-/// All of them, also when one fails: what was measured is worth its table.
+/// Runs all scenarios, even if one fails, and prints the table of all results.
 async fn run_all(bench: &Bench, scenarios: &[Scenario]) -> anyhow::Result<()> {
     let mut report = Report::default();
     let mut failed = Vec::new();
@@ -213,13 +215,13 @@ async fn nodes(arguments: NodesArguments) -> anyhow::Result<()> {
     result
 }
 
-/// Where data folders are made: a folder of this run's own.
+/// Creates a temporary folder for the data folders of this run.
 fn scratch(data: &Path) -> anyhow::Result<tempfile::TempDir> {
     std::fs::create_dir_all(data)?;
     Ok(tempfile::tempdir_in(data)?)
 }
 
-/// The servers have ended, by themselves or because they were dropped.
+/// Removes the data. All servers must have ended.
 async fn clear_up(folder: tempfile::TempDir, databases: Option<Databases>) -> anyhow::Result<()> {
     if let Some(databases) = databases {
         databases.remove().await?;

@@ -11,7 +11,7 @@ use crate::load::{self, LoadProcess, Order, Pattern};
 use crate::receiver::Receiver;
 use crate::server::{Publishing, ServerProcess, Statistics, event};
 
-/// Exchanges a second of a bare client with the receiver.
+/// The rate of requests per second of a minimal client with the receiver.
 pub(crate) async fn raw(receiver: &Receiver, connections: usize, time: Duration) -> anyhow::Result<f64> {
     let request = Request::post("/raw", event(), 200);
     let to = receiver.addresses().to_vec();
@@ -19,32 +19,32 @@ pub(crate) async fn raw(receiver: &Receiver, connections: usize, time: Duration)
     Ok(sent.answered as f64 / sent.took.as_secs_f64())
 }
 
-/// What is measured of servers that share a store.
+/// A measurement of servers that share a store.
 pub(crate) struct Measurement<'a> {
     pub(crate) servers: &'a [ServerProcess],
     pub(crate) publishing: Publishing,
-    /// How many webhooks hear of each event.
+    /// The number of webhooks that receive each event.
     pub(crate) webhooks: u64,
     pub(crate) connections: usize,
     pub(crate) pattern: Pattern,
 }
 
-/// What came of it, of all servers together.
+/// The results of all servers together.
 pub(crate) struct Served {
     pub(crate) events: u64,
-    /// Events that were answered, while they were sent.
+    /// The rate of accepted events while events were sent.
     pub(crate) accepted_per_second: f64,
-    /// Deliveries from the first request until the last one was on disk as succeeded.
+    /// The rate of deliveries from the first request until the last success was recorded on disk.
     pub(crate) recorded_per_second: f64,
-    /// CPU time of the servers until then.
+    /// The CPU time of the servers in that time.
     pub(crate) cpu_seconds_per_thousand: f64,
 }
 
 impl Measurement<'_> {
-    /// Publishes, and waits until all of it has come to the receiver and is recorded.
+    /// Publishes, and waits until every delivery has arrived at the receiver and is recorded.
     ///
     /// # Errors
-    /// When that does not come, when anything comes twice or is left behind, or when the servers' own counts differ.
+    /// If a delivery is missing, duplicated or still pending, or if the servers' own counts differ.
     pub(crate) async fn run(&self, receiver: &mut Receiver) -> anyhow::Result<Served> {
         let first = self.servers.first().context("a server")?;
         let to: Vec<SocketAddr> = self.servers.iter().map(ServerProcess::address).collect();

@@ -1,9 +1,9 @@
-//! Figures with their spread and target, and the table of them.
+//! Figures with their spread and target, and a table of them.
 
 use anyhow::{Context, ensure};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
-/// A median and what it is the median of.
+/// A median with its minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -13,7 +13,7 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// # Errors
-    /// When there are no values.
+    /// If there are no values.
     pub(crate) fn of(values: &[f64]) -> anyhow::Result<Self> {
         let mut values = values.to_vec();
         values.sort_by(f64::total_cmp);
@@ -27,10 +27,11 @@ impl Spread {
     }
 }
 
-/// Of values in any order, the smallest that so many of a hundred do not exceed.
+/// The given percentile of values in any order: the smallest value that `of_hundred` percent of them do not
+/// exceed.
 ///
 /// # Errors
-/// When there are no values.
+/// If there are no values.
 pub(crate) fn percentile(values: &[f64], of_hundred: f64) -> anyhow::Result<f64> {
     ensure!((0.0..=100.0).contains(&of_hundred), "a part of a hundred");
     let mut values = values.to_vec();
@@ -39,7 +40,7 @@ pub(crate) fn percentile(values: &[f64], of_hundred: f64) -> anyhow::Result<f64>
     values.get(rank.saturating_sub(1)).copied().context("nothing was measured")
 }
 
-/// What a figure ought to be.
+/// The target of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Target {
     AtLeast(f64),
@@ -62,7 +63,7 @@ impl Target {
     }
 }
 
-/// Something that was measured, once or several times.
+/// A quantity that was measured once or several times.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
     what: String,
@@ -82,7 +83,7 @@ impl Figure {
     }
 }
 
-/// The figures of all scenarios, in the order in which they were measured.
+/// The figures of all scenarios, in the order of measurement.
 #[derive(Default)]
 pub(crate) struct Report(Vec<(&'static str, Figure)>);
 
@@ -91,10 +92,10 @@ impl Report {
         self.0.extend(figures.into_iter().map(|figure| (scenario, figure)));
     }
 
-    /// The table, in Markdown.
+    /// Formats the table in Markdown.
     ///
     /// # Errors
-    /// When a figure has no values.
+    /// If a figure has no values.
     pub(crate) fn table(&self) -> anyhow::Result<String> {
         let mut table = Table::new();
         table.load_style(ASCII_MARKDOWN);
@@ -122,7 +123,7 @@ impl Report {
         Ok(table.trim_fmt())
     }
 
-    /// How many targets there are, and how many of them are met.
+    /// The number of targets, and the number of targets met.
     pub(crate) fn targets(&self) -> anyhow::Result<(usize, usize)> {
         let (mut all, mut met) = (0, 0);
         for (_, figure) in &self.0 {
@@ -139,7 +140,7 @@ fn yes_or_no(is_met: bool) -> String {
     if is_met { "yes" } else { "NO" }.to_owned()
 }
 
-/// A figure with as many digits as mean something.
+/// Formats a figure with its significant digits.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         100.0.. => 0,

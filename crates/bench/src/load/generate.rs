@@ -1,4 +1,4 @@
-//! What the load's process does.
+//! The process that generates the load.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::child_process::Orders;
 use crate::client::{Connection, Request};
 use crate::monotonic_time::MonotonicTime;
 
-/// Reads an order, connects, says so, waits for the word, sends, says what came of it.
+/// Reads an order, connects, reports readiness, waits for the start command, sends the requests, and reports
+/// the result.
 pub(crate) async fn generate() -> anyhow::Result<()> {
     let mut orders = Orders::new();
     let order: Order = serde_json::from_str(&orders.next().await?.context("an order")?)?;
@@ -24,7 +25,7 @@ pub(crate) async fn generate() -> anyhow::Result<()> {
     ensure!(orders.next().await?.is_some(), "called off");
     tokio::select! {
         sent = run(&order, connections) => println!("{}", serde_json::to_string(&sent?)?),
-        // The end of the orders is the end of whoever gave them.
+        // The input ends when the parent process does.
         _ = orders.next() => {}
     }
     Ok(())
@@ -66,7 +67,7 @@ async fn run(order: &Order, connections: Vec<Connection>) -> anyhow::Result<Sent
     Ok(Sent { took: began.elapsed(), ..sent })
 }
 
-/// What one connection did.
+/// The results of one connection.
 #[derive(Default)]
 struct Part {
     answered: u64,
@@ -102,7 +103,7 @@ async fn by_count(
     Ok(part)
 }
 
-/// Which requests are one connection's, of `count`, and when it is their turn.
+/// The requests of one of `count` connections, and their times.
 struct Turns {
     began: Instant,
     index: usize,

@@ -1,4 +1,4 @@
-//! The load: a process that sends requests and says what came of them.
+//! The load: a process that sends requests and reports the results.
 
 mod generate;
 
@@ -15,43 +15,44 @@ pub(crate) use generate::generate;
 
 pub(crate) const PART: &str = "load";
 
-/// What stands in a paced request's body where its number is to be. Twelve digits, so that all bodies are of one size.
+/// The placeholder for a number in a paced request's body. It has twelve digits, so that all bodies have the
+/// same size.
 pub(crate) const NUMBER: &str = "000000000000";
 
-/// What is to be sent.
+/// The load to generate.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// By turns, a connection each.
+    /// The servers. Connections are distributed round robin.
     pub(crate) to: Vec<SocketAddr>,
     pub(crate) request: Request,
     pub(crate) connections: usize,
     pub(crate) pattern: Pattern,
 }
 
-/// When requests are sent.
+/// The times at which requests are sent.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Pattern {
-    /// The next one when the one before is answered, at least one on each connection.
+    /// Each connection sends its next request after the last response, for this time, at least once.
     For(Duration),
-    /// The same until so many are answered.
+    /// Each connection sends its next request after the last response, until this many were answered.
     Times(u64),
-    /// So many a second whether answers come or not, numbered from 1.
+    /// A fixed rate, independent of responses. Requests are numbered from 1.
     Paced { per_second: u32, time: Duration },
 }
 
-/// What came of it.
+/// The results.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Sent {
     pub(crate) answered: u64,
     pub(crate) took: Duration,
-    /// Of each paced request.
+    /// The timestamps of paced requests.
     pub(crate) stamps: Vec<Stamp>,
 }
 
-/// When a request was sent, and when its answer had come.
+/// The times of a request and of its response.
 ///
-/// It counts as sent when it was its turn, where the connection was still busy: what waits because an answer is late is
-/// late itself.
+/// If the connection was busy at the request's scheduled time, that time counts as sent, so that the delay of
+/// a slow response is part of the next latency.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     pub(crate) number: u64,
@@ -59,7 +60,7 @@ pub(crate) struct Stamp {
     pub(crate) answered: MonotonicTime,
 }
 
-/// The load's process, connected and about to begin.
+/// The load's process, connected and ready to start.
 pub(crate) struct LoadProcess(ChildProcess);
 
 impl LoadProcess {
@@ -69,17 +70,17 @@ impl LoadProcess {
         Ok(Self(process))
     }
 
-    /// Sends all of it.
+    /// Sends all requests.
     pub(crate) async fn run(mut self) -> anyhow::Result<Sent> {
         self.0.ask("go").await
     }
 }
 
-/// Sends what is ordered, in a process of its own.
+/// Sends the load from a separate process.
 pub(crate) async fn send(order: &Order) -> anyhow::Result<Sent> {
     LoadProcess::connect(order).await?.run().await
 }
 
-/// All connections are made.
+/// Reports that all connections are open.
 #[derive(Serialize, Deserialize)]
 struct Ready;

@@ -1,4 +1,4 @@
-//! What the process of bad endpoints does: each at a port of its own, all in the same way.
+//! The process of bad endpoints: each has its own port, and all fail in the same way.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,30 +13,30 @@ use tokio_util::task::TaskTracker;
 use crate::attached::raise_open_files;
 use crate::child_process::Orders;
 
-/// How an endpoint is bad, or that it is not.
+/// The way in which an endpoint fails, or [`Self::AnswersAtOnce`] for one that works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Badness {
-    /// Answers 200 at once: what so many cost that are not bad at all.
+    /// Responds 200 at once. Shows the cost of that many healthy endpoints.
     AnswersAtOnce,
-    /// Nobody takes connections, and the system's queue is full.
+    /// Accepts no connections, and the accept queue is full.
     NeverAccepts,
-    /// Takes connections and says nothing.
+    /// Accepts connections, and sends nothing.
     Silent,
-    /// Answers 200 just before the time is up.
+    /// Responds 200 just before the timeout.
     SlowAnswer,
-    /// An answer, one byte a second.
+    /// Responds at one byte per second.
     ByteASecond,
-    /// Headers without end.
+    /// Sends headers without end.
     EndlessHeaders,
-    /// A body without end.
+    /// Sends a body without end.
     EndlessBody,
-    /// Resets the connection when the request comes.
+    /// Resets the connection after the request.
     Resets,
-    /// Begins to answer a TLS handshake, and goes on with a byte a second.
+    /// Starts a TLS handshake, and continues at one byte per second.
     UnfinishedTls,
 }
 
-/// An attempt may take 15 s.
+/// The timeout of an attempt is 15 s.
 const SLOW_ANSWER_AFTER: Duration = Duration::from_secs(14);
 
 const SEND_BUFFER_BYTES: u32 = 32 * 1024;
@@ -80,7 +80,7 @@ impl Badness {
                 first_bytes(&mut stream).await?;
                 finish(stream).await
             }
-            // Nothing is taken there.
+            // Such an endpoint accepts no connection.
             Self::NeverAccepts => Ok(()),
             Self::Silent => copy(&mut stream, &mut sink()).await.map(drop),
             Self::SlowAnswer => answer_late(stream).await,
@@ -100,7 +100,7 @@ impl Badness {
             }
             Self::UnfinishedTls => {
                 first_bytes(&mut stream).await?;
-                // A handshake's record of 4 KiB, in it a ServerHello that goes on and on.
+                // A handshake record of 4 KiB that contains an endless ServerHello.
                 drip(stream, &[0x16, 0x03, 0x03, 0x10, 0x00, 0x02, 0x00, 0x0f, 0xfc, 0x03, 0x03]).await
             }
         }
@@ -111,7 +111,7 @@ async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read(&mut [0; 4096]).await.map(drop)
 }
 
-/// What comes is read meanwhile, else closing would take the answer back.
+/// Incoming data is read in the meantime, because closing with unread data would discard the response.
 async fn answer_late(mut stream: TcpStream) -> std::io::Result<()> {
     match timeout(SLOW_ANSWER_AFTER, copy(&mut stream, &mut sink())).await {
         Ok(ended) => ended.map(drop),
@@ -142,7 +142,7 @@ async fn flood(mut stream: TcpStream, beginning: &str, line: &str) -> std::io::R
     }
 }
 
-/// Serves on ports of the system's choice, which it says, until its orders end.
+/// Listens on free ports, prints them, and serves until its input ends.
 pub(crate) async fn receive_badly(badness: Badness, endpoints: usize) -> anyhow::Result<()> {
     raise_open_files()?;
     let mut serving = JoinSet::new();
@@ -150,7 +150,8 @@ pub(crate) async fn receive_badly(badness: Badness, endpoints: usize) -> anyhow:
     for _ in 0..endpoints {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        // A flood is not to fill megabytes of the system's before anybody reads: that would be this process's CPU time.
+        // The send buffer is small: an endless response should not fill megabytes of system memory, at the
+        // cost of this process's CPU time.
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         let listener = socket.listen(if badness == Badness::NeverAccepts { 1 } else { 1024 })?;
         addresses.push(listener.local_addr()?);
@@ -173,7 +174,7 @@ async fn serve(listener: TcpListener, badness: Badness) -> std::io::Result<()> {
     }
 }
 
-/// Fills the queue of those who wait to be taken, so that the system answers nobody else.
+/// Fills the accept queue, so that the system accepts no further connections.
 async fn leave_alone(listener: TcpListener) -> std::io::Result<()> {
     let address = listener.local_addr()?;
     let mut waiting = Vec::new();

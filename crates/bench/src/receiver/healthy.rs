@@ -1,4 +1,4 @@
-//! What the process of healthy endpoints does.
+//! The process of healthy endpoints.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -23,12 +23,12 @@ use crate::load::NUMBER;
 use crate::monotonic_time::MonotonicTime;
 use crate::server::NUMBER_MEMBER;
 
-/// Deliveries are counted.
+/// The path on which deliveries are counted.
 pub(crate) const HOOK_PATH: &str = "/hook";
-/// And when each came is kept.
+/// The path on which the arrival times are stored too.
 pub(crate) const STAMPED_PATH: &str = "/stamped";
 
-/// Orders.
+/// Commands.
 pub(super) const COUNT: &str = "count";
 pub(super) const ARRIVALS: &str = "arrivals";
 
@@ -48,7 +48,7 @@ impl Seen {
     }
 }
 
-/// The number that a paced request carries; 0 when it has none.
+/// Returns the number in a paced request's body; 0 if there is none.
 fn number(body: &[u8]) -> u64 {
     let member = NUMBER_MEMBER.as_bytes();
     let found = body.windows(member.len()).position(|window| window == member);
@@ -56,7 +56,7 @@ fn number(body: &[u8]) -> u64 {
     digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// Serves on ports of the system's choice, which it says, and answers orders until they end.
+/// Listens on free ports, prints them, and executes commands until its input ends.
 pub(crate) async fn receive(endpoints: usize) -> anyhow::Result<()> {
     raise_open_files()?;
     let seen = Arc::new(Seen::default());
@@ -95,7 +95,7 @@ async fn serve(listener: TcpListener, seen: Arc<Seen>) -> anyhow::Result<()> {
 
 async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
-    // A body that breaks off is a connection that ends; there is nobody to tell.
+    // An incomplete body means that the connection was closed; no response is possible.
     if let Ok(body) = request.into_body().collect().await {
         if path == STAMPED_PATH {
             seen.arrived(&body.to_bytes(), MonotonicTime::now());

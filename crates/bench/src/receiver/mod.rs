@@ -1,4 +1,4 @@
-//! The receivers: a process of healthy endpoints, and one of endpoints that are bad in one way.
+//! The receivers: a process of healthy endpoints, and one of endpoints that all fail in one way.
 
 mod bad;
 mod healthy;
@@ -18,7 +18,7 @@ pub(crate) use healthy::{HOOK_PATH, STAMPED_PATH, receive};
 pub(crate) const PART: &str = "receive";
 pub(crate) const BAD_PART: &str = "receive-badly";
 
-/// The process of healthy endpoints, each at a port of its own. They answer 200 at once, and count.
+/// The process of healthy endpoints, each on its own port. They respond 200 at once, and count requests.
 pub(crate) struct Receiver {
     process: ChildProcess,
     addresses: Vec<SocketAddr>,
@@ -35,15 +35,15 @@ impl Receiver {
         &self.addresses
     }
 
-    /// How many requests came so far that were not for the raw rate.
+    /// The number of requests so far, without those for the raw rate.
     pub(crate) async fn count(&mut self) -> anyhow::Result<u64> {
         self.process.ask(healthy::COUNT).await
     }
 
-    /// Waits until it has counted so many.
+    /// Waits until it has counted this many requests.
     ///
     /// # Errors
-    /// When no more came for a while.
+    /// If no request came for a while.
     pub(crate) async fn wait_for(&mut self, wanted: u64) -> anyhow::Result<()> {
         const SILENCE_MAX: Duration = Duration::from_secs(60);
         let mut last = (0, Instant::now());
@@ -63,7 +63,7 @@ impl Receiver {
         }
     }
 
-    /// When what came on the path with stamps came, by the number in it, and forgets it.
+    /// Returns and clears the arrival times on the path with timestamps, by the number in the request.
     pub(crate) async fn arrivals(&mut self) -> anyhow::Result<Vec<(u64, MonotonicTime)>> {
         self.process.ask(healthy::ARRIVALS).await
     }

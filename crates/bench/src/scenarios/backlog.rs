@@ -1,8 +1,10 @@
-//! A million deliveries that wait, beside a thousand: two servers with ten endpoints each, on which sending is held.
+//! A million pending deliveries compared with a thousand: two servers with ten endpoints each, on which
+//! sending is on hold.
 //!
-//! By turns each is resumed until a thousand deliveries have come, and held again. From the first of the thousand to the
-//! last one is what is compared, and each of them was claimed from what waited. In the end the million is sent for a
-//! while, for the memory that this takes.
+//! The servers take turns: each is resumed until a thousand deliveries have arrived, and is then put on hold
+//! again. The compared time is from the first of the thousand deliveries to the last. Each of them was
+//! claimed from the pending deliveries. At the end the large backlog is sent for a while, to measure the
+//! memory that this takes.
 
 use std::time::Duration;
 
@@ -16,12 +18,12 @@ use crate::report::{Figure, Target};
 use crate::server::{Endpoint, Publishing, ServerProcess};
 
 const WEBHOOKS: usize = 10;
-/// Deliveries of one measurement.
+/// The number of deliveries in one measurement.
 const THOUSAND: usize = 1000;
-/// Events whose deliveries are a thousand.
+/// The number of events for a thousand deliveries.
 const EVENTS: u64 = (THOUSAND / WEBHOOKS) as u64;
 
-/// A server whose sending is held, and its receiver.
+/// A server whose sending is on hold, and its receiver.
 struct Held {
     server: ServerProcess,
     receiver: Receiver,
@@ -42,7 +44,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     );
     let (mut few, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 1..=bench.pick(10, 2) {
-        // As much again as is sent, so that each time as many wait.
+        // The number of new deliveries equals the number sent, so that the backlog stays the same.
         small.publish(EVENTS).await?;
         let beside_few = small.send_a_thousand().await?;
         large.publish(EVENTS).await?;
@@ -69,7 +71,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 }
 
 impl Held {
-    /// Its endpoints are known as quick ones.
+    /// The server has learned that its endpoints are fast.
     async fn start(bench: &Bench) -> anyhow::Result<Self> {
         let receiver = Receiver::start(WEBHOOKS).await?;
         let server = bench.setup.start().await?;
@@ -98,7 +100,7 @@ impl Held {
         load::send(&order).await.map(drop)
     }
 
-    /// Milliseconds from the first of a thousand deliveries to the last.
+    /// Sends a thousand deliveries. Returns the milliseconds from the first to the last.
     async fn send_a_thousand(&mut self) -> anyhow::Result<f64> {
         self.receiver.arrivals().await?;
         let before = self.receiver.count().await?;
@@ -113,7 +115,7 @@ impl Held {
         Ok(last.context("a thousand came")?.milliseconds_since(*first.context("a thousand came")?))
     }
 
-    /// Deliveries a second while all that waits may go.
+    /// Sends the backlog without a limit. Returns the deliveries per second.
     async fn send_for(&mut self, time: Duration) -> anyhow::Result<f64> {
         let before = self.receiver.count().await?;
         let began = Instant::now();

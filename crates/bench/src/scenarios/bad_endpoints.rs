@@ -1,10 +1,10 @@
-//! A healthy endpoint alone, and beside a thousand that are bad, all of one organization; and beside a thousand that are
-//! not bad at all, which shows what a thousand deliveries at once cost by themselves.
+//! A healthy endpoint alone, beside a thousand bad endpoints of the same organization, and beside a thousand
+//! healthy ones. The last shows the cost of a thousand simultaneous deliveries as such.
 //!
-//! Events of a stack go to the healthy one, 200 a second. Once a second an event of an environment goes to all the bad
-//! ones. Each sort of them has a server of its own, measured by turns with one that has the healthy endpoint alone, so
-//! that the seconds after the first bad deliveries are what is measured: then the most attempts are stuck, and no breaker
-//! is open yet.
+//! Events of a stack go to the healthy endpoint, 200 per second. Once per second an event of an environment
+//! goes to all bad endpoints. Each kind of bad endpoint gets its own server. These measurements alternate
+//! with those of a server with the healthy endpoint alone. The seconds after the first bad deliveries are
+//! measured, because most attempts are stuck then, and no circuit breaker is open yet.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::receiver::{BadReceiver, Badness, Receiver, STAMPED_PATH};
 use crate::report::{Figure, Target};
 use crate::server::{Endpoint, Publishing, ServerProcess};
 
-/// Of the healthy endpoint.
+/// The rate of events for the healthy endpoint.
 const PER_SECOND: u32 = 200;
-/// Sorts that are compared with one measurement of the healthy endpoint alone.
+/// The number of kinds that are compared with one measurement of the healthy endpoint alone.
 const SORTS_AFTER_ALONE: usize = 3;
-/// A connection each for a thousand endpoints, on both sides, and what else there is.
+/// A connection for each of a thousand endpoints, on both sides, and a reserve.
 const OPEN_FILES_MIN: u64 = 8192;
 
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
@@ -67,7 +67,8 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The healthy endpoint's, from POST to received, in milliseconds. `fan_outs` gets those that events for the others took.
+/// Returns the healthy endpoint's 99th percentile from POST to arrival, in milliseconds. Adds the response
+/// times of events for the other endpoints to `fan_outs`.
 async fn healthy_p99(bench: &Bench, sort: Option<Badness>, fan_outs: &mut Vec<f64>) -> anyhow::Result<f64> {
     let mut receiver = Receiver::start(1).await?;
     let server = bench.setup.start().await?;
@@ -101,12 +102,12 @@ async fn healthy_p99(bench: &Bench, sort: Option<Badness>, fan_outs: &mut Vec<f6
             server.cpu()?.as_secs_f64()
         );
     }
-    // What the bad ones have under way would hold a stop up.
+    // Attempts in flight at the bad endpoints would delay a normal stop.
     server.kill().await?;
     Ok(p50_p99(&latencies.sent_to_received)?.1)
 }
 
-/// The first bad deliveries are made a second before the measurement, and more while it lasts.
+/// The bad deliveries start one second before the measurement, and continue during it.
 async fn beside<T>(
     server: &ServerProcess,
     time: Duration,

@@ -1,7 +1,8 @@
-//! Everything at once for as long as is asked for, half an hour for example: whether memory stays where it was.
+//! A mixed load for a given time, for example half an hour, to see whether the use of memory stays constant.
 //!
-//! Events come one by one and as NDJSON, for two healthy endpoints. Others, for which an event comes each second, reset their
-//! connections, so that breakers open, attempts are repeated, and what waits grows. Now and then the history is read.
+//! Events are sent singly and as NDJSON, for two healthy endpoints. Other endpoints get an event each second
+//! and reset their connections, so that circuit breakers open, attempts are retried, and the backlog grows.
+//! The history is read from time to time.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const SINGLE_PER_SECOND: u32 = 200;
 const LINES: usize = 100;
 const BATCHES_PER_SECOND: u32 = 2;
 const BAD_ENDPOINTS: usize = 50;
-/// How many times memory is looked at.
+/// The number of memory samples.
 const LOOKS: u32 = 60;
 
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
@@ -56,7 +57,7 @@ async fn load(
     LoadProcess::connect(&order).await?.run().await
 }
 
-/// MiB, again and again. People look at what happened as often.
+/// Samples the memory in MiB. The history is read at each sample, as users would.
 async fn look_at_memory(server: &ServerProcess, time: Duration) -> anyhow::Result<Vec<f64>> {
     let mut looks = Vec::new();
     let mut ticks = interval(time / LOOKS);
@@ -71,7 +72,7 @@ async fn look_at_memory(server: &ServerProcess, time: Duration) -> anyhow::Resul
 }
 
 fn figures(bench: &Bench, single: &Sent, events: u64, looks: &[f64]) -> anyhow::Result<Vec<Figure>> {
-    // Caches fill in the first fifth.
+    // The caches fill up in the first fifth of the time.
     let steady = &looks[looks.len() / 5..];
     let third = steady.len() / 3;
     let (first, last) = (Spread::of(&steady[..third])?, Spread::of(&steady[steady.len() - third..])?);

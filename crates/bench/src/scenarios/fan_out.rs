@@ -1,4 +1,4 @@
-//! Events posted one each, for ten endpoints each.
+//! Single events, for ten endpoints each.
 
 use super::Bench;
 use super::throughput::Throughput;

@@ -1,4 +1,4 @@
-//! A server that nobody uses: its start, its memory and CPU, and the size of its binary.
+//! An idle server: its startup time, its memory and CPU, and the size of its binary.
 
 use super::Bench;
 use crate::report::{Figure, Target};

@@ -1,4 +1,4 @@
-//! What a server takes of memory while it is under load, and of the disk for what it delivered.
+//! The memory of a server under load, and the disk space of its deliveries.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut receiver = Receiver::start(1).await?;
     let server = bench.setup.start().await?;
     server.register(&endpoints(&receiver)).await?;
-    // A restart writes everything to where it is kept.
+    // A restart writes all data to its final place.
     let kept = server.stop().await?;
     let before = size(&bench.setup, &kept).await?;
     let (server, _) = bench.setup.start_again(kept).await?;
@@ -45,7 +45,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Millions of bytes that are taken of the disk.
+/// The disk space in use, in millions of bytes.
 async fn size(setup: &ServerSetup, kept: &Kept) -> anyhow::Result<f64> {
     let bytes = match setup.store() {
         Store::Embedded | Store::Shared(_) => allocated(kept.data())?,
@@ -59,7 +59,7 @@ fn allocated(folder: &Path) -> anyhow::Result<u64> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        // Blocks of 512 bytes, whatever the filesystem's own are.
+        // `blocks` counts 512-byte blocks on every file system.
         bytes += if metadata.is_dir() { allocated(&entry.path())? } else { metadata.blocks() * 512 };
     }
     Ok(bytes)

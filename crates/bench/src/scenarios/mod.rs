@@ -1,4 +1,4 @@
-//! What is measured, a file each.
+//! The scenarios, one per file.
 
 mod backlog;
 mod bad_endpoints;
@@ -22,26 +22,26 @@ use crate::server::{ServerSetup, Store};
 
 pub(crate) use nodes::{NodesOrder, compare as compare_nodes};
 
-/// What a run consists of.
+/// A scenario of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Events posted one each, for one endpoint, beside the raw rate.
+    /// Single events, for one endpoint, beside the raw rate.
     SinglePost,
-    /// The same for ten endpoints.
+    /// Single events, for ten endpoints, beside the raw rate.
     FanOut,
     /// Events as NDJSON, for one endpoint, beside the raw rate.
     Ndjson,
-    /// A hundred events a second: how long each takes.
+    /// A hundred events per second: the latency of each.
     Paced,
-    /// A healthy endpoint alone, and beside a thousand that are bad in each way that we know.
+    /// A healthy endpoint alone, and beside a thousand bad endpoints of each known kind.
     BadEndpoints,
-    /// A million deliveries that wait: memory, and whether they make the next thousand slower.
+    /// A million pending deliveries: memory, and their effect on the next thousand.
     Backlog,
-    /// Memory under load, and disk for what was delivered.
+    /// Memory under load, and disk space of the deliveries.
     MemoryAndDisk,
-    /// Everything at once: whether memory grows; `--seconds 1800` for half an hour.
+    /// A mixed load: whether memory grows; `--seconds 1800` for half an hour.
     Endurance,
-    /// A server that nobody uses: its start, memory and CPU, and the size of the binary.
+    /// An idle server: its startup time, memory and CPU, and the size of the binary.
     Idle,
 }
 
@@ -75,34 +75,34 @@ impl Scenario {
     }
 }
 
-/// What all scenarios are run with.
+/// The settings of all scenarios.
 pub(crate) struct Bench {
     pub(crate) setup: ServerSetup,
-    /// A smoke run: all of it happens, and the figures say little.
+    /// A smoke test: everything runs, but the figures mean little.
     pub(crate) quick: bool,
     pub(crate) pairs: Option<usize>,
     pub(crate) time: Option<Duration>,
 }
 
 impl Bench {
-    /// One of these: the first for figures that are worth something.
+    /// Selects a value: the first for meaningful figures, the second for a smoke test.
     fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
 
-    /// How many pairs are measured, unless somebody asked for another number.
+    /// The number of pairs of measurements: the option, or the default.
     fn pairs(&self) -> anyhow::Result<usize> {
         let pairs = self.pairs.unwrap_or(self.pick(3, 1));
         ensure!(pairs > 0, "--pairs must be at least 1");
         Ok(pairs)
     }
 
-    /// How many seconds a measurement lasts, unless somebody asked for another number.
+    /// The duration of a measurement in seconds: the option, or the default.
     fn seconds(&self, full: u64) -> Duration {
         self.time.unwrap_or(Duration::from_secs(self.pick(full, 1)))
     }
 
-    /// Targets are those of the embedded store.
+    /// Adds a target. Targets apply only to the embedded store.
     fn aim(&self, figure: Figure, target: Target) -> Figure {
         match self.setup.store() {
             Store::Embedded => figure.with_target(target),

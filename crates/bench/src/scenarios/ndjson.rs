@@ -5,9 +5,9 @@ use super::throughput::Throughput;
 use crate::report::Figure;
 use crate::server::Publishing;
 
-/// Events in a request.
+/// The number of events in a request.
 pub(super) const LINES: usize = 200;
-/// Requests that are under way at a time: 1,600 lines are enough to keep a server busy.
+/// The number of requests in flight: 1,600 lines keep a server busy.
 pub(super) const CONNECTIONS: usize = 8;
 
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {

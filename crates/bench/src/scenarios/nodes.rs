@@ -1,4 +1,4 @@
-//! Nodes on one PostgreSQL beside the embedded store, all in one run, by turns.
+//! Several nodes on one PostgreSQL compared with the embedded store, in alternating measurements of one run.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::receiver::Receiver;
 use crate::report::Spread;
 use crate::server::{Publishing, ServerSetup, Store};
 
-/// What is compared.
+/// The settings of the comparison.
 pub(crate) struct NodesOrder {
     pub(crate) databases: Databases,
-    /// The most nodes.
+    /// The maximum number of nodes.
     pub(crate) nodes: usize,
     pub(crate) time: Duration,
-    /// Each setup is measured once in each.
+    /// The number of rounds. Each setup is measured once per round.
     pub(crate) rounds: usize,
 }
 
-/// A setup that is measured, and what came of it so far.
+/// A setup that is measured, and its results so far.
 struct Contestant {
     name: String,
     nodes: usize,
@@ -104,7 +104,7 @@ impl Contestant {
             },
             pattern: Pattern::For(time),
         };
-        // Endpoints and nodes get to know each other.
+        // Warm-up: the nodes learn how fast the endpoints are.
         measurement(Duration::from_secs(1)).run(receiver).await?;
         let served = measurement(order.time).run(receiver).await?;
         println!(

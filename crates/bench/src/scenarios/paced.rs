@@ -1,8 +1,8 @@
-//! A hundred events a second, far from any limit: how long each takes from the publisher to the endpoint.
+//! A hundred events per second, far from any limit: the latency from the publisher to the endpoint.
 //!
-//! From outside nobody sees the moment of acceptance: it lies between the moment that the POST was sent and the one that its
-//! 202 was read. So there are both: what begins with the POST is longer than what was meant, and what begins with the 202
-//! is shorter, and less than nothing where the delivery had come first.
+//! The moment of acceptance cannot be seen from outside: it lies between the sending of the POST and the
+//! reading of its 202. Both intervals are therefore measured. The one that begins with the POST is too long.
+//! The one that begins with the 202 is too short, and is negative if the delivery arrived first.
 
 use super::Bench;
 use crate::client::Request;

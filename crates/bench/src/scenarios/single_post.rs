@@ -1,4 +1,4 @@
-//! Events posted one each by 64 connections, for one endpoint.
+//! Single events over 64 connections, for one endpoint.
 
 use super::Bench;
 use super::throughput::Throughput;
@@ -10,7 +10,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         publishing: Publishing::Single,
         webhooks: 1,
         connections: Throughput::ALL_CONNECTIONS,
-        // A minute in all.
+        // A minute in total.
         seconds: 20,
         ratio_least: 30.0,
     };

@@ -1,4 +1,5 @@
-//! As many events as go, beside what a bare client reaches: pairs of measurements, the raw rate first.
+//! The maximum rate of events, compared with a minimal client. Measurements come in pairs, the raw rate
+//! first.
 
 use super::Bench;
 use crate::load::Pattern;
@@ -7,18 +8,18 @@ use crate::receiver::{HOOK_PATH, Receiver};
 use crate::report::{Figure, Target};
 use crate::server::{Endpoint, Publishing};
 
-/// Connections of the load, raw and served.
+/// Connections of the load in both measurements.
 const CONNECTIONS: usize = 64;
 
-/// What is published, and to how many.
+/// The kind of requests, and the number of webhooks.
 pub(super) struct Throughput {
     pub(super) publishing: Publishing,
     pub(super) webhooks: usize,
-    /// Of those who publish; the raw rate has 64 at all times.
+    /// Connections of the publishers. The raw rate is always measured with 64.
     pub(super) connections: usize,
-    /// Seconds that events are published in each pair.
+    /// The publishing time in seconds for each pair.
     pub(super) seconds: u64,
-    /// Deliveries of a hundred raw exchanges.
+    /// The target: deliveries as a percentage of the raw rate.
     pub(super) ratio_least: f64,
 }
 
@@ -39,7 +40,7 @@ impl Throughput {
             connections: self.connections,
             pattern: Pattern::For(bench.seconds(seconds)),
         };
-        // Connections are made, and the server gets to know its endpoints.
+        // Warm-up: connections are opened, and the server learns how fast its endpoints are.
         measurement(1).run(&mut receiver).await?;
         for pair in 1..=bench.pairs()? {
             let raw = raw(&receiver, CONNECTIONS, bench.seconds(5)).await?;
@@ -69,7 +70,7 @@ impl Throughput {
     }
 }
 
-/// A webhook for each of the receiver's ports.
+/// Makes a webhook for each of the receiver's ports.
 pub(super) fn endpoints(receiver: &Receiver) -> Vec<Endpoint> {
     let numbered = receiver.addresses().iter().enumerate();
     numbered

@@ -1,4 +1,4 @@
-//! What the benchmark asks of the server's API.
+//! Requests of the benchmark to the server's API.
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -11,14 +11,14 @@ use crate::load::NUMBER;
 pub(super) const TOKEN: &str = "the-benchmark's-own-token-of-loopback";
 pub(super) const ORGANIZATION: &str = "acme";
 
-/// What stands before an event's number.
+/// The text before an event's number.
 pub(crate) const NUMBER_MEMBER: &str = r#""number":""#;
 
-/// The stack that all events of stacks are about.
+/// The stack of all stack events.
 const PROJECT: &str = "website";
 const STACK: &str = "website-prod";
 
-/// An event of a stack, of about a kilobyte; a paced load numbers it.
+/// A stack event of about a kilobyte. A paced load numbers it.
 pub(crate) fn event() -> String {
     let filler = "0123456789".repeat(72);
     let payload = format!(
@@ -27,19 +27,19 @@ pub(crate) fn event() -> String {
     format!(r#"{{"kind":"stack_update","payload":{payload}}}"#)
 }
 
-/// A webhook to be.
+/// A webhook to register.
 pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) url: String,
     pub(crate) hears: Hears,
 }
 
-/// What a webhook hears of.
+/// The events that a webhook receives.
 #[derive(Clone, Copy)]
 pub(crate) enum Hears {
-    /// All that is published here.
+    /// All stack events of the benchmark.
     Stack,
-    /// What [`Publishing::environment`] publishes.
+    /// The events of [`Publishing::environment`].
     Environments,
 }
 
@@ -72,17 +72,17 @@ impl Endpoint {
     }
 }
 
-/// How events are published.
+/// The way in which events are published.
 #[derive(Clone, Copy)]
 pub(crate) enum Publishing {
-    /// One in a request.
+    /// One event per request.
     Single,
-    /// So many in a request, as NDJSON.
+    /// This many events per request, as NDJSON.
     Lines(usize),
 }
 
 impl Publishing {
-    /// How many events a request has.
+    /// The number of events in a request.
     pub(crate) fn events(self) -> u64 {
         match self {
             Self::Single => 1,
@@ -100,7 +100,7 @@ impl Publishing {
         }
     }
 
-    /// One event that only webhooks for environments hear of.
+    /// An event that only webhooks for environments receive.
     pub(crate) fn environment() -> Request {
         publish(format!(
             r#"{{"kind":"environment","payload":{{"action":"created","projectName":"{PROJECT}","environmentName":"prod"}}}}"#
@@ -116,11 +116,11 @@ fn signed_in(request: Request) -> Request {
     Request { token: Some(TOKEN.to_owned()), ..request }
 }
 
-/// What an organization saw in the last hours.
+/// The statistics of an organization for the last hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Statistics {
     pub(crate) events: u64,
-    /// Deliveries that were made.
+    /// Deliveries that were created.
     pub(crate) made: u64,
     pub(crate) succeeded: u64,
     pub(crate) pending: u64,
@@ -145,14 +145,14 @@ struct Usage {
 }
 
 impl ServerProcess {
-    /// Registers these webhooks, unless there are some of these names.
+    /// Registers these webhooks, except those whose names exist.
     pub(crate) async fn register(&self, endpoints: &[Endpoint]) -> anyhow::Result<()> {
         let mut connection = Connection::open(self.address).await?;
         for endpoint in endpoints {
             let request = endpoint.request();
             let body = request.body.clone().unwrap_or_default();
             let made = connection.send(&request, body.into()).await;
-            // Another node may have made it.
+            // Another node may have registered it.
             match made {
                 Err(error)
                     if error.downcast_ref().is_some_and(|Unexpected { status, .. }| *status == 409) => {}
@@ -175,7 +175,7 @@ impl ServerProcess {
         Ok(statistics)
     }
 
-    /// The newest events and deliveries, as people look at them.
+    /// Reads the newest events and deliveries, as a user would.
     pub(crate) async fn read_history(&self) -> anyhow::Result<()> {
         for what in ["events", "deliveries"] {
             let request = Request::get(format!("/v1/orgs/{ORGANIZATION}/{what}"));
@@ -184,7 +184,7 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// How many deliveries are on disk as succeeded since it started.
+    /// The number of deliveries recorded as succeeded since the server started.
     pub(crate) async fn succeeded(&self) -> anyhow::Result<u64> {
         self.metric(r#"stackbell_deliveries_ended_total{state="succeeded"}"#).await
     }
@@ -193,7 +193,7 @@ impl ServerProcess {
         self.metric("stackbell_attempts_in_flight").await
     }
 
-    /// Attempts since it started that have ended, well or not, and those under way.
+    /// The number of attempts since the server started, ended or in flight.
     pub(crate) async fn attempts(&self) -> anyhow::Result<u64> {
         let mut sum = self.attempts_in_flight().await?;
         for result in ["success", "status", "throttled", "silence"] {
@@ -202,7 +202,7 @@ impl ServerProcess {
         Ok(sum)
     }
 
-    /// Has nothing sent until it is resumed.
+    /// Puts sending on hold.
     pub(crate) async fn hold(&self) -> anyhow::Result<()> {
         self.operate("hold", r#"{"reason":"a backlog"}"#).await
     }

@@ -17,20 +17,20 @@ use tokio::process::Child;
 pub(crate) use api::{Endpoint, NUMBER_MEMBER, Publishing, Statistics, event};
 pub(crate) use setup::{ServerSetup, Store};
 
-/// The server's process. Killed when dropped, and with this process however that ends.
+/// The server's process. It is killed when this is dropped, and when this process ends in any way.
 pub(crate) struct ServerProcess {
     child: Killed,
     address: SocketAddr,
     kept: Kept,
 }
 
-/// A process that has ended once this is dropped, so that its folder can go.
+/// A process that is killed and waited for when dropped, so that its folder can be removed.
 struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
         if self.0.start_kill().is_err() {
-            // It has ended.
+            // The process has ended already.
             return;
         }
         while matches!(self.0.try_wait(), Ok(None)) {
@@ -39,7 +39,7 @@ impl Drop for Killed {
     }
 }
 
-/// What a server keeps when it has stopped.
+/// The data that a stopped server leaves.
 pub(crate) struct Kept {
     data: TempDir,
     /// The URL of its database; `None` for the embedded store.
@@ -61,10 +61,10 @@ impl ServerProcess {
         &self.kept
     }
 
-    /// Ends the server as an operator would, and keeps what it stored.
+    /// Stops the server as an operator would, and keeps its data.
     ///
     /// # Errors
-    /// When it does not stop in time, or says that something is wrong.
+    /// If it does not stop in time, or exits with an error.
     pub(crate) async fn stop(mut self) -> anyhow::Result<Kept> {
         let id = self.child.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         kill_process(id.context("the server has ended by itself")?, Signal::TERM)?;
@@ -74,7 +74,7 @@ impl ServerProcess {
         Ok(self.kept)
     }
 
-    /// Ends it at once, with all that it has under way.
+    /// Kills it at once, with all requests in flight.
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.0.kill().await?)
     }

@@ -1,4 +1,4 @@
-//! What the system says of a server's process.
+//! The system's data about a server's process.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::ServerProcess;
 
 impl ServerProcess {
-    /// User and system time so far.
+    /// The user and system time so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = self.proc("stat")?;
         // The second field is the name in parentheses; utime and stime are fields 14 and 15, in hundredths of a second.
@@ -18,12 +18,12 @@ impl ServerProcess {
         Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
     }
 
-    /// MiB of memory that are in use now.
+    /// The resident memory in MiB.
     pub(crate) fn resident(&self) -> anyhow::Result<f64> {
         self.status("VmRSS:")
     }
 
-    /// The most MiB of memory that were ever in use.
+    /// The peak of the resident memory in MiB.
     pub(crate) fn resident_max(&self) -> anyhow::Result<f64> {
         self.status("VmHWM:")
     }

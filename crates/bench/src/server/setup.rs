@@ -1,4 +1,4 @@
-//! How a server is started.
+//! Starting a server.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::{Kept, Killed, ServerProcess};
 use crate::client::{Request, exchange};
 use crate::database::Databases;
 
-/// What all nodes of one database open its keys with.
+/// The master key of all nodes on databases.
 const MASTER_KEY: &str = "YSBrZXkgb2YgMzIgYnl0ZXMgZm9yIGJlbmNobWFya3M=";
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -21,25 +21,25 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 /// The store of a server.
 #[derive(Clone)]
 pub(crate) enum Store {
-    /// In its data folder.
+    /// A file in its data folder.
     Embedded,
-    /// Each on an empty database of its own there.
+    /// A new, empty database for each server.
     Fresh(Databases),
-    /// All on this one, which is made and up to date.
+    /// One database for all servers, which exists and is migrated.
     Shared(String),
 }
 
-/// How a server is started.
+/// The settings for starting a server.
 #[derive(Clone)]
 pub(crate) struct ServerSetup {
     binary: PathBuf,
-    /// Where data folders are made.
+    /// The folder for data folders.
     folder: PathBuf,
     store: Store,
 }
 
 impl ServerSetup {
-    /// The binary beside this one unless another is named.
+    /// Uses the binary beside this program unless another is given.
     pub(crate) fn new(binary: Option<PathBuf>, folder: &Path, store: Store) -> anyhow::Result<Self> {
         let binary = match binary {
             Some(binary) => binary,
@@ -57,17 +57,17 @@ impl ServerSetup {
         &self.store
     }
 
-    /// The same on another store.
+    /// Returns the setup with another store.
     pub(crate) fn on(&self, store: Store) -> Self {
         Self { store, ..self.clone() }
     }
 
-    /// Starts a server on an empty store, unless that is one that servers share.
+    /// Starts a server on an empty store, or on the shared one.
     pub(crate) async fn start(&self) -> anyhow::Result<ServerProcess> {
         Ok(self.start_timed().await?.0)
     }
 
-    /// The same, and how long it took until it was ready.
+    /// Starts a server, and measures the time until it is ready.
     pub(crate) async fn start_timed(&self) -> anyhow::Result<(ServerProcess, Duration)> {
         let data = tempfile::tempdir_in(&self.folder)?;
         let database = match &self.store {
@@ -82,9 +82,9 @@ impl ServerSetup {
         self.start_again(Kept { data, database }).await
     }
 
-    /// Starts a server on what another one kept.
+    /// Starts a server on the data that another one left.
     pub(crate) async fn start_again(&self, kept: Kept) -> anyhow::Result<(ServerProcess, Duration)> {
-        // The port may be taken by somebody else before the server takes it; then the start fails and says so.
+        // Another process may take the port before the server does; then the start fails with an error.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["attached", &std::process::id().to_string()]).arg(&self.binary);
@@ -108,7 +108,7 @@ impl ServerSetup {
         Ok((server, began.elapsed()))
     }
 
-    /// Makes the tables.
+    /// Creates the tables.
     pub(crate) async fn migrate(&self, database: &str) -> anyhow::Result<()> {
         let mut command = Command::new(&self.binary);
         command.arg("migrate").stdout(std::process::Stdio::null());
@@ -119,7 +119,7 @@ impl ServerSetup {
     }
 }
 
-/// All that it is told is here: nothing of what the caller has set for a server of their own.
+/// All settings are here: the caller's environment is not passed on.
 fn settings(command: &mut Command, database: Option<&str>) {
     command
         .env_clear()
@@ -128,7 +128,7 @@ fn settings(command: &mut Command, database: Option<&str>) {
         .env("STACKBELL_BOOTSTRAP_TOKEN", TOKEN)
         // All producers share one token.
         .env("STACKBELL_REQUESTS_PER_SECOND", "0")
-        // The backlog has as many, and some more come while it is measured.
+        // The limit is above the size of the backlog and of the deliveries added during the measurement.
         .env("STACKBELL_PENDING_DELIVERIES_MAX", "2000000");
     if let Some(database) = database {
         command.env("STACKBELL_STORE", database).env("STACKBELL_MASTER_KEY", MASTER_KEY);
