@@ -1,4 +1,4 @@
-//! The client of the public API, for the verbs of the command line.
+//! The client of the public API.
 
 mod settings;
 mod tls;
@@ -20,22 +20,22 @@ use self::tls::TlsConnector;
 pub(crate) use settings::parse_url;
 pub use settings::{ClientSettings, DEFAULT_SERVER, SettingsError, parse_server};
 
-/// What adds certificates to those that a server may show.
+/// The setting that adds trusted certificates, for error texts.
 const CA_SETTING: &str = "--ca-file (or STACKBELL_CA_FILE)";
 
-/// For a connection. A server that does not take one within it is not there.
+/// The longest time to connect. A server that takes longer counts as unreachable.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// From the request's end to the answer's head: a ping alone may take the 15 s of an exchange.
+/// The longest time from the end of a request to the head of its response. A ping may take the 15 s of an exchange.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
-/// The same for what is made before it is sent, such as a copy of a large store.
+/// The longest time to the response of a request that makes something large first, such as a copy of a store.
 const MAKE_TIME: Duration = Duration::from_secs(60 * 60);
 
-/// The most bytes of an answer: a page of lists is far below it.
+/// The most bytes of a response. A page of a list is far smaller.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Carries what `continuationToken` takes, when a list was cut.
+/// The header with the value for `continuationToken`, if a list continues.
 const CONTINUATION: &str = "Pulumi-Continuation-Token";
 
 /// A client of one server.
@@ -47,26 +47,26 @@ pub struct Client {
 /// A list, or the beginning of one.
 #[derive(Debug)]
 pub struct Listed {
-    /// What is in it.
+    /// Its items.
     pub items: Vec<Value>,
-    /// Whether there is more than was asked for.
+    /// Whether the server has more items than the limit allowed.
     pub is_cut: bool,
 }
 
 /// A body to send.
 pub enum Payload<'a> {
-    /// None.
+    /// No body.
     Empty,
-    /// This value, as JSON.
+    /// A value, as JSON.
     Json(&'a Value),
-    /// What there is to read, of this media type.
+    /// A stream of a media type.
     Stream(&'static str, &'a mut dyn Read),
 }
 
-/// Why there is no answer that could be used.
+/// A request without a usable response.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody is there, or not for long enough.
+    /// The server cannot be reached, or the connection broke.
     #[error(
         "cannot reach {}: is the server running, and is this its address (--server, STACKBELL_URL)?",
         origin(url)
@@ -74,25 +74,25 @@ pub enum ClientError {
     Unreachable {
         /// The server.
         url: Url,
-        /// Why.
+        /// The reason.
         #[source]
         source: Box<ureq::Error>,
     },
-    /// The request could not be made.
+    /// The request cannot be sent.
     #[error("the request cannot be sent")]
     Request(#[source] Box<ureq::Error>),
-    /// The token, the path or the like cannot be part of a request.
+    /// The token or the path cannot be part of a request.
     #[error("the request cannot be made")]
     Form(#[from] ureq::http::Error),
-    /// The server said no.
+    /// The server refused.
     #[error("{message} ({status})")]
     Refused {
         /// Its status.
         status: StatusCode,
-        /// Its words.
+        /// Its message.
         message: String,
     },
-    /// The answer is no JSON: something else than a Stackbell server is there.
+    /// The response is not JSON, so the server is probably not Stackbell.
     #[error("{} answered {status} with something that is not JSON: is it a Stackbell server?", origin(url))]
     NotJson {
         /// The server.
@@ -103,27 +103,27 @@ pub enum ClientError {
     /// The authorities cannot be read.
     #[error("--ca-file (or STACKBELL_CA_FILE) cannot be used")]
     Authorities(#[source] TrustError),
-    /// The server does not prove that it is the one.
+    /// TLS with the server failed.
     #[error("cannot reach {}: {reason}", url.origin().ascii_serialization())]
     Tls {
         /// The server.
         url: Url,
-        /// Why, in words.
+        /// The reason in words.
         reason: String,
     },
-    /// No token.
+    /// There is no token.
     #[error("there is no token: set STACKBELL_TOKEN, STACKBELL_TOKEN_FILE or PULUMI_ACCESS_TOKEN")]
     NoToken,
 }
 
-/// What the server says when it says no.
+/// The body of a refusal.
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
 }
 
 impl Client {
-    /// A client. Connects to nothing yet.
+    /// Makes a client. It does not connect yet.
     ///
     /// # Errors
     /// [`ClientError::Authorities`].
@@ -145,7 +145,7 @@ impl Client {
         Ok(Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), settings })
     }
 
-    /// Asks, and gives the answer's JSON; `Value::Null` for an empty one.
+    /// Sends a request and returns the JSON of the response; `Value::Null` for an empty one.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -154,7 +154,7 @@ impl Client {
         self.read(&mut response)
     }
 
-    /// Asks for what is not JSON, and gives the answer as it begins, if it is a success.
+    /// Sends a request whose response is not JSON, and returns a successful response before its body.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -166,12 +166,12 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        // A refusal is JSON, and read as the error that it is.
+        // A refusal is JSON; reading it returns the error.
         self.read(&mut response)?;
         Err(ClientError::NotJson { url: self.settings.url.clone(), status })
     }
 
-    /// All of a list, page by page.
+    /// Reads a whole list, page by page.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -179,7 +179,7 @@ impl Client {
         Ok(self.list_some(path, &[], None)?.items)
     }
 
-    /// A list by these query parameters, page by page; no more than `limit` of it.
+    /// Reads a list with query parameters, page by page, up to `limit` items.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -209,14 +209,14 @@ impl Client {
                 return Ok(Listed { items, is_cut: true });
             }
             match next {
-                // The same page again would be asked for without end.
+                // A repeated continuation would never end.
                 Some(next) if continuation.as_ref() != Some(&next) => continuation = Some(next),
                 Some(_) | None => return Ok(Listed { items, is_cut: false }),
             }
         }
     }
 
-    /// Whether the server says that it is ready, with its status otherwise.
+    /// Whether the server is ready; else its status.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -301,7 +301,7 @@ impl Client {
     }
 }
 
-/// The environment's proxy, except for this machine itself.
+/// The proxy of the environment, except for loopback addresses.
 fn proxy(url: &Url) -> Option<Proxy> {
     let is_here = match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

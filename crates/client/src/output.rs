@@ -1,4 +1,4 @@
-//! What verbs print: tables for people, JSON for programs.
+//! The output of commands: tables for people, JSON for programs.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use stackbell_model::hidden;
 use stackbell_system::printable;
 
-/// How verbs answer.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// For people.
@@ -18,10 +18,10 @@ pub enum Output {
     Json,
 }
 
-/// Spaces between columns.
+/// The spaces between columns.
 const GAP: u16 = 2;
 
-/// A word that is longer may be cut where a terminal is narrow.
+/// Longer words may be broken on a narrow terminal.
 const WORD_MAX: u16 = 40;
 
 /// A column of a table.
@@ -31,16 +31,16 @@ pub struct Column {
     cell: Cell,
 }
 
-/// What is in a column's cells.
+/// The content of a column's cells.
 #[derive(Clone, Copy, Debug)]
 enum Cell {
-    /// The value at this JSON pointer; a terminal that is narrow wraps it.
+    /// The value at this JSON pointer. A narrow terminal wraps it.
     Text(&'static str),
-    /// The same, never wrapped: to be copied.
+    /// A value that is never wrapped, because people copy it.
     Id(&'static str),
-    /// A moment, to the second.
+    /// A time, to the second.
     Time(&'static str),
-    /// What this makes of the item.
+    /// The text that the function makes of the item.
     Made(fn(&Value) -> String),
 }
 
@@ -55,12 +55,12 @@ impl Column {
         Self { title, cell: Cell::Id(pointer) }
     }
 
-    /// The moment at a JSON pointer, to the second.
+    /// The time at a JSON pointer, to the second.
     pub const fn time(title: &'static str, pointer: &'static str) -> Self {
         Self { title, cell: Cell::Time(pointer) }
     }
 
-    /// What `make` makes of an item.
+    /// The text that `make` makes of an item.
     pub const fn made(title: &'static str, make: fn(&Value) -> String) -> Self {
         Self { title, cell: Cell::Made(make) }
     }
@@ -82,7 +82,7 @@ impl Output {
     /// Prints a list.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn list(self, to: &mut dyn Write, items: &[Value], columns: &[Column]) -> io::Result<()> {
         match self {
             Self::Json => json(to, &Value::Array(items.to_vec())),
@@ -90,10 +90,10 @@ impl Output {
         }
     }
 
-    /// Prints one thing: as JSON, or as `sentence` says it.
+    /// Prints one item as JSON, or `sentence` in its place.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn one(self, to: &mut dyn Write, item: &Value, sentence: &str) -> io::Result<()> {
         match self {
             Self::Json => json(to, item),
@@ -102,12 +102,12 @@ impl Output {
     }
 }
 
-/// Hidden characters are spelt as in `\u009b`, which reads as the same text.
+/// Prints JSON. Hidden characters are spelt as in `\u009b`, which parses as the same text.
 fn json(to: &mut dyn Write, value: &Value) -> io::Result<()> {
     writeln!(to, "{}", hidden::escape_json(&format!("{value:#}")))
 }
 
-/// How wide standard output's terminal is; `None` when it is none, and lines may be as long as they are.
+/// The width of the terminal on standard output; `None` if it is not a terminal, and lines have no limit.
 fn terminal_width() -> Option<u16> {
     if !io::stdout().is_terminal() {
         return None;
@@ -129,9 +129,9 @@ fn table(to: &mut dyn Write, items: &[Value], columns: &[Column], width: Option<
     }
     table.add_rows(&rows);
     for (index, column) in columns.iter().enumerate() {
-        // No column is there where there is no row.
+        // A table without rows has no columns.
         let Some(made) = table.column_mut(index) else { continue };
-        // The last one has nothing to keep apart from.
+        // The last column needs no gap.
         let gap = if index + 1 == columns.len() { 0 } else { GAP };
         made.set_padding((0, gap));
         made.set_constraint(if column.wraps() {
@@ -148,13 +148,13 @@ fn table(to: &mut dyn Write, items: &[Value], columns: &[Column], width: Option<
     Ok(())
 }
 
-/// Characters of the longest word of a text: what is wrapped between words alone can be read.
+/// The length of the longest word of a text. Text that wraps only between words stays readable.
 fn longest_word(text: &str) -> u16 {
     let longest = text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or_default();
     u16::try_from(longest).unwrap_or(u16::MAX).min(WORD_MAX)
 }
 
-/// Whether to print in colours: on a terminal, unless `NO_COLOR` is set to anything.
+/// Whether to print in colours: on a terminal, unless `NO_COLOR` is set.
 #[expect(clippy::disallowed_methods, reason = "a convention of terminals, and no setting of ours")]
 pub(crate) fn is_coloured(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -174,7 +174,7 @@ pub(crate) fn text(value: Option<&Value>) -> String {
     }
 }
 
-/// A moment in RFC 3339, UTC, to the second; any other text as it is.
+/// A time in RFC 3339, UTC, to the second. Any other text stays as it is.
 pub fn seconds(text: &str) -> String {
     match text.parse::<jiff::Timestamp>() {
         Ok(moment) => format!("{moment:.0}"),

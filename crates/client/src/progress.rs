@@ -1,4 +1,4 @@
-//! How far something is: a bar on a terminal, lines now and then elsewhere; always on standard error.
+//! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Read};
@@ -6,44 +6,44 @@ use std::io::{self, IsTerminal as _, Read};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stackbell_system::note;
 
-/// Of things that are counted.
+/// The bar of counted items.
 const COUNT: &str = "{msg} {wide_bar} {pos}/{len}";
-/// Of bytes whose number is known.
+/// The bar of a known number of bytes.
 const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
-/// Of bytes that come until they end.
+/// The bar of a stream of unknown length.
 const STREAM: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
 
-/// Without a terminal, a line for each of so many parts of the whole.
+/// The most lines without a terminal, each for an equal part of the whole.
 const LINES_MAX: u64 = 10;
 
-/// The progress of something whose size is known or not.
+/// A progress bar, or its lines.
 pub struct Progress {
-    /// Draws nothing where there is no terminal.
+    /// Draws nothing without a terminal.
     bar: ProgressBar,
     what: &'static str,
     lines: Option<Lines>,
 }
 
-/// What was said where no bar can be drawn.
+/// The lines in place of a bar.
 struct Lines {
     total: u64,
     said: Cell<Option<u64>>,
 }
 
 impl Progress {
-    /// Of `total` things; `what` is what they become.
+    /// The progress of `total` items; `what` is their participle, such as `copied`.
     pub fn counted(what: &'static str, total: u64) -> Self {
         let lines = (!io::stderr().is_terminal()).then(|| Lines { total, said: Cell::new(None) });
         Self { bar: bar(Some(total), COUNT, what), what, lines }
     }
 
-    /// Of bytes that are sent or received: on a terminal alone.
+    /// The progress of a transfer of bytes, shown on a terminal only.
     pub fn bytes(what: &'static str, total: Option<u64>) -> Self {
         let template = if total.is_some() { BYTES } else { STREAM };
         Self { bar: bar(total, template, what), what, lines: None }
     }
 
-    /// So many are done.
+    /// Reports that `done` items are done.
     pub fn at(&self, done: u64) {
         self.bar.set_position(done);
         if let Some(lines) = &self.lines
@@ -53,12 +53,12 @@ impl Progress {
         }
     }
 
-    /// Counts what is read.
+    /// Counts the bytes that are read.
     pub fn wrap<'r>(&self, from: impl Read + 'r) -> impl Read + 'r {
         self.bar.wrap_read(from)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -66,7 +66,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // What is said next is not to be said behind a bar.
+        // Later output must not stand behind a bar.
         self.bar.finish_and_clear();
     }
 }

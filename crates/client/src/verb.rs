@@ -1,4 +1,4 @@
-//! What all verbs of the public API share.
+//! The parts that all commands of the public API share.
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use crate::Misuse;
 use crate::api::{Client, ClientSettings, Listed, SettingsError, parse_server};
 use crate::output::{Column, Output};
 
-/// Where help shows the flags that all verbs have.
+/// The heading of the common flags in the help.
 const HEADING: &str = "Server and output";
 
-/// How many of a history are shown when nobody says: a screen or two, and one page of the server.
+/// The default number of items of a history: a screen or two, and one page of the server.
 const SHOWN_DEFAULT: usize = 100;
 
-/// Whom to ask, and how to answer.
+/// The flags for server and output.
 #[derive(Debug, clap::Args)]
 pub struct ClientArgs {
     /// The server [env: STACKBELL_URL, then PULUMI_BACKEND_URL] [default: http://127.0.0.1:8722]
@@ -36,7 +36,7 @@ pub struct ClientArgs {
     output: Output,
 }
 
-/// How much of a history is asked for.
+/// The flags for the length of a history.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct LimitArgs {
     /// At most this many, from the first
@@ -47,44 +47,44 @@ pub(crate) struct LimitArgs {
     all: bool,
 }
 
-/// Reads a number from 1.
+/// Reads a whole number of at least 1.
 ///
 /// # Errors
-/// In words, when it is none.
+/// A text in words.
 pub(crate) fn positive<N: FromStr + From<u8> + PartialOrd>(text: &str) -> Result<N, &'static str> {
     text.parse().ok().filter(|number: &N| *number >= N::from(1)).ok_or("must be a whole number from 1")
 }
 
-/// A token is given by the environment alone: others on the machine can read arguments.
+/// Refuses a token on the command line, because others on the machine can read arguments.
 fn no_token(_: &str) -> Result<(), &'static str> {
     Err(
         "arguments can be read by others on this machine; set STACKBELL_TOKEN, or STACKBELL_TOKEN_FILE to a file that holds it",
     )
 }
 
-/// A verb at work.
+/// A running command.
 pub struct Verb<'a> {
-    /// Who asks.
+    /// The client.
     pub client: Client,
-    /// How to answer.
+    /// The format of the output.
     pub output: Output,
-    /// Where to answer.
+    /// The destination of the output.
     pub out: &'a mut dyn Write,
 }
 
 impl<'a> Verb<'a> {
-    /// A verb with these arguments.
+    /// Makes the client for these arguments.
     ///
     /// # Errors
-    /// When there is no telling whom to ask, and as whom.
+    /// If server, token or authorities cannot be used.
     pub fn new(args: &ClientArgs, environment: &Environment, out: &'a mut dyn Write) -> anyhow::Result<Self> {
         Ok(Self { client: Client::new(args.find(environment)?)?, output: args.output, out })
     }
 
-    /// Prints a history; says on standard error when there is more of it.
+    /// Prints a history. A note on standard error says if there is more of it.
     ///
     /// # Errors
-    /// When it cannot be had or written.
+    /// If it cannot be read or written.
     pub(crate) fn history(
         &mut self,
         path: &[&str],
@@ -103,7 +103,7 @@ impl<'a> Verb<'a> {
 }
 
 impl ClientArgs {
-    /// Whom to ask, and as whom.
+    /// Finds server, token and authorities.
     ///
     /// # Errors
     /// [`SettingsError`], if one of the settings cannot be used.
@@ -111,37 +111,37 @@ impl ClientArgs {
         ClientSettings::find(self.server.as_ref(), self.ca_file.as_deref(), environment)
     }
 
-    /// How to answer.
+    /// The format of the output.
     pub const fn output(&self) -> Output {
         self.output
     }
 }
 
-/// An object of the fields that there are.
+/// A JSON object of the fields that have a value.
 pub(crate) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(present.collect::<Map<_, _>>())
 }
 
-/// A text of an answer; empty when it is not there.
+/// The text at a JSON pointer; empty if there is none.
 pub fn text_at<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A number of an answer; 0 when it is not there.
+/// The number at a JSON pointer; 0 if there is none.
 pub fn number_at(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// `1 delivery`, `2 deliveries`.
+/// A count with its noun: `1 delivery`, `2 deliveries`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Lets a person think again before what cannot be undone.
+/// Asks for confirmation before an action that cannot be undone.
 ///
 /// # Errors
-/// When they do, or when there is nobody to ask.
+/// If the person declines, or if there is no terminal to ask at.
 pub(crate) fn confirm(question: &str, is_agreed: bool) -> anyhow::Result<()> {
     if is_agreed {
         return Ok(());

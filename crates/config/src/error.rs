@@ -1,4 +1,4 @@
-//! What can be wrong with settings. No text here repeats a secret.
+//! Errors about settings. No text here repeats a secret.
 
 use std::error::Error;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use stackbell_system::redacted;
 
-/// Why settings cannot be used.
+/// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -14,7 +14,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -25,23 +25,23 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong there.
+        /// The problem.
         problem: String,
     },
-    /// A key of the file, or a variable, that there is not.
+    /// An unknown key of the file, or an unknown variable.
     #[error("{origin}: there is no {name}; the nearest is {nearest}")]
     Unknown {
-        /// Where it was found.
+        /// The source: the file or `environment`.
         origin: String,
-        /// Its name there.
+        /// Its name.
         name: String,
-        /// The name that there is and that is most like it.
+        /// The known name that is most similar.
         nearest: String,
     },
-    /// A secret and a file with that secret, at once.
+    /// A secret and a file with that secret are both set.
     #[error("{origin}: both {name} and {file_name} are set; set one")]
     Both {
-        /// Where.
+        /// The source: the file or `environment`.
         origin: String,
         /// The setting.
         name: String,
@@ -51,35 +51,35 @@ pub enum ConfigError {
     /// A file with a secret cannot be read.
     #[error("{origin}: cannot read {}", redacted(&path.to_string_lossy()))]
     SecretFile {
-        /// What names the file.
+        /// The setting that names the file.
         origin: String,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// A value that its setting cannot have.
+    /// A value that is not valid for its setting.
     #[error("{key} ({origin}) is not valid")]
     Invalid {
         /// The setting.
         key: &'static str,
-        /// Where its value comes from.
+        /// The origin of the value.
         origin: String,
-        /// Why. Never repeats a secret.
+        /// The reason. It repeats no secret.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A file that a setting is about cannot be used.
+    /// A file that a setting names cannot be used.
     #[error("{what} cannot be used")]
     Unusable {
         /// The settings.
         what: &'static str,
-        /// Why. Names the file.
+        /// The reason, with the name of the file.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Two settings that do not go together, or one that another one needs.
+    /// Two settings that contradict each other, or a setting without another that it needs.
     #[error("{0}")]
     Conflict(String),
 }

@@ -1,7 +1,7 @@
 //! A command that prints the master key.
 //!
-//! It is run without a shell: its text is split into words as a shell would split them, and nothing in it is expanded.
-//! It does not see our own secrets, gets nothing to read, and has limited time. What it prints is never logged.
+//! The command runs without a shell: its text is split into words as a shell splits them, and nothing in it is expanded. It does
+//! not see our own secrets, reads empty input, and has limited time. Its output is never logged.
 
 use std::fmt;
 use std::io;
@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
-/// How long a command may take: those that ask a key service take a second or two.
+/// The longest time for a command. Commands that ask a key service take a second or two.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The most bytes of its output that are read; a key has 44.
+/// The most bytes of output that are read. A key has 44.
 const OUTPUT_BYTES_MAX: usize = 4096;
 
-/// How much of what it says on standard error is repeated.
+/// The most characters of standard error that an error repeats.
 const COMPLAINT_CHARACTERS_MAX: usize = 1000;
 
 /// The command.
@@ -27,63 +27,63 @@ const COMPLAINT_CHARACTERS_MAX: usize = 1000;
 pub struct KeyCommand {
     program: String,
     arguments: Vec<String>,
-    /// Variables that it does not get.
+    /// Variables that are removed from its environment.
     hidden_variables: Vec<String>,
 }
 
-/// Why a command gives no master key. Never repeats what it printed on standard output.
+/// A command that gives no master key. The error repeats nothing of standard output.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyCommandError {
-    /// Its quotes do not match.
+    /// A quote is not closed.
     #[error("must be a command with arguments, in which every quote is closed")]
     Quotes(#[source] shell_words::ParseError),
-    /// There is nothing.
+    /// There is no program.
     #[error("must name a program")]
     Empty,
     /// It cannot be run.
     #[error("cannot run {program}")]
     Run {
-        /// What was to be run.
+        /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
     /// It did not end in time.
     #[error("{program} did not end within {} s", TIME_MAX.as_secs())]
     TooSlow {
-        /// What was run.
+        /// The program.
         program: String,
     },
     /// It failed.
     #[error("{program} failed ({status}){}{complaint}", if complaint.is_empty() { "" } else { ": " })]
     Failed {
-        /// What was run.
+        /// The program.
         program: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
-        /// What it said on standard error, in one line.
+        /// The text on standard error, in one line.
         complaint: String,
     },
     /// It printed far more than a key.
     #[error("{program} printed more than {OUTPUT_BYTES_MAX} bytes: it must print the key and nothing else")]
     TooMuch {
-        /// What was run.
+        /// The program.
         program: String,
     },
     /// It printed something else.
     #[error("{program} did not print a master key")]
     NoKey {
-        /// What was run.
+        /// The program.
         program: String,
-        /// Why it is none.
+        /// The reason.
         #[source]
         source: MasterKeyError,
     },
 }
 
 impl KeyCommand {
-    /// Reads a command. It will not get `hidden_variables`.
+    /// Reads a command. Its environment will lack `hidden_variables`.
     ///
     /// # Errors
     /// [`KeyCommandError::Quotes`] and [`KeyCommandError::Empty`].
@@ -116,7 +116,7 @@ impl KeyCommand {
         if ended.output.len() > OUTPUT_BYTES_MAX {
             return Err(KeyCommandError::TooMuch { program: program() });
         }
-        // What is no text is no base64 either.
+        // Bytes that are not UTF-8 are not base64 either.
         let text = std::str::from_utf8(&ended.output).unwrap_or("?");
         MasterKey::from_base64(text).map_err(|source| KeyCommandError::NoKey { program: program(), source })
     }
@@ -128,7 +128,7 @@ impl KeyCommand {
             command.env_remove(variable);
             command.env_remove(format!("{variable}_FILE"));
         }
-        // What it says to a service manager would be taken for our word.
+        // The service manager would take its messages for ours.
         command.env_remove("NOTIFY_SOCKET");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.spawn()
@@ -148,10 +148,10 @@ struct Ended {
     errors: Vec<u8>,
 }
 
-/// Reads what a child says, up to a limit each, until it ends.
+/// Reads both outputs of a child, each up to a limit, until the child ends.
 async fn listen(mut child: Child) -> io::Result<Ended> {
     let (output, errors) = (child.stdout.take(), child.stderr.take());
-    // As large as it gets, so that no copy is left behind when it grows.
+    // The final capacity at once: a vector that grows leaves copies in memory.
     let mut kept = Zeroizing::new(Vec::with_capacity(OUTPUT_BYTES_MAX + 1));
     let mut complaint = Vec::new();
     let (status, (), ()) =
@@ -159,7 +159,7 @@ async fn listen(mut child: Child) -> io::Result<Ended> {
     Ok(Ended { status, output: kept, errors: complaint })
 }
 
-/// Keeps one byte more than may be; what follows is not read, and whoever writes it is told that nobody does.
+/// Reads one byte more than the limit. The pipe is closed then, and the writer gets an error.
 async fn read(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
     if let Some(from) = from {
         let most = u64::try_from(OUTPUT_BYTES_MAX + 1).expect("a small number");

@@ -146,7 +146,7 @@ pub(crate) fn file(path: &Path) -> Result<Layer, ConfigError> {
 /// The settings in the text of a TOML file.
 ///
 /// # Errors
-/// As [`file`].
+/// Those of [`file`].
 pub(crate) fn toml(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let mut layer = Layer::new();
     let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::Syntax {

@@ -71,10 +71,10 @@ impl Found {
         parse::settings(self)
     }
 
-    /// As [`Self::settings`], for a server, which needs more settings than other commands.
+    /// Parses the settings for a server, which needs more of them than other commands do.
     ///
     /// # Errors
-    /// As [`Self::settings`]; and if the store is shared by nodes, but the master key is not.
+    /// Those of [`Self::settings`]; and if the store is shared by nodes, but the master key is not.
     pub fn serving(&self) -> Result<Settings, ConfigError> {
         let settings = self.settings()?;
         parse::check_serving(&settings)?;

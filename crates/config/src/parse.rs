@@ -37,18 +37,18 @@ use crate::key_command::{KeyCommand, KeyCommandError};
 
 pub(crate) use rules::check_serving;
 
-/// What an embedded store is written with.
+/// The prefix of an embedded store.
 pub(crate) const EMBEDDED_PREFIX: &str = "sqlite:";
 
-/// What a store on PostgreSQL may be written with.
+/// The prefixes of a store on PostgreSQL.
 const POSTGRES_PREFIXES: [&str; 2] = ["postgres://", "postgresql://"];
 
-/// What the file of the embedded store is called in the data folder.
+/// The file of the embedded store in the data folder.
 const STORE_FILE: &str = "stackbell.db";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why a value is none of its setting's. Never repeats the value where it may be a secret.
+/// A value that is not valid for its setting. The error does not repeat a value that may be a secret.
 #[derive(Debug, thiserror::Error)]
 enum ValueError {
     #[error("must be an IP address and a port, such as 127.0.0.1:8722 or [::]:8722")]
@@ -57,7 +57,7 @@ enum ValueError {
     PublicUrl,
     #[error("must be written sqlite:PATH, or postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     Store,
-    // Says itself that it is about the URL, and nothing of what is in it.
+    // The error itself says that it is about the URL, and repeats nothing of it.
     #[error(transparent)]
     DatabaseUrl(OpenError),
     #[error("must be session or transaction")]
@@ -258,7 +258,7 @@ fn path(text: &str) -> Result<PathBuf, ValueError> {
     if text.is_empty() { Err(ValueError::Empty) } else { Ok(PathBuf::from(text)) }
 }
 
-/// Where a store is.
+/// The place of a store.
 enum Place {
     File(PathBuf),
     Database(Box<DatabaseUrl>, SecretText),
@@ -270,7 +270,7 @@ fn place(text: &str) -> Result<Place, ValueError> {
         return Ok(Place::Database(Box::new(url), SecretText::new(text.to_owned())));
     }
     match text.strip_prefix(EMBEDDED_PREFIX) {
-        // A store without a name would be in memory, or be gone with its connection.
+        // SQLite would keep a store without a name in memory, or delete it with its connection.
         Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Place::File(PathBuf::from(path))),
         Some(_) | None => Err(ValueError::Store),
     }
@@ -302,12 +302,12 @@ fn network(text: &str) -> Result<IpNet, ValueError> {
     if network.trunc() == network { Ok(network) } else { Err(ValueError::HostBits(network.trunc())) }
 }
 
-/// The fewest characters of a bootstrap token: 128 bits even if it is hex. No address is exempt, as the token goes on working
-/// when the server is later reached by others.
+/// The fewest characters of a bootstrap token: 128 bits even if it is hex. Loopback addresses are no exception: the token stays
+/// valid when others can reach the server later.
 const TOKEN_CHARACTERS_MIN: usize = 32;
 
 fn allowance(text: &str) -> Result<Allowance, ValueError> {
-    // An @ begins an organization, but in a URL it ends a password.
+    // In an allowance an @ begins an organization, in a URL it ends a password.
     if text.contains("://") {
         return Err(ValueError::AllowanceUrl(text.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! What holds of the settings, whatever they are given: see `stackbell_model::properties` for who asks.
+//! Properties of the settings' parsers that hold for any input. `stackbell_model::properties` names their users.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use stackbell_system::{duration_text, parse_duration};
 use super::size::{bytes_text, parse_bytes};
 use super::{Found, layer};
 
-/// The text of a file: what is accepted can be shown, and no key, token or password shows, nor in a refusal.
+/// The text of a file: an accepted file can be reported, and neither a report nor an error shows a key, a token or a password.
 pub fn file(text: &str) {
     if names_a_file(text) {
         return;
@@ -18,9 +18,9 @@ pub fn file(text: &str) {
     values.extend(file);
     let found = Found { values };
     let report = found.report();
-    assert_eq!(report.0.len(), super::SETTINGS.len(), "every setting is told of");
+    assert_eq!(report.0.len(), super::SETTINGS.len(), "every setting is reported");
     let hidden = |name: &str| {
-        let line = report.0.iter().find(|line| line.name == name).expect("every setting is told of");
+        let line = report.0.iter().find(|line| line.name == name).expect("every setting is reported");
         assert!(line.value.as_deref().is_none_or(|value| value == "***"), "{name} shows");
     };
     ["master_key", "previous_master_key", "bootstrap_token"].into_iter().for_each(hidden);
@@ -31,14 +31,14 @@ pub fn file(text: &str) {
     }
 }
 
-/// Files that settings are in are anybody's: a fuzzer must not have them opened.
+/// Whether the text names files. A fuzzer must not open files of this machine.
 fn names_a_file(text: &str) -> bool {
     let Ok(table) = toml::from_str::<toml::Table>(text) else { return false };
     table.keys().any(|name| name.ends_with("_file"))
 }
 
-/// A setting's text: a duration or a size that was read is shown as what reads as the same, and what is said of a database's
-/// URL has no password in it.
+/// The text of a setting: a duration or a size is shown as a text that reads as the same value, and the label of a database's URL
+/// holds no password.
 pub fn value(text: &str) {
     if let Ok(duration) = parse_duration(text) {
         assert_eq!(parse_duration(&duration_text(duration)), Ok(duration));
@@ -66,7 +66,7 @@ fn with_another_password(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (credentials, place) = rest.split_once('@')?;
     let (user, _) = credentials.split_once(':')?;
-    // Behind a question mark nothing is a credential any more: in a password it has to be escaped.
+    // Nothing behind a question mark is a credential: a password must escape it.
     if credentials.contains('?') {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Settings, parsed: what the rest of the program is given.
+//! The parsed settings, by section.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,67 +20,67 @@ use crate::key_command::KeyCommand;
 /// All settings of a server.
 #[derive(Debug)]
 pub struct Settings {
-    /// What clients see.
+    /// The server as clients see it.
     pub server: ServerSettings,
-    /// Where everything is kept.
+    /// The data folder and the store.
     pub storage: StorageSettings,
-    /// Where deliveries may go.
+    /// The addresses that deliveries may go to.
     pub outbound: OutboundSection,
-    /// How deliveries are attempted.
+    /// The attempts of deliveries.
     pub delivery: DeliverySettings,
-    /// What others may ask of this server.
+    /// The limits of requests and organizations.
     pub limits: LimitSettings,
-    /// Where the master key comes from.
+    /// The source of the master key.
     pub keys: KeySettings,
-    /// What an empty store begins with.
+    /// The first contents of an empty store.
     pub bootstrap: BootstrapSettings,
-    /// How long things are kept.
+    /// The times that records are kept.
     pub retention: RetentionSettings,
-    /// What is logged, and how.
+    /// The log.
     pub logs: LogSettings,
 }
 
-/// What clients see.
+/// The server as clients see it.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Where to serve. Port 0 lets the system choose.
+    /// The address to serve. The system chooses a port for port 0.
     pub listen: SocketAddr,
-    /// Where clients reach it; `http` or `https`, with a host, without query and fragment.
+    /// The URL for clients: `http` or `https`, with a host, without query and fragment.
     pub public_url: Option<Url>,
-    /// How long a stop waits for what is under way.
+    /// The longest time that a stop waits for work in progress.
     pub stop_timeout: Duration,
-    /// What to serve TLS with; `None` for plain HTTP.
+    /// The certificate and its key; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Where to serve operations; `None` for with everything else.
+    /// The address for operations; `None` if they share `listen`.
     pub ops_listen: Option<SocketAddr>,
-    /// The proxies that are believed when they say where a request came from.
+    /// Proxies whose headers about the client's address are trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The PEM files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, and those between it and its authority.
+    /// The certificate, followed by the intermediate ones.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
 }
 
-/// Where everything is kept.
+/// The data folder and the store.
 #[derive(Clone, Debug)]
 pub struct StorageSettings {
     /// The data folder.
     pub data: PathBuf,
     /// The store.
     pub store: StoreSettings,
-    /// Whether an empty store is refused.
+    /// Refuse an empty store.
     pub expect_existing: bool,
 }
 
-/// Which store. Shown as where it is, without a password.
+/// The store. `Display` shows its place without a password.
 #[derive(Clone, Debug)]
 pub enum StoreSettings {
-    /// A file of this process's own.
+    /// A file that this process alone uses.
     Embedded(EmbeddedSettings),
     /// A database that nodes share.
     Postgres(Box<DatabaseSettings>),
@@ -96,15 +96,15 @@ pub struct EmbeddedSettings {
 /// A store on PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
-    /// Which database, and how to get in.
+    /// The database, with credentials.
     pub url: DatabaseUrl,
-    /// The same as it was written.
+    /// The URL as it was written.
     pub text: SecretText,
-    /// Connections at once.
+    /// The most connections at once.
     pub connections_max: u32,
-    /// What stands before it.
+    /// The pooler in front of it.
     pub pooling: Pooling,
-    /// Authorities that are trusted besides the usual ones.
+    /// A PEM file of authorities to trust besides the usual ones.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -127,29 +127,29 @@ impl fmt::Display for StoreSettings {
     }
 }
 
-/// Where deliveries may go.
+/// The addresses that deliveries may go to.
 #[derive(Clone, Debug)]
 pub struct OutboundSection {
     /// Exceptions to the outbound policy.
     pub allowances: Vec<Allowance>,
-    /// Authorities that are trusted besides the usual ones.
+    /// A PEM file of authorities to trust besides the usual ones.
     pub ca_file: Option<PathBuf>,
-    /// Hosts that webhooks of the format `slack` may name.
+    /// Hosts that webhooks of the format `slack` may use.
     pub slack_hosts: Vec<String>,
 }
 
-/// How deliveries are attempted.
+/// The attempts of deliveries.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
-    /// For a whole exchange with an endpoint, from connect to last byte: 1 s to 25 s.
+    /// The longest exchange with an endpoint, from connect to last byte: 1 s to 25 s.
     pub exchange_time: Duration,
     /// The wait after each failed attempt; after the last of them the delivery fails.
     pub retry_waits: Vec<Duration>,
-    /// Attempts under way at once.
+    /// The most attempts in progress at once.
     pub in_flight_max: u32,
 }
 
-/// What others may ask of this server: each the most that there may be.
+/// The limits of requests and organizations; each is a maximum.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitSettings {
     /// Bytes of an event's payload.
@@ -160,31 +160,31 @@ pub struct LimitSettings {
     pub events_in_request_max: usize,
     /// Webhooks of one organization, stack or environment.
     pub webhooks_in_scope_max: u32,
-    /// What one organization may keep.
+    /// The quota of one organization.
     pub quota: Quota,
     /// Requests a second with one token; `None` for as many as come.
     pub requests_per_second: Option<NonZeroU32>,
 }
 
-/// Where the master key comes from.
+/// The source of the master key.
 #[derive(Clone, Debug)]
 pub struct KeySettings {
-    /// The key that is to hold.
+    /// The current key.
     pub master: MasterKeySetting,
-    /// The one before it.
+    /// The key before it.
     pub previous: Option<GivenKey>,
 }
 
-/// Where the master key comes from.
+/// The source of the master key.
 #[derive(Clone, Debug)]
 pub enum MasterKeySetting {
-    /// The data folder's own file.
+    /// A file in the data folder.
     DataFolder,
-    /// A variable, or the configuration file: it cannot change while we run.
+    /// A variable or the configuration file. The key cannot change while the server runs.
     Given(GivenKey),
-    /// A file, from which it can be read again.
+    /// A file, which can be read again.
     File {
-        /// What it held when the settings were read.
+        /// The key in the file when the settings were read.
         key: GivenKey,
         /// The file.
         path: PathBuf,
@@ -193,27 +193,27 @@ pub enum MasterKeySetting {
     Command(KeyCommand),
 }
 
-/// A master key, and in words for people where it is from.
+/// A master key and its origin.
 #[derive(Clone, Debug)]
 pub struct GivenKey {
     /// The key.
     pub key: MasterKey,
-    /// Such as `STACKBELL_MASTER_KEY`.
+    /// The origin in words, for example `STACKBELL_MASTER_KEY`.
     pub origin: String,
 }
 
-/// What an empty store begins with.
+/// The first contents of an empty store.
 #[derive(Debug)]
 pub struct BootstrapSettings {
-    /// The organization; `None` when no store is to begin here.
+    /// The organization; `None` if no store may begin here.
     pub organization: Option<OrganizationName>,
     /// Its first user.
     pub user: Login,
-    /// That user's token.
+    /// The user's token.
     pub token: Option<SecretText>,
 }
 
-/// How long things are kept.
+/// The times that records are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionSettings {
     /// Finished deliveries.
@@ -222,16 +222,16 @@ pub struct RetentionSettings {
     pub audit: Duration,
 }
 
-/// What is logged, and how.
+/// The log.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Which lines there are, as `tracing_subscriber::EnvFilter` reads it; valid.
+    /// The filter of lines, a valid text for `tracing_subscriber::EnvFilter`.
     pub filter: String,
 }
 
-/// How a line of the log looks.
+/// The format of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.

@@ -1,4 +1,4 @@
-//! What an empty store begins with, and what `dev` needs to be there.
+//! The first records of an empty store, and the organization, user and token of `dev`.
 
 use std::time::Duration;
 
@@ -14,39 +14,39 @@ use stackbell_store::audit::AuditEntry;
 use stackbell_store::{Store, StoreError};
 use stackbell_system::SecretText;
 
-/// Why a store cannot begin.
+/// A store that cannot be bootstrapped.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// An empty store, where one in use was expected.
+    /// The store is empty, but one in use was expected.
     #[error("the store is empty, and expect_existing says that it must not be: is the right volume mounted?")]
     Empty,
-    /// An empty store, and nothing to begin it with.
+    /// The store is empty, and the settings do not say how to bootstrap it.
     #[error(
         "the store is empty, and {0} is not set: set STACKBELL_BOOTSTRAP_ORG and STACKBELL_BOOTSTRAP_TOKEN (or _FILE) to begin it, or try `stackbell dev`"
     )]
     Missing(&'static str),
-    /// The store could not be asked.
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What is to become of a store.
+/// The decision about a store.
 #[derive(Debug)]
 pub enum Beginning<'a> {
-    /// It is in use: nothing.
+    /// The store is in use; nothing is written.
     InUse,
-    /// It is empty, and begins with these.
+    /// The store is empty and gets these records.
     With {
         /// The organization.
         organization: &'a OrganizationName,
-        /// Its first user.
+        /// The first user.
         user: &'a Login,
-        /// That user's token.
+        /// The user's token.
         token: &'a SecretText,
     },
 }
 
-/// Decides how a store begins, before anything is written to it.
+/// Decides whether a store is bootstrapped. Writes nothing.
 ///
 /// # Errors
 /// [`BootstrapError`].
@@ -69,7 +69,7 @@ pub async fn decide<'a>(
     Ok(Beginning::With { organization, user: &settings.user, token })
 }
 
-/// Begins the store as was decided.
+/// Writes the first records by the decision.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -90,35 +90,35 @@ pub async fn begin(
     Ok(())
 }
 
-/// How long a token of `dev` is good for at the most. It is revoked when `dev` stops; this is for when it is killed.
+/// The lifetime of a token of `dev`. `dev` revokes its token when it stops; the lifetime covers a kill.
 const DEVELOPER_TOKEN_LIVES: Duration = Duration::from_secs(24 * 3600);
 
-/// Members that are read at once.
+/// The number of members that are read at once.
 const MEMBERS_READ_MAX: u32 = 1000;
 
-/// What `dev` works with.
+/// The inputs for the records of `dev`.
 pub struct Developer<'a> {
-    /// Where everything is kept.
+    /// The store.
     pub store: &'a dyn Store,
-    /// What hashes the token.
+    /// The keyring, for the hash of the token.
     pub keyring: &'a Keyring,
-    /// The organization to have.
+    /// The name of the organization.
     pub organization: OrganizationName,
-    /// The user to have.
+    /// The login of the user.
     pub login: Login,
-    /// The present moment.
+    /// The present time.
     pub now: Timestamp,
 }
 
-/// Why `dev` does not work with a store.
+/// A store that `dev` refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum DeveloperError {
-    /// Somebody else's store, maybe one in use.
+    /// The store belongs to others, and may be in use.
     #[error(
         "this store was not made by `stackbell dev`: it has no user '{0}'. Name another folder with --data, or run `stackbell serve`"
     )]
     NoUser(Login),
-    /// An organization that others made. To become its admin here would be a way around them.
+    /// Others made the organization. `dev` must not make itself its admin.
     #[error(
         "the organization '{organization}' of this store was not made by `stackbell dev`: '{login}' is not its admin. Name another with --org"
     )]
@@ -128,12 +128,12 @@ pub enum DeveloperError {
         /// The user.
         login: Login,
     },
-    /// The store could not be asked.
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The token that `dev` works with.
+/// The token of `dev`.
 pub struct DeveloperToken {
     /// The token itself.
     pub secret: AccessToken,
@@ -142,10 +142,10 @@ pub struct DeveloperToken {
 }
 
 impl DeveloperToken {
-    /// Ends it.
+    /// Revokes it.
     ///
     /// # Errors
-    /// [`StoreError`]; it ends by itself a day after it was made.
+    /// [`StoreError`]; the token expires by itself a day after it was made.
     pub async fn revoke(
         &self,
         store: &dyn Store,
@@ -159,10 +159,10 @@ impl DeveloperToken {
 }
 
 impl Developer<'_> {
-    /// Sees to it that organization and user are there, the one admin of the other, and makes a token for a day.
+    /// Makes the organization and the user, its admin, if they are missing, and a token for a day.
     ///
     /// # Errors
-    /// [`DeveloperError`]; what was there is as before.
+    /// [`DeveloperError`]; existing records are unchanged.
     pub async fn prepare(self, entropy: &mut dyn Entropy) -> Result<DeveloperToken, DeveloperError> {
         let secret = AccessToken::generate(entropy);
         if self.store.is_empty().await? {
@@ -179,7 +179,7 @@ impl Developer<'_> {
         let token = self.token(&user, entropy);
         let audit = self.audit("token.create", format!("token {}", token.id), None, entropy);
         let hash = self.keyring.token_hash(secret.expose());
-        // Each run makes one and revokes it, so a limit would only bite after many that were killed.
+        // Each run revokes its token, so a limit of tokens would matter only after many kills.
         self.store.create_token(&token, hash, u32::MAX, audit).await?;
         Ok(DeveloperToken { secret, owner: token.owner, id: token.id })
     }
@@ -197,7 +197,7 @@ impl Developer<'_> {
         }
     }
 
-    /// Makes the organization with `user` as its admin; one that is there must have that admin.
+    /// Makes the organization with `user` as its admin. An existing organization must have that admin.
     async fn join(&self, user: &User, entropy: &mut dyn Entropy) -> Result<(), DeveloperError> {
         let name = &self.organization;
         if let Some(organization) = self.store.find_organization(name).await? {

@@ -378,7 +378,7 @@ mod tests {
         }
         assert!(bench.is_refused("10.0.0.1"));
         let (one, two) = (bench.take("10.0.0.2"), bench.take("10.0.0.3"));
-        // All slots are taken now: the oldest of whomever gives way.
+        // All slots are taken now, so the oldest connection of all yields.
         let three = bench.take("10.0.0.4");
         assert_eq!(left(&[&one, &two, &three]), [true, false, false]);
         for slot in [&two, &three] {

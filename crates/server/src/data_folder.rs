@@ -1,4 +1,4 @@
-//! The data folder: one process at a time, its owner alone.
+//! The data folder, which one process uses at a time and only its owner can read.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -8,35 +8,35 @@ use std::sync::Arc;
 const LOCK_FILE: &str = "stackbell.lock";
 const SCRATCH_FOLDER: &str = "scratch";
 
-/// A data folder that this process alone uses, until this is dropped.
+/// A data folder that this process has locked. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
     lock: Arc<File>,
 }
 
-/// Why a data folder cannot be used.
+/// A data folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataFolderError {
-    /// It cannot be made.
+    /// The folder cannot be made.
     #[error("cannot make the data folder {path}")]
     Make {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// Its lock cannot be taken or asked for.
+    /// The lock cannot be taken or inspected.
     #[error("cannot lock the data folder {path}")]
     Lock {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// Another process has it.
+    /// Another process has the lock.
     #[error(
         "another process{} uses the data folder {path}: stop it, or name another folder with --data",
         id(process)
@@ -44,26 +44,26 @@ pub enum DataFolderError {
     InUse {
         /// The folder.
         path: PathBuf,
-        /// The process's id, if it could be told.
+        /// The id of the process, if it is known.
         process: Option<u32>,
     },
-    /// The folder for what is temporary cannot be emptied or made.
+    /// The folder for temporary files cannot be emptied or made.
     #[error("cannot empty {path}")]
     Scratch {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
 }
 
-/// Who has a data folder.
+/// The holder of a data folder's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody.
+    /// No process.
     Nobody,
-    /// A process, by its id if that could be told.
+    /// A process, with its id if that is known.
     Process(Option<u32>),
 }
 
@@ -72,7 +72,7 @@ fn id(process: &Option<u32>) -> String {
 }
 
 impl DataFolder {
-    /// Makes the folder if it is not there, readable by its owner alone and with its name on disk, and locks it.
+    /// Locks the folder. Makes it first if it is missing: readable by its owner alone, and synced to disk with its name.
     ///
     /// # Errors
     /// [`DataFolderError`].
@@ -87,17 +87,17 @@ impl DataFolder {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        // For people alone: a disk that is full must not keep a server from its store.
+        // The id is for people: a full disk must not keep a server from its store.
         if let Err(error) = write_id(&mut lock) {
             tracing::debug!(%error, "the process's id could not be written into the lock");
         }
         Ok(Self { path: path.to_owned(), lock: Arc::new(lock) })
     }
 
-    /// Who has the folder at `path` now. Makes nothing and keeps nothing.
+    /// The present holder of the folder at `path`. Makes nothing and takes no lock.
     ///
     /// # Errors
-    /// [`DataFolderError::Lock`], when it could not be asked.
+    /// [`DataFolderError::Lock`], if the lock cannot be inspected.
     pub fn holder(path: &Path) -> Result<Holder, DataFolderError> {
         let failed = |source| DataFolderError::Lock { path: path.to_owned(), source };
         let mut lock = match open_lock(path, false) {
@@ -117,19 +117,19 @@ impl DataFolder {
         &self.path
     }
 
-    /// Answers whether the folder is still there, with the lock that this process holds. Asks the file system.
+    /// A function that asks the file system whether the folder still exists with the lock of this process.
     pub fn presence(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let (path, lock) = (self.path.join(LOCK_FILE), Arc::clone(&self.lock));
         move || is_same_file(&path, &lock).unwrap_or(false)
     }
 
-    /// An empty folder in it for what nobody needs after a restart.
+    /// An empty folder in it for files that are useless after a restart.
     ///
     /// # Errors
     /// [`DataFolderError::Scratch`].
     pub fn empty_scratch(&self) -> Result<PathBuf, DataFolderError> {
         let path = self.path.join(SCRATCH_FOLDER);
-        // The folder itself stays: on a full disk it could not be made again.
+        // The folder itself stays, because a full disk would not let us make it again.
         match refuse_link(&path).and_then(|()| make(&path)).and_then(|()| empty(&path)) {
             Ok(()) => Ok(path),
             Err(source) => Err(DataFolderError::Scratch { path, source }),
@@ -137,7 +137,7 @@ impl DataFolder {
     }
 }
 
-/// Makes a folder that a loss of power does not take away with all that is synced in it.
+/// Makes a folder that survives a loss of power, with all synced files in it.
 fn make_durably(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| is_missing(folder)).collect();
     make(path)?;
@@ -145,7 +145,7 @@ fn make_durably(path: &Path) -> io::Result<()> {
         sync_folder(parent(folder))?;
     }
     if missing.is_empty() {
-        // Who made it may have been killed before this. Not everybody may read where somebody else has made it.
+        // Its maker may have been killed before this sync. A parent that others made may be unreadable.
         if let Err(error) = sync_folder(parent(path)) {
             tracing::debug!(%error, "the name of the data folder could not be synced");
         }
@@ -157,7 +157,7 @@ fn is_missing(folder: &Path) -> bool {
     !folder.as_os_str().is_empty() && !folder.exists()
 }
 
-/// The folder that a folder's name is in.
+/// The parent of a folder.
 fn parent(folder: &Path) -> &Path {
     folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -182,7 +182,7 @@ fn empty(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a symbolic link where something of ours is to be: whatever it names is not ours to empty or overwrite.
+/// Refuses a symbolic link in place of our own file or folder: its target must not be emptied or overwritten.
 fn refuse_link(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => {
@@ -228,7 +228,7 @@ fn write_id(lock: &mut File) -> io::Result<()> {
     writeln!(lock, "{}", std::process::id())
 }
 
-/// Makes a file's name as durable as the file.
+/// Syncs a folder, so that the names of new files in it are durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(path)?.sync_all()?;
@@ -237,7 +237,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether others than its owner may use the folder.
+/// Whether users other than its owner may use the folder.
 pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
     let metadata = std::fs::metadata(path)?;
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The room on a disk: told of before it is gone.
+//! Free space on a disk, with a warning before it runs out.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked at.
+/// The interval between checks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Less than this is told of: about an hour of a thousand events of 1 KB a second, so that there is time to act.
+/// The free bytes below which the log warns: about an hour of a thousand events of 1 KB a second, so there is time to act.
 const BYTES_FEW: u64 = 2 << 30;
 
-/// The same as a part of the disk, where that is less: a small disk is no fault.
+/// The free part of the disk below which the log warns, if that is less: a small disk is not a fault.
 const PART_FEW: u64 = 20;
 
-/// What the files beside a store begin with, several times over.
+/// Several times the initial size of the files beside a store.
 const BYTES_NEEDED: u64 = 1 << 20;
 
-/// The room on a file system, for who is not root.
+/// The space on a file system for users other than root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Bytes that can still be written.
@@ -28,10 +28,10 @@ pub struct Room {
 }
 
 impl Room {
-    /// The room where `path` is, which must exist.
+    /// The space on the file system of `path`, which must exist.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// If the system does not report it.
     #[cfg(unix)]
     pub fn at(path: &Path) -> io::Result<Self> {
         let found = rustix::fs::statvfs(path)?;
@@ -39,21 +39,21 @@ impl Room {
         Ok(Self { free_bytes: bytes(found.f_bavail), all_bytes: bytes(found.f_blocks) })
     }
 
-    /// The room where `path` is, which must exist.
+    /// The space on the file system of `path`, which must exist.
     ///
     /// # Errors
-    /// Always: the system is not asked here.
+    /// Always: this system is not supported.
     #[cfg(not(unix))]
     pub fn at(_: &Path) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether it will soon be gone: less than 2 GiB, and less than a twentieth of the disk.
+    /// Whether space will soon run out: less than 2 GiB and less than a twentieth of the disk are free.
     pub fn is_low(self) -> bool {
         self.free_bytes < BYTES_FEW && self.free_bytes < self.all_bytes / PART_FEW
     }
 
-    /// Whether a store cannot even be opened: its files need some tens of KiB for themselves.
+    /// Whether a store cannot even be opened: its files need some tens of KiB.
     pub fn is_used_up(self) -> bool {
         self.free_bytes < BYTES_NEEDED
     }
@@ -64,7 +64,7 @@ impl Room {
     }
 }
 
-/// Tells once when the room at `path` becomes low, and once when it is no longer, until `end`.
+/// Logs once when the space at `path` becomes low, and once when it recovers, until `end`.
 pub(crate) async fn watch(path: PathBuf, end: CancellationToken) {
     let mut was_low = false;
     loop {
@@ -82,7 +82,7 @@ pub(crate) async fn watch(path: PathBuf, end: CancellationToken) {
     }
 }
 
-/// Asking may wait for the disk.
+/// Reads the space on a blocking thread, because the disk may be slow.
 async fn look(path: &Path) -> io::Result<Room> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || Room::at(&path)).await?

@@ -1,10 +1,10 @@
-//! The keyring of a store: made for an empty one, opened for any other, never guessed.
+//! The keyring of a store. It is made for an empty store and opened for any other.
 //!
-//! - `source`: where the master key comes from, and which of those at hand opens a store
-//! - `rotation`: another master key while the server runs
-//! - `files`: the master key's own files in the data folder
+//! - `source`: the master key of the settings, and the search for the key that opens a store
+//! - `rotation`: a change of the master key while the server runs
+//! - `files`: the files of the master key in the data folder
 //!
-//! What is sealed is never sealed anew by this: only the data keys are, which are a few short rows in one transaction.
+//! A change of the master key re-seals the data keys alone: a few short rows, in one transaction. Data that they seal stays.
 
 mod files;
 mod rotation;
@@ -22,19 +22,19 @@ pub use files::{KeyFileError, KeyFiles};
 pub(crate) use rotation::MasterKeys;
 pub use source::{KeySource, KeySourceError, Opening};
 
-/// What the audit log calls a change of the master key.
+/// The action of a change of the master key in the audit log.
 const ROTATED: &str = "master_key.rotate";
 
-/// Why there is no keyring.
+/// A keyring that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenKeyringError {
-    /// No master key at hand opens the data keys.
+    /// No available master key opens the data keys.
     #[error(transparent)]
     Source(#[from] KeySourceError),
-    /// Somebody else put other data keys there meanwhile, which no process of ours does.
+    /// Another process has put other data keys into the store meanwhile. None of ours does that.
     #[error("another process has put data keys into the store")]
     Raced,
-    /// The store could not be asked.
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -45,22 +45,22 @@ impl From<KeyFileError> for OpenKeyringError {
     }
 }
 
-/// What opens a keyring.
+/// Opens a keyring.
 pub struct Opener<'a> {
-    /// Where the data keys are.
+    /// The store with the data keys.
     pub store: &'a dyn Store,
-    /// Where the master key comes from.
+    /// The source of the master key.
     pub source: &'a KeySource,
-    /// Chance for keys.
+    /// Random numbers for keys.
     pub entropy: &'a mut dyn Entropy,
-    /// The present moment.
+    /// The present time.
     pub now: Timestamp,
 }
 
 impl Opener<'_> {
-    /// Opens the keyring of the store. Makes data keys for a store without any, and a master key in the data folder if
-    /// none was given either. Ends a change of keys that a crash cut, and seals the data keys anew when only
-    /// the previous master key opens them.
+    /// Opens the keyring of the store. Makes data keys for a store without any, and a master key in the data folder if the settings
+    /// give none. Completes a change of keys that a crash interrupted, and re-seals the data keys if only the previous master key
+    /// opens them.
     ///
     /// # Errors
     /// [`OpenKeyringError`].
@@ -85,7 +85,7 @@ impl Opener<'_> {
         }
     }
 
-    /// For a store without data keys; `None` when another node that starts has put its own there meanwhile.
+    /// Makes the keyring of a store without data keys; `None` if another starting node has put its own there meanwhile.
     async fn begin(&mut self) -> Result<Option<Keyring>, OpenKeyringError> {
         let master = match self.source.read().await? {
             Some(given) => given.key,
@@ -135,7 +135,7 @@ impl Opener<'_> {
     }
 }
 
-/// Puts data keys, sealed by another master key, in place of those in the store.
+/// Replaces the data keys in the store by the same keys under another master key.
 async fn replace(
     store: &dyn Store,
     keys: &[SealedDataKey],

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// SIGHUP, which asks to read again what may have changed, from when this is made: it no longer ends the process.
+/// SIGHUP, which asks to reload files. Once a value of this type was made, the signal no longer ends the process.
 pub struct Hangups {
     #[cfg(unix)]
     hangup: tokio::signal::unix::Signal,
@@ -12,7 +12,7 @@ impl Hangups {
     /// Begins to listen.
     ///
     /// # Errors
-    /// When the system does not let us.
+    /// If the system refuses to install a handler.
     #[cfg(unix)]
     pub fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -22,13 +22,13 @@ impl Hangups {
     /// Begins to listen.
     ///
     /// # Errors
-    /// None: there is no such signal here.
+    /// None: this system has no such signal.
     #[cfg(not(unix))]
     pub fn listen() -> io::Result<Self> {
         Ok(Self {})
     }
 
-    /// The next one.
+    /// The next signal.
     pub async fn next(&mut self) {
         #[cfg(unix)]
         let hung_up = self.hangup.recv().await.is_some();
@@ -40,18 +40,18 @@ impl Hangups {
     }
 }
 
-/// From now on a file that reaches the limit of file sizes (`ulimit -f`) is an error of the write, as a full disk is. Without
-/// this the signal SIGXFSZ would end the process. It is caught and not ignored: programs that we run do not inherit that.
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail like a write to a full disk. Without it the signal SIGXFSZ ends
+/// the process. The signal is caught, not ignored, because child processes inherit ignored signals.
 ///
 /// # Errors
-/// When the system does not let us.
+/// If the system refuses to install a handler.
 #[cfg(unix)]
 pub fn survive_file_size_limit() -> io::Result<()> {
     let seen = std::sync::Arc::default();
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, seen).map(|_| ())
 }
 
-/// There is no such signal here.
+/// Does nothing: this system has no such signal.
 ///
 /// # Errors
 /// None.
@@ -60,12 +60,12 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// What the service manager is told, where there is one that asks for it.
+/// A message to the service manager, if there is one that asks for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
-    /// Requests are served.
+    /// The server serves requests.
     Ready,
-    /// The end has begun.
+    /// The stop has begun.
     Stopping,
 }
 

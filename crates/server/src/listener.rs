@@ -32,26 +32,26 @@ use crate::lingering_close::LingeringClose;
 use crate::tls::Certificates;
 use crate::write_timeout::WriteTimeout;
 
-/// How long a connection may be idle.
-/// Longer than clients keep connections (Go: 90 s is theirs to end, most others 60 s or less would race with us).
+/// The longest idle time of a connection. It is longer than clients keep connections (Go: 90 s, most others at most 60 s), so that
+/// the client closes first and no request races with our close.
 const IDLE_TIME: Duration = Duration::from_secs(95);
 
-/// Between two tries when the system has no descriptor or no memory for a connection.
+/// The pause between two tries while the system has no file descriptor or no memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Lines about connections that the log may have each second, of each sort. Anybody can cause them.
+/// The most log lines a second for each kind of line about connections. Any client can cause them.
 const LOGGED_MAX: u32 = 2;
 
-/// How the bytes of a connection are protected.
+/// The protection of a connection's bytes.
 #[derive(Clone)]
 pub(crate) enum Protection {
-    /// Not at all: the other end is on this machine, or a proxy, or does not mind.
+    /// None: clients are on this machine, or a proxy is in front.
     Plain,
-    /// By TLS, with the certificate of the moment.
+    /// TLS, with the current certificate.
     Tls(Arc<Certificates>),
 }
 
-/// A listener that serves.
+/// A running listener.
 pub(crate) struct Listener {
     address: SocketAddr,
     soft: CancellationToken,
@@ -63,7 +63,7 @@ impl Listener {
     /// Serves `router` on `socket`, with at most as many connections as there are `slots`, until it is stopped.
     ///
     /// # Errors
-    /// When the socket does not know its address.
+    /// If the socket does not know its address.
     pub(crate) fn start(
         socket: TcpListener,
         protection: Protection,
@@ -87,17 +87,17 @@ impl Listener {
         Ok(Self { address, soft, hard, tasks })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends once nothing is served any more, which happens by itself only through a defect.
+    /// Returns once the listener has ended. Without a stop only a defect ends it.
     pub(crate) async fn ended(&self) {
         self.tasks.wait().await;
     }
 
-    /// Takes no more connections, lets requests under way end within `limit`, then cuts them.
+    /// Accepts no more connections, and gives requests in progress `limit` to end before they are cut.
     pub(crate) async fn stop(self, limit: Duration) {
         self.soft.cancel();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
@@ -122,7 +122,7 @@ struct Accepting {
 impl Accepting {
     async fn run(self) {
         while let Some((stream, remote)) = self.soft.run_until_cancelled(self.accept()).await {
-            // Answers are small and written at once; waiting to fill a packet would only delay them.
+            // Responses are small and written at once, so waiting to fill a packet would only delay them.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection was lost before it was served");
                 continue;
@@ -152,7 +152,7 @@ impl Accepting {
                 stop: self.soft.clone(),
                 log: Arc::clone(&self.log),
             };
-            // What waits for the other end is done in the connection's own task, so that nobody else waits for it.
+            // Each connection has its own task, so a slow client delays no other.
             let serving = connection.serve(self.protection.clone());
             let hard = self.hard.clone();
             self.tasks.spawn(async move { hard.run_until_cancelled(serving).await });
@@ -163,10 +163,10 @@ impl Accepting {
         loop {
             match self.socket.accept().await {
                 Ok(accepted) => return accepted,
-                // The client left between connecting and being taken.
+                // The client left before its connection was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // A connection that waits for a request has a descriptor that another can use better.
+                    // A waiting connection is closed to free its file descriptor.
                     let gave_way = self.slots.give_up_one();
                     self.log.not_taken(&error, gave_way);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -176,14 +176,14 @@ impl Accepting {
     }
 }
 
-/// A connection that was taken.
+/// An accepted connection.
 struct Connection<S> {
-    /// Limited below TLS, where it shows whether the other end reads.
+    /// The stream below TLS, where the write timeout sees whether the client reads.
     stream: S,
     router: Router,
     remote: SocketAddr,
     slot: ConnectionSlot,
-    /// The listener stops.
+    /// Cancelled when the listener stops.
     stop: CancellationToken,
     log: Arc<ConnectionLog>,
 }
@@ -199,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
                 let accepting = TlsAcceptor::from(certificates.config()).accept(stream);
                 let accepted = tokio::select! {
                     accepted = accepting => accepted,
-                    // Nobody waits for a connection that has asked for nothing yet.
+                    // A connection without a request is closed at once.
                     () = slot.leave.cancelled() => return,
                     () = slot.phase.overdue() => return serving.silent(&slot),
                 };
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
     }
 }
 
-/// What serves a connection's requests.
+/// Serves the requests of a connection.
 struct Serving {
     service: Requests,
     stop: CancellationToken,
@@ -243,7 +243,7 @@ impl Serving {
                     if has_no_head && !stop.is_cancelled() {
                         return;
                     }
-                    // A request that is here is answered, and one that is not is not waited for.
+                    // A request in progress is answered; no other is waited for.
                     connection.as_mut().graceful_shutdown();
                     is_leaving = true;
                 }
@@ -259,7 +259,7 @@ impl Serving {
     }
 }
 
-/// A stream that says when bytes come.
+/// A stream that notes incoming bytes.
 struct Watched<S> {
     stream: S,
     phase: Arc<Phase>,
@@ -306,7 +306,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// Hands requests to the router, with the address that they came from.
+/// Passes requests to the router, with the client's address.
 struct Requests {
     router: Router,
     remote: SocketAddr,
@@ -322,13 +322,13 @@ impl Service<Request<Incoming>> for Requests {
         self.phase.begin_request();
         request.extensions_mut().insert(ConnectInfo(self.remote));
         let phase = Arc::clone(&self.phase);
-        // A router is always ready.
+        // An axum router is always ready.
         let answering = self.router.clone().call(request);
         Box::pin(async move { Ok(answering.await?.map(|body| Answer { body, phase })) })
     }
 }
 
-/// An answer's body. The connection is idle once it is dropped.
+/// The body of a response. Dropping it marks the connection as idle.
 struct Answer {
     body: axum::body::Body,
     phase: Arc<Phase>,
@@ -360,7 +360,7 @@ impl Drop for Answer {
     }
 }
 
-/// What the log says of connections. Anybody can cause these lines, so each sort has a limit of its own.
+/// Log lines about connections. Any client can cause them, so each kind has its own limit.
 #[derive(Debug)]
 struct ConnectionLog {
     not_taken: LogLimit,

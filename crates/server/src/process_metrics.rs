@@ -1,6 +1,6 @@
 //! Metrics of the process itself, under the names that Prometheus' own clients use, and its version.
 //!
-//! | name | kind | labels | what |
+//! | name | kind | labels | meaning |
 //! | --- | --- | --- | --- |
 //! | `process_cpu_seconds_total` | counter | | CPU time that the process has used |
 //! | `process_resident_memory_bytes` | gauge | | memory that it occupies |
@@ -28,7 +28,7 @@ use stackbell_model::Timestamp;
 pub(crate) struct ProcessMetrics(Registry);
 
 impl ProcessMetrics {
-    /// Of a server that started at `started_at`.
+    /// The metrics of a server that started at `started_at`.
     pub(crate) fn new(started_at: Timestamp) -> Self {
         let mut registry = Registry::default();
         #[cfg(unix)]

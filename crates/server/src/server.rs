@@ -1,4 +1,4 @@
-//! How a server is put together: store, keyring, engine, control plane, routes, listeners; and taken apart again.
+//! The start of a server (store, keyring, engine, control plane, routes, listeners) and its stop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,35 +35,35 @@ use crate::storage::Opened;
 use crate::tls::Certificates;
 use crate::{telemetry, wiring};
 
-/// The addresses that a server has taken, and what protects them.
+/// The bound addresses of a server, and its certificate.
 pub struct Sockets {
     main: TcpListener,
-    /// For operations, where they have an address of their own.
+    /// The socket for operations, if they have their own address.
     operations: Option<TcpListener>,
     certificates: Option<Arc<Certificates>>,
 }
 
-/// What a server stands on.
+/// The open store and keys of a server, before it serves.
 pub struct Base {
-    // In the order in which they are to end.
+    // Fields are dropped in this order.
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The same, as what makes copies, where it does.
+    /// The store as a maker of backups, if it is one.
     backup: Option<Arc<dyn Backup>>,
-    /// Its keys.
+    /// The keys of the store.
     pub keyring: Arc<Keyring>,
-    /// Where the key to those comes from.
+    /// The source of the master key.
     source: KeySource,
-    /// Chance.
+    /// Random numbers.
     pub entropy: SystemEntropy,
-    /// Where copies are made.
+    /// The folder for backups in progress.
     scratch: PathBuf,
     folder: DataFolder,
 }
 
-/// A server at work.
+/// A running server.
 pub struct Server {
-    // In the order in which they are to end.
+    // Fields are dropped in this order.
     is_ready: Arc<AtomicBool>,
     listener: Listener,
     operations: Option<Listener>,
@@ -78,10 +78,10 @@ pub struct Server {
 }
 
 impl Sockets {
-    /// Takes the addresses and reads the certificate, before anything else is begun.
+    /// Binds the addresses and reads the certificate. A start does this before all else.
     ///
     /// # Errors
-    /// When an address is in use, or not this machine's; when the certificate and its key cannot be used.
+    /// If an address is in use or not on this machine, or if the certificate and its key cannot be used.
     pub async fn take(settings: &ServerSettings) -> anyhow::Result<Self> {
         let certificates = match settings.tls.clone() {
             Some(files) => {
@@ -99,23 +99,23 @@ impl Sockets {
     }
 }
 
-/// Connections that wait in the kernel's queue to be taken, as far as the system allows: a burst of them must not make
-/// anybody wait a second until its packet is sent again.
+/// The length of the kernel's queue of new connections, as far as the system allows. In a burst, a client that finds the queue full
+/// would wait a second for its retransmission.
 const BACKLOG: u32 = 4096;
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A server that was just stopped leaves connections behind that would keep its address from the next one.
+    // Closing connections of a stopped server would otherwise block its address.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Takes the address that the flag `flag` sets.
+/// Binds the address that the flag `flag` sets.
 ///
 /// # Errors
-/// When it is in use, or not this machine's.
+/// If it is in use, or not on this machine.
 pub fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     listen(address).map_err(|error| {
         let remedy = match error.kind() {
@@ -133,10 +133,10 @@ pub fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 }
 
 impl Base {
-    /// Opens the keyring of what was opened, and empties the folder for copies.
+    /// Opens the keyring of a store, and empties the folder for backups.
     ///
     /// # Errors
-    /// When the master key is not there or is not the store's.
+    /// If the master key is missing, or belongs to another store.
     pub async fn new(opened: Opened, keys: &KeySettings) -> anyhow::Result<Self> {
         let Opened { store, backup, folder } = opened;
         let mut entropy = SystemEntropy::seeded()?;
@@ -148,7 +148,7 @@ impl Base {
         Ok(Self { store, backup, keyring, source, entropy, scratch, folder })
     }
 
-    /// The present moment.
+    /// The present time.
     pub fn now(&self) -> Timestamp {
         SystemClock.now()
     }
@@ -158,7 +158,7 @@ impl Server {
     /// Starts a server on `sockets`.
     ///
     /// # Errors
-    /// When the authorities to trust cannot be read, or there is no randomness.
+    /// If the trusted authorities cannot be read, or there is no randomness.
     pub async fn start(settings: &Settings, sockets: Sockets, base: Base) -> anyhow::Result<Self> {
         let Base { store, backup, keyring, source, entropy, scratch, folder } = base;
         let url = match &settings.server.public_url {
@@ -198,7 +198,7 @@ impl Server {
         let changes = TaskTracker::new();
         let background = CancellationToken::new();
         changes.spawn(write_token_uses(Arc::clone(&app), background.clone()));
-        // A database's disk is not ours to see.
+        // The disk of a database is on another machine.
         if let StoreSettings::Embedded(embedded) = &settings.storage.store {
             changes.spawn(disk::watch(embedded.folder().to_owned(), background.clone()));
         }
@@ -212,7 +212,7 @@ impl Server {
             None => Protection::Plain,
         };
         let surface = if operations.is_some() { Surface::Apis } else { Surface::Whole };
-        // A node on a database has nothing in its folder that it could not do without.
+        // A node on a database can do without its data folder.
         let data_folder: Arc<dyn Fn() -> bool + Send + Sync> = match &settings.storage.store {
             StoreSettings::Embedded(_) => Arc::new(folder.presence()),
             StoreSettings::Postgres(_) => Arc::new(|| true),
@@ -247,22 +247,22 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The main address.
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
     }
 
-    /// Where it serves operations, if not with everything else.
+    /// The address for operations, if it is another one.
     pub fn operations_address(&self) -> Option<SocketAddr> {
         self.operations.as_ref().map(Listener::address)
     }
 
-    /// Where clients reach it.
+    /// The URL for clients.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Ends once the engine or the listener has ended, which they do by themselves only through a defect.
+    /// Returns once the engine or a listener has ended. Without a stop only a defect ends them.
     pub async fn ended(&self) {
         tokio::select! {
             () = self.engine.ended() => {}
@@ -271,7 +271,7 @@ impl Server {
         }
     }
 
-    /// Reads again what may have changed: the certificate and its key.
+    /// Reloads the certificate and its key.
     pub async fn reload(&self) {
         match &self.certificates {
             Some(certificates) => Arc::clone(certificates).reload().await,
@@ -279,14 +279,14 @@ impl Server {
         }
     }
 
-    /// Stops in order: no longer ready, no new connections, no new attempts, the store closed. Takes about `limit`.
+    /// Stops in order: readiness ends, then connections, then attempts; then the store is closed. Takes about `limit`.
     pub async fn stop(self, limit: Duration) {
         let Self { is_ready, listener, operations, changes, background, app, engine, store, .. } = self;
         is_ready.store(false, Ordering::Relaxed);
         let since = Instant::now();
-        // Producers get half of the time, so that one who dawdles leaves some for the attempts in flight.
+        // Producers get half of the time, so that slow ones leave some for the attempts in flight.
         listener.stop(limit / 2).await;
-        // What may change something goes on when its connection is gone.
+        // Changes continue after their connections are gone.
         changes.close();
         background.cancel();
         if tokio::time::timeout(limit.saturating_sub(since.elapsed()) / 2, changes.wait()).await.is_err() {
@@ -296,7 +296,7 @@ impl Server {
         if engine.stop(limit.saturating_sub(since.elapsed())).await == Stopped::Cut {
             tracing::warn!("some outcomes could not be recorded; those deliveries will be sent again");
         }
-        // Who watches us hears until now that we stop.
+        // Probes get responses until here, so that they see the stop.
         if let Some(operations) = operations {
             operations.stop(OPERATIONS_STOP_TIME).await;
         }
@@ -308,13 +308,13 @@ impl Server {
     }
 }
 
-/// What requests about operations have to end when everything stops: they are short.
+/// The time that requests to the operations address have at a stop. They are short.
 const OPERATIONS_STOP_TIME: Duration = Duration::from_secs(1);
 
-/// How often it is written down when tokens were last used.
+/// The interval of storing the last use of tokens.
 const TOKEN_USES_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Writes down when tokens were last used, now and then and once more at the end.
+/// Stores the last use of tokens at intervals, and once more at the end.
 async fn write_token_uses(app: Arc<App>, end: CancellationToken) {
     let mut was_told = false;
     loop {
@@ -332,7 +332,7 @@ async fn write_token_uses(app: Arc<App>, end: CancellationToken) {
     }
 }
 
-/// Ends once a listener has, and never where there is none.
+/// Returns once the listener has ended; never if there is none.
 async fn ended(listener: Option<&Listener>) {
     match listener {
         Some(listener) => listener.ended().await,

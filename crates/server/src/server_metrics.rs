@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CutConnections(Family<[(&'static str, Cut); 1], Counter>);
 
-/// Why a connection was cut.
+/// The reason for a cut connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cut {
     /// It sent no whole head in time.
@@ -42,7 +42,7 @@ impl prometheus_client::encoding::EncodeLabelValue for Cut {
 }
 
 impl CutConnections {
-    /// One more.
+    /// Counts one.
     pub(crate) fn count(&self, cut: Cut) {
         self.0.get_or_create(&[("reason", cut)]).inc();
     }
@@ -52,7 +52,7 @@ impl CutConnections {
 pub(crate) struct ServerMetrics(Registry);
 
 impl ServerMetrics {
-    /// Of the connections and the lines that are counted there.
+    /// The registry of these two counters.
     pub(crate) fn new(cut: &CutConnections, lines_left_out: Counter) -> Self {
         for reason in [Cut::Silent, Cut::Displaced, Cut::Refused] {
             drop(cut.0.get_or_create(&[("reason", reason)]));

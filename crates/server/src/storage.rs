@@ -1,7 +1,7 @@
-//! The data folder, and the store that the settings name.
+//! The data folder, and the store of the settings.
 //!
-//! An embedded store is in the folder, or at least this process's alone. A database is shared: then the folder is this
-//! node's, with its lock and what is temporary, and nothing else in it.
+//! An embedded store belongs to this process alone and is usually in the folder. A database is shared by nodes; the folder of a
+//! node holds only its lock and temporary files then.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -18,22 +18,22 @@ use stackbell_system::{client_tls, tls_failure_in};
 use crate::data_folder::DataFolder;
 use crate::disk::Room;
 
-/// A store that this process has, and a folder that no other has.
+/// An open store and its locked data folder.
 pub struct Opened {
-    // In the order in which they are to end.
+    // Fields are dropped in this order.
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The same, as what makes copies, where it does.
+    /// The store as a maker of backups, if it is one.
     pub backup: Option<Arc<dyn Backup>>,
     /// The folder.
     pub folder: DataFolder,
 }
 
-/// Takes the data folder and opens the store. Makes the folder and an embedded store where there are none.
+/// Locks the data folder and opens the store. Makes the folder and an embedded store if they are missing.
 ///
 /// # Errors
-/// When another process has the folder or the file; when one of them cannot be used; when a database cannot be reached or
-/// was not migrated.
+/// If another process has the folder or the file, if one of them cannot be used, or if a database cannot be reached or was not
+/// migrated.
 pub async fn open(storage: &StorageSettings) -> anyhow::Result<Opened> {
     match &storage.store {
         StoreSettings::Embedded(embedded) => open_embedded(storage.data.clone(), embedded.clone()).await,
@@ -45,7 +45,7 @@ async fn open_embedded(data: PathBuf, EmbeddedSettings { file }: EmbeddedSetting
     let opened = tokio::task::spawn_blocking(move || {
         let folder = DataFolder::open(&data)?;
         let store = SqliteStore::open(&file).with_context(|| {
-            // SQLite has other words for a file that cannot grow.
+            // SQLite reports a file that cannot grow as another error.
             let embedded = EmbeddedSettings { file: file.clone() };
             let is_full = Room::at(embedded.folder()).is_ok_and(Room::is_used_up) || has_no_room(&file);
             let remedy = if is_full {
@@ -63,7 +63,7 @@ async fn open_embedded(data: PathBuf, EmbeddedSettings { file }: EmbeddedSetting
     opened.await.context("opening the store was cut")?
 }
 
-/// Fails at once when the database is away: whoever starts servers starts this one again, and sees why.
+/// Fails at once if the database is away: the supervisor restarts the server, and its log has the reason.
 async fn open_database(data: PathBuf, database: &DatabaseSettings) -> anyhow::Result<Opened> {
     let folder = tokio::task::spawn_blocking(move || DataFolder::open(&data)).await;
     let folder = folder.context("taking the data folder was cut")??;
@@ -71,7 +71,7 @@ async fn open_database(data: PathBuf, database: &DatabaseSettings) -> anyhow::Re
     Ok(Opened { store: Arc::new(store), backup: None, folder })
 }
 
-/// Puts what TLS has against a database's server into words, before the error itself.
+/// Adds the reason of a TLS failure in words to an error of a database.
 pub fn told_of_trust<E: Error + Send + Sync + 'static>(error: E) -> anyhow::Error {
     let reason = tls_failure_in(&error, "database_ca_file");
     let error = anyhow::Error::new(error);
@@ -81,13 +81,13 @@ pub fn told_of_trust<E: Error + Send + Sync + 'static>(error: E) -> anyhow::Erro
     }
 }
 
-/// How to use a database.
+/// The options for a connection to a database.
 ///
 /// # Errors
-/// When the authorities to trust cannot be read.
+/// If the trusted authorities cannot be read.
 pub async fn database_options(database: &DatabaseSettings) -> anyhow::Result<PostgresOptions> {
     let ca_file = database.ca_file.clone();
-    // Who serves is told by the client for endpoints which of the system's authorities cannot be read.
+    // The client for endpoints logs the unreadable authorities of the system.
     let tls = tokio::task::spawn_blocking(move || client_tls(ca_file.as_deref())).await;
     Ok(PostgresOptions {
         url: database.url.clone(),

@@ -1,6 +1,6 @@
-//! The log: where it goes, how it looks, and that panics are in it.
+//! The log: its destination and format, with panics in it.
 //!
-//! - [`lines`]: the queue between whoever logs and standard error
+//! - [`lines`]: the queue between loggers and standard error
 
 mod lines;
 
@@ -17,29 +17,29 @@ use tracing_subscriber::EnvFilter;
 
 use self::lines::Lines;
 
-/// The log of this process, once it was started. The subscriber and the panic hook are one for each process, too.
+/// The log of this process, once it was started. Subscriber and panic hook exist once for each process, too.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// How long the end of the process waits for whoever reads standard error.
+/// The longest time that the end of the process waits for the reader of standard error.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// Why there is no log.
+/// The log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter cannot be read.
     #[error("log_level cannot be read")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The system gives no thread that could write it.
+    /// The system gives no thread for the writer.
     #[error("the log cannot be set up")]
     Thread(#[source] io::Error),
-    /// There is one already.
+    /// There is a log already.
     #[error("the log cannot be set up")]
     Installed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Starts the log, on standard error: standard output is for what was asked for.
+/// Starts the log on standard error; standard output is for results.
 ///
-/// Nothing that happens to standard error is an error, holds anybody up, or ends the process: see [`lines`].
+/// Trouble with standard error is no error, delays nothing and does not end the process: see [`lines`].
 ///
 /// # Errors
 /// [`TelemetryError`].
@@ -55,7 +55,7 @@ pub fn start(settings: &LogSettings) -> Result<(), TelemetryError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(lines.clone())
-        // Those would be printed to standard error, which panics where it cannot be written.
+        // Internal errors go to standard error directly, and that panics if it cannot be written.
         .log_internal_errors(false);
     let installed = if is_json {
         builder.json().flatten_event(true).with_current_span(false).try_init()
@@ -68,19 +68,19 @@ pub fn start(settings: &LogSettings) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Counts the lines that are left out of the log.
+/// The counter of lines that are left out of the log.
 pub fn lines_left_out() -> Counter {
     LINES.get_or_init(Lines::default).left_out()
 }
 
-/// Waits until all that was logged is written, or for a second: whoever reads standard error may have stopped.
+/// Waits until the log is written, but at most a second: the reader of standard error may have stopped.
 pub fn flush() {
     if let Some(lines) = LINES.get() {
         lines.flush(FLUSH_TIME);
     }
 }
 
-/// Writes a last line to standard error, behind all that was logged. Waits no longer than [`flush`].
+/// Writes a last line to standard error, after all of the log. Waits no longer than [`flush`].
 pub fn say_last(line: &str) {
     let mut line = line.to_owned();
     line.push('\n');
@@ -91,7 +91,7 @@ pub fn say_last(line: &str) {
         }
         None => {
             let (done, is_done) = channel();
-            // There is nobody left to tell when standard error is gone.
+            // If standard error is gone, there is no other place for the line.
             let writing = std::thread::Builder::new().spawn(move || {
                 let _ = io::stderr().write_all(line.as_bytes());
                 let _ = done.send(());
@@ -103,7 +103,7 @@ pub fn say_last(line: &str) {
     }
 }
 
-/// A panic ends one task or request. It is a defect all the same, and must be seen where everything else is seen.
+/// Logs a panic. It ends only one task or request, but it is a defect and must be in the log.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let location = info.location().map(ToString::to_string).unwrap_or_default();

@@ -1,11 +1,10 @@
-//! TLS by itself: a certificate and its key from two PEM files, read again when they change.
+//! TLS of the listener: a certificate and its key from two PEM files, reloaded on change.
 //!
-//! New connections get what the files held last that could be used; connections that are there keep what they have.
-//! Files change one after the other, so what is found changed is used once it was found the same twice. A pair that
-//! cannot be used is told of once, and the one before it stays.
+//! New connections get the last usable pair; open connections keep theirs. The two files change one after the other, so a change is
+//! used once two looks have found the same contents. An unusable pair is logged once, and the pair before it stays.
 //!
-//! Only HTTP/1.1 is offered: the limits on idle clients, slow heads and unread answers are those of a connection, and
-//! HTTP/2 would put flow control of its own between them and a request. A proxy in front may speak it.
+//! Only HTTP/1.1 is offered. The limits on idle clients, slow heads and unread responses are limits of a connection, and HTTP/2
+//! has its own flow control between a connection and its requests. A proxy in front may speak HTTP/2.
 
 use std::fmt;
 use std::io;
@@ -23,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
-/// How often the files are looked at. They are small, and a certificate changes every few weeks.
+/// The interval between looks at the files. They are small, and a certificate changes every few weeks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A certificate that ends sooner than this is told of, once a day.
+/// A certificate that expires sooner than this is logged once a day.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -115,7 +114,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// What the two files hold.
+/// The contents of the two files.
 struct Text {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
@@ -180,7 +179,7 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> 
     Some((moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp())))
 }
 
-/// The pair that is served with, and the files that it comes from.
+/// The current pair, and its files.
 pub struct Certificates {
     files: TlsFiles,
     state: Mutex<State>,
@@ -188,9 +187,9 @@ pub struct Certificates {
 
 struct State {
     pair: Pair,
-    /// What the files held at the last look, where that is something else than the pair.
+    /// The digest of the files at the last look, if it differs from the pair.
     seen: Option<[u8; 32]>,
-    /// What was told of, and is not told of again: what the files held, or that they cannot be read.
+    /// The last logged problem, which is not logged again.
     told: Option<Told>,
     warned_at: Option<Timestamp>,
 }
@@ -201,16 +200,16 @@ enum Told {
     Unreadable,
 }
 
-/// What a look at the files came to.
+/// The result of a look at the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// They hold what is served with.
+    /// They hold the current pair.
     Same,
-    /// They hold something else, maybe the half of it.
+    /// They hold something else, perhaps half of a change.
     Changing,
-    /// What they hold is served with from now on.
+    /// The new pair is used from now on.
     Taken,
-    /// What they hold cannot be used.
+    /// The new pair cannot be used.
     Refused,
 }
 
@@ -225,12 +224,12 @@ impl Certificates {
         Ok(Self { files, state: Mutex::new(state) })
     }
 
-    /// What a new connection is served with.
+    /// The configuration for a new connection.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.lock().pair.config)
     }
 
-    /// Looks at the files now and then until `end`.
+    /// Looks at the files at intervals until `end`.
     pub async fn watch(self: Arc<Self>, clock: Arc<dyn Clock>, end: CancellationToken) {
         loop {
             self.warn_of_the_end(clock.now());
@@ -241,7 +240,7 @@ impl Certificates {
         }
     }
 
-    /// Looks at the files now, and takes what they hold at once: somebody says that they are whole.
+    /// Reloads the files now, without a second look: the operator says that they are complete.
     pub async fn reload(self: Arc<Self>) {
         match self.look_on_thread(true).await {
             Some(Look::Same) => tracing::info!("the TLS certificate is the one that is served already"),

@@ -1,4 +1,4 @@
-//! From settings to what the crates below are made of.
+//! Settings turned into the configuration of the crates below.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use stackbell_engine::shell::Retention;
 use stackbell_model::retry::RetryPolicy;
 use stackbell_system::SystemClock;
 
-/// How many organizations at the least can be served at full width at once.
+/// The number of organizations that can use their full share of attempts at once.
 const ORGANIZATIONS_AT_ONCE: u32 = 4;
 
 /// The engine's limits.
@@ -21,16 +21,16 @@ pub(crate) fn core_config(settings: &Settings) -> CoreConfig {
         in_flight_max: delivery.in_flight_max,
         organization_in_flight_max: delivery.in_flight_max.div_ceil(ORGANIZATIONS_AT_ONCE),
         quota: settings.limits.quota,
-        // What a node had under way that is gone waits as long for another.
+        // The deliveries of a crashed node wait this long for another node.
         lease_for: delivery.exchange_time + RECORDING_TIME,
         ..core_config_for(&settings.storage.store)
     }
 }
 
-/// How long the store may take to commit an outcome, beyond the exchange that it is of, before the delivery is anybody's.
+/// The time for recording an outcome after the exchange, before another node may take the delivery.
 const RECORDING_TIME: Duration = Duration::from_secs(15);
 
-/// What the engine's limits depend on: how long a commit takes, and who else may have put something into the store.
+/// The engine's limits that depend on the store: on its commit time, and on other nodes.
 fn core_config_for(store: &StoreSettings) -> CoreConfig {
     match store {
         StoreSettings::Embedded(_) => CoreConfig::default(),
@@ -52,7 +52,7 @@ pub(crate) fn http_limits(limits: &LimitSettings) -> stackbell_http::Limits {
     }
 }
 
-/// How long things are kept.
+/// The retention times.
 pub(crate) fn retention(settings: &Settings) -> Retention {
     Retention { finished: settings.retention.finished, audit: settings.retention.audit }
 }
@@ -60,7 +60,7 @@ pub(crate) fn retention(settings: &Settings) -> Retention {
 /// The one client for endpoints.
 ///
 /// # Errors
-/// When the authorities to trust cannot be read.
+/// If the trusted authorities cannot be read.
 pub async fn outbound_client(settings: &Settings, policy: &OutboundPolicy) -> anyhow::Result<OutboundClient> {
     let settings = OutboundSettings {
         exchange_time: settings.delivery.exchange_time,
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// What nobody sets is what the crates below have by themselves.
+    /// The defaults of the settings equal those of the crates below.
     #[test]
     fn defaults_are_the_same_everywhere() {
         let found = Found::collect(&SettingFlags::default(), &Environment::default(), &[]);

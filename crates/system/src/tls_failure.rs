@@ -32,7 +32,7 @@ pub fn tls_failure(error: &Error, asked_for_certificate: bool, setting: &str) ->
     }
 }
 
-/// As [`tls_failure`], for an error that may have a TLS error in its chain; `None` if it has none.
+/// Like [`tls_failure`], for an error that may have a TLS error in its chain; `None` if it has none.
 pub fn tls_failure_in(error: &(dyn StdError + 'static), setting: &str) -> Option<String> {
     find_cause::<Error>(error).map(|error| tls_failure(error, false, setting))
 }
@@ -54,7 +54,7 @@ pub fn find_cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)
     None
 }
 
-/// Whether a server refused the client because it has no certificate. Such a server has read no request.
+/// Whether a server refused the client because it has no certificate. The server has read no request then.
 pub fn is_certificate_required(error: &Error) -> bool {
     matches!(error, Error::AlertReceived(AlertDescription::CertificateRequired))
 }
@@ -62,7 +62,7 @@ pub fn is_certificate_required(error: &Error) -> bool {
 fn alerted(alert: AlertDescription, asked_for_certificate: bool) -> String {
     match alert {
         AlertDescription::CertificateRequired => ASKS_FOR_CERTIFICATE.to_owned(),
-        // TLS 1.2 has no alert of its own for it, and servers choose among these.
+        // TLS 1.2 has no alert for this case, and servers choose among these.
         AlertDescription::HandshakeFailure
         | AlertDescription::BadCertificate
         | AlertDescription::NoCertificate
@@ -146,7 +146,7 @@ fn days(seconds: u64) -> String {
     }
 }
 
-/// webpki gives names as `DnsName("a.example")`.
+/// The names of a certificate. webpki writes them as `DnsName("a.example")`.
 fn names(presented: &[String]) -> String {
     let bare = |name: &'_ String| -> String {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));

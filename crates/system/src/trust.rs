@@ -18,31 +18,31 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
-/// Why the certificates to trust could not be read.
+/// The certificates to trust cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file cannot be read, or is not PEM.
     #[error("cannot read the certificates in {path}")]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: pem::Error,
     },
     /// There is no certificate in the file.
     #[error("there is no certificate in {0}")]
     Empty(PathBuf),
-    /// A certificate in the file is none.
+    /// A certificate in the file is not valid.
     #[error("a certificate in {path} is not valid")]
     Certificate {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: rustls::Error,
     },
-    /// The TLS library has no protocol version to offer.
+    /// The TLS library offers no protocol version.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
     /// Nobody is trusted.
@@ -64,7 +64,7 @@ pub fn client_tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustErro
     trusted.config(ca_file)
 }
 
-/// As [`client_tls`]; the log names the authorities of the operating system that were skipped.
+/// Like [`client_tls`]; the log names the authorities of the operating system that were skipped.
 ///
 /// # Errors
 /// [`TrustError`], if the file cannot be used.
@@ -100,7 +100,7 @@ impl Trusted {
         Self { authorities, listed: HashSet::new() }
     }
 
-    /// How many were passed over.
+    /// Returns the number of certificates that were skipped.
     fn add_natives(&mut self, certificates: Vec<CertificateDer<'static>>) -> usize {
         self.listed.extend(certificates.iter().map(fingerprint));
         self.authorities.add_parsable_certificates(certificates).1
@@ -139,7 +139,7 @@ impl Trusted {
     }
 }
 
-/// The usual verification, and that of certificates which are themselves trusted.
+/// The usual verification, and the verification of certificates that are trusted themselves.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
@@ -162,7 +162,7 @@ impl ServerCertVerifier for Verifier {
                 verify_itself(end_entity, server_name, now)?;
                 Ok(ServerCertVerified::assertion())
             }
-            // webpki refuses an authority's certificate as a server's before it looks for whom to trust.
+            // webpki refuses the certificate of an authority before it looks for an issuer to trust.
             Err(Error::InvalidCertificate(CertificateError::Other(_))) if is_authority(end_entity) => {
                 Err(CertificateError::UnknownIssuer.into())
             }
@@ -193,7 +193,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a certificate is good now, for servers, and for this name. Nobody needs to have signed it.
+/// Whether a certificate is valid now, for servers, and for this name. Its signature does not count.
 fn verify_itself(
     certificate: &CertificateDer<'_>,
     server_name: &ServerName<'_>,

@@ -1,4 +1,4 @@
-//! One attempt, as either API shows it, and the exit code that says how it went.
+//! The output of one attempt from either API, and its exit code.
 
 use std::process::ExitCode;
 
@@ -8,15 +8,15 @@ use stackbell_system::printable;
 use crate::output::Output;
 use crate::verb::{Verb, number_at, text_at};
 
-/// Characters of an endpoint's answer that are shown.
+/// The most characters of an endpoint's response that are shown.
 const BODY_SHOWN_MAX: usize = 2000;
 
-/// Prints what the endpoint answered. `what` is what was sent, with its article.
+/// Prints the response of the endpoint. `what` is the sent thing, with its article.
 ///
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn print(verb: &mut Verb<'_>, attempt: &Value, what: &str) -> anyhow::Result<ExitCode> {
-    // A service can hide an error behind a 2xx.
+    // Some services report an error with a status of 2xx.
     let is_delivered =
         is_success(number_at(attempt, "/responseCode")) && text_at(attempt, "/error").is_empty();
     match verb.output {

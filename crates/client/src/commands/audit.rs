@@ -1,4 +1,4 @@
-//! `stackbell audit`: who changed what.
+//! `stackbell audit`: the log of changes.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -75,7 +75,7 @@ fn status(text: &str) -> Result<StatusCode, &'static str> {
     status.ok_or("must be an HTTP status from 200 to 999")
 }
 
-/// The webhook that was made for the receiver.
+/// The webhook that was registered for the receiver.
 struct Registration {
     client: Client,
     organization: String,
@@ -102,7 +102,7 @@ fn secret(args: &ListenArgs, environment: &Environment) -> anyhow::Result<Option
 
 async fn listen(args: &ListenArgs, secret: Option<SecretText>, client: Option<Client>) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
-    // The server signs with the stored secret even if it would refuse that secret today.
+    // The server signs with stored secrets, even with those that it would refuse today.
     let key = secret.as_ref().map(|secret| WebhookSecret::from_stored(secret.expose()));
     let behaviour = Behaviour {
         key: key.as_ref().map(SigningKey::new),
@@ -128,7 +128,7 @@ async fn listen(args: &ListenArgs, secret: Option<SecretText>, client: Option<Cl
         }
         _ => None,
     };
-    // On standard error: standard output has the deliveries alone.
+    // Standard output is for deliveries alone, so this goes to standard error.
     note(&introduction(args, receiver.url(), registration.as_deref(), key.is_some()));
     let count = if args.once { Some(1) } else { args.count };
     tokio::select! {
@@ -164,7 +164,7 @@ async fn register(
     url: String,
     secret: SecretText,
 ) -> anyhow::Result<Arc<Registration>> {
-    // One of many that may listen at once, and no longer than names may be.
+    // Several listeners may run at once, and a name has a maximum length.
     let unique: String = SystemEntropy::seeded()?.uuid_v4().simple().to_string().chars().take(8).collect();
     let name = format!("listen-{unique}");
     let registration = Arc::new(Registration { client, organization, name });
@@ -205,7 +205,7 @@ async fn remove(registration: Option<Arc<Registration>>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What there is, and what to do next. Each line that stands alone can be pasted into a shell.
+/// The text at the start: the address and the next steps. Each command line can be pasted into a shell.
 fn introduction(
     args: &ListenArgs,
     url: &str,

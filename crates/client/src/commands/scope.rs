@@ -1,4 +1,4 @@
-//! Which webhooks a verb is about: an organization's own, or those of one of its stacks or environments.
+//! The scope of a command: the webhooks of an organization, of one of its stacks, or of one of its environments.
 
 use anyhow::bail;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::verb::{Verb, text_at};
 /// The project of an environment that names none. Source: wire-facts.md#transport.
 const DEFAULT_PROJECT: &str = "default";
 
-/// Two names with a slash between them.
+/// A project and a name in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InProject {
     /// The project.
@@ -55,7 +55,7 @@ pub(crate) fn environment(text: &str) -> Result<InProject, String> {
 }
 
 impl ScopeArgs {
-    /// Where the webhooks of this scope are in Pulumi's API.
+    /// The path of this scope's webhooks in Pulumi's API.
     pub(crate) fn hooks<'a>(&'a self, organization: &'a str) -> Vec<&'a str> {
         match (&self.stack, &self.env) {
             (Some(stack), _) => vec!["api", "stacks", organization, &stack.project, &stack.name, "hooks"],
@@ -74,14 +74,14 @@ impl ScopeArgs {
         }
     }
 
-    /// One webhook of this scope in Pulumi's API.
+    /// The path of one webhook of this scope in Pulumi's API.
     pub(crate) fn hook<'a>(&'a self, organization: &'a str, name: &'a str) -> Vec<&'a str> {
         let mut path = self.hooks(organization);
         path.push(name);
         path
     }
 
-    /// The scope as flags, with a space before them, for lines to paste.
+    /// The scope as flags, each after a space, for command lines that people paste.
     pub(crate) fn flags(&self) -> String {
         match (&self.stack, &self.env) {
             (Some(stack), _) => format!(" --stack {}/{}", stack.project, stack.name),
@@ -90,7 +90,7 @@ impl ScopeArgs {
         }
     }
 
-    /// The scope as our own API is asked for it.
+    /// The scope as query parameters of our own API.
     fn query(&self) -> Vec<(&'static str, &str)> {
         match (&self.stack, &self.env) {
             (Some(stack), _) => {
@@ -105,7 +105,7 @@ impl ScopeArgs {
         }
     }
 
-    /// Whether a webhook of our own API is of this scope.
+    /// Whether a webhook from our own API has this scope.
     fn holds(&self, webhook: &Value) -> bool {
         let is = |pointer: &str, expected: &str| text_at(webhook, pointer) == expected;
         let (scope, within, name) = match (&self.stack, &self.env) {
@@ -117,13 +117,13 @@ impl ScopeArgs {
             && within.is_none_or(|within| is("/projectName", &within.project) && is(name, &within.name))
     }
 
-    /// The webhook of this scope and name as our own API shows it.
+    /// Finds the webhook of this scope and name in our own API.
     ///
     /// # Errors
-    /// When it cannot be had, or there is none.
+    /// If the request fails, or there is no such webhook.
     pub(crate) fn find(&self, verb: &Verb<'_>, organization: &str, name: &str) -> anyhow::Result<Value> {
         let mut query = self.query();
-        // Those that have the name somewhere, of which it is one.
+        // The server searches texts; the exact match is found below.
         query.push(("text", name));
         let path = ["v1", "orgs", organization, "webhooks"];
         let mut found = verb.client.list_some(&path, &query, None)?.items.into_iter();
@@ -145,7 +145,7 @@ impl ScopeArgs {
     }
 }
 
-/// Where a webhook of our own API is registered: `-` for the organization, else project and name.
+/// The place of a webhook from our own API: `-` for the organization, else project and name.
 pub(crate) fn place(webhook: &Value) -> String {
     let within = ["/stackName", "/environmentName", "/envName"];
     let Some(name) = within.iter().find_map(|pointer| webhook.pointer(pointer).and_then(Value::as_str))
@@ -155,7 +155,7 @@ pub(crate) fn place(webhook: &Value) -> String {
     format!("{}/{name}", text(webhook.pointer("/projectName")))
 }
 
-/// What an event or a delivery is about: `project/stack` or `project/environment`; `-` for neither.
+/// The subject of an event or a delivery: `project/stack` or `project/environment`; `-` if it has none.
 pub(crate) fn subject(item: &Value) -> String {
     let names = ["/stackName", "/environmentName"];
     let name = names.iter().find_map(|pointer| item.pointer(pointer).and_then(Value::as_str));
@@ -167,12 +167,12 @@ pub(crate) fn subject(item: &Value) -> String {
     }
 }
 
-/// The id of the webhook that is called so in any scope, or that has this id.
+/// The id of the webhook with this name in any scope, or with this id.
 ///
 /// # Errors
-/// When it cannot be had, there is none, or there are several.
+/// If the request fails, there is no such webhook, or there are several.
 pub(crate) fn webhook_id(verb: &Verb<'_>, organization: &str, asked: &str) -> anyhow::Result<String> {
-    // Names have at most 32 characters, so that none reads as an id.
+    // A name has at most 32 characters, so no name looks like an id.
     if asked.len() == 36 {
         return Ok(asked.to_owned());
     }

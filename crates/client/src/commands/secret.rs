@@ -1,4 +1,4 @@
-//! Where a webhook's secret comes from. Never from an argument: others on the machine can read those.
+//! The source of a webhook's secret. It is never an argument, because others on the machine can read arguments.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use stackbell_model::Entropy as _;
 use stackbell_system::{Environment, SecretText, SystemEntropy, redacted, without_line_end, without_mark};
 use zeroize::Zeroizing;
 
-/// The variable of the environment that may hold a webhook's secret.
+/// The variable that may hold a webhook's secret.
 pub(crate) const VARIABLE: &str = "STACKBELL_WEBHOOK_SECRET";
 
-/// Random bytes of a secret: as many as its signature has.
+/// The random bytes of a secret: as many as a signature has.
 const SECRET_BYTES: usize = 32;
 
-/// More than the server takes.
+/// The most bytes of a secret that are read: more than the server accepts.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// Where a secret comes from.
+/// The flags for the source of a secret.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[group(id = "secret_source", multiple = false)]
 pub(crate) struct SecretArgs {
@@ -41,7 +41,7 @@ pub(crate) struct SecretArgs {
 pub(crate) struct Secret {
     /// The secret.
     pub(crate) text: SecretText,
-    /// Whether it was made here, so that nobody knows it yet.
+    /// Whether it was made here and must be printed.
     pub(crate) is_new: bool,
 }
 
@@ -54,10 +54,10 @@ fn standard_input(text: &str) -> Result<(), &'static str> {
 }
 
 impl SecretArgs {
-    /// The secret that was asked for, if one was.
+    /// Reads the secret, if a flag asks for one.
     ///
     /// # Errors
-    /// When it cannot be read, or there is none.
+    /// If it cannot be read, or is empty.
     pub(crate) fn read(&self, environment: &Environment) -> anyhow::Result<Option<Secret>> {
         if self.generate_secret {
             return Ok(Some(Secret { text: generate()?, is_new: true }));
@@ -76,10 +76,10 @@ impl SecretArgs {
     }
 }
 
-/// Reads a secret, without the line's end that editors put behind it.
+/// Reads a secret from a file, without the line end that editors add.
 ///
 /// # Errors
-/// When it cannot be read, or there is none in it.
+/// If it cannot be read, or is empty.
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<SecretText> {
     let mut text = Zeroizing::new(String::new());
     let is_standard_input = path == Path::new("-");
@@ -96,10 +96,10 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<SecretText> {
     Ok(SecretText::new(line.to_owned()))
 }
 
-/// A secret as Standard Webhooks writes them; Pulumi's signature takes its text as the key.
+/// Makes a secret in the form of Standard Webhooks. For Pulumi's signature its text is the key.
 ///
 /// # Errors
-/// When the operating system has no randomness to give.
+/// If the operating system gives no randomness.
 pub(crate) fn generate() -> anyhow::Result<SecretText> {
     let mut key = Zeroizing::new([0; SECRET_BYTES]);
     SystemEntropy::seeded()?.fill(&mut key[..]);

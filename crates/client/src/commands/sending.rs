@@ -53,7 +53,7 @@ pub(crate) fn run(
             verb.client.call(Method::POST, &path, Payload::Empty)?;
         }
     }
-    // What holds now, whoever else has been at it.
+    // The state is read again: others may have changed it too.
     let instance = verb.client.call(Method::GET, &PATH, Payload::Empty)?;
     verb.output.one(verb.out, &instance, &sentence(&instance))?;
     Ok(ExitCode::SUCCESS)

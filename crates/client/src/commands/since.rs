@@ -1,21 +1,21 @@
-//! Moments as people write them: so long ago, or RFC 3339.
+//! The values of `--since` and `--until`: a time in RFC 3339, or how long ago.
 
 use anyhow::Context as _;
 use stackbell_model::{Clock as _, Timestamp};
 use stackbell_system::{SystemClock, parse_duration};
 use stackbell_wire::rest::{read_rfc3339, rfc3339};
 
-/// A moment, or how long ago it was.
+/// A time, or how long ago it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
     At(Timestamp),
     Ago(std::time::Duration),
 }
 
-/// Reads `2h` as two hours ago, or a moment in RFC 3339.
+/// Reads `2h` as two hours ago, or a time in RFC 3339.
 ///
 /// # Errors
-/// In words, when it is neither.
+/// A text in words.
 pub(crate) fn parse_since(text: &str) -> Result<Since, &'static str> {
     if let Some(at) = read_rfc3339(text) {
         return Ok(Since::At(at));
@@ -25,10 +25,10 @@ pub(crate) fn parse_since(text: &str) -> Result<Since, &'static str> {
 }
 
 impl Since {
-    /// The moment as the API takes it.
+    /// The time in the form of the API.
     ///
     /// # Errors
-    /// When it is before all calendars.
+    /// If it is before the first day of the calendar.
     pub(crate) fn rfc3339(self) -> anyhow::Result<String> {
         self.at(SystemClock.now()).map(rfc3339)
     }

@@ -1,7 +1,7 @@
-//! A receiver as anybody could write one, for `dev` and `listen`: it checks signatures and prints what it gets.
+//! A receiver for `dev` and `listen`: it checks signatures and prints deliveries.
 //!
-//! - [`receipt`]: what came, and whether its signatures are right
-//! - [`show`]: how that is printed
+//! - [`receipt`]: a received delivery and the verdict on its signatures
+//! - [`show`]: its output
 
 mod receipt;
 mod show;
@@ -35,16 +35,16 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// The time that requests in progress have at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a receiver behaves.
+/// The behaviour of a receiver.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// What signatures are checked with; `None` to check none.
+    /// The key that signatures are checked with; `None` to check none.
     pub key: Option<SigningKey>,
-    /// What it answers to a delivery whose signatures are right.
+    /// The status of the response to a delivery with right signatures.
     pub status: StatusCode,
-    /// How long it takes over that.
+    /// The delay before the response.
     pub delay: Duration,
-    /// How it prints.
+    /// The format of its output.
     pub style: Style,
 }
 
@@ -59,7 +59,7 @@ pub struct Receiver {
 struct Inbox {
     behaviour: Behaviour,
     received: AtomicU64,
-    /// Held while a delivery is printed, so that no two are mixed.
+    /// Held while a delivery is printed, so that two do not mix.
     printing: Mutex<()>,
     printed: watch::Sender<u64>,
 }
@@ -124,7 +124,7 @@ async fn receive(
     let receipt = Receipt { number, at, method, path: uri.to_string(), headers, body, signatures, status };
     let text = behaviour.style.show(&receipt);
     let printing = inbox.printing.lock().await;
-    // A terminal that is held (Ctrl-S) must not hold the server.
+    // A stopped terminal (Ctrl-S) must not stop the server.
     let printed = tokio::task::spawn_blocking(move || io::stdout().lock().write_all(text.as_bytes())).await;
     drop(printing);
     if !matches!(printed, Ok(Ok(()))) {

@@ -1,4 +1,4 @@
-//! What came, and whether its signatures are right.
+//! A received delivery, and the verdict on its signatures.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const STANDARD_ID: &str = "webhook-id";
 const STANDARD_TIME: &str = "webhook-timestamp";
 const STANDARD_SIGNATURE: &str = "webhook-signature";
 
-/// How far a delivery's time may be from ours, as the libraries of Standard Webhooks have it.
+/// The largest difference between a delivery's time and ours. The libraries of Standard Webhooks use this value.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// A request that was received.
@@ -31,7 +31,7 @@ pub(super) struct Receipt {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) signatures: Signatures,
-    /// What it is answered.
+    /// The status of the response.
     pub(super) status: StatusCode,
 }
 
@@ -42,7 +42,7 @@ impl Receipt {
     }
 }
 
-/// What became of one signature.
+/// The verdict on one signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// There is none.

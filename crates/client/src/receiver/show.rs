@@ -1,4 +1,4 @@
-//! How a delivery is printed: a line, all of it, or JSON.
+//! The output of a delivery: a line, the whole delivery, or JSON.
 
 use std::fmt::Write as _;
 
@@ -12,12 +12,12 @@ use stackbell_wire::rest::rfc3339;
 use super::receipt::{ID, KIND, Receipt, Verdict};
 use crate::output::seconds;
 
-/// How deliveries are printed.
+/// The format of printed deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// A line for each.
+    /// One line for each delivery.
     Line,
-    /// All of it, for people.
+    /// The whole delivery, for people.
     Whole {
         /// Whether in colours.
         is_coloured: bool,
@@ -26,7 +26,7 @@ pub enum Style {
     Json,
 }
 
-/// What is set off from the rest.
+/// The styles of emphasized text.
 struct Palette {
     title: Paint,
     good: Paint,
@@ -104,7 +104,7 @@ fn sentence(name: &str, verdict: Verdict, palette: &Palette) -> String {
     }
 }
 
-/// Why it was refused, where that was not asked for.
+/// The reason of a refusal that the user did not ask for.
 fn remark(receipt: &Receipt) -> &'static str {
     let is_unsigned =
         receipt.signatures.pulumi == Verdict::Missing && receipt.signatures.standard == Verdict::Missing;
@@ -126,7 +126,7 @@ fn subject(payload: &Value) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("/"))
 }
 
-/// What happened, in the payload's own words, or a chat message's text.
+/// The event in the payload's own words, or the text of a chat message.
 fn outcome(payload: &Value) -> Option<String> {
     let at = |name: &str| payload.get(name).and_then(Value::as_str);
     let words = [at("kind"), at("result").or_else(|| at("status")).or_else(|| at("action"))];

@@ -1,4 +1,4 @@
-//! Numbers with a range. Each bound has its reason, which the refusal tells.
+//! Numbers with a range. Each bound has its reason here.
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -19,41 +19,42 @@ use crate::definitions::{
 use crate::sections::{DeliverySettings, LimitSettings};
 use crate::size::{NotASize, bytes_text, parse_bytes};
 
-/// A ping waits up to 30 s for its turn and is answered within 60 s, which leaves this for the exchange.
+/// The range of the exchange time. A ping waits up to 30 s for its turn and must end within 60 s.
 const EXCHANGE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(25);
 
-/// Retries of one delivery. The longest schedule that has a use is one try an hour for a week.
+/// The most retries of one delivery. The longest useful schedule is one try an hour for a week.
 const RETRIES_MAX: usize = 200;
 
-/// One organization has a quarter of them, of which half are kept for quick endpoints. Each takes a socket, and there
-/// are no more ports to call one address from.
+/// The range of attempts in progress. One organization has a quarter of them, of which half are reserved for quick endpoints. Each
+/// attempt takes a socket, and the ports for connections to one address are limited.
 const IN_FLIGHT: RangeInclusive<u32> = 8..=60_000;
 
-/// Less would refuse what Pulumi's own events carry; more does not go into one commit.
+/// The range of a payload. Pulumi's own events need the least; one commit cannot hold more than the most.
 const PAYLOAD_BYTES: RangeInclusive<u64> = 1 << 10..=8 << 20;
 
-/// What may wait to be accepted, of all requests together, is 64 MiB.
+/// The range of a request's body. All requests that wait to be accepted may hold 64 MiB together.
 const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 
-/// An array is accepted as a whole, in one commit.
+/// The range of an array, which is accepted as a whole in one commit.
 const EVENTS_IN_REQUEST: RangeInclusive<u32> = 1..=10_000;
 
-/// All webhooks of an organization are kept in memory for matching, and a list of a scope comes whole.
+/// The range of webhooks in a scope. All webhooks of an organization are in memory for matching, and a list returns a whole scope.
 const WEBHOOKS_IN_SCOPE: RangeInclusive<u32> = 1..=10_000;
 
-/// As many as can be counted.
+/// The range of pending deliveries, up to the largest number that is counted.
 const PENDING_DELIVERIES: RangeInclusive<u32> = 1..=u32::MAX;
 
-/// Less is no room for the payloads of one request; more is more than a file can have.
+/// The range of stored bytes. The payloads of one request need the least; a file cannot hold more than the most.
 const STORED_BYTES: RangeInclusive<u64> = 1 << 20..=256 << 40;
 
-/// None is no limit; beyond the most a limit is none.
+/// The range of requests a second. Zero means no limit; a limit beyond the most would have no effect.
 const REQUEST_RATE: RangeInclusive<u32> = 0..=1_000_000;
 
-/// Less than the least would have the engine wait for people; more than the most is no server's to give.
+/// The range of connections. With fewer than the least the engine would wait for API requests; no server allows more than the
+/// most.
 const CONNECTIONS: RangeInclusive<u32> = PostgresStore::CONNECTIONS_MIN..=1000;
 
-/// Why a number is none of its setting's.
+/// A number that is not valid for its setting.
 #[derive(Debug, thiserror::Error)]
 enum LimitError {
     #[error("must be from {least} to {most}")]
@@ -124,7 +125,7 @@ fn exchange_time(text: &str) -> Result<Duration, LimitError> {
     within(parse_duration(text)?, EXCHANGE_TIME, duration_text)
 }
 
-/// None at all are a schedule too: one attempt, and no second one.
+/// An empty list is a schedule too: one attempt and no retry.
 fn retry_waits(texts: &[String]) -> Result<Vec<Duration>, LimitError> {
     if texts.len() > RETRIES_MAX {
         return Err(LimitError::TooManyRetries);
@@ -132,7 +133,7 @@ fn retry_waits(texts: &[String]) -> Result<Vec<Duration>, LimitError> {
     let waits = texts.iter().map(|text| parse_duration(text)).collect::<Result<Vec<_>, _>>()?;
     let policy = RetryPolicy::default();
     let total = waits.iter().fold(Duration::ZERO, |total, wait| total.saturating_add(*wait));
-    // Chance may lengthen each wait.
+    // Jitter may lengthen each wait.
     let longest = Duration::try_from_secs_f64(total.as_secs_f64() * (1.0 + policy.jitter));
     if longest.is_ok_and(|longest| longest < policy.age_max) {
         return Ok(waits);

@@ -1,4 +1,4 @@
-//! Settings that need or rule out each other.
+//! Rules between settings: some need each other, some exclude each other.
 
 use url::Url;
 
@@ -30,14 +30,14 @@ pub(super) fn check_presence(found: &Found) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Rules about what the values mean together.
+/// Rules about the values.
 pub(crate) fn check(settings: &Settings, allow_plain_http: bool) -> Result<(), ConfigError> {
     check_addresses(&settings.server)?;
     check_tls(&settings.server, allow_plain_http)?;
     check_sizes(&settings.limits)
 }
 
-/// A setting without a use is a mistake: mostly the store's URL did not arrive.
+/// A setting without effect is an error: in most cases the store's URL is missing.
 pub(crate) fn check_embedded(found: &Found) -> Result<(), ConfigError> {
     match OF_DATABASES.iter().find(|setting| found.is_set(setting)) {
         None => Ok(()),
@@ -49,10 +49,10 @@ pub(crate) fn check_embedded(found: &Found) -> Result<(), ConfigError> {
     }
 }
 
-/// What nobody needs but a server.
+/// Rules that only a server needs.
 pub(crate) fn check_serving(settings: &Settings) -> Result<(), ConfigError> {
     match (&settings.storage.store, &settings.keys.master) {
-        // One that a node made for itself would be wrong on every other.
+        // A key that one node made for itself would be wrong on all others.
         (StoreSettings::Postgres(_), MasterKeySetting::DataFolder) => refuse(
             "there is no master key: nodes that share a PostgreSQL store are all given the same one, with \
              STACKBELL_MASTER_KEY, master_key_file or --master-key-command; `stackbell key new` prints a new one"
@@ -71,7 +71,7 @@ fn check_addresses(server: &ServerSettings) -> Result<(), ConfigError> {
     }
 }
 
-/// Tokens must not cross a network in the clear unless somebody said that they may.
+/// Tokens must not cross a network in the clear, unless a setting allows it.
 fn check_tls(server: &ServerSettings, allow_plain_http: bool) -> Result<(), ConfigError> {
     let has_scheme = |scheme: &str| server.public_url.as_ref().map(Url::scheme) == Some(scheme);
     if allow_plain_http {

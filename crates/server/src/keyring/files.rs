@@ -1,11 +1,11 @@
-//! The master key's files in a data folder: the one that holds, and the next while they change places.
+//! The files of the master key in a data folder: the current key, and the next one during a change.
 //!
 //! ```text
-//! master.key          holds
-//! master.key.next     written, synced; then the store is sealed anew; then it is renamed to master.key
+//! master.key          the current key
+//! master.key.next     written and synced; then the data keys are re-sealed; then it is renamed to master.key
 //! ```
 //!
-//! Whatever a crash leaves, one of the two opens the store, and which one is found out by trying.
+//! After a crash at any point one of the two keys opens the store. The start tries both.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -20,37 +20,37 @@ use crate::data_folder::sync_folder;
 const CURRENT: &str = "master.key";
 const NEXT: &str = "master.key.next";
 
-/// The files, which need not be there.
+/// The files, which need not exist.
 #[derive(Clone, Debug)]
 pub struct KeyFiles {
     folder: PathBuf,
 }
 
-/// Why a key's file cannot be used.
+/// A key file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("cannot use {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// It holds no master key.
+    /// The file holds no master key.
     #[error("{path} holds no master key")]
     NoMasterKey {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: MasterKeyError,
     },
 }
 
 impl KeyFileError {
-    /// Whether there was no room: on the disk, in a quota, or below the limit of file sizes.
+    /// Whether space ran out: on the disk, in a quota, or by the limit of file sizes.
     pub(super) fn is_out_of_room(&self) -> bool {
         let Self::Io { source, .. } = self else { return false };
         matches!(
@@ -61,22 +61,22 @@ impl KeyFileError {
 }
 
 impl KeyFiles {
-    /// Those in the folder at `path`.
+    /// The files in the folder at `path`.
     pub fn at(path: &Path) -> Self {
         Self { folder: path.to_owned() }
     }
 
-    /// Where the key that holds is, or would be.
+    /// The path of the current key.
     pub fn current_path(&self) -> PathBuf {
         self.folder.join(CURRENT)
     }
 
-    /// Where the next key is while they change places.
+    /// The path of the next key, during a change.
     pub fn next_path(&self) -> PathBuf {
         self.folder.join(NEXT)
     }
 
-    /// The key that holds; `None` when there is no file.
+    /// The current key; `None` if there is no file.
     ///
     /// # Errors
     /// [`KeyFileError`].
@@ -84,18 +84,18 @@ impl KeyFiles {
         read(&self.current_path())
     }
 
-    /// The next key; `None` when there is no file.
+    /// The next key; `None` if there is no file.
     ///
     /// # Errors
-    /// [`KeyFileError`], also when a crash left only a part of it.
+    /// [`KeyFileError`], also if a crash left only a part of it.
     pub fn next(&self) -> Result<Option<MasterKey>, KeyFileError> {
         read(&self.next_path())
     }
 
-    /// Makes a key and its file; it is synced to disk, or not there at all.
+    /// Makes a key and its file. On return the file is synced to disk, or does not exist.
     ///
     /// # Errors
-    /// [`KeyFileError::Io`], also when there is one already.
+    /// [`KeyFileError::Io`], also if there is a key already.
     pub fn make_current(&self, entropy: &mut dyn Entropy) -> Result<MasterKey, KeyFileError> {
         let key = MasterKey::generate(entropy);
         let path = self.current_path();
@@ -110,10 +110,10 @@ impl KeyFiles {
         Ok(key)
     }
 
-    /// Writes the next key, over one that is there, and syncs it.
+    /// Writes and syncs the next key, in place of an existing one.
     ///
     /// # Errors
-    /// [`KeyFileError::Io`]; no part of it is left then.
+    /// [`KeyFileError::Io`]; no part of the file is left then.
     pub fn write_next(&self, key: &MasterKey) -> Result<(), KeyFileError> {
         self.remove_next()?;
         let path = self.next_path();
@@ -126,13 +126,13 @@ impl KeyFiles {
             sync_folder(&self.folder)
         };
         written().map_err(|source| {
-            // A part of a key opens nothing. Where it cannot be removed, the next start does that.
+            // A part of a key is useless. If it cannot be removed now, the next start removes it.
             let _ = std::fs::remove_file(&path);
             KeyFileError::Io { path: path.clone(), source }
         })
     }
 
-    /// The next key becomes the one that holds. It is one or the other, whenever we crash.
+    /// Makes the next key the current one. The rename is atomic.
     ///
     /// # Errors
     /// [`KeyFileError::Io`].
@@ -142,7 +142,7 @@ impl KeyFiles {
         renamed.map_err(|source| KeyFileError::Io { path: self.next_path(), source })
     }
 
-    /// Removes the next key; `false` when there was none.
+    /// Removes the next key; `false` if there was none.
     ///
     /// # Errors
     /// [`KeyFileError::Io`].

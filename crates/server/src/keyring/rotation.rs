@@ -1,8 +1,7 @@
-//! Another master key while the server runs.
+//! A change of the master key while the server runs.
 //!
-//! The keyring stays as it is: the data keys do not change, only what they are sealed with. A master key that is a file's
-//! or a command's is read again; the data folder's own is made anew. What came from a variable cannot change while
-//! we run.
+//! The data keys do not change, only the key that seals them, so the keyring stays. A master key from a file or a command is read
+//! again; one in the data folder is replaced by a new one. A key from a variable cannot change while the server runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,20 +18,20 @@ use tokio::task::JoinError;
 
 use super::{KeyFileError, KeyFiles, KeySource, KeySourceError, Opening};
 
-/// The master key of a server that runs, seen from where it may be changed.
+/// The master key of a running server, for changing it.
 pub(crate) struct MasterKeys {
     source: KeySource,
     store: Arc<dyn Store>,
     keyring: Arc<Keyring>,
     entropy: Mutex<SystemEntropy>,
-    /// One change at a time.
+    /// Held during a change, so that there is one at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// Why the master key was not changed.
+/// A master key that was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RotateError {
-    /// It cannot change while we run.
+    /// The key cannot change while the server runs.
     #[error(
         "the master key is set by {0}, which cannot change while the server runs: set the new key there and the old one \
          as previous_master_key and start the server anew, or use master_key_file or master_key_command"
@@ -44,22 +43,22 @@ pub(crate) enum RotateError {
          is not needed any more after that)"
     )]
     Same(String),
-    /// There is no key that it could be changed to, or none that opens the store.
+    /// The new key cannot be read, or no key opens the store.
     #[error("there is no new master key")]
     Source(#[from] KeySourceError),
     /// The store holds other data keys than the keyring. Nothing was changed.
     #[error("the store holds other data keys than this server")]
     Raced,
-    /// The store is sealed with the new key, whose file could not be given its name.
+    /// The store is sealed with the new key, but its file could not be renamed.
     #[error(
         "the master key was changed, and its file keeps the name master.key.next until the next start gives it its own"
     )]
     NotRenamed(#[source] KeyFileError),
-    /// The store could not be asked. After [`StoreError::Unknown`] the key may have changed: the next start, or
-    /// asking again, finds out.
+    /// The store cannot be read or written. After [`StoreError::Unknown`] the key may have changed; the next start or another
+    /// request finds out.
     #[error("the data keys could not be sealed anew")]
     Store(#[from] StoreError),
-    /// The process is ending.
+    /// The process ends.
     #[error("it was cut")]
     Cut(#[from] JoinError),
 }
@@ -70,7 +69,7 @@ impl From<KeyFileError> for RotateError {
     }
 }
 
-/// In words of the control plane: whoever asks hears what they can do about it, and the log hears the rest.
+/// The error for the control plane: its message names the remedy, and the log has the cause.
 impl From<RotateError> for master_key::RotateError {
     fn from(error: RotateError) -> Self {
         match error {
@@ -95,7 +94,7 @@ impl master_key::MasterKeySource for MasterKeys {
 }
 
 impl MasterKeys {
-    /// Of a store that `keyring` was opened for, with a key from `source`.
+    /// For the store that `keyring` belongs to, with keys from `source`.
     pub(crate) fn new(
         source: KeySource,
         store: Arc<dyn Store>,
@@ -106,8 +105,8 @@ impl MasterKeys {
         Self { source, store, keyring, entropy, turn }
     }
 
-    /// Seals the data keys with another master key, in one transaction with its audit entry; answers how many there are.
-    /// Whenever we crash, the next start finds the key that holds.
+    /// Seals the data keys with another master key, in one transaction with the audit entry. Returns the number of data keys.
+    /// After a crash at any point the next start finds the current key.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -125,7 +124,7 @@ impl MasterKeys {
                         Ok(count)
                     }
                     Err(error) => {
-                        // Where the outcome is not known, the store may be sealed with it.
+                        // If the outcome is unknown, the store may be sealed with this key.
                         if !matches!(error, RotateError::Store(StoreError::Unknown { .. })) {
                             self.drop_next().await;
                         }
@@ -144,7 +143,7 @@ impl MasterKeys {
         }
     }
 
-    /// Ends what an earlier change left undone whose outcome was not known.
+    /// Completes an earlier change whose outcome was unknown.
     async fn settle(&self, stored: &[SealedDataKey]) -> Result<(), RotateError> {
         match self.source.find(stored).await? {
             Opening::Current(_) => Ok(()),
@@ -170,7 +169,7 @@ impl MasterKeys {
         Ok(keys.len())
     }
 
-    /// Removes a next key that the store is not sealed with. The next start does that where it cannot be done now.
+    /// Removes a next key that the store is not sealed with. If that fails, the next start removes it.
     async fn drop_next(&self) {
         match self.on_thread(KeyFiles::remove_next).await {
             Ok(Ok(_)) => {}
@@ -183,7 +182,7 @@ impl MasterKeys {
         self.on_thread(KeyFiles::promote_next).await?.map_err(RotateError::NotRenamed)
     }
 
-    /// Files are synced on a thread that may wait for the disk.
+    /// Runs `work` on a blocking thread, because syncing waits for the disk.
     async fn on_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&KeyFiles) -> T + Send + 'static,

@@ -1,4 +1,4 @@
-//! Where the master key comes from, and which of those at hand opens a store.
+//! The source of the master key, and the search for the key that opens a store.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use stackbell_model::secret::SealedDataKey;
 
 use super::{KeyFileError, KeyFiles};
 
-/// Where the master key comes from.
+/// The source of the master key.
 #[derive(Debug)]
 pub struct KeySource {
     setting: MasterKeySetting,
@@ -16,83 +16,83 @@ pub struct KeySource {
     files: KeyFiles,
 }
 
-/// Why there is no master key, or none that opens the store.
+/// There is no master key, or none that opens the store.
 #[derive(Debug, thiserror::Error)]
 pub enum KeySourceError {
-    /// The store holds data keys, and there is nothing to open them with.
+    /// The store holds data keys, and there is no master key.
     #[error(
         "this store needs its master key, and there is none: put the key back at {0}, or set master_key_file, \
          master_key_command or STACKBELL_MASTER_KEY"
     )]
     None(PathBuf),
-    /// There is a key, and it is another store's.
+    /// The key belongs to another store.
     #[error(
         "the master key from {origin} does not open this store, whose data keys were sealed with another one: put the \
          key back that it was made with, or, if the key was changed on purpose, set previous_master_key to the old one"
     )]
     Wrong {
-        /// Where it is from.
+        /// The origin of the key.
         origin: String,
     },
-    /// Neither of two opens it.
+    /// Neither of two keys opens the store.
     #[error(
         "neither the master key from {origin} nor the previous one from {previous} opens this store, whose data keys \
          were sealed with another one: put the key back that it was made with"
     )]
     BothWrong {
-        /// Where the one is from.
+        /// The origin of the current key.
         origin: String,
-        /// Where the other is from.
+        /// The origin of the previous key.
         previous: String,
     },
-    /// The key is right, and the data keys are not.
+    /// The key is right, but the data keys are damaged.
     #[error(
         "the data keys cannot be opened with the master key from {origin}: restore the store from a backup"
     )]
     Keyring {
-        /// Where it is from.
+        /// The origin of the key.
         origin: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: KeyringError,
     },
-    /// Its file in the data folder cannot be used.
+    /// The key file in the data folder cannot be used.
     #[error(transparent)]
     OwnFile(#[from] KeyFileError),
     /// The file that a setting names cannot be read again.
     #[error("the master key cannot be read again")]
     File(#[source] ConfigError),
-    /// That file holds none.
+    /// The file that a setting names holds no master key.
     #[error("{path} holds no master key")]
     NoKey {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: MasterKeyError,
     },
-    /// The command gives none.
+    /// The command prints no key.
     #[error("master_key_command gives no key")]
     Command(#[from] KeyCommandError),
 }
 
-/// What opens a store.
+/// The key that opens a store.
 pub enum Opening {
-    /// The key that is to hold.
+    /// The current key.
     Current(Keyring),
-    /// The next key in the data folder: a change of keys was cut after the store was sealed anew.
+    /// The next key in the data folder: a crash interrupted a change after the data keys were re-sealed.
     Next(Keyring),
-    /// Only the key before the one that is to hold.
+    /// The previous key alone.
     Previous {
         /// The keyring.
         keyring: Keyring,
-        /// The one that is to hold; `None` when the data folder has none yet.
+        /// The current key; `None` if the data folder has none yet.
         current: Option<GivenKey>,
     },
 }
 
 impl KeySource {
-    /// As the settings say, with the files of the data folder at `data`.
+    /// The source of the settings, with the files of the data folder at `data`.
     pub fn new(settings: KeySettings, data: &Path) -> Self {
         let KeySettings { master, previous } = settings;
         Self { setting: master, previous, files: KeyFiles::at(data) }
@@ -103,12 +103,12 @@ impl KeySource {
         &self.files
     }
 
-    /// What the settings say.
+    /// The setting.
     pub(super) fn setting(&self) -> &MasterKeySetting {
         &self.setting
     }
 
-    /// The key that is to hold, as the settings had it; `None` when it is to be in the data folder, and is not.
+    /// The current key, as the settings have it; `None` if the data folder should have it, but does not.
     ///
     /// # Errors
     /// [`KeySourceError`].
@@ -128,7 +128,7 @@ impl KeySource {
         }
     }
 
-    /// The same, with a file read again.
+    /// The current key; a file is read again.
     ///
     /// # Errors
     /// [`KeySourceError`].
@@ -141,7 +141,7 @@ impl KeySource {
         Ok(Some(GivenKey { key: read, origin: key.origin.clone() }))
     }
 
-    /// Finds out which key opens `stored`, of which there is at least one. Changes nothing.
+    /// Finds the key that opens `stored`, which holds at least one data key. Changes nothing.
     ///
     /// # Errors
     /// [`KeySourceError`].
@@ -180,7 +180,7 @@ impl KeySource {
         }
     }
 
-    /// After the current key has opened the store: a next key beside it was never used.
+    /// Removes the next key after the current one has opened the store: the next key was never used.
     ///
     /// # Errors
     /// [`KeyFileError`].
@@ -194,7 +194,7 @@ impl KeySource {
         Ok(())
     }
 
-    /// After the next key has opened the store.
+    /// Makes the next key the current one, after it has opened the store.
     ///
     /// # Errors
     /// [`KeyFileError`].
@@ -208,7 +208,7 @@ impl KeySource {
     }
 }
 
-/// `None` when it is not the key that sealed them.
+/// Opens `stored` with a key; `None` if another key sealed it.
 fn open(given: &GivenKey, stored: &[SealedDataKey]) -> Result<Option<Keyring>, KeySourceError> {
     match Keyring::open(&given.key, stored) {
         Ok(keyring) => Ok(Some(keyring)),

@@ -11,7 +11,7 @@ use crate::data_folder::DataFolder;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// A store and a data folder, with whatever master key the settings of the moment say.
+/// A store and a data folder, for settings with any master key.
 struct Bench {
     store: Arc<MemoryStore>,
     entropy: SystemEntropy,

@@ -140,7 +140,7 @@ async fn who_does_not_shake_hands_holds_up_nobody() {
     let mut rest = Vec::new();
     let _ = plain.read_to_end(&mut rest).await;
     assert_eq!(rest.first(), Some(&ALERT), "an alert, and no answer in the clear: {rest:?}");
-    // A stop does not wait for the one who still has not begun.
+    // A stop does not wait for a connection without a handshake.
     let stop = tokio::time::timeout(HEAD_TIME / 2, listener.stop(Duration::from_secs(60)));
     stop.await.expect("stopped");
     assert!(!matches!(silent.read(&mut [0; 1]).await, Ok(read) if read > 0));
@@ -172,7 +172,7 @@ async fn a_handshake_has_limited_time() {
     assert_eq!(theirs.read(&mut [0; 1]).await.expect("the end"), 0);
 }
 
-/// Answered before its body was read, whoever still sends it gets the whole answer, and no reset in place of it.
+/// A client that is answered before its body was read gets the whole response, not a reset.
 #[tokio::test]
 async fn who_is_answered_early_gets_the_answer() {
     const ANSWER_BYTES: usize = 1024 * 1024;

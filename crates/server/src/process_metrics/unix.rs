@@ -1,4 +1,4 @@
-//! What a Unix says of this process.
+//! The figures of this process on Unix.
 
 use std::fmt;
 use std::fs;

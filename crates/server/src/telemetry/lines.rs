@@ -1,9 +1,9 @@
 //! The lines of the log on their way to standard error: a bounded queue, and a thread that writes.
 //!
-//! A push never waits for whoever reads the log. A line that finds the queue full is left out and counted, and so is a line
-//! that cannot be written. Once lines can be written again, the log says how many were left out.
+//! A push never waits for the reader of the log. A line that finds the queue full, or that cannot be written, is left out and
+//! counted. Once lines can be written again, the log has the number of lost lines.
 //!
-//! Not promised: a line that was pushed is written before the process ends. See [`Lines::flush`].
+//! A pushed line may be lost when the process ends. See [`Lines::flush`].
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -16,13 +16,13 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that wait: some thousands of lines.
+/// The most bytes in the queue: some thousands of lines.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// How often the log says that lines were left out, while it goes on.
+/// The interval of log lines about lost lines, while lines are being lost.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Between two tries where the other end of a non-blocking pipe or terminal has no room.
+/// The pause between two tries while a non-blocking pipe or terminal is full.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 thread_local! {
@@ -212,7 +212,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// What each write does, in order; after the last, all that comes is taken.
+    /// The result of each write, in order; later writes succeed.
     enum Step {
         Take(usize),
         Fail(io::ErrorKind),

@@ -1,4 +1,4 @@
-//! `stackbell backup`: a copy of the server's store, checked against what the server says it sent.
+//! `stackbell backup`: a copy of the server's store, verified by the digest that the server sends.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -47,7 +47,7 @@ pub(crate) fn run(
     let path = args.to.clone().unwrap_or_else(name_of_now);
     let digest_path = with_digest(&path);
     for path in [&path, &digest_path] {
-        // A symbolic link to nowhere is something too.
+        // A dangling symbolic link counts as existing.
         ensure!(path.symlink_metadata().is_err(), "{} is there already", path.display());
     }
     let response = verb.client.download(Method::POST, &["v1", "instance", "backup"])?;
@@ -80,7 +80,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A copy that came whole.
+/// A complete copy.
 struct Copy {
     file: NamedTempFile,
     bytes: u64,
@@ -94,7 +94,7 @@ fn receive(from: &mut dyn Read, headers: &HeaderMap, path: &Path) -> anyhow::Res
     let promised = header(DIGEST).and_then(read_digest);
     let Some(promised) = promised else { bail!("the server sent no digest that could be checked") };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Made with the rights 0600, and gone again unless all is well.
+    // The file has the mode 0600, and is removed unless all is well.
     let mut file = NamedTempFile::new_in(folder).with_context(|| cannot_write(path))?;
     let progress = Progress::bytes("received", length);
     let mut sha256 = Sha256::new();
@@ -125,19 +125,19 @@ fn read_digest(field: &str) -> Option<Vec<u8>> {
     STANDARD.decode(item.strip_prefix(':')?.strip_suffix(':')?).ok()
 }
 
-/// As `sha256sum` writes it, with the file's name alone: both are moved together.
+/// Writes the digest in the format of `sha256sum`, without the folder: both files move together.
 fn write_digest(sha256: &str, path: &Path, digest_path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let mut file = File::create_new(digest_path)?;
     let written = writeln!(file, "{sha256}  {name}").and_then(|()| file.sync_all());
     if written.is_err() {
-        // A part of a digest is of no copy.
+        // A part of a digest is useless.
         let _ = std::fs::remove_file(digest_path);
     }
     written
 }
 
-/// Where a copy's digest is.
+/// The path of a copy's digest.
 pub(super) fn with_digest(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".sha256");
@@ -149,7 +149,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a copy holds, a line for each table: of the backup and of the restored store the same lines, to be compared.
+/// The tables of a copy, a line each. `backup` and `restore` print the same lines, so that people can compare them.
 pub(super) fn tables(report: &CopyReport) -> String {
     let width = |of: fn(&TableReport) -> usize| report.tables.iter().map(of).max().unwrap_or_default();
     let (names, counts) = (width(|table| table.table.len()), width(|table| table.rows.to_string().len()));

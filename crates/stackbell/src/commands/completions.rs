@@ -1,4 +1,4 @@
-//! `stackbell completions`: what shells complete.
+//! `stackbell completions`: completion scripts for shells.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ pub(crate) fn run(
     mut command: Command,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    // In one piece: the generator panics where it cannot write, as into `head`.
+    // The script is written in one piece, because the generator panics if a write fails, such as into `head`.
     let mut script = Vec::new();
     generate(args.shell, &mut command, "stackbell", &mut script);
     out.write_all(&script)?;

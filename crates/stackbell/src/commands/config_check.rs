@@ -1,4 +1,4 @@
-//! `stackbell config check`: the settings, where each comes from, and whether they can be used.
+//! `stackbell config check`: the settings with their origins, and whether they can be used.
 
 use std::error::Error;
 use std::io::Write;
@@ -24,7 +24,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Looks into the files that a start would end at: certificate and key, authorities, and the master key.
+/// Checks the files that a start needs: certificate and key, authorities, and the master key.
 fn check_files(settings: &Settings) -> Result<(), ConfigError> {
     if let Some(files) = &settings.server.tls {
         Pair::load(files).map_err(|source| unusable("tls_cert and tls_key", source))?;

@@ -1,4 +1,4 @@
-//! `stackbell migrate`: the store, brought up to date.
+//! `stackbell migrate`: the migration of the store's schema.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The version before, if there was any, and the one after.
+/// The version before, if there was one, and the version after.
 type Versions = (Option<u32>, u32);
 
 fn migrate_file(storage: &StorageSettings, embedded: &EmbeddedSettings) -> anyhow::Result<Versions> {
@@ -45,7 +45,7 @@ fn migrate_file(storage: &StorageSettings, embedded: &EmbeddedSettings) -> anyho
     Ok((before, SqliteStore::migrate(&embedded.file)?))
 }
 
-/// Takes no folder: it is a job of its own, and the database has a lock for it.
+/// Migrates a database. It needs no data folder: the database has its own lock for migrations.
 async fn migrate_database(database: &DatabaseSettings) -> anyhow::Result<Versions> {
     let options = database_options(database).await?;
     let before = PostgresStore::version(&options).await.map_err(told_of_trust)?;

@@ -1,6 +1,6 @@
 //! `stackbell restore`: a backup put in the place of a store, with all sending held.
 //!
-//! What is at the store's path is there as a whole, or not at all: the copy is prepared beside it and renamed.
+//! The store's path has a complete store or none: the copy is prepared beside it and renamed.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -26,10 +26,10 @@ use stackbell_wire::rest::rfc3339;
 
 use super::backup::{BUFFER_BYTES, hex, tables, with_digest};
 
-/// The tables in which a restore leaves its own mark: what was done, and that sending is held.
+/// The tables that a restore writes to: the audit entry, and the hold of sending.
 const WRITTEN: [&str; 2] = ["audit", "meta"];
 
-/// What the audit log calls it, and who did it.
+/// The action and the actor in the audit log.
 const ACTION: &str = "instance.restore";
 const ACTOR: &str = "stackbell";
 
@@ -65,7 +65,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The embedded store to restore: a backup is a file of one, and no other store can take it.
+/// The embedded store to restore. A backup is the file of an embedded store, and no other store accepts it.
 fn embedded(settings: &Settings) -> Result<&EmbeddedSettings, ConfigError> {
     match &settings.storage.store {
         StoreSettings::Embedded(embedded) => Ok(embedded),
@@ -76,7 +76,7 @@ fn embedded(settings: &Settings) -> Result<&EmbeddedSettings, ConfigError> {
     }
 }
 
-/// What is known of the backup's digest.
+/// The check of the backup's digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Digest {
     Right,
@@ -110,7 +110,7 @@ fn sha256(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Files that are gone again unless they are put in their place.
+/// Temporary files, removed on drop unless they were renamed.
 struct Prepared {
     path: PathBuf,
     is_kept: bool,
@@ -118,21 +118,21 @@ struct Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // What locked the copy while it was a store at this path is left either way.
+        // The lock file of the copy stays in any case.
         let left: &[&str] = if self.is_kept { &[".lock"] } else { &["", "-wal", "-shm", ".lock"] };
         for suffix in left {
-            // Whatever is left is of no use, and a next restore replaces it.
+            // Leftovers are useless, and the next restore replaces them.
             let _ = std::fs::remove_file(beside(&self.path, suffix));
         }
     }
 }
 
-/// What was put in the backup's place.
+/// The restored store.
 struct Restored {
     report: CopyReport,
-    /// Which tables differ from the backup's.
+    /// The tables that differ from the backup.
     changed: Vec<String>,
-    /// Why sending is held.
+    /// The reason why sending is held.
     reason: String,
 }
 
@@ -177,10 +177,10 @@ async fn restore(
     Ok(Restored { report, changed, reason })
 }
 
-/// The tables of a restored store that are not as the backup has them.
+/// The tables of a restored store that differ from the backup.
 ///
 /// # Errors
-/// When a table differs that nobody was to change: only bringing the schema up to date may.
+/// If a table differs although no migration changed it.
 fn changed(backup: &CopyReport, restored: &CopyReport) -> anyhow::Result<Vec<String>> {
     let differs = |table: &&TableReport| !backup.tables.contains(table);
     let changed: Vec<String> =

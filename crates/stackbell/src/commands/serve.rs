@@ -1,4 +1,4 @@
-//! `stackbell serve`: production.
+//! `stackbell serve`: a server for production.
 
 use std::process::ExitCode;
 
@@ -60,7 +60,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 async fn start(settings: &Settings) -> anyhow::Result<Server> {
     let expect_existing = settings.storage.expect_existing;
-    // Opening it would make it.
+    // Opening a missing store would create it.
     if let StoreSettings::Embedded(embedded) = &settings.storage.store
         && expect_existing
         && !embedded.file.exists()

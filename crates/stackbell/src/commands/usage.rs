@@ -1,7 +1,7 @@
-//! Errors about a command line that is not understood.
+//! Errors about the command line.
 //!
-//! The parser repeats words of the command line. Hidden characters are spelt out, and credentials are left out: a URL is cut to
-//! scheme and host, and a value of an option for secrets is not repeated at all.
+//! The parser repeats words of the command line. Here hidden characters are spelt out, and credentials are left out: a URL is cut to
+//! scheme and host, and the value of an option for secrets is not repeated at all.
 
 use std::io;
 
@@ -16,13 +16,13 @@ const REPEATED: [ContextKind; 4] = [
     ContextKind::TrailingArg,
 ];
 
-/// The parser's words for options whose value is a secret, which belongs elsewhere.
+/// The parser's names of options whose value would be a secret.
 const SECRET_VALUES: [&str; 3] = ["--secret <-", "<TOKEN>", "<SECRET>"];
 
-/// Prints help, a version, or what is wrong with the command line.
+/// Prints help, a version, or an error about the command line.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If it cannot be written.
 pub(super) fn print(error: clap::Error) -> io::Result<()> {
     if error.use_stderr() { printable(error).print() } else { error.print() }
 }
@@ -52,7 +52,7 @@ fn printable(mut error: clap::Error) -> clap::Error {
             error.insert(kind, replaced);
         }
     }
-    // Suggestions repeat the same words. No verb takes values that look like flags, which some suggest.
+    // Suggestions repeat the same words. Some suggest a value that looks like a flag, which no command takes.
     let is_misleading = match error.get(ContextKind::Suggested) {
         Some(ContextValue::StyledStrs(tips)) => tips.iter().any(|tip| tip.to_string().contains("as a value")),
         _ => false,

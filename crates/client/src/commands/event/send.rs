@@ -70,12 +70,12 @@ pub(super) fn run(args: &SendArgs, verb: &mut Verb<'_>) -> anyhow::Result<ExitCo
     };
     progress.finish();
     print(verb, &answer)?;
-    // Whoever publishes lines must learn that some were not taken.
+    // The exit code tells a publisher of lines that some were refused.
     let has_refusals = answer.pointer("/refused").and_then(Value::as_u64).is_some_and(|count| count > 0);
     Ok(if has_refusals { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What there is to read, and how long it is if that can be told.
+/// Opens the input. Returns its length too, if it is known.
 fn open(path: &Path) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), None));

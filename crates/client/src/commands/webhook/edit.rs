@@ -15,7 +15,7 @@ use crate::commands::scope::ScopeArgs;
 use crate::commands::secret::{Secret, SecretArgs};
 use crate::verb::{Verb, text_at};
 
-/// What has the server remove a secret. Source: wire-facts.md#secret.
+/// The value that makes the server remove a secret. Source: wire-facts.md#secret.
 const REMOVE_SECRET: &str = "__remove-secret";
 
 #[derive(Debug, Args)]
@@ -119,7 +119,7 @@ pub(super) fn run(args: &EditArgs, environment: &Environment, verb: &mut Verb<'_
     Ok(())
 }
 
-/// What is to be asked of Pulumi's API.
+/// The request to Pulumi's API.
 ///
 /// # Errors
 /// When there is no such filter or group to remove, or nothing would be left of them.
@@ -173,7 +173,7 @@ fn edited(before: &Value, list: &str, add: &[String], remove: &[String]) -> anyh
     Ok(items.into_iter().map(str::to_owned).collect())
 }
 
-/// What our own API alone knows: pause, pace, headers, suspension.
+/// Edits the options of our own API: pause, pace, headers, suspension.
 fn edit_options(args: &EditArgs, verb: &Verb<'_>) -> anyhow::Result<()> {
     let mut options = Map::new();
     if let Some(on_off) = &args.standard_headers {

@@ -1,4 +1,4 @@
-//! `stackbell webhook`: who wants to hear of what, and where.
+//! `stackbell webhook`: webhooks and their options.
 
 mod edit;
 mod new;

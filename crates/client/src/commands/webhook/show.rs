@@ -1,4 +1,4 @@
-//! What there is to know of one webhook.
+//! The full view of one webhook.
 
 use serde_json::Value;
 use ureq::http::Method;
@@ -8,13 +8,13 @@ use crate::api::Payload;
 use crate::output::{Output, seconds, text};
 use crate::verb::{Verb, text_at};
 
-/// What a webhook hears of that asks for nothing in particular.
+/// The events of a webhook without filters and groups.
 const EVERYTHING: &str = "everything in its scope";
 
 pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
-    // Says why when there is none.
+    // This request explains a missing webhook.
     verb.client.call(Method::GET, &one.scope.hook(&one.org, &one.name), Payload::Empty)?;
-    // Pulumi's API does not know how it does.
+    // Pulumi's API does not show its health.
     let webhook = one.scope.find(verb, &one.org, &one.name)?;
     if verb.output == Output::Json {
         return Ok(verb.output.one(verb.out, &webhook, "")?);
@@ -86,7 +86,7 @@ pub(super) fn words<'v>(webhook: &'v Value, name: &str) -> Vec<&'v str> {
     items.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// What a webhook hears of, in words.
+/// The events of a webhook, in words.
 pub(super) fn interests(webhook: &Value) -> String {
     let list = |name: &str| words(webhook, name).join(", ");
     let (filters, groups) = (list("filters"), list("groups"));

@@ -1,4 +1,4 @@
-//! Attempts that failed, said as they are made: mostly the endpoint is the developer's own.
+//! Failed attempts, printed as they happen. In most cases the endpoint is the developer's own.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -10,28 +10,28 @@ use serde_json::Value;
 use stackbell_client::{Client, ClientError, number_at, seconds, text_at};
 use stackbell_system::printable;
 
-/// How often the deliveries are looked at.
+/// The interval between looks at the deliveries.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The newest deliveries of each state that are looked at. A developer has few.
+/// The most deliveries of each state that a look reads, newest first. A developer has few.
 const LOOKED_AT_MAX: usize = 100;
 
 /// The states of deliveries whose last attempt may have failed.
 const STATES: [&str; 2] = ["pending", "failed"];
 
-/// The failed attempts that are known.
+/// The failed attempts that were printed.
 pub(super) struct Failures {
     client: Arc<Client>,
     organization: String,
-    /// How many attempts each delivery had when it was looked at last.
+    /// The number of attempts of each delivery at the last look.
     attempts: HashMap<String, u64>,
 }
 
 impl Failures {
-    /// Knows the attempts of earlier runs, which are not said.
+    /// Reads the attempts of earlier runs, which are not printed.
     ///
     /// # Errors
-    /// When the deliveries cannot be had.
+    /// If the deliveries cannot be read.
     pub(super) async fn begin(client: Arc<Client>, organization: String) -> anyhow::Result<Self> {
         let mut failures = Self { client, organization, attempts: HashMap::new() };
         let deliveries = failures.deliveries().await??;
@@ -39,10 +39,10 @@ impl Failures {
         Ok(failures)
     }
 
-    /// Says each attempt that fails from now on. Never ends.
+    /// Prints each attempt that fails from now on. Never returns without an error.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the output cannot be written.
     pub(super) async fn say(mut self, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
         loop {
             tokio::time::sleep(INTERVAL).await;
@@ -52,7 +52,7 @@ impl Failures {
                         writeln!(out, "{line}")?;
                     }
                 }
-                // A server that is overloaded or about to stop. The next look finds what this one missed.
+                // The server is overloaded or stops. The next look finds the attempts that this one missed.
                 Err(error) => tracing::debug!(%error, "the deliveries could not be looked at"),
             }
         }
@@ -70,7 +70,7 @@ impl Failures {
         listed.await.context("looking at the deliveries was cut")
     }
 
-    /// A line for each delivery that has an attempt more than it had.
+    /// A line for each delivery with a new attempt.
     fn news(&mut self, deliveries: &[Value]) -> Vec<String> {
         let attempts =
             |delivery: &Value| (text_at(delivery, "/id").to_owned(), number_at(delivery, "/attempts"));

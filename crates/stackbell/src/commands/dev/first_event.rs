@@ -9,7 +9,7 @@ use stackbell_model::filter::Group;
 use stackbell_model::secret::WebhookSecret;
 use ureq::http::{Method, StatusCode};
 
-/// What the receiver's webhook is called.
+/// The name of the receiver's webhook.
 pub(super) const WEBHOOK: &str = "dev-receiver";
 
 /// The kind of the sample.
@@ -23,7 +23,7 @@ pub(super) struct FirstEvent {
 }
 
 impl FirstEvent {
-    /// Registers the webhook, or points the one of an earlier run here, and publishes an event.
+    /// Registers the webhook, or updates the one of an earlier run, and publishes an event.
     pub(super) async fn publish(self) -> anyhow::Result<()> {
         // The client blocks.
         let published = tokio::task::spawn_blocking(move || {
@@ -59,7 +59,7 @@ impl FirstEvent {
     }
 }
 
-/// An update that succeeded. Source of the fields: wire-facts.md#raw-payloads.
+/// The payload of an update that succeeded. Source of the fields: wire-facts.md#raw-payloads.
 pub(super) fn sample() -> Value {
     json!({
         "projectName": "website",

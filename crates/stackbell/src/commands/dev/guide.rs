@@ -1,4 +1,4 @@
-//! What `dev` prints: what there is, and what to do next. Each line can be pasted into a shell.
+//! The output of `dev`: addresses and token, and the next steps. Each command line can be pasted into a shell.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ pub(super) struct Guide<'a> {
     pub(super) organization: &'a OrganizationName,
     pub(super) token: &'a SecretText,
     pub(super) receiver: &'a str,
-    /// The data folder, if it stays when this ends.
+    /// The data folder, if it is kept.
     pub(super) kept: Option<&'a Path>,
 }
 
@@ -50,7 +50,7 @@ impl Guide<'_> {
         )
     }
 
-    /// The server without the slash that ends its URL, to put paths behind.
+    /// The server's URL without its last slash, as a prefix of paths.
     fn base(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
     }
@@ -83,7 +83,7 @@ impl Guide<'_> {
         )
     }
 
-    /// A line for a shell. Nothing in it has a single quote: names and tokens cannot, and the bodies are ours.
+    /// A line for a shell. Names, tokens and our bodies have no single quote, so quoting is safe.
     fn curl(&self, path: &str, body: Option<&str>) -> String {
         let token = self.token.expose();
         let body =

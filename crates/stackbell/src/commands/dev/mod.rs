@@ -1,8 +1,8 @@
 //! `stackbell dev`: the first minute.
 //!
-//! A server with its store in a temporary folder, an organization, a user and a token; a receiver with its webhook; a first
-//! event, delivered; then what to do next, and a line for each attempt that fails. All but the token is made through the
-//! public API, as anybody would.
+//! It starts a server with its store in a temporary folder, an organization, a user and a token; registers a receiver; and delivers
+//! a first event. Then it prints the next steps, and a line for each failed attempt. Everything but the token is made through the
+//! public API.
 
 mod failures;
 mod first_event;
@@ -34,10 +34,10 @@ use failures::Failures;
 use first_event::FirstEvent;
 use guide::Guide;
 
-/// The user that `dev` works as.
+/// The login of the user of `dev`.
 const LOGIN: &str = "dev";
 
-/// Random bytes of the receiver's secret: as many as its signature has.
+/// The random bytes of the receiver's secret: as many as a signature has.
 const SECRET_BYTES: usize = 32;
 
 /// The default of `data` here, for the help.
@@ -66,11 +66,11 @@ fn organization(text: &str) -> Result<OrganizationName, NameError> {
 }
 
 pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    // Removed when this ends, if nobody names a folder to keep.
+    // The temporary folder is removed at the end, unless --data names another one.
     let temporary = tempfile::Builder::new().prefix("stackbell-dev-").tempdir();
     let temporary = temporary.context("cannot make a temporary folder")?;
     let data = temporary.path().join("data").display().to_string();
-    // What happens is printed in words of its own; the log speaks up when something is wrong.
+    // `dev` prints its own messages, so the log has warnings and errors alone.
     let defaults = [("data", data), ("log_level", LOG_LEVEL_DEFAULT.to_owned())];
     let mut settings = Found::collect(&args.settings, environment, &defaults)?.settings()?;
     check(&settings, temporary.path())?;
@@ -137,7 +137,7 @@ async fn dev(settings: &Settings, organization: &OrganizationName, is_kept: bool
     };
     let limit = settings.server.stop_timeout;
     let stop = async move {
-        // Before the server has ended, as that closes the store.
+        // The token is revoked first, because the server's stop closes the store.
         if let Err(error) = developer_token.revoke(store.as_ref(), SystemClock.now(), &mut entropy).await {
             tracing::warn!(%error, "the token could not be revoked; it ends a day after it was made");
         }
@@ -149,7 +149,7 @@ async fn dev(settings: &Settings, organization: &OrganizationName, is_kept: bool
     outcome
 }
 
-/// A line for each delivery, and a good answer where the signature is right.
+/// A receiver that prints a line for each delivery, and answers 204 if the signature is right.
 fn behaviour(secret: &WebhookSecret) -> Behaviour {
     Behaviour {
         key: Some(SigningKey::new(secret)),
@@ -159,7 +159,7 @@ fn behaviour(secret: &WebhookSecret) -> Behaviour {
     }
 }
 
-/// Makes the webhook, publishes the first event, waits until it is there, and says what to do next.
+/// Registers the webhook, publishes the first event, waits for its delivery, and prints the next steps.
 async fn show(
     server: &Server,
     receiver: &Receiver,
@@ -168,7 +168,7 @@ async fn show(
     secret: &WebhookSecret,
     kept: Option<&Path>,
 ) -> anyhow::Result<Failures> {
-    // This machine's address, whatever the public one is.
+    // The local address; the public one may not be reachable yet.
     let url = local_url(server.address(), false);
     let guide = Guide { url: &url, organization, token, receiver: receiver.url(), kept };
     guide.print_head(&mut io::stdout())?;
@@ -187,7 +187,7 @@ async fn show(
     Ok(failures)
 }
 
-/// Says what fails until it is to end.
+/// Prints failed attempts until a signal or a defect ends it.
 async fn wait(signals: &mut Signals, server: &Server, failures: Failures) -> anyhow::Result<()> {
     let mut out = io::stdout();
     tokio::select! {

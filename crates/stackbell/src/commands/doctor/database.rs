@@ -1,4 +1,4 @@
-//! A store on PostgreSQL: whether it is reached and up to date, and whether its server is set up for what it is to do.
+//! A store on PostgreSQL: connection, schema, and the settings of its server.
 
 mod facts;
 
@@ -17,10 +17,10 @@ use facts::{Connection, Facts};
 /// The oldest version of PostgreSQL that has what the store asks for, as `server_version_num` says it.
 const VERSION_MIN: i64 = 130_000;
 
-/// What network time does to clocks is far less, and what goes by one clock or the other does not notice this.
+/// The largest clock difference that is not a fault. Network time keeps clocks far closer, and a difference below this has no effect.
 const CLOCK_DIFFERENCE_MAX_MS: i64 = 5_000;
 
-/// Beside its pool, a node has a connection to be woken up by.
+/// Connections of a node beside its pool: one that listens for wake-ups.
 const CONNECTIONS_BESIDE_POOL: u32 = 1;
 
 pub(super) async fn examine(
@@ -59,7 +59,7 @@ pub(super) async fn examine(
     report.add("sending", storage::sending(store.as_ref()).await)
 }
 
-/// Says how the schema is; gives the store if it can be used.
+/// Reports the state of the schema, and returns the store if it can be used.
 async fn schema(options: &PostgresOptions, report: &mut Report<'_>) -> io::Result<Option<Arc<dyn Store>>> {
     let store: Arc<dyn Store> = match PostgresStore::open(options.clone()).await {
         Ok(store) => Arc::new(store),
@@ -120,7 +120,7 @@ fn durability(setting: &str, value: &str) -> Finding {
     }
 }
 
-/// Commits of ours wait for the disk whatever the setting is, and for standbys if there are any to wait for.
+/// The durability of commits. Ours wait for the disk with any setting, and for standbys if there are synchronous ones.
 fn commits(facts: &Facts) -> Finding {
     let standbys = match facts.setting("synchronous_standby_names") {
         "" => "for no standby".to_owned(),

@@ -8,7 +8,7 @@ use stackbell_server::{fd_limit, wiring};
 
 use super::{Finding, Fine, Warn, failed};
 
-/// Somebody waits for what is found.
+/// The longest DNS lookup; a person waits for the result.
 const LOOKUP_TIME: Duration = Duration::from_secs(10);
 
 pub(super) fn open_files(settings: &Settings) -> Finding {
@@ -33,7 +33,7 @@ pub(super) async fn names(settings: &Settings) -> Finding {
     let Some(host) = settings.outbound.slack_hosts.first() else {
         return Fine("no host to try".to_owned());
     };
-    // As it stands in a URL: with a port where it is not the usual one.
+    // The host is written as in a URL: with its port unless that is 443.
     let (name, port) = match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
         Some((name, Ok(port))) => (name, port),
         Some((_, Err(_))) | None => (host.as_str(), 443),

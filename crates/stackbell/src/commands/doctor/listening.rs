@@ -1,4 +1,4 @@
-//! The addresses, and whoever listens there.
+//! The server's addresses, and the process that listens there.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub(super) async fn examine(
     Ok(())
 }
 
-/// Whether somebody listens there.
+/// Whether a process listens at the address.
 async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Finding) {
     let error = match bind(address, flag) {
         Ok(_) if is_running => {
@@ -52,7 +52,7 @@ async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Fi
     let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
     match (cause == Some(io::ErrorKind::AddrInUse), is_running) {
         (true, true) => (true, Fine(format!("a process listens at {address}"))),
-        // Whoever it is, it does not use this data folder.
+        // That process does not use this data folder.
         (true, false) => {
             let text = format!(
                 "another process than this data folder's listens at {address}: choose another with --{flag}"
@@ -63,7 +63,7 @@ async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Fi
     }
 }
 
-/// Asks whoever listens there.
+/// Asks the listener at the address whether it is ready.
 async fn ready(address: SocketAddr) -> Finding {
     let url = local_url(address, false);
     let client = match Client::new(ClientSettings { url, token: None, ca_file: None }) {

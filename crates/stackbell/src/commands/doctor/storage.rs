@@ -16,10 +16,10 @@ use stackbell_system::SystemClock;
 
 use super::{Fail, Finding, Fine, Report, Warn, failed};
 
-/// No program of ours is older: a clock that says so was never set. 2026-01-01T00:00:00Z.
+/// A clock before this time was never set: no release of this program is older. 2026-01-01T00:00:00Z.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// What network time does to a clock is far less.
+/// The largest step ahead that is not a fault. Corrections by network time are far smaller.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 pub(super) fn data_folder(path: &Path) -> Finding {
@@ -34,7 +34,7 @@ pub(super) fn data_folder(path: &Path) -> Finding {
     }
 }
 
-/// The room where the store is, or will be made.
+/// The free space on the disk of the store.
 fn disk(folder: &Path) -> Finding {
     let found =
         folder.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
@@ -62,7 +62,7 @@ pub(super) fn lock(holder: Result<Holder, DataFolderError>) -> Finding {
     }
 }
 
-/// Whether the clock goes right, as far as can be told without asking another: it was never behind the store's files.
+/// Whether the clock is right. Without another clock the only test is that it is not behind the store's files.
 fn clock(store: &Path, now: Timestamp) -> Finding {
     if now < EARLIEST {
         return Fail("the system's clock was never set: retries, expiry and retention go by it".to_owned());
@@ -84,7 +84,7 @@ fn written_at(path: &Path) -> Option<Timestamp> {
     i64::try_from(since.as_millis()).ok().map(Timestamp::from_millis)
 }
 
-/// What there is where an embedded store is or will be.
+/// Examines the disk, the clock and the file of an embedded store.
 pub(super) async fn examine(
     settings: &Settings,
     embedded: &EmbeddedSettings,

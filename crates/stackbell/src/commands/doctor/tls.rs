@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Fail, Finding, Fine, Report, Warn, failed};
 
-/// A certificate that ends sooner than this is told of.
+/// A certificate that expires sooner than this gives a warning.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ fn key_file(files: &TlsFiles) -> Finding {
     use std::os::unix::fs::PermissionsExt as _;
     let shown = files.key.display();
     match files.key.metadata() {
-        // A group that reads it is common: that of whoever gets certificates for all.
+        // Group access is common: the group of the program that renews certificates.
         Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {
             Warn(format!("everybody may read {shown}: `chmod o= {shown}`"))
         }
@@ -77,7 +77,7 @@ fn validity(pair: &Pair, now: Timestamp) -> Finding {
     }
 }
 
-/// Whether clients that use the public URL will accept it.
+/// Whether clients of the public URL accept the certificate.
 fn names(pair: &Pair, server: &ServerSettings) -> Finding {
     let url = server.public_url.clone().unwrap_or_else(|| local_url(server.listen, true));
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -94,7 +94,7 @@ fn names(pair: &Pair, server: &ServerSettings) -> Finding {
     }
 }
 
-/// Compares what the server at `address` presents with what is in the files.
+/// Compares the certificate that the server at `address` presents with the files.
 pub(super) async fn presented(files: &TlsFiles, address: SocketAddr) -> Finding {
     let pair = match Pair::load(files) {
         Ok(pair) => pair,
@@ -125,13 +125,13 @@ async fn presented_at(address: SocketAddr) -> io::Result<CertificateDer<'static>
     presented.map(|leaf| leaf.clone().into_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Where this machine reaches what listens at `address`.
+/// The address under which this machine reaches a listener at `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let url = local_url(address, true);
     url.socket_addrs(|| None).ok().and_then(|found| found.first().copied()).unwrap_or(address)
 }
 
-/// Accepts whatever certificate is presented, by whoever has its key: it is only looked at, and nothing is sent.
+/// Accepts any certificate: it is only inspected, and nothing is sent.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! What a PostgreSQL server says of itself.
+//! Facts that a PostgreSQL server reports about itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long a connection may take to be made.
+/// The longest time to connect.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How long all of its answers together may take.
+/// The longest time for all queries together.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// A node that was not heard of for as long is not at work.
+/// A node that has not reported itself for this long does not run.
 const NODE_SEEN_WITHIN_MS: i64 = 60_000;
 
 const SETTINGS: &str = "/* doctor.settings */ SELECT name, setting FROM pg_settings WHERE name IN \
     ('autovacuum', 'fsync', 'full_page_writes', 'max_connections', 'server_version', 'server_version_num', \
     'superuser_reserved_connections', 'synchronous_commit', 'synchronous_standby_names')";
 
-/// The least of what server, database and role allow; -1 is no limit.
+/// The smallest limit of server, database and role; -1 is no limit.
 const LIMITS: &str = "/* doctor.limits */ SELECT \
     (SELECT datconnlimit FROM pg_database WHERE datname = current_database()), \
     (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user)";
@@ -36,24 +36,24 @@ const SIZE: &str = "/* doctor.size */ SELECT pg_database_size(current_database()
 
 const NODES: &str = "/* doctor.nodes */ SELECT count(*) FROM nodes WHERE seen_at > now_ms() - ";
 
-/// Where it is, and how to get in: apart from the store's own connections, which show nothing of the server.
+/// The address and credentials of the server. The store's own connections do not show these facts.
 pub(super) struct Connection {
     config: Config,
 }
 
-/// What it says.
+/// The facts.
 pub(super) struct Facts {
     settings: BTreeMap<String, String>,
-    /// Connections that database and role allow at once, where they limit them.
+    /// The limits of database and role on connections at once, if there are any.
     pub(super) limits: Vec<i64>,
-    /// How far its clock is ahead of ours, in milliseconds; negative when it is behind.
+    /// The milliseconds that its clock is ahead of ours; negative if it is behind.
     pub(super) clock_ahead_ms: i64,
-    /// What the database takes on its disk.
+    /// The size of the database on its disk.
     pub(super) bytes: i64,
 }
 
 impl Connection {
-    /// Of a URL that [`stackbell_store_postgres::DatabaseUrl`] understands, which also says whether it is with TLS.
+    /// A connection by a URL that [`stackbell_store_postgres::DatabaseUrl`] accepts, which also says whether it uses TLS.
     pub(super) fn new(url: &SecretText, has_tls: bool) -> Option<Self> {
         // The driver has other modes than we.
         let (base, query) = url.expose().split_once('?').unwrap_or((url.expose(), ""));
@@ -80,15 +80,15 @@ impl Connection {
     /// Asks the server.
     ///
     /// # Errors
-    /// When it cannot be reached, does not let us in, or does not answer in time.
+    /// If it cannot be reached, refuses the connection, or does not answer in time.
     pub(super) async fn facts(&self, options: &PostgresOptions) -> anyhow::Result<Facts> {
         self.ask(options, async |client| Facts::ask(client).await).await
     }
 
-    /// The nodes at work, of a database that has been migrated.
+    /// The number of running nodes, of a database that has been migrated.
     ///
     /// # Errors
-    /// As [`Self::facts`].
+    /// Those of [`Self::facts`].
     pub(super) async fn nodes(&self, options: &PostgresOptions) -> anyhow::Result<i64> {
         let sql = format!("{NODES}{NODE_SEEN_WITHIN_MS}");
         self.ask(options, async |client| client.query_typed_one(&sql, &[]).await?.try_get(0)).await
@@ -148,7 +148,7 @@ impl Facts {
     }
 }
 
-/// How far another clock is ahead that said `theirs` at some moment between two of ours.
+/// The milliseconds that another clock is ahead, if it showed `theirs` between two readings of ours.
 fn ahead(theirs: i64, before: Timestamp, after: Timestamp) -> i64 {
     let (before, after) = (before.as_millis(), after.as_millis());
     if theirs < before {
