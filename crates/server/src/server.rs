@@ -169,7 +169,7 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let process = ProcessMetrics::new(SystemClock.now());
         let engine = Engine::start(Parts {
-            store: Arc::clone(&store),
+            store: Arc::<dyn Store>::clone(&store),
             keyring: Arc::clone(&keyring),
             outbound: wiring::outbound_client(settings, &policy).await?,
             clock: Arc::new(SystemClock),

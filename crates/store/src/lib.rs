@@ -1,8 +1,8 @@
 //! The storage port: everything that the rest of Stackbell may ask of a store.
 //!
-//! Small traits by noun, one [`Store`] that has them all.
-//! A method is one sentence, one transaction and one crash point: it happens whole or not at all,
-//! and once it returned `Ok` it is synced to disk and holds for every later call (invariants 1 and 10).
+//! The port has small traits by noun. [`Store`] has all of them; [`EngineStore`] has those that the engine uses.
+//! A method is one sentence, one transaction and one crash point. It happens whole or not at all:
+//! once it returned `Ok` it is synced to disk and holds for every later call (invariants 1 and 10).
 //! Callers never see a transaction; contention is retried inside.
 //! An `Err` means that we could not look or could not write; "not there" is `Ok(None)`.
 //!
@@ -40,39 +40,62 @@ pub mod statistics;
 pub mod transfer;
 pub mod webhooks;
 
+use async_trait::async_trait;
+use stackbell_model::ids::OrganizationId;
+use stackbell_model::names::OrganizationName;
+
 pub use error::StoreError;
 
-/// A store, whole. Object-safe: pass it as `Arc<dyn Store>`.
+/// A whole store. Object-safe: pass it as `Arc<dyn Store>`, which coerces to `Arc<dyn EngineStore>`.
 pub trait Store:
-    commit::Commit
-    + queue::Queue
-    + history::History
-    + webhooks::Webhooks
-    + identity::Identity
-    + keys::Keys
-    + audit::Audit
-    + maintenance::Maintenance
-    + recoveries::Recoveries
-    + statistics::Statistics
-    + deployments::Deployments
-    + instance::Instance
-    + nodes::Nodes
+    EngineStore + history::History + identity::Identity + keys::Keys + audit::Audit + statistics::Statistics
 {
 }
 
 impl<S> Store for S where
-    S: commit::Commit
-        + queue::Queue
+    S: EngineStore
         + history::History
-        + webhooks::Webhooks
         + identity::Identity
         + keys::Keys
         + audit::Audit
-        + maintenance::Maintenance
-        + recoveries::Recoveries
         + statistics::Statistics
+{
+}
+
+/// The part of a store that the engine uses. Users, tokens, keys, history and the audit log are absent, so that the compiler
+/// keeps the engine away from them.
+#[async_trait]
+pub trait EngineStore:
+    commit::Commit
+    + queue::Queue
+    + webhooks::Webhooks
+    + deployments::Deployments
+    + recoveries::Recoveries
+    + maintenance::Maintenance
+    + instance::Instance
+    + nodes::Nodes
+{
+    /// The name of an organization; `None` when there is no such organization.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn organization_name(&self, id: OrganizationId) -> Result<Option<OrganizationName>, StoreError>;
+}
+
+#[async_trait]
+impl<S> EngineStore for S
+where
+    S: commit::Commit
+        + queue::Queue
+        + webhooks::Webhooks
         + deployments::Deployments
+        + recoveries::Recoveries
+        + maintenance::Maintenance
         + instance::Instance
         + nodes::Nodes
+        + identity::Identity,
 {
+    async fn organization_name(&self, id: OrganizationId) -> Result<Option<OrganizationName>, StoreError> {
+        Ok(self.organization(id).await?.map(|organization| organization.name))
+    }
 }

@@ -8,7 +8,7 @@ use stackbell_keys::{Keyring, OpenError};
 use stackbell_model::deployments::{DeploymentsCredential, StackReference};
 use stackbell_model::ids::OrganizationId;
 use stackbell_model::names::OrganizationName;
-use stackbell_store::{Store, StoreError};
+use stackbell_store::{EngineStore, StoreError};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -59,7 +59,7 @@ pub(super) enum Refusal {
 }
 
 pub(super) struct Deployments {
-    store: Arc<dyn Store>,
+    store: Arc<dyn EngineStore>,
     keyring: Arc<Keyring>,
 }
 
@@ -67,7 +67,7 @@ impl Deployments {
     /// The version of the API that is spoken. Source: wire-facts.md#formats.
     pub(super) const ACCEPT: &str = "application/vnd.pulumi+8";
 
-    pub(super) fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
+    pub(super) fn new(store: Arc<dyn EngineStore>, keyring: Arc<Keyring>) -> Self {
         Self { store, keyring }
     }
 

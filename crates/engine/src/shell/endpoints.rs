@@ -8,7 +8,7 @@ use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::names::OrganizationName;
 use stackbell_model::secret::Sealed;
 use stackbell_model::webhook::Webhook;
-use stackbell_store::{Store, StoreError};
+use stackbell_store::{EngineStore, StoreError};
 use stackbell_wire::signature::{SigningKey, SigningKeys};
 
 use crate::outbound::{Target, TargetError};
@@ -39,7 +39,7 @@ pub(super) enum EndpointError {
 }
 
 pub(super) struct Endpoints {
-    store: Arc<dyn Store>,
+    store: Arc<dyn EngineStore>,
     keyring: Arc<Keyring>,
     ready: Mutex<HashMap<WebhookId, Arc<Endpoint>>>,
     /// Names never change, and nothing else of an organization is needed.
@@ -47,7 +47,7 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
+    pub(super) fn new(store: Arc<dyn EngineStore>, keyring: Arc<Keyring>) -> Self {
         Self { store, keyring, ready: Mutex::default(), names: Mutex::default() }
     }
 
@@ -78,10 +78,10 @@ impl Endpoints {
         if let Some(name) = known {
             return Ok(name);
         }
-        let organization = self.store.organization(id).await?.ok_or(EndpointError::NoOrganization)?;
+        let name = self.store.organization_name(id).await?.ok_or(EndpointError::NoOrganization)?;
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.insert(id, organization.name.clone());
-        Ok(organization.name)
+        names.insert(id, name.clone());
+        Ok(name)
     }
 
     fn signing_keys(&self, webhook: &Webhook) -> Result<Option<SigningKeys>, OpenError> {

@@ -10,7 +10,7 @@ use stackbell_model::health::Health;
 use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_model::{Chain, Timestamp};
 use stackbell_store::maintenance::LaneDepth;
-use stackbell_store::{Store, StoreError};
+use stackbell_store::{EngineStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,7 @@ pub(super) enum Look {
 }
 
 pub(super) struct Figures {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn EngineStore>,
     pub(super) clock: Arc<dyn WaitingClock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) inbox: mpsc::Sender<Message>,

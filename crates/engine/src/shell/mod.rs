@@ -30,7 +30,7 @@ use stackbell_model::event::Event;
 use stackbell_model::health::Health;
 use stackbell_model::ids::{DeliveryId, NodeId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
-use stackbell_store::Store;
+use stackbell_store::EngineStore;
 use stackbell_store::commit::Receipt;
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
@@ -56,7 +56,7 @@ const PUBLISHING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Everything that an engine is made of.
 pub struct Parts {
     /// Where everything is kept.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn EngineStore>,
     /// What opens webhooks' secrets.
     pub keyring: Arc<Keyring>,
     /// What sends.

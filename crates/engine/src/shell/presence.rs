@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_model::ids::NodeId;
-use stackbell_store::{Store, StoreError};
+use stackbell_store::{EngineStore, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ const FORGET_TIME_MAX: Duration = Duration::from_secs(2);
 /// This node among the others.
 pub(super) struct Presence {
     pub(super) node: NodeId,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn EngineStore>,
     pub(super) clock: Arc<dyn WaitingClock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -92,7 +92,7 @@ impl Presence {
 
 /// Hears when another node has left something to be sent.
 pub(super) struct WakeUps {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn EngineStore>,
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) soft: CancellationToken,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_model::recovery::{Recovery, RecoveryState};
-use stackbell_store::{Store, StoreError};
+use stackbell_store::{EngineStore, StoreError};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ const ROWS_MAX: u32 = 500;
 const RECOVERIES_MAX: u32 = 100;
 
 pub(super) struct Recoverer {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn EngineStore>,
     pub(super) clock: Arc<dyn WaitingClock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) inbox: mpsc::Sender<Message>,

@@ -9,7 +9,7 @@ use stackbell_model::health::Health;
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::{Chain, Timestamp};
 use stackbell_store::commit::{Batch, BatchOutcome, IntakeOutcome};
-use stackbell_store::{Store, StoreError};
+use stackbell_store::{EngineStore, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ const BURST_MAX: usize = 1024;
 
 pub(super) struct Run {
     pub(super) core: Core,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn EngineStore>,
     pub(super) sender: Arc<Sender>,
     pub(super) clock: Arc<dyn WaitingClock>,
     pub(super) metrics: Arc<Metrics>,
@@ -200,7 +200,7 @@ impl Run {
         }
     }
 
-    fn come_back<F>(&self, ask: impl FnOnce(Arc<dyn Store>) -> F)
+    fn come_back<F>(&self, ask: impl FnOnce(Arc<dyn EngineStore>) -> F)
     where
         F: Future<Output = Input> + std::marker::Send + 'static,
     {
@@ -295,7 +295,7 @@ async fn sleep_until(clock: &dyn WaitingClock, at: Option<Timestamp>) {
 }
 
 async fn commit(
-    store: Arc<dyn Store>,
+    store: Arc<dyn EngineStore>,
     trouble: Arc<Trouble>,
     metrics: Arc<Metrics>,
     number: CommitNumber,

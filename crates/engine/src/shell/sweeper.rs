@@ -6,7 +6,7 @@ use std::time::Duration;
 use stackbell_model::retry::RetryPolicy;
 use stackbell_model::{Chain, Timestamp};
 use stackbell_store::maintenance::{SweepPolicy, SweepReport};
-use stackbell_store::{Store, StoreError};
+use stackbell_store::{EngineStore, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 const ROWS_MAX: u32 = 100;
 
 pub(super) struct Sweeper {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn EngineStore>,
     pub(super) clock: Arc<dyn WaitingClock>,
     pub(super) retention: Retention,
     pub(super) retry: RetryPolicy,

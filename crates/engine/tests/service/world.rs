@@ -312,7 +312,7 @@ async fn start_engine(
     let resolver = Arc::new(DnsResolver::default());
     let outbound = OutboundClient::new(settings, &policy, resolver, Arc::<ManualClock>::clone(clock)).await;
     Engine::start(Parts {
-        store: Arc::clone(store),
+        store: Arc::<dyn Store>::clone(store),
         keyring: Arc::clone(keyring),
         outbound: outbound.expect("a client"),
         clock: Arc::<ManualClock>::clone(clock),
