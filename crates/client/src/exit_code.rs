@@ -20,12 +20,12 @@ pub const MISSING: u8 = 5;
 pub const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 not understood, 3 no server there, 4 not allowed, 5 no such thing";
 
-/// A misuse that shows only when the command runs.
+/// A usage error that is found only when the command runs.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misuse(pub &'static str);
 
-/// There is no such thing.
+/// The object does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Missing(pub String);

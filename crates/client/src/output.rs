@@ -14,7 +14,7 @@ pub enum Output {
     /// For people.
     #[default]
     Table,
-    /// For programs: what the server answered.
+    /// For programs: the server's response.
     Json,
 }
 

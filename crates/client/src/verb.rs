@@ -22,16 +22,16 @@ const SHOWN_DEFAULT: usize = 100;
 /// The flags for server and output.
 #[derive(Debug, clap::Args)]
 pub struct ClientArgs {
-    /// The server [env: STACKBELL_URL, then PULUMI_BACKEND_URL] [default: http://127.0.0.1:8722]
+    /// The server's URL [env: STACKBELL_URL, then PULUMI_BACKEND_URL] [default: http://127.0.0.1:8722]
     #[arg(long, value_name = "URL", value_parser = parse_server, global = true, help_heading = HEADING)]
     server: Option<Url>,
-    /// Refused, with a word on where tokens belong
+    /// Refused; the error says where to put tokens
     #[arg(long, value_name = "TOKEN", value_parser = no_token, global = true, hide = true)]
     token: Option<()>,
-    /// Authorities to trust besides the usual ones, in PEM [env: STACKBELL_CA_FILE]
+    /// Authorities to trust in addition to the usual ones, in PEM [env: STACKBELL_CA_FILE]
     #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
     ca_file: Option<PathBuf>,
-    /// How to answer
+    /// The format of the output
     #[arg(long, value_enum, default_value_t, global = true, help_heading = HEADING)]
     output: Output,
 }
@@ -42,7 +42,7 @@ pub(crate) struct LimitArgs {
     /// At most this many, from the first
     #[arg(long, value_name = "N", default_value_t = SHOWN_DEFAULT, value_parser = positive::<usize>, allow_negative_numbers = true)]
     limit: usize,
-    /// All there are
+    /// Show all
     #[arg(long, conflicts_with = "limit")]
     all: bool,
 }

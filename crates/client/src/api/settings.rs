@@ -1,4 +1,4 @@
-//! The server that a command asks, and the token that it shows.
+//! The server that a command calls, and its token.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use stackbell_system::{Environment, SecretText, read_secret, redacted, without_mark};
 use url::Url;
 
-/// The server that commands ask unless told otherwise: one on this machine with the default of `--listen`.
+/// The default server of commands: this machine, with the default of `--listen`.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8722";
 
-/// A server, and how to ask it.
+/// A server, and the credentials for it.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
     /// The server.
     pub url: Url,
     /// The token, if one was found.
     pub token: Option<SecretText>,
-    /// A PEM file of authorities to trust besides the usual ones.
+    /// A PEM file of authorities to trust in addition to the usual ones.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -55,12 +55,12 @@ pub enum SettingsError {
     },
 }
 
-/// A text that is no token.
+/// The text is not a token.
 #[derive(Debug, thiserror::Error)]
 #[error("must be a token: visible ASCII characters, without spaces and line ends between them")]
 pub struct NotAToken;
 
-/// A text that is no URL of a server, with the reason in words. The text is not repeated.
+/// The text is not the URL of a server; the value is the reason in words. The text is not repeated.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotAServer(&'static str);
@@ -111,7 +111,7 @@ impl ClientSettings {
     }
 }
 
-/// Reads a token. White space around it, such as a line end, is dropped.
+/// Parses a token. White space around it, such as a line end, is dropped.
 fn parse_token(text: &str, origin: &'static str) -> Result<SecretText, SettingsError> {
     let text = without_mark(text).trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -120,7 +120,8 @@ fn parse_token(text: &str, origin: &'static str) -> Result<SecretText, SettingsE
     Err(SettingsError::Token { origin, source: NotAToken })
 }
 
-/// Reads the URL of a server: `http` or `https`, with a host, without user, query and fragment, which would not be used.
+/// Parses the URL of a server: `http` or `https`, with a host. User, query and fragment are refused, because they would have
+/// no effect.
 ///
 /// # Errors
 /// [`NotAServer`].
@@ -136,7 +137,7 @@ pub fn parse_server(text: &str) -> Result<Url, NotAServer> {
     Ok(url)
 }
 
-/// Reads a URL: `http` or `https`, with a host.
+/// Parses a URL: `http` or `https`, with a host.
 ///
 /// # Errors
 /// [`NotAServer`].

@@ -1,4 +1,4 @@
-//! TLS for the command line's client. Certificates are trusted by the rule that holds for endpoints.
+//! TLS of the command line's client. The rules for trusted certificates are those for endpoints.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -11,7 +11,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-/// Puts TLS over connections to `https` URLs.
+/// Adds TLS to connections for `https` URLs.
 #[derive(Debug)]
 pub(super) struct TlsConnector(pub(super) Arc<ClientConfig>);
 
@@ -42,7 +42,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
     }
 }
 
-/// A connection under TLS.
+/// A connection with TLS.
 pub(super) struct TlsTransport {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,

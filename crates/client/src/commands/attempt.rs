@@ -11,10 +11,10 @@ use crate::verb::{Verb, number_at, text_at};
 /// The most characters of an endpoint's response that are shown.
 const BODY_SHOWN_MAX: usize = 2000;
 
-/// Prints the response of the endpoint. `what` is the sent thing, with its article.
+/// Prints the response of the endpoint. `what` is the sent object, with its article.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If the output cannot be written.
 pub(crate) fn print(verb: &mut Verb<'_>, attempt: &Value, what: &str) -> anyhow::Result<ExitCode> {
     // Some services report an error with a status of 2xx.
     let is_delivered =
@@ -26,14 +26,14 @@ pub(crate) fn print(verb: &mut Verb<'_>, attempt: &Value, what: &str) -> anyhow:
     Ok(if is_delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether a status means that it was delivered. Source: wire-facts.md#webhook-delivery.
+/// Whether a status means success. Source: wire-facts.md#webhook-delivery.
 pub(crate) const fn is_success(status: u64) -> bool {
     status >= 200 && status <= 299
 }
 
 fn sentence(attempt: &Value, what: &str) -> String {
     let status = number_at(attempt, "/responseCode");
-    // Pulumi's API has the one name, ours the other; and there the reason of silence is not the body.
+    // The two APIs use different names; our own has the reason for a missing response in `error`, Pulumi's in the body.
     let took = number_at(attempt, "/duration").max(number_at(attempt, "/durationMs"));
     let texts = [text_at(attempt, "/error"), text_at(attempt, "/responseBody")];
     let body = excerpt(texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default());
@@ -48,7 +48,7 @@ fn sentence(attempt: &Value, what: &str) -> String {
     }
 }
 
-/// The beginning of a text that others wrote, safe for a terminal.
+/// The beginning of somebody else's text, safe for a terminal.
 pub(crate) fn excerpt(text: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().map(printable).collect();
     let text = lines.join("\n");

@@ -28,7 +28,7 @@ pub struct AuditArgs {
     client: ClientArgs,
     /// The organization; for its admins
     org: Option<String>,
-    /// What was changed of the instance instead; for operators
+    /// Show the changes of the instance instead; for operators
     #[arg(long)]
     instance: bool,
     #[command(flatten)]

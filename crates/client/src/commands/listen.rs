@@ -1,4 +1,4 @@
-//! `stackbell listen`: a receiver on this machine, to see what deliveries look like and to play one that fails.
+//! `stackbell listen`: a receiver on this machine. It shows real deliveries, and can simulate a failing endpoint.
 
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ use crate::output::Output;
 use crate::receiver::{Behaviour, Receiver, Style};
 use crate::verb::{ClientArgs, positive};
 
-/// Next to the server's, 8722.
+/// The port after the server's, 8722.
 const PORT_DEFAULT: u16 = 8723;
 
 #[derive(Debug, Args)]
@@ -44,28 +44,28 @@ pub struct ListenArgs {
     /// The address to listen at
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// The port; 0 for any that is free
+    /// The port; 0 for any free one
     #[arg(long, default_value_t = PORT_DEFAULT)]
     port: u16,
     /// The file with the webhook's secret; - for standard input [env: STACKBELL_WEBHOOK_SECRET]
     #[arg(long, value_name = "FILE", conflicts_with = "register")]
     secret_file: Option<PathBuf>,
-    /// What to answer to deliveries whose signatures are right
+    /// The status of responses to deliveries with right signatures
     #[arg(long, value_name = "CODE", default_value = "204", value_parser = status)]
     status: StatusCode,
-    /// How long to take over each answer
+    /// The delay before each response
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     delay: Duration,
     /// End after one delivery
     #[arg(long, conflicts_with = "count")]
     once: bool,
-    /// End after so many deliveries
+    /// End after this number of deliveries
     #[arg(long, value_name = "N", value_parser = positive::<u64>, allow_negative_numbers = true)]
     count: Option<u64>,
-    /// Register a webhook of this organization for it, with a secret made for it, and remove that at the end
+    /// Register a webhook of this organization with a new secret for it, and remove the webhook at the end
     #[arg(long, value_name = "ORG")]
     register: Option<String>,
-    /// Where the server reaches it, as through a tunnel
+    /// The URL at which the server reaches it, such as a tunnel's
     #[arg(long, value_name = "URL", value_parser = parse_url, requires = "register")]
     reached_at: Option<Url>,
 }
@@ -102,7 +102,7 @@ fn secret(args: &ListenArgs, environment: &Environment) -> anyhow::Result<Option
 
 async fn listen(args: &ListenArgs, secret: Option<SecretText>, client: Option<Client>) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
-    // The server signs with stored secrets, even with those that it would refuse today.
+    // The server signs with any stored secret, even one that it would refuse today.
     let key = secret.as_ref().map(|secret| WebhookSecret::from_stored(secret.expose()));
     let behaviour = Behaviour {
         key: key.as_ref().map(SigningKey::new),
@@ -128,7 +128,7 @@ async fn listen(args: &ListenArgs, secret: Option<SecretText>, client: Option<Cl
         }
         _ => None,
     };
-    // Standard output is for deliveries alone, so this goes to standard error.
+    // Standard output is for deliveries only, so the introduction goes to standard error.
     note(&introduction(args, receiver.url(), registration.as_deref(), key.is_some()));
     let count = if args.once { Some(1) } else { args.count };
     tokio::select! {
@@ -150,7 +150,7 @@ async fn enough(receiver: &Receiver, count: Option<u64>) {
     }
 }
 
-/// JSON for programs, colours for a terminal that wants them.
+/// JSON for programs; colours on a terminal that supports them.
 fn style(output: Output) -> Style {
     match output {
         Output::Json => Style::Json,

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use stackbell_system::Environment;
 
-/// The commands that use the public API alone.
+/// The commands that use only the public API.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Organizations and their members
@@ -29,15 +29,15 @@ pub enum ClientCommand {
     User(user::UserArgs),
     /// Access tokens
     Token(token::TokenArgs),
-    /// Webhooks: who wants to hear of what, and where
+    /// Webhooks: their events, endpoints and options
     Webhook(Box<webhook::WebhookArgs>),
-    /// Deliveries: what was sent, what is to be, and having it done again
+    /// Deliveries: list, cancel, retry and resend them
     Delivery(delivery::DeliveryArgs),
-    /// Events: publish them, and see what was published
+    /// Events: publish and list them
     Event(event::EventArgs),
     /// Receive deliveries on this machine, check their signatures and print them
     Listen(listen::ListenArgs),
-    /// Who changed what
+    /// The audit log
     Audit(audit::AuditArgs),
     /// Hold and resume all deliveries of the instance
     Sending(sending::SendingArgs),

@@ -31,11 +31,11 @@ pub struct OrgArgs {
 
 #[derive(Debug, Subcommand)]
 enum OrgCommand {
-    /// Make an organization
+    /// Create an organization
     New {
         /// Its name in URLs
         name: String,
-        /// What people call it
+        /// Its name for people
         #[arg(long)]
         display_name: Option<String>,
         /// The login of its first admin; your own if absent
@@ -66,7 +66,7 @@ enum MemberCommand {
         /// The organization
         org: String,
     },
-    /// End a membership
+    /// Remove a member
     Remove {
         /// The organization
         org: String,

@@ -19,21 +19,21 @@ pub(crate) struct InProject {
     pub(crate) name: String,
 }
 
-/// The scope of a webhook; the organization's own when nothing is given.
+/// The scope of a webhook; the default is the organization itself.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ScopeArgs {
-    /// Of this stack, instead of the organization's own
+    /// The webhooks of this stack instead of the organization's own
     #[arg(long, value_name = "PROJECT/STACK", value_parser = stack, conflicts_with = "env")]
     pub(crate) stack: Option<InProject>,
-    /// Of this environment; of project `default` when it names none
+    /// The webhooks of this environment; its project is `default` if it has none
     #[arg(long, value_name = "PROJECT/ENVIRONMENT", value_parser = environment)]
     pub(crate) env: Option<InProject>,
 }
 
-/// Reads `project/stack`.
+/// Parses `project/stack`.
 ///
 /// # Errors
-/// In words, when it is none.
+/// A text in words.
 pub(crate) fn stack(text: &str) -> Result<InProject, String> {
     match text.split_once('/') {
         Some((project, name)) if !project.is_empty() && !name.is_empty() && !name.contains('/') => {
@@ -43,10 +43,10 @@ pub(crate) fn stack(text: &str) -> Result<InProject, String> {
     }
 }
 
-/// Reads `project/environment`, or an environment of the default project.
+/// Parses `project/environment`, or an environment of the default project.
 ///
 /// # Errors
-/// In words, when it is none.
+/// A text in words.
 pub(crate) fn environment(text: &str) -> Result<InProject, String> {
     if text.is_empty() || text.contains('/') {
         return stack(text);

@@ -29,10 +29,10 @@ pub(crate) struct SecretArgs {
     /// Only as `--secret -`: read the secret from standard input
     #[arg(long, value_name = "-", value_parser = standard_input, hide = true)]
     secret: Option<()>,
-    /// Take the secret from the environment, as STACKBELL_WEBHOOK_SECRET
+    /// Read the secret from the variable STACKBELL_WEBHOOK_SECRET
     #[arg(long)]
     secret_env: bool,
-    /// Make a secret that receivers of both signatures take as it is, and print it this once
+    /// Create a secret that works with receivers of both signatures, and print it once
     #[arg(long)]
     generate_secret: bool,
 }
@@ -41,7 +41,7 @@ pub(crate) struct SecretArgs {
 pub(crate) struct Secret {
     /// The secret.
     pub(crate) text: SecretText,
-    /// Whether it was made here and must be printed.
+    /// Whether it was created here and must be printed.
     pub(crate) is_new: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `stackbell sending`: holding and resuming all deliveries of the instance.
+//! `stackbell sending`: holds and resumes all deliveries of the instance.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,15 +24,15 @@ pub struct SendingArgs {
 
 #[derive(Debug, Subcommand)]
 enum SendingCommand {
-    /// Say whether deliveries go out
+    /// Show whether deliveries are sent
     Status,
-    /// Send nothing until it is resumed; events are accepted, and pings and redeliveries go out
+    /// Hold all sending until it is resumed; events are still accepted, and pings and redeliveries are sent
     Hold {
-        /// Why, for whoever finds it held
+        /// The reason, for other operators
         #[arg(long)]
         reason: String,
     },
-    /// Send again, as after a backup was restored
+    /// Resume sending, for example after a restore
     Resume,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn run(
             verb.client.call(Method::POST, &path, Payload::Empty)?;
         }
     }
-    // The state is read again: others may have changed it too.
+    // The state is read again, because others may have changed it too.
     let instance = verb.client.call(Method::GET, &PATH, Payload::Empty)?;
     verb.output.one(verb.out, &instance, &sentence(&instance))?;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! `stackbell token`: access tokens, one's own and an organization's.
+//! `stackbell token`: access tokens of users and organizations.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,33 +36,33 @@ pub struct TokenArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make a token; prints it, which is done this once
+    /// Create a token and print it once
     New {
-        /// What to call it
+        /// A name for it
         #[arg(long)]
         name: String,
-        /// The most that it may do: admin, member, publisher or viewer
+        /// The role that limits it: admin, member, publisher or viewer
         #[arg(long, value_parser = role, default_value = "member")]
         role: String,
-        /// Let it act as operator of the instance, as its user may
+        /// Let it act as operator of the instance, if its user may
         #[arg(long, conflicts_with = "org")]
         operator: bool,
-        /// How long it is good, such as 90d. If absent: as long as your own token, and with --user 90d at the most
+        /// Its lifetime, such as 90d. The default is that of your own token, and with --user at most 90d
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         expires_in: Option<Duration>,
-        /// Make a service token of this organization instead of a token of one's own
+        /// Create a service token of this organization instead of a token of your own
         #[arg(long)]
         org: Option<String>,
-        /// Make a token of this user; for operators
+        /// Create a token of this user; for operators
         #[arg(long, value_name = "LOGIN", conflicts_with = "org")]
         user: Option<String>,
     },
     /// List tokens
     List {
-        /// The service tokens of this organization instead of one's own
+        /// List the service tokens of this organization instead of your own
         #[arg(long)]
         org: Option<String>,
-        /// Those of this user; for operators
+        /// List the tokens of this user; for operators
         #[arg(long, value_name = "LOGIN", conflicts_with = "org")]
         user: Option<String>,
     },
@@ -110,7 +110,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a role's word.
+/// Parses a role.
 pub(crate) fn role(text: &str) -> Result<String, String> {
     match Role::parse(text) {
         Some(role) => Ok(role.as_str().to_owned()),
@@ -129,7 +129,7 @@ fn path<'a>(organization: Option<&'a str>, user: Option<&'a str>) -> Vec<&'a str
     }
 }
 
-/// A moment from now, as RFC 3339.
+/// The time after `duration` from now, as RFC 3339.
 pub(crate) fn moment_after(duration: Duration) -> anyhow::Result<String> {
     let at = SystemClock.now().after(duration);
     let at =

@@ -32,23 +32,23 @@ pub struct UserArgs {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Add a user; prints their first token, which is shown this once
+    /// Create a user; prints the first token, which is shown only once
     New {
-        /// What they log in as
+        /// The login
         login: String,
-        /// Their name
+        /// The name
         #[arg(long)]
         name: Option<String>,
-        /// Their address
+        /// The e-mail address
         #[arg(long)]
         email: Option<String>,
-        /// Let them run the instance
+        /// Make the user an operator of the instance
         #[arg(long)]
         operator: bool,
-        /// The most that their first token may do: admin, member, publisher or viewer; viewer if absent
+        /// The role of the first token: admin, member, publisher or viewer; viewer if absent
         #[arg(long, value_parser = role)]
         role: Option<String>,
-        /// How long their first token is good, such as 7d; 90d if absent
+        /// The lifetime of the first token, such as 7d; 90d if absent
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         expires_in: Option<Duration>,
     },

@@ -32,7 +32,7 @@ pub(crate) use show::pretty;
 /// The most bytes of a delivery: more than a payload may have.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// The time that requests in progress have at a stop.
+/// The longest wait for requests in progress at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The behaviour of a receiver.
@@ -73,7 +73,7 @@ impl Receiver {
         let (sender, printed) = watch::channel(0);
         let inbox =
             Inbox { behaviour, received: AtomicU64::new(0), printing: Mutex::new(()), printed: sender };
-        // The owner of the webhook chooses the path, so every path is taken.
+        // The owner of the webhook chooses the path, so every path is accepted.
         let router = Router::new()
             .fallback(receive)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -100,7 +100,7 @@ impl Receiver {
         let _ = self.printed.clone().wait_for(|printed| *printed >= count).await;
     }
 
-    /// Takes no more connections, and gives requests in progress a second to end.
+    /// Accepts no more connections, and gives requests in progress a second to end.
     pub async fn stop(self) {
         self.stop.cancel();
         if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {

@@ -36,7 +36,7 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    /// A header's text.
+    /// The text of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
     }
@@ -45,13 +45,13 @@ impl Receipt {
 /// The verdict on one signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// There is none.
+    /// The signature is missing.
     Missing,
-    /// There is one, and nothing to check it with.
+    /// There is a signature, but no key to check it with.
     Unchecked,
-    /// It is right.
+    /// The signature is right.
     Right,
-    /// It is wrong, for this reason.
+    /// The signature is wrong, for this reason.
     Wrong(&'static str),
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Signatures {
 }
 
 impl Signatures {
-    /// Checks those of a request that came at `now`.
+    /// Checks the signatures of a request that arrived at `now`.
     pub(super) fn check(key: Option<&SigningKey>, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Self {
         let verdict =
             |name: &str, check: &dyn Fn(&SigningKey, &str) -> Verdict| match (text(headers, name), key) {
@@ -89,10 +89,10 @@ impl Signatures {
         }
     }
 
-    /// Whether a receiver that has the key must refuse.
+    /// Whether a receiver with the key must refuse the request.
     pub(super) fn are_wrong(&self) -> bool {
         let is_wrong = |verdict| matches!(verdict, Verdict::Wrong(_));
-        // One that is not there is as good as a wrong one, where there is a key to sign with.
+        // With a key, a missing signature is as bad as a wrong one.
         let is_unsigned = self.pulumi == Verdict::Missing && self.standard == Verdict::Missing;
         is_wrong(self.pulumi) || is_wrong(self.standard) || (self.has_key && is_unsigned)
     }
@@ -122,7 +122,7 @@ fn check_standard(
     Verdict::Wrong("made with another secret, or for another body")
 }
 
-/// Compares without telling by its time how much of it is right.
+/// Compares in constant time, so that the duration does not reveal how much is right.
 fn is_same(expected: &str, given: &str) -> bool {
     expected.as_bytes().ct_eq(given.as_bytes()).into()
 }

@@ -167,8 +167,8 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// JSON with a line for each value; its texts and numbers stay as they were written. Anything else as it is.
-/// Hidden characters are spelt out.
+/// JSON with one line for each value; its texts and numbers keep their spelling. Any other body stays unchanged. Hidden
+/// characters are escaped.
 pub(crate) fn pretty(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
@@ -220,7 +220,7 @@ impl Indented {
     }
 
     fn close(&mut self, bracket: char) {
-        // JSON that was checked closes no more than it opens.
+        // Valid JSON closes no more brackets than it opens.
         self.depth = self.depth.saturating_sub(1);
         self.end_line();
         self.text.push(bracket);

@@ -1,4 +1,4 @@
-//! `stackbell delivery`: deliveries that were sent or are pending, and new attempts of them.
+//! `stackbell delivery`: sent and pending deliveries, and new attempts.
 
 mod recover;
 mod show;
@@ -45,15 +45,15 @@ enum DeliveryCommand {
   stackbell delivery list acme --state failed --since 1d
   stackbell delivery list acme --webhook ci --stack website/prod --output json --all")]
     List(ListArgs),
-    /// Show a delivery: its payload, and what became of each attempt
+    /// Show a delivery: its payload, and the result of each attempt
     Show(OneArgs),
-    /// Make one more attempt now, and show the answer; the schedule stays, unless it succeeds
+    /// Send it once more now and show the response; the schedule continues unless the attempt succeeds
     Redeliver(OneArgs),
-    /// Give up a pending delivery
+    /// Cancel a pending delivery
     Cancel(OneArgs),
-    /// Have a delivery tried now, before all others of its webhook; one that ended starts again
+    /// Send a delivery now, before all others of its webhook; one that has ended starts again
     Retry(OneArgs),
-    /// Have all failed and cancelled deliveries of a webhook tried again, and its pending ones now
+    /// Retry all failed and cancelled deliveries of a webhook, and send its pending ones now
     #[command(after_help = "Example:
   stackbell delivery recover acme --webhook ci --since 2h --wait")]
     Recover(recover::RecoverArgs),
@@ -63,21 +63,21 @@ enum DeliveryCommand {
 struct ListArgs {
     /// The organization
     org: String,
-    /// Of this webhook, by name or id
+    /// Only those of this webhook, by name or id
     #[arg(long, value_name = "WEBHOOK")]
     webhook: Option<String>,
     #[command(flatten)]
     about: ScopeArgs,
-    /// Of events of this kind
+    /// Only those of events of this kind
     #[arg(long)]
     kind: Option<String>,
-    /// In this state: pending, succeeded, failed or cancelled
+    /// Only those in this state: pending, succeeded, failed or cancelled
     #[arg(long, value_parser = state_word)]
     state: Option<String>,
-    /// Made since: 2h, 3d or 2026-05-13T06:19:04Z
+    /// Only those created since: 2h, 3d or 2026-05-13T06:19:04Z
     #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     since: Option<Since>,
-    /// Made before
+    /// Only those created before
     #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     until: Option<Since>,
     #[command(flatten)]
@@ -152,13 +152,13 @@ fn change(one: &OneArgs, what: &str, verb: &Verb<'_>) -> anyhow::Result<Value> {
     Ok(verb.client.call(Method::POST, &path, Payload::Empty)?)
 }
 
-/// The delivery as it is now. The retry is done, so an answer that does not come is no failure of the command.
+/// The delivery as it is now. The retry has succeeded already, so a failed lookup does not fail the command.
 fn look(one: &OneArgs, verb: &Verb<'_>) -> Value {
     let path = ["v1", "orgs", &one.org, "deliveries", &one.id];
     verb.client.call(Method::GET, &path, Payload::Empty).unwrap_or_default()
 }
 
-/// Says whether a retried delivery is sent now, or still held.
+/// The sentence after a retry: whether the delivery is sent now, or still held.
 fn retried_now(id: &str, delivery: &Value) -> String {
     match text_at(delivery, "/waiting/reason") {
         "suspended" | "inactive" | "sending_held" | "pace" => {
@@ -168,7 +168,7 @@ fn retried_now(id: &str, delivery: &Value) -> String {
     }
 }
 
-/// The state, and why where that is not plain.
+/// The state, with its reason if it needs one.
 fn state(delivery: &Value) -> String {
     let reasons = [text_at(delivery, "/failReason"), text_at(delivery, "/cancelReason")];
     let state = text_at(delivery, "/state");
@@ -203,7 +203,7 @@ mod tests {
         );
     }
 
-    /// The server did not say how the delivery is.
+    /// The server did not return the delivery's state.
     #[test]
     fn a_retry_is_done_whatever_is_known_of_it() {
         assert_eq!(retried_now("d", &Value::Null), "The delivery d is tried now.");

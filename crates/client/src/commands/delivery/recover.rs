@@ -1,4 +1,4 @@
-//! Has all failed and cancelled deliveries of a webhook tried again, and watches it.
+//! Retries all failed and cancelled deliveries of a webhook, and follows the recovery.
 
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -17,10 +17,10 @@ use crate::commands::since::{Since, parse_since};
 use crate::progress::Progress;
 use crate::verb::{Verb, counted, number_at, text_at};
 
-/// Between two looks at a job that is running.
+/// The interval between two requests for the state of a running recovery.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The most deliveries that one look counts: more are "more".
+/// The most deliveries that one request counts; above it the text says "more".
 const COUNTED_MAX: usize = 1000;
 
 #[derive(Debug, Args)]
@@ -30,18 +30,18 @@ pub(super) struct RecoverArgs {
     /// The webhook, by name or id
     #[arg(long)]
     webhook: String,
-    /// Of deliveries made since: 2h, 3d or 2026-05-13T06:19:04Z
+    /// Only deliveries created since: 2h, 3d or 2026-05-13T06:19:04Z
     #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     since: Since,
-    /// Wait until none of them is pending any more; fails if some failed again
+    /// Wait until none of them is pending any more; fail if some failed again
     #[arg(long)]
     wait: bool,
-    /// Give up waiting after this time, and fail
+    /// Stop waiting after this time, and fail
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
     timeout: Option<Duration>,
 }
 
-/// How waiting ended.
+/// The end of the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waited {
     Settled,
@@ -73,7 +73,7 @@ pub(super) fn run(args: &RecoverArgs, verb: &mut Verb<'_>) -> anyhow::Result<Exi
     wait(args, &webhook, &recovery, deadline, verb)
 }
 
-/// Looks at the job until it has ended; `None` when that takes too long.
+/// Follows the recovery until it has ended; `None` if that takes too long.
 fn follow(
     organization: &str,
     begun: Value,
@@ -105,7 +105,7 @@ fn wait(
     deadline: Option<Instant>,
     verb: &mut Verb<'_>,
 ) -> anyhow::Result<ExitCode> {
-    // Those made after the recovery began are not its affair.
+    // Deliveries created after the start of the recovery are not part of it.
     let asked_at = text_at(recovery, "/createdAt");
     let until = read_rfc3339(asked_at)
         .map_or_else(|| asked_at.to_owned(), |at| rfc3339(at.after(Duration::from_millis(1))));

@@ -1,4 +1,4 @@
-//! All there is to know of one delivery.
+//! The full view of one delivery.
 
 use std::io::{self, Write};
 
@@ -62,7 +62,7 @@ fn rows(delivery: &Value) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// Why a delivery is not sent now.
+/// The reason why a delivery is not sent now.
 pub(super) fn waits(waiting: &Value) -> String {
     let because = waiting.get("because").map(|because| format!(", because {}", text(Some(because))));
     let because = because.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `stackbell event`: publishing, and what was published.
+//! `stackbell event`: publishing events, and published events.
 
 mod send;
 

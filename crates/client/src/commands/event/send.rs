@@ -1,4 +1,4 @@
-//! Publishing.
+//! Publishes events.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
@@ -21,7 +21,7 @@ use crate::verb::{Verb, counted, number_at, text_at};
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
-/// The most bytes of a payload that is wrapped here: far more than a server takes.
+/// The most bytes of a payload that is wrapped here: far more than a server accepts.
 const PAYLOAD_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[derive(Debug, Args)]
@@ -31,10 +31,10 @@ pub(super) struct SendArgs {
     /// The event's kind; FILE then holds its payload alone
     #[arg(long)]
     kind: Option<String>,
-    /// The event's id, any UUID: sending the event again with it delivers nothing twice
+    /// The event's id, any UUID: sending the event again with the same id delivers nothing twice
     #[arg(long, value_name = "UUID", requires = "kind")]
     id: Option<String>,
-    /// FILE holds one {kind, payload, id} a line, as when its name ends with .ndjson
+    /// FILE holds one {kind, payload, id} a line; the default for names that end with .ndjson
     #[arg(long, conflicts_with = "kind")]
     ndjson: bool,
     /// A payload with --kind, else {kind, payload, id}, an array of them, or NDJSON; - for standard input
@@ -42,7 +42,7 @@ pub(super) struct SendArgs {
     file: PathBuf,
 }
 
-/// An event, with the payload's text as it is.
+/// An event with its payload's original text.
 #[derive(Serialize)]
 struct Envelope<'a> {
     kind: &'a str,
@@ -70,7 +70,7 @@ pub(super) fn run(args: &SendArgs, verb: &mut Verb<'_>) -> anyhow::Result<ExitCo
     };
     progress.finish();
     print(verb, &answer)?;
-    // The exit code tells a publisher of lines that some were refused.
+    // The exit code shows a publisher of lines that some were refused.
     let has_refusals = answer.pointer("/refused").and_then(Value::as_u64).is_some_and(|count| count > 0);
     Ok(if has_refusals { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

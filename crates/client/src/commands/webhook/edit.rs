@@ -1,4 +1,4 @@
-//! Changing a webhook: in Pulumi's API what that knows, in our own what is ours.
+//! Edits a webhook: Pulumi's API for the fields that it has, and our own API for the rest.
 
 use anyhow::bail;
 use clap::{ArgGroup, Args};
@@ -31,50 +31,50 @@ pub(super) struct EditArgs {
     name: String,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Where deliveries go
+    /// The URL that gets deliveries
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// What people call it
+    /// The name for people
     #[arg(long)]
     display_name: Option<String>,
-    /// What later deliveries look like
+    /// The format of later deliveries
     #[arg(long, value_parser = FORMATS)]
     format: Option<String>,
-    /// An event to ask for; repeatable
+    /// An event to add; repeatable
     #[arg(long = "add-filter", value_name = "FILTER")]
     add_filters: Vec<String>,
-    /// An event to ask for no more; repeatable
+    /// An event to remove; repeatable
     #[arg(long = "remove-filter", value_name = "FILTER")]
     remove_filters: Vec<String>,
-    /// A group to ask for; repeatable
+    /// A group to add; repeatable
     #[arg(long = "add-group", value_name = "GROUP")]
     add_groups: Vec<String>,
-    /// A group to ask for no more; repeatable
+    /// A group to remove; repeatable
     #[arg(long = "remove-group", value_name = "GROUP")]
     remove_groups: Vec<String>,
-    /// Ask for everything in its scope
+    /// Deliver every event in its scope
     #[arg(long, conflicts_with_all = ["add_filters", "remove_filters", "add_groups", "remove_groups"])]
     everything: bool,
     #[command(flatten)]
     secret: SecretArgs,
-    /// Do not sign any more
+    /// Stop signing
     #[arg(long, conflicts_with = "secret_source")]
     remove_secret: bool,
-    /// Match no new events and hold what is pending, for this reason
+    /// Match no new events and hold pending deliveries, for this reason
     #[arg(long, value_name = "REASON", conflicts_with = "resume")]
     pause: Option<String>,
-    /// End a pause or a suspension: what is held goes out, oldest first
+    /// End a pause or a suspension: held deliveries are sent, oldest first
     #[arg(long)]
     resume: bool,
-    /// At most this many attempts a minute; `default` for what the format brings along
+    /// At most this many attempts a minute; `default` for the format's own limit
     #[arg(long, value_name = "N", value_parser = pace, allow_negative_numbers = true)]
     pace: Option<Pace>,
-    /// Whether signed deliveries also carry the headers of Standard Webhooks
+    /// Whether signed deliveries also have the headers of Standard Webhooks
     #[arg(long, value_name = "on|off", value_parser = ["on", "off"])]
     standard_headers: Option<String>,
 }
 
-/// A pace, or none of its own.
+/// A rate limit, or the format's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
     OfFormat,
@@ -122,7 +122,7 @@ pub(super) fn run(args: &EditArgs, environment: &Environment, verb: &mut Verb<'_
 /// The request to Pulumi's API.
 ///
 /// # Errors
-/// When there is no such filter or group to remove, or nothing would be left of them.
+/// If there is no such filter or group to remove, or the lists would become empty.
 fn change(args: &EditArgs, secret: Option<&Secret>, before: &Value) -> anyhow::Result<Map<String, Value>> {
     let mut change = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
@@ -142,7 +142,7 @@ fn change(args: &EditArgs, secret: Option<&Secret>, before: &Value) -> anyhow::R
     let groups = edited(before, "groups", &args.add_groups, &args.remove_groups)?;
     let removes = !args.remove_filters.is_empty() || !args.remove_groups.is_empty();
     if removes && filters.is_empty() && groups.is_empty() {
-        // The two lists mean everything when they are empty.
+        // Two empty lists mean every event.
         bail!(
             "nothing would be left that the webhook asks for, and it would hear of everything in its scope: \
              add something with --add-filter or --add-group, switch it off with --pause, or say --everything"

@@ -30,7 +30,7 @@ const WEBHOOKS: &[Column] = &[
     Column::id("ID", "/id"),
 ];
 
-/// The values of a filter for `list`.
+/// The values for the filters of `list`.
 const SCOPES: [&str; 3] = ["organization", "stack", "environment"];
 const STATES: [&str; 3] = ["active", "inactive", "suspended"];
 const FORMATS: [&str; 4] = ["raw", "slack", "ms_teams", "pulumi_deployments"];
@@ -48,9 +48,9 @@ enum WebhookCommand {
     /// List the webhooks of all scopes, oldest first
     #[command(after_help = "Example:\n  stackbell webhook list acme --state suspended")]
     List(ListArgs),
-    /// Show a webhook: what it asks for, where it goes, how it does
+    /// Show a webhook: its events, endpoint and health
     Get(OneArgs),
-    /// Register a webhook
+    /// Create a webhook
     #[command(after_help = "Examples:
   stackbell webhook new acme --url https://example.com/hook --generate-secret
   stackbell webhook new acme --stack website/prod --filter update_failed \\
@@ -60,22 +60,22 @@ enum WebhookCommand {
 
 Without --filter and --group it hears of everything in its scope.")]
     New(new::NewArgs),
-    /// Change a webhook: only what is named
+    /// Change only the named fields of a webhook
     #[command(after_help = "Examples:
   stackbell webhook edit acme ci --add-filter update_failed --remove-group policies
   stackbell webhook edit acme ci --pause 'the endpoint moves'
   stackbell webhook edit acme ci --resume
   stackbell webhook edit acme ci --pace 60 --standard-headers off")]
     Edit(Box<edit::EditArgs>),
-    /// Remove a webhook for good; what is pending for it is cancelled
+    /// Delete a webhook; its pending deliveries are cancelled
     Remove {
         #[command(flatten)]
         one: OneArgs,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
-    /// Send a ping now and show what the endpoint answers; fails unless that is a 2xx
+    /// Send a ping now and show the endpoint's response; fails unless it is a 2xx
     Ping(OneArgs),
 }
 
@@ -85,19 +85,19 @@ struct ListArgs {
     org: String,
     #[command(flatten)]
     within: ScopeArgs,
-    /// Of this scope
+    /// Only those of this scope
     #[arg(long, value_parser = SCOPES)]
     scope: Option<String>,
-    /// In this state
+    /// Only those in this state
     #[arg(long, value_parser = STATES)]
     state: Option<String>,
-    /// Switched on or off
+    /// Only those that are switched on, or off
     #[arg(long, value_name = "BOOL")]
     active: Option<bool>,
-    /// Of this format
+    /// Only those of this format
     #[arg(long, value_parser = FORMATS)]
     format: Option<String>,
-    /// With this in their name or display name
+    /// Only those with this text in their name or display name
     #[arg(long)]
     text: Option<String>,
     #[command(flatten)]
@@ -138,7 +138,7 @@ fn list(args: &ListArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
     let mut add = |name: &'static str, value: Option<&str>| {
         query.extend(value.map(|value| (name, value.to_owned())));
     };
-    // A scope's flags name the scope, too: another one would find nothing.
+    // The flags of a stack or environment imply its scope; another scope would find nothing.
     let named = match (&args.within.stack, &args.within.env) {
         (Some(_), _) => Some("stack"),
         (None, Some(_)) => Some("environment"),
@@ -159,7 +159,7 @@ fn list(args: &ListArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
 
 fn remove(one: &OneArgs, is_agreed: bool, verb: &mut Verb<'_>) -> anyhow::Result<()> {
     let path = one.scope.hook(&one.org, &one.name);
-    // The server takes the removal of what is not there for done; a person has mistyped.
+    // The server reports success for a missing webhook, but a person has probably mistyped its name.
     verb.client.call(Method::GET, &path, Payload::Empty)?;
     let place = one.scope.place(&one.org);
     confirm(
@@ -182,7 +182,7 @@ fn is_backing_off(webhook: &Value) -> bool {
     text_at(webhook, "/breaker/state") == "open"
 }
 
-/// Why a webhook is in its state, where it is not active; and whether it is backing off, where it is.
+/// The state of a webhook; with its reason if it is not active, or a note if its breaker is open.
 fn state(webhook: &Value) -> String {
     let state = text_at(webhook, "/state");
     let backing_off = if state == "active" && is_backing_off(webhook) { "backing off" } else { "" };

@@ -1,4 +1,4 @@
-//! Registering a webhook.
+//! Creates a webhook.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -19,27 +19,27 @@ pub(super) struct NewArgs {
     org: String,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Where deliveries go; project/stack for the format pulumi_deployments
+    /// The URL that gets deliveries; project/stack for the format pulumi_deployments
     #[arg(long, value_name = "URL")]
     url: String,
-    /// Its name, unique in its scope; the server makes one if absent
+    /// Its name, unique in its scope; the server creates one if absent
     #[arg(long)]
     name: Option<String>,
-    /// What people call it; its name or its endpoint's host if absent
+    /// Its name for people; the default is its name or its endpoint's host
     #[arg(long)]
     display_name: Option<String>,
-    /// What deliveries look like
+    /// The format of deliveries
     #[arg(long, value_parser = FORMATS, default_value = "raw")]
     format: String,
-    /// An event that it asks for; repeatable
+    /// An event to deliver; repeatable
     #[arg(long = "filter", value_name = "FILTER")]
     filters: Vec<String>,
-    /// A group of events that it asks for; repeatable
+    /// A group of events to deliver; repeatable
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     #[command(flatten)]
     secret: SecretArgs,
-    /// Do not deliver anything until it is resumed
+    /// Do not deliver anything until the webhook is resumed
     #[arg(long)]
     inactive: bool,
 }

@@ -12,9 +12,9 @@ use crate::verb::{Verb, text_at};
 const EVERYTHING: &str = "everything in its scope";
 
 pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
-    // This request explains a missing webhook.
+    // This request reports a missing webhook.
     verb.client.call(Method::GET, &one.scope.hook(&one.org, &one.name), Payload::Empty)?;
-    // Pulumi's API does not show its health.
+    // Pulumi's API does not show a webhook's health.
     let webhook = one.scope.find(verb, &one.org, &one.name)?;
     if verb.output == Output::Json {
         return Ok(verb.output.one(verb.out, &webhook, "")?);
@@ -50,7 +50,7 @@ fn rows(webhook: &Value) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// Its circuit breaker in words; `None` where the server says nothing of it.
+/// Its circuit breaker in words; `None` if the server does not report it.
 fn breaker(webhook: &Value) -> Option<String> {
     let breaker = webhook.get("breaker")?;
     if !super::is_backing_off(webhook) {
@@ -64,7 +64,7 @@ fn breaker(webhook: &Value) -> Option<String> {
     Some(format!("open: {words}"))
 }
 
-/// Says until when a webhook or a delivery backs off, and why.
+/// The end of the wait of a webhook or a delivery, and its reason.
 pub(crate) fn backing_off(waiting: &Value) -> String {
     let mut words = "backing off".to_owned();
     if let Some(until) = waiting.get("until").and_then(Value::as_str) {
@@ -80,7 +80,7 @@ fn headers(webhook: &Value) -> &'static str {
     if webhook["standardHeaders"] == true { "Pulumi, Standard Webhooks" } else { "Pulumi" }
 }
 
-/// The texts of a list of a webhook.
+/// The texts in a list of a webhook.
 pub(super) fn words<'v>(webhook: &'v Value, name: &str) -> Vec<&'v str> {
     let items = webhook.get(name).and_then(Value::as_array);
     items.into_iter().flatten().filter_map(Value::as_str).collect()
