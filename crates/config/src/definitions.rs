@@ -1,4 +1,4 @@
-//! The settings that there are. Each is defined here once: name, form, help and default. Flags, variables, keys of the file,
+//! The table of all settings. Each is defined here once: name, form, help and default. Flags, variables, keys of the file,
 //! the report of `config check` and the help are made from this table.
 
 use stackbell_model::retry::RetryPolicy;
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     List,
 }
 
-/// The value of a setting that nobody sets.
+/// The value of a setting that is not set.
 #[derive(Clone, Copy, Debug)]
 enum Fallback {
     /// No value; for a switch off, for a list no texts.
@@ -254,7 +254,7 @@ impl Setting {
         Self { fallback: Fallback::Made(make, words), ..self }
     }
 
-    /// Adds what it means that the setting is not set.
+    /// Adds the meaning of a missing value.
     const fn unset_means(self, words: &'static str) -> Self {
         Self { fallback: Fallback::Means(words), ..self }
     }
@@ -282,7 +282,7 @@ impl Setting {
         }
     }
 
-    /// The help of its flag, for a command whose default is another one.
+    /// The help of its flag, for a command with another default.
     pub(crate) fn help_with_default(&self, words: &str) -> String {
         self.help_without_default(&format!("{} [default: {words}]", self.text))
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use stackbell_system::redacted;
 
-/// Settings that cannot be used.
+/// Settings are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -59,7 +59,7 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
-    /// A value that is not valid for its setting.
+    /// A value is invalid for its setting.
     #[error("{key} ({origin}) is not valid")]
     Invalid {
         /// The setting.
@@ -79,7 +79,7 @@ pub enum ConfigError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Two settings that contradict each other, or a setting without another that it needs.
+    /// Two settings contradict each other, or a setting lacks another that it needs.
     #[error("{0}")]
     Conflict(String),
 }

@@ -14,7 +14,7 @@ const TOKEN_REFUSAL: &str = "arguments can be read by others on this machine, an
                              empty store with one, set STACKBELL_BOOTSTRAP_TOKEN, or name a file that holds it with \
                              --bootstrap-token-file";
 
-/// The settings that stand on the command line.
+/// The settings on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct SettingFlags {
     /// The configuration file.
@@ -24,7 +24,7 @@ pub struct SettingFlags {
 }
 
 impl SettingFlags {
-    /// The help of a setting's flag, for a command whose default is another one, described by `words`.
+    /// The help of a setting's flag, for a command with another default, described by `words`.
     ///
     /// # Panics
     /// If there is no setting `name`.

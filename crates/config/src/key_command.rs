@@ -40,7 +40,7 @@ pub enum KeyCommandError {
     /// There is no program.
     #[error("must name a program")]
     Empty,
-    /// It cannot be run.
+    /// The program cannot be run.
     #[error("cannot run {program}")]
     Run {
         /// The program.
@@ -49,13 +49,13 @@ pub enum KeyCommandError {
         #[source]
         source: io::Error,
     },
-    /// It did not end in time.
+    /// The command did not end in time.
     #[error("{program} did not end within {} s", TIME_MAX.as_secs())]
     TooSlow {
         /// The program.
         program: String,
     },
-    /// It failed.
+    /// The command failed.
     #[error("{program} failed ({status}){}{complaint}", if complaint.is_empty() { "" } else { ": " })]
     Failed {
         /// The program.
@@ -65,13 +65,13 @@ pub enum KeyCommandError {
         /// The text on standard error, in one line.
         complaint: String,
     },
-    /// It printed far more than a key.
+    /// The command printed far more than a key.
     #[error("{program} printed more than {OUTPUT_BYTES_MAX} bytes: it must print the key and nothing else")]
     TooMuch {
         /// The program.
         program: String,
     },
-    /// It printed something else.
+    /// The command printed something else.
     #[error("{program} did not print a master key")]
     NoKey {
         /// The program.
@@ -83,7 +83,7 @@ pub enum KeyCommandError {
 }
 
 impl KeyCommand {
-    /// Reads a command. Its environment will lack `hidden_variables`.
+    /// Parses a command. Its environment will lack `hidden_variables`.
     ///
     /// # Errors
     /// [`KeyCommandError::Quotes`] and [`KeyCommandError::Empty`].
@@ -98,7 +98,7 @@ impl KeyCommand {
         &self.program
     }
 
-    /// Runs it and reads the key that it prints: base64, with or without white space around it.
+    /// Runs the command and parses the key that it prints: base64, with or without white space around it.
     ///
     /// # Errors
     /// [`KeyCommandError`]. A command that takes too long is killed.
@@ -107,7 +107,7 @@ impl KeyCommand {
         let failed = |source| KeyCommandError::Run { program: program(), source };
         let child = self.start().map_err(failed)?;
         let ended = tokio::time::timeout(TIME_MAX, listen(child)).await;
-        // Dropped with the time limit's future, the child is killed.
+        // The child is killed when the future of the time limit is dropped.
         let ended = ended.map_err(|_| KeyCommandError::TooSlow { program: program() })?.map_err(failed)?;
         if !ended.status.success() {
             let complaint = one_line(&ended.errors);
@@ -137,7 +137,7 @@ impl KeyCommand {
 
 impl fmt::Debug for KeyCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An argument may be a secret of another program's.
+        // An argument may be another program's secret.
         write!(f, "KeyCommand({})", self.program)
     }
 }

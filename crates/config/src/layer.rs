@@ -9,16 +9,16 @@ use stackbell_system::{Environment, without_mark};
 use super::definitions::{Kind, OTHER_VARIABLES, SETTINGS, Setting, nearest};
 use super::error::ConfigError;
 
-/// The origin of values that nobody set.
+/// The origin of default values.
 pub(crate) const DEFAULT: &str = "default";
 
-/// The form of a setting that is a number. Many have a narrower range.
+/// The form of a numeric setting. Many have a narrower range.
 const WHOLE_NUMBER: &str = "a whole number from 0 to 4294967295";
 
 /// The settings of one source, by name.
 pub(crate) type Layer = BTreeMap<&'static str, Value>;
 
-/// The value of a setting, in a form that is right for its kind.
+/// The value of a setting, in the form of its kind.
 #[derive(Clone)]
 pub(crate) struct Value {
     /// The texts of a list; exactly one text for any other kind. A number has no leading zeros; a switch is `true` or `false`.

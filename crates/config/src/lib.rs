@@ -86,12 +86,12 @@ impl Found {
         report::report(self)
     }
 
-    /// The value of a setting; `None` if nobody set it and it has no default.
+    /// The value of a setting; `None` if it is not set and has no default.
     fn value(&self, setting: &Setting) -> Option<&Value> {
         self.values.get(setting.name)
     }
 
-    /// Whether somebody set it.
+    /// Whether it is set in some source.
     fn is_set(&self, setting: &Setting) -> bool {
         self.value(setting).is_some_and(|value| value.origin != DEFAULT)
     }

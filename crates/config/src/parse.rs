@@ -1,7 +1,7 @@
-//! From texts to types, and the rules between settings.
+//! Parses texts into types, and checks the rules between settings.
 //!
 //! - `limits`: numbers with a range, each with its reason
-//! - `rules`: settings that need or rule out each other
+//! - `rules`: settings that need or exclude each other
 
 mod limits;
 mod rules;
@@ -57,7 +57,7 @@ enum ValueError {
     PublicUrl,
     #[error("must be written sqlite:PATH, or postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     Store,
-    // The error itself says that it is about the URL, and repeats nothing of it.
+    // The error itself names the URL, and repeats nothing of it.
     #[error(transparent)]
     DatabaseUrl(OpenError),
     #[error("must be session or transaction")]
@@ -155,7 +155,7 @@ impl Parser<'_> {
         self.found.value(setting).is_some_and(|value| value.text() == "true")
     }
 
-    /// The path in a setting, which may be anything.
+    /// The path in a setting. Any text is valid.
     fn file(&self, setting: &Setting) -> Option<PathBuf> {
         self.found.value(setting).map(|value| PathBuf::from(value.text()))
     }
@@ -307,7 +307,7 @@ fn network(text: &str) -> Result<IpNet, ValueError> {
 const TOKEN_CHARACTERS_MIN: usize = 32;
 
 fn allowance(text: &str) -> Result<Allowance, ValueError> {
-    // In an allowance an @ begins an organization, in a URL it ends a password.
+    // In an allowance, an @ begins an organization; in a URL, it ends a password.
     if text.contains("://") {
         return Err(ValueError::AllowanceUrl(text.to_owned()));
     }
@@ -333,7 +333,7 @@ fn days(text: &str) -> Result<Duration, ValueError> {
     }
 }
 
-/// The number in the text of a setting that is one.
+/// The number in the text of a numeric setting.
 fn number(text: &str) -> u32 {
     text.parse().expect("layers accept whole numbers alone")
 }

@@ -66,7 +66,7 @@ fn with_another_password(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (credentials, place) = rest.split_once('@')?;
     let (user, _) = credentials.split_once(':')?;
-    // Nothing behind a question mark is a credential: a password must escape it.
+    // A credential cannot follow a question mark: a password must escape it.
     if credentials.contains('?') {
         return None;
     }

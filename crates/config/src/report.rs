@@ -22,9 +22,9 @@ pub struct Report(pub(crate) Vec<ReportLine>);
 pub(crate) struct ReportLine {
     /// The setting.
     pub name: &'static str,
-    /// Its value, `***` for a secret, `None` when it is not set.
+    /// Its value, `***` for a secret, `None` if it is not set.
     pub value: Option<String>,
-    /// A flag, a variable, a file or `default`; empty when it is not set.
+    /// A flag, a variable, a file or `default`; empty if it is not set.
     pub source: String,
 }
 
@@ -54,7 +54,7 @@ fn shown(setting: &Setting, value: &Value) -> String {
     match setting.kind {
         Kind::Secret => HIDDEN.to_owned(),
         Kind::Place => place(value.text()),
-        // The whole URL of a channel is a credential, and people often put it here.
+        // The whole URL of a channel is a credential, and people often put it here by mistake.
         Kind::List if setting.name == SLACK_HOSTS.name => {
             value.texts.iter().map(|text| redacted_url(text)).collect::<Vec<_>>().join(",")
         }

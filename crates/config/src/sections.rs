@@ -104,7 +104,7 @@ pub struct DatabaseSettings {
     pub connections_max: u32,
     /// The pooler in front of it.
     pub pooling: Pooling,
-    /// A PEM file of authorities to trust besides the usual ones.
+    /// A PEM file of authorities to trust in addition to the usual ones.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -132,7 +132,7 @@ impl fmt::Display for StoreSettings {
 pub struct OutboundSection {
     /// Exceptions to the outbound policy.
     pub allowances: Vec<Allowance>,
-    /// A PEM file of authorities to trust besides the usual ones.
+    /// A PEM file of authorities to trust in addition to the usual ones.
     pub ca_file: Option<PathBuf>,
     /// Hosts that webhooks of the format `slack` may use.
     pub slack_hosts: Vec<String>,
@@ -143,7 +143,7 @@ pub struct OutboundSection {
 pub struct DeliverySettings {
     /// The longest exchange with an endpoint, from connect to last byte: 1 s to 25 s.
     pub exchange_time: Duration,
-    /// The wait after each failed attempt; after the last of them the delivery fails.
+    /// The wait after each failed attempt; after the last attempt the delivery fails.
     pub retry_waits: Vec<Duration>,
     /// The most attempts in progress at once.
     pub in_flight_max: u32,
@@ -162,7 +162,7 @@ pub struct LimitSettings {
     pub webhooks_in_scope_max: u32,
     /// The quota of one organization.
     pub quota: Quota,
-    /// Requests a second with one token; `None` for as many as come.
+    /// Requests per second with one token; `None` for no limit.
     pub requests_per_second: Option<NonZeroU32>,
 }
 
@@ -171,7 +171,7 @@ pub struct LimitSettings {
 pub struct KeySettings {
     /// The current key.
     pub master: MasterKeySetting,
-    /// The key before it.
+    /// The previous key.
     pub previous: Option<GivenKey>,
 }
 
@@ -205,7 +205,7 @@ pub struct GivenKey {
 /// The first contents of an empty store.
 #[derive(Debug)]
 pub struct BootstrapSettings {
-    /// The organization; `None` if no store may begin here.
+    /// The organization; `None` if an empty store must not be bootstrapped.
     pub organization: Option<OrganizationName>,
     /// Its first user.
     pub user: Login,

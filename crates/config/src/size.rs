@@ -1,8 +1,8 @@
-//! Numbers of bytes as people write them.
+//! Numbers of bytes in texts of people.
 
 use stackbell_system::redacted;
 
-/// A text that is no number of bytes.
+/// The text is not a number of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{}' is not a number of bytes: write a whole number, alone or with KiB, MiB, GiB or TiB, such as 256KiB",
@@ -10,7 +10,7 @@ use stackbell_system::redacted;
 )]
 pub(crate) struct NotASize(String);
 
-/// Reads a whole number of bytes, or one with its unit: `KiB`, `MiB`, `GiB` or `TiB`.
+/// Parses a whole number of bytes, alone or with a unit: `KiB`, `MiB`, `GiB` or `TiB`.
 ///
 /// # Errors
 /// [`NotASize`].
@@ -30,7 +30,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, NotASize> {
     number.checked_mul(1 << shift).ok_or_else(refused)
 }
 
-/// The shortest text that [`parse_bytes`] reads as `bytes`.
+/// The shortest text that [`parse_bytes`] parses as `bytes`.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let whole = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);

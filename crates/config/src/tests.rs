@@ -11,7 +11,7 @@ use super::*;
 
 mod credentials;
 
-/// A file with this text; gone when dropped.
+/// A file with this text; it is deleted on drop.
 fn file_with(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(text.as_bytes()).expect("written");
@@ -235,7 +235,7 @@ fn where_the_master_key_comes_from() {
         }
         other => panic!("{other:?}"),
     }
-    // What is above a file is no file's.
+    // A value from a source above the file does not come from a file.
     let above = master(&in_file, &[("STACKBELL_MASTER_KEY", KEY)]);
     assert!(matches!(above, MasterKeySetting::Given(_)), "{above:?}");
     let command = master("master_key_command = 'pass show stackbell'", &[]);
@@ -327,7 +327,7 @@ fn operations_have_an_address_of_their_own_or_none() {
     assert!(ops("127.0.0.1:0", "127.0.0.1:0").is_ok());
     let error = ops("127.0.0.1:8722", "127.0.0.1:8722").expect_err("refused");
     assert!(error.contains("choose another port for ops_listen"), "{error}");
-    // No token goes there, so it need not be protected.
+    // The operations address gets no tokens, so it needs no protection.
     assert!(ops("127.0.0.1:8722", "0.0.0.0:9722").is_ok());
 }
 
@@ -344,7 +344,7 @@ fn the_store_is_in_the_data_folder_unless_it_is_elsewhere() {
     check(&[("store", "sqlite:s.db")], "s.db", ".");
 }
 
-/// A URL with a password in it, and one of a database's.
+/// A database URL with two passwords, in the user part and in the query.
 const DATABASE: &str = "postgres://bell:hidden@db.example/bell?password=hidden";
 
 #[test]
@@ -425,7 +425,7 @@ fn no_password_of_a_database_is_shown() {
     check("hidden", "***");
 }
 
-/// The sample that is shipped has every setting, commented out, with a value that is valid.
+/// The shipped sample has every setting, commented out, with a valid value.
 #[test]
 fn the_shipped_sample_is_valid_and_whole() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/stackbell.sample.toml");
@@ -436,7 +436,7 @@ fn the_shipped_sample_is_valid_and_whole() {
     let names: Vec<&str> = set.iter().filter_map(|line| line.split(" = ").next()).collect();
     let expected: Vec<String> = definitions::SETTINGS.iter().map(in_sample).collect();
     assert_eq!(names, expected);
-    // The files that it names are not there; a server has one store.
+    // The key files of the sample do not exist, and a server has one store.
     let values: Vec<&str> =
         set.into_iter().filter(|line| !line.contains("_key_file") && !line.contains("token_file")).collect();
     let (of_databases, others): (Vec<&str>, Vec<&str>) =
@@ -445,7 +445,7 @@ fn the_shipped_sample_is_valid_and_whole() {
     settings(&of_databases.join("\n"), &[("STACKBELL_STORE", DATABASE)], &[]).expect("each value is valid");
 }
 
-/// The key of a setting in the sample. A secret is there as the file that holds it.
+/// The key of a setting in the sample. A secret appears as the setting of its file.
 fn in_sample(setting: &Setting) -> String {
     let file_name = setting.file_name().filter(|_| setting.kind == definitions::Kind::Secret);
     file_name.unwrap_or_else(|| setting.name.to_owned())

@@ -70,7 +70,7 @@ pub(crate) struct ConnectionSlot {
     pub(crate) leave: CancellationToken,
 }
 
-/// The answer to a connection that asks for a slot.
+/// The result of a request for a slot.
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// The connection has a slot. The flag says whether another connection was closed for it.
@@ -147,7 +147,7 @@ impl Phase {
         loop {
             let left = match self.doing() {
                 Doing::Head(since) => HEAD_TIME.saturating_sub(since),
-                // A wake-up for each request would cost more than a cut that comes late.
+                // A wake-up for each request would cost more than a late cut.
                 Doing::Request | Doing::Idle(_) => HEAD_TIME,
             };
             if left.is_zero() {
@@ -319,7 +319,7 @@ mod tests {
             }
         }
 
-        /// A slot that is free, or that another connection gave up.
+        /// A slot that is free, or taken from another connection.
         #[track_caller]
         fn take(&self, peer: &str) -> ConnectionSlot {
             match self.slots.try_take(ip(peer), &self.stop) {
@@ -378,7 +378,7 @@ mod tests {
         }
         assert!(bench.is_refused("10.0.0.1"));
         let (one, two) = (bench.take("10.0.0.2"), bench.take("10.0.0.3"));
-        // All slots are taken now, so the oldest connection of all yields.
+        // All slots are taken now, so the oldest of all connections yields.
         let three = bench.take("10.0.0.4");
         assert_eq!(left(&[&one, &two, &three]), [true, false, false]);
         for slot in [&two, &three] {
@@ -443,7 +443,7 @@ mod tests {
         tokio::time::timeout(9 * HEAD_TIME, phase.overdue())
             .await
             .expect_err("an idle connection is not overdue");
-        // A byte at a time does not lengthen it.
+        // Single bytes do not extend the time.
         phase.read();
         let (begun, late) = (Instant::now(), phase.overdue());
         let trickle = async {

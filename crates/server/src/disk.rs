@@ -15,7 +15,7 @@ const BYTES_FEW: u64 = 2 << 30;
 /// The free part of the disk below which the log warns, if that is less: a small disk is not a fault.
 const PART_FEW: u64 = 20;
 
-/// Several times the initial size of the files beside a store.
+/// The free bytes that a store needs to open: several times the initial size of the files next to it.
 const BYTES_NEEDED: u64 = 1 << 20;
 
 /// The space on a file system for users other than root.

@@ -6,7 +6,7 @@ use stackbell_config::DeliverySettings;
 
 use crate::connection_slots::{CONNECTIONS_MAX, OPERATIONS_CONNECTIONS_MAX};
 
-/// Descriptors beside connections: the store's files, the log, idle connections to endpoints.
+/// Descriptors for other uses: the store's files, the log, idle connections to endpoints.
 const OTHERS: u64 = 512;
 
 /// Descriptors for each attempt. An attempt has one connection; before that, while its host is resolved, up to twelve DNS queries.

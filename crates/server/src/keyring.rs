@@ -31,7 +31,7 @@ pub enum OpenKeyringError {
     /// No available master key opens the data keys.
     #[error(transparent)]
     Source(#[from] KeySourceError),
-    /// Another process has put other data keys into the store meanwhile. None of ours does that.
+    /// Another process has put other data keys into the store meanwhile. No process of ours does that.
     #[error("another process has put data keys into the store")]
     Raced,
     /// The store cannot be read or written.

@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn work_takes_cpu_time() {
         let before = value("process_cpu_seconds_total");
-        // Some ten seconds of work, where a hundredth of a second is enough.
+        // The loop runs for some ten seconds at most; a hundredth of a second is enough.
         let is_counted = (0..1000).any(|_| {
             let sum: u64 = (0..1_000_000).map(std::hint::black_box).sum();
             sum > 0 && value("process_cpu_seconds_total") >= before + 0.01

@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::lines::Lines;
 
-/// The log of this process, once it was started. Subscriber and panic hook exist once for each process, too.
+/// The log of this process, once it was started. The subscriber and the panic hook also exist once in each process.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// The longest time that the end of the process waits for the reader of standard error.
@@ -39,7 +39,7 @@ pub enum TelemetryError {
 
 /// Starts the log on standard error; standard output is for results.
 ///
-/// Trouble with standard error is no error, delays nothing and does not end the process: see [`lines`].
+/// Write errors of standard error are not errors here; they delay nothing and do not end the process: see [`lines`].
 ///
 /// # Errors
 /// [`TelemetryError`].

@@ -30,50 +30,50 @@ const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Why a certificate and its key cannot be used.
+/// A certificate and its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("{setting}: cannot read {path}")]
     Read {
-        /// The setting that names it.
+        /// The setting that names the file.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// A file is not what it has to be.
+    /// A file has the wrong contents.
     #[error("{setting}: {path} holds no PEM of {what}")]
     Pem {
-        /// The setting that names it.
+        /// The setting that names the file.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What it has to hold.
+        /// The expected contents.
         what: &'static str,
-        /// Why not.
+        /// The reason.
         #[source]
         source: pem::Error,
     },
     /// The certificate cannot be read.
     #[error("tls_cert: the first certificate in {0} is damaged")]
     Certificate(PathBuf),
-    /// They do not belong together, or are of a kind that is not supported.
+    /// Certificate and key do not match, or their type is not supported.
     #[error("tls_cert ({certificate}) and tls_key ({key}) are no pair that can be used")]
     Pair {
-        /// The one file.
+        /// The file of the certificate.
         certificate: PathBuf,
-        /// The other.
+        /// The file of the key.
         key: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: rustls::Error,
     },
 }
 
-/// A certificate with its key, made ready to serve with.
+/// A certificate with its key, ready to serve.
 #[derive(Clone)]
 pub struct Pair {
     config: Arc<ServerConfig>,
@@ -92,17 +92,17 @@ impl Pair {
         Text::read(files)?.parse(files)
     }
 
-    /// The certificate itself, without those above it.
+    /// The certificate itself, without the rest of its chain.
     pub fn leaf(&self) -> &CertificateDer<'static> {
         &self.leaf
     }
 
-    /// From when it is good.
+    /// The start of its validity.
     pub fn begins_at(&self) -> Timestamp {
         self.begins_at
     }
 
-    /// Until when it is good.
+    /// The end of its validity.
     pub fn ends_at(&self) -> Timestamp {
         self.ends_at
     }
@@ -159,7 +159,7 @@ impl Text {
     }
 }
 
-/// Fails when the key is not the certificate's.
+/// Fails if the key does not belong to the certificate.
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -171,7 +171,7 @@ fn server_config(
     Ok(config)
 }
 
-/// From when until when a certificate is good; `None` when it cannot be read.
+/// The validity of a certificate; `None` if it cannot be parsed.
 fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let moment = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
@@ -217,7 +217,7 @@ impl Certificates {
     /// Reads the files. Blocks while it does so.
     ///
     /// # Errors
-    /// [`TlsError`], which must stop the boot.
+    /// [`TlsError`], which must stop the start of the server.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let pair = Pair::load(&files)?;
         let state = State { pair, seen: None, told: None, warned_at: None };
@@ -244,14 +244,14 @@ impl Certificates {
     pub async fn reload(self: Arc<Self>) {
         match self.look_on_thread(true).await {
             Some(Look::Same) => tracing::info!("the TLS certificate is the one that is served already"),
-            // Told of where it was found out.
+            // The look itself has logged this result.
             Some(Look::Changing | Look::Taken | Look::Refused) | None => {}
         }
     }
 
     async fn look_on_thread(self: Arc<Self>, is_whole: bool) -> Option<Look> {
         let looked = tokio::task::spawn_blocking(move || self.look(is_whole)).await;
-        // A panic is in the log, and the process may be ending.
+        // A panic was logged already, and the process may be ending.
         looked.ok()
     }
 

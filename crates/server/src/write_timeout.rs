@@ -92,7 +92,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Asked once all was taken: nothing waits any more.
+        // Callers flush after the stream has taken all bytes, so nothing waits any more.
         self.waiting = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -117,7 +117,7 @@ mod tests {
         drop(theirs);
     }
 
-    /// Reads `bytes` every `pause`; whether all of a larger text came through.
+    /// Reads `bytes` at every `pause`, and checks whether all of a longer text arrives.
     async fn check(bytes: usize, pause: Duration, expected: bool) {
         let (ours, mut theirs) = duplex(1024);
         let mut ours = WriteTimeout::new(ours);

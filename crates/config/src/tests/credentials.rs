@@ -1,4 +1,4 @@
-//! Secrets in settings: not repeated, and without the white space of files around them.
+//! Secrets in settings: errors do not repeat them, and white space around them is dropped.
 
 use super::*;
 

@@ -39,7 +39,7 @@ impl Bench {
         Opener { store: self.store.as_ref(), source, entropy: &mut self.entropy, now: NOW }.open().await
     }
 
-    /// Opens the store with the data folder's own key, which it begins with if it is empty.
+    /// Opens the store with the data folder's own key. An empty store gets a new one.
     async fn open_own(&mut self) -> Result<Keyring, OpenKeyringError> {
         let source = self.own();
         self.open(&source).await
@@ -57,7 +57,7 @@ impl Bench {
         MasterKey::generate(&mut self.entropy)
     }
 
-    /// A server's master key, from `source`, with the keyring that is open.
+    /// The master key of a running server, from `source`, with the open keyring.
     fn running(&self, source: KeySource, keyring: Keyring) -> MasterKeys {
         let entropy = SystemEntropy::seeded().expect("randomness");
         MasterKeys::new(source, Arc::<MemoryStore>::clone(&self.store), Arc::new(keyring), entropy)
@@ -72,7 +72,7 @@ impl Bench {
         self.files().current().expect("read").map(|key| key.to_base64().to_string())
     }
 
-    /// Another start of the server opens the same data keys, and nothing is left of a change of keys.
+    /// Checks that another start opens the same data keys, and that nothing is left of a change of keys.
     async fn check_starts(&mut self, hash: &stackbell_model::identity::TokenHash) {
         let keyring = self.open_own().await.expect("opened");
         assert_eq!(keyring.token_hash("t"), *hash);
@@ -176,16 +176,16 @@ async fn the_data_folders_own_key_is_changed_while_serving() {
 
 use stackbell_store::keys::Keys as _;
 
-/// The points at which a change of keys can be cut, and what is on disk then.
+/// The points at which a change of keys can be interrupted, with the state on disk.
 #[derive(Clone, Copy, Debug)]
 enum Cut {
-    /// The next key's file is begun.
+    /// The next key's file is incomplete.
     InTheFile,
-    /// It is there; the store is not sealed with it.
+    /// The file is complete; the store is not sealed with the key.
     BeforeTheStore,
-    /// The store is sealed with it; the file has its old name.
+    /// The store is sealed with the key; the file has its old name.
     AfterTheStore,
-    /// The same, and the old key's file is gone.
+    /// As `AfterTheStore`, but the old key's file is missing.
     WithoutTheOld,
 }
 
@@ -218,7 +218,7 @@ async fn a_change_of_keys_that_is_cut_leaves_a_store_that_opens() {
     }
 }
 
-/// As when the store did not say whether it committed.
+/// The next attempt completes the change, for example after a commit with an unknown outcome.
 #[tokio::test]
 async fn a_change_of_keys_that_is_cut_can_be_made_again_without_a_start() {
     for point in CUTS {
@@ -290,7 +290,7 @@ async fn a_key_that_is_a_variables_cannot_change() {
     assert_eq!(bench.current(), None);
 }
 
-/// The other node puts its keys in between this one's look and its own.
+/// The other node stores its keys after this node has looked and before it stores its own.
 #[tokio::test]
 async fn of_two_nodes_that_begin_a_store_the_second_takes_the_keys_of_the_first() {
     let mut bench = Bench::new();

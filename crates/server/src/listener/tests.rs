@@ -71,12 +71,12 @@ async fn a_request_that_does_not_end_is_cut() {
     entered.notified().await;
     listener.stop(Duration::ZERO).await;
     let mut rest = Vec::new();
-    // The end, or a reset: either way nobody waits any more.
+    // The connection ends or is reset; both are fine.
     let _ = busy.read_to_end(&mut rest).await;
     assert!(rest.is_empty());
 }
 
-/// A listener with TLS whose certificate comes from `files`, and which answers every GET of `/`.
+/// A listener with TLS whose certificate comes from `files`. It responds to every GET of `/`.
 async fn start_tls(files: &Files) -> (Listener, Arc<Certificates>) {
     let certificates = Arc::new(Certificates::load(files.files.clone()).expect("a pair"));
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -86,7 +86,7 @@ async fn start_tls(files: &Files) -> (Listener, Arc<Certificates>) {
     (Listener::start(socket, protection, router, slots).expect("started"), certificates)
 }
 
-/// Asks once, on a connection of its own; gives the certificate that was presented, and the connection.
+/// Sends one request on a new connection; returns the presented certificate, and the connection.
 async fn ask(authority: &Authority, address: SocketAddr) -> (CertificateDer<'static>, TlsStream<TcpStream>) {
     let stream = TcpStream::connect(address).await.expect("connected");
     let mut stream = authority.connect(stream).await.expect("a handshake");
@@ -146,7 +146,7 @@ async fn who_does_not_shake_hands_holds_up_nobody() {
     assert!(!matches!(silent.read(&mut [0; 1]).await, Ok(read) if read > 0));
 }
 
-/// A connection that was just taken, to a router that answers every GET of `/`.
+/// A connection that was just accepted, for a router that responds to every GET of `/`.
 async fn connection<S>(stream: S) -> Connection<S> {
     let (stop, remote) = (CancellationToken::new(), SocketAddr::from(([127, 0, 0, 1], 1)));
     let admission = ConnectionSlots::new(CONNECTIONS_MAX, Vec::new(), CutConnections::default())
@@ -157,7 +157,7 @@ async fn connection<S>(stream: S) -> Connection<S> {
     Connection { stream, router, remote, slot, stop, log: Arc::default() }
 }
 
-/// Time stands still but for what is waited for, so the socket is one in memory.
+/// Tokio's clock is paused and advances only while all tasks wait, so the stream is in memory.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_has_limited_time() {
     let files = Files::new(&Authority::new().issue(2100));
@@ -166,13 +166,13 @@ async fn a_handshake_has_limited_time() {
     let connection = connection(ours).await;
     let began = Instant::now();
     connection.serve(Protection::Tls(certificates)).await;
-    // Neither cut before its time nor left waiting after it. Timers are good to a millisecond.
+    // The connection is cut neither early nor late. Timers have a precision of a millisecond.
     let took = began.elapsed();
     assert!((HEAD_TIME..=HEAD_TIME + Duration::from_millis(1)).contains(&took), "{took:?}");
     assert_eq!(theirs.read(&mut [0; 1]).await.expect("the end"), 0);
 }
 
-/// A client that is answered before its body was read gets the whole response, not a reset.
+/// A client that gets its response before its body was read gets all of it, not a reset.
 #[tokio::test]
 async fn who_is_answered_early_gets_the_answer() {
     const ANSWER_BYTES: usize = 1024 * 1024;
@@ -184,7 +184,7 @@ async fn who_is_answered_early_gets_the_answer() {
         stream.write_all(head).await.expect("sent");
         let mut first = [0; 1];
         stream.read_exact(&mut first).await.expect("the answer begins");
-        // Comes when nobody reads it any more.
+        // These bytes arrive after the server has stopped reading.
         let _ = stream.write_all(&[b'0'; 64 * 1024]).await;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.expect("no reset");
@@ -193,7 +193,7 @@ async fn who_is_answered_early_gets_the_answer() {
     listener.stop(Duration::from_secs(60)).await;
 }
 
-/// Sends `text` a byte a second until the connection ends; how long that took, and what was answered.
+/// Sends `text`, one byte a second, until the connection ends. Returns the time it took, and the response.
 async fn trickle(mut stream: tokio::io::DuplexStream, text: &[u8]) -> (Duration, String) {
     let begun = tokio::time::Instant::now();
     for byte in text {
@@ -241,7 +241,7 @@ async fn a_later_head_has_limited_time_and_an_idle_connection_more() {
     tokio::join!(serving, client);
 }
 
-/// More connections than there are slots, of which none says anything: the next one that does is answered at once.
+/// All slots and more are used by silent connections: the next connection with a request still gets a response at once.
 #[tokio::test]
 async fn silent_connections_keep_nobody_out() {
     let router = Router::new().route("/", get(async || "hello"));
@@ -262,7 +262,7 @@ async fn silent_connections_keep_nobody_out() {
         asking.read_to_string(&mut answer).await.expect("an answer");
         assert!(answer.ends_with("hello"), "{answer}");
     }
-    // The first gave its slot up long ago, and the last still has one.
+    // The first connection lost its slot long ago; the last one still has one.
     assert!(!matches!(silent[0].read(&mut [0; 1]).await, Ok(read) if read > 0));
     let mut last = silent.pop().expect("there are some");
     last.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("sent");
@@ -272,7 +272,7 @@ async fn silent_connections_keep_nobody_out() {
     listener.stop(Duration::from_secs(60)).await;
 }
 
-/// A connection that has been answered and waits for the next request gives way, and is closed in good order.
+/// An idle connection yields after its response, and is closed cleanly.
 #[tokio::test]
 async fn an_idle_connection_gives_way_where_all_places_are_used() {
     let router = Router::new().route("/", get(async || "hello"));

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use stackbell_model::Timestamp;
 
-/// Read at each scrape.
+/// The collector, which reads the figures at each scrape.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) started_at: Timestamp,
@@ -57,7 +57,7 @@ fn gauge(
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
-/// In bytes.
+/// Sizes in bytes.
 struct Memory {
     resident: f64,
     size: f64,
@@ -75,7 +75,7 @@ impl Memory {
     }
 }
 
-/// The one that this look takes aside.
+/// The number of open descriptors, without the one of this directory listing.
 fn open_descriptors() -> Option<f64> {
     let open = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
     u32::try_from(open).ok().map(f64::from)

@@ -26,7 +26,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 thread_local! {
-    /// How many lines the line tells of that this thread logs now; 0 for any other line.
+    /// The number of lost lines that the line reports which this thread is logging; 0 for any other line.
     static TELLING: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -49,14 +49,14 @@ struct State {
     waiting: VecDeque<Line>,
     bytes: usize,
     is_writing: bool,
-    /// Lines that were left out since the log last told of any.
+    /// Lost lines that no log line has reported yet.
     untold: u64,
 }
 
 #[derive(Debug)]
 struct Line {
     text: Vec<u8>,
-    /// How many lines that were left out it tells of.
+    /// The number of lost lines that it reports.
     tells: u64,
 }
 
@@ -64,14 +64,14 @@ impl Lines {
     /// Starts the thread that writes to `out`.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system provides no thread.
     pub(crate) fn write_to(&self, out: impl Write + Send + 'static) -> io::Result<()> {
         let shared = Arc::clone(&self.0);
         Builder::new().name("log-writer".to_owned()).spawn(move || shared.write_all_to(out))?;
         Ok(())
     }
 
-    /// Counts the lines that are left out, because the queue is full or they cannot be written.
+    /// The counter of lines that were dropped because the queue was full or they could not be written.
     pub(crate) fn left_out(&self) -> Counter {
         self.0.left_out.clone()
     }
@@ -84,11 +84,11 @@ impl Lines {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Puts a line, which ends with a newline, behind those that wait.
+    /// Appends a line to the queue. The line must end with a newline.
     pub(crate) fn push(&self, text: Vec<u8>) {
         let tells = TELLING.get();
         let mut state = self.0.lock();
-        // The line that tells of others has a place of its own.
+        // A report of lost lines may exceed the limit.
         if tells == 0 && state.bytes.saturating_add(text.len()) > BYTES_MAX {
             state.untold += 1;
             self.0.left_out.inc();
@@ -138,7 +138,7 @@ impl Shared {
         }
     }
 
-    /// Counts a line that could not be written. Gives how many lines were left out when it is time to tell of them.
+    /// Counts a line that could not be written. Returns the number of lost lines if it is time to report them.
     fn end(&self, line: &Line, is_written: bool, told_at: &mut Option<Instant>) -> Option<u64> {
         let mut state = self.lock();
         if !is_written {
@@ -157,7 +157,7 @@ impl Shared {
     }
 }
 
-/// Writes a line whole. `is_torn` says that a line before it is there in part, and so this one begins on a new line.
+/// Writes a whole line. `is_torn` says that the line before it was written only in part, so a line break comes first.
 fn write_line(out: &mut impl Write, text: &[u8], is_torn: &mut bool) -> io::Result<()> {
     if *is_torn {
         write_all(out, b"\n").map_err(|(_, error)| error)?;
@@ -169,7 +169,7 @@ fn write_line(out: &mut impl Write, text: &[u8], is_torn: &mut bool) -> io::Resu
     })
 }
 
-/// The error comes with how many bytes were written before it.
+/// The error has the number of bytes written before it.
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while written < bytes.len() {
@@ -192,7 +192,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Each write is a line.
+/// Each write is one line.
 impl Write for &Lines {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.push(text.to_owned());
@@ -216,7 +216,7 @@ mod tests {
     enum Step {
         Take(usize),
         Fail(io::ErrorKind),
-        /// Waits until somebody sends or hangs up.
+        /// Waits until a message arrives or the sender is dropped.
         Wait(Receiver<()>),
     }
 
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// A queue whose thread writes by these steps, and tells of losses through a subscriber of its own.
+    /// A queue whose thread writes by these steps, and reports lost lines through its own subscriber.
     fn start(steps: impl IntoIterator<Item = Step>) -> (Lines, Receiver<Vec<u8>>) {
         let (taken, written) = channel();
         let out = Out { steps: steps.into_iter().collect(), taken };
@@ -262,7 +262,7 @@ mod tests {
         String::from_utf8(written.try_iter().flatten().collect()).expect("text")
     }
 
-    /// The numbers of lines that a log says were left out.
+    /// The numbers of lost lines that a log reports.
     fn told(text: &str) -> Vec<u64> {
         let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         lines.filter_map(|line| line["fields"]["lines"].as_u64()).collect()
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_told_of_later() {
         let full = || Step::Fail(io::ErrorKind::StorageFull);
-        // The second line is torn, the third fails whole, and the first line that tells of them fails too.
+        // The second line is torn, the third fails completely, and the first report of them fails too.
         let (lines, written) =
             start([full(), Step::Take(1), full(), full(), Step::Take(1), Step::Take(100), full()]);
         for line in ["one\n", "two\n", "three\n", "four\n"] {
@@ -330,7 +330,7 @@ mod tests {
         let (_go, gate) = channel();
         let (lines, _written) = start([Step::Wait(gate)]);
         lines.push(b"one\n".to_vec());
-        // Returns, although nobody ever reads.
+        // The call returns, although nobody reads.
         lines.flush(Duration::from_millis(1));
     }
 }

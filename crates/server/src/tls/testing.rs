@@ -1,4 +1,4 @@
-//! An authority, and certificates of its making in two files.
+//! An authority for tests, and certificates of it in two files.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("an authority"))
     }
 
-    /// A certificate for this machine, good until the end of a year.
+    /// A certificate for this machine, valid until the end of a year.
     pub(crate) fn issue(&self, last_year: i32) -> Made {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("names");
@@ -39,7 +39,7 @@ impl Authority {
         Made { certificate, key }
     }
 
-    /// Connects as a client that trusts this authority alone.
+    /// Connects as a client that trusts only this authority.
     pub(crate) async fn connect(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("an authority");
