@@ -1,13 +1,12 @@
-//! The routes: Pulumi's API (`/api`), our own (`/v1`), operations.
+//! The routes of both APIs, Pulumi's (`/api`) and our own (`/v1`), and of operations.
 //!
-//! A handler decodes, makes one call of [`stackbell_app`], encodes; one operation a file. All routes are data
-//! (the module `shared::routes`), from which both the router and the OpenAPI document are made, so that neither has what the other has not.
+//! A handler decodes, makes one call of [`stackbell_app`], and encodes; one operation a file. All routes are data
+//! ([`stackbell_http_kit::routes`]). Both the router and the OpenAPI document are built from them, so neither has an operation
+//! that the other lacks.
 //!
-//! What holds for every answer: a request id in `X-Pulumi-Request-ID`; errors are JSON, whoever refuses. Each route says which
-//! right it needs (the module `shared::need`). A caller without it is refused before the rest of the request is read: 401
-//! without a good token, 404 for an organization that the caller may not see (invariant 9), else 403.
+//! The rules that hold for every route and every response are those of [`stackbell_http_kit`].
 //!
-//! What it does not do: listen, speak TLS, or decide who may do what.
+//! The crate does not listen, does not speak TLS, and does not decide who may do what.
 
 mod cloud_api;
 mod limits;
@@ -15,7 +14,9 @@ mod openapi;
 mod operations;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
-mod shared;
+mod route_class;
+mod scope;
+mod state;
 mod v1;
 
 use std::fmt;
@@ -25,73 +26,97 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::http::Method;
 use stackbell_app::App;
+use stackbell_http_kit::context::{Context, Settings};
+use stackbell_http_kit::request_metrics::RequestMetrics;
+use stackbell_http_kit::routes;
 use stackbell_model::Entropy;
 use tokio_util::task::TaskTracker;
 
-use shared::context::Context;
-use shared::routes::Route;
+use operations::Operations;
+use state::State;
 
 pub use limits::Limits;
 pub use openapi::openapi;
-pub use shared::log_limit::LogLimit;
-pub use shared::proxies::TrustedProxies;
-pub use shared::requests::RequestMetrics;
+pub use stackbell_http_kit::{LogLimit, TrustedProxies};
 
-/// Which routes a router has.
+/// A route of ours.
+type Route = routes::Route<State>;
+
+/// Media types that are never compressed: a stream of lines has to arrive line by line, and a backup has a digest of the
+/// bytes that are sent.
+const UNCOMPRESSED: &[&str] = &[v1::NDJSON, v1::SQLITE];
+
+/// The routes of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
-    /// All.
+    /// All routes.
     Whole,
-    /// Both APIs, for where operations have an address of their own.
+    /// Both APIs, for a server with a separate address for operations.
     Apis,
     /// `/healthz`, `/readyz`, `/metrics`, `/openapi.json`.
     Operations,
 }
 
-/// What a router is made of, beside the control plane.
+/// Settings of a router.
 #[derive(Clone)]
 pub struct HttpSettings {
     /// The routes to serve.
     pub surface: Surface,
-    /// How much one request may bring.
+    /// Limits of one request.
     pub limits: Limits,
-    /// The proxies that are believed when they say where a request comes from.
+    /// The proxies whose word about a client's address is believed.
     pub trusted_proxies: TrustedProxies,
-    /// Requests a second with one token, and twice as many at once; `None` for as many as come. Of all nodes together: each
-    /// allows its share.
+    /// Requests a second with one token, and twice as many at once; `None` for no limit. The limit holds for all nodes
+    /// together: each allows its share.
     pub requests_per_second: Option<NonZeroU32>,
-    /// Whether this process takes work: false before it has begun and once it is stopping. Asked by `/readyz`.
+    /// Whether this process takes work: false before it has started and once it is stopping. `/readyz` calls it.
     pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Whether the data folder is there and still this process's; true where nothing of worth is in it. Asked by `/readyz`, on
-    /// a thread that may wait for the disk.
+    /// Whether the data folder is there and still belongs to this process; true if nothing of value is in it. `/readyz` calls
+    /// it on a blocking thread.
     pub data_folder: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Gives the process's metrics, those of requests aside, as OpenMetrics text without the line that ends it. May block.
+    /// The metrics of the process, except those of requests, as OpenMetrics text without the line that ends it. May block.
     pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
-    /// Where to count requests. The same for all routers of a server.
+    /// The counters of requests. All routers of a server share them.
     pub requests: Arc<RequestMetrics>,
-    /// The requests under way that may change something. They go on when their client is gone: close this and wait for it
-    /// before what they work with ends.
+    /// The running requests that may change something. They go on after their client has hung up: close this tracker and
+    /// wait for it before the store or the engine ends.
     pub changes: TaskTracker,
-    /// Chance for request ids.
+    /// Randomness for request ids.
     pub entropy: Arc<Mutex<dyn Entropy>>,
 }
 
-/// The routes of `settings.surface`. Serve it with
+/// The router of `settings.surface`. Serve it with
 /// [`into_make_service_with_connect_info::<SocketAddr>`](Router::into_make_service_with_connect_info), so that the audit
-/// log knows where callers are; without, it says nothing of that.
+/// log has the addresses of callers; without it, the log has none.
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
-    let routes = routes(settings.surface);
-    shared::routes::router(routes, Arc::new(Context::new(app, settings)))
+    let HttpSettings { surface, limits, trusted_proxies, requests_per_second, .. } = settings;
+    let HttpSettings { readiness, data_folder, metrics, requests, changes, entropy, .. } = settings;
+    let operations = Operations::new(readiness, data_folder, metrics);
+    let settings = Settings {
+        request_bytes_max: limits.request_bytes_max,
+        trusted_proxies,
+        requests_per_second,
+        requests,
+        changes,
+        entropy,
+    };
+    let state = State::new(Context::new(app, settings), limits, operations);
+    routes::router(routes_of(surface), state, UNCOMPRESSED)
+}
+
+/// New counters of requests, all zero.
+pub fn request_metrics() -> RequestMetrics {
+    RequestMetrics::new(route_class::CLASSES)
 }
 
 /// The method and the path of every route of a surface, for tests that must not miss one. Parameters are named as in
 /// `/v1/orgs/{orgName}`.
 pub fn paths(surface: Surface) -> Vec<(Method, String)> {
-    routes(surface).into_iter().map(|route| (route.method, route.path)).collect()
+    routes_of(surface).into_iter().map(|route| (route.method, route.path)).collect()
 }
 
 /// The routes of a surface.
-fn routes(surface: Surface) -> Vec<Route> {
+fn routes_of(surface: Surface) -> Vec<Route> {
     let apis = || cloud_api::routes().chain(v1::routes());
     match surface {
         Surface::Whole => apis().chain(operations::routes()).collect(),

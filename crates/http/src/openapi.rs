@@ -1,4 +1,4 @@
-//! The OpenAPI document, made of the routes and of the wire's types.
+//! The OpenAPI document, built from the routes and the types of the wire.
 
 use stackbell_wire::rest::delivery::WebhookDelivery;
 use stackbell_wire::rest::error::ErrorBody;
@@ -24,12 +24,11 @@ use utoipa::openapi::{
     Components, ComponentsBuilder, InfoBuilder, License, OpenApiBuilder, Paths, RefOr, SecurityRequirement,
 };
 
-use crate::shared::routes::Route;
-use crate::{Surface, operations, routes};
+use crate::{Route, Surface, operations, routes_of};
 
 const SECURITY: &str = "accessToken";
 
-/// The document of all routes, as indented JSON with a line feed at its end.
+/// The document of all routes, as indented JSON that ends with a line feed.
 pub fn openapi() -> String {
     let document = OpenApiBuilder::new()
         .info(
@@ -52,15 +51,33 @@ pub fn openapi() -> String {
 fn paths() -> Paths {
     let open: Vec<String> = operations::routes().map(|route| route.path).collect();
     let mut paths = Paths::new();
-    for Route { method, path, description, .. } in routes(Surface::Whole) {
+    for Route { method, path, description, .. } in routes_of(Surface::Whole) {
         let Some(description) = description else { continue };
-        let mut operation = description.of_path(&path);
+        let mut operation = description.of_path(&path, path_parameter);
         if !open.contains(&path) {
             operation.security = Some(vec![SecurityRequirement::new(SECURITY, [] as [&str; 0])]);
         }
         paths.add_path_operation(&path, vec![http_method(&method)], operation);
     }
     paths
+}
+
+/// The description of a path parameter by its name.
+fn path_parameter(name: &str) -> &'static str {
+    match name {
+        "orgName" => "Organization.",
+        "projectName" => "Project.",
+        "stackName" => "Stack.",
+        "envName" => "Environment.",
+        "hookName" => "Webhook.",
+        "webhookId" => "Webhook id.",
+        "event" | "eventId" => "Event id.",
+        "login" => "Login of a user.",
+        "tokenId" => "Token id.",
+        "deliveryId" => "Delivery id.",
+        "recoveryId" => "Recovery id.",
+        _ => "",
+    }
 }
 
 fn http_method(method: &axum::http::Method) -> HttpMethod {
@@ -125,7 +142,7 @@ fn components() -> Components {
     components.schemas_from_iter(schemas.into_iter().flatten()).build()
 }
 
-/// A type with all types that it refers to.
+/// The schemas of a type and of all types that it refers to.
 fn with_parts<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);

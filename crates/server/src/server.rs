@@ -361,7 +361,7 @@ fn http_settings(
             of_server.encode(&mut text)?;
             Ok(text)
         }),
-        requests: Arc::default(),
+        requests: Arc::new(stackbell_http::request_metrics()),
         entropy: Arc::new(Mutex::new(SystemEntropy::seeded()?)),
     })
 }

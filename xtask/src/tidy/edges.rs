@@ -28,7 +28,8 @@ const EDGES: &[(&str, MayUse)] = &[
     ("engine", MayUse::These(&["keys", "model", "store", "system", "wire"])),
     ("config", MayUse::These(&["engine", "keys", "model", "store", "store-postgres", "system"])),
     ("app", MayUse::These(&["engine", "keys", "model", "store"])),
-    ("http", MayUse::These(&["app", "model", "wire"])),
+    ("http-kit", MayUse::These(&["app", "model", "wire"])),
+    ("http", MayUse::These(&["app", "http-kit", "model", "wire"])),
     (
         "server",
         MayUse::These(&[

@@ -2,11 +2,11 @@
 
 use stackbell_app::deliveries::AttemptView;
 use stackbell_app::webhooks::{WebhookFields, WebhookView};
+use stackbell_http_kit::error::HttpError;
 use stackbell_wire::rest::delivery::WebhookDelivery;
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
 
 use super::WEBHOOK;
-use crate::shared::error::HttpError;
 
 /// Reads the body that creates or changes a webhook.
 pub(super) fn read_fields(text: &str) -> Result<WebhookFields, HttpError> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::response;
 
 use super::{Act, Operation, WEBHOOK};
-use crate::shared::answer;
-use crate::shared::context::Context;
-use crate::shared::error::{HttpError, about};
-use crate::shared::routes::Route;
-use crate::shared::scope::InScope;
+use crate::Route;
+use crate::scope::InScope;
 
 pub(super) const OPERATION: Operation = Operation {
     method: Method::DELETE,
@@ -27,5 +27,5 @@ pub(super) const OPERATION: Operation = Operation {
 async fn delete(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
     let app = &context.app;
     let deleted = app.delete_webhook(&at.caller, &at.organization, &at.scope, at.webhook()).await;
-    deleted.map(|()| answer::no_content()).map_err(about(WEBHOOK))
+    deleted.map(|()| response::no_content()).map_err(about(WEBHOOK))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{JSON, many};
+use stackbell_http_kit::error::{HttpError, about};
 use stackbell_wire::rest::delivery::WebhookDelivery;
 
 use super::{Act, Operation, WEBHOOK, convert};
-use crate::shared::context::Context;
-use crate::shared::description::{JSON, many};
-use crate::shared::error::{HttpError, about};
-use crate::shared::routes::Route;
-use crate::shared::scope::InScope;
+use crate::Route;
+use crate::scope::InScope;
 
 pub(super) const OPERATION: Operation = Operation {
     method: Method::GET,
@@ -21,16 +21,16 @@ pub(super) const OPERATION: Operation = Operation {
     object: "WebhookDeliveries",
     summary: "List the newest attempts of a webhook's deliveries.",
     describe: |description| {
-        description.answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookDelivery>())])
+        description.response(StatusCode::OK, "Success.", [(JSON, many::<WebhookDelivery>())])
     },
     act: Act::Read,
     route: |method, path, need| Route::new(method, path, need, deliveries),
 };
 
 async fn deliveries(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
-    let answer = context.large.begin().await?;
+    let large = context.large_responses.begin().await?;
     let views = context.app.list_attempts(&at.caller, &at.organization, &at.scope, at.webhook()).await;
     let views = views.map_err(about(WEBHOOK))?;
     let bytes = views.iter().map(|view| view.attempt.size()).sum();
-    answer.json(bytes, move || Ok(views.iter().map(convert::delivery).collect::<Vec<_>>())).await
+    large.json(bytes, move || Ok(views.iter().map(convert::delivery).collect::<Vec<_>>())).await
 }

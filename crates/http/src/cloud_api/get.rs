@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::response;
 use stackbell_wire::rest::webhook::WebhookResponse;
 
 use super::{Act, Operation, WEBHOOK, convert};
-use crate::shared::answer;
-use crate::shared::context::Context;
-use crate::shared::description::{JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::routes::Route;
-use crate::shared::scope::InScope;
+use crate::Route;
+use crate::scope::InScope;
 
 pub(super) const OPERATION: Operation = Operation {
     method: Method::GET,
@@ -22,7 +22,7 @@ pub(super) const OPERATION: Operation = Operation {
     object: "Webhook",
     summary: "Get a webhook.",
     describe: |description| {
-        description.answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
+        description.response(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
     },
     act: Act::Read,
     route: |method, path, need| Route::new(method, path, need, get),
@@ -30,5 +30,5 @@ pub(super) const OPERATION: Operation = Operation {
 
 async fn get(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
     let view = context.app.get_webhook(&at.caller, &at.organization, &at.scope, at.webhook()).await;
-    Ok(answer::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
+    Ok(response::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
 }

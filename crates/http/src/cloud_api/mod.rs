@@ -11,11 +11,11 @@ mod redeliver;
 mod update;
 
 use axum::http::{Method, StatusCode};
+use stackbell_http_kit::description::Description;
+use stackbell_http_kit::need::Need;
 use stackbell_model::permission::Permission;
 
-use crate::shared::description::Description;
-use crate::shared::need::Need;
-use crate::shared::routes::Route;
+use crate::Route;
 
 /// What errors call the thing that all of this is about.
 const WEBHOOK: &str = "Webhook";

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::response;
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
 
 use super::{Act, Operation, WEBHOOK, convert};
-use crate::shared::answer;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::routes::Route;
-use crate::shared::scope::InScope;
+use crate::Route;
+use crate::scope::InScope;
 
 pub(super) const OPERATION: Operation = Operation {
     method: Method::PATCH,
@@ -25,7 +25,7 @@ pub(super) const OPERATION: Operation = Operation {
     describe: |description| {
         description
             .request([(JSON, one::<WebhookRequest>())])
-            .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
+            .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "Body does not match the URL, or a field is invalid.")
     },
     act: Act::Edit,
@@ -40,5 +40,5 @@ async fn update(
     let fields = convert::read_fields(&text)?;
     let app = &context.app;
     let view = app.edit_webhook(&at.caller, &at.organization, &at.scope, at.webhook(), &fields).await;
-    Ok(answer::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
+    Ok(response::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
 }

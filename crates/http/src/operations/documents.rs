@@ -6,17 +6,16 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use stackbell_http_kit::description::{Description, JSON};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::response;
 use utoipa::openapi::schema::ObjectBuilder;
 
-use super::TAGS;
-use crate::shared::answer;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON};
-use crate::shared::need::Need;
-use crate::shared::routes::Route;
+use super::{Operations, TAGS};
+use crate::Route;
 
 pub(super) fn route() -> Route {
-    let description = Description::new("GetOpenApi", TAGS, "This document.").answer(
+    let description = Description::new("GetOpenApi", TAGS, "This document.").response(
         StatusCode::OK,
         "Success.",
         [(JSON, ObjectBuilder::new().into())],
@@ -24,6 +23,6 @@ pub(super) fn route() -> Route {
     Route::new(Method::GET, "/openapi.json", Need::Nothing, get).described(description)
 }
 
-async fn get(State(context): State<Arc<Context>>) -> Response {
-    ([(CONTENT_TYPE, answer::JSON)], context.document.clone()).into_response()
+async fn get(State(operations): State<Arc<Operations>>) -> Response {
+    ([(CONTENT_TYPE, response::JSON)], operations.document.clone()).into_response()
 }

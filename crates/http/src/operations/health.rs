@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: it can take work.
+//! `/healthz`: the process responds. `/readyz`: it can take work.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::response;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::TAGS;
 use super::probe::Condition;
-use crate::shared::answer;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON};
-use crate::shared::need::Need;
-use crate::shared::routes::Route;
+use super::{Operations, TAGS};
+use crate::Route;
 
 #[derive(Serialize)]
 struct Status {
@@ -41,16 +41,19 @@ fn status(description: Description, status: StatusCode, text: &str) -> Descripti
     let body = ObjectBuilder::new()
         .property("status", ObjectBuilder::new().schema_type(Type::String))
         .required("status");
-    description.answer(status, text, [(JSON, body.into())])
+    description.response(status, text, [(JSON, body.into())])
 }
 
 async fn get_alive() -> Response {
-    answer::json(StatusCode::OK, &Status { status: "ok" })
+    response::json(StatusCode::OK, &Status { status: "ok" })
 }
 
-async fn get_ready(State(context): State<Arc<Context>>) -> Response {
-    let (status, word) = if (context.settings.readiness)() {
-        match context.probe.condition(&context.app, &context.settings.data_folder).await {
+async fn get_ready(
+    State(context): State<Arc<Context>>,
+    State(operations): State<Arc<Operations>>,
+) -> Response {
+    let (status, word) = if (operations.readiness)() {
+        match operations.probe.condition(&context.app, &operations.data_folder).await {
             Condition::Well => (StatusCode::OK, "ok"),
             Condition::Full => (StatusCode::SERVICE_UNAVAILABLE, "store full"),
             Condition::NoFolder => (StatusCode::SERVICE_UNAVAILABLE, "data folder gone"),
@@ -59,5 +62,5 @@ async fn get_ready(State(context): State<Arc<Context>>) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not serving")
     };
-    answer::json(status, &Status { status: word })
+    response::json(status, &Status { status: word })
 }

@@ -1,4 +1,4 @@
-//! `/metrics`, as OpenMetrics for those who ask for it, else in Prometheus' classic text format.
+//! `/metrics`: OpenMetrics text if the request accepts it, else Prometheus' classic text format.
 
 mod exposition;
 
@@ -10,20 +10,20 @@ use axum::http::header::{CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode_eof;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::Description;
+use stackbell_http_kit::error::HttpError;
+use stackbell_http_kit::need::Need;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use self::exposition::{CLASSIC, Exposition, OPEN_METRICS};
-use super::TAGS;
-use crate::shared::context::Context;
-use crate::shared::description::Description;
-use crate::shared::error::HttpError;
-use crate::shared::need::Need;
-use crate::shared::routes::Route;
+use super::{Operations, TAGS};
+use crate::Route;
 
 pub(super) fn route() -> Route {
     let body = || ObjectBuilder::new().schema_type(Type::String).into();
     let summary = "Metrics: OpenMetrics text if `Accept` names it, else Prometheus' classic text format.";
-    let description = Description::new("GetMetrics", TAGS, summary).answer(
+    let description = Description::new("GetMetrics", TAGS, summary).response(
         StatusCode::OK,
         "Success.",
         [(CLASSIC, body()), (OPEN_METRICS, body())],
@@ -31,11 +31,15 @@ pub(super) fn route() -> Route {
     Route::new(Method::GET, "/metrics", Need::Nothing, get).described(description)
 }
 
-async fn get(State(context): State<Arc<Context>>, headers: HeaderMap) -> Result<Response, HttpError> {
+async fn get(
+    State(context): State<Arc<Context>>,
+    State(operations): State<Arc<Operations>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
     let exposition = Exposition::accepted(&headers);
-    // Some figures are read from the operating system, and the text is long.
+    // Some metrics are read from the operating system, and the text is long: a blocking thread writes it.
     let written = tokio::task::spawn_blocking(move || {
-        let mut text = (context.settings.metrics)()?;
+        let mut text = (operations.metrics)()?;
         context.settings.requests.encode(&mut text)?;
         encode_eof(&mut text)?;
         Ok::<_, fmt::Error>(exposition.of(text))

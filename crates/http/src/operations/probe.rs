@@ -1,20 +1,20 @@
-//! Asking whether the store is well, seldom enough to cost nothing.
+//! Health checks of the store, with a short cache so that frequent checks cost nothing.
 
-use stackbell_model::Chain;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_app::{App, Code, Error};
+use stackbell_model::Chain;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// How long an answer is good for.
+/// The age up to which a result is reused.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
-/// Whether the data folder is there.
+/// Says whether the data folder is there.
 type DataFolder = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// How the store is.
+/// The condition of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// It can be read and written.
@@ -27,14 +27,14 @@ pub(crate) enum Condition {
     NoFolder,
 }
 
-/// The last answer. Those who ask while the store is being asked wait for that answer.
+/// The last result. Requests that come during a check wait for its result.
 #[derive(Default)]
 pub(crate) struct Probe {
     last: Mutex<Option<(Instant, Condition)>>,
 }
 
 impl Probe {
-    /// How the store is, or was a moment ago. The log tells when that changes.
+    /// The condition of the store, at most [`GOOD_FOR`] old. Every change of it is logged.
     pub(crate) async fn condition(&self, app: &App, data_folder: &DataFolder) -> Condition {
         let mut last = self.last.lock().await;
         if let Some((at, condition)) = *last
@@ -45,7 +45,7 @@ impl Probe {
         let before = last.map_or(Condition::Well, |(_, before)| before);
         let condition = if has_folder(data_folder).await {
             let checked = app.check().await.map_err(Error::from);
-            tell(before, &checked);
+            log_change(before, &checked);
             condition(&checked)
         } else {
             if before != Condition::NoFolder {
@@ -71,7 +71,7 @@ fn condition(checked: &Result<(), Error>) -> Condition {
     }
 }
 
-fn tell(before: Condition, checked: &Result<(), Error>) {
+fn log_change(before: Condition, checked: &Result<(), Error>) {
     if condition(checked) == before {
         return;
     }

@@ -6,20 +6,20 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::audit::{AUDIT_LISTED_MAX, AuditRecord};
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageRequest};
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
 use stackbell_model::ids::AuditId;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::identity::AuditResponse;
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::rfc3339;
 
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 /// Entries on a page where nothing else is asked for.
 pub(super) const PAGE_SIZE_DEFAULT: usize = 50;
@@ -29,7 +29,7 @@ pub(super) fn routes() -> [Route; 1] {
     let description = Description::new("ListAudit", &["Identity"], summary)
         .guarded()
         .paged("Entries on a page: 1 to 100, 50 if absent.")
-        .answer(StatusCode::OK, "Success.", [(JSON, many::<AuditResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, many::<AuditResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
     [Route::new(Method::GET, "/v1/orgs/{orgName}/audit", Need::In(Permission::ReadAudit), list)
@@ -42,14 +42,14 @@ async fn list(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     let query = QueryTexts::only(&uri, &[PAGE_SIZE, CONTINUATION_TOKEN])?;
-    let asked = PageAsked::read(&query, AUDIT_LISTED_MAX)?;
-    let before = asked.after(pages::id(AuditId::from_uuid))?;
-    let limit = asked.size.unwrap_or(PAGE_SIZE_DEFAULT);
+    let request = PageRequest::read(&query, AUDIT_LISTED_MAX)?;
+    let before = request.after(pagination::id(AuditId::from_uuid))?;
+    let limit = request.size.unwrap_or(PAGE_SIZE_DEFAULT);
     let page = context.app.list_audit(&at.caller, &at.organization, before, limit).await;
     let page = page.map_err(about("Audit"))?;
     let entries: Vec<_> = page.items.into_iter().map(show).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
-    Ok(asked.answer(&uri, &entries, next.as_ref()))
+    Ok(request.respond(&uri, &entries, next.as_ref()))
 }
 
 pub(super) fn show(record: AuditRecord) -> AuditResponse {

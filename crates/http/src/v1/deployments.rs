@@ -6,20 +6,20 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::deployments::DeploymentsFields;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::deployments::DeploymentsCredential;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::operation::{DeploymentsRequest, DeploymentsResponse};
 use stackbell_wire::rest::rfc3339;
 
-use crate::shared::answer;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Deployments"];
 const DEPLOYMENTS: &str = "Deployments";
@@ -30,13 +30,13 @@ pub(super) fn routes() -> [Route; 3] {
     let getting = "Get what starts deployments for webhooks of format pulumi_deployments. For admins.";
     let getting = Description::new("GetDeployments", TAGS, getting)
         .guarded()
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<DeploymentsResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<DeploymentsResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     let setting = Description::new("SetDeployments", TAGS, "Set what starts deployments. For admins.")
         .guarded()
         .request([(JSON, one::<DeploymentsRequest>())])
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<DeploymentsResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<DeploymentsResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
     let removing = Description::new("RemoveDeployments", TAGS, "Remove what starts deployments. For admins.")
@@ -58,7 +58,7 @@ async fn get(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let found = context.app.get_deployments(&at.caller, &at.organization).await;
-    Ok(answer::json(StatusCode::OK, &show(&found.map_err(about(DEPLOYMENTS))?)))
+    Ok(response::json(StatusCode::OK, &show(&found.map_err(about(DEPLOYMENTS))?)))
 }
 
 async fn set(
@@ -72,7 +72,7 @@ async fn set(
     let DeploymentsRequest { api_url, token, stacks } = request;
     let fields = DeploymentsFields { api_url, token, stacks };
     let set = context.app.set_deployments(&at.caller, &at.organization, &fields).await;
-    Ok(answer::json(StatusCode::OK, &show(&set.map_err(about(DEPLOYMENTS))?)))
+    Ok(response::json(StatusCode::OK, &show(&set.map_err(about(DEPLOYMENTS))?)))
 }
 
 async fn remove(
@@ -82,7 +82,7 @@ async fn remove(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let removed = context.app.remove_deployments(&at.caller, &at.organization).await;
-    removed.map(|()| answer::no_content()).map_err(about(DEPLOYMENTS))
+    removed.map(|()| response::no_content()).map_err(about(DEPLOYMENTS))
 }
 
 fn show(credential: &DeploymentsCredential) -> DeploymentsResponse {

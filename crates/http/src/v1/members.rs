@@ -6,21 +6,21 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::page::LISTED_MAX;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PageRequest};
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::names::Login;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::identity::{MemberRequest, MemberResponse};
 use stackbell_wire::rest::page::Cursor;
 
-use crate::shared::answer;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Identity"];
 const MEMBER: &str = "Member";
@@ -33,14 +33,14 @@ pub(super) fn routes() -> [Route; 3] {
     let listing = Description::new("ListMembers", TAGS, "List who belongs to an organization, by login.")
         .guarded()
         .continued()
-        .answer(StatusCode::OK, "Success.", [(JSON, many::<MemberResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, many::<MemberResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, no_organization);
     let setting =
         Description::new("SetMember", TAGS, "Make a user a member with a role, or change the role.")
             .guarded()
             .request([(JSON, one::<MemberRequest>())])
-            .answer(StatusCode::OK, "Success.", [(JSON, one::<MemberResponse>())])
+            .response(StatusCode::OK, "Success.", [(JSON, one::<MemberResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "The role is invalid.")
             .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see, or no such user.")
             .refuses(StatusCode::CONFLICT, LAST_ADMIN);
@@ -62,13 +62,13 @@ async fn list(
     at: InOrganization,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    let asked = PageAsked::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
-    let after = asked.after(pages::name(Login::parse))?;
+    let request = PageRequest::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
+    let after = request.after(pagination::name(Login::parse))?;
     let page = context.app.list_members(&at.caller, &at.organization, after.as_ref()).await;
     let page = page.map_err(about(MEMBER))?;
     let members: Vec<_> = page.items.iter().map(|(user, role)| MemberResponse::new(user, *role)).collect();
     let next = page.next.map(|login| Cursor::Name(login.to_string()));
-    Ok(asked.answer(&uri, &members, next.as_ref()))
+    Ok(request.respond(&uri, &members, next.as_ref()))
 }
 
 async fn set(
@@ -82,7 +82,7 @@ async fn set(
     let (login, role) = (at.path.get("login"), request.role.as_deref());
     let set = context.app.set_member(&at.caller, &at.organization, login, role).await;
     let (user, role) = set.map_err(about(MEMBER))?;
-    Ok(answer::json(StatusCode::OK, &MemberResponse::new(&user, role)))
+    Ok(response::json(StatusCode::OK, &MemberResponse::new(&user, role)))
 }
 
 async fn remove(
@@ -92,5 +92,5 @@ async fn remove(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let removed = context.app.remove_member(&at.caller, &at.organization, at.path.get("login")).await;
-    removed.map(|()| answer::no_content()).map_err(about(MEMBER))
+    removed.map(|()| response::no_content()).map_err(about(MEMBER))
 }

@@ -13,8 +13,9 @@ mod tokens;
 mod users;
 mod webhooks;
 
-use crate::shared::routes::Route;
+use crate::Route;
 
+pub(crate) use events::NDJSON;
 pub(crate) use instance::SQLITE;
 
 /// All routes below `/v1`.

@@ -7,20 +7,20 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::organizations::OrganizationFields;
 use stackbell_app::page::LISTED_MAX;
+use stackbell_http_kit::auth::Authenticated;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PageRequest};
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::names::OrganizationName;
 use stackbell_wire::rest::identity::{OrganizationRequest, OrganizationResponse};
 use stackbell_wire::rest::page::Cursor;
 
-use crate::shared::answer;
-use crate::shared::auth::Authenticated;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Identity"];
 const ORGANIZATION: &str = "Organization";
@@ -34,12 +34,12 @@ pub(super) fn routes() -> [Route; 2] {
     )
     .guarded()
     .continued()
-    .answer(StatusCode::OK, "Success.", [(JSON, many::<OrganizationResponse>())])
+    .response(StatusCode::OK, "Success.", [(JSON, many::<OrganizationResponse>())])
     .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.");
     let creating = Description::new("CreateOrganization", TAGS, "Make an organization. For operators.")
         .guarded()
         .request([(JSON, one::<OrganizationRequest>())])
-        .answer(StatusCode::CREATED, "Created.", [(JSON, one::<OrganizationResponse>())])
+        .response(StatusCode::CREATED, "Created.", [(JSON, one::<OrganizationResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
         .refuses(StatusCode::CONFLICT, "The name is taken.");
     [
@@ -53,12 +53,12 @@ async fn list(
     Authenticated(caller): Authenticated,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    let asked = PageAsked::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
-    let after = asked.after(pages::name(OrganizationName::parse))?;
+    let request = PageRequest::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
+    let after = request.after(pagination::name(OrganizationName::parse))?;
     let page = context.app.list_organizations(&caller, after.as_ref()).await.map_err(about(ORGANIZATION))?;
     let organizations: Vec<_> = page.items.iter().map(OrganizationResponse::from).collect();
     let next = page.next.map(|name| Cursor::Name(name.to_string()));
-    Ok(asked.answer(&uri, &organizations, next.as_ref()))
+    Ok(request.respond(&uri, &organizations, next.as_ref()))
 }
 
 async fn create(
@@ -77,5 +77,5 @@ async fn create(
     };
     let organization =
         context.app.create_organization(&caller, &fields).await.map_err(about(ORGANIZATION))?;
-    Ok(answer::json(StatusCode::CREATED, &OrganizationResponse::from(&organization)))
+    Ok(response::json(StatusCode::CREATED, &OrganizationResponse::from(&organization)))
 }

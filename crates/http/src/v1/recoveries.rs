@@ -6,6 +6,15 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::recoveries::RECOVERIES_LISTED_MAX;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageRequest};
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::ids::RecoveryId;
 use stackbell_model::permission::Permission;
 use stackbell_model::recovery::{Recovery, RecoveryState};
@@ -13,16 +22,7 @@ use stackbell_wire::rest::operation::{RecoveryRequest, RecoveryResponse};
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::rfc3339;
 
-use crate::shared::answer;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Deliveries"];
 const RECOVERY: &str = "Recovery";
@@ -39,7 +39,7 @@ pub(super) fn routes() -> [Route; 3] {
     let creating = Description::new("CreateRecovery", TAGS, creating)
         .guarded()
         .request([(JSON, one::<RecoveryRequest>())])
-        .answer(StatusCode::ACCEPTED, "Begun.", [(JSON, one::<RecoveryResponse>())])
+        .response(StatusCode::ACCEPTED, "Begun.", [(JSON, one::<RecoveryResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such webhook, or no such organization that the caller may see.")
         .refuses(StatusCode::CONFLICT, "The webhook has a recovery that is running.");
@@ -47,12 +47,12 @@ pub(super) fn routes() -> [Route; 3] {
         Description::new("ListRecoveries", TAGS, "List an organization's recoveries, newest first.")
             .guarded()
             .paged("Recoveries on a page: 1 to 100, 50 if absent.")
-            .answer(StatusCode::OK, "Success.", [(JSON, many::<RecoveryResponse>())])
+            .response(StatusCode::OK, "Success.", [(JSON, many::<RecoveryResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
             .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
     let getting = Description::new("GetRecovery", TAGS, "Get a recovery, to see how far it is.")
         .guarded()
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<RecoveryResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<RecoveryResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such recovery, or no such organization that the caller may see.");
     [
@@ -73,7 +73,7 @@ async fn create(
     let request = RecoveryRequest::read(&text).map_err(|error| HttpError::body(RECOVERY, &error))?;
     let webhook = at.path.get("webhookId");
     let created = context.app.create_recovery(&at.caller, &at.organization, webhook, request.since).await;
-    Ok(answer::json(StatusCode::ACCEPTED, &show(&created.map_err(about(RECOVERY))?)))
+    Ok(response::json(StatusCode::ACCEPTED, &show(&created.map_err(about(RECOVERY))?)))
 }
 
 async fn list(
@@ -82,14 +82,14 @@ async fn list(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     let query = QueryTexts::only(&uri, &[PAGE_SIZE, CONTINUATION_TOKEN])?;
-    let asked = PageAsked::read(&query, RECOVERIES_LISTED_MAX)?;
-    let before = asked.after(pages::id(RecoveryId::from_uuid))?;
-    let limit = asked.size.unwrap_or(PAGE_SIZE_DEFAULT);
+    let request = PageRequest::read(&query, RECOVERIES_LISTED_MAX)?;
+    let before = request.after(pagination::id(RecoveryId::from_uuid))?;
+    let limit = request.size.unwrap_or(PAGE_SIZE_DEFAULT);
     let page = context.app.list_recoveries(&at.caller, &at.organization, before, limit).await;
     let page = page.map_err(about(RECOVERY))?;
     let recoveries: Vec<_> = page.items.iter().map(show).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
-    Ok(asked.answer(&uri, &recoveries, next.as_ref()))
+    Ok(request.respond(&uri, &recoveries, next.as_ref()))
 }
 
 async fn get(
@@ -100,7 +100,7 @@ async fn get(
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("recoveryId");
     let found = context.app.get_recovery(&at.caller, &at.organization, id).await;
-    Ok(answer::json(StatusCode::OK, &show(&found.map_err(about(RECOVERY))?)))
+    Ok(response::json(StatusCode::OK, &show(&found.map_err(about(RECOVERY))?)))
 }
 
 fn show(recovery: &Recovery) -> RecoveryResponse {

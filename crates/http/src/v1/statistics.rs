@@ -6,20 +6,20 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::statistics::{Bucket, Interval, StatisticsAsked, StatisticsView, attempt_mean};
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::{MOMENT, QueryTexts};
+use stackbell_http_kit::response;
 use stackbell_model::ids::WebhookId;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::operation::{StatisticsBucket, StatisticsResponse, UsageResponse};
 use stackbell_wire::rest::{read_rfc3339, rfc3339};
 use utoipa::openapi::schema::Type;
 
-use crate::shared::answer;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::path::InOrganization;
-use crate::shared::query::{MOMENT, QueryTexts};
-use crate::shared::routes::Route;
+use crate::Route;
 
 const STATISTICS: &str = "Statistics";
 
@@ -35,7 +35,7 @@ pub(super) fn routes() -> [Route; 1] {
         )
         .query("to", "Up to this moment (RFC 3339); now if absent.", Type::String)
         .query("interval", "`hour` (if absent; at most 31 days) or `day` (at most 366).", Type::String)
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<StatisticsResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<StatisticsResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
     [Route::new(Method::GET, "/v1/orgs/{orgName}/statistics", Need::In(Permission::Read), get)
@@ -56,7 +56,7 @@ async fn get(
         interval: interval.unwrap_or(Interval::Hour),
     };
     let view = context.app.statistics(&at.caller, &at.organization, asked).await;
-    Ok(answer::json(StatusCode::OK, &show(&view.map_err(about(STATISTICS))?)))
+    Ok(response::json(StatusCode::OK, &show(&view.map_err(about(STATISTICS))?)))
 }
 
 fn show(view: &StatisticsView) -> StatisticsResponse {

@@ -8,22 +8,22 @@ use axum::response::Response;
 use stackbell_app::auth::Caller;
 use stackbell_app::page::LISTED_MAX;
 use stackbell_app::tokens::{TokenFields, Whose};
+use stackbell_http_kit::auth::Authenticated;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PageRequest};
+use stackbell_http_kit::path::{InOrganization, PathTexts};
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::ids::TokenId;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::identity::{TokenCreated, TokenRequest, TokenResponse};
 use stackbell_wire::rest::page::Cursor;
 
-use crate::shared::answer;
-use crate::shared::auth::Authenticated;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
-use crate::shared::path::{InOrganization, PathTexts};
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Identity"];
 const TOKEN: &str = "Token";
@@ -61,7 +61,7 @@ fn listing(id: &str, summary: &str) -> Description {
     Description::new(id, TAGS, summary)
         .guarded()
         .continued()
-        .answer(StatusCode::OK, "Success.", [(JSON, many::<TokenResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, many::<TokenResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such owner that the caller may see.")
 }
@@ -70,7 +70,7 @@ fn creating(id: &str, summary: &str) -> Description {
     Description::new(id, TAGS, summary)
         .guarded()
         .request([(JSON, one::<TokenRequest>())])
-        .answer(StatusCode::CREATED, "Created.", [(JSON, one::<TokenCreated>())])
+        .response(StatusCode::CREATED, "Created.", [(JSON, one::<TokenCreated>())])
         .refuses(
             StatusCode::BAD_REQUEST,
             "A field is invalid, or the token would be more than the one that makes it, or outlive it.",
@@ -117,12 +117,12 @@ async fn list(
     whose: Whose<'_>,
     uri: &Uri,
 ) -> Result<Response, HttpError> {
-    let asked = PageAsked::read(&QueryTexts::only(uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
-    let after = asked.after(pages::id(TokenId::from_uuid))?;
+    let request = PageRequest::read(&QueryTexts::only(uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
+    let after = request.after(pagination::id(TokenId::from_uuid))?;
     let page = context.app.list_tokens(caller, whose, after).await.map_err(about(TOKEN))?;
     let tokens: Vec<_> = page.items.iter().map(TokenResponse::from).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
-    Ok(asked.answer(uri, &tokens, next.as_ref()))
+    Ok(request.respond(uri, &tokens, next.as_ref()))
 }
 
 async fn create_own(
@@ -170,7 +170,7 @@ async fn create(
     };
     let issued = context.app.create_token(caller, whose, &fields).await.map_err(about(TOKEN))?;
     let created = TokenCreated { about: (&issued.token).into(), token: issued.secret.expose().to_owned() };
-    Ok(answer::json(StatusCode::CREATED, &created))
+    Ok(response::json(StatusCode::CREATED, &created))
 }
 
 async fn revoke_own(
@@ -208,5 +208,5 @@ async fn revoke(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(uri, &[])?;
     let revoked = context.app.revoke_token(caller, whose, id).await;
-    revoked.map(|()| answer::no_content()).map_err(about(TOKEN))
+    revoked.map(|()| response::no_content()).map_err(about(TOKEN))
 }

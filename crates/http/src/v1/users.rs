@@ -7,21 +7,21 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::page::LISTED_MAX;
 use stackbell_app::users::UserFields;
+use stackbell_http_kit::auth::Authenticated;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PageRequest};
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::names::Login;
 use stackbell_wire::rest::identity::{UserCreated, UserRequest, UserResponse};
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::rfc3339;
 
-use crate::shared::answer;
-use crate::shared::auth::Authenticated;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PageAsked};
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Identity"];
 const USER: &str = "User";
@@ -31,12 +31,12 @@ pub(super) fn routes() -> [Route; 2] {
     let listing = Description::new("ListUsers", TAGS, "List all users, by login. For operators.")
         .guarded()
         .continued()
-        .answer(StatusCode::OK, "Success.", [(JSON, many::<UserResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, many::<UserResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.");
     let creating = Description::new("CreateUser", TAGS, "Add a user, with a first token. For operators.")
         .guarded()
         .request([(JSON, one::<UserRequest>())])
-        .answer(StatusCode::CREATED, "Created.", [(JSON, one::<UserCreated>())])
+        .response(StatusCode::CREATED, "Created.", [(JSON, one::<UserCreated>())])
         .refuses(
             StatusCode::BAD_REQUEST,
             "A field is invalid, or the first token would be more than the one that makes it, or outlive it.",
@@ -53,12 +53,12 @@ async fn list(
     Authenticated(caller): Authenticated,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    let asked = PageAsked::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
-    let after = asked.after(pages::name(Login::parse))?;
+    let request = PageRequest::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
+    let after = request.after(pagination::name(Login::parse))?;
     let page = context.app.list_users(&caller, after.as_ref()).await.map_err(about(USER))?;
     let users: Vec<_> = page.items.iter().map(UserResponse::from).collect();
     let next = page.next.map(|login| Cursor::Name(login.to_string()));
-    Ok(asked.answer(&uri, &users, next.as_ref()))
+    Ok(request.respond(&uri, &users, next.as_ref()))
 }
 
 async fn create(
@@ -85,5 +85,5 @@ async fn create(
         token_role: token.token.role.as_str(),
         token_expires_at: token.token.expires_at.map(rfc3339),
     };
-    Ok(answer::json(StatusCode::CREATED, &created))
+    Ok(response::json(StatusCode::CREATED, &created))
 }

@@ -7,6 +7,15 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::waiting::Breaker;
 use stackbell_app::webhooks::{self as app, WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookView};
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageRequest};
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::ids::WebhookId;
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::ScopeKind;
@@ -16,16 +25,7 @@ use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::rfc3339;
 use utoipa::openapi::schema::Type;
 
-use crate::shared::answer;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Webhooks"];
 const WEBHOOK: &str = "Webhook";
@@ -37,19 +37,19 @@ const NOT_FOUND: &str = "No such webhook, or no such organization that the calle
 pub(super) fn routes() -> [Route; 4] {
     let getting = Description::new("GetAnyWebhook", TAGS, "Get a webhook of any scope, with its state.")
         .guarded()
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     let setting = Description::new("SetWebhookOptions", TAGS, "Change what only this API has of a webhook.")
         .guarded()
         .request([(JSON, one::<WebhookOptions>())])
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
         .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     let resuming = "End a webhook's suspension. One that is not suspended stays as it is.";
     let resuming = Description::new("ResumeWebhook", TAGS, resuming)
         .guarded()
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     [
@@ -75,7 +75,7 @@ fn listing() -> Description {
         .query("format", "Only of this format.", Type::String)
         .query("text", "Only with this in name, display name or host, in whatever case.", Type::String)
         .paged("Webhooks on a page: 1 to 100, 100 if absent.")
-        .answer(StatusCode::OK, "Success.", [(JSON, many::<WebhookOverview>())])
+        .response(StatusCode::OK, "Success.", [(JSON, many::<WebhookOverview>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.")
 }
@@ -86,14 +86,14 @@ async fn list(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     let (filter, query) = read_filter(&uri)?;
-    let asked = PageAsked::read(&query, WEBHOOKS_LISTED_MAX)?;
-    let after = asked.after(pages::id(WebhookId::from_uuid))?;
-    let limit = asked.size.unwrap_or(WEBHOOKS_LISTED_MAX);
+    let request = PageRequest::read(&query, WEBHOOKS_LISTED_MAX)?;
+    let after = request.after(pagination::id(WebhookId::from_uuid))?;
+    let limit = request.size.unwrap_or(WEBHOOKS_LISTED_MAX);
     let page = context.app.list_all_webhooks(&at.caller, &at.organization, &filter, after, limit).await;
     let page = page.map_err(about(WEBHOOK))?;
     let webhooks: Vec<_> = page.items.iter().map(overview).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
-    Ok(asked.answer(&uri, &webhooks, next.as_ref()))
+    Ok(request.respond(&uri, &webhooks, next.as_ref()))
 }
 
 fn read_filter(uri: &Uri) -> Result<(WebhookFilter, QueryTexts), HttpError> {
@@ -176,7 +176,7 @@ async fn resume(
 }
 
 fn show(view: &WebhookView) -> Response {
-    answer::json(StatusCode::OK, &overview(view))
+    response::json(StatusCode::OK, &overview(view))
 }
 
 fn overview(view: &WebhookView) -> WebhookOverview {

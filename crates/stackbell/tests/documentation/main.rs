@@ -232,7 +232,9 @@ fn the_lines_of_the_log_in_operating_are_the_logs() {
         section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert!(lines.len() >= 10, "{lines:?}");
     let mut source = String::new();
-    for krate in ["app", "engine", "http", "server", "stackbell", "store-postgres", "store-sqlite"] {
+    for krate in
+        ["app", "engine", "http", "http-kit", "server", "stackbell", "store-postgres", "store-sqlite"]
+    {
         sources(&[env!("CARGO_MANIFEST_DIR"), "..", krate, "src"].iter().collect::<PathBuf>(), &mut source);
     }
     let unknown: Vec<&&str> = lines.iter().filter(|line| !source.contains(**line)).collect();

@@ -5,6 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryResponse};
 use utoipa::openapi::RefOr;
@@ -12,14 +19,7 @@ use utoipa::openapi::schema::Schema;
 
 use super::show::show;
 use super::{DELIVERY, NOT_FOUND, TAGS};
-use crate::shared::answer;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 const CANCEL: &str = "/v1/orgs/{orgName}/deliveries/{deliveryId}/cancel";
 const RETRY: &str = "/v1/orgs/{orgName}/deliveries/{deliveryId}/retry";
@@ -43,7 +43,7 @@ pub(super) fn routes() -> [Route; 3] {
 fn describe(id: &str, summary: &str, answer: RefOr<Schema>) -> Description {
     Description::new(id, TAGS, summary)
         .guarded()
-        .answer(StatusCode::OK, "Success.", [(JSON, answer)])
+        .response(StatusCode::OK, "Success.", [(JSON, answer)])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND)
         .refuses(StatusCode::CONFLICT, "In its state it cannot be; the text says why.")
@@ -57,7 +57,7 @@ async fn cancel(
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("deliveryId");
     let cancelled = context.app.cancel_delivery(&at.caller, &at.organization, id).await;
-    Ok(answer::json(StatusCode::OK, &show(&cancelled.map_err(about(DELIVERY))?)))
+    Ok(response::json(StatusCode::OK, &show(&cancelled.map_err(about(DELIVERY))?)))
 }
 
 async fn retry(
@@ -68,7 +68,7 @@ async fn retry(
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("deliveryId");
     let retried = context.app.retry_delivery(&at.caller, &at.organization, id).await;
-    Ok(answer::json(StatusCode::OK, &show(&retried.map_err(about(DELIVERY))?)))
+    Ok(response::json(StatusCode::OK, &show(&retried.map_err(about(DELIVERY))?)))
 }
 
 async fn redeliver(
@@ -81,5 +81,5 @@ async fn redeliver(
     let made = context.app.redeliver_delivery(&at.caller, &at.organization, id).await;
     let made = made.map_err(about(DELIVERY))?;
     let shown = AttemptResponse::new(&made.attempt.attempt, made.credentials);
-    Ok(answer::json(StatusCode::OK, &shown))
+    Ok(response::json(StatusCode::OK, &shown))
 }

@@ -5,24 +5,24 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryDetail};
 
 use super::show::{show, show_waiting};
 use super::{DELIVERY, NOT_FOUND, PATH_OF_ONE, TAGS};
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 pub(super) fn route() -> Route {
     let summary = "Get a delivery with what it sends, its attempts, and why it waits.";
     let description = Description::new("GetDelivery", TAGS, summary)
         .guarded()
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<DeliveryDetail>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<DeliveryDetail>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     Route::new(Method::GET, PATH_OF_ONE, Need::In(Permission::Read), get).described(description)
@@ -34,11 +34,11 @@ async fn get(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
-    let answer = context.large.begin().await?;
+    let large = context.large_responses.begin().await?;
     let id = at.path.get("deliveryId");
     let view = context.app.get_delivery(&at.caller, &at.organization, id).await.map_err(about(DELIVERY))?;
     let bytes = view.size();
-    answer
+    large
         .json(bytes, move || {
             Ok(DeliveryDetail {
                 delivery: show(&view.overview),

@@ -6,6 +6,13 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::deliveries::organization::{DELIVERIES_LISTED_MAX, DeliveryFilter, KindFilter};
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, many};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::pagination::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageRequest};
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::{MOMENT, QueryTexts};
 use stackbell_model::delivery::StateKind;
 use stackbell_model::filter::EventKind;
 use stackbell_model::ids::{DeliveryId, WebhookId};
@@ -19,14 +26,7 @@ use utoipa::openapi::schema::Type;
 
 use super::show::show;
 use super::{DELIVERY, PATH, TAGS};
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, many};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::pages::{self, CONTINUATION_TOKEN, PAGE_SIZE, PageAsked};
-use crate::shared::path::InOrganization;
-use crate::shared::query::{MOMENT, QueryTexts};
-use crate::shared::routes::Route;
+use crate::Route;
 
 /// Deliveries on a page where nothing else is asked for.
 const PAGE_SIZE_DEFAULT: usize = 50;
@@ -49,7 +49,7 @@ pub(super) fn route() -> Route {
         .query("from", "Only those made at this moment (RFC 3339) or later.", Type::String)
         .query("to", "Only those made before this moment (RFC 3339).", Type::String)
         .paged("Deliveries on a page: 1 to 100, 50 if absent.")
-        .answer(StatusCode::OK, "Success.", [(JSON, many::<DeliveryResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, many::<DeliveryResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
     Route::new(Method::GET, PATH, Need::In(Permission::Read), list).described(description)
@@ -74,14 +74,14 @@ async fn list(
     ];
     let query = QueryTexts::only(&uri, &known)?;
     let filter = read_filter(&query)?;
-    let asked = PageAsked::read(&query, DELIVERIES_LISTED_MAX)?;
-    let before = asked.after(pages::id(DeliveryId::from_uuid))?;
-    let limit = asked.size.unwrap_or(PAGE_SIZE_DEFAULT);
+    let request = PageRequest::read(&query, DELIVERIES_LISTED_MAX)?;
+    let before = request.after(pagination::id(DeliveryId::from_uuid))?;
+    let limit = request.size.unwrap_or(PAGE_SIZE_DEFAULT);
     let page = context.app.list_deliveries(&at.caller, &at.organization, &filter, before, limit).await;
     let page = page.map_err(about(DELIVERY))?;
     let deliveries: Vec<_> = page.items.iter().map(show).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
-    Ok(asked.answer(&uri, &deliveries, next.as_ref()))
+    Ok(request.respond(&uri, &deliveries, next.as_ref()))
 }
 
 fn read_filter(query: &QueryTexts) -> Result<DeliveryFilter, HttpError> {

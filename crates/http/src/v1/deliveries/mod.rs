@@ -5,7 +5,7 @@ mod get;
 mod list;
 mod show;
 
-use crate::shared::routes::Route;
+use crate::Route;
 
 const TAGS: &[&str] = &["Deliveries"];
 const DELIVERY: &str = "Delivery";

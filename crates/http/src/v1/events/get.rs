@@ -5,24 +5,24 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::path::InOrganization;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_model::event::Event;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::event::EventResponse;
 
 use super::{EVENT, TAGS};
-use crate::shared::answer;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::path::InOrganization;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 pub(super) fn route() -> Route {
     let description = Description::new("GetEvent", TAGS, "Get an event.")
         .guarded()
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<EventResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<EventResponse>())])
         .refuses(StatusCode::NOT_FOUND, "No such event, or no such organization that the caller may see.");
     Route::new(Method::GET, "/v1/orgs/{orgName}/events/{eventId}", Need::In(Permission::Read), get)
         .described(description)
@@ -36,7 +36,7 @@ async fn get(
     QueryTexts::only(&uri, &[])?;
     let stored = context.app.get_event(&at.caller, &at.organization, at.path.get("eventId")).await;
     let stored = stored.map_err(about(EVENT))?;
-    Ok(answer::json(StatusCode::OK, &show(&at, &stored.event, stored.deliveries)?))
+    Ok(response::json(StatusCode::OK, &show(&at, &stored.event, stored.deliveries)?))
 }
 
 /// An event of the organization that `at` is about.

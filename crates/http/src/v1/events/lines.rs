@@ -5,10 +5,10 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
+use stackbell_http_kit::body::{broken, too_slow, without_mark};
+use stackbell_http_kit::error::HttpError;
 
 use crate::Limits;
-use crate::shared::body::{too_slow, without_mark};
-use crate::shared::error::HttpError;
 
 /// What a line may have beside the payload: kind, id and white space.
 const BESIDE_PAYLOAD_BYTES_MAX: usize = 44 * 1024;
@@ -75,7 +75,7 @@ impl Lines {
             let chunk = tokio::time::timeout(SILENCE_MAX, self.body.next()).await.map_err(|_| too_slow())?;
             match chunk {
                 Some(Ok(chunk)) => self.pending.extend_from_slice(&chunk),
-                Some(Err(_)) => return Err(HttpError::bad_request("the body ended early")),
+                Some(Err(error)) => return Err(broken(&error)),
                 None if self.pending.is_empty() && !self.is_too_long => return Ok(None),
                 None => {
                     let text = self.pending.split().freeze();

@@ -10,7 +10,9 @@ mod publish;
 mod read;
 mod stream;
 
-use crate::shared::routes::Route;
+pub(crate) use publish::NDJSON;
+
+use crate::Route;
 
 const TAGS: &[&str] = &["Events"];
 const EVENT: &str = "Event";

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef as _, FromRequestParts};
 use axum::http;
 use stackbell_app::auth::Caller;
 use stackbell_app::events::{NewEvent, PublishedEvent, Publisher};
+use stackbell_http_kit::auth::AuthenticatedPublisher;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::path::PathTexts;
 use stackbell_wire::rest::event::EventAccepted;
 
 use super::EVENT;
 use crate::Limits;
-use crate::shared::auth::AuthenticatedPublisher;
-use crate::shared::context::Context;
-use crate::shared::error::{HttpError, about};
-use crate::shared::path::PathTexts;
+use crate::state::State;
 
 /// A text longer than this is read on a thread of its own: canonical JSON costs about a millisecond for a megabyte.
 const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -24,36 +25,39 @@ pub(super) struct Producer(Arc<Parts>);
 
 struct Parts {
     context: Arc<Context>,
+    limits: Limits,
     caller: Caller,
     organization: String,
 }
 
 /// Whoever may not publish in the organization in the path is told so before anything else is looked at (invariant 9).
-impl FromRequestParts<Arc<Context>> for Producer {
+impl FromRequestParts<State> for Producer {
     type Rejection = HttpError;
 
-    async fn from_request_parts(
-        parts: &mut http::request::Parts,
-        context: &Arc<Context>,
-    ) -> Result<Self, HttpError> {
-        let AuthenticatedPublisher(caller) =
-            AuthenticatedPublisher::from_request_parts(parts, context).await?;
-        let path = PathTexts::from_request_parts(parts, context).await?;
+    async fn from_request_parts(parts: &mut http::request::Parts, state: &State) -> Result<Self, HttpError> {
+        let AuthenticatedPublisher(caller) = AuthenticatedPublisher::from_request_parts(parts, state).await?;
+        let path = PathTexts::from_request_parts(parts, state).await?;
+        let context = Arc::<Context>::from_ref(state);
         let organization = path.get("orgName").to_owned();
         let caller = context.app.admit_publisher(caller, &organization).await.map_err(about(EVENT))?;
-        Ok(Self(Arc::new(Parts { context: Arc::clone(context), caller, organization })))
+        Ok(Self(Arc::new(Parts { context, limits: Limits::from_ref(state), caller, organization })))
     }
 }
 
 impl Producer {
     fn publisher(&self) -> Result<Publisher<'_>, HttpError> {
-        let Parts { context, caller, organization } = &*self.0;
+        let Parts { context, caller, organization, .. } = &*self.0;
         context.app.publisher(caller, organization).map_err(about(EVENT))
     }
 
     /// How much a request may bring.
     pub(super) fn limits(&self) -> Limits {
-        self.0.context.settings.limits
+        self.0.limits
+    }
+
+    /// The context of the request.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.0.context
     }
 
     /// Reads `text` by `read` where that holds up nobody else.
@@ -73,7 +77,7 @@ impl Producer {
 
     /// Finds out whether they may publish yet. For answers that say nothing of events that were published, which says so.
     pub(super) async fn confirm(&self) -> Result<(), HttpError> {
-        let Parts { context, caller, organization } = &*self.0;
+        let Parts { context, caller, organization, .. } = &*self.0;
         context.app.confirm_publisher(caller, organization).await.map_err(about(EVENT))
     }
 

@@ -1,9 +1,16 @@
 //! Publishes events: one, an array, or lines of NDJSON.
 
-use axum::extract::Request;
+use axum::extract::{FromRequest as _, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use stackbell_http_kit::body::RequestBody;
+use stackbell_http_kit::description::{Description, JSON, many, one};
+use stackbell_http_kit::error::HttpError;
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
+use stackbell_http_kit::timeout::within_time;
 use stackbell_model::permission::Permission;
 use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventsSummary, LineResult};
 use utoipa::openapi::RefOr;
@@ -12,19 +19,12 @@ use utoipa::openapi::schema::{AnyOfBuilder, OneOfBuilder, Schema, Type};
 use super::producer::{Producer, accepted};
 use super::read::{NewEvents, read_events};
 use super::{EVENT, PATH, TAGS, stream};
-use crate::shared::answer;
-use crate::shared::body::{read_text, refuse_encoding};
-use crate::shared::description::{Description, JSON, many, one};
-use crate::shared::error::HttpError;
-use crate::shared::need::Need;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
-use crate::shared::time_limit::within_time;
+use crate::Route;
 
 const RESULTS: &str = "results";
 
 /// What lines are answered as, and the first of the names that they may be sent under.
-pub(super) const NDJSON: &str = "application/x-ndjson";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// The same under the other names that are in use: none is registered.
 const NDJSON_NAMES: [&str; 4] =
@@ -46,7 +46,7 @@ pub(super) fn route() -> Route {
             Type::String,
         )
         .request([(JSON, events), (NDJSON, one::<EventRequest<'_>>())])
-        .answer(
+        .response(
             StatusCode::ACCEPTED,
             "Committed. For NDJSON: the body was read to its end; each line has its own result.",
             [(JSON, answers.into()), (NDJSON, one::<LineResult>())],
@@ -67,20 +67,17 @@ enum Results {
 }
 
 async fn publish(producer: Producer, request: Request) -> Result<Response, HttpError> {
-    let (parts, body) = request.into_parts();
-    let results = read_results(&QueryTexts::only(&parts.uri, &[RESULTS])?)?;
-    refuse_encoding(&parts.headers)?;
-    let is_ndjson = is_ndjson(&parts.headers);
+    let results = read_results(&QueryTexts::only(request.uri(), &[RESULTS])?)?;
+    let is_ndjson = is_ndjson(request.headers());
+    let body = RequestBody::from_request(request, producer.context()).await?;
     if is_ndjson {
         // Lines may be refused for what is on them, one after the other, and none be published.
         producer.confirm().await?;
     }
     match (is_ndjson, results) {
-        (true, None | Some(Results::Summary)) => stream::summarize(producer, body).await,
-        (true, Some(Results::Lines)) => Ok(stream::line_by_line(producer, body)),
-        (false, None) => {
-            within_time(publish_json(&producer, read_text(body, producer.limits().request_bytes_max))).await?
-        }
+        (true, None | Some(Results::Summary)) => stream::summarize(producer, body.stream()).await,
+        (true, Some(Results::Lines)) => Ok(stream::line_by_line(producer, body.stream())),
+        (false, None) => within_time(publish_json(&producer, body.text())).await?,
         (false, Some(_)) => Err(wrong_results(&format!("is for {NDJSON} alone"))),
     }
 }
@@ -102,8 +99,8 @@ async fn publish_json(
     };
     let published: Vec<_> = producer.publish(events).await?.iter().map(accepted).collect();
     Ok(match published.as_slice() {
-        [one] if !is_array => answer::json(StatusCode::ACCEPTED, one),
-        all => answer::json(StatusCode::ACCEPTED, &all),
+        [one] if !is_array => response::json(StatusCode::ACCEPTED, one),
+        all => response::json(StatusCode::ACCEPTED, &all),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 use stackbell_app::events::{NewEvent, Publisher};
+use stackbell_http_kit::error::HttpError;
 use stackbell_wire::field::Problem;
 use stackbell_wire::payload::raw::{Filling, PayloadError, read_event};
 use stackbell_wire::rest::error::ErrorType;
@@ -12,7 +13,6 @@ use stackbell_wire::rest::event::{
 use super::EVENT;
 use super::publish::NDJSON;
 use crate::Limits;
-use crate::shared::error::HttpError;
 
 /// What a body held.
 pub(super) enum NewEvents {

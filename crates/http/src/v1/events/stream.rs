@@ -12,6 +12,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use stackbell_app::events::PublishedEvent;
+use stackbell_http_kit::body::to_text;
+use stackbell_http_kit::error::HttpError;
+use stackbell_http_kit::response;
 use stackbell_wire::rest::event::{EventsSummary, LineResult, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Span;
@@ -20,9 +23,6 @@ use super::lines::{Line, LineText, Lines, line_bytes_max};
 use super::producer::{Producer, accepted};
 use super::publish::NDJSON;
 use super::read::read_event_alone;
-use crate::shared::answer;
-use crate::shared::body::to_text;
-use crate::shared::error::HttpError;
 
 /// Lines that are being published at once: enough to fill a commit.
 const LINES_UNDER_WAY_MAX: usize = 256;
@@ -43,7 +43,7 @@ pub(super) async fn summarize(producer: Producer, body: Body) -> Result<Response
             Err(Broken { error, .. }) => return Err(broken(error, &summary)),
         }
     }
-    Ok(answer::json(StatusCode::ACCEPTED, &summary))
+    Ok(response::json(StatusCode::ACCEPTED, &summary))
 }
 
 /// Publishes all lines and tells what becomes of each as soon as all before it are told of. A body that breaks off is told of

@@ -12,17 +12,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use stackbell_app::instance::backup::StoreCopy;
+use stackbell_http_kit::auth::Authenticated;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::Description;
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::query::QueryTexts;
 use tokio_util::io::ReaderStream;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 
 use super::{INSTANCE, TAGS};
-use crate::shared::auth::Authenticated;
-use crate::shared::context::Context;
-use crate::shared::description::Description;
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 /// What the file is. Source: the registry of media types, `application/vnd.sqlite3`.
 pub(crate) const SQLITE: &str = "application/vnd.sqlite3";
@@ -40,7 +40,7 @@ pub(super) fn route() -> Route {
     let summary = "Get a copy of the store as of this moment, with its length and digest. It holds no master key. For operators.";
     let description = Description::new("BackUp", TAGS, summary)
         .guarded()
-        .answer(StatusCode::OK, "The file.", [(SQLITE, file.into())])
+        .response(StatusCode::OK, "The file.", [(SQLITE, file.into())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::CONFLICT, "Another backup is being made or read, or the store makes none.");
     Route::unlimited(Method::POST, "/v1/instance/backup", Need::Operator, back_up).described(description)

@@ -4,7 +4,7 @@ mod audit;
 mod backup;
 mod operate;
 
-use crate::shared::routes::Route;
+use crate::Route;
 
 pub(crate) use backup::SQLITE;
 

@@ -6,19 +6,19 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::instance::SendingHold;
+use stackbell_http_kit::auth::Authenticated;
+use stackbell_http_kit::body::Text;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::description::{Description, JSON, one};
+use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::need::Need;
+use stackbell_http_kit::query::QueryTexts;
+use stackbell_http_kit::response;
 use stackbell_wire::rest::operation::{HoldRequest, InstanceResponse, MasterKeyRotated, SendingResponse};
 use stackbell_wire::rest::rfc3339;
 
 use super::{INSTANCE, TAGS};
-use crate::shared::answer;
-use crate::shared::auth::Authenticated;
-use crate::shared::body::Text;
-use crate::shared::context::Context;
-use crate::shared::description::{Description, JSON, one};
-use crate::shared::error::{HttpError, about};
-use crate::shared::need::Need;
-use crate::shared::query::QueryTexts;
-use crate::shared::routes::Route;
+use crate::Route;
 
 pub(super) fn routes() -> [Route; 4] {
     let describe = |id, summary| {
@@ -26,7 +26,7 @@ pub(super) fn routes() -> [Route; 4] {
             .guarded()
             .refuses(StatusCode::BAD_REQUEST, "A parameter or a field is invalid.")
     };
-    let getting = describe("GetInstance", "Get how the instance does. For operators.").answer(
+    let getting = describe("GetInstance", "Get how the instance does. For operators.").response(
         StatusCode::OK,
         "Success.",
         [(JSON, one::<InstanceResponse>())],
@@ -34,15 +34,15 @@ pub(super) fn routes() -> [Route; 4] {
     let holding = "Hold all sending but pings and redeliveries. For operators.";
     let holding = describe("HoldSending", holding)
         .request([(JSON, one::<HoldRequest>())])
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
         .refuses(StatusCode::CONFLICT, "It is held already.");
     let resuming = describe("ResumeSending", "Resume sending. For operators.")
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
         .refuses(StatusCode::CONFLICT, "It is not held.");
     let rotating =
         "Seal the data keys with another master key, which the server finds or makes. For operators.";
     let rotating = describe("RotateMasterKey", rotating)
-        .answer(StatusCode::OK, "Success.", [(JSON, one::<MasterKeyRotated>())])
+        .response(StatusCode::OK, "Success.", [(JSON, one::<MasterKeyRotated>())])
         .refuses(StatusCode::CONFLICT, "There is no other key; the text says what to do.");
     [
         Route::new(Method::GET, "/v1/instance", Need::Operator, get).described(getting),
@@ -61,7 +61,7 @@ async fn get(
     QueryTexts::only(&uri, &[])?;
     let hold = context.app.sending_hold(&caller).await.map_err(about(INSTANCE))?;
     let shown = InstanceResponse { version: env!("CARGO_PKG_VERSION"), sending: show(hold.as_ref()) };
-    Ok(answer::json(StatusCode::OK, &shown))
+    Ok(response::json(StatusCode::OK, &shown))
 }
 
 async fn hold(
@@ -73,7 +73,7 @@ async fn hold(
     QueryTexts::only(&uri, &[])?;
     let request = HoldRequest::read(&text).map_err(|error| HttpError::body(INSTANCE, &error))?;
     let hold = context.app.hold_sending(&caller, request.reason.as_deref()).await;
-    Ok(answer::json(StatusCode::OK, &show(Some(&hold.map_err(about(INSTANCE))?))))
+    Ok(response::json(StatusCode::OK, &show(Some(&hold.map_err(about(INSTANCE))?))))
 }
 
 async fn resume(
@@ -83,7 +83,7 @@ async fn resume(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     context.app.resume_sending(&caller).await.map_err(about(INSTANCE))?;
-    Ok(answer::json(StatusCode::OK, &show(None)))
+    Ok(response::json(StatusCode::OK, &show(None)))
 }
 
 async fn rotate(
@@ -93,7 +93,7 @@ async fn rotate(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let count = context.app.rotate_master_key(&caller).await.map_err(about(INSTANCE))?;
-    Ok(answer::json(StatusCode::OK, &MasterKeyRotated { data_keys: count as u64 }))
+    Ok(response::json(StatusCode::OK, &MasterKeyRotated { data_keys: count as u64 }))
 }
 
 fn show(hold: Option<&SendingHold>) -> SendingResponse {

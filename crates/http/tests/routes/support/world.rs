@@ -203,7 +203,7 @@ impl World {
             readiness: Arc::new(move || asked.load(Ordering::SeqCst)),
             data_folder: Arc::new(move || folder.load(Ordering::SeqCst)),
             metrics: Arc::new(move || metrics.encode()),
-            requests: Arc::default(),
+            requests: Arc::new(stackbell_http::request_metrics()),
             entropy: Arc::new(Mutex::new(base.entropy(4))),
         };
         change(&mut settings);

@@ -1,4 +1,4 @@
-//! Lists in pages: where to begin, how much, and how to go on.
+//! Pages of lists: where a page begins, how large it is, and how a client asks for the next one.
 
 use axum::http::header::LINK;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
@@ -6,54 +6,56 @@ use axum::response::Response;
 use serde::Serialize;
 use stackbell_wire::rest::page::{BadToken, Cursor};
 
-use super::answer;
-use super::error::HttpError;
-use super::query::QueryTexts;
+use crate::error::HttpError;
+use crate::query::QueryTexts;
+use crate::response;
 
-pub(crate) const PAGE_SIZE: &str = "pageSize";
-pub(crate) const CONTINUATION_TOKEN: &str = "continuationToken";
+/// The query parameter for the size of a page.
+pub const PAGE_SIZE: &str = "pageSize";
+/// The query parameter for the place where a page begins.
+pub const CONTINUATION_TOKEN: &str = "continuationToken";
 
-/// What errors call the thing that these parameters are about.
+/// The resource that errors about these parameters name.
 const PAGE: &str = "Page";
 
 const CONTINUATION_HEADER: HeaderName = HeaderName::from_static("pulumi-continuation-token");
 
-/// Which part of a list is asked for.
-pub(crate) struct PageAsked {
-    /// How many, where that was said.
-    pub(crate) size: Option<usize>,
+/// The page of a list that a request asks for.
+pub struct PageRequest {
+    /// The number of items, if the request gives it.
+    pub size: Option<usize>,
     after: Option<Cursor>,
 }
 
-impl PageAsked {
-    /// Reads both parameters; a page has at most `size_max`.
+impl PageRequest {
+    /// Reads both parameters; a page has at most `size_max` items.
     ///
     /// # Errors
-    /// 400 that names the one that is wrong.
-    pub(crate) fn read(query: &QueryTexts, size_max: usize) -> Result<Self, HttpError> {
+    /// 400 that names the wrong parameter.
+    pub fn read(query: &QueryTexts, size_max: usize) -> Result<Self, HttpError> {
         let size = query.find(PAGE_SIZE).map(|text| read_size(text, size_max)).transpose()?;
         let after = query.find(CONTINUATION_TOKEN).map(Cursor::from_token).transpose();
         Ok(Self { size, after: after.map_err(bad_token)? })
     }
 
-    /// What the list begins after, read by `read` from the kind of cursor that the list has.
+    /// The item that the page begins after. `read` takes it from the kind of cursor that the list uses.
     ///
     /// # Errors
     /// 400 for a token of another list.
-    pub(crate) fn after<T>(&self, read: impl Fn(&Cursor) -> Option<T>) -> Result<Option<T>, HttpError> {
+    pub fn after<T>(&self, read: impl Fn(&Cursor) -> Option<T>) -> Result<Option<T>, HttpError> {
         match &self.after {
             None => Ok(None),
             Some(cursor) => read(cursor).map(Some).ok_or_else(|| bad_token(BadToken)),
         }
     }
 
-    /// The page, with what the next one is asked for by, if there is one.
-    pub(crate) fn answer(&self, uri: &Uri, items: &[impl Serialize], next: Option<&Cursor>) -> Response {
-        self.lead_on(uri, answer::json(StatusCode::OK, &items), next)
+    /// The page as a response, with headers that lead to the next page if there is one.
+    pub fn respond(&self, uri: &Uri, items: &[impl Serialize], next: Option<&Cursor>) -> Response {
+        self.with_next(uri, response::json(StatusCode::OK, &items), next)
     }
 
-    /// The answer with what the next page is asked for by, if there is one.
-    pub(crate) fn lead_on(&self, uri: &Uri, mut response: Response, next: Option<&Cursor>) -> Response {
+    /// `response` with headers that lead to the next page, if there is one.
+    pub fn with_next(&self, uri: &Uri, mut response: Response, next: Option<&Cursor>) -> Response {
         if let Some(next) = next {
             let token = next.to_token();
             let size = self.size.map(|size| format!("{PAGE_SIZE}={size}&")).unwrap_or_default();
@@ -67,16 +69,16 @@ impl PageAsked {
     }
 }
 
-/// The id in a cursor.
-pub(crate) fn id<T>(make: impl Fn(uuid::Uuid) -> T) -> impl Fn(&Cursor) -> Option<T> {
+/// Takes the id out of a cursor.
+pub fn id<T>(make: impl Fn(uuid::Uuid) -> T) -> impl Fn(&Cursor) -> Option<T> {
     move |cursor| match cursor {
         Cursor::Id(id) => Some(make(*id)),
         Cursor::Name(_) => None,
     }
 }
 
-/// The name in a cursor.
-pub(crate) fn name<T, E>(parse: impl Fn(&str) -> Result<T, E>) -> impl Fn(&Cursor) -> Option<T> {
+/// Takes the name out of a cursor.
+pub fn name<T, E>(parse: impl Fn(&str) -> Result<T, E>) -> impl Fn(&Cursor) -> Option<T> {
     move |cursor| match cursor {
         Cursor::Name(name) => parse(name).ok(),
         Cursor::Id(_) => None,

@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of a route.
+//! Routes as the OpenAPI document describes them.
 
 use axum::http::StatusCode;
 use stackbell_wire::rest::error::ErrorBody;
@@ -8,29 +8,31 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, Deprecated, Ref, RefOr, Required, ResponseBuilder};
 
-use super::pages::{CONTINUATION_TOKEN, PAGE_SIZE};
+use crate::pagination::{CONTINUATION_TOKEN, PAGE_SIZE};
 
-pub(crate) const JSON: &str = "application/json";
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
 
-/// An operation, being described.
-pub(crate) struct Description {
+/// The description of one operation.
+pub struct Description {
     operation: OperationBuilder,
-    /// Those of the query; the path's come before them.
+    /// The query parameters. The document lists the path's before them.
     parameters: Vec<Parameter>,
 }
 
-/// `T` as it is referred to.
-pub(crate) fn one<T: ToSchema>() -> RefOr<Schema> {
+/// A reference to the schema of `T`.
+pub fn one<T: ToSchema>() -> RefOr<Schema> {
     Ref::from_schema_name(T::name()).into()
 }
 
 /// An array of `T`.
-pub(crate) fn many<T: ToSchema>() -> RefOr<Schema> {
+pub fn many<T: ToSchema>() -> RefOr<Schema> {
     ArrayBuilder::new().items(one::<T>()).into()
 }
 
 impl Description {
-    pub(crate) fn new(id: impl Into<String>, tags: &[&str], summary: &str) -> Self {
+    /// An operation with its id, tags and summary.
+    pub fn new(id: impl Into<String>, tags: &[&str], summary: &str) -> Self {
         let operation = OperationBuilder::new()
             .operation_id(Some(id))
             .tags(Some(tags.iter().copied()))
@@ -42,34 +44,35 @@ impl Description {
         Self { operation: change(self.operation), ..self }
     }
 
+    /// Marks the operation as deprecated.
     #[must_use]
-    pub(crate) fn deprecated(self) -> Self {
+    pub fn deprecated(self) -> Self {
         self.map(|operation| operation.deprecated(Some(Deprecated::True)))
     }
 
-    /// A query parameter that may be left out.
+    /// Adds an optional query parameter.
     #[must_use]
-    pub(crate) fn query(mut self, name: &str, text: &str, kind: Type) -> Self {
+    pub fn query(mut self, name: &str, text: &str, kind: Type) -> Self {
         self.parameters.push(parameter(name, text, ParameterIn::Query, kind));
         self
     }
 
-    /// A list whose parts can be asked for one by one.
+    /// Adds both parameters of pages. `size` describes the page size.
     #[must_use]
-    pub(crate) fn paged(self, size: &str) -> Self {
+    pub fn paged(self, size: &str) -> Self {
         self.query(PAGE_SIZE, size, Type::Integer).continued()
     }
 
-    /// A list that goes on in further requests where it is long.
+    /// Adds the parameter of a list that goes on in further requests.
     #[must_use]
-    pub(crate) fn continued(self) -> Self {
+    pub fn continued(self) -> Self {
         let text = "The Pulumi-Continuation-Token header of the answer before.";
         self.query(CONTINUATION_TOKEN, text, Type::String)
     }
 
-    /// The body that a request has in each of these media types, with the refusals of every route that reads one.
+    /// Adds a request body in these media types, and the errors of every route that reads a body.
     #[must_use]
-    pub(crate) fn request(self, contents: impl IntoIterator<Item = (&'static str, RefOr<Schema>)>) -> Self {
+    pub fn request(self, contents: impl IntoIterator<Item = (&'static str, RefOr<Schema>)>) -> Self {
         let body = RequestBodyBuilder::new().required(Some(Required::True));
         let body = contents.into_iter().fold(body, |body, (media_type, schema)| {
             body.content(media_type, ContentBuilder::new().schema(Some(schema)).build())
@@ -80,16 +83,16 @@ impl Description {
             .refuses(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded; send it as it is.")
     }
 
-    /// An answer without a body.
+    /// Adds a response without a body.
     #[must_use]
-    pub(crate) fn empty(self, status: StatusCode, text: &str) -> Self {
+    pub fn empty(self, status: StatusCode, text: &str) -> Self {
         let response = ResponseBuilder::new().description(text).build();
         self.map(|operation| operation.response(status.as_str(), response))
     }
 
-    /// An answer with a body in each of these media types.
+    /// Adds a response with a body in these media types.
     #[must_use]
-    pub(crate) fn answer(
+    pub fn response(
         self,
         status: StatusCode,
         text: &str,
@@ -102,15 +105,15 @@ impl Description {
         self.map(|operation| operation.response(status.as_str(), response.build()))
     }
 
-    /// A refusal.
+    /// Adds an error response.
     #[must_use]
-    pub(crate) fn refuses(self, status: StatusCode, text: &str) -> Self {
-        self.answer(status, text, [(JSON, one::<ErrorBody>())])
+    pub fn refuses(self, status: StatusCode, text: &str) -> Self {
+        self.response(status, text, [(JSON, one::<ErrorBody>())])
     }
 
-    /// The refusals of every route that needs a token. What a route says of the same status itself replaces it.
+    /// Adds the error responses of every route that needs a token. A later description of one of these statuses replaces it.
     #[must_use]
-    pub(crate) fn guarded(self) -> Self {
+    pub fn guarded(self) -> Self {
         self.refuses(StatusCode::BAD_REQUEST, "The path or a parameter is invalid.")
             .refuses(StatusCode::UNAUTHORIZED, "No token, or one that is not good.")
             .refuses(StatusCode::FORBIDDEN, "The token may not do this.")
@@ -121,11 +124,10 @@ impl Description {
             .refuses(StatusCode::SERVICE_UNAVAILABLE, "Not now: try again after `Retry-After` seconds.")
     }
 
-    /// The operation, with the parameters of its path.
-    pub(crate) fn of_path(self, path: &str) -> Operation {
+    /// The operation at a path. `describe` gives the description of each path parameter by its name.
+    pub fn of_path(self, path: &str, describe: impl Fn(&str) -> &'static str) -> Operation {
         let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let of_path =
-            names.map(|name| parameter(name, path_parameter(name), ParameterIn::Path, Type::String));
+        let of_path = names.map(|name| parameter(name, describe(name), ParameterIn::Path, Type::String));
         let parameters: Vec<_> = of_path.chain(self.parameters).collect();
         let operation = parameters.into_iter().fold(self.operation, OperationBuilder::parameter);
         operation.build()
@@ -141,21 +143,4 @@ fn parameter(name: &str, text: &str, place: ParameterIn, kind: Type) -> Paramete
         .required(required)
         .schema(Some(ObjectBuilder::new().schema_type(kind)))
         .build()
-}
-
-fn path_parameter(name: &str) -> &'static str {
-    match name {
-        "orgName" => "Organization.",
-        "projectName" => "Project.",
-        "stackName" => "Stack.",
-        "envName" => "Environment.",
-        "hookName" => "Webhook.",
-        "webhookId" => "Webhook id.",
-        "event" | "eventId" => "Event id.",
-        "login" => "Login of a user.",
-        "tokenId" => "Token id.",
-        "deliveryId" => "Delivery id.",
-        "recoveryId" => "Recovery id.",
-        _ => "",
-    }
 }

@@ -1,8 +1,9 @@
-//! Answers that may be large: lists of payloads.
+//! Responses that may be large: lists of payloads.
 //!
-//! Each may take some MiB, and as long as its reader likes to read it. So few of them exist at once, from before the store is
-//! asked until the last byte was handed to the connection; who comes beyond that waits a little and is then told to come
-//! again. A reader who reads nothing at all is cut by the listener, one who reads too slowly here.
+//! Each may take several MiB of memory, for as long as its reader takes. Only a few exist at once, counted from before the
+//! store is asked until the last byte is handed to the connection. Another request waits a little for one of them to end,
+//! and is then told to try again. The listener cuts off a reader that reads nothing; a reader that is too slow is cut off
+//! here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,60 +18,60 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::answer::JSON;
-use super::error::HttpError;
+use crate::error::HttpError;
+use crate::response::JSON;
 
-/// Large answers at once. Each holds about 4 MiB of the store's and what they become as JSON, mostly as much again.
-const ANSWERS_MAX: usize = 8;
+/// The most large responses at once. Each holds about 4 MiB from the store, and usually as much again as JSON.
+const RESPONSES_MAX: usize = 8;
 
-/// How long one waits for another to end.
+/// The most time that a request waits for another large response to end.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// How long a large answer may take to be read: 4 MiB come through 300 kbit/s in that time.
+/// The most time that the reader of a large response may take: 4 MiB at 300 kbit/s.
 const READ_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// What is handed to the connection at once; compressing it holds up nobody.
+/// The bytes that are handed to the connection at once. Compressing them holds up no other task.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Making an answer of more than this is left to a thread that may take its time.
+/// A response of more bytes than this is written by a blocking thread.
 const INLINE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The room for large answers.
-pub(crate) struct LargeAnswers(Arc<Semaphore>);
+/// The room for large responses.
+pub struct LargeResponses(Arc<Semaphore>);
 
-/// The right to make one large answer.
-pub(crate) struct LargeAnswer {
-    // Dropped, and with it there is room for another.
+/// The permit to make one large response.
+pub struct LargeResponse {
+    // Frees the room for another response when it is dropped.
     _permit: OwnedSemaphorePermit,
 }
 
-impl Default for LargeAnswers {
+impl Default for LargeResponses {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ANSWERS_MAX)))
+        Self(Arc::new(Semaphore::new(RESPONSES_MAX)))
     }
 }
 
-impl LargeAnswers {
+impl LargeResponses {
     /// Waits until there is room for one more.
     ///
     /// # Errors
-    /// 503 when there is none for [`WAIT_MAX`].
-    pub(crate) async fn begin(&self) -> Result<LargeAnswer, HttpError> {
+    /// 503 if there is no room for [`WAIT_MAX`].
+    pub async fn begin(&self) -> Result<LargeResponse, HttpError> {
         let permit = tokio::time::timeout(WAIT_MAX, Arc::clone(&self.0).acquire_owned()).await;
         let permit = permit.map_err(|_| {
             let detail = "too many long lists are being read, try again";
             HttpError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })?;
-        Ok(LargeAnswer { _permit: permit.expect("it is never closed") })
+        Ok(LargeResponse { _permit: permit.expect("it is never closed") })
     }
 }
 
-impl LargeAnswer {
-    /// Answers with what `make` makes, as JSON. It comes of about `bytes` bytes, which decides where that is done.
+impl LargeResponse {
+    /// The result of `make` as JSON. `bytes` is its approximate size and decides which thread writes it.
     ///
     /// # Errors
-    /// Those of `make`, and 500 when it panics or gives what cannot be JSON.
-    pub(crate) async fn json<T: Serialize>(
+    /// Those of `make`; 500 if it panics or its result cannot be JSON.
+    pub async fn json<T: Serialize>(
         self,
         bytes: u64,
         make: impl FnOnce() -> Result<T, HttpError> + Send + 'static,
@@ -90,7 +91,7 @@ impl LargeAnswer {
         Ok((StatusCode::OK, [(CONTENT_TYPE, JSON), (CONTENT_LENGTH, length)], body).into_response())
     }
 
-    /// The text in chunks. There is room for the next answer once the last was taken, or this is dropped.
+    /// The text in chunks. The permit is free once the last chunk was taken, or the stream is dropped.
     fn chunks(self, text: Bytes) -> impl Stream<Item = Result<Bytes, ReadTooSlowly>> {
         let until = Instant::now() + READ_TIME_MAX;
         let chunks = stream::unfold((self, text), move |(permit, mut rest)| async move {
@@ -103,7 +104,7 @@ impl LargeAnswer {
             let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
             Some((Ok(chunk), (permit, rest)))
         });
-        // Whoever compresses it asks again after its end.
+        // The compression layer polls again after the end.
         chunks.fuse()
     }
 }
@@ -120,10 +121,10 @@ mod tests {
 
     use super::*;
 
-    async fn answer(room: &LargeAnswers, text: &str, bytes: u64) -> Response {
+    async fn respond(room: &LargeResponses, text: &str, bytes: u64) -> Response {
         let permit = room.begin().await.expect("there is room");
         let text = text.to_owned();
-        permit.json(bytes, move || Ok(text)).await.expect("an answer")
+        permit.json(bytes, move || Ok(text)).await.expect("a response")
     }
 
     async fn read(response: Response) -> Bytes {
@@ -131,11 +132,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_whole_wherever_it_is_made() {
-        let room = LargeAnswers::default();
+    async fn a_response_is_whole_whichever_thread_writes_it() {
+        let room = LargeResponses::default();
         let text = "x".repeat(3 * CHUNK_BYTES);
         for bytes in [0, INLINE_BYTES_MAX + 1] {
-            let response = answer(&room, &text, bytes).await;
+            let response = respond(&room, &text, bytes).await;
             assert_eq!(response.headers()[CONTENT_LENGTH], (text.len() + 2).to_string());
             assert_eq!(read(response).await, format!("\"{text}\""));
         }
@@ -145,26 +146,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_are_there_at_once_until_they_are_read_or_dropped() {
-        let room = LargeAnswers::default();
+    async fn a_few_exist_at_once_until_they_are_read_or_dropped() {
+        let room = LargeResponses::default();
         let mut unread = Vec::new();
-        for _ in 0..ANSWERS_MAX {
-            unread.push(answer(&room, "x", 0).await);
+        for _ in 0..RESPONSES_MAX {
+            unread.push(respond(&room, "x", 0).await);
         }
         let refused = room.begin().await.err().expect("there is no room").into_response();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(refused.headers().contains_key("retry-after"));
         drop(unread.pop());
-        unread.push(answer(&room, "y", 0).await);
+        unread.push(respond(&room, "y", 0).await);
         assert!(room.begin().await.is_err());
         read(unread.remove(0)).await;
         assert!(room.begin().await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_too_slowly_is_cut() {
-        let room = LargeAnswers::default();
-        let response = answer(&room, &"x".repeat(3 * CHUNK_BYTES), 0).await;
+    async fn a_slow_reader_is_cut_off() {
+        let room = LargeResponses::default();
+        let response = respond(&room, &"x".repeat(3 * CHUNK_BYTES), 0).await;
         let mut body = response.into_body().into_data_stream();
         assert!(body.next().await.is_some_and(|chunk| chunk.is_ok()));
         tokio::time::advance(READ_TIME_MAX + Duration::from_millis(1)).await;

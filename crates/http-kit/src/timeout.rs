@@ -1,4 +1,4 @@
-//! No request takes for ever.
+//! The time limit of requests.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::error::HttpError;
+use crate::error::HttpError;
 
-/// The most that a request may take. A ping takes up to 15 s after up to as long in the queue.
-pub(crate) const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+/// The most time that a request may take. The slowest is a ping: up to 15 s, after up to 15 s in the queue.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Refuses what takes longer than [`REQUEST_TIME_MAX`].
+/// Refuses a request that takes longer than [`REQUEST_TIME_MAX`].
 pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     match within_time(next.run(request)).await {
         Ok(response) => response,
@@ -20,8 +20,11 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// The same for a part of a handler.
-pub(crate) async fn within_time<T>(work: impl Future<Output = T>) -> Result<T, HttpError> {
+/// Gives a part of a handler at most [`REQUEST_TIME_MAX`].
+///
+/// # Errors
+/// 503 when the time is over; the work is dropped.
+pub async fn within_time<T>(work: impl Future<Output = T>) -> Result<T, HttpError> {
     tokio::time::timeout(REQUEST_TIME_MAX, work).await.map_err(|_| {
         let detail = "it took too long and may have been done nevertheless, look before you try again";
         HttpError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -33,7 +36,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_takes_too_long_is_given_up() {
+    async fn slow_work_is_given_up() {
         assert_eq!(within_time(async { 1 }).await.ok(), Some(1));
         let given_up = within_time(std::future::pending::<()>()).await;
         let response = given_up.expect_err("it never ends").into_response();

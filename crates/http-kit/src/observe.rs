@@ -1,4 +1,4 @@
-//! One span, one request id and one line of the log for each request. Never a query, a body or an `Authorization`.
+//! One span, one request id and one line of the log for each request. The log never has a query, a body or a credential.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,15 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::auth::client;
-use super::context::Context;
-use super::error::{Fault, HttpError, Lasting};
-use super::log_limit::LogLimit;
-use super::requests::RouteClass;
+use crate::LogLimit;
+use crate::auth::client;
+use crate::context::Context;
+use crate::error::{Fault, HttpError, Lasting};
 
 /// Source: wire-facts.md#errors.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-pulumi-request-id");
 
-/// Wraps everything else.
+/// The outermost layer.
 pub(crate) async fn observe(
     State(context): State<Arc<Context>>,
     mut request: Request,
@@ -31,8 +30,8 @@ pub(crate) async fn observe(
     request.extensions_mut().insert(caller.clone());
     let id = context.request_id();
     let client = client(request.extensions(), request.headers(), &context);
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let class = RouteClass::of(route);
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let route = path.as_ref().map_or("", MatchedPath::as_str);
     let span = tracing::info_span!(
         "request",
         request.id = id.to_str().unwrap_or_default(),
@@ -43,8 +42,8 @@ pub(crate) async fn observe(
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let took = begun.elapsed();
-    context.settings.requests.answered(class, response.status(), took);
-    context.refusals.tell();
+    context.settings.requests.count(route, response.status(), took);
+    context.refusals.log_left_out();
     span.in_scope(|| log(&response, took, &caller, &context));
     response.headers_mut().insert(REQUEST_ID, id);
     response
@@ -55,7 +54,7 @@ fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Conte
     let duration_ms = took.as_secs_f64() * 1000.0;
     let code = status.as_u16();
     match response.extensions().get::<Lasting>() {
-        Some(Lasting(reason)) if context.lasting_told.is_time() => {
+        Some(Lasting(reason)) if context.lasting_logged.is_time() => {
             tracing::warn!(
                 http.status = code,
                 error = &**reason,
@@ -63,7 +62,7 @@ fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Conte
             );
         }
         None if status.is_client_error() || status.is_server_error() => {
-            // A publisher's token is looked at late: 401 says that it was not valid.
+            // A publisher's token is verified late: after a 401 the caller was not known.
             let is_known = caller.is_known() && status != StatusCode::UNAUTHORIZED;
             if let Some(left_out) = context.refusals.of(is_known).next_line() {
                 let left_out = (left_out > 0).then_some(left_out);
@@ -77,7 +76,7 @@ fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Conte
     }
 }
 
-/// In a request: whether its caller presented a valid token.
+/// An extension of a request: whether its caller presented a valid token.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallerSeen(Arc<AtomicBool>);
 
@@ -92,13 +91,13 @@ impl CallerSeen {
     }
 }
 
-/// Refused requests of strangers that the log tells of each second. Anybody who reaches the server can cause them.
+/// The refused requests without a valid token that are logged each second. Anybody who reaches the server can cause them.
 const STRANGERS_LOGGED_MAX: u32 = 5;
 
-/// The same of callers with a valid token, who are fewer, and whose operators look for these lines.
+/// The refused requests with a valid token that are logged each second. They are rarer, and operators look for these lines.
 const CALLERS_LOGGED_MAX: u32 = 20;
 
-/// How many refused requests the log tells of.
+/// Limits of the refused requests that are logged one by one.
 #[derive(Debug)]
 pub(crate) struct RefusalLimits {
     strangers: LogLimit,
@@ -116,8 +115,8 @@ impl RefusalLimits {
         if is_known { &self.callers } else { &self.strangers }
     }
 
-    /// Tells of those that were left out.
-    fn tell(&self) {
+    /// Logs how many lines were left out.
+    fn log_left_out(&self) {
         for (limit, has_token) in [(&self.strangers, false), (&self.callers, true)] {
             if let Some(left_out) = limit.left_out() {
                 tracing::info!(left_out, has_token, "more requests were refused than are logged one by one");
@@ -126,17 +125,17 @@ impl RefusalLimits {
     }
 }
 
-/// How often what lasts is told of.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// The time between two log lines about a lasting reason.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
-/// Tells whether it is time again.
+/// Allows something once in [`LOGGED_EVERY`].
 #[derive(Default)]
-pub(crate) struct NowAndThen(Mutex<Option<Instant>>);
+pub(crate) struct Periodically(Mutex<Option<Instant>>);
 
-impl NowAndThen {
+impl Periodically {
     fn is_time(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = last.is_none_or(|at| at.elapsed() >= TOLD_EVERY);
+        let is_time = last.is_none_or(|at| at.elapsed() >= LOGGED_EVERY);
         if is_time {
             *last = Some(Instant::now());
         }
@@ -144,8 +143,8 @@ impl NowAndThen {
     }
 }
 
-/// What a panic in a handler becomes.
-pub(crate) fn answer_panic(panic: &(dyn Any + Send)) -> Response {
+/// The response after a panic in a handler.
+pub(crate) fn panic_response(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("of another type"), "a handler panicked");
@@ -160,16 +159,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_lasts_is_told_of_now_and_then() {
-        let told = NowAndThen::default();
-        assert_eq!([told.is_time(), told.is_time()], [true, false]);
-        tokio::time::advance(TOLD_EVERY).await;
-        assert_eq!([told.is_time(), told.is_time()], [true, false]);
+    async fn a_lasting_reason_is_logged_once_a_minute() {
+        let logged = Periodically::default();
+        assert_eq!([logged.is_time(), logged.is_time()], [true, false]);
+        tokio::time::advance(LOGGED_EVERY).await;
+        assert_eq!([logged.is_time(), logged.is_time()], [true, false]);
     }
 
     #[tokio::test]
-    async fn a_panic_is_answered_as_json() {
-        let response = answer_panic(&"oh".to_owned());
+    async fn a_panic_becomes_json() {
+        let response = panic_response(&"oh".to_owned());
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = to_bytes(response.into_body(), 1024).await.expect("a short body");
         let expected =

@@ -1,4 +1,4 @@
-//! A limit for lines of the log that others can cause: a few a second, then how many were left out.
+//! A limit for log lines that others can cause: a few each second, then the number of lines that were left out.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time in which the limit holds.
+/// The time for which the limit counts.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lines of one sort, of which a few are logged each second.
+/// Limits log lines of one kind to a few each second.
 #[derive(Debug)]
 pub struct LogLimit {
     lines_max: u32,
@@ -30,13 +30,13 @@ impl Window {
 }
 
 impl LogLimit {
-    /// Allows so many lines in a second.
+    /// Allows so many lines each second.
     pub fn new(lines_max: u32) -> Self {
         Self { lines_max, window: Mutex::default(), left_out: AtomicU64::new(0) }
     }
 
-    /// Whether one more line may be logged now, and if so, how many were left out before it and not told of yet. If not, the
-    /// line is counted.
+    /// `Some` if one more line may be logged now, with the number of lines that were left out before it and not reported yet.
+    /// `None` if the line has to be left out; it is counted.
     pub fn next_line(&self) -> Option<u64> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left_out = 0;
@@ -53,15 +53,15 @@ impl LogLimit {
         }
     }
 
-    /// How many lines were left out in a second that is over, if any were; each is told of once.
+    /// The number of lines that were left out in a second that is over, if any. Each line is reported once.
     pub fn left_out(&self) -> Option<u64> {
-        // Asked for every request, and nearly always 0.
+        // Called for every request, and nearly always 0.
         if self.left_out.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = window.is_over();
-        // Still locked: none is counted between.
+        // The window is still locked, so no line is counted in between.
         let count = if is_over { self.left_out.swap(0, Ordering::Relaxed) } else { 0 };
         drop(window);
         (count > 0).then_some(count)

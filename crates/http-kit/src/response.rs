@@ -1,23 +1,24 @@
-//! Answers that are no errors.
+//! Responses that are no errors.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::error::HttpError;
+use crate::error::HttpError;
 
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The media type of JSON.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// `body` as JSON.
-pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (status, [(CONTENT_TYPE, JSON)], bytes).into_response(),
         Err(error) => HttpError::internal("the answer could not be written", error).into_response(),
     }
 }
 
-/// An answer without a body.
-pub(crate) fn no_content() -> Response {
+/// 204, without a body.
+pub fn no_content() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }

@@ -1,67 +1,74 @@
-//! Refusals, as they are answered and logged.
+//! Errors as responses, and as lines of the log.
 
-use stackbell_model::Chain;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use stackbell_app::{Code, Error, FieldError, FieldProblem};
+use stackbell_model::Chain;
 use stackbell_wire::rest::body::BodyError;
 use stackbell_wire::rest::error::{ErrorBody, ErrorDetail, ErrorType};
 
-use super::answer::JSON;
+use crate::auth::Scheme;
+use crate::response::JSON;
 
-/// When to try again where nothing better is known.
+/// The delay before the next try, where the error does not give one.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
-/// Why a request is refused. Becomes an answer, and once a line in the log where the fault was ours.
+/// The reason why a request is refused. It becomes a response, and a line of the log if the fault was ours.
 #[derive(Debug)]
-pub(crate) struct HttpError {
+pub struct HttpError {
     status: StatusCode,
-    /// A sentence without a full stop, which follows the status text.
+    /// A sentence without a full stop. It follows the status text.
     detail: String,
     errors: Vec<ErrorDetail>,
     retry_after: Option<Duration>,
-    /// Whether every request is refused by it for a while, so that the log tells of it now and then alone.
+    /// A header that belongs to the status.
+    header: Option<(&'static HeaderName, &'static str)>,
+    /// Whether every request is refused for this reason for a while. The log reports such a reason once a minute only.
     is_lasting: bool,
-    /// For the log alone.
+    /// The cause, for the log only.
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl HttpError {
-    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// A refusal with this status. `detail` is a sentence without a full stop.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let (errors, detail) = (Vec::new(), detail.into());
-        Self { status, detail, errors, retry_after: None, is_lasting: false, cause: None }
+        Self { status, detail, errors, retry_after: None, header: None, is_lasting: false, cause: None }
     }
 
-    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+    /// 400.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// One thing about the request is wrong. `detail` names it.
-    pub(crate) fn invalid(resource: &str, attribute: &str, detail: impl Into<String>) -> Self {
+    /// 400: one attribute of a resource is wrong. `detail` names it.
+    pub fn invalid(resource: &str, attribute: &str, detail: impl Into<String>) -> Self {
         Self::bad_request(detail).with(resource, attribute, ErrorType::Invalid)
     }
 
-    /// Not so many, or not so soon: the next may come after `wait`.
-    pub(crate) fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
+    /// 429: the next request may come after `wait`.
+    pub fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
-    pub(crate) fn unauthenticated() -> Self {
-        Self::from_app("Token", Error::unauthenticated())
+    /// 401, which asks for a credential of this scheme.
+    pub fn unauthenticated(scheme: Scheme) -> Self {
+        Self::from_app("Token", Error::unauthenticated()).with_header(&WWW_AUTHENTICATE, scheme.name())
     }
 
-    pub(crate) fn internal(detail: &str, cause: impl StdError + Send + Sync + 'static) -> Self {
+    /// 500, with its cause for the log.
+    pub fn internal(detail: &str, cause: impl StdError + Send + Sync + 'static) -> Self {
         let cause: Option<Box<dyn StdError + Send + Sync>> = Some(Box::new(cause));
         Self { cause, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail) }
     }
 
-    /// The body of a request about a `resource` cannot be read.
-    pub(crate) fn body(resource: &str, error: &BodyError) -> Self {
+    /// 400: the body of a request about a `resource` cannot be read.
+    pub fn body(resource: &str, error: &BodyError) -> Self {
         match error {
             BodyError::Field(field) => Self {
                 errors: vec![ErrorDetail::of_field(resource, field)],
@@ -77,21 +84,23 @@ impl HttpError {
         }
     }
 
-    /// What the control plane says about a `resource`.
-    pub(crate) fn from_app(resource: &str, error: Error) -> Self {
+    /// An error of the control plane about a `resource`.
+    pub fn from_app(resource: &str, error: Error) -> Self {
+        let challenge = (&WWW_AUTHENTICATE, Scheme::TOKEN.name());
         Self {
             status: status(error.code),
             detail: error.message,
             errors: error.fields.iter().map(|field| detail(resource, field)).collect(),
             retry_after: error.retry_after,
+            header: (error.code == Code::Unauthenticated).then_some(challenge),
             is_lasting: error.code == Code::Full,
             cause: error.cause,
         }
     }
 
-    /// The same, saying what kind of fault it is in which attribute.
+    /// The same error with a fault of one attribute added.
     #[must_use]
-    pub(crate) fn with(mut self, resource: &str, attribute: &str, error_type: ErrorType) -> Self {
+    pub fn with(mut self, resource: &str, attribute: &str, error_type: ErrorType) -> Self {
         self.errors.push(ErrorDetail {
             resource: resource.to_owned(),
             attribute: Some(attribute.to_owned()),
@@ -101,30 +110,37 @@ impl HttpError {
         self
     }
 
-    /// The same, saying more.
+    /// The same error with a header that belongs to its status.
     #[must_use]
-    pub(crate) fn explain(mut self, more: &str) -> Self {
+    pub(crate) fn with_header(self, name: &'static HeaderName, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    /// The same error with a longer detail.
+    #[must_use]
+    pub fn explain(mut self, more: &str) -> Self {
         self.detail = format!("{}; {more}", self.detail);
         self
     }
 
-    /// The status.
-    pub(crate) fn code(&self) -> u16 {
+    /// The status code.
+    pub fn code(&self) -> u16 {
         self.status.as_u16()
     }
 
-    /// What is wrong, for where the status is told apart from it.
-    pub(crate) fn into_detail(self) -> String {
+    /// The detail, for a reader who gets the status elsewhere.
+    pub fn into_detail(self) -> String {
         self.detail
     }
 
-    /// Whether the fault was ours.
-    pub(crate) fn is_ours(&self) -> bool {
+    /// Whether the fault was ours: a 5xx.
+    pub fn is_ours(&self) -> bool {
         self.status.is_server_error()
     }
 
-    /// Tells the log, if the fault was ours. For a refusal that is no answer of its own; [`Fault`] is for those that are.
-    pub(crate) fn log(&self) {
+    /// Logs the error if the fault was ours. For an error that becomes a part of a response; an error that is a response is
+    /// logged with its request.
+    pub fn log(&self) {
         if let Some(fault) = self.fault() {
             fault.log(None, None);
         }
@@ -139,8 +155,8 @@ impl HttpError {
     }
 }
 
-/// For `map_err`: what the control plane says about a `resource`.
-pub(crate) fn about(resource: &'static str) -> impl Fn(Error) -> HttpError {
+/// For `map_err`: an error of the control plane about a `resource`.
+pub fn about(resource: &'static str) -> impl Fn(Error) -> HttpError {
     move |error| HttpError::from_app(resource, error)
 }
 
@@ -152,7 +168,7 @@ const fn status(code: Code) -> StatusCode {
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Conflict => StatusCode::CONFLICT,
         Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
-        // 507 would say it better, and no client would try again after it.
+        // 507 would be more exact for `Full`, but no client tries again after a 507.
         Code::Unavailable | Code::Full => StatusCode::SERVICE_UNAVAILABLE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -191,18 +207,18 @@ impl IntoResponse for HttpError {
             let wait = self.retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("token"));
+        if let Some((name, value)) = self.header {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         response
     }
 }
 
-/// With an answer: why it is a refusal, as those around it are.
+/// An extension of a response: the lasting reason why this request and others are refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Lasting(pub(crate) Arc<str>);
 
-/// With an answer: a fault of ours, which the log is to tell of.
+/// An extension of a response: a fault of ours, for the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     status: StatusCode,
@@ -211,7 +227,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Tells the log of a fault, with how long the request took and how many lines were left out before, where that is known.
+    /// Logs the fault, with the duration of the request and the number of lines that were left out before, if known.
     pub(crate) fn log(&self, duration_ms: Option<f64>, left_out: Option<u64>) {
         let (code, error, cause) = (self.status.as_u16(), &*self.detail, self.cause.as_deref());
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -229,12 +245,12 @@ impl Fault {
     }
 }
 
-/// For a path that is none of ours.
+/// The response for a path that no route has.
 pub(crate) async fn no_such_route() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "there is no such route")
 }
 
-/// For one of ours with another method. The router adds `Allow`.
+/// The response for a path that has no route with the method. The router adds `Allow`.
 pub(crate) async fn no_such_method() -> HttpError {
     HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this route has other methods, see the Allow header")
 }
@@ -252,6 +268,19 @@ mod tests {
         assert_eq!(response.status().as_u16(), status, "{code:?}");
         let header = response.headers().get(RETRY_AFTER).map(|value| value.to_str().expect("digits"));
         assert_eq!(header, retry_after, "{code:?}");
+    }
+
+    #[test]
+    fn a_401_names_a_scheme() {
+        let challenge = |error: HttpError| {
+            let response = error.into_response();
+            let header = response.headers().get(WWW_AUTHENTICATE);
+            header.map(|value| value.to_str().expect("a scheme").to_owned())
+        };
+        let update = Scheme::new("update-token");
+        assert_eq!(challenge(HttpError::unauthenticated(update)).as_deref(), Some("update-token"));
+        assert_eq!(challenge(about("Token")(Error::unauthenticated())).as_deref(), Some("token"));
+        assert_eq!(challenge(HttpError::bad_request("no")), None);
     }
 
     #[test]

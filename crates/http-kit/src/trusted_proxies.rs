@@ -1,12 +1,11 @@
-//! Where a request comes from, when there are proxies in between.
+//! The address of a client behind proxies.
 //!
-//! What a header says of that is worth as much as whoever wrote it. Each proxy adds the address that it was called from at
-//! the right end, so the list is read from there: an address is believed as long as the one that reported it is a
-//! trusted proxy's, and the first that is none is the client's. Whatever stands to the left of it, the client may have
-//! written.
+//! A header about addresses is as trustworthy as its writer. Each proxy appends the address that called it, so the list is
+//! read from the right. An address is believed while the hop that reported it is a trusted proxy; the first address that is
+//! not a trusted proxy's is the client's. The client may have written everything to the left of it.
 //!
-//! Proxies write `X-Forwarded-For` or `Forwarded`, and hand on the other as the client sent it. Where both are there and
-//! disagree, neither is believed.
+//! Proxies write either `X-Forwarded-For` or `Forwarded`, and pass the other header on as the client sent it. If both headers
+//! are present and disagree, neither is believed.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,30 +15,30 @@ use ipnet::IpNet;
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies that are believed.
+/// The networks of the trusted proxies.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Those in these networks; an IPv4 network means its addresses written in IPv6 too.
+    /// The proxies in these networks. An IPv4 network includes its addresses when they are mapped into IPv6.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self(networks.into_iter().collect())
     }
 
-    /// Where a request comes from that `peer` sent us with these headers.
+    /// The client of a request that `peer` sent with these headers.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return peer;
         }
-        let mut told = [
+        let mut clients = [
             hops(headers, &X_FORWARDED_FOR, |text| text.split(',').map(plain_address).collect()),
             hops(headers, &FORWARDED, forwarded_addresses),
         ]
         .into_iter()
         .flatten()
-        .map(|hops| self.nearest_stranger(peer, &hops));
-        match (told.next(), told.next()) {
+        .map(|hops| self.nearest_untrusted(peer, &hops));
+        match (clients.next(), clients.next()) {
             (None, _) => peer,
             (Some(client), None) => client,
             (Some(client), Some(other)) => {
@@ -52,8 +51,8 @@ impl TrustedProxies {
         }
     }
 
-    /// The first of `hops`, from the right, that is no trusted proxy; or the last that could be read.
-    fn nearest_stranger(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
+    /// The first of `hops`, from the right, that is no trusted proxy; or the last readable one.
+    fn nearest_untrusted(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut nearest = peer;
         for hop in hops.iter().rev() {
             match hop {
@@ -69,8 +68,8 @@ impl TrustedProxies {
     }
 }
 
-/// What all headers of a name list, in their order; `None` when there is none. An address that cannot be read, or that
-/// a proxy hides, is `None`, and so is a header that is no text.
+/// The addresses in all headers of a name, in order; `None` if there is no such header. An address that is unreadable or
+/// hidden by a proxy is `None`, and so is a header that is not text.
 fn hops(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -82,7 +81,7 @@ fn hops(
     })
 }
 
-/// An address with or without a port, IPv6 with or without brackets.
+/// Reads an address with or without a port; IPv6 with or without brackets.
 fn plain_address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -91,14 +90,14 @@ fn plain_address(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// The address of each element of a `Forwarded` header. Source: wire-facts.md#forwarded.
+/// The addresses in a `Forwarded` header. Source: wire-facts.md#forwarded.
 fn forwarded_addresses(text: &str) -> Vec<Option<IpAddr>> {
     elements(text)
         .map_or_else(|| vec![None], |elements| elements.iter().map(|pairs| address_in(pairs)).collect())
 }
 
-/// The elements of a `Forwarded` header, each cut into its pairs. `None` when a quote is not closed: the client may have
-/// opened it, to swallow what the proxy wrote behind.
+/// The elements of a `Forwarded` header, each split into its pairs. `None` if a quote is not closed: the client may have
+/// opened it to hide the text that the proxy appended.
 fn elements(text: &str) -> Option<Vec<Vec<String>>> {
     let (mut elements, mut pairs, mut pair) = (Vec::new(), Vec::new(), String::new());
     let (mut is_quoted, mut is_escaped) = (false, false);
@@ -131,7 +130,7 @@ fn elements(text: &str) -> Option<Vec<Vec<String>>> {
     (!is_quoted).then_some(elements)
 }
 
-/// The address in an element's one `for`.
+/// The address in an element that has exactly one `for`.
 fn address_in(pairs: &[String]) -> Option<IpAddr> {
     let mut found = pairs.iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -165,7 +164,7 @@ mod tests {
     const FWD: &str = "forwarded";
 
     #[test]
-    fn who_is_no_proxy_is_not_believed() {
+    fn only_a_proxy_is_believed() {
         check("203.0.113.9", &[], "203.0.113.9");
         check("203.0.113.9", &[(XFF, "198.51.100.1")], "203.0.113.9");
         check("203.0.113.9", &[(FWD, "for=198.51.100.1")], "203.0.113.9");
@@ -174,11 +173,11 @@ mod tests {
         let all = TrustedProxies::default();
         let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.1"))]);
         let peer = IpAddr::from([10, 0, 0, 1]);
-        assert_eq!(all.client(peer, &headers), peer, "nobody is trusted unless somebody says so");
+        assert_eq!(all.client(peer, &headers), peer, "no proxy is trusted by default");
     }
 
     #[test]
-    fn what_a_trusted_proxy_adds_is_believed() {
+    fn a_trusted_proxy_is_believed() {
         check("10.0.0.1", &[], "10.0.0.1");
         check("10.0.0.1", &[(XFF, "198.51.100.1")], "198.51.100.1");
         check("10.0.0.1", &[(XFF, " 198.51.100.1 ")], "198.51.100.1");
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_wrote_is_not() {
+    fn text_of_the_client_is_not_believed() {
         check("10.0.0.1", &[(XFF, "1.1.1.1, 198.51.100.1")], "198.51.100.1");
         check("10.0.0.1", &[(XFF, "10.9.9.9, 198.51.100.1")], "198.51.100.1");
         check("10.0.0.1", &[(XFF, "1.1.1.1"), (XFF, "198.51.100.1")], "198.51.100.1");
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_what_cannot_be_read_nothing_is_believed() {
+    fn nothing_beyond_an_unreadable_hop_is_believed() {
         for hidden in ["unknown", "", "_secret", "300.1.1.1", "1.1.1.1.1", "localhost", "[::1", "\"1.1.1.1\""]
         {
             let text: &'static str = format!("198.51.100.1, {hidden}").leak();
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_the_proxy_does_not_write_is_the_clients() {
+    fn two_headers_that_disagree_are_not_believed() {
         check("10.0.0.1", &[(XFF, "198.51.100.1"), (FWD, "for=198.51.100.1")], "198.51.100.1");
         check("10.0.0.1", &[(XFF, "198.51.100.1"), (FWD, "for=1.1.1.1")], "10.0.0.1");
         check("10.0.0.1", &[(XFF, "1.1.1.1"), (FWD, "for=198.51.100.1")], "10.0.0.1");

@@ -1,7 +1,7 @@
-//! Request metrics: how many requests were answered, and how long the answers took.
+//! Request metrics: the number of responses, and their latency.
 //!
-//! All labels come from closed sets. No label has a path, an organization or a webhook: a client could make up any number
-//! of those. Every series exists from the start, and the hot path looks nothing up.
+//! All labels come from closed sets. No label has a path, an organization or a webhook, because a client could make up any
+//! number of them. Every series exists from the start, and counting a request looks no series up.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Upper bounds in seconds: from a health check to a ping of a silent endpoint. No request takes longer than 60 s, streams aside.
+/// Upper bounds in seconds, from a health check to a ping of a silent endpoint. Only streams take longer than 60 s.
 const BUCKETS: [f64; 15] =
     [0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
-/// The codes that get a series of their own. Others are counted as `other`.
+/// The status codes that have a series of their own. Other codes are counted as `other`.
 const CODES: [(u16, &str); 20] = [
     (200, "200"),
     (201, "201"),
@@ -42,44 +42,13 @@ const CODES: [(u16, &str); 20] = [
     (507, "507"),
 ];
 
-/// Which part of the server a request was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RouteClass {
-    /// `POST /v1/orgs/{orgName}/events`: producers.
-    Publish,
-    /// The rest of our own API.
-    V1,
-    /// Pulumi's API.
-    Api,
-    /// Health, metrics and the OpenAPI document.
-    Operations,
-    /// No route has this path.
-    Unknown,
-}
-
-impl RouteClass {
-    const ALL: [Self; 5] = [Self::Publish, Self::V1, Self::Api, Self::Operations, Self::Unknown];
-
-    /// The class of a route by its pattern, as in `/v1/orgs/{orgName}`; empty where no route matches.
-    pub(crate) fn of(pattern: &str) -> Self {
-        match pattern {
-            "" => Self::Unknown,
-            "/v1/orgs/{orgName}/events" => Self::Publish,
-            _ if pattern.starts_with("/v1/") => Self::V1,
-            _ if pattern.starts_with("/api/") => Self::Api,
-            _ => Self::Operations,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::V1 => "v1",
-            Self::Api => "api",
-            Self::Operations => "operations",
-            Self::Unknown => "unknown",
-        }
-    }
+/// The classes of routes that a server's requests are counted by.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteClasses {
+    /// The names of the classes, as the label `route` has them.
+    pub names: &'static [&'static str],
+    /// The index in `names` of a route by its pattern, as in `/v1/orgs/{orgName}`; the pattern is empty if no route matches.
+    pub index: fn(pattern: &str) -> usize,
 }
 
 /// The first digit of a status code.
@@ -145,20 +114,23 @@ struct ClassMetrics {
     durations: Vec<Histogram>,
 }
 
-/// Counts requests. Give the same one to all routers of a server.
+/// Counts requests. All routers of a server share one.
 ///
 /// | name | kind | labels | what |
 /// | --- | --- | --- | --- |
-/// | `stackbell_http_requests_total` | counter | `route`, `status`, `code` | requests that were answered |
-/// | `stackbell_http_request_duration_seconds` | histogram | `route`, `status` | how long the answers took, to their heads |
+/// | `stackbell_http_requests_total` | counter | `route`, `status`, `code` | responses |
+/// | `stackbell_http_request_duration_seconds` | histogram | `route`, `status` | time to the head of the response |
 pub struct RequestMetrics {
     registry: Registry,
-    /// By [`RouteClass`].
+    /// Finds the class of a route.
+    index: fn(pattern: &str) -> usize,
+    /// In the order of [`RouteClasses::names`].
     classes: Vec<ClassMetrics>,
 }
 
-impl Default for RequestMetrics {
-    fn default() -> Self {
+impl RequestMetrics {
+    /// Counters for these classes of routes, all zero.
+    pub fn new(routes: RouteClasses) -> Self {
         let mut registry = Registry::with_prefix("stackbell_http");
         let counts = Family::<CountLabels, Counter>::default();
         let durations =
@@ -173,8 +145,7 @@ impl Default for RequestMetrics {
             "How long requests took until the head of their answer, by class of route and of status",
             durations.clone(),
         );
-        let classes = RouteClass::ALL.map(|route| {
-            let route = route.as_str();
+        let class = |route: &'static str| {
             let count = |status: StatusClass, code| {
                 let labels = CountLabels { route, status: status.as_str(), code };
                 counts.get_or_create(&labels).clone()
@@ -191,23 +162,22 @@ impl Default for RequestMetrics {
                     })
                     .collect(),
             }
-        });
-        Self { registry, classes: classes.into() }
+        };
+        let classes = routes.names.iter().map(|route| class(route)).collect();
+        Self { registry, index: routes.index, classes }
     }
-}
 
-impl RequestMetrics {
     /// Appends everything to an OpenMetrics text, without the line that ends it.
     ///
     /// # Errors
     /// If a metric cannot be written as text, which would be a defect.
-    pub(crate) fn encode(&self, text: &mut String) -> Result<(), fmt::Error> {
+    pub fn encode(&self, text: &mut String) -> Result<(), fmt::Error> {
         encode_registry(text, &self.registry)
     }
 
-    /// Counts an answer.
-    pub(crate) fn answered(&self, class: RouteClass, status: StatusCode, took: Duration) {
-        let class = &self.classes[class as usize];
+    /// Counts a response of the route with this pattern.
+    pub(crate) fn count(&self, pattern: &str, status: StatusCode, took: Duration) {
+        let class = &self.classes[(self.index)(pattern)];
         let status_class = StatusClass::of(status) as usize;
         let code = CODES.iter().position(|(code, _)| *code == status.as_u16());
         code.map_or(&class.others[status_class], |index| &class.codes[index]).inc();
@@ -219,6 +189,12 @@ impl RequestMetrics {
 mod tests {
     use super::*;
 
+    const NAMES: &[&str] = &["widgets", "unknown"];
+
+    fn metrics() -> RequestMetrics {
+        RequestMetrics::new(RouteClasses { names: NAMES, index: |pattern| usize::from(pattern.is_empty()) })
+    }
+
     fn text(metrics: &RequestMetrics) -> String {
         let mut text = String::new();
         metrics.encode(&mut text).expect("text");
@@ -227,26 +203,26 @@ mod tests {
 
     #[test]
     fn every_series_exists_from_the_start() {
-        let metrics = RequestMetrics::default();
+        let metrics = metrics();
         let before = text(&metrics);
         assert_eq!(
             before.lines().filter(|line| line.starts_with("stackbell_http_requests_total{")).count(),
-            RouteClass::ALL.len() * (CODES.len() + StatusClass::ALL.len())
+            NAMES.len() * (CODES.len() + StatusClass::ALL.len())
         );
-        for pattern in ["", "/v1/orgs/{orgName}/events", "/v1/users", "/api/user", "/metrics"] {
+        for pattern in ["", "/widgets/{name}"] {
             for code in 100..600 {
                 let status = StatusCode::from_u16(code).expect("a code");
-                metrics.answered(RouteClass::of(pattern), status, Duration::from_millis(3));
+                metrics.count(pattern, status, Duration::from_millis(3));
             }
         }
         assert_eq!(text(&metrics).lines().count(), before.lines().count());
     }
 
     #[test]
-    fn an_answer_counts_by_class_of_route_and_status() {
+    fn a_response_counts_by_class_of_route_and_status() {
         let check = |pattern: &str, status: StatusCode, labels: &str| {
-            let metrics = RequestMetrics::default();
-            metrics.answered(RouteClass::of(pattern), status, Duration::from_millis(3));
+            let metrics = metrics();
+            metrics.count(pattern, status, Duration::from_millis(3));
             let text = text(&metrics);
             let counted: Vec<&str> = text
                 .lines()
@@ -261,29 +237,11 @@ mod tests {
                 assert!(text.contains(&bucket), "{bucket}{text}");
             }
         };
-        check(
-            "/v1/orgs/{orgName}/events",
-            StatusCode::ACCEPTED,
-            r#"route="publish",status="2xx",code="202""#,
-        );
-        check("/v1/orgs/{orgName}/events/{eventId}", StatusCode::OK, r#"route="v1",status="2xx",code="200""#);
-        check("/api/user", StatusCode::UNAUTHORIZED, r#"route="api",status="4xx",code="401""#);
-        check("/readyz", StatusCode::SERVICE_UNAVAILABLE, r#"route="operations",status="5xx",code="503""#);
+        let widget = "/widgets/{name}";
+        check(widget, StatusCode::ACCEPTED, r#"route="widgets",status="2xx",code="202""#);
+        check(widget, StatusCode::UNAUTHORIZED, r#"route="widgets",status="4xx",code="401""#);
+        check(widget, StatusCode::SERVICE_UNAVAILABLE, r#"route="widgets",status="5xx",code="503""#);
         check("", StatusCode::NOT_FOUND, r#"route="unknown",status="4xx",code="404""#);
         check("", StatusCode::IM_A_TEAPOT, r#"route="unknown",status="4xx",code="other""#);
-    }
-
-    /// A new route is in no class by accident.
-    #[test]
-    fn every_route_has_the_class_of_its_surface() {
-        let classes = |surface| {
-            let mut found: Vec<&str> =
-                crate::routes(surface).iter().map(|route| RouteClass::of(&route.path).as_str()).collect();
-            found.sort_unstable();
-            found.dedup();
-            found
-        };
-        assert_eq!(classes(crate::Surface::Operations), ["operations"]);
-        assert_eq!(classes(crate::Surface::Apis), ["api", "publish", "v1"]);
     }
 }

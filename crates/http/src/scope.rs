@@ -3,17 +3,16 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use stackbell_app::auth::Caller;
+use stackbell_http_kit::context::Context;
+use stackbell_http_kit::error::HttpError;
+use stackbell_http_kit::path::{InOrganization, PathTexts};
 use stackbell_model::names::{EnvironmentName, NameError, ProjectName, StackName};
 use stackbell_model::scope::Scope;
 
-use super::context::Context;
-use super::error::HttpError;
-use super::path::{InOrganization, PathTexts};
-
-/// A caller who may know of the organization, and the scope in it that the path names.
+/// A caller who may see the organization, and the scope in it that the path names.
 pub(crate) struct InScope {
     pub(crate) caller: Caller,
     /// The organization's name.
@@ -34,18 +33,22 @@ impl InScope {
     }
 }
 
-impl FromRequestParts<Arc<Context>> for InScope {
+impl<S> FromRequestParts<S> for InScope
+where
+    S: Send + Sync,
+    Arc<Context>: FromRef<S>,
+{
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, HttpError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let InOrganization { caller, organization, path } =
-            InOrganization::from_request_parts(parts, context).await?;
+            InOrganization::from_request_parts(parts, state).await?;
         let scope = scope(&path)?;
         Ok(Self { caller, organization, scope, path })
     }
 }
 
-/// Which scope it is follows from which parameters the route has.
+/// The scope follows from the parameters that the route has.
 fn scope(path: &PathTexts) -> Result<Scope, HttpError> {
     let project = || match path.find("projectName") {
         Some(text) => read("projectName", text, ProjectName::parse),

@@ -1,18 +1,17 @@
-//! The right that a route needs. It is checked before the rest of a request is looked at: a caller without it learns nothing
-//! of what the request would have to say.
+//! The right that a route needs. It is checked before the rest of a request is read, so that a caller without it learns
+//! nothing from the way in which the request is refused.
 
-use axum::http::request::Parts;
 use stackbell_app::auth::{Access, Caller};
 use stackbell_model::permission::Permission;
 
-use super::error::{HttpError, about};
+use crate::error::{HttpError, about};
 
 /// The right that a route needs of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub enum Need {
     /// None. No token is looked at.
     Nothing,
-    /// A good token.
+    /// A valid token.
     Token,
     /// A user's token.
     User,
@@ -23,13 +22,8 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// The need of the route that a request has come to.
-    pub(crate) fn of(parts: &Parts) -> Self {
-        *parts.extensions.get().expect("every route says what it needs")
-    }
-
-    /// Refuses a caller who may not use the route at all. What is needed in an organization is
-    /// [checked there](Self::check_in).
+    /// Refuses a caller who may not use the route at all. The right in an organization is checked by
+    /// [`check_in`](Self::check_in).
     ///
     /// # Errors
     /// 403.
@@ -41,7 +35,7 @@ impl Need {
         }
     }
 
-    /// Refuses a caller who may see the organization and not use the route there.
+    /// Refuses a caller who may see the organization but not use the route there.
     ///
     /// # Errors
     /// 403.

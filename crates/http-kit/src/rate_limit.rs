@@ -1,13 +1,13 @@
-//! How many requests a second come with one token.
+//! The limit of requests a second with one access token.
 //!
-//! Requests with a token are to come evenly spaced, and may be early by up to two seconds' worth of them: so many go
-//! through at once, then as many as the rate allows (the generic cell rate algorithm, with one moment for each token).
-//! Memory is bounded by the tokens that were used in the last two seconds.
+//! Each access token has a token bucket (the generic cell rate algorithm, one moment for each token). A full bucket lets two
+//! seconds' worth of requests through at once; after that, requests pass at the rate. Memory is bounded by the access tokens
+//! that were used in the last two seconds.
 //!
-//! Where several nodes are at work, each allows its share: the rate, and what may be at once, divided by their number. All
-//! together never allow more than the rate says in the long run, and at once no more than two seconds' worth of it or one
-//! request on each node, whichever is more: a node always lets one request through when none came before it for long
-//! enough. Who sends all requests to one node gets one node's share.
+//! If several nodes are at work, each allows its share: rate and burst divided by the number of nodes. In the long run all
+//! nodes together never allow more than the rate. At once they allow two seconds' worth or one request on each node,
+//! whichever is more: a node always lets one request through after a long enough pause. A client that sends all its requests
+//! to one node gets that node's share only.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -17,14 +17,14 @@ use std::time::Duration;
 use stackbell_model::ids::TokenId;
 use tokio::time::Instant;
 
-/// How early requests may be, all together.
+/// How much the requests of one token may be ahead of the rate.
 const EARLY_MAX: Duration = Duration::from_secs(2);
 
-/// Tokens that are kept before those are looked for that need not be.
+/// The tokens that are kept before unused ones are removed.
 const TOKENS_MIN: usize = 1024;
 
-/// The limit, and who has used how much of it.
-pub(crate) struct TokenRates {
+/// The limit, and the use that each token makes of it.
+pub(crate) struct RateLimiter {
     /// The most requests a second.
     rate: NonZeroU32,
     used: Mutex<Used>,
@@ -33,18 +33,18 @@ pub(crate) struct TokenRates {
 struct Used {
     /// When each token's next request would be on time; not later than [`EARLY_MAX`] from now, or one interval.
     due: HashMap<TokenId, Instant>,
-    /// How many tokens there may be before those are let go whose moment has passed.
+    /// The number of tokens at which unused ones are removed.
     tokens_max: usize,
 }
 
-/// A token has made too many requests.
+/// The token was used for too many requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooFast {
-    /// After this the next one goes through.
+    /// The time until the next request passes.
     pub(crate) wait: Duration,
 }
 
-impl TokenRates {
+impl RateLimiter {
     pub(crate) fn new(rate: NonZeroU32) -> Self {
         Self { rate, used: Mutex::new(Used { due: HashMap::new(), tokens_max: TOKENS_MIN }) }
     }
@@ -54,10 +54,10 @@ impl TokenRates {
         self.rate
     }
 
-    /// Counts a request, where so many nodes share the rate.
+    /// Counts a request; so many nodes share the rate.
     ///
     /// # Errors
-    /// [`TooFast`]: it was one too many, and does not count.
+    /// [`TooFast`]: it is one too many. It is not counted.
     pub(crate) fn count(&self, token: TokenId, nodes: usize, now: Instant) -> Result<(), TooFast> {
         let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
         let interval = (Duration::from_secs(1) / self.rate.get()).saturating_mul(nodes);
@@ -69,19 +69,19 @@ impl TokenRates {
             return Err(TooFast { wait: early - early_max });
         }
         used.due.insert(token, due + interval);
-        used.let_go(now);
+        used.remove_unused(now);
         Ok(())
     }
 }
 
 impl Used {
-    /// A token whose moment has passed is as good as one that was never seen.
-    fn let_go(&mut self, now: Instant) {
+    /// Removes the tokens whose bucket is full again: they are like tokens that were never used.
+    fn remove_unused(&mut self, now: Instant) {
         if self.due.len() <= self.tokens_max {
             return;
         }
         self.due.retain(|_, due| *due > now);
-        // Twice of what is left, so that looking through them stays rare.
+        // Twice the rest, so that scans stay rare.
         self.tokens_max = TOKENS_MIN.max(2 * self.due.len());
         self.due.shrink_to(self.tokens_max);
     }
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// Ids that differ, without chance.
+    /// A different id for each number, without randomness.
     fn token(number: u64) -> TokenId {
         struct Counting(u64);
         impl stackbell_model::Entropy for Counting {
@@ -106,12 +106,12 @@ mod tests {
         TokenId::generate(Timestamp::from_millis(0), &mut Counting(number))
     }
 
-    fn rates(rate: u32) -> TokenRates {
-        TokenRates::new(NonZeroU32::new(rate).expect("not zero"))
+    fn rates(rate: u32) -> RateLimiter {
+        RateLimiter::new(NonZeroU32::new(rate).expect("not zero"))
     }
 
-    /// How many of many requests at one moment go through.
-    fn burst(rates: &TokenRates, token: TokenId, now: Instant) -> usize {
+    /// The number of requests that pass out of many at one moment.
+    fn burst(rates: &RateLimiter, token: TokenId, now: Instant) -> usize {
         (0..10_000).take_while(|_| rates.count(token, 1, now).is_ok()).count()
     }
 
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// Requests that go through on so many nodes, when one comes to each of them every millisecond of so many seconds.
+    /// The number of requests that pass on so many nodes, if every node gets one each millisecond for so many seconds.
     fn through(rate: u32, nodes: usize, seconds: u32) -> usize {
         let (each, begun) = ((0..nodes).map(|_| rates(rate)).collect::<Vec<_>>(), Instant::now());
         let moments = (0..seconds * 1000).map(|moment| begun + Duration::from_millis(1) * moment);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_that_rest_take_no_memory() {
+    fn unused_tokens_take_no_memory() {
         let (rates, begun) = (rates(1), Instant::now());
         for number in 0..100_000_u32 {
             let now = begun + Duration::from_millis(10) * number;
