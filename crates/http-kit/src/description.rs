@@ -80,7 +80,10 @@ impl Description {
         self.map(|operation| operation.request_body(Some(body.build())))
             .refuses(StatusCode::REQUEST_TIMEOUT, "The body did not come in time.")
             .refuses(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
-            .refuses(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is encoded; send it as it is.")
+            .refuses(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The Content-Encoding is not accepted: only gzip, or none.",
+            )
     }
 
     /// Adds a response without a body.

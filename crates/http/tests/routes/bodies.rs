@@ -1,7 +1,11 @@
-//! Requests' bodies, and how answers are encoded.
+//! Request bodies, and the encoding of responses.
+
+use std::io::Write as _;
 
 use axum::body::Body;
 use axum::http::StatusCode;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN, Answer, World, event, request, webhook};
@@ -100,15 +104,85 @@ async fn bodies_that_are_too_large() {
 }
 
 #[tokio::test]
-async fn encoded_bodies_are_refused_by_name() {
+async fn encodings_other_than_gzip_are_refused() {
     let world = World::start().await;
-    let ask = |encoding: &'static str| {
-        let request = request(ADMIN, "POST", EVENTS).header("Content-Encoding", encoding);
-        world.send(request.body(Body::from("[]")).expect("a request"))
-    };
-    let refusal = ask("gzip").await.refusal(415);
-    assert_eq!(refusal, "a Content-Encoding is not accepted here, send the body as it is");
-    assert_eq!(ask("identity").await.expect(202), json!([]));
+    for path in [HOOKS, EVENTS, "/v1/orgs"] {
+        for encoding in ["br", "deflate", "zstd", "gzip, gzip"] {
+            let refused = post_encoded(&world, path, encoding, "application/json", b"[]").await;
+            assert_eq!(refused.header("accept-encoding"), Some("gzip"), "{path} {encoding}");
+            assert_eq!(
+                refused.refusal(415),
+                "this Content-Encoding is not accepted: send the body as it is, or encoded once as gzip",
+                "{path} {encoding}"
+            );
+        }
+    }
+    let plain = post_encoded(&world, EVENTS, "identity", "application/json", b"[]").await;
+    assert_eq!(plain.expect(202), json!([]));
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text).and_then(|()| encoder.finish()).expect("a vector takes everything")
+}
+
+async fn post_encoded(world: &World, path: &str, encoding: &str, media_type: &str, body: &[u8]) -> Answer {
+    let request = axum::http::Request::post(path)
+        .header("Authorization", format!("token {ADMIN}"))
+        .header("Content-Encoding", encoding)
+        .header("Content-Type", media_type);
+    world.send(request.body(Body::from(body.to_vec())).expect("a request")).await
+}
+
+#[tokio::test]
+async fn gzip_is_taken_by_every_route() {
+    let world = World::start().await;
+    for (method, path) in routes_with_bodies() {
+        let ask = |encoding: &'static str, body: Vec<u8>| {
+            let request = request(ADMIN, &method, &path).header("Content-Encoding", encoding);
+            world.send(request.body(body.into()).expect("a request"))
+        };
+        // No route accepts this body. The refusal shows that it was read.
+        let body = br#"{"nosuch":1,"nosuch":2}"#;
+        let (plain, encoded) = (ask("identity", body.to_vec()).await, ask("gzip", gzip(body)).await);
+        assert_eq!((encoded.status, encoded.text()), (plain.status, plain.text()), "{method} {path}");
+    }
+    let created = gzip(webhook("a", "https://a.example/").to_string().as_bytes());
+    post_encoded(&world, HOOKS, "gzip", "application/json", &created).await.expect(201);
+    let published = gzip(event(None).to_string().as_bytes());
+    post_encoded(&world, EVENTS, "gzip", "application/json", &published).await.expect(202);
+}
+
+#[tokio::test]
+async fn gzip_has_limits_and_has_to_be_gzip() {
+    let world = World::start().await;
+    let bomb = gzip(&vec![b' '; 100 * 1024 * 1024]);
+    for path in [HOOKS, EVENTS, "/v1/orgs"] {
+        let refusal = post_encoded(&world, path, "gzip", "application/json", b"{}").await.refusal(400);
+        assert_eq!(
+            refusal, "the Content-Encoding is gzip, but the body is not a whole gzip stream",
+            "{path}"
+        );
+        let refusal = post_encoded(&world, path, "gzip", "application/json", &bomb).await.refusal(413);
+        assert_eq!(
+            refusal, "a body may have at most 4194304 bytes (the setting request_bytes_max)",
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn lines_may_be_gzip() {
+    let world = World::start().await;
+    let lines = format!("{}\n{}\n", event(None), event(None));
+    let answer = post_encoded(&world, EVENTS, "gzip", "application/x-ndjson", &gzip(lines.as_bytes())).await;
+    assert_eq!(answer.expect(202)["accepted"], 2);
+    let whole = gzip(lines.as_bytes());
+    let cut = post_encoded(&world, EVENTS, "gzip", "application/x-ndjson", &whole[..whole.len() - 1]).await;
+    let refusal = cut.refusal(400);
+    let expected =
+        "the Content-Encoding is gzip, but the body is not a whole gzip stream; before that, 2 lines";
+    assert!(refusal.starts_with(expected), "{refusal}");
 }
 
 #[tokio::test]
