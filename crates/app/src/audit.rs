@@ -5,7 +5,7 @@ use stackbell_model::permission::Permission;
 use stackbell_store::audit::AuditEntry;
 pub use stackbell_store::audit::AuditRecord;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, OrganizationCaller};
 use crate::page::{Page, one_more};
 use crate::{App, Error};
 
@@ -19,13 +19,11 @@ impl App {
     /// Those of access and store.
     pub async fn list_audit(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         before: Option<AuditId>,
         limit: usize,
     ) -> Result<Page<AuditRecord, AuditId>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::ReadAudit)?;
+        let access = caller.require(Permission::ReadAudit)?;
         let limit = limit.clamp(1, AUDIT_LISTED_MAX);
         let records = self.store.list_audit(Some(access.organization.id), before, one_more(limit)).await?;
         Ok(Page::cut(records, limit, |record| record.id))

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stackbell_model::Timestamp;
@@ -26,7 +27,44 @@ pub struct Caller {
     remote: Option<IpAddr>,
 }
 
-/// What a caller may do in one organization.
+/// A caller in an organization that the caller may see. The membership is looked up once, for the whole request.
+#[derive(Clone, Debug)]
+pub struct OrganizationCaller {
+    caller: Caller,
+    /// The index of the membership among the holder's.
+    membership: usize,
+}
+
+impl OrganizationCaller {
+    /// The organization.
+    pub fn organization(&self) -> &Organization {
+        &self.membership().organization
+    }
+
+    /// The caller's access, if it includes this permission.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], with the permission that is missing.
+    pub fn require(&self, permission: Permission) -> Result<Access<'_>, Error> {
+        let access = Access::new(self.membership(), self.token().role);
+        access.require(permission)?;
+        Ok(access)
+    }
+
+    fn membership(&self) -> &HeldMembership {
+        &self.caller.holder.memberships[self.membership]
+    }
+}
+
+impl Deref for OrganizationCaller {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// The rights of a caller in one organization.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
     /// The organization.
@@ -37,7 +75,12 @@ pub struct Access<'a> {
     token: Role,
 }
 
-impl Access<'_> {
+impl<'a> Access<'a> {
+    const fn new(membership: &'a HeldMembership, token: Role) -> Self {
+        let HeldMembership { organization, role, version } = membership;
+        Self { organization, version: *version, owner: *role, token }
+    }
+
     /// Whether both the caller and the caller's token may do it.
     pub fn may(&self, permission: Permission) -> bool {
         self.owner.may(permission) && self.token.may(permission)
@@ -67,10 +110,22 @@ impl Caller {
     /// # Errors
     /// [`Code::NotFound`], the same whether there is no such organization or the caller does not belong to it.
     pub fn in_organization(&self, name: &str) -> Result<Access<'_>, Error> {
-        let found = self.holder.memberships.iter().find(|held| held.organization.name.as_str() == name);
-        let HeldMembership { organization, role, version } =
-            found.ok_or_else(|| Error::not_found("Organization", name))?;
-        Ok(Access { organization, version: *version, owner: *role, token: self.holder.token.role })
+        let membership = &self.holder.memberships[self.membership(name)?];
+        Ok(Access::new(membership, self.holder.token.role))
+    }
+
+    /// The caller in an organization, for the operations there.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], as of [`Caller::in_organization`].
+    pub fn enter(self, name: &str) -> Result<OrganizationCaller, Error> {
+        let membership = self.membership(name)?;
+        Ok(OrganizationCaller { caller: self, membership })
+    }
+
+    fn membership(&self, name: &str) -> Result<usize, Error> {
+        let found = self.holder.memberships.iter().position(|held| held.organization.name.as_str() == name);
+        found.ok_or_else(|| Error::not_found("Organization", name))
     }
 
     /// Whether what is known of the caller is of an earlier request, and other nodes may have changed it since.
@@ -249,6 +304,15 @@ impl App {
     /// As of [`App::authenticate`].
     pub async fn renew(&self, caller: &Caller) -> Result<Caller, Error> {
         self.caller(caller.hash, caller.remote).await
+    }
+
+    /// Finds out whether a caller in an organization is still who they were when they asked, and still belongs to it. A
+    /// change calls this once its body has arrived, which may be long after the request began.
+    ///
+    /// # Errors
+    /// As of [`App::authenticate`]; [`Code::NotFound`] if the caller no longer belongs to the organization.
+    pub(crate) async fn renew_in(&self, caller: &OrganizationCaller) -> Result<OrganizationCaller, Error> {
+        self.renew(caller).await?.enter(caller.organization().name.as_str())
     }
 
     /// A caller as the organization's commits will check.

@@ -10,7 +10,7 @@ use stackbell_model::scope::Scope;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::history::StoredAttempt;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, OrganizationCaller};
 use crate::webhooks::target;
 use crate::{App, Code, Error};
 
@@ -37,13 +37,11 @@ impl App {
     /// Those of access and store.
     pub async fn list_attempts(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: &Scope,
         name: &str,
     ) -> Result<Vec<AttemptView>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let webhook = match self.find_webhook(&access, scope, name).await {
             Ok(webhook) => webhook,
             Err(error) if error.code == Code::NotFound => return Ok(Vec::new()),
@@ -60,14 +58,12 @@ impl App {
     /// [`Code::NotFound`]; those of access, engine and store.
     pub async fn ping(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: &Scope,
         name: &str,
     ) -> Result<AttemptView, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Redeliver)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::Redeliver)?;
         let webhook = self.find_webhook(&access, scope, name).await?;
         let id = Some(webhook.organization);
         self.audit_act(caller, id, "webhook.ping", target(&webhook)).await?;
@@ -81,15 +77,13 @@ impl App {
     /// [`Code::NotFound`] for the webhook or the event; those of access, engine and store.
     pub async fn redeliver(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: &Scope,
         name: &str,
         event: &str,
     ) -> Result<AttemptView, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Redeliver)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::Redeliver)?;
         let webhook = self.find_webhook(&access, scope, name).await?;
         let not_found = || Error::not_found("Event", event);
         let id = EventId::parse(event).ok_or_else(not_found)?;

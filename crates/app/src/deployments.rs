@@ -7,7 +7,7 @@ use stackbell_model::secret::Sealed;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::auth::{Access, Caller};
+use crate::auth::{Access, OrganizationCaller};
 use crate::fields::Fields;
 use crate::{App, Error};
 
@@ -33,13 +33,8 @@ impl App {
     ///
     /// # Errors
     /// [`crate::Code::NotFound`] when it has none; those of access and store.
-    pub async fn get_deployments(
-        &self,
-        caller: &Caller,
-        organization: &str,
-    ) -> Result<DeploymentsCredential, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::EditDeployments)?;
+    pub async fn get_deployments(&self, caller: &OrganizationCaller) -> Result<DeploymentsCredential, Error> {
+        let access = caller.require(Permission::EditDeployments)?;
         let found = self.store.deployments_credential(access.organization.id).await?;
         found.ok_or_else(|| not_found(&access))
     }
@@ -50,13 +45,11 @@ impl App {
     /// [`crate::Code::Invalid`] naming every wrong field; those of access and store.
     pub async fn set_deployments(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         body: &DeploymentsFields,
     ) -> Result<DeploymentsCredential, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::EditDeployments)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::EditDeployments)?;
         let before = self.store.deployments_credential(access.organization.id).await?;
         let mut fields = Fields::default();
         let api_url = self.read_api_url(&mut fields, &access, body.api_url.as_deref());
@@ -78,10 +71,9 @@ impl App {
     ///
     /// # Errors
     /// [`crate::Code::NotFound`] when it has none; those of access and store.
-    pub async fn remove_deployments(&self, caller: &Caller, organization: &str) -> Result<(), Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::EditDeployments)?;
+    pub async fn remove_deployments(&self, caller: &OrganizationCaller) -> Result<(), Error> {
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::EditDeployments)?;
         let organization = access.organization.id;
         let audit = self.audit(caller, Some(organization), "deployments.remove", TARGET, Vec::new());
         if !self.store.remove_deployments_credential(organization, audit).await? {

@@ -10,7 +10,7 @@ use stackbell_model::permission::Permission;
 use stackbell_model::scope::Subject;
 use stackbell_store::commit::Receipt;
 
-use crate::auth::{Access, Caller};
+use crate::auth::{Access, Caller, OrganizationCaller};
 use crate::deliveries::LIST_BYTES_MAX;
 use crate::page::{Page, one_more};
 use crate::{App, Code, Error};
@@ -97,13 +97,11 @@ impl App {
     /// Those of access and store.
     pub async fn list_events(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         before: Option<EventKey>,
         limit: usize,
     ) -> Result<Page<StoredEvent, EventKey>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let limit = limit.clamp(1, EVENTS_LISTED_MAX);
         let organization = access.organization.id;
         let events = self.store.list_events(organization, before, one_more(limit), LIST_BYTES_MAX).await?;
@@ -118,14 +116,8 @@ impl App {
     ///
     /// # Errors
     /// [`crate::Code::NotFound`]; those of access and store.
-    pub async fn get_event(
-        &self,
-        caller: &Caller,
-        organization: &str,
-        event: &str,
-    ) -> Result<StoredEvent, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+    pub async fn get_event(&self, caller: &OrganizationCaller, event: &str) -> Result<StoredEvent, Error> {
+        let access = caller.require(Permission::Read)?;
         let not_found = || Error::not_found("Event", event);
         let id = EventId::parse(event).ok_or_else(not_found)?;
         self.store.find_event(access.organization.id, id).await?.ok_or_else(not_found)

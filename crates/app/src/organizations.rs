@@ -6,7 +6,7 @@ use stackbell_model::names::{DisplayName, Login, OrganizationName};
 use stackbell_model::permission::{Permission, Role};
 use stackbell_store::identity::{RemoveMembership, SetMembership};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, OrganizationCaller};
 use crate::fields::{Fields, taken};
 use crate::page::{LISTED_MAX, Page, one_more};
 use crate::tokens::more_than_own;
@@ -90,12 +90,10 @@ impl App {
     /// Those of access and store.
     pub async fn list_members(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         after: Option<&Login>,
     ) -> Result<Page<(User, Role), Login>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::ReadMembers)?;
+        let access = caller.require(Permission::ReadMembers)?;
         let members = self.store.list_members(access.organization.id, after, one_more(LISTED_MAX)).await?;
         Ok(Page::cut(members, LISTED_MAX, |(user, _)| user.login.clone()))
     }
@@ -107,14 +105,12 @@ impl App {
     /// admin, who stays one; those of access and store.
     pub async fn set_member(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         login: &str,
         role: Option<&str>,
     ) -> Result<(User, Role), Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::EditMembers)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::EditMembers)?;
         let mut fields = Fields::default();
         let role = fields.read_role(role);
         if let Some(role) = role.filter(|role| !access.may_grant(*role)) {
@@ -137,10 +133,9 @@ impl App {
     ///
     /// # Errors
     /// [`Code::NotFound`], [`Code::Conflict`] for the last admin, who stays; those of access and store.
-    pub async fn remove_member(&self, caller: &Caller, organization: &str, login: &str) -> Result<(), Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::EditMembers)?;
+    pub async fn remove_member(&self, caller: &OrganizationCaller, login: &str) -> Result<(), Error> {
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::EditMembers)?;
         let not_found = || Error::not_found("Member", login);
         let user = self.find_user_by(login).await?.ok_or_else(not_found)?;
         let organization = access.organization.id;

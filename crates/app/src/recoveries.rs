@@ -7,7 +7,7 @@ use stackbell_model::permission::Permission;
 use stackbell_model::recovery::{Recovery, RecoveryState};
 use stackbell_store::recoveries::RecoveryCreated;
 
-use crate::auth::Caller;
+use crate::auth::OrganizationCaller;
 use crate::page::{Page, one_more};
 use crate::webhooks::target;
 use crate::{App, Code, Error};
@@ -25,14 +25,12 @@ impl App {
     /// one that is running; those of access and store.
     pub async fn create_recovery(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         webhook: &str,
         since: Timestamp,
     ) -> Result<Recovery, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Redeliver)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::Redeliver)?;
         let found = self.webhook_by_id(&access, webhook).await?;
         let total = self.store.count_recoverable(found.id, since).await?;
         let organization = Some(found.organization);
@@ -72,13 +70,11 @@ impl App {
     /// Those of access and store.
     pub async fn list_recoveries(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         before: Option<RecoveryId>,
         limit: usize,
     ) -> Result<Page<Recovery, RecoveryId>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let limit = limit.clamp(1, RECOVERIES_LISTED_MAX);
         let recoveries = self.store.list_recoveries(access.organization.id, before, one_more(limit)).await?;
         Ok(Page::cut(recoveries, limit, |recovery| recovery.id))
@@ -88,14 +84,8 @@ impl App {
     ///
     /// # Errors
     /// [`Code::NotFound`]; those of access and store.
-    pub async fn get_recovery(
-        &self,
-        caller: &Caller,
-        organization: &str,
-        recovery: &str,
-    ) -> Result<Recovery, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+    pub async fn get_recovery(&self, caller: &OrganizationCaller, recovery: &str) -> Result<Recovery, Error> {
+        let access = caller.require(Permission::Read)?;
         let not_found = || Error::not_found("Recovery", recovery);
         let id = RecoveryId::parse(recovery).ok_or_else(not_found)?;
         self.store.recovery(access.organization.id, id).await?.ok_or_else(not_found)

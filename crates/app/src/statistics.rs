@@ -8,7 +8,7 @@ use stackbell_model::permission::Permission;
 use stackbell_store::commit::Quota;
 pub use stackbell_store::statistics::{HourTally, Tally, Usage};
 
-use crate::auth::Caller;
+use crate::auth::OrganizationCaller;
 use crate::{App, Error};
 
 const HOUR: i64 = 3600 * 1000;
@@ -106,12 +106,10 @@ impl App {
     /// [`crate::Code::Invalid`] for a time that ends before it begins or has too many buckets; those of access and store.
     pub async fn statistics(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         asked: StatisticsAsked,
     ) -> Result<StatisticsView, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let mut buckets = empty_buckets(asked, self.now())?;
         let length = asked.interval.length();
         if let (Some(first), Some(last)) = (buckets.first(), buckets.last()) {

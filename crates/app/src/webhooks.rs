@@ -15,7 +15,7 @@ use stackbell_model::secret::SecretChange;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
 
-use crate::auth::{Access, Caller};
+use crate::auth::{Access, Caller, OrganizationCaller};
 use crate::fields::{Fields, taken};
 use crate::page::{Page, one_more};
 use crate::waiting::Breaker;
@@ -87,17 +87,16 @@ impl App {
     /// [`Code::Invalid`] naming every wrong field, [`Code::Conflict`] for a name that is taken; those of access and store.
     pub async fn create_webhook(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: Scope,
         body: &WebhookFields,
     ) -> Result<WebhookView, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(edit_permission(&scope))?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(edit_permission(&scope))?;
         let mut fields = Fields::default();
         match &body.organization_name {
             Some(name) if !name.is_empty() => {
+                let organization = access.organization.name.as_str();
                 fields.matches_url("organizationName", Some(name), Some(organization));
             }
             Some(_) | None => fields.required("organizationName"),
@@ -175,14 +174,12 @@ impl App {
     /// Those of access and store.
     pub async fn list_webhooks(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: &Scope,
         after: Option<WebhookId>,
         limit: usize,
     ) -> Result<Page<WebhookView, WebhookId>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let limit = limit.clamp(1, self.webhooks_in_scope_max());
         let webhooks =
             self.store.list_webhooks(access.organization.id, scope, after, one_more(limit)).await?;
@@ -195,13 +192,11 @@ impl App {
     /// [`Code::NotFound`]; those of access and store.
     pub async fn get_webhook(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: &Scope,
         name: &str,
     ) -> Result<WebhookView, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let webhook = self.find_webhook(&access, scope, name).await?;
         Ok(view(&access, webhook))
     }
@@ -213,15 +208,13 @@ impl App {
     /// [`Code::Invalid`] naming every wrong field, [`Code::NotFound`]; those of access and store.
     pub async fn edit_webhook(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: &Scope,
         name: &str,
         body: &WebhookFields,
     ) -> Result<WebhookView, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(edit_permission(scope))?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(edit_permission(scope))?;
         for _ in 0..TRIES_MAX {
             let before = self.find_webhook(&access, scope, name).await?;
             let after = self.edited(&access, &before, body)?;
@@ -271,14 +264,12 @@ impl App {
     /// Those of access and store. A webhook that is not there is none: source wire-facts.md#delete.
     pub async fn delete_webhook(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         scope: &Scope,
         name: &str,
     ) -> Result<(), Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(edit_permission(scope))?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(edit_permission(scope))?;
         let Ok(name) = WebhookName::parse(name) else { return Ok(()) };
         let organization = access.organization.id;
         let audit = self.audit(caller, Some(organization), "webhook.delete", place(scope, &name), Vec::new());

@@ -1,7 +1,7 @@
 //! The right that a route needs. It is checked before the rest of a request is read, so that a caller without it learns
 //! nothing from the way in which the request is refused.
 
-use stackbell_app::auth::{Access, Caller};
+use stackbell_app::auth::{Caller, OrganizationCaller};
 use stackbell_model::permission::Permission;
 
 use crate::error::{HttpError, about};
@@ -39,10 +39,10 @@ impl Need {
     ///
     /// # Errors
     /// 403.
-    pub(crate) fn check_in(self, access: &Access<'_>) -> Result<(), HttpError> {
+    pub(crate) fn check_in(self, caller: &OrganizationCaller) -> Result<(), HttpError> {
         match self {
             Self::Nothing | Self::Token | Self::User | Self::Operator => Ok(()),
-            Self::In(permission) => access.require(permission).map_err(about("Token")),
+            Self::In(permission) => caller.require(permission).map(|_| ()).map_err(about("Token")),
         }
     }
 }

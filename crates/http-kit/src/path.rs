@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use stackbell_app::auth::Caller;
+use stackbell_app::auth::OrganizationCaller;
 
 use crate::auth::Authenticated;
 use crate::context::Context;
@@ -44,10 +44,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathTexts {
 /// A caller who may see the organization in the path, and use the route there. Any other caller is refused before the rest
 /// of the request is read: 404 if the caller may not see the organization (invariant 9), else 403.
 pub struct InOrganization {
-    /// The caller.
-    pub caller: Caller,
-    /// The organization's name.
-    pub organization: String,
+    /// The caller in the organization.
+    pub caller: OrganizationCaller,
     /// The parameters of the path.
     pub path: PathTexts,
 }
@@ -62,9 +60,8 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, state).await?;
         let path = PathTexts::from_request_parts(parts, state).await?;
-        let organization = path.get(ORGANIZATION).to_owned();
-        let access = caller.in_organization(&organization).map_err(about("Organization"))?;
-        RouteRules::of(&parts.extensions).need().check_in(&access)?;
-        Ok(Self { caller, organization, path })
+        let caller = caller.enter(path.get(ORGANIZATION)).map_err(about("Organization"))?;
+        RouteRules::of(&parts.extensions).need().check_in(&caller)?;
+        Ok(Self { caller, path })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
-use stackbell_app::auth::Caller;
+use stackbell_app::auth::OrganizationCaller;
 use stackbell_http_kit::context::Context;
 use stackbell_http_kit::error::HttpError;
 use stackbell_http_kit::path::{InOrganization, PathTexts};
@@ -14,9 +14,7 @@ use stackbell_model::scope::Scope;
 
 /// A caller who may see the organization, and the scope in it that the path names.
 pub(crate) struct InScope {
-    pub(crate) caller: Caller,
-    /// The organization's name.
-    pub(crate) organization: String,
+    pub(crate) caller: OrganizationCaller,
     pub(crate) scope: Scope,
     path: PathTexts,
 }
@@ -41,10 +39,9 @@ where
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let InOrganization { caller, organization, path } =
-            InOrganization::from_request_parts(parts, state).await?;
+        let InOrganization { caller, path } = InOrganization::from_request_parts(parts, state).await?;
         let scope = scope(&path)?;
-        Ok(Self { caller, organization, scope, path })
+        Ok(Self { caller, scope, path })
     }
 }
 

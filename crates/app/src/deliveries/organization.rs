@@ -12,7 +12,7 @@ use stackbell_store::history::attempt_size;
 use stackbell_store::recoveries::DeliveryChange;
 
 use super::{AttemptView, LIST_BYTES_MAX};
-use crate::auth::{Access, Caller};
+use crate::auth::{Access, OrganizationCaller};
 use crate::page::Page;
 use crate::waiting::Waiting;
 use crate::{App, Code, Error};
@@ -65,14 +65,12 @@ impl App {
     /// Those of access and store.
     pub async fn list_deliveries(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         filter: &DeliveryFilter,
         before: Option<DeliveryId>,
         limit: usize,
     ) -> Result<Page<DeliveryOverview, DeliveryId>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let limit = u32::try_from(limit.clamp(1, DELIVERIES_LISTED_MAX)).expect("clamped");
         let id = access.organization.id;
         let page = self.store.list_deliveries(id, filter, before, limit, LOOKED_AT_MAX).await?;
@@ -85,12 +83,10 @@ impl App {
     /// [`Code::NotFound`]; those of access and store.
     pub async fn get_delivery(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         delivery: &str,
     ) -> Result<DeliveryView, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let (overview, payload) = self.find_delivery(&access, delivery).await?;
         let id = access.organization.id;
         let history = self.store.delivery_attempts(id, overview.id, HISTORY_MAX, LIST_BYTES_MAX).await?;
@@ -105,11 +101,10 @@ impl App {
     /// [`Code::NotFound`]; [`Code::Conflict`] when it is not pending; those of access and store.
     pub async fn cancel_delivery(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         delivery: &str,
     ) -> Result<DeliveryOverview, Error> {
-        self.change_delivery(caller, organization, delivery, Change::Cancel).await
+        self.change_delivery(caller, delivery, Change::Cancel).await
     }
 
     /// Has a delivery tried now, before all others of its webhook and though its breaker is open: a pending one goes on with its
@@ -119,11 +114,10 @@ impl App {
     /// [`Code::NotFound`]; [`Code::Conflict`] when it has succeeded or its webhook was deleted; those of access and store.
     pub async fn retry_delivery(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         delivery: &str,
     ) -> Result<DeliveryOverview, Error> {
-        self.change_delivery(caller, organization, delivery, Change::Retry).await
+        self.change_delivery(caller, delivery, Change::Retry).await
     }
 
     /// Makes one more attempt of a delivery, whatever its state, and gives the record.
@@ -132,13 +126,11 @@ impl App {
     /// [`Code::NotFound`]; [`Code::Conflict`] when its webhook was deleted; those of access, engine and store.
     pub async fn redeliver_delivery(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         delivery: &str,
     ) -> Result<AttemptView, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Redeliver)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::Redeliver)?;
         let (overview, _) = self.find_delivery(&access, delivery).await?;
         refuse_ping(&overview)?;
         let webhook = self.store.webhook(access.organization.id, overview.webhook).await?;
@@ -152,14 +144,12 @@ impl App {
 
     async fn change_delivery(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         delivery: &str,
         change: Change,
     ) -> Result<DeliveryOverview, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Redeliver)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::Redeliver)?;
         let (overview, _) = self.find_delivery(&access, delivery).await?;
         refuse_ping(&overview)?;
         let (organization, id) = (access.organization.id, overview.id);

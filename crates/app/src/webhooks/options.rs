@@ -7,7 +7,7 @@ use stackbell_model::webhook::{Format, Pace, PauseReason, Webhook, WebhookState}
 use stackbell_store::webhooks::EditOutcome;
 
 use super::{TRIES_MAX, WebhookView, edit_permission, edited_by_others, target, view};
-use crate::auth::{Access, Caller};
+use crate::auth::{Access, OrganizationCaller};
 use crate::fields::Fields;
 use crate::page::Page;
 use crate::{App, Error};
@@ -92,14 +92,12 @@ impl App {
     /// Those of access and store.
     pub async fn list_all_webhooks(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         filter: &WebhookFilter,
         after: Option<WebhookId>,
         limit: usize,
     ) -> Result<Page<WebhookView, WebhookId>, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let access = caller.require(Permission::Read)?;
         let limit = limit.clamp(1, WEBHOOKS_LISTED_MAX);
         let (mut found, mut last, mut looked_at) = (Vec::new(), after, 0);
         loop {
@@ -121,14 +119,8 @@ impl App {
     ///
     /// # Errors
     /// [`crate::Code::NotFound`]; those of access and store.
-    pub async fn get_any_webhook(
-        &self,
-        caller: &Caller,
-        organization: &str,
-        id: &str,
-    ) -> Result<WebhookView, Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+    pub async fn get_any_webhook(&self, caller: &OrganizationCaller, id: &str) -> Result<WebhookView, Error> {
+        let access = caller.require(Permission::Read)?;
         let webhook = self.webhook_by_id(&access, id).await?;
         self.with_breaker(view(&access, webhook)).await
     }
@@ -139,14 +131,12 @@ impl App {
     /// [`crate::Code::Invalid`] naming every wrong field, [`crate::Code::NotFound`]; those of access and store.
     pub async fn set_webhook_options(
         &self,
-        caller: &Caller,
-        organization: &str,
+        caller: &OrganizationCaller,
         id: &str,
         options: &WebhookOptions,
     ) -> Result<WebhookView, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::Read)?;
         for _ in 0..TRIES_MAX {
             let before = self.webhook_by_id(&access, id).await?;
             access.require(edit_permission(&before.scope))?;
@@ -165,14 +155,8 @@ impl App {
     ///
     /// # Errors
     /// [`crate::Code::Forbidden`]; those of access and store.
-    pub async fn require_webhook_edit(
-        &self,
-        caller: &Caller,
-        organization: &str,
-        id: &str,
-    ) -> Result<(), Error> {
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Read)?;
+    pub async fn require_webhook_edit(&self, caller: &OrganizationCaller, id: &str) -> Result<(), Error> {
+        let access = caller.require(Permission::Read)?;
         let Some(id) = WebhookId::parse(id) else { return Ok(()) };
         match self.store.webhook(access.organization.id, id).await? {
             Some(webhook) => access.require(edit_permission(&webhook.scope)),
@@ -184,15 +168,9 @@ impl App {
     ///
     /// # Errors
     /// [`crate::Code::NotFound`]; those of access and store.
-    pub async fn resume_webhook(
-        &self,
-        caller: &Caller,
-        organization: &str,
-        id: &str,
-    ) -> Result<WebhookView, Error> {
-        let caller = &self.renew(caller).await?;
-        let access = caller.in_organization(organization)?;
-        access.require(Permission::Redeliver)?;
+    pub async fn resume_webhook(&self, caller: &OrganizationCaller, id: &str) -> Result<WebhookView, Error> {
+        let caller = &self.renew_in(caller).await?;
+        let access = caller.require(Permission::Redeliver)?;
         let webhook = self.webhook_by_id(&access, id).await?;
         if webhook.health.suspension.is_none() {
             return self.with_breaker(view(&access, webhook)).await;

@@ -39,6 +39,6 @@ async fn create(
     Text(text): Text,
 ) -> Result<Response, HttpError> {
     let fields = convert::read_fields(&text)?;
-    let view = context.app.create_webhook(&at.caller, &at.organization, at.scope, &fields).await;
+    let view = context.app.create_webhook(&at.caller, at.scope, &fields).await;
     Ok(response::json(StatusCode::CREATED, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
 }

@@ -26,6 +26,6 @@ pub(super) const OPERATION: Operation = Operation {
 
 async fn delete(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
     let app = &context.app;
-    let deleted = app.delete_webhook(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    let deleted = app.delete_webhook(&at.caller, &at.scope, at.webhook()).await;
     deleted.map(|()| response::no_content()).map_err(about(WEBHOOK))
 }

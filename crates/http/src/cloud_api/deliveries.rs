@@ -29,7 +29,7 @@ pub(super) const OPERATION: Operation = Operation {
 
 async fn deliveries(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
     let large = context.large_responses.begin().await?;
-    let views = context.app.list_attempts(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    let views = context.app.list_attempts(&at.caller, &at.scope, at.webhook()).await;
     let views = views.map_err(about(WEBHOOK))?;
     let bytes = views.iter().map(|view| view.attempt.size()).sum();
     large.json(bytes, move || Ok(views.iter().map(convert::delivery).collect::<Vec<_>>())).await

@@ -29,6 +29,6 @@ pub(super) const OPERATION: Operation = Operation {
 };
 
 async fn get(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
-    let view = context.app.get_webhook(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    let view = context.app.get_webhook(&at.caller, &at.scope, at.webhook()).await;
     Ok(response::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
 }

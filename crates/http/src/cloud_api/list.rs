@@ -39,7 +39,7 @@ async fn list(State(context): State<Arc<Context>>, at: InScope, uri: Uri) -> Res
     let request = PageRequest::read(&QueryTexts::any(&uri)?, limit)?;
     let after = request.after(pagination::id(WebhookId::from_uuid))?;
     let limit = request.size.unwrap_or(limit);
-    let page = context.app.list_webhooks(&at.caller, &at.organization, &at.scope, after, limit).await;
+    let page = context.app.list_webhooks(&at.caller, &at.scope, after, limit).await;
     let page = page.map_err(about(WEBHOOK))?;
     let webhooks: Vec<_> = page.items.iter().map(convert::webhook).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));

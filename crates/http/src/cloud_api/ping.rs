@@ -29,6 +29,6 @@ pub(super) const OPERATION: Operation = Operation {
 };
 
 async fn ping(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
-    let view = context.app.ping(&at.caller, &at.organization, &at.scope, at.webhook()).await;
+    let view = context.app.ping(&at.caller, &at.scope, at.webhook()).await;
     Ok(response::json(StatusCode::OK, &convert::delivery(&view.map_err(about(WEBHOOK))?)))
 }

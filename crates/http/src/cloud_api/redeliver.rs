@@ -30,6 +30,6 @@ pub(super) const OPERATION: Operation = Operation {
 
 async fn redeliver(State(context): State<Arc<Context>>, at: InScope) -> Result<Response, HttpError> {
     let app = &context.app;
-    let view = app.redeliver(&at.caller, &at.organization, &at.scope, at.webhook(), at.event()).await;
+    let view = app.redeliver(&at.caller, &at.scope, at.webhook(), at.event()).await;
     Ok(response::json(StatusCode::OK, &convert::delivery(&view.map_err(about(WEBHOOK))?)))
 }

@@ -39,6 +39,6 @@ async fn update(
 ) -> Result<Response, HttpError> {
     let fields = convert::read_fields(&text)?;
     let app = &context.app;
-    let view = app.edit_webhook(&at.caller, &at.organization, &at.scope, at.webhook(), &fields).await;
+    let view = app.edit_webhook(&at.caller, &at.scope, at.webhook(), &fields).await;
     Ok(response::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
 }

@@ -45,7 +45,7 @@ async fn list(
     let request = PageRequest::read(&query, AUDIT_LISTED_MAX)?;
     let before = request.after(pagination::id(AuditId::from_uuid))?;
     let limit = request.size.unwrap_or(PAGE_SIZE_DEFAULT);
-    let page = context.app.list_audit(&at.caller, &at.organization, before, limit).await;
+    let page = context.app.list_audit(&at.caller, before, limit).await;
     let page = page.map_err(about("Audit"))?;
     let entries: Vec<_> = page.items.into_iter().map(show).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));

@@ -57,7 +57,7 @@ async fn get(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
-    let found = context.app.get_deployments(&at.caller, &at.organization).await;
+    let found = context.app.get_deployments(&at.caller).await;
     Ok(response::json(StatusCode::OK, &show(&found.map_err(about(DEPLOYMENTS))?)))
 }
 
@@ -71,7 +71,7 @@ async fn set(
     let request = DeploymentsRequest::read(&text).map_err(|error| HttpError::body(DEPLOYMENTS, &error))?;
     let DeploymentsRequest { api_url, token, stacks } = request;
     let fields = DeploymentsFields { api_url, token, stacks };
-    let set = context.app.set_deployments(&at.caller, &at.organization, &fields).await;
+    let set = context.app.set_deployments(&at.caller, &fields).await;
     Ok(response::json(StatusCode::OK, &show(&set.map_err(about(DEPLOYMENTS))?)))
 }
 
@@ -81,7 +81,7 @@ async fn remove(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
-    let removed = context.app.remove_deployments(&at.caller, &at.organization).await;
+    let removed = context.app.remove_deployments(&at.caller).await;
     removed.map(|()| response::no_content()).map_err(about(DEPLOYMENTS))
 }
 

@@ -64,7 +64,7 @@ async fn list(
 ) -> Result<Response, HttpError> {
     let request = PageRequest::read(&QueryTexts::only(&uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
     let after = request.after(pagination::name(Login::parse))?;
-    let page = context.app.list_members(&at.caller, &at.organization, after.as_ref()).await;
+    let page = context.app.list_members(&at.caller, after.as_ref()).await;
     let page = page.map_err(about(MEMBER))?;
     let members: Vec<_> = page.items.iter().map(|(user, role)| MemberResponse::new(user, *role)).collect();
     let next = page.next.map(|login| Cursor::Name(login.to_string()));
@@ -80,7 +80,7 @@ async fn set(
     QueryTexts::only(&uri, &[])?;
     let request = MemberRequest::read(&text).map_err(|error| HttpError::body(MEMBER, &error))?;
     let (login, role) = (at.path.get("login"), request.role.as_deref());
-    let set = context.app.set_member(&at.caller, &at.organization, login, role).await;
+    let set = context.app.set_member(&at.caller, login, role).await;
     let (user, role) = set.map_err(about(MEMBER))?;
     Ok(response::json(StatusCode::OK, &MemberResponse::new(&user, role)))
 }
@@ -91,6 +91,6 @@ async fn remove(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
-    let removed = context.app.remove_member(&at.caller, &at.organization, at.path.get("login")).await;
+    let removed = context.app.remove_member(&at.caller, at.path.get("login")).await;
     removed.map(|()| response::no_content()).map_err(about(MEMBER))
 }

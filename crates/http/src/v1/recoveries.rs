@@ -72,7 +72,7 @@ async fn create(
     QueryTexts::only(&uri, &[])?;
     let request = RecoveryRequest::read(&text).map_err(|error| HttpError::body(RECOVERY, &error))?;
     let webhook = at.path.get("webhookId");
-    let created = context.app.create_recovery(&at.caller, &at.organization, webhook, request.since).await;
+    let created = context.app.create_recovery(&at.caller, webhook, request.since).await;
     Ok(response::json(StatusCode::ACCEPTED, &show(&created.map_err(about(RECOVERY))?)))
 }
 
@@ -85,7 +85,7 @@ async fn list(
     let request = PageRequest::read(&query, RECOVERIES_LISTED_MAX)?;
     let before = request.after(pagination::id(RecoveryId::from_uuid))?;
     let limit = request.size.unwrap_or(PAGE_SIZE_DEFAULT);
-    let page = context.app.list_recoveries(&at.caller, &at.organization, before, limit).await;
+    let page = context.app.list_recoveries(&at.caller, before, limit).await;
     let page = page.map_err(about(RECOVERY))?;
     let recoveries: Vec<_> = page.items.iter().map(show).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
@@ -99,7 +99,7 @@ async fn get(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("recoveryId");
-    let found = context.app.get_recovery(&at.caller, &at.organization, id).await;
+    let found = context.app.get_recovery(&at.caller, id).await;
     Ok(response::json(StatusCode::OK, &show(&found.map_err(about(RECOVERY))?)))
 }
 

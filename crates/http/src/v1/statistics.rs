@@ -55,7 +55,7 @@ async fn get(
         to: query.read(STATISTICS, "to", read_rfc3339, MOMENT)?,
         interval: interval.unwrap_or(Interval::Hour),
     };
-    let view = context.app.statistics(&at.caller, &at.organization, asked).await;
+    let view = context.app.statistics(&at.caller, asked).await;
     Ok(response::json(StatusCode::OK, &show(&view.map_err(about(STATISTICS))?)))
 }
 

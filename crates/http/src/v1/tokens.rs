@@ -108,7 +108,7 @@ async fn list_service(
     at: InOrganization,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    list(&context, &at.caller, Whose::Service(&at.organization), &uri).await
+    list(&context, &at.caller, Whose::Service(at.caller.organization().name.as_str()), &uri).await
 }
 
 async fn list(
@@ -150,7 +150,7 @@ async fn create_service(
     uri: Uri,
     Text(text): Text,
 ) -> Result<Response, HttpError> {
-    create(&context, &at.caller, Whose::Service(&at.organization), &uri, &text).await
+    create(&context, &at.caller, Whose::Service(at.caller.organization().name.as_str()), &uri, &text).await
 }
 
 async fn create(
@@ -196,7 +196,14 @@ async fn revoke_service(
     at: InOrganization,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    revoke(&context, &at.caller, Whose::Service(&at.organization), at.path.get("tokenId"), &uri).await
+    revoke(
+        &context,
+        &at.caller,
+        Whose::Service(at.caller.organization().name.as_str()),
+        at.path.get("tokenId"),
+        &uri,
+    )
+    .await
 }
 
 async fn revoke(

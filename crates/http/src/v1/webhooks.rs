@@ -89,7 +89,7 @@ async fn list(
     let request = PageRequest::read(&query, WEBHOOKS_LISTED_MAX)?;
     let after = request.after(pagination::id(WebhookId::from_uuid))?;
     let limit = request.size.unwrap_or(WEBHOOKS_LISTED_MAX);
-    let page = context.app.list_all_webhooks(&at.caller, &at.organization, &filter, after, limit).await;
+    let page = context.app.list_all_webhooks(&at.caller, &filter, after, limit).await;
     let page = page.map_err(about(WEBHOOK))?;
     let webhooks: Vec<_> = page.items.iter().map(overview).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
@@ -138,7 +138,7 @@ async fn get(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("webhookId");
-    let found = context.app.get_any_webhook(&at.caller, &at.organization, id).await;
+    let found = context.app.get_any_webhook(&at.caller, id).await;
     Ok(show(&found.map_err(about(WEBHOOK))?))
 }
 
@@ -149,7 +149,7 @@ async fn set(
 ) -> Result<Response, HttpError> {
     let id = at.path.get("webhookId");
     // Which right it needs is the webhook's: some callers may edit those of stacks alone.
-    let allowed = context.app.require_webhook_edit(&at.caller, &at.organization, id).await;
+    let allowed = context.app.require_webhook_edit(&at.caller, id).await;
     allowed.map_err(about(WEBHOOK))?;
     QueryTexts::only(request.uri(), &[])?;
     let Text(text) = Text::from_request(request, &context).await?;
@@ -160,7 +160,7 @@ async fn set(
         active: read.active,
         pause_reason: read.pause_reason,
     };
-    let set = context.app.set_webhook_options(&at.caller, &at.organization, id, &options).await;
+    let set = context.app.set_webhook_options(&at.caller, id, &options).await;
     Ok(show(&set.map_err(about(WEBHOOK))?))
 }
 
@@ -171,7 +171,7 @@ async fn resume(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("webhookId");
-    let resumed = context.app.resume_webhook(&at.caller, &at.organization, id).await;
+    let resumed = context.app.resume_webhook(&at.caller, id).await;
     Ok(show(&resumed.map_err(about(WEBHOOK))?))
 }
 

@@ -56,7 +56,7 @@ async fn cancel(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("deliveryId");
-    let cancelled = context.app.cancel_delivery(&at.caller, &at.organization, id).await;
+    let cancelled = context.app.cancel_delivery(&at.caller, id).await;
     Ok(response::json(StatusCode::OK, &show(&cancelled.map_err(about(DELIVERY))?)))
 }
 
@@ -67,7 +67,7 @@ async fn retry(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("deliveryId");
-    let retried = context.app.retry_delivery(&at.caller, &at.organization, id).await;
+    let retried = context.app.retry_delivery(&at.caller, id).await;
     Ok(response::json(StatusCode::OK, &show(&retried.map_err(about(DELIVERY))?)))
 }
 
@@ -78,7 +78,7 @@ async fn redeliver(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let id = at.path.get("deliveryId");
-    let made = context.app.redeliver_delivery(&at.caller, &at.organization, id).await;
+    let made = context.app.redeliver_delivery(&at.caller, id).await;
     let made = made.map_err(about(DELIVERY))?;
     let shown = AttemptResponse::new(&made.attempt.attempt, made.credentials);
     Ok(response::json(StatusCode::OK, &shown))

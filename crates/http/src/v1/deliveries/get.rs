@@ -36,7 +36,7 @@ async fn get(
     QueryTexts::only(&uri, &[])?;
     let large = context.large_responses.begin().await?;
     let id = at.path.get("deliveryId");
-    let view = context.app.get_delivery(&at.caller, &at.organization, id).await.map_err(about(DELIVERY))?;
+    let view = context.app.get_delivery(&at.caller, id).await.map_err(about(DELIVERY))?;
     let bytes = view.size();
     large
         .json(bytes, move || {

@@ -77,7 +77,7 @@ async fn list(
     let request = PageRequest::read(&query, DELIVERIES_LISTED_MAX)?;
     let before = request.after(pagination::id(DeliveryId::from_uuid))?;
     let limit = request.size.unwrap_or(PAGE_SIZE_DEFAULT);
-    let page = context.app.list_deliveries(&at.caller, &at.organization, &filter, before, limit).await;
+    let page = context.app.list_deliveries(&at.caller, &filter, before, limit).await;
     let page = page.map_err(about(DELIVERY))?;
     let deliveries: Vec<_> = page.items.iter().map(show).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));

@@ -34,14 +34,14 @@ async fn get(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
-    let stored = context.app.get_event(&at.caller, &at.organization, at.path.get("eventId")).await;
+    let stored = context.app.get_event(&at.caller, at.path.get("eventId")).await;
     let stored = stored.map_err(about(EVENT))?;
     Ok(response::json(StatusCode::OK, &show(&at, &stored.event, stored.deliveries)?))
 }
 
 /// An event of the organization that `at` is about.
 pub(super) fn show(at: &InOrganization, event: &Event, deliveries: u32) -> Result<EventResponse, HttpError> {
-    let access = at.caller.in_organization(&at.organization).map_err(about(EVENT))?;
-    let shown = EventResponse::new(event, &access.organization.name, u64::from(deliveries));
+    let organization = &at.caller.organization().name;
+    let shown = EventResponse::new(event, organization, u64::from(deliveries));
     shown.map_err(|error| HttpError::internal("the event could not be read", error))
 }

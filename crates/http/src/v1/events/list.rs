@@ -45,7 +45,7 @@ async fn list(
     let before = request.after(pagination::id(EventKey::from_uuid))?;
     let limit = request.size.unwrap_or(PAGE_SIZE_DEFAULT);
     let large = context.large_responses.begin().await?;
-    let page = context.app.list_events(&at.caller, &at.organization, before, limit).await;
+    let page = context.app.list_events(&at.caller, before, limit).await;
     let page = page.map_err(about(EVENT))?;
     let bytes = page.items.iter().map(StoredEvent::size).sum();
     let items = page.items;
