@@ -14,11 +14,12 @@ use crate::auth::{Caller, OrganizationCaller};
 use crate::webhooks::target;
 use crate::{App, Code, Error};
 
-/// The attempts that a list shows. Source: wire-facts.md#webhook-delivery.
+/// The most attempts in a list, be it of a webhook or of one delivery. No schedule makes more for one delivery.
+/// Source: wire-facts.md#webhook-delivery.
 const ATTEMPTS_LISTED_MAX: u32 = 100;
 
-/// A list ends with the row at which its payloads and answers come to so many bytes: a hundred of the largest would be
-/// 30 MiB, for each reader who asks.
+/// A list ends with the row at which its payloads and responses reach so many bytes. A hundred of the largest would take 30
+/// MiB for each reader.
 pub const LIST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// An attempt, as the caller may see it.

@@ -4,8 +4,8 @@ use stackbell_model::deployments::{DeploymentsCredential, STACKS_MAX, StackRefer
 use stackbell_model::http_url;
 use stackbell_model::permission::Permission;
 use stackbell_model::secret::Sealed;
+use stackbell_wire::rest::operation::DeploymentsRequest;
 use url::Url;
-use zeroize::Zeroizing;
 
 use crate::auth::{Access, OrganizationCaller};
 use crate::fields::Fields;
@@ -16,17 +16,6 @@ const TEXT_BYTES_MAX: usize = 2048;
 
 /// What the audit log says it was done to.
 const TARGET: &str = "the deployments credential";
-
-/// A credential as a body describes it: each field as sent, `None` where it is absent or null.
-#[derive(Clone, Default)]
-pub struct DeploymentsFields {
-    /// The API.
-    pub api_url: Option<String>,
-    /// The token; may be absent where there is one for the same URL, which then stays.
-    pub token: Option<Zeroizing<String>>,
-    /// The stacks that may be started, each as `project/stack`.
-    pub stacks: Option<Vec<String>>,
-}
 
 impl App {
     /// An organization's credential.
@@ -46,7 +35,7 @@ impl App {
     pub async fn set_deployments(
         &self,
         caller: &OrganizationCaller,
-        body: &DeploymentsFields,
+        body: &DeploymentsRequest,
     ) -> Result<DeploymentsCredential, Error> {
         let caller = &self.renew_in(caller).await?;
         let access = caller.require(Permission::EditDeployments)?;
@@ -101,7 +90,7 @@ impl App {
         &self,
         fields: &mut Fields,
         access: &Access<'_>,
-        body: &DeploymentsFields,
+        body: &DeploymentsRequest,
         kept: Option<&DeploymentsCredential>,
     ) -> Option<Sealed> {
         match (&body.token, kept) {

@@ -5,25 +5,13 @@ use stackbell_model::ids::OrganizationId;
 use stackbell_model::names::{DisplayName, Login, OrganizationName};
 use stackbell_model::permission::{Permission, Role};
 use stackbell_store::identity::{RemoveMembership, SetMembership};
+use stackbell_wire::rest::identity::OrganizationRequest;
 
 use crate::auth::{Caller, OrganizationCaller};
 use crate::fields::{Fields, taken};
 use crate::page::{LISTED_MAX, Page, one_more};
 use crate::tokens::more_than_own;
 use crate::{App, Code, Error};
-
-/// An organization as a body describes it.
-#[derive(Clone, Debug, Default)]
-pub struct OrganizationFields {
-    /// Its name in URLs.
-    pub name: Option<String>,
-    /// What people call it; its name if absent.
-    pub display_name: Option<String>,
-    /// A picture.
-    pub avatar_url: Option<String>,
-    /// The login of its first admin; the caller's if absent.
-    pub admin: Option<String>,
-}
 
 impl App {
     /// Makes an organization with its first admin. Operators only. The admin is a person: what each of their tokens may do
@@ -34,7 +22,7 @@ impl App {
     pub async fn create_organization(
         &self,
         caller: &Caller,
-        body: &OrganizationFields,
+        body: &OrganizationRequest,
     ) -> Result<Organization, Error> {
         let caller = &self.renew(caller).await?;
         caller.require_operator()?;

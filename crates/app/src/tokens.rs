@@ -14,6 +14,7 @@ use stackbell_model::identity::{Token, TokenOwner};
 use stackbell_model::ids::{OrganizationId, TokenId};
 use stackbell_model::names::DisplayName;
 use stackbell_model::permission::{Permission, Role};
+use stackbell_wire::rest::identity::TokenRequest;
 
 use crate::auth::{Access, Caller};
 use crate::fields::Fields;
@@ -27,20 +28,6 @@ pub const TOKENS_OF_OWNER_MAX: u32 = 100;
 
 /// How long a token for another user is good for where nothing else is asked for: its maker knows it, too.
 pub const HANDED_OVER_LIVES: Duration = Duration::from_secs(90 * 24 * 3600);
-
-/// A token as a body describes it.
-#[derive(Clone, Debug, Default)]
-pub struct TokenFields {
-    /// What people call it.
-    pub name: Option<String>,
-    /// The most that it may do.
-    pub role: Option<String>,
-    /// Whether it may act as operator.
-    pub operator: Option<bool>,
-    /// When it expires. If absent: when its maker's token does, and after [`HANDED_OVER_LIVES`] at the latest where it is
-    /// for another user.
-    pub expires_at: Option<Timestamp>,
-}
 
 /// A token that was just made, with its secret: shown this once.
 #[derive(Debug)]
@@ -115,7 +102,7 @@ impl App {
         &self,
         caller: &Caller,
         whose: Whose<'_>,
-        body: &TokenFields,
+        body: &TokenRequest,
     ) -> Result<IssuedToken, Error> {
         let caller = &self.renew(caller).await?;
         let owner = self.token_owner(caller, whose).await?;
@@ -236,7 +223,7 @@ impl App {
         }
     }
 
-    fn read_token(&self, caller: &Caller, owner: &Owner<'_>, body: &TokenFields) -> Result<NewToken, Error> {
+    fn read_token(&self, caller: &Caller, owner: &Owner<'_>, body: &TokenRequest) -> Result<NewToken, Error> {
         let mut fields = Fields::default();
         let name = fields.read_required("name", body.name.as_deref(), DisplayName::parse);
         let role = fields.read_role(body.role.as_deref());

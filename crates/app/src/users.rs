@@ -1,10 +1,10 @@
 //! Users. They are the instance's, so operators alone manage them.
 
-use stackbell_model::Timestamp;
 use stackbell_model::identity::{TokenOwner, User};
 use stackbell_model::ids::UserId;
 use stackbell_model::names::{DisplayName, Login};
 use stackbell_model::permission::Role;
+use stackbell_wire::rest::identity::UserRequest;
 
 #[cfg(doc)]
 use crate::Code;
@@ -13,25 +13,6 @@ use crate::fields::{Fields, taken};
 use crate::page::{LISTED_MAX, Page, one_more};
 use crate::tokens::{HANDED_OVER_LIVES, IssuedToken, NewToken, more_than_own, token_in_words};
 use crate::{App, Error};
-
-/// A user as a body describes them.
-#[derive(Clone, Debug, Default)]
-pub struct UserFields {
-    /// What they log in as.
-    pub login: Option<String>,
-    /// Their name; the login if absent.
-    pub name: Option<String>,
-    /// Their address.
-    pub email: Option<String>,
-    /// A picture.
-    pub avatar_url: Option<String>,
-    /// Whether they run the instance.
-    pub operator: Option<bool>,
-    /// The role of their first token; the least that the caller may give if absent.
-    pub role: Option<String>,
-    /// When their first token expires; after [`HANDED_OVER_LIVES`] if absent, and never later than the caller's.
-    pub expires_at: Option<Timestamp>,
-}
 
 impl App {
     /// Adds a user, with a first token: there is no other way in. The token may do nothing in an organization before an
@@ -42,7 +23,7 @@ impl App {
     pub async fn create_user(
         &self,
         caller: &Caller,
-        body: &UserFields,
+        body: &UserRequest,
     ) -> Result<(User, IssuedToken), Error> {
         let caller = &self.renew(caller).await?;
         caller.require_operator()?;
@@ -59,7 +40,7 @@ impl App {
         Ok((user, issued))
     }
 
-    fn read_user(&self, caller: &Caller, body: &UserFields) -> Result<(User, NewToken), Error> {
+    fn read_user(&self, caller: &Caller, body: &UserRequest) -> Result<(User, NewToken), Error> {
         let mut fields = Fields::default();
         let login = fields.read_required("login", body.login.as_deref(), Login::parse);
         let name = body.name.as_deref().or(body.login.as_deref());

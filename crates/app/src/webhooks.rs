@@ -11,9 +11,9 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::names::{OrganizationName, WebhookName};
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::{Scope, ScopeKind};
-use stackbell_model::secret::SecretChange;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
+use stackbell_wire::rest::webhook::WebhookRequest;
 
 use crate::auth::{Access, Caller, OrganizationCaller};
 use crate::fields::{Fields, taken};
@@ -21,39 +21,10 @@ use crate::page::{Page, one_more};
 use crate::waiting::Breaker;
 use crate::{App, Code, Error};
 
-pub use options::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookOptions};
+pub use options::{WEBHOOKS_LISTED_MAX, WebhookFilter};
 
 /// The most tries to generate a free name, and to repeat an edit after another edit came first.
 const TRIES_MAX: u32 = 8;
-
-/// The webhook of a request body: each field as sent, `None` where it is absent or null.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WebhookFields {
-    /// Must be the organization of the URL.
-    pub organization_name: Option<String>,
-    /// Must be the project of the URL, if anything.
-    pub project_name: Option<String>,
-    /// Must be the stack of the URL, if anything.
-    pub stack_name: Option<String>,
-    /// Must be the environment of the URL, if anything.
-    pub env_name: Option<String>,
-    /// The identifier; generated if empty.
-    pub name: Option<String>,
-    /// The label.
-    pub display_name: Option<String>,
-    /// The destination.
-    pub payload_url: Option<String>,
-    /// Whether new events are matched.
-    pub active: Option<bool>,
-    /// How deliveries are rendered.
-    pub format: Option<String>,
-    /// Single filters.
-    pub filters: Option<Vec<String>>,
-    /// Groups of filters.
-    pub groups: Option<Vec<String>>,
-    /// The change of the secret.
-    pub secret: SecretChange,
-}
 
 /// A webhook, as the caller may see it.
 #[derive(Clone, Debug)]
@@ -89,7 +60,7 @@ impl App {
         &self,
         caller: &OrganizationCaller,
         scope: Scope,
-        body: &WebhookFields,
+        body: &WebhookRequest,
     ) -> Result<WebhookView, Error> {
         let caller = &self.renew_in(caller).await?;
         let access = caller.require(edit_permission(&scope))?;
@@ -211,7 +182,7 @@ impl App {
         caller: &OrganizationCaller,
         scope: &Scope,
         name: &str,
-        body: &WebhookFields,
+        body: &WebhookRequest,
     ) -> Result<WebhookView, Error> {
         let caller = &self.renew_in(caller).await?;
         let access = caller.require(edit_permission(scope))?;
@@ -291,7 +262,7 @@ impl App {
         found.ok_or_else(not_found)
     }
 
-    fn edited(&self, access: &Access<'_>, before: &Webhook, body: &WebhookFields) -> Result<Webhook, Error> {
+    fn edited(&self, access: &Access<'_>, before: &Webhook, body: &WebhookRequest) -> Result<Webhook, Error> {
         let mut fields = Fields::default();
         let organization = access.organization.name.as_str();
         fields.matches_url("organizationName", body.organization_name.as_deref(), Some(organization));
@@ -318,7 +289,7 @@ impl App {
         WebhookName::parse(&format!("{number:08x}")).expect("hex digits are a name")
     }
 
-    fn check_place(&self, fields: &mut Fields, scope: &Scope, body: &WebhookFields) {
+    fn check_place(&self, fields: &mut Fields, scope: &Scope, body: &WebhookRequest) {
         let (project, stack, environment) = match scope {
             Scope::Organization => (None, None, None),
             Scope::Stack { project, stack } => (Some(project.as_str()), Some(stack.as_str()), None),

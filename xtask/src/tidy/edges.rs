@@ -27,7 +27,7 @@ const EDGES: &[(&str, MayUse)] = &[
     ("store-sqlite", MayUse::These(&["model", "store"])),
     ("engine", MayUse::These(&["keys", "model", "store", "system", "wire"])),
     ("config", MayUse::These(&["engine", "keys", "model", "store", "store-postgres", "system"])),
-    ("app", MayUse::These(&["engine", "keys", "model", "store"])),
+    ("app", MayUse::These(&["engine", "keys", "model", "store", "wire"])),
     ("http-kit", MayUse::These(&["app", "model", "wire"])),
     ("http", MayUse::These(&["app", "http-kit", "model", "wire"])),
     (

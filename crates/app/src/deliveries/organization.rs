@@ -11,7 +11,7 @@ use stackbell_store::audit::AuditEntry;
 use stackbell_store::history::attempt_size;
 use stackbell_store::recoveries::DeliveryChange;
 
-use super::{AttemptView, LIST_BYTES_MAX};
+use super::{ATTEMPTS_LISTED_MAX, AttemptView, LIST_BYTES_MAX};
 use crate::auth::{Access, OrganizationCaller};
 use crate::page::Page;
 use crate::waiting::Waiting;
@@ -24,9 +24,6 @@ pub const DELIVERIES_LISTED_MAX: usize = 100;
 
 /// The most rows that a page may cost to find: a filter that matches nothing among millions must not read them all.
 const LOOKED_AT_MAX: u32 = 10_000;
-
-/// The most attempts that are shown of a delivery: more than any schedule makes.
-const HISTORY_MAX: u32 = 100;
 
 /// A delivery with all that is known of it, as the caller may see it.
 #[derive(Clone, Debug)]
@@ -89,7 +86,7 @@ impl App {
         let access = caller.require(Permission::Read)?;
         let (overview, payload) = self.find_delivery(&access, delivery).await?;
         let id = access.organization.id;
-        let history = self.store.delivery_attempts(id, overview.id, HISTORY_MAX, LIST_BYTES_MAX).await?;
+        let history = self.store.delivery_attempts(id, overview.id, ATTEMPTS_LISTED_MAX, LIST_BYTES_MAX).await?;
         let credentials = access.may(Permission::SeeCredentials);
         let waiting = self.waiting(&access, &overview).await?;
         Ok(DeliveryView { overview, waiting, payload, history, credentials })

@@ -5,6 +5,7 @@ use stackbell_model::permission::Permission;
 use stackbell_model::scope::{Scope, ScopeKind};
 use stackbell_model::webhook::{Format, Pace, PauseReason, Webhook, WebhookState};
 use stackbell_store::webhooks::EditOutcome;
+use stackbell_wire::rest::overview::WebhookOptions;
 
 use super::{TRIES_MAX, WebhookView, edit_permission, edited_by_others, target, view};
 use crate::auth::{Access, OrganizationCaller};
@@ -40,19 +41,6 @@ pub struct WebhookFilter {
     pub format: Option<Format>,
     /// With this text in name, display name, or scheme and host of the payload URL; case does not matter.
     pub text: Option<String>,
-}
-
-/// Changes that our own API makes to a webhook. `None` leaves a field as it is, `Some(None)` removes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WebhookOptions {
-    /// Whether signed deliveries also carry the headers of Standard Webhooks.
-    pub standard_headers: Option<bool>,
-    /// The most attempts a minute.
-    pub attempts_per_minute: Option<Option<u64>>,
-    /// Whether new events are matched.
-    pub active: Option<bool>,
-    /// Why it is inactive, for people.
-    pub pause_reason: Option<Option<String>>,
 }
 
 impl WebhookFilter {

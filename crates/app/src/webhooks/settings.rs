@@ -4,8 +4,8 @@ use stackbell_model::filter::{Filter, Group, Subscription};
 use stackbell_model::names::DisplayName;
 use stackbell_model::scope::{Scope, ScopeKind};
 use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
+use stackbell_wire::rest::webhook::WebhookRequest;
 
-use super::WebhookFields;
 use crate::App;
 use crate::auth::Access;
 use crate::fields::Fields;
@@ -53,7 +53,7 @@ impl App {
         fields: &mut Fields,
         access: &Access<'_>,
         scope: &Scope,
-        body: &WebhookFields,
+        body: &WebhookRequest,
         before: Option<&Webhook>,
     ) -> Option<Settings> {
         let is_whole = body.active.is_some() && body.display_name.is_some() && body.payload_url.is_some();
@@ -130,7 +130,7 @@ fn missing<T>(fields: &mut Fields, field: &'static str) -> Option<T> {
 fn read_subscription(
     fields: &mut Fields,
     scope: &Scope,
-    body: &WebhookFields,
+    body: &WebhookRequest,
     before: Option<&Webhook>,
 ) -> Option<Subscription> {
     let filters = match (&body.filters, before) {

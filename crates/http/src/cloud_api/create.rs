@@ -38,7 +38,7 @@ async fn create(
     at: InScope,
     Text(text): Text,
 ) -> Result<Response, HttpError> {
-    let fields = convert::read_fields(&text)?;
-    let view = context.app.create_webhook(&at.caller, at.scope, &fields).await;
+    let request = convert::read_request(&text)?;
+    let view = context.app.create_webhook(&at.caller, at.scope, &request).await;
     Ok(response::json(StatusCode::CREATED, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
 }

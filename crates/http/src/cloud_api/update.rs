@@ -37,8 +37,8 @@ async fn update(
     at: InScope,
     Text(text): Text,
 ) -> Result<Response, HttpError> {
-    let fields = convert::read_fields(&text)?;
+    let request = convert::read_request(&text)?;
     let app = &context.app;
-    let view = app.edit_webhook(&at.caller, &at.scope, at.webhook(), &fields).await;
+    let view = app.edit_webhook(&at.caller, &at.scope, at.webhook(), &request).await;
     Ok(response::json(StatusCode::OK, &convert::webhook(&view.map_err(about(WEBHOOK))?)))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
-use stackbell_app::deployments::DeploymentsFields;
 use stackbell_http_kit::body::Text;
 use stackbell_http_kit::context::Context;
 use stackbell_http_kit::description::{Description, JSON, one};
@@ -69,9 +68,7 @@ async fn set(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let request = DeploymentsRequest::read(&text).map_err(|error| HttpError::body(DEPLOYMENTS, &error))?;
-    let DeploymentsRequest { api_url, token, stacks } = request;
-    let fields = DeploymentsFields { api_url, token, stacks };
-    let set = context.app.set_deployments(&at.caller, &fields).await;
+    let set = context.app.set_deployments(&at.caller, &request).await;
     Ok(response::json(StatusCode::OK, &show(&set.map_err(about(DEPLOYMENTS))?)))
 }
 

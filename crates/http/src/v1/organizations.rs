@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
-use stackbell_app::organizations::OrganizationFields;
 use stackbell_app::page::LISTED_MAX;
 use stackbell_http_kit::auth::Authenticated;
 use stackbell_http_kit::body::Text;
@@ -69,13 +68,7 @@ async fn create(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let request = OrganizationRequest::read(&text).map_err(|error| HttpError::body(ORGANIZATION, &error))?;
-    let fields = OrganizationFields {
-        name: request.name,
-        display_name: request.display_name,
-        avatar_url: request.avatar_url,
-        admin: request.admin,
-    };
     let organization =
-        context.app.create_organization(&caller, &fields).await.map_err(about(ORGANIZATION))?;
+        context.app.create_organization(&caller, &request).await.map_err(about(ORGANIZATION))?;
     Ok(response::json(StatusCode::CREATED, &OrganizationResponse::from(&organization)))
 }

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::auth::Caller;
 use stackbell_app::page::LISTED_MAX;
-use stackbell_app::tokens::{TokenFields, Whose};
+use stackbell_app::tokens::Whose;
 use stackbell_http_kit::auth::Authenticated;
 use stackbell_http_kit::body::Text;
 use stackbell_http_kit::context::Context;
@@ -162,13 +162,7 @@ async fn create(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(uri, &[])?;
     let request = TokenRequest::read(text).map_err(|error| HttpError::body(TOKEN, &error))?;
-    let fields = TokenFields {
-        name: request.name,
-        role: request.role,
-        operator: request.operator,
-        expires_at: request.expires_at,
-    };
-    let issued = context.app.create_token(caller, whose, &fields).await.map_err(about(TOKEN))?;
+    let issued = context.app.create_token(caller, whose, &request).await.map_err(about(TOKEN))?;
     let created = TokenCreated { about: (&issued.token).into(), token: issued.secret.expose().to_owned() };
     Ok(response::json(StatusCode::CREATED, &created))
 }

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::page::LISTED_MAX;
-use stackbell_app::users::UserFields;
 use stackbell_http_kit::auth::Authenticated;
 use stackbell_http_kit::body::Text;
 use stackbell_http_kit::context::Context;
@@ -69,16 +68,7 @@ async fn create(
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
     let request = UserRequest::read(&text).map_err(|error| HttpError::body(USER, &error))?;
-    let fields = UserFields {
-        login: request.login,
-        name: request.name,
-        email: request.email,
-        avatar_url: request.avatar_url,
-        operator: request.operator,
-        role: request.role,
-        expires_at: request.expires_at,
-    };
-    let (user, token) = context.app.create_user(&caller, &fields).await.map_err(about(USER))?;
+    let (user, token) = context.app.create_user(&caller, &request).await.map_err(about(USER))?;
     let created = UserCreated {
         user: (&user).into(),
         token: token.secret.expose().to_owned(),

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use stackbell_app::waiting::Breaker;
-use stackbell_app::webhooks::{self as app, WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookView};
+use stackbell_app::webhooks::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookView};
 use stackbell_http_kit::body::Text;
 use stackbell_http_kit::context::Context;
 use stackbell_http_kit::description::{Description, JSON, many, one};
@@ -153,13 +153,7 @@ async fn set(
     allowed.map_err(about(WEBHOOK))?;
     QueryTexts::only(request.uri(), &[])?;
     let Text(text) = Text::from_request(request, &context).await?;
-    let read = WebhookOptions::read(&text).map_err(|error| HttpError::body(WEBHOOK, &error))?;
-    let options = app::WebhookOptions {
-        standard_headers: read.standard_headers,
-        attempts_per_minute: read.attempts_per_minute,
-        active: read.active,
-        pause_reason: read.pause_reason,
-    };
+    let options = WebhookOptions::read(&text).map_err(|error| HttpError::body(WEBHOOK, &error))?;
     let set = context.app.set_webhook_options(&at.caller, id, &options).await;
     Ok(show(&set.map_err(about(WEBHOOK))?))
 }
