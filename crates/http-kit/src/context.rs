@@ -8,11 +8,11 @@ use stackbell_app::App;
 use stackbell_model::Entropy;
 use tokio_util::task::TaskTracker;
 
-use crate::TrustedProxies;
 use crate::large_response::LargeResponses;
-use crate::observe::{Periodically, RefusalLimits};
+use crate::observe::{LASTING_LOGGED_EVERY, RefusalLimits};
 use crate::rate_limit::RateLimiter;
 use crate::request_metrics::RequestMetrics;
+use crate::{LogLimit, TrustedProxies};
 
 /// Settings of a router, whatever its routes.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ pub struct Context {
     /// The room for large responses.
     pub large_responses: LargeResponses,
     /// Limits how often the log says that all requests are refused for a while.
-    pub(crate) lasting_logged: Periodically,
+    pub(crate) lasting_reasons: LogLimit,
     /// Limits the refused requests that the log reports.
     pub(crate) refusals: RefusalLimits,
     /// `None` for no limit.
@@ -55,7 +55,7 @@ impl Context {
         Self {
             app,
             rate_limiter: settings.requests_per_second.map(RateLimiter::new),
-            lasting_logged: Periodically::default(),
+            lasting_reasons: LogLimit::once_in(LASTING_LOGGED_EVERY),
             refusals: RefusalLimits::default(),
             settings,
             large_responses: LargeResponses::default(),

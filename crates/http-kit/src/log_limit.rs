@@ -4,66 +4,66 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use stackbell_model::token_bucket::{Moment, TokenBucket, TokenRate};
 use tokio::time::Instant;
 
-/// The time for which the limit counts.
+/// The time in which a full burst of lines comes back.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Limits log lines of one kind to a few each second.
+/// Limits log lines of one kind. Lines that are left out are counted, and the next line that is logged tells their number.
 #[derive(Debug)]
 pub struct LogLimit {
-    lines_max: u32,
-    window: Mutex<Window>,
+    rate: TokenRate,
+    /// The origin of moments.
+    started: Instant,
+    bucket: Mutex<TokenBucket>,
     left_out: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Window {
-    since: Option<Instant>,
-    lines: u32,
-}
-
-impl Window {
-    fn is_over(&self) -> bool {
-        self.since.is_none_or(|since| since.elapsed() >= WINDOW)
-    }
-}
-
 impl LogLimit {
-    /// Allows so many lines each second.
+    /// Allows so many lines each second, at least one.
     pub fn new(lines_max: u32) -> Self {
-        Self { lines_max, window: Mutex::default(), left_out: AtomicU64::new(0) }
+        let lines_max = lines_max.max(1);
+        Self::with_rate(TokenRate::new(WINDOW / lines_max, lines_max))
+    }
+
+    /// Allows one line in each `interval`.
+    pub(crate) fn once_in(interval: Duration) -> Self {
+        Self::with_rate(TokenRate::new(interval, 1))
+    }
+
+    fn with_rate(rate: TokenRate) -> Self {
+        let (started, bucket) = (Instant::now(), TokenBucket::full(Duration::ZERO.into()));
+        Self { rate, started, bucket: Mutex::new(bucket), left_out: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> Moment {
+        self.started.elapsed().into()
     }
 
     /// `Some` if one more line may be logged now, with the number of lines that were left out before it and not reported yet.
     /// `None` if the line has to be left out; it is counted.
     pub fn next_line(&self) -> Option<u64> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left_out = 0;
-        if window.is_over() {
-            *window = Window { since: Some(Instant::now()), lines: 0 };
-            left_out = self.left_out.swap(0, Ordering::Relaxed);
-        }
-        if window.lines < self.lines_max {
-            window.lines += 1;
-            Some(left_out)
-        } else {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-            None
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        match bucket.try_take(self.rate, self.now()) {
+            Ok(()) => Some(self.left_out.swap(0, Ordering::Relaxed)),
+            Err(_) => {
+                self.left_out.fetch_add(1, Ordering::Relaxed);
+                None
+            }
         }
     }
 
-    /// The number of lines that were left out in a second that is over, if any. Each line is reported once.
+    /// The number of lines that were left out, if any, once a whole burst may be logged again. Each line is reported once.
     pub fn left_out(&self) -> Option<u64> {
         // Called for every request, and nearly always 0.
         if self.left_out.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = window.is_over();
-        // The window is still locked, so no line is counted in between.
-        let count = if is_over { self.left_out.swap(0, Ordering::Relaxed) } else { 0 };
-        drop(window);
+        let bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        // The bucket is still locked, so no line is counted in between.
+        let count = if bucket.is_full(self.now()) { self.left_out.swap(0, Ordering::Relaxed) } else { 0 };
+        drop(bucket);
         (count > 0).then_some(count)
     }
 }
@@ -84,5 +84,15 @@ mod tests {
         }
         tokio::time::advance(WINDOW).await;
         assert_eq!([limit.next_line(), limit.left_out()], [Some(2), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_line_in_an_interval() {
+        let limit = LogLimit::once_in(60 * WINDOW);
+        assert_eq!([limit.next_line(), limit.next_line()], [Some(0), None]);
+        tokio::time::advance(59 * WINDOW).await;
+        assert_eq!(limit.next_line(), None);
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(limit.next_line(), Some(2));
     }
 }

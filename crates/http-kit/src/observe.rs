@@ -1,8 +1,8 @@
 //! One span, one request id and one line of the log for each request. The log never has a query, a body or a credential.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -54,7 +54,7 @@ fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Conte
     let duration_ms = took.as_secs_f64() * 1000.0;
     let code = status.as_u16();
     match response.extensions().get::<Lasting>() {
-        Some(Lasting(reason)) if context.lasting_logged.is_time() => {
+        Some(Lasting(reason)) if context.lasting_reasons.next_line().is_some() => {
             tracing::warn!(
                 http.status = code,
                 error = &**reason,
@@ -126,22 +126,7 @@ impl RefusalLimits {
 }
 
 /// The time between two log lines about a lasting reason.
-const LOGGED_EVERY: Duration = Duration::from_secs(60);
-
-/// Allows something once in [`LOGGED_EVERY`].
-#[derive(Default)]
-pub(crate) struct Periodically(Mutex<Option<Instant>>);
-
-impl Periodically {
-    fn is_time(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = last.is_none_or(|at| at.elapsed() >= LOGGED_EVERY);
-        if is_time {
-            *last = Some(Instant::now());
-        }
-        is_time
-    }
-}
+pub(crate) const LASTING_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// The response after a panic in a handler.
 pub(crate) fn panic_response(panic: &(dyn Any + Send)) -> Response {
@@ -157,14 +142,6 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lasting_reason_is_logged_once_a_minute() {
-        let logged = Periodically::default();
-        assert_eq!([logged.is_time(), logged.is_time()], [true, false]);
-        tokio::time::advance(LOGGED_EVERY).await;
-        assert_eq!([logged.is_time(), logged.is_time()], [true, false]);
-    }
 
     #[tokio::test]
     async fn a_panic_becomes_json() {

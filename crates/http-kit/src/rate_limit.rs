@@ -1,6 +1,6 @@
 //! The limit of requests a second with one access token.
 //!
-//! Each access token has a token bucket (the generic cell rate algorithm, one moment for each token). A full bucket lets two
+//! Each access token has a [`TokenBucket`]. A full bucket lets two
 //! seconds' worth of requests through at once; after that, requests pass at the rate. Memory is bounded by the access tokens
 //! that were used in the last two seconds.
 //!
@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use stackbell_model::ids::TokenId;
+use stackbell_model::token_bucket::{Moment, TokenBucket, TokenRate};
 use tokio::time::Instant;
 
 /// How much the requests of one token may be ahead of the rate.
@@ -27,12 +28,14 @@ const TOKENS_MIN: usize = 1024;
 pub(crate) struct RateLimiter {
     /// The most requests a second.
     rate: NonZeroU32,
+    /// The origin of moments.
+    started: Instant,
     used: Mutex<Used>,
 }
 
 struct Used {
-    /// When each token's next request would be on time; not later than [`EARLY_MAX`] from now, or one interval.
-    due: HashMap<TokenId, Instant>,
+    /// The buckets that are not full, and some that are full again.
+    buckets: HashMap<TokenId, TokenBucket>,
     /// The number of tokens at which unused ones are removed.
     tokens_max: usize,
 }
@@ -46,7 +49,8 @@ pub(crate) struct TooFast {
 
 impl RateLimiter {
     pub(crate) fn new(rate: NonZeroU32) -> Self {
-        Self { rate, used: Mutex::new(Used { due: HashMap::new(), tokens_max: TOKENS_MIN }) }
+        let used = Used { buckets: HashMap::new(), tokens_max: TOKENS_MIN };
+        Self { rate, started: Instant::now(), used: Mutex::new(used) }
     }
 
     /// The most requests a second.
@@ -61,14 +65,12 @@ impl RateLimiter {
     pub(crate) fn count(&self, token: TokenId, nodes: usize, now: Instant) -> Result<(), TooFast> {
         let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
         let interval = (Duration::from_secs(1) / self.rate.get()).saturating_mul(nodes);
-        let early_max = EARLY_MAX.max(interval);
+        let rate = TokenRate::with_tolerance(interval, EARLY_MAX.saturating_sub(interval));
+        let now = now.saturating_duration_since(self.started).into();
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = used.due.get(&token).copied().unwrap_or(now).max(now);
-        let early = (due + interval).duration_since(now);
-        if early > early_max {
-            return Err(TooFast { wait: early - early_max });
-        }
-        used.due.insert(token, due + interval);
+        let mut bucket = used.buckets.get(&token).copied().unwrap_or(TokenBucket::full(now));
+        bucket.try_take(rate, now).map_err(|wait| TooFast { wait })?;
+        used.buckets.insert(token, bucket);
         used.remove_unused(now);
         Ok(())
     }
@@ -76,14 +78,14 @@ impl RateLimiter {
 
 impl Used {
     /// Removes the tokens whose bucket is full again: they are like tokens that were never used.
-    fn remove_unused(&mut self, now: Instant) {
-        if self.due.len() <= self.tokens_max {
+    fn remove_unused(&mut self, now: Moment) {
+        if self.buckets.len() <= self.tokens_max {
             return;
         }
-        self.due.retain(|_, due| *due > now);
+        self.buckets.retain(|_, bucket| !bucket.is_full(now));
         // Twice the rest, so that scans stay rare.
-        self.tokens_max = TOKENS_MIN.max(2 * self.due.len());
-        self.due.shrink_to(self.tokens_max);
+        self.tokens_max = TOKENS_MIN.max(2 * self.buckets.len());
+        self.buckets.shrink_to(self.tokens_max);
     }
 }
 
@@ -177,7 +179,11 @@ mod tests {
             rates.count(token(number.into()), 1, now).expect("one request each");
         }
         let used = rates.used.lock().expect("nobody panics with it");
-        assert!(used.due.len() <= TOKENS_MIN && used.due.capacity() <= 4 * TOKENS_MIN, "{}", used.due.len());
+        assert!(
+            used.buckets.len() <= TOKENS_MIN && used.buckets.capacity() <= 4 * TOKENS_MIN,
+            "{}",
+            used.buckets.len()
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - next steps: [`retry`] (after an attempt), [`health`] (when a webhook is suspended), [`recovery`] (retry
 //!   everything)
 //! - starting deployments of other stacks: [`deployments`]
+//! - limits of rates: [`token_bucket`]
 //! - access rights: [`permission`]
 //! - hidden characters in names and output: [`hidden`]; URLs for requests: [`http_url`]
 //! - errors in the log: [`Chain`]
@@ -34,6 +35,7 @@ pub mod retry;
 pub mod scope;
 pub mod secret;
 pub mod teams;
+pub mod token_bucket;
 pub mod wait;
 pub mod webhook;
 

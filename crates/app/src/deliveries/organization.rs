@@ -86,7 +86,8 @@ impl App {
         let access = caller.require(Permission::Read)?;
         let (overview, payload) = self.find_delivery(&access, delivery).await?;
         let id = access.organization.id;
-        let history = self.store.delivery_attempts(id, overview.id, ATTEMPTS_LISTED_MAX, LIST_BYTES_MAX).await?;
+        let history =
+            self.store.delivery_attempts(id, overview.id, ATTEMPTS_LISTED_MAX, LIST_BYTES_MAX).await?;
         let credentials = access.may(Permission::SeeCredentials);
         let waiting = self.waiting(&access, &overview).await?;
         Ok(DeliveryView { overview, waiting, payload, history, credentials })

@@ -1,39 +1,36 @@
-//! A lane's pace: so many attempts in a time, spread evenly, with a short burst after a rest.
+//! The pace of a lane: at most so many attempts in a time, spread evenly, with a short burst after a rest.
 //!
-//! The generic cell rate algorithm: one number says how much of the burst is used up and when it is back.
-//! In any window of time there are at most `burst + window / interval` attempts, whatever is asked for.
+//! A pacer is a [`TokenBucket`] on a clock that may be set back.
 
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
+use stackbell_model::token_bucket::{TokenBucket, TokenRate};
 use stackbell_model::webhook::{Format, Pace, Webhook};
 
 use super::share::Share;
 
-/// How many attempts in a time.
+/// The rate of a lane's attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
-    interval: Duration,
-    burst: u32,
-}
+pub(super) struct Rate(TokenRate);
 
 impl Rate {
     /// One message a second for a webhook, with short bursts. Source: wire-facts.md#slack.
-    const SLACK: Self = Self { interval: Duration::from_secs(1), burst: 3 };
+    const SLACK: Self = Self::new(Duration::from_secs(1), 3);
 
     /// Four messages a second, and 60 in 30 seconds: a burst of 4 and one for each 56th part of the rest.
     /// Source: wire-facts.md#microsoft-teams.
-    const MS_TEAMS: Self = Self { interval: Duration::from_millis(536), burst: 4 };
+    const MS_TEAMS: Self = Self::new(Duration::from_millis(536), 4);
 
-    /// Attempts that are closer together than this go as one burst: a lease for each of them would cost more than it evens out.
+    /// Attempts closer together than this go as one burst: a lease for each of them would cost more than the evenness gains.
     const EVEN_WITHIN: Duration = Duration::from_millis(100);
 
-    /// `burst` at once, at least one; then one in each `interval`, which is not nothing.
+    /// `burst` attempts at once, at least one; then one in each `interval`, which is not zero.
     pub(super) const fn new(interval: Duration, burst: u32) -> Self {
-        Self { interval, burst }
+        Self(TokenRate::new(interval, burst))
     }
 
-    /// What a webhook is paced to: what people set, else what its format's service takes; `None` for no pace.
+    /// The rate of a webhook: its own pace if it has one, else the rate of its format's service; `None` for no limit.
     pub(super) fn of(webhook: &Webhook) -> Option<Self> {
         match (webhook.pace, webhook.format) {
             (Some(pace), _) => Some(Self::even(pace)),
@@ -43,32 +40,31 @@ impl Rate {
         }
     }
 
-    /// Messages that come no faster than this are read one after the other.
+    /// Messages at this interval or a longer one are read one after the other.
     const ORDERED_FROM: Duration = Duration::from_millis(500);
 
     /// Whether deliveries keep the order of their events: those of a chat, and all where one at a time is as fast as the rate.
     pub(super) fn keeps_order(self, format: Format) -> bool {
-        matches!(format, Format::Slack | Format::MsTeams) || self.interval >= Self::ORDERED_FROM
+        matches!(format, Format::Slack | Format::MsTeams) || self.interval() >= Self::ORDERED_FROM
     }
 
     fn even(pace: Pace) -> Self {
         let interval = pace.interval();
         let in_burst = Self::EVEN_WITHIN.as_nanos() / interval.as_nanos().max(1);
-        Self { interval, burst: u32::try_from(in_burst).unwrap_or(u32::MAX).max(1) }
+        Self::new(interval, u32::try_from(in_burst).unwrap_or(u32::MAX))
     }
 
-    /// A node's part of it: all nodes together keep to it. At once go as many as each has of the burst, one at the least.
+    /// A node's share: all nodes together keep to the rate. Each node has its share of the burst, at least one.
     pub(super) fn part(self, share: Share) -> Self {
-        Self { interval: share.turn(self.interval), burst: share.part_of(self.burst).max(1) }
+        Self::new(share.turn(self.interval()), share.part_of(self.burst()))
     }
 
-    fn interval_nanos(self) -> i128 {
-        nanos(self.interval)
+    const fn interval(self) -> Duration {
+        self.0.interval()
     }
 
-    /// How far ahead of its time the last attempt of a burst goes.
-    fn tolerance_nanos(self) -> i128 {
-        self.interval_nanos() * i128::from(self.burst - 1)
+    const fn burst(self) -> u32 {
+        self.0.burst()
     }
 }
 
@@ -76,48 +72,41 @@ impl Rate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pacer {
     rate: Rate,
-    /// When the burst will be whole again, less one interval; in nanoseconds since the Unix epoch.
-    theoretical: i128,
-    /// When it was last told the time.
+    bucket: TokenBucket,
+    /// The time that the pacer was last told.
     told_at: Timestamp,
 }
 
 impl Pacer {
     pub(super) fn new(rate: Rate, now: Timestamp) -> Self {
-        Self { rate, theoretical: at_nanos(now), told_at: now }
+        Self { rate, bucket: TokenBucket::full(now.into()), told_at: now }
     }
 
     pub(super) fn rate(self) -> Rate {
         self.rate
     }
 
-    /// Goes on at another rate. As many attempts are owed as before.
+    /// Goes on at another rate. As many attempts are missing from the burst as before.
     pub(super) fn set_rate(&mut self, rate: Rate, now: Timestamp) {
         self.tell(now);
-        let owed = (self.theoretical - at_nanos(now)).max(0);
-        self.theoretical = at_nanos(now) + owed * rate.interval_nanos() / self.rate.interval_nanos();
+        self.bucket.change_rate(self.rate.0, rate.0, now.into());
         self.rate = rate;
     }
 
-    /// Tells it the time, before it is asked anything. A clock that was set back takes what is owed along.
+    /// Tells the pacer the time, before anything else is asked of it. A clock that was set back makes no wait longer.
     pub(super) fn tell(&mut self, now: Timestamp) {
-        self.theoretical -= nanos(self.told_at.since(now));
+        self.bucket.set_back(self.told_at.since(now));
         self.told_at = now;
     }
 
-    /// How many attempts may be made at the time that it was told.
+    /// The attempts that may be made at the time that the pacer was told.
     pub(super) fn available(&self) -> u32 {
-        let ahead = at_nanos(self.told_at) + self.rate.tolerance_nanos() - self.theoretical;
-        if ahead < 0 {
-            return 0;
-        }
-        let attempts = ahead / self.rate.interval_nanos() + 1;
-        u32::try_from(attempts).unwrap_or(u32::MAX).min(self.rate.burst)
+        self.bucket.available(self.rate.0, self.told_at.into())
     }
 
-    /// Whether an attempt was made within the last interval, or more are owed, at the time that it was told.
+    /// Whether the burst is not whole at the time that the pacer was told.
     pub(super) fn is_in_use(&self) -> bool {
-        self.theoretical > at_nanos(self.told_at)
+        !self.bucket.is_full(self.told_at.into())
     }
 
     /// When the next attempt may be made; may be past.
@@ -125,39 +114,26 @@ impl Pacer {
         self.ready_for(1)
     }
 
-    /// When so many may be made, no more than a burst; may be past.
+    /// When so many attempts, at most a burst, may be made; may be past.
     pub(super) fn ready_for(&self, attempts: u32) -> Timestamp {
-        let more = self.rate.interval_nanos() * i128::from(attempts.saturating_sub(1));
-        let nanos = self.theoretical + more - self.rate.tolerance_nanos();
-        // Rounded up: a millisecond early would find it not ready.
-        let millis = -(-nanos).div_euclid(1_000_000);
-        Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+        self.bucket.ready_for(self.rate.0, attempts).to_timestamp()
     }
 
-    /// So many attempts are made now, whether or not they may be: those that somebody asked for do not wait.
+    /// So many attempts are made now, whether or not they may be: an attempt that a person asked for does not wait.
     pub(super) fn take(&mut self, attempts: u32, now: Timestamp) {
         self.tell(now);
         self.take_now(attempts);
     }
 
-    /// The same at the time that it was told.
+    /// The same at the time that the pacer was told.
     pub(super) fn take_now(&mut self, attempts: u32) {
-        let owed = self.rate.interval_nanos() * i128::from(attempts);
-        self.theoretical = self.theoretical.max(at_nanos(self.told_at)) + owed;
+        self.bucket.take(self.rate.0, attempts, self.told_at.into());
     }
 
     /// So many attempts that were taken were not made.
     pub(super) fn give_back(&mut self, attempts: u32) {
-        self.theoretical -= self.rate.interval_nanos() * i128::from(attempts);
+        self.bucket.give_back(self.rate.0, attempts);
     }
-}
-
-fn nanos(duration: Duration) -> i128 {
-    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX / 4)
-}
-
-fn at_nanos(at: Timestamp) -> i128 {
-    i128::from(at.as_millis()) * 1_000_000
 }
 
 #[cfg(test)]
@@ -180,7 +156,7 @@ mod tests {
         pacer.available()
     }
 
-    /// Takes all that may be taken, as soon as it may, until `end`; gives the times in milliseconds.
+    /// Makes every attempt as soon as it may be made, until `end`; gives the times in milliseconds.
     fn drain(rate: Rate, end: u64) -> Vec<u64> {
         let mut pacer = Pacer::new(rate, BEGIN);
         let mut now = BEGIN;
@@ -216,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_asked_for_counts() {
+    fn attempts_that_people_ask_for_count() {
         let mut pacer = Pacer::new(Rate::SLACK, BEGIN);
         pacer.take(10, BEGIN);
         assert_eq!(pacer.ready_at(), at(8000));
@@ -224,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_goes_on_with_what_is_owed() {
+    fn another_rate_keeps_the_missing_attempts() {
         let mut pacer = Pacer::new(per_minute(1), BEGIN);
         pacer.take(1, BEGIN);
         assert_eq!(pacer.ready_at(), at(60_000));
@@ -245,7 +221,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
-        /// Whoever of them sends when: all together there is no more than one node might, but for the first of each.
+        /// All nodes together make no more attempts than one node might, except the first attempt of each.
         #[test]
         fn pacers_of_several_nodes_keep_one_rate(
             attempts in 1..60_000_u32,
@@ -265,18 +241,18 @@ mod tests {
                     pacer.take(given, at(now));
                     taken.extend((0..given).map(|_| now));
                 }
-                let at_once = u128::from(whole.burst.max(nodes));
+                let at_once = u128::from(whole.burst().max(nodes));
                 for (n, from) in taken.iter().enumerate() {
                     for (count, to) in (1..).zip(&taken[n..]) {
                         let window = u128::from(to - from) * 1_000_000;
-                        let share = at_once + window / whole.interval.as_nanos();
+                        let share = at_once + window / whole.interval().as_nanos();
                         prop_assert!(count <= share, "{count} within {window} ns of {whole:?}");
                     }
                 }
             }
         }
 
-        /// And no less, but for the millisecond that a clock rounds up: nodes that all have something to send come to the rate.
+        /// Nodes that all have something to send reach the rate, except for the millisecond that a clock rounds up.
         #[test]
         fn pacers_of_several_nodes_come_to_one_rate(attempts in 1..6000_u32, nodes in 1..6_u32) {
             let whole = per_minute(attempts);
@@ -284,8 +260,8 @@ mod tests {
             let sent = |rank| drain(whole.part(Share::nth(rank, nodes)), end).len() as u128;
             let all: u128 = (0..nodes).map(sent).sum();
             let nanos = u128::from(end) * 1_000_000;
-            let most = nanos / whole.interval.as_nanos() + u128::from(whole.burst.max(nodes));
-            let least = nanos / (whole.interval.as_nanos() * u128::from(nodes) + 1_000_000) * u128::from(nodes);
+            let most = nanos / whole.interval().as_nanos() + u128::from(whole.burst().max(nodes));
+            let least = nanos / (whole.interval().as_nanos() * u128::from(nodes) + 1_000_000) * u128::from(nodes);
             prop_assert!((least..=most).contains(&all), "{all} of {least} to {most}");
         }
 
@@ -307,7 +283,7 @@ mod tests {
             for (n, from) in taken.iter().enumerate() {
                 for (count, to) in (1..).zip(&taken[n..]) {
                     let window = u128::from(to - from) * 1_000_000;
-                    let share = u128::from(rate.burst) + window / rate.interval.as_nanos();
+                    let share = u128::from(rate.burst()) + window / rate.interval().as_nanos();
                     prop_assert!(count <= share, "{count} within {window} ns");
                 }
             }
