@@ -1,7 +1,11 @@
+use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::fmt::Display;
 use std::time::Duration;
 
 use stackbell_engine::core::{AskRefusal, PublishRefusal};
+use stackbell_model::field::Problem;
+use stackbell_payload::raw::PayloadError;
 use stackbell_store::StoreError;
 use stackbell_store::commit::QuotaPart;
 
@@ -42,12 +46,19 @@ pub enum FieldProblem {
 /// A field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field's name on the wire.
-    pub field: &'static str,
-    /// What is wrong with it.
+    /// The field's name on the wire, or its path, as in `payload.organization.githubLogin`.
+    pub field: Cow<'static, str>,
+    /// The sort of problem.
     pub problem: FieldProblem,
-    /// The rule, to follow the field's name in a sentence.
+    /// A sentence with the field's name and its rule.
     pub message: String,
+}
+
+impl FieldError {
+    /// A field that breaks a `rule`, which begins with a verb.
+    pub fn new(field: &'static str, problem: FieldProblem, rule: impl Display) -> Self {
+        Self { field: field.into(), problem, message: format!("{field} {rule}") }
+    }
 }
 
 /// Why something was not done. The message is for whoever asked; the cause is for the log alone.
@@ -75,19 +86,30 @@ impl Error {
 
     /// Fields are wrong: the message names each with its rule.
     pub fn invalid(fields: Vec<FieldError>) -> Self {
-        let message =
-            fields.iter().map(|f| format!("{} {}", f.field, f.message)).collect::<Vec<_>>().join("; ");
+        let message = fields.iter().map(|field| field.message.as_str()).collect::<Vec<_>>().join("; ");
         Self { fields, ..Self::new(Code::Invalid, message) }
     }
 
     /// One field is wrong.
     pub fn invalid_field(field: &'static str, message: impl Into<String>) -> Self {
-        Self::invalid(vec![FieldError { field, problem: FieldProblem::Invalid, message: message.into() }])
+        Self::invalid(vec![FieldError::new(field, FieldProblem::Invalid, message.into())])
     }
 
     /// There is no such thing.
-    pub fn not_found(noun: &str, name: impl std::fmt::Display) -> Self {
+    pub fn not_found(noun: &str, name: impl Display) -> Self {
         Self::new(Code::NotFound, format!("{noun} '{name}' not found"))
+    }
+
+    /// Puts the event's index, from 0, before each field: the event is one of several.
+    #[must_use]
+    pub fn of_event(self, index: usize) -> Self {
+        let at = |text: &str| format!("[{index}].{text}");
+        let fields = self.fields.iter().map(|error| FieldError {
+            field: at(&error.field).into(),
+            problem: error.problem,
+            message: at(&error.message),
+        });
+        Self { fields: fields.collect(), message: at(&self.message), ..self }
     }
 
     fn try_again(code: Code, message: &str, after: Duration) -> Self {
@@ -115,15 +137,32 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<PayloadError> for Error {
+    fn from(error: PayloadError) -> Self {
+        let problem = match &error {
+            PayloadError::Field(field) => match field.problem() {
+                Problem::Missing => FieldProblem::Required,
+                Problem::Invalid(_) => FieldProblem::Invalid,
+            },
+            PayloadError::Kind(_) | PayloadError::Json(_) | PayloadError::TooLarge { .. } => {
+                FieldProblem::Invalid
+            }
+        };
+        let message = error.to_string();
+        let field = FieldError { field: error.path().into(), problem, message: message.clone() };
+        Self { fields: vec![field], ..Self::new(Code::Invalid, message) }
+    }
+}
+
 impl From<PublishRefusal> for Error {
     fn from(refusal: PublishRefusal) -> Self {
         match refusal {
             PublishRefusal::Conflict { index } => Self {
-                fields: vec![FieldError {
-                    field: "id",
-                    problem: FieldProblem::AlreadyExists,
-                    message: "belongs to an event with other content".to_owned(),
-                }],
+                fields: vec![FieldError::new(
+                    "id",
+                    FieldProblem::AlreadyExists,
+                    "belongs to an event with other content",
+                )],
                 ..Self::new(
                     Code::Conflict,
                     format!("the id of event {index} belongs to an event with other content"),

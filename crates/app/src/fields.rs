@@ -16,15 +16,11 @@ pub(crate) struct Fields {
 
 impl Fields {
     pub(crate) fn invalid(&mut self, field: &'static str, message: impl Into<String>) {
-        self.wrong.push(FieldError { field, problem: FieldProblem::Invalid, message: message.into() });
+        self.wrong.push(FieldError::new(field, FieldProblem::Invalid, message.into()));
     }
 
     pub(crate) fn required(&mut self, field: &'static str) {
-        self.wrong.push(FieldError {
-            field,
-            problem: FieldProblem::Required,
-            message: "is required".to_owned(),
-        });
+        self.wrong.push(FieldError::new(field, FieldProblem::Required, "is required"));
     }
 
     /// Reads a field; what is wrong with it is noted, and `None` returned.
@@ -128,7 +124,7 @@ impl Fields {
 
 /// A field says a name that is taken.
 pub(crate) fn taken(field: &'static str, message: String) -> Error {
-    let wrong = FieldError { field, problem: FieldProblem::AlreadyExists, message: "is taken".to_owned() };
+    let wrong = FieldError::new(field, FieldProblem::AlreadyExists, "is taken");
     Error { fields: vec![wrong], ..Error::new(Code::Conflict, message) }
 }
 

@@ -14,6 +14,7 @@ mod error;
 pub mod events;
 mod fields;
 pub mod instance;
+pub mod intake;
 mod limits;
 pub mod organizations;
 pub mod page;
@@ -104,6 +105,11 @@ impl App {
             copying: Copying::default(),
             sessions: Sessions::default(),
         }
+    }
+
+    /// The operator's limits.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// How many nodes are at work on the store, this one among them: what is limited for all of them together is shared out

@@ -177,13 +177,13 @@ const fn status(code: Code) -> StatusCode {
 fn detail(resource: &str, error: &FieldError) -> ErrorDetail {
     ErrorDetail {
         resource: resource.to_owned(),
-        attribute: Some(error.field.to_owned()),
+        attribute: Some(error.field.to_string()),
         error_type: match error.problem {
             FieldProblem::Required => ErrorType::Required,
             FieldProblem::Invalid => ErrorType::Invalid,
             FieldProblem::AlreadyExists => ErrorType::AlreadyExists,
         },
-        custom_message: Some(format!("{} {}", error.field, error.message)),
+        custom_message: Some(error.message.clone()),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod delivery;
 pub mod deployments;
 pub mod entropy;
 pub mod event;
+pub mod field;
 pub mod filter;
 pub mod health;
 pub mod hidden;

@@ -40,14 +40,17 @@ fn core_config_for(store: &StoreSettings) -> CoreConfig {
 
 /// The control plane's limits.
 pub(crate) fn app_limits(limits: &LimitSettings) -> stackbell_app::Limits {
-    stackbell_app::Limits { webhooks_in_scope_max: limits.webhooks_in_scope_max, quota: limits.quota }
+    stackbell_app::Limits {
+        webhooks_in_scope_max: limits.webhooks_in_scope_max,
+        quota: limits.quota,
+        payload_bytes_max: limits.payload_bytes_max,
+    }
 }
 
 /// The limits of one request.
 pub(crate) fn http_limits(limits: &LimitSettings) -> stackbell_http::Limits {
     stackbell_http::Limits {
         request_bytes_max: limits.request_bytes_max,
-        payload_bytes_max: limits.payload_bytes_max,
         events_in_request_max: limits.events_in_request_max,
     }
 }
@@ -90,6 +93,7 @@ mod tests {
         assert_eq!(core.quota, expected.quota);
         let app = app_limits(&settings.limits);
         assert_eq!(app.webhooks_in_scope_max, stackbell_app::Limits::default().webhooks_in_scope_max);
+        assert_eq!(app.payload_bytes_max, stackbell_app::Limits::default().payload_bytes_max);
         assert_eq!(http_limits(&settings.limits), stackbell_http::Limits::default());
         assert_eq!(settings.delivery.exchange_time, OutboundSettings::default().exchange_time);
     }

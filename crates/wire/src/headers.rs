@@ -120,9 +120,9 @@ fn is_signature(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::ping;
     use crate::signature::SigningKey;
     use stackbell_model::secret::WebhookSecret;
+    use stackbell_payload::ping;
 
     const AT: Timestamp = Timestamp::from_millis(1_778_653_205_000);
 

@@ -13,6 +13,7 @@ use stackbell_engine::outbound::properties as outbound;
 use stackbell_http::properties as http;
 use stackbell_keys::properties as keys;
 use stackbell_model::properties as model;
+use stackbell_payload::properties as payload;
 use stackbell_store_sqlite::properties as sqlite;
 use stackbell_wire::properties as wire;
 
@@ -28,8 +29,8 @@ use Property::{Bytes, Text};
 
 /// The targets, in the order of the table in `docs/fuzzing.md`.
 const TARGETS: &[(&str, Property)] = &[
-    ("payload", Text(wire::payload)),
-    ("event", Text(wire::event)),
+    ("payload", Text(payload::payload)),
+    ("event", Text(payload::event)),
     ("event-body", Text(wire::event_body)),
     ("lines", Bytes(http::lines)),
     ("request-body", Text(wire::request_body)),

@@ -4,8 +4,8 @@ use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Delivery, State, Trigger};
 use stackbell_model::ids::{DeliveryId, EventId};
 use stackbell_model::webhook::Webhook;
+use stackbell_payload::ping;
 use stackbell_store::history::StoredDelivery;
-use stackbell_wire::payload::ping;
 
 use super::Core;
 use super::attempts::Subject;

@@ -9,8 +9,8 @@ use stackbell_model::event::Event;
 use stackbell_model::filter::Selection;
 use stackbell_model::scope::{Scope, Subject};
 use stackbell_model::webhook::{Format, Webhook};
+use stackbell_payload::render;
 use stackbell_store::webhooks::OrganizationWebhooks;
-use stackbell_wire::payload;
 use url::Url;
 
 use super::messages::Authority;
@@ -93,7 +93,7 @@ impl Rendered {
         if let Some((_, body)) = self.0.iter().find(|(known, _)| *known == format) {
             return Some(body.clone());
         }
-        let body = payload::render(format, event, public_url)?;
+        let body = render(format, event, public_url)?;
         self.0.push((format, body.clone()));
         Some(body)
     }

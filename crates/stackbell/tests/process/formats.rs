@@ -20,7 +20,7 @@ const FORMATS: [(&str, &str); 3] =
     [("raw", "payloads"), ("slack", "messages/slack"), ("ms_teams", "messages/ms_teams")];
 
 fn golden(folder: &str, filter: Filter) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/golden");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../payload/golden");
     let path = root.join(folder).join(format!("{}.json", filter.as_str()));
     fs::read_to_string(path).expect("a golden file of each filter")
 }

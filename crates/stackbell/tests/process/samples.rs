@@ -13,7 +13,7 @@ const SECRET: &str = "a secret for samples";
 
 /// Filter and payload of each sample, the organization replaced by ours.
 fn samples() -> Vec<(Filter, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/golden/payloads");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../payload/golden/payloads");
     let paths = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path());
     let mut samples: Vec<_> = paths
         .filter_map(|path| {

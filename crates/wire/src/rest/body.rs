@@ -5,8 +5,8 @@
 
 use stackbell_model::event::PAYLOAD_BYTES_MAX;
 
-use crate::field::{FieldError, list, quote};
-use crate::payload::json::{CanonicalObject, JsonError, Value};
+use stackbell_model::field::{FieldError, list, quote};
+use stackbell_payload::json::{CanonicalObject, JsonError, Value};
 
 /// The maximum size of a body, without white space. A webhook with every filter has about 4 KiB.
 pub const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;

@@ -73,10 +73,10 @@ impl ErrorBody {
 
 impl ErrorDetail {
     /// Makes a detail for a field of a `resource`.
-    pub fn of_field(resource: &str, error: &crate::field::FieldError) -> Self {
+    pub fn of_field(resource: &str, error: &stackbell_model::field::FieldError) -> Self {
         let error_type = match error.problem() {
-            crate::field::Problem::Missing => ErrorType::Required,
-            crate::field::Problem::Invalid(_) => ErrorType::Invalid,
+            stackbell_model::field::Problem::Missing => ErrorType::Required,
+            stackbell_model::field::Problem::Invalid(_) => ErrorType::Invalid,
         };
         Self {
             resource: resource.to_owned(),
@@ -90,7 +90,7 @@ impl ErrorDetail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::FieldError;
+    use stackbell_model::field::FieldError;
 
     fn check(body: &ErrorBody, expected: &str) {
         assert_eq!(serde_json::to_string(body).expect("plain data"), expected);

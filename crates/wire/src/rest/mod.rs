@@ -16,21 +16,12 @@ pub mod page;
 pub mod webhook;
 
 use stackbell_model::Timestamp;
+use stackbell_payload::calendar::calendar;
 
 /// Formats a time as RFC 3339 in UTC with milliseconds, as in `2026-05-13T06:19:04.000Z`. A time outside the
 /// years of RFC 3339 becomes the nearest one inside.
 pub fn rfc3339(at: Timestamp) -> String {
     format!("{:.3}", calendar(at))
-}
-
-/// Converts a time for formatting. A time outside the calendar's years becomes the nearest one inside.
-pub(crate) fn calendar(at: Timestamp) -> jiff::Timestamp {
-    let (earliest, latest) = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
-    let milliseconds = at.as_millis().clamp(earliest, latest);
-    let (seconds, rest) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
-    let nanoseconds = i32::try_from(rest * 1_000_000).expect("less than a second");
-    // `from_millisecond` does not accept the calendar's last second.
-    jiff::Timestamp::new(seconds, nanoseconds).expect("clamped into range")
 }
 
 /// Parses RFC 3339, as in `2026-05-13T06:19:04Z` or with another offset, and truncates it to milliseconds.

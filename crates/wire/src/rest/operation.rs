@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::body::{Body, BodyError};
 use super::read_rfc3339;
-use crate::field::FieldError;
+use stackbell_model::field::FieldError;
 
 /// A recovery to start.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]

@@ -14,7 +14,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::body::{Body, BodyError};
-use crate::field::FieldError;
+use stackbell_model::field::FieldError;
 
 /// The `secret` that removes the stored secret. Source: wire-facts.md#secret.
 const REMOVE_SECRET: &str = "__remove-secret";

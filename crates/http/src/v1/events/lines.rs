@@ -8,14 +8,12 @@ use futures_util::StreamExt;
 use stackbell_http_kit::body::{broken, too_slow, without_mark};
 use stackbell_http_kit::error::HttpError;
 
-use crate::Limits;
-
 /// What a line may have beside the payload: kind, id and white space.
 const BESIDE_PAYLOAD_BYTES_MAX: usize = 44 * 1024;
 
 /// The most bytes of a line: an event with the largest payload, and white space.
-pub(super) const fn line_bytes_max(limits: Limits) -> usize {
-    limits.payload_bytes_max + BESIDE_PAYLOAD_BYTES_MAX
+pub(super) const fn line_bytes_max(payload_bytes_max: usize) -> usize {
+    payload_bytes_max + BESIDE_PAYLOAD_BYTES_MAX
 }
 
 /// How long a body may give nothing at all.
@@ -50,8 +48,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body, limits: Limits) -> Self {
-        let (body, line_bytes_max) = (body.into_data_stream(), line_bytes_max(limits));
+    pub(super) fn new(body: Body, line_bytes_max: usize) -> Self {
+        let body = body.into_data_stream();
         Self { body, line_bytes_max, pending: BytesMut::new(), searched: 0, number: 0, is_too_long: false }
     }
 
@@ -134,8 +132,11 @@ fn without_return(mut text: Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use stackbell_model::event::PAYLOAD_BYTES_MAX;
 
     use super::*;
+
+    const LINE_BYTES_MAX: usize = line_bytes_max(PAYLOAD_BYTES_MAX);
 
     /// Lines as `number:text`, however the body is cut.
     async fn check(body: &[u8], expected: &[&str]) {
@@ -144,7 +145,7 @@ mod tests {
                 .chunks(size)
                 .map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk)))
                 .collect();
-            let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), Limits::default());
+            let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), LINE_BYTES_MAX);
             let mut found = Vec::new();
             while let Some(line) = lines.next().await.expect("a whole body") {
                 let text = match line.text {
@@ -176,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_that_is_too_long_is_let_go_and_the_next_is_read() {
-        let max = line_bytes_max(Limits::default());
+        let max = LINE_BYTES_MAX;
         let mut body = b"a\n".to_vec();
         body.extend(vec![b'x'; max]);
         body.push(b'\n');
@@ -190,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_breaks_off_is_an_error_after_its_whole_lines() {
         let chunks = [Ok(Bytes::from_static(b"a\nb")), Err(std::io::Error::other("gone"))];
-        let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), Limits::default());
+        let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), LINE_BYTES_MAX);
         assert!(matches!(lines.next().await, Ok(Some(Line { number: 1, .. }))));
         assert_eq!(lines.next().await.map_err(|error| error.code()), Err(400));
         assert_eq!(lines.next_number(), 2);

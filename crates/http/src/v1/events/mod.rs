@@ -15,6 +15,7 @@ pub(crate) use publish::NDJSON;
 use crate::Route;
 
 const TAGS: &[&str] = &["Events"];
+/// The resource that errors name.
 const EVENT: &str = "Event";
 const PATH: &str = "/v1/orgs/{orgName}/events";
 

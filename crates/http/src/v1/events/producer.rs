@@ -1,25 +1,27 @@
-//! Somebody who publishes in an organization, for as long as their request lasts.
+//! A caller who publishes in an organization, for the length of a request.
 
 use std::sync::Arc;
 
 use axum::extract::{FromRef as _, FromRequestParts};
 use axum::http;
 use stackbell_app::auth::Caller;
-use stackbell_app::events::{NewEvent, PublishedEvent, Publisher};
+use stackbell_app::intake::{AcceptedEvent, Intake, NewEvent};
 use stackbell_http_kit::auth::AuthenticatedPublisher;
 use stackbell_http_kit::context::Context;
 use stackbell_http_kit::error::{HttpError, about};
 use stackbell_http_kit::path::PathTexts;
+use stackbell_model::event::Source;
 use stackbell_wire::rest::event::EventAccepted;
 
 use super::EVENT;
+use super::lines::line_bytes_max;
 use crate::Limits;
 use crate::state::State;
 
-/// A text longer than this is read on a thread of its own: canonical JSON costs about a millisecond for a megabyte.
+/// A longer text is read on a blocking thread: canonical JSON costs about a millisecond for each megabyte.
 const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Owns what publishing needs, so that it can go on in another task.
+/// Owns what publishing needs, so that another task can continue it.
 #[derive(Clone)]
 pub(super) struct Producer(Arc<Parts>);
 
@@ -30,7 +32,7 @@ struct Parts {
     organization: String,
 }
 
-/// Whoever may not publish in the organization in the path is told so before anything else is looked at (invariant 9).
+/// The right to publish in the path's organization is checked before anything else (invariant 9).
 impl FromRequestParts<State> for Producer {
     type Rejection = HttpError;
 
@@ -45,12 +47,12 @@ impl FromRequestParts<State> for Producer {
 }
 
 impl Producer {
-    fn publisher(&self) -> Result<Publisher<'_>, HttpError> {
+    fn intake(&self) -> Result<Intake<'_>, HttpError> {
         let Parts { context, caller, organization, .. } = &*self.0;
-        context.app.publisher(caller, organization).map_err(about(EVENT))
+        context.app.intake(caller, organization, Source::Api).map_err(about(EVENT))
     }
 
-    /// How much a request may bring.
+    /// The limits of a request.
     pub(super) fn limits(&self) -> Limits {
         self.0.limits
     }
@@ -60,39 +62,39 @@ impl Producer {
         &self.0.context
     }
 
-    /// Reads `text` by `read` where that holds up nobody else.
+    /// The most bytes of a line of NDJSON.
+    pub(super) fn line_bytes_max(&self) -> usize {
+        line_bytes_max(self.0.context.app.limits().payload_bytes_max)
+    }
+
+    /// Reads `text` by `read`: on a blocking thread if it is long.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         text: String,
-        read: fn(&str, &Publisher<'_>, Limits) -> Result<T, HttpError>,
+        read: fn(&str, &Intake<'_>, Limits) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         let limits = self.limits();
         if text.len() <= READ_INLINE_BYTES_MAX {
-            return read(&text, &self.publisher()?, limits);
+            return read(&text, &self.intake()?, limits);
         }
         let producer = self.clone();
-        let reading = tokio::task::spawn_blocking(move || read(&text, &producer.publisher()?, limits));
+        let reading = tokio::task::spawn_blocking(move || read(&text, &producer.intake()?, limits));
         reading.await.map_err(|error| HttpError::internal("the events could not be read", error))?
     }
 
-    /// Finds out whether they may publish yet. For answers that say nothing of events that were published, which says so.
+    /// Checks that the caller may still publish. A response without a commit needs it.
     pub(super) async fn confirm(&self) -> Result<(), HttpError> {
         let Parts { context, caller, organization, .. } = &*self.0;
         context.app.confirm_publisher(caller, organization).await.map_err(about(EVENT))
     }
 
-    /// Publishes events, all or none.
-    pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<PublishedEvent>, HttpError> {
-        let publisher = self.publisher()?;
-        if events.is_empty() {
-            self.confirm().await?;
-            return Ok(Vec::new());
-        }
-        publisher.publish(events).await.map_err(about(EVENT))
+    /// Accepts events, all or none.
+    pub(super) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<AcceptedEvent>, HttpError> {
+        self.intake()?.accept(events).await.map_err(about(EVENT))
     }
 }
 
-/// Shows an event that is in.
-pub(super) fn accepted(event: &PublishedEvent) -> EventAccepted {
+/// Shows an event that is committed.
+pub(super) fn accepted(event: &AcceptedEvent) -> EventAccepted {
     EventAccepted::new(event.id, event.kind, event.filters, u64::from(event.deliveries))
 }

@@ -3,7 +3,6 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::lines::{LineText, Lines, line_bytes_max};
-use crate::Limits;
 
 /// What a line has beyond the payload; so a line here has at most so many bytes and 20.
 const PAYLOAD_BYTES_MAX: usize = 20;
@@ -16,20 +15,19 @@ const CHUNK_STEP: usize = 11;
 pub fn lines(bytes: &[u8]) {
     let Some((size, text)) = bytes.split_first() else { return };
     let size = 1 + usize::from(*size) * CHUNK_STEP;
-    let limits = Limits { payload_bytes_max: PAYLOAD_BYTES_MAX, ..Limits::default() };
-    let long = line_bytes_max(limits);
+    let long = line_bytes_max(PAYLOAD_BYTES_MAX);
     // Where the text asks for it, as many as make a line that is about to be too long.
     let many = text.iter().position(|byte| *byte == 0xff);
     let counted = text.iter().enumerate().map(|(at, byte)| (*byte, if many == Some(at) { long } else { 1 }));
     let text: Vec<u8> = counted.flat_map(|(byte, count)| std::iter::repeat_n(byte, count)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    assert_eq!(runtime.block_on(read(&text, size, limits)), expected(&text, long));
+    assert_eq!(runtime.block_on(read(&text, size, long)), expected(&text, long));
 }
 
-async fn read(text: &[u8], size: usize, limits: Limits) -> Vec<(u64, Option<Bytes>)> {
+async fn read(text: &[u8], size: usize, line_bytes_max: usize) -> Vec<(u64, Option<Bytes>)> {
     let chunks: Vec<_> =
         text.chunks(size).map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk))).collect();
-    let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), limits);
+    let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), line_bytes_max);
     let mut read = Vec::new();
     while let Some(line) = lines.next().await.expect("the body is whole") {
         read.push((

@@ -97,8 +97,8 @@ async fn publish_json(
         NewEvents::One(event) => (vec![event], false),
         NewEvents::Many(events) => (events, true),
     };
-    let published: Vec<_> = producer.publish(events).await?.iter().map(accepted).collect();
-    Ok(match published.as_slice() {
+    let shown: Vec<_> = producer.accept(events).await?.iter().map(accepted).collect();
+    Ok(match shown.as_slice() {
         [one] if !is_array => response::json(StatusCode::ACCEPTED, one),
         all => response::json(StatusCode::ACCEPTED, &all),
     })

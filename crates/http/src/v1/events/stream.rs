@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
-use stackbell_app::events::PublishedEvent;
+use stackbell_app::intake::AcceptedEvent;
 use stackbell_http_kit::body::to_text;
 use stackbell_http_kit::error::HttpError;
 use stackbell_http_kit::response;
@@ -19,7 +19,7 @@ use stackbell_wire::rest::event::{EventsSummary, LineResult, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Span;
 
-use super::lines::{Line, LineText, Lines, line_bytes_max};
+use super::lines::{Line, LineText, Lines};
 use super::producer::{Producer, accepted};
 use super::publish::NDJSON;
 use super::read::read_event_alone;
@@ -69,9 +69,9 @@ fn publish_lines(
     body: Body,
 ) -> impl Stream<Item = Result<LineResult, Broken>> + Send + 'static {
     // A line that never has room would wait for ever.
-    let room = BYTES_UNDER_WAY_MAX.max(line_bytes_max(producer.limits()));
+    let room = BYTES_UNDER_WAY_MAX.max(producer.line_bytes_max());
     let room = Arc::new(Semaphore::new(room));
-    let lines = Lines::new(body, producer.limits());
+    let lines = Lines::new(body, producer.line_bytes_max());
     let lines = stream::unfold(Some(lines), move |lines| read_on(lines, Arc::clone(&room)));
     let complaints = Arc::new(Complaints { span: Span::current(), is_told: AtomicBool::new(false) });
     let publishing = lines.map(move |line| {
@@ -136,19 +136,19 @@ impl Complaints {
     }
 }
 
-async fn publish_text(producer: &Producer, text: LineText) -> Result<PublishedEvent, HttpError> {
+async fn publish_text(producer: &Producer, text: LineText) -> Result<AcceptedEvent, HttpError> {
     let LineText::Whole(text) = text else {
-        let max = line_bytes_max(producer.limits());
+        let max = producer.line_bytes_max();
         let detail =
             format!("a line may have at most {max} bytes (the setting payload_bytes_max and some room)");
         return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     };
     let event = producer.read(to_text(text)?, read_event_alone).await?;
-    let published = producer.publish(vec![event]).await?;
-    Ok(*published.first().expect("one receipt for each event"))
+    let accepted = producer.accept(vec![event]).await?;
+    Ok(*accepted.first().expect("one receipt for each event"))
 }
 
-fn told(line: u64, event: &PublishedEvent) -> LineResult {
+fn told(line: u64, event: &AcceptedEvent) -> LineResult {
     let shown = accepted(event);
     if event.duplicate {
         LineResult::Duplicate { line, event: shown }

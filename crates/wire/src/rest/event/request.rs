@@ -12,12 +12,12 @@ use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Schem
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use crate::field::FieldError;
+use stackbell_model::field::FieldError;
 
 /// The length of a UUID in its usual form, with hyphens.
 const UUID_CHARACTERS: usize = 36;
 
-/// One event as it was sent. Kind and payload are validated later: see [`crate::payload::raw::read_event`].
+/// One event as it was sent. Kind and payload are validated later: see [`stackbell_payload::raw::read_event`].
 #[derive(Clone, Debug)]
 pub struct EventRequest<'a> {
     /// The event's kind, sent on as `Pulumi-Webhook-Kind`.

@@ -3,9 +3,9 @@
 use stackbell_model::Timestamp;
 use utoipa::ToSchema;
 
-use crate::field::FieldError;
 use crate::rest::body::{Body, BodyError};
 use crate::rest::read_rfc3339;
+use stackbell_model::field::FieldError;
 
 /// An organization to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]

@@ -20,7 +20,7 @@ use stackbell_model::identity::{Organization, User};
 use stackbell_model::scope::Subject;
 
 use super::json::{CanonicalObject, JsonError};
-use crate::field::{FieldError, list, quote};
+use stackbell_model::field::{FieldError, list, quote};
 
 /// What a payload is filled in with.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@
 
 use stackbell_model::filter::EventKind;
 
-use crate::field::{FieldError, list, quote};
-use crate::payload::json::{CanonicalObject, Value};
+use crate::json::{CanonicalObject, Value};
+use stackbell_model::field::{FieldError, list, quote};
 
 /// What a kind's payloads look like.
 #[derive(Debug)]
@@ -316,7 +316,7 @@ fn expect(value: Value<'_>, is_right: bool, expected: &str) -> Result<(), FieldE
 
 fn wrong(value: Value<'_>, expected: &str) -> FieldError {
     let found = match value.shape() {
-        shape @ (crate::payload::json::Shape::Truth | crate::payload::json::Shape::Number) => {
+        shape @ (crate::json::Shape::Truth | crate::json::Shape::Number) => {
             format!("{} ({})", shape.as_str(), quote(value.raw()))
         }
         shape => shape.as_str().to_owned(),
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_the_fields_of_every_kind() {
-        let document = include_str!("../../../../../docs/api.md");
+        let document = include_str!("../../../../docs/api.md");
         for kind in EventKind::ALL {
             let row = row(*kind);
             assert!(document.contains(&row), "{row}");

@@ -7,9 +7,8 @@ use stackbell_model::Timestamp;
 use stackbell_model::event::{Event, PAYLOAD_BYTES_MAX, Source};
 use stackbell_model::ids::{EventId, EventKey, OrganizationId};
 use stackbell_model::webhook::Format;
-use stackbell_wire::payload::raw::{Classified, Filling, Party, read_event};
-use stackbell_wire::payload::render;
-use stackbell_wire::rest::event::read_one;
+use stackbell_payload::raw::{Classified, Filling, Party, read_event};
+use stackbell_payload::render;
 use uuid::Uuid;
 
 const KIND: &str = "stack_update";
@@ -51,11 +50,7 @@ fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     for bytes in [1024, 64 * 1024] {
         let payload = payload(bytes);
-        let envelope = format!(r#"{{"kind":"{KIND}","payload":{payload}}}"#);
         group.throughput(Throughput::Bytes(bytes as u64));
-        group.bench_with_input(BenchmarkId::new("envelope", bytes), &envelope, |bencher, envelope| {
-            bencher.iter(|| read_one(black_box(envelope)).expect("a valid event").payload.get().len());
-        });
         group.bench_with_input(BenchmarkId::new("payload", bytes), &payload, |bencher, payload| {
             bencher.iter(|| classified(black_box(payload)));
         });

@@ -6,7 +6,7 @@ use url::Url;
 
 /// The longest URL that is linked, in bytes; one that is longer is dropped, as a cut URL leads elsewhere.
 /// Ten times what real ones need, and two of them fit into a message of every service.
-pub(in crate::payload) const URL_BYTES_MAX: usize = 2000;
+pub(crate) const URL_BYTES_MAX: usize = 2000;
 
 /// What would end a link in `<url|text>` or `[text](url)`. A URL parser leaves some of these as they are.
 const BREAKING: &AsciiSet = &CONTROLS
@@ -30,10 +30,10 @@ const BREAKING: &AsciiSet = &CONTROLS
 
 /// A URL that a message may link, free of characters that end a link in any of the services' markups, and its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::payload) struct Link {
+pub(crate) struct Link {
     url: String,
     /// What a button says that opens it.
-    pub(in crate::payload) label: &'static str,
+    pub(crate) label: &'static str,
 }
 
 impl Link {
@@ -51,7 +51,7 @@ impl Link {
     }
 
     /// The URL, not yet escaped for where it goes.
-    pub(in crate::payload) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stackbell_model::hidden;
+use crate::hidden;
 
 /// The most characters of a sender's own text that an error repeats.
 const QUOTE_CHARACTERS_MAX: usize = 64;
@@ -69,7 +69,7 @@ impl fmt::Display for FieldError {
 }
 
 /// Puts `head` before `path`, with a dot between them where one belongs.
-pub(crate) fn prepend(path: &mut String, head: &str) {
+pub fn prepend(path: &mut String, head: &str) {
     if !path.is_empty() && !path.starts_with('[') {
         path.insert(0, '.');
     }
@@ -77,7 +77,7 @@ pub(crate) fn prepend(path: &mut String, head: &str) {
 }
 
 /// A sender's text, cut to what an error may repeat of it, with its hidden characters spelt out.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let text = hidden::escape(text, &[]);
     let mut cut: String = text.chars().take(QUOTE_CHARACTERS_MAX).collect();
     if cut.len() < text.len() {
@@ -87,7 +87,7 @@ pub(crate) fn quote(text: &str) -> String {
 }
 
 /// `'a', 'b', 'c'`, for messages that say what is allowed.
-pub(crate) fn list(words: impl IntoIterator<Item = &'static str>) -> String {
+pub fn list(words: impl IntoIterator<Item = &'static str>) -> String {
     words.into_iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ")
 }
 

@@ -53,7 +53,7 @@ fn compact(text: &str) -> String {
 #[test]
 fn the_sample_of_a_ping_is_a_ping() {
     let at = stackbell_model::Timestamp::from_millis(1_778_653_144_000);
-    let body = crate::payload::ping::render(stackbell_model::webhook::Format::Raw, at);
+    let body = crate::ping::render(stackbell_model::webhook::Format::Raw, at);
     assert_eq!(body, compact(&golden("ping")).as_bytes());
 }
 

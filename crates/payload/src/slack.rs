@@ -11,7 +11,7 @@ use serde::Serialize;
 use stackbell_model::Timestamp;
 
 use super::chat::{Fact, Limit, Link, Message, Status, Text, Written};
-use crate::rest::calendar;
+use crate::calendar::calendar;
 
 /// The most fields of a section.
 const FIELDS_MAX: usize = 10;

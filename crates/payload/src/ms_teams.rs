@@ -10,7 +10,7 @@ use serde::Serialize;
 use stackbell_model::Timestamp;
 
 use super::chat::{Limit, Message, Status, Text, Written};
-use crate::rest::calendar;
+use crate::calendar::calendar;
 
 /// Teams takes 28 KB, and practice says less; with the limits below a message has at most 16 KB.
 #[cfg(test)]
@@ -221,7 +221,7 @@ fn begins_list(character: char, at: usize, number: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::chat::Fact;
+    use crate::chat::Fact;
 
     fn check(text: &str, expected: &str) {
         assert_eq!(prose(text, DETAIL), expected);
@@ -258,7 +258,7 @@ mod tests {
             reason: "deployment file ingestion failed".repeat(4),
             accepted_at: Timestamp::from_millis(i64::MAX),
         };
-        let link_bytes_max = crate::payload::chat::URL_BYTES_MAX + 100;
+        let link_bytes_max = crate::chat::URL_BYTES_MAX + 100;
         assert!(render(&message).len() + link_bytes_max <= MESSAGE_BYTES_MAX);
     }
 }

@@ -5,8 +5,8 @@ use stackbell_model::names::{EnvironmentName, NameError, ProjectName, StackName}
 use stackbell_model::scope::Subject;
 
 use super::schema::About;
-use crate::field::FieldError;
-use crate::payload::json::CanonicalObject;
+use crate::json::CanonicalObject;
+use stackbell_model::field::FieldError;
 
 /// Reads what the payload is about. The names' presence and type were checked before.
 pub(super) fn subject(object: &CanonicalObject, about: About) -> Result<Subject, FieldError> {

@@ -2,8 +2,8 @@
 
 use super::schema::Schema;
 use super::{Filling, Party};
-use crate::field::FieldError;
-use crate::payload::json::{CanonicalObject, Shape, Value, write_string};
+use crate::json::{CanonicalObject, Shape, Value, write_string};
+use stackbell_model::field::FieldError;
 
 /// Refuses a payload of another organization. Names are compared with their case.
 pub(super) fn check_organization(object: &CanonicalObject, filling: &Filling<'_>) -> Result<(), FieldError> {

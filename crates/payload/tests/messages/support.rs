@@ -6,8 +6,7 @@ use stackbell_model::event::PAYLOAD_BYTES_MAX;
 use stackbell_model::event::{Event, Source};
 use stackbell_model::ids::{EventId, EventKey, OrganizationId};
 use stackbell_model::webhook::Format;
-use stackbell_wire::payload;
-use stackbell_wire::payload::raw::{Filling, Party, read_event};
+use stackbell_payload::raw::{Filling, Party, read_event};
 use uuid::Uuid;
 
 pub(crate) const CHAT_FORMATS: [Format; 2] = [Format::Slack, Format::MsTeams];
@@ -39,5 +38,5 @@ pub(crate) fn event(kind: &str, payload: &str) -> Event {
 
 /// The event's message in a chat format.
 pub(crate) fn render(format: Format, event: &Event) -> Bytes {
-    payload::render(format, event, None).expect("chat formats have a body of their own")
+    stackbell_payload::render(format, event, None).expect("chat formats have a body of their own")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{DEPTH_MAX, INTEGER_DIGITS_MAX};
-use crate::field::prepend;
+use stackbell_model::field::prepend;
 
 /// What is wrong with a JSON text, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,14 +1,13 @@
 //! Golden files are indented; what is sent is the same without white space.
-//! After a change on purpose: `cargo test -p stackbell-wire --test messages -- --ignored`, then look at the difference.
+//! After a change on purpose: `cargo test -p stackbell-payload --test messages -- --ignored`, then look at the difference.
 
 use std::fs;
 
 use stackbell_model::Timestamp;
 use stackbell_model::filter::Filter;
 use stackbell_model::webhook::Format;
-use stackbell_wire::payload;
-use stackbell_wire::payload::json::{CanonicalObject, Shape, Value};
-use stackbell_wire::payload::ping;
+use stackbell_payload::json::{CanonicalObject, Shape, Value};
+use stackbell_payload::ping;
 
 use crate::support::{CHAT_FORMATS, event, golden_folder, render};
 
@@ -94,8 +93,8 @@ fn there_is_no_golden_file_of_anything_else() {
 #[test]
 fn other_formats() {
     let event = event("stack", r#"{"action":"created","projectName":"web","stackName":"prod"}"#);
-    assert_eq!(payload::render(Format::Raw, &event, None), None);
-    let run = payload::render(Format::PulumiDeployments, &event, None).expect("a body");
+    assert_eq!(stackbell_payload::render(Format::Raw, &event, None), None);
+    let run = stackbell_payload::render(Format::PulumiDeployments, &event, None).expect("a body");
     assert_eq!(run, r#"{"operation":"update"}"#);
     assert!(ping::render(Format::PulumiDeployments, Timestamp::from_millis(0)).is_empty());
 }

@@ -1,14 +1,20 @@
-//! Bodies of deliveries.
+//! Payloads of events: the rules that admit them, and their bytes in each format.
 //!
-//! - [`json`]: any JSON text to the one form in which it is stored, signed and sent
-//! - [`raw`]: a producer's payload, checked, filled in and classified
-//! - [`render`]: what is sent of an event in each format; the chat formats share one message (`chat`)
-//! - [`ping`]: the body of a ping
+//! - [`json`]: converts any JSON text to the canonical form that is stored, signed and sent
+//! - [`raw`]: checks, fills in and classifies a producer's payload, limits its size and digests it
+//! - [`render`]: renders an event in each format; both chat formats write one message (`chat`)
+//! - [`ping`]: renders the body of a ping
+//! - [`calendar`]: converts moments for formatting
+//!
+//! This crate does no IO and knows no transport: every source of events uses it through the control plane.
 
+pub mod calendar;
 mod chat;
 pub mod json;
 mod ms_teams;
 pub mod ping;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod pulumi_deployments;
 pub mod raw;
 mod slack;

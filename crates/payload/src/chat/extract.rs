@@ -14,7 +14,7 @@ use self::facts::{Facts, Payload};
 use super::{Fact, Link, Message, Status, one_line};
 
 /// The message about `event`. What is linked: [`Link::new`].
-pub(in crate::payload) fn message(event: &Event, public_url: Option<&Url>) -> Message {
+pub(crate) fn message(event: &Event, public_url: Option<&Url>) -> Message {
     let payload = Payload::read(&event.payload);
     let told = tell(event.kind, &payload);
     let link = told.link.and_then(|(field, label)| Link::new(&payload.text(field)?, label, public_url));

@@ -4,17 +4,17 @@ use stackbell_model::hidden;
 
 /// The text on one line: runs of white space and control characters become one space, and [`hidden`] characters are left out.
 /// Hidden characters, such as those that reverse the reading direction, can make one text look like another.
-pub(in crate::payload) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     hidden::remove(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The limit of a text's length.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::payload) struct Limit {
+pub(crate) struct Limit {
     /// The most that the escaped text may cost, with the mark of a cut.
-    pub(in crate::payload) cost_max: usize,
+    pub(crate) cost_max: usize,
     /// The cost of an escaped piece, in the unit that the service counts.
-    pub(in crate::payload) cost: fn(&str) -> usize,
+    pub(crate) cost: fn(&str) -> usize,
 }
 
 /// The mark of a cut.
@@ -22,7 +22,7 @@ const CUT: &str = "…";
 
 /// Escaped text that grows piece by piece, and ends in `…` where the limit cut it. A piece is never cut.
 #[derive(Debug)]
-pub(in crate::payload) struct Written {
+pub(crate) struct Written {
     out: String,
     cost: usize,
     /// Where `out` may be cut: the mark of a cut fits, and the character before it is visible. A cut after a joiner or a tag
@@ -33,13 +33,13 @@ pub(in crate::payload) struct Written {
 
 impl Written {
     /// Nothing yet.
-    pub(in crate::payload) fn new(limit: Limit) -> Self {
+    pub(crate) fn new(limit: Limit) -> Self {
         debug_assert!((limit.cost)(CUT) <= limit.cost_max, "room for the mark");
         Self { out: String::new(), cost: 0, safe: 0, limit }
     }
 
     /// Adds a piece. Returns `false` if the piece did not fit: the text is cut then, and the caller adds nothing more.
-    pub(in crate::payload) fn push(&mut self, piece: &str) -> bool {
+    pub(crate) fn push(&mut self, piece: &str) -> bool {
         let cost = self.cost + (self.limit.cost)(piece);
         if cost > self.limit.cost_max {
             self.out.truncate(self.safe);
@@ -55,7 +55,7 @@ impl Written {
     }
 
     /// The text so far.
-    pub(in crate::payload) fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.out
     }
 }

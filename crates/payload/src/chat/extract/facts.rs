@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::{Fact, Text, one_line};
-use crate::payload::json::{CanonicalObject, Value};
+use crate::json::{CanonicalObject, Value};
 
 /// The most items of a list that one row tells; the rest is `…`.
 const ITEMS_MAX: usize = 8;

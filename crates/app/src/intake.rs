@@ -1,0 +1,203 @@
+//! The one door for events, whatever their source.
+//!
+//! - [`App::intake`] opens it: a producer, an organization and a source
+//! - [`Intake::read`] applies the rules of payloads: fills in, classifies, limits, digests
+//! - [`Intake::accept`] commits events together with their deliveries
+//!
+//! No other code of the control plane makes events. The engine does not know their source.
+
+use bytes::Bytes;
+use stackbell_engine::core::{Authority, PublishRefusal};
+use stackbell_model::event::{Event, Source};
+use stackbell_model::filter::{EventKind, FilterSet};
+use stackbell_model::identity::{Organization, User};
+use stackbell_model::ids::{EventId, EventKey};
+use stackbell_model::permission::Permission;
+use stackbell_model::scope::Subject;
+use stackbell_payload::raw::{Filling, read_event};
+use stackbell_store::commit::Receipt;
+
+use crate::auth::{Access, Caller};
+use crate::{App, Code, Error};
+
+/// The message for a conflict in an item with one event.
+const ID_TAKEN: &str = "the id belongs to an event with other content";
+
+/// The most commits that are tried for one item whose organization is edited meanwhile. Each retry needs one more edit within
+/// the moment since the caller was looked up.
+const COMMITS_TRIED_MAX: u32 = 5;
+
+/// An event as its producer sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct SentEvent<'a> {
+    /// The producer's id, if it chose one.
+    pub id: Option<EventId>,
+    /// The kind's word.
+    pub kind: &'a str,
+    /// JSON text.
+    pub payload: &'a str,
+}
+
+/// An event that the rules of payloads let in. Only [`Intake::read`] makes them.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The producer's id, if it chose one, with the digest of kind and payload as the producer sent them.
+    id: Option<(EventId, [u8; 32])>,
+    kind: EventKind,
+    filters: FilterSet,
+    subject: Subject,
+    payload: Bytes,
+}
+
+/// An event that is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its kind.
+    pub kind: EventKind,
+    /// The filters that select it.
+    pub filters: FilterSet,
+    /// The deliveries that it got when it was first accepted.
+    pub deliveries: u32,
+    /// True if an earlier request had brought it.
+    pub duplicate: bool,
+}
+
+/// A producer's way in: events of one source for one organization.
+pub struct Intake<'a> {
+    app: &'a App,
+    access: Access<'a>,
+    caller: &'a Caller,
+    source: Source,
+}
+
+impl App {
+    /// Opens the door for a caller's events, judged by what is known of the caller so far. The commit validates it.
+    ///
+    /// # Errors
+    /// Those of access.
+    pub fn intake<'a>(
+        &'a self,
+        caller: &'a Caller,
+        organization: &str,
+        source: Source,
+    ) -> Result<Intake<'a>, Error> {
+        let access = may_publish(caller, organization)?;
+        Ok(Intake { app: self, access, caller, source })
+    }
+
+    /// The caller, if they may publish in an organization. A caller whom remembered facts would refuse is looked up again.
+    ///
+    /// # Errors
+    /// Those of access and store.
+    pub async fn admit_publisher(&self, caller: Caller, organization: &str) -> Result<Caller, Error> {
+        self.or_anew(caller, |caller| may_publish(caller, organization).map(|_| ())).await
+    }
+
+    /// Checks that a caller may publish in an organization. A response needs this check if no commit made it.
+    ///
+    /// # Errors
+    /// Those of access and store.
+    pub async fn confirm_publisher(&self, caller: &Caller, organization: &str) -> Result<(), Error> {
+        if caller.is_remembered() {
+            may_publish(&self.renew(caller).await?, organization)?;
+        }
+        Ok(())
+    }
+}
+
+fn may_publish<'a>(caller: &'a Caller, organization: &str) -> Result<Access<'a>, Error> {
+    let access = caller.in_organization(organization)?;
+    access.require(Permission::Publish)?;
+    Ok(access)
+}
+
+impl Intake<'_> {
+    /// Applies the rules of payloads to an event. Takes about a millisecond for each megabyte.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`], naming the field and its rule.
+    pub fn read(&self, sent: SentEvent<'_>) -> Result<NewEvent, Error> {
+        let user = self.caller.user().map(<&User>::into);
+        let filling = Filling { organization: self.access.organization.into(), user };
+        let read = read_event(sent.kind, sent.payload, &filling, self.app.limits.payload_bytes_max)?;
+        Ok(NewEvent {
+            id: sent.id.map(|id| (id, read.digest())),
+            kind: read.kind,
+            filters: read.filters,
+            subject: read.subject,
+            payload: read.payload,
+        })
+    }
+
+    /// Accepts events, all or none. After `Ok` they and their deliveries are on disk (invariant 1).
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] for an id that is taken; those of engine and store.
+    pub async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<AcceptedEvent>, Error> {
+        if events.is_empty() {
+            self.app.confirm_publisher(self.caller, self.access.organization.name.as_str()).await?;
+            return Ok(Vec::new());
+        }
+        let described: Vec<_> = events.iter().map(|event| (event.kind, event.filters)).collect();
+        let events = self.make(events);
+        let is_one = events.len() == 1;
+        let receipts = self.commit(events).await.map_err(|error| match error.code {
+            Code::Conflict if is_one => Error { message: ID_TAKEN.to_owned(), ..error },
+            _ => error,
+        })?;
+        let accepted = receipts.into_iter().zip(described).map(|(receipt, (kind, filters))| AcceptedEvent {
+            id: receipt.id,
+            kind,
+            filters,
+            deliveries: receipt.deliveries,
+            duplicate: receipt.duplicate,
+        });
+        Ok(accepted.collect())
+    }
+
+    /// Commits events while the caller may publish them. A revoked token stops a long request, whichever node revoked it:
+    /// the commit validates the version of the organization for which the caller's right was found.
+    async fn commit(&self, events: Vec<Event>) -> Result<Vec<Receipt>, Error> {
+        let Organization { id, name, .. } = self.access.organization;
+        let mut caller = self.app.renew_publisher(self.caller).await?;
+        for _ in 0..COMMITS_TRIED_MAX {
+            caller = self.app.admit_publisher(caller, name.as_str()).await?;
+            let version = may_publish(&caller, name.as_str())?.version;
+            let receipts = self.app.engine.publish(*id, Authority::AsOf { version }, events.clone()).await;
+            match receipts {
+                Err(PublishRefusal::Outdated) => {
+                    caller = self.app.renew_beyond(&caller, *id, version).await?;
+                }
+                // The refusal tells something about the organization, and no commit has validated the right.
+                Err(refusal @ PublishRefusal::TooManyDeliveries { .. }) => {
+                    self.app.confirm_publisher(&caller, name.as_str()).await?;
+                    return Err(refusal.into());
+                }
+                done => return done.map_err(Error::from),
+            }
+        }
+        Err(PublishRefusal::Outdated.into())
+    }
+
+    fn make(&self, events: Vec<NewEvent>) -> Vec<Event> {
+        let now = self.app.now();
+        self.app.chance(|entropy| {
+            let make = |new: NewEvent| Event {
+                key: EventKey::generate(now, entropy),
+                id: new.id.map_or_else(|| EventId::generate(entropy), |(id, _)| id),
+                organization: self.access.organization.id,
+                kind: new.kind,
+                filters: new.filters,
+                subject: new.subject,
+                payload: new.payload,
+                digest: new.id.map(|(_, digest)| digest),
+                accepted_at: now,
+                source: self.source,
+                token: Some(self.caller.token().id),
+            };
+            events.into_iter().map(make).collect()
+        })
+    }
+}
