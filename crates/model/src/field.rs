@@ -1,59 +1,59 @@
-//! What is wrong with a field, and which one it is.
+//! Errors that name a field and its problem.
 
 use std::fmt;
 
 use crate::hidden;
 
-/// The most characters of a sender's own text that an error repeats.
+/// The most characters of a sender's text that an error quotes.
 const QUOTE_CHARACTERS_MAX: usize = 64;
 
-/// A field that is not what it has to be. Reads as `payload.status must be …`.
+/// A field with a problem. Displayed as `payload.status must be …`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct FieldError {
     path: String,
     problem: Problem,
 }
 
-/// What is wrong with a field.
+/// The problem of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// It is needed and absent (or null, which is the same).
+    /// It is required, and absent or null.
     Missing,
-    /// It is there and wrong: what it has to be, beginning with a verb, as in `must be true or false`.
+    /// Its value breaks a rule, which begins with a verb, as in `must be true or false`.
     Invalid(String),
 }
 
 impl FieldError {
-    /// The field `name` is needed and absent.
+    /// The field `name` is required and absent.
     pub fn missing(name: &str) -> Self {
         Self { path: name.to_owned(), problem: Problem::Missing }
     }
 
-    /// The field `name` is wrong; `problem` begins with a verb.
+    /// The field `name` breaks a rule; `problem` begins with a verb.
     pub fn invalid(name: &str, problem: impl fmt::Display) -> Self {
         Self { path: name.to_owned(), problem: Problem::Invalid(problem.to_string()) }
     }
 
-    /// The same error, seen from the object that holds the field's object as its member `name`.
+    /// Puts `name` before the path: the field's object is that member of an outer object.
     #[must_use]
     pub fn inside(mut self, name: &str) -> Self {
         prepend(&mut self.path, name);
         self
     }
 
-    /// The same error, seen from the array that holds the field's object at `index`.
+    /// Puts `index` before the path: the field's object is that item of an array.
     #[must_use]
     pub fn inside_item(mut self, index: usize) -> Self {
         prepend(&mut self.path, &format!("[{index}]"));
         self
     }
 
-    /// The field, as in `payload.organization.githubLogin` or `filters[2]`.
+    /// The path of the field, as in `payload.organization.githubLogin` or `filters[2]`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What is wrong with it.
+    /// Its problem.
     pub fn problem(&self) -> &Problem {
         &self.problem
     }
@@ -68,7 +68,7 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// Puts `head` before `path`, with a dot between them where one belongs.
+/// Puts `head` before `path`, with a dot between two names.
 pub fn prepend(path: &mut String, head: &str) {
     if !path.is_empty() && !path.starts_with('[') {
         path.insert(0, '.');
@@ -76,7 +76,7 @@ pub fn prepend(path: &mut String, head: &str) {
     path.insert_str(0, &quote(head));
 }
 
-/// A sender's text, cut to what an error may repeat of it, with its hidden characters spelt out.
+/// A sender's text for an error: cut, with hidden characters spelt out.
 pub fn quote(text: &str) -> String {
     let text = hidden::escape(text, &[]);
     let mut cut: String = text.chars().take(QUOTE_CHARACTERS_MAX).collect();
@@ -86,7 +86,7 @@ pub fn quote(text: &str) -> String {
     cut
 }
 
-/// `'a', 'b', 'c'`, for messages that say what is allowed.
+/// `'a', 'b', 'c'`, for messages with the allowed words.
 pub fn list(words: impl IntoIterator<Item = &'static str>) -> String {
     words.into_iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ")
 }

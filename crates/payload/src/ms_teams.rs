@@ -1,7 +1,7 @@
 //! A message for Microsoft Teams, by a Workflows URL or an incoming webhook: an Adaptive Card.
 //!
-//! Cards read a part of Markdown in texts and facts. A payload's words get a backslash before everything that means
-//! something there, and its bare URLs are broken up, as some clients link them.
+//! Cards interpret a part of Markdown in texts and facts. A payload's words get a backslash before each character of markup.
+//! Bare URLs are broken up, because some clients link them.
 //!
 //! Source of frame, limits and Markdown: wire-facts.md#microsoft-teams.
 
@@ -12,16 +12,16 @@ use stackbell_model::Timestamp;
 use super::chat::{Limit, Message, Status, Text, Written};
 use crate::calendar::calendar;
 
-/// Teams takes 28 KB, and practice says less; with the limits below a message has at most 16 KB.
+/// Teams documents 28 KB and accepts less in practice. With the limits below a message has at most 16 KB.
 #[cfg(test)]
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// The most rows.
 const FACTS_MAX: usize = 10;
 /// Organization, project and stack have at most 100 characters each.
 const SUBJECT: Limit = limit(500);
-/// The beginning says what is wrong.
+/// Bytes of an explanation: its beginning names the problem.
 const DETAIL: Limit = limit(3000);
-/// What one row shows.
+/// Bytes of one row.
 const VALUE: Limit = limit(700);
 
 /// In bytes of the JSON text.
@@ -50,7 +50,7 @@ pub(super) fn render(message: &Message) -> Bytes {
     encode(body, actions.collect())
 }
 
-/// A message that is one sentence of ours.
+/// A message with one fixed sentence.
 pub(super) fn plain(sentence: &str) -> Bytes {
     encode(vec![Element::text(sentence.to_owned())], Vec::new())
 }
@@ -157,7 +157,7 @@ const fn color(status: Status) -> &'static str {
     }
 }
 
-/// Headlines are ours and begin with a small letter of ASCII.
+/// Capitalises a headline, which begins with a lowercase letter of ASCII.
 fn capitalized(headline: &str) -> String {
     let (first, rest) = headline.split_at(1);
     first.to_ascii_uppercase() + rest
@@ -169,7 +169,7 @@ fn moment(at: Timestamp) -> String {
     format!("{{{{DATE({in_utc}, SHORT)}}}} {{{{TIME({in_utc})}}}}")
 }
 
-/// The text so that it reads as it is.
+/// Escapes a text so that it is shown literally.
 fn prose(text: &str, limit: Limit) -> String {
     let mut written = Written::new(limit);
     let number = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -178,7 +178,7 @@ fn prose(text: &str, limit: Limit) -> String {
         let after = &text[at + character.len_utf8()..];
         let mut buffer = [0; 5];
         let piece = match character {
-            // The sign for a ratio looks alike, and no client takes it for the colon of a URL.
+            // The ratio sign looks like a colon, and no client reads it as the colon of a URL.
             ':' if after.starts_with("//") => "∶",
             _ if is_markup(character, before, after) || begins_list(character, at, number) => {
                 backslashed(character, &mut buffer)
@@ -193,7 +193,7 @@ fn prose(text: &str, limit: Limit) -> String {
     written.into_text()
 }
 
-/// With a backslash before it; `character` is of ASCII.
+/// Writes a character of ASCII with a backslash before it.
 fn backslashed(character: char, buffer: &mut [u8; 5]) -> &str {
     buffer[0] = b'\\';
     let length = character.encode_utf8(&mut buffer[1..]).len();
@@ -203,7 +203,7 @@ fn backslashed(character: char, buffer: &mut [u8; 5]) -> &str {
 fn is_markup(character: char, before: Option<char>, after: &str) -> bool {
     match character {
         '\\' | '`' | '*' | '~' | '[' | ']' | '<' | '>' | '#' | '|' | '{' | '}' | '&' => true,
-        // Within a word it is never formatting, and names are full of it.
+        // Names often have one within a word, where it is never formatting.
         '_' => {
             let is_word = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
             !is_word(before) || !is_word(after.chars().next())
@@ -212,7 +212,7 @@ fn is_markup(character: char, before: Option<char>, after: &str) -> bool {
     }
 }
 
-/// Whether it makes a list of the text that it is in: a sign at the beginning, or what ends the `number` of digits there.
+/// True if a character makes a list: a list mark at the beginning, or the mark after the `number` of digits there.
 fn begins_list(character: char, at: usize, number: usize) -> bool {
     (at == 0 && matches!(character, '-' | '+' | '='))
         || (at > 0 && at == number && matches!(character, '.' | ')'))

@@ -6,14 +6,14 @@ use stackbell_model::webhook::Format;
 
 use super::{ms_teams, slack};
 
-/// The kind of a ping on the wire. It is no event's kind.
+/// The kind of a ping on the wire. No event has it.
 pub const KIND: &str = "ping";
 
-/// What a ping says. Receivers read it, and it has been the same for years. Source: wire-facts.md#ping.
+/// The message of a ping. Receivers parse this old text. Source: wire-facts.md#ping.
 const MESSAGE: &str = "🍹 Just a friendly ping from Pulumi 🍹";
 
-/// The body of a ping that is sent at `at`, in `format`; empty for `pulumi_deployments`, whose ping only looks at the
-/// stack. The raw one's `timestamp` is the one of the ping's record, in whole seconds.
+/// The body of a ping that is sent at `at`. It is empty for `pulumi_deployments`, whose ping only reads the stack.
+/// In format `raw` its `timestamp` is the time of the ping's record, in whole seconds.
 pub fn render(format: Format, at: Timestamp) -> Bytes {
     match format {
         Format::Raw => {

@@ -2,6 +2,6 @@
 
 use bytes::Bytes;
 
-/// An update with the stack's own deployment settings, which are inherited unless a request says otherwise.
+/// An update with the stack's own deployment settings, which a request without settings inherits.
 /// Source: wire-facts.md#formats.
 pub(super) const BODY: Bytes = Bytes::from_static(br#"{"operation":"update"}"#);

@@ -1,8 +1,8 @@
 //! A message for a Slack incoming webhook: Block Kit, with a plain text for notifications.
 //!
-//! Every text is `mrkdwn` with `verbatim`, by which Slack links neither bare URLs nor names nor mentions by itself; what
-//! is left for a payload's words to do is markup, and [`Prose`] takes that from them. Slack has no escape for its
-//! formatting characters, so they are replaced by characters that look alike.
+//! Every text is `mrkdwn` with `verbatim`, so that Slack does not link bare URLs, names and mentions. [`Prose`] removes the
+//! markup from a payload's words. Slack has no escapes for its formatting characters, so characters that look alike replace
+//! them.
 //!
 //! Source of frame, limits and escapes: wire-facts.md#slack.
 
@@ -19,12 +19,12 @@ const FIELDS_MAX: usize = 10;
 const URL_MAX: usize = 2400;
 /// Organization, project and stack have at most 100 characters each.
 const SUBJECT: Limit = limit(400);
-/// Of the 3,000 that a section's text may have: the beginning says what is wrong.
+/// Characters of an explanation, out of the 3,000 of a section's text: its beginning names the problem.
 const DETAIL: Limit = limit(2000);
-/// Of the 2,000 that a field may have, as fields stand in two narrow columns.
+/// Characters of a field, out of Slack's 2,000: fields stand in two narrow columns.
 const VALUE: Limit = limit(600);
 
-/// Slack counts characters; so many UTF-16 units are never fewer.
+/// Slack counts characters. A text never has more characters than UTF-16 units.
 const fn limit(cost_max: usize) -> Limit {
     Limit { cost_max, cost: |piece| piece.encode_utf16().count() }
 }
@@ -44,7 +44,7 @@ pub(super) fn render(message: &Message) -> Bytes {
     encode(&Body { text: format!("{} {subject}: {}", message.noun, message.headline), blocks })
 }
 
-/// A message that is one sentence of ours.
+/// A message with one fixed sentence.
 pub(super) fn plain(sentence: &str) -> Bytes {
     encode(&Body { text: sentence.to_owned(), blocks: Vec::new() })
 }
@@ -132,7 +132,7 @@ fn field(fact: &Fact) -> String {
     format!("*{}*\n{value}", fact.name)
 }
 
-/// With the space after it; nothing for what is neither good nor bad.
+/// The icon with the space after it; empty for a neutral status.
 const fn icon(status: Status) -> &'static str {
     match status {
         Status::Succeeded => ":white_check_mark: ",
@@ -144,13 +144,13 @@ const fn icon(status: Status) -> &'static str {
     }
 }
 
-/// The link's URL as it stands in `<url|text>`, unless it is too long there.
+/// The link's URL as written in `<url|text>`; `None` if it is too long there.
 fn target(link: &Link) -> Option<String> {
     let url = link.url().replace('&', "&amp;");
     (url.len() <= URL_MAX).then_some(url)
 }
 
-/// The text so that it reads as it is, whatever stands before and after it.
+/// Escapes a text so that it is shown literally between any other texts.
 fn prose(text: &str, limit: Limit) -> String {
     let mut written = Written::new(limit);
     let mut before = None;
@@ -158,12 +158,12 @@ fn prose(text: &str, limit: Limit) -> String {
         let after = &text[at + character.len_utf8()..];
         let mut buffer = [0; 4];
         let piece = match character {
-            // A `>` that begins a line makes it a quotation, escaped or not.
+            // A `>` at the beginning of a line makes a quotation, even escaped.
             '>' if at == 0 => "›",
             '*' => "∗",
             '~' => "∼",
             '`' => "ˋ",
-            // Within a word it is never formatting, and names are full of it.
+            // Names often have one within a word, where it is never formatting.
             '_' if !is_within_word(before, after) => "ˍ",
             ':' if begins_emoji(after) => "∶",
             _ => escaped(character, &mut buffer),
@@ -176,7 +176,7 @@ fn prose(text: &str, limit: Limit) -> String {
     written.into_text()
 }
 
-/// The text in a font of one width, where nothing but its own end means anything.
+/// A text in a monospaced font, in which only the closing mark has a meaning.
 fn code(text: &str, limit: Limit) -> String {
     let mut written = Written::new(Limit { cost_max: limit.cost_max - 2, ..limit });
     for character in text.chars() {
@@ -202,7 +202,7 @@ fn is_within_word(before: Option<char>, after: &str) -> bool {
     before.is_some_and(char::is_alphanumeric) && after.chars().next().is_some_and(char::is_alphanumeric)
 }
 
-/// Whether a colon is the first of a `:name:`.
+/// True if a colon begins a `:name:`.
 fn begins_emoji(after: &str) -> bool {
     let end = after
         .find(|character: char| !character.is_alphanumeric() && !matches!(character, '_' | '-' | '+' | '\''));

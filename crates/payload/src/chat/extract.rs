@@ -1,7 +1,7 @@
-//! What of an event a message tells, kind by kind. Source of the fields: wire-facts.md#raw-payloads.
+//! The parts of an event that a message shows, by kind. Source of the fields: wire-facts.md#raw-payloads.
 //!
-//! Total: what is absent is left out. A payload that no producer was let in with, as in a store from elsewhere, still
-//! gives a message, of what the event itself knows.
+//! Infallible: absent fields are left out. A payload that breaks our rules, as in a store from elsewhere, still gives a
+//! message with the facts of the event itself.
 
 mod facts;
 
@@ -13,7 +13,7 @@ use url::Url;
 use self::facts::{Facts, Payload};
 use super::{Fact, Link, Message, Status, one_line};
 
-/// The message about `event`. What is linked: [`Link::new`].
+/// The message about `event`. [`Link::new`] decides about its link.
 pub(crate) fn message(event: &Event, public_url: Option<&Url>) -> Message {
     let payload = Payload::read(&event.payload);
     let told = tell(event.kind, &payload);
@@ -35,13 +35,13 @@ pub(crate) fn message(event: &Event, public_url: Option<&Url>) -> Message {
     }
 }
 
-/// What a kind makes of a payload.
+/// The parts of a message that depend on the kind.
 struct Told {
     status: Status,
     headline: &'static str,
-    /// The field with a URL, and what a button says that opens it.
+    /// The field with a URL, and the label of its button.
     link: Option<(&'static str, &'static str)>,
-    /// The field with the sentence that says why.
+    /// The field with the explanation.
     detail: Option<&'static str>,
     facts: Vec<Fact>,
 }
@@ -126,7 +126,7 @@ fn deployment(payload: &Payload) -> Told {
     Told::new(status, headline, facts).link("deploymentUrl", "View deployment")
 }
 
-/// A detection that ends well is good news only where it found nothing.
+/// A detection that succeeded is good news only if it found no drift.
 fn drift_detection(payload: &Payload) -> Told {
     let ended = ended(payload.word("status"));
     let found = payload.truth("driftDetected");
@@ -136,7 +136,7 @@ fn drift_detection(payload: &Payload) -> Told {
         (Status::Failed, _) => (Status::Failed, "drift detection failed"),
         (_, _) => (ended, "drift detection succeeded"),
     };
-    // A detection that failed has not found that there is none.
+    // A detection that failed does not prove that there is no drift.
     let drift = match found {
         Some(true) => Some("detected"),
         Some(false) if ended == Status::Succeeded => Some("none"),
@@ -182,8 +182,7 @@ fn policy_violation(payload: &Payload) -> Told {
     Told::new(status, headline, facts).link("updateUrl", label).detail("message")
 }
 
-/// Whether it was in a preview; `None` where the payload does not say. Producers may leave `isPreview` out, and the URLs of
-/// previews and updates differ. Source: wire-facts.md#raw-payloads.
+/// True for a preview; `None` if unknown. Producers may leave `isPreview` out, but the URLs of previews and updates differ. Source: wire-facts.md#raw-payloads.
 fn is_preview(payload: &Payload) -> Option<bool> {
     let by_url = || {
         let url = payload.text("updateUrl")?;
@@ -265,7 +264,7 @@ fn ended(word: &str) -> Status {
     }
 }
 
-/// Of three headlines (succeeded, failed, and neither) the one for `status`.
+/// Picks the headline for `status` out of three: succeeded, failed, other.
 fn by_status(status: Status, [succeeded, failed, neither]: [&'static str; 3]) -> &'static str {
     match status {
         Status::Succeeded => succeeded,

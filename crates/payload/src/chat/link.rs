@@ -1,14 +1,14 @@
-//! Which of a payload's URLs become links.
+//! Links: the URLs of a payload that a message may link.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use stackbell_model::http_url;
 use url::Url;
 
-/// The longest URL that is linked, in bytes; one that is longer is dropped, as a cut URL leads elsewhere.
-/// Ten times what real ones need, and two of them fit into a message of every service.
+/// The longest URL that is linked, in bytes. A longer one is dropped, because a cut URL leads elsewhere.
+/// Real URLs need a tenth of it, and every service's messages have room for two of this length.
 pub(crate) const URL_BYTES_MAX: usize = 2000;
 
-/// What would end a link in `<url|text>` or `[text](url)`. A URL parser leaves some of these as they are.
+/// Characters that end a link in `<url|text>` or `[text](url)`. A URL parser does not escape all of them.
 const BREAKING: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -32,13 +32,13 @@ const BREAKING: &AsciiSet = &CONTROLS
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     url: String,
-    /// What a button says that opens it.
+    /// The label of its button.
     pub(crate) label: &'static str,
 }
 
 impl Link {
-    /// Takes a payload's URL. `None` unless it is one that [`http_url::parse`] takes, is https or below `public_url`, has
-    /// neither user nor password (which make one host look like another), and is at most [`URL_BYTES_MAX`] long.
+    /// Admits a payload's URL. `None` unless [`http_url::parse`] accepts it, it is https or below `public_url`, it has neither
+    /// user nor password (which make one host look like another), and it is at most [`URL_BYTES_MAX`] long.
     pub(super) fn new(text: &str, label: &'static str, public_url: Option<&Url>) -> Option<Self> {
         let url = http_url::parse(text).ok()?;
         let is_trusted = url.scheme() == "https" || public_url.is_some_and(|base| is_below(&url, base));
@@ -50,13 +50,13 @@ impl Link {
         (url.len() <= URL_BYTES_MAX).then_some(Self { url, label })
     }
 
-    /// The URL, not yet escaped for where it goes.
+    /// The URL, without the escapes of its destination.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// Whether `url` is on `base`'s origin and at or below its path. Only of http and https: other origins are never equal.
+/// True if `url` has the origin of `base` and is at or below its path. Both are http or https: other origins never match.
 fn is_below(url: &Url, base: &Url) -> bool {
     let folder = base.path().trim_end_matches('/');
     let rest = url.path().strip_prefix(folder);

@@ -1,13 +1,13 @@
-//! What a chat message says, whatever the service that shows it.
+//! The content of a chat message, independent of the service.
 //!
-//! `extract` makes one [`Message`] of an event; `slack` and `ms_teams` write it down. The cast:
+//! `extract` makes one [`Message`] of an event; `slack` and `ms_teams` render it. Its parts:
 //!
-//! - what is ours (headlines, names of facts, context) is plain words without markup, fixed here
-//! - what is the payload's ([`Text`], [`Message::subject`]) is hostile until a writer has escaped it: nothing in it may
-//!   become a link, a mention or formatting
-//! - links are only those that [`Link`] lets through
+//! - fixed words (headlines, names of facts, context), without markup
+//! - words of the payload ([`Text`], [`Message::subject`]), hostile until a renderer has escaped them: none may become a link,
+//!   a mention or formatting
+//! - links, each admitted by [`Link`]
 //!
-//! Source of what the messages show: wire-facts.md#formats.
+//! Source of the messages' content: wire-facts.md#formats.
 
 mod extract;
 mod link;
@@ -24,40 +24,38 @@ use stackbell_model::Timestamp;
 /// A message about one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
-    /// How it went: the colour, and the icon.
+    /// The result, shown as colour and icon.
     pub(super) status: Status,
-    /// What the subject is: `Stack` or `Environment`, which may have the same names.
+    /// The type of the subject: `Stack` or `Environment`, which may have equal names.
     pub(super) noun: &'static str,
-    /// What it is about, as in `organization/project/stack`.
+    /// The subject, as in `organization/project/stack`.
     pub(super) subject: String,
-    /// What happened, as in `update succeeded`: ours, and free of markup.
+    /// The event in fixed words without markup, as in `update succeeded`.
     pub(super) headline: &'static str,
-    /// Where to read more.
+    /// A page with more about the event.
     pub(super) link: Option<Link>,
-    /// The sentence that says why, if the payload has one.
+    /// The payload's explanation, if it has one.
     pub(super) detail: Option<String>,
-    /// What else there is to know, the most important first.
+    /// Further rows, the most important first.
     pub(super) facts: Vec<Fact>,
-    /// The filters that select the event in plain words, as in `update succeeded`; its kind where there is none.
-    /// Ours, and free of markup.
+    /// The filters that select the event, as in `update succeeded`; its kind if none does. Fixed words without markup.
     pub(super) reason: String,
-    /// When the event was accepted. A message may be sent much later, and its bytes are fixed by then, so it always says
-    /// when its event was.
+    /// The moment of acceptance. A message may be sent much later with the bytes rendered now, so it always shows this moment.
     pub(super) accepted_at: Timestamp,
 }
 
-/// How it went.
+/// A result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
-    /// As it should.
+    /// Success.
     Succeeded,
-    /// Not as it should.
+    /// Failure.
     Failed,
-    /// It has not ended.
+    /// Still running.
     Running,
-    /// A policy forbade it.
+    /// Forbidden by a policy.
     Forbidden,
-    /// Somebody should look: an advisory policy, drift.
+    /// Needs attention: an advisory policy, drift.
     Warning,
     /// Neither good nor bad.
     Neutral,
@@ -66,9 +64,9 @@ pub(super) enum Status {
 /// A row of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fact {
-    /// What it tells: ours, and free of markup.
+    /// Its name: fixed words without markup.
     pub(super) name: &'static str,
-    /// What it is.
+    /// Its value.
     pub(super) text: Text,
 }
 

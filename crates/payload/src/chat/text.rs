@@ -32,7 +32,7 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// Nothing yet.
+    /// An empty text.
     pub(crate) fn new(limit: Limit) -> Self {
         debug_assert!((limit.cost)(CUT) <= limit.cost_max, "room for the mark");
         Self { out: String::new(), cost: 0, safe: 0, limit }

@@ -1,11 +1,11 @@
-//! Why a text is not JSON that we can send on.
+//! Errors of JSON texts that cannot be sent on.
 
 use std::fmt;
 
 use super::{DEPTH_MAX, INTEGER_DIGITS_MAX};
 use stackbell_model::field::prepend;
 
-/// What is wrong with a JSON text, and where.
+/// A fault of a JSON text, and its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct JsonError {
     offset: usize,
@@ -13,39 +13,39 @@ pub struct JsonError {
     fault: JsonFault,
 }
 
-/// What is wrong with a JSON text.
+/// A fault of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonFault {
-    /// Another value than an object.
+    /// The value is no object.
     #[error("must be a JSON object")]
     NotAnObject,
-    /// The text stopped.
+    /// The text ends too early.
     #[error("the text ends where {expected} should be")]
     Ended {
-        /// What should be there.
+        /// The expected token.
         expected: &'static str,
     },
-    /// A character that cannot be there.
+    /// An unexpected character.
     #[error("found {found:?} where {expected} should be")]
     Unexpected {
         /// The character.
         found: char,
-        /// What should be there.
+        /// The expected token.
         expected: &'static str,
     },
     /// A control character that is not escaped.
     #[error("{0:?} in a string must be escaped")]
     Control(char),
-    /// A backslash with what may not follow it.
+    /// A backslash with a character that may not follow it.
     #[error("no such escape in JSON")]
     Escape,
-    /// Half of a surrogate pair, which is no character.
+    /// Half of a surrogate pair.
     #[error("half of a surrogate pair")]
     LoneSurrogate,
-    /// Not a number.
+    /// A malformed number.
     #[error("not a number of JSON")]
     Number,
-    /// A whole number with an exponent that takes too many digits without it.
+    /// A whole number that needs too many digits without its exponent.
     #[error("a whole number of more than {INTEGER_DIGITS_MAX} digits must be written without an exponent")]
     IntegerTooLong,
     /// A key for the second time in one object; the path ends with it.
@@ -67,23 +67,23 @@ impl JsonError {
         Self { offset, path: String::new(), fault }
     }
 
-    /// The same error, seen from the value that holds this one as `part`: a key, or an index in brackets.
+    /// Puts `part`, a key or an index in brackets, before the path: the value is that part of an outer one.
     pub(super) fn inside(mut self, part: &str) -> Self {
         prepend(&mut self.path, part);
         self
     }
 
-    /// The byte of the text as it was given, from 0.
+    /// The position in the source text, in bytes from 0.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The value that it is about, as in `organization.githubLogin`; empty for the whole text.
+    /// The path of the faulty value, as in `organization.githubLogin`; empty for the whole text.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What is wrong.
+    /// The fault.
     pub fn fault(&self) -> JsonFault {
         self.fault
     }

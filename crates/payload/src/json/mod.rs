@@ -1,16 +1,16 @@
-//! JSON text in the one form in which it is stored, signed and sent.
+//! Canonical JSON: the one form of a text that is stored, signed and sent.
 //!
-//! Some receivers verify a signature over what they get by parsing and writing the body again, so a body must be what
-//! such a round trip gives (wire-facts.md#signature). No serialiser keeps a sender's numbers and key order and also
-//! refuses what cannot survive the trip, hence this code:
+//! Some receivers parse the body, write it again, and verify the signature over the result. A body must therefore survive
+//! such a round trip unchanged (wire-facts.md#signature). No serialiser keeps a sender's numbers and key order and also
+//! refuses texts that cannot survive the trip. The rules:
 //!
 //! - no white space; keys in the sender's order; a key twice in one object is an error
 //! - strings escaped only where JSON demands it: `"`, `\` and control characters; half a surrogate pair is an error
-//! - numbers in the sender's text, except that one with an exponent whose value is whole becomes plain digits:
+//! - numbers keep the sender's text, except that a whole number with an exponent becomes plain digits:
 //!   `1e3` and `1.0e3` are `1000`, `1.5e3` is `1500`, `10e-1` is `1`; `1.50`, `1.0`, `1.5e0` and `1e-2` stay.
-//!   Refused when it takes more than [`INTEGER_DIGITS_MAX`] digits
+//!   More than [`INTEGER_DIGITS_MAX`] digits are refused
 //!
-//! One pass, one buffer, no tree. The result of the canonical form is itself.
+//! One pass, one buffer, no tree. A canonical text is its own canonical form.
 
 mod error;
 mod number;
@@ -25,30 +25,30 @@ pub use number::INTEGER_DIGITS_MAX;
 pub use string::write_string;
 pub use value::{Items, Members, Shape, Value};
 
-/// The deepest nesting of objects and arrays. Real payloads have three levels; ours is recursive, so it is bounded.
+/// The deepest nesting of objects and arrays. Real payloads have three levels. The limit bounds our recursion.
 pub const DEPTH_MAX: usize = 64;
 
-/// Up to so many keys it is quicker to compare each with each than to sort them.
+/// The most keys of an object that are compared in pairs: for more keys sorting is faster.
 const PAIRWISE_KEYS_MAX: usize = 16;
 
-/// A JSON object in canonical form, with the places of its members.
+/// A JSON object in canonical form, with the positions of its members.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CanonicalObject {
     text: String,
     members: Vec<Member>,
 }
 
-/// Where a member is in its object's text.
+/// The position of a member in its object's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The key, as it is written between its quotes.
+    /// The key, as written between its quotes.
     pub key: Range<usize>,
     /// The value.
     pub value: Range<usize>,
 }
 
 impl CanonicalObject {
-    /// Reads the one JSON object that `text` has to be.
+    /// Reads a text that is one JSON object.
     ///
     /// # Errors
     /// [`JsonError`]: `text` is not such an object, breaks a rule of this module, or takes more than `bytes_max`
@@ -72,12 +72,12 @@ impl CanonicalObject {
         &self.text
     }
 
-    /// The whole text, for keeping.
+    /// Takes the whole text.
     pub fn into_text(self) -> String {
         self.text
     }
 
-    /// Where the members are, in the sender's order.
+    /// The positions of the members, in the sender's order.
     pub fn spans(&self) -> &[Member] {
         &self.members
     }
@@ -89,7 +89,7 @@ impl CanonicalObject {
         })
     }
 
-    /// The value of a member; `None` when there is none or it is null. `key` has nothing in it that is escaped.
+    /// The value of a member; `None` if it is absent or null. `key` has no character that JSON escapes.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         self.members().find(|(name, _)| *name == key).map(|(_, value)| value).filter(|value| !value.is_null())
     }
@@ -102,7 +102,7 @@ impl fmt::Debug for CanonicalObject {
     }
 }
 
-/// A key and its value in the text written so far, and where the key is in the source.
+/// The positions of a key and its value in the output, and of the key in the source.
 struct Key {
     key: Range<usize>,
     value: Range<usize>,
@@ -120,7 +120,7 @@ struct Rewriter<'a> {
 }
 
 impl Rewriter<'_> {
-    /// Leaves the top level's keys in `keys`.
+    /// Reads the whole text. Leaves the top level's keys in `keys`.
     fn document(&mut self) -> Result<(), JsonError> {
         self.skip_white();
         if self.peek().is_some_and(|byte| byte != b'{') {
@@ -153,7 +153,7 @@ impl Rewriter<'_> {
         self.check_size()
     }
 
-    /// Leaves the object's keys in `keys` and gives the index of the first.
+    /// Reads an object. Leaves its keys in `keys` and returns the index of the first.
     fn object(&mut self, depth: usize) -> Result<usize, JsonError> {
         self.open(depth, '{')?;
         let first = self.keys.len();
@@ -265,7 +265,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Asked after each value, so that the text never grows past the limit by more than one scalar.
+    /// Called after each value, so that the output exceeds the limit by one scalar at most.
     fn check_size(&self) -> Result<(), JsonError> {
         if self.out.len() > self.bytes_max {
             return Err(self.fault(JsonFault::TooLarge { bytes_max: self.bytes_max }));

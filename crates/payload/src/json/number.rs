@@ -2,8 +2,8 @@
 
 use super::{JsonError, JsonFault, Rewriter};
 
-/// The most digits that a whole number with an exponent may come to. The largest integer that any receiver could read
-/// exactly (128 bits) has 39; the bound keeps `1e999999999` from becoming a gigabyte.
+/// The most digits of a whole number that is written with an exponent. The largest integer that receivers read exactly
+/// (128 bits) has 39. The limit keeps `1e999999999` from becoming a gigabyte.
 pub const INTEGER_DIGITS_MAX: usize = 40;
 
 impl Rewriter<'_> {
@@ -26,7 +26,7 @@ struct Scanned {
     exponent_at: Option<usize>,
 }
 
-/// Measures the number that `bytes` begin with. `Err` is where it stops being one.
+/// Measures the number at the start of `bytes`. `Err` is the position of the first byte that no number has there.
 fn scan(bytes: &[u8]) -> Result<Scanned, usize> {
     let at = |index: usize| bytes.get(index).copied();
     let digits = |from: usize| {
@@ -34,7 +34,7 @@ fn scan(bytes: &[u8]) -> Result<Scanned, usize> {
         if count == 0 { Err(from) } else { Ok(from + count) }
     };
     let mut length = usize::from(at(0) == Some(b'-'));
-    // A leading zero stands alone: what follows it is looked at as what follows the number.
+    // A number that starts with zero ends there: the next byte belongs to the following token.
     length = if at(length) == Some(b'0') { length + 1 } else { digits(length)? };
     if at(length) == Some(b'.') {
         length = digits(length + 1)?;
@@ -61,7 +61,7 @@ fn write_exponent_number(text: &str, exponent_at: usize, out: &mut String) -> Re
         return Ok(());
     }
     let significant = digits.trim_end_matches('0');
-    // The value is `significant` with so many zeros behind it, or so many digits of it behind the point.
+    // The value is `significant` with this many zeros after it, or with this many of its digits after the point.
     let zeros = exponent_value(exponent) - length(fraction) + length(digits) - length(significant);
     let Ok(zeros) = usize::try_from(zeros) else {
         out.push_str(text);
@@ -76,7 +76,7 @@ fn write_exponent_number(text: &str, exponent_at: usize, out: &mut String) -> Re
     Ok(())
 }
 
-/// Lengths of texts fit in 32 bits here; beyond that the exponent's sign is all that counts.
+/// Text lengths fit in 32 bits here. For a larger exponent only the sign matters.
 fn exponent_value(exponent: &str) -> i64 {
     const FAR: i64 = i64::MAX / 4;
     match exponent.parse::<i64>() {

@@ -1,4 +1,4 @@
-//! Strings: escaped where JSON demands it, and nowhere else.
+//! Strings, with only the escapes that JSON requires.
 
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ fn write_character(character: char, out: &mut String) {
 }
 
 impl Rewriter<'_> {
-    /// Gives the place of what is written between the quotes.
+    /// Reads a string. Returns the position of its output between the quotes.
     pub(super) fn string(&mut self) -> Result<Range<usize>, JsonError> {
         let source = self.source;
         self.position += 1;
@@ -85,7 +85,7 @@ impl Rewriter<'_> {
 
     fn unicode_escape(&mut self) -> Result<(), JsonError> {
         let first = self.code_unit(self.position).ok_or_else(|| self.fault(JsonFault::Escape))?;
-        // The second half only counts where there is one; `decode_utf16` sees to the rest.
+        // The second half is optional here; `decode_utf16` reports a missing one.
         let second = if matches!(first, 0xd800..=0xdbff) { self.code_unit(self.position + 6) } else { None };
         let decoded = char::decode_utf16([first].into_iter().chain(second)).next();
         let Some(Ok(character)) = decoded else {

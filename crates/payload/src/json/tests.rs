@@ -13,7 +13,7 @@ fn check(text: &str, expected: &str) {
     assert_eq!(canonical(text).as_deref(), Ok(expected), "{text}");
 }
 
-/// As the value of the key `a`.
+/// Checks a text as the value of the key `a`.
 fn check_value(text: &str, expected: &str) {
     check(&format!("{{\"a\":{text}}}"), &format!("{{\"a\":{expected}}}"));
 }
@@ -152,8 +152,8 @@ fn members_are_found() {
     assert_eq!(format!("{object:?}"), "CanonicalObject(60 bytes)");
 }
 
-/// Equal but for how a number is written, and for the last bits that serde_json loses in reading one; that ours keeps
-/// the exact value is tested below.
+/// True if both trees are equal except for how numbers are written, and for the last bits that serde_json loses.
+/// A test below checks that our numbers keep their exact value.
 fn same(left: &Tree, right: &Tree) -> bool {
     match (left, right) {
         (Tree::Number(l), Tree::Number(r)) => {

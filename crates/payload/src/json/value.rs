@@ -1,4 +1,4 @@
-//! Reading what is already canonical, without a tree.
+//! Reading canonical text without a tree.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a>(&'a str);
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `null`
@@ -24,7 +24,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// What it is, in words and with an article.
+    /// The type in words, with its article.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -49,7 +49,7 @@ impl<'a> Value<'a> {
         self.0
     }
 
-    /// What it is.
+    /// Its type.
     pub fn shape(self) -> Shape {
         match self.0.as_bytes().first() {
             Some(b'{') => Shape::Object,
@@ -61,12 +61,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is `null`.
+    /// True for `null`.
     pub fn is_null(self) -> bool {
         self.0 == "null"
     }
 
-    /// The boolean that it is; `None` for all else.
+    /// Its boolean; `None` for other types.
     pub fn truth(self) -> Option<bool> {
         match self.0 {
             "true" => Some(true),
@@ -75,22 +75,22 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is a number written without sign, fraction or exponent.
+    /// True for a number without sign, fraction and exponent.
     pub fn is_whole(self) -> bool {
         self.0.bytes().all(|byte| byte.is_ascii_digit())
     }
 
-    /// The whole number that it is; `None` for all else and for one of more than 64 bits.
+    /// Its whole number; `None` for other types and for numbers of more than 64 bits.
     pub fn whole(self) -> Option<u64> {
         if self.is_whole() { self.0.parse().ok() } else { None }
     }
 
-    /// The string that it is, as written between its quotes, escapes and all; `None` for all else.
+    /// Its string as written between the quotes, with escapes; `None` for other types.
     pub fn escaped_text(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
-    /// The string that it is; `None` for all else.
+    /// Its string; `None` for other types.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let escaped = self.escaped_text()?;
         if escaped.contains('\\') {
@@ -110,7 +110,7 @@ impl<'a> Value<'a> {
         self.0.strip_prefix('[')?.strip_suffix(']').map(Items)
     }
 
-    /// The value of a member, if it is an object; `None` also when the member is null. `key` has nothing that is escaped.
+    /// The value of a member of an object; `None` also for a null member. `key` has no character that JSON escapes.
     pub fn get(self, key: &str) -> Option<Value<'a>> {
         let (_, value) = self.members()?.find(|(name, _)| *name == key)?;
         (!value.is_null()).then_some(value)
@@ -147,7 +147,7 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// Takes the value that a canonical text begins with; `None` at its end.
+/// Takes the first value of a canonical text; `None` at its end.
 fn take<'a>(text: &mut &'a str) -> Option<&'a str> {
     let bytes = text.as_bytes();
     let length = match bytes.first()? {

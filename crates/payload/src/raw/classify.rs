@@ -1,4 +1,4 @@
-//! What a payload is about, and which filters select it. Source: wire-facts.md#kinds-filters-groups.
+//! The subject of a payload, and the filters that select it. Source: wire-facts.md#kinds-filters-groups.
 
 use stackbell_model::filter::{EventKind, Filter, FilterSet};
 use stackbell_model::names::{EnvironmentName, NameError, ProjectName, StackName};
@@ -8,7 +8,7 @@ use super::schema::About;
 use crate::json::CanonicalObject;
 use stackbell_model::field::FieldError;
 
-/// Reads what the payload is about. The names' presence and type were checked before.
+/// Reads the subject. Presence and type of the names were checked before.
 pub(super) fn subject(object: &CanonicalObject, about: About) -> Result<Subject, FieldError> {
     let project = name(object, "projectName", ProjectName::parse)?;
     Ok(match about {
@@ -30,13 +30,13 @@ fn name<N>(
     parse(&text).map_err(|error| FieldError::invalid(field, error))
 }
 
-/// Every filter that selects the payload. None for a skipped deployment: only webhooks for everything hear of it.
+/// Every filter that selects the payload. A skipped deployment has none: only webhooks without filters get it.
 pub(super) fn filters(object: &CanonicalObject, kind: EventKind) -> FilterSet {
     let of_kind = Filter::ALL.iter().copied().filter(|filter| filter.kind() == kind);
     of_kind.filter(|filter| conditions(*filter).iter().all(|condition| condition.holds(object))).collect()
 }
 
-/// A field, and the values of which it has one. Booleans by their word.
+/// A field and its accepted values. Booleans are given as words.
 struct Condition(&'static str, &'static [&'static str]);
 
 impl Condition {
@@ -57,7 +57,7 @@ const CREATED: Condition = Condition("action", &["created"]);
 const UPDATED: Condition = Condition("action", &["updated"]);
 const DELETED: Condition = Condition("action", &["deleted"]);
 
-/// What must hold of a payload of the filter's kind for the filter to select it.
+/// The conditions under which the filter selects a payload of its kind.
 const fn conditions(filter: Filter) -> &'static [Condition] {
     match filter {
         Filter::PreviewSucceeded => &[SUCCEEDED],
@@ -72,7 +72,7 @@ const fn conditions(filter: Filter) -> &'static [Condition] {
         Filter::ImportFailed => &[IMPORT, FAILED],
         Filter::DeploymentQueued => &[Condition("status", &["not-started", "accepted", "queued"])],
         Filter::DeploymentStarted => &[Condition("status", &["running"])],
-        // Drift is told beside the detection's own end: one that found drift and then failed has both.
+        // Independent of the detection's own result: a detection that found drift and then failed has both filters.
         Filter::DriftDetected => &[Condition("driftDetected", &["true"])],
         Filter::DeploymentSucceeded
         | Filter::DriftDetectionSucceeded

@@ -1,11 +1,11 @@
-//! Filling in who did it and where.
+//! Filling in the user and the organization.
 
 use super::schema::Schema;
 use super::{Filling, Party};
 use crate::json::{CanonicalObject, Shape, Value, write_string};
 use stackbell_model::field::FieldError;
 
-/// Refuses a payload of another organization. Names are compared with their case.
+/// Refuses a payload of another organization. The comparison is case-sensitive.
 pub(super) fn check_organization(object: &CanonicalObject, filling: &Filling<'_>) -> Result<(), FieldError> {
     let expected = filling.organization.login;
     let named = object.get("organization").and_then(|organization| organization.get("githubLogin"));
@@ -18,7 +18,7 @@ pub(super) fn check_organization(object: &CanonicalObject, filling: &Filling<'_>
     }
 }
 
-/// The payload with everything filled in; `None` when nothing was to be done.
+/// The payload with everything filled in; `None` if nothing was missing.
 pub(super) fn fill(object: &CanonicalObject, schema: &Schema, filling: &Filling<'_>) -> Option<String> {
     let organization = object.get("organization");
     let is_whole = object.get("user").is_some() || filling.user.is_none();
@@ -48,7 +48,7 @@ pub(super) fn fill(object: &CanonicalObject, schema: &Schema, filling: &Filling<
     Some(writer.end())
 }
 
-/// About what is added at most; more is only slower.
+/// Capacity for the filled-in text. A longer text costs one more allocation.
 fn room_for(filling: &Filling<'_>) -> usize {
     let party = |party: &Party<'_>| 64 + party.name.len() + party.login.len() + party.avatar_url.len();
     party(&filling.organization) + filling.user.as_ref().map_or(0, party)
@@ -71,7 +71,7 @@ impl Writer {
         self.out
     }
 
-    /// `name` as it is written between its quotes.
+    /// Writes a member. `name` is as written between its quotes.
     fn key(&mut self, name: &str) {
         if !self.out.ends_with('{') {
             self.out.push(',');
@@ -100,7 +100,7 @@ impl Writer {
         self.out.push('}');
     }
 
-    /// The sender's `organization`, which has no login, with one.
+    /// The sender's `organization` without a login, completed by one.
     fn named(&mut self, organization: Value<'_>, login: &str) {
         debug_assert_eq!(organization.shape(), Shape::Object, "checked against the schema");
         self.key("organization");

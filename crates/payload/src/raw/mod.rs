@@ -1,13 +1,13 @@
-//! A producer's payload: checked, filled in, classified.
+//! The rules for a producer's payload: check, fill in, classify, limit, digest.
 //!
-//! [`read_event`] is the one way from what a producer sent to what an event is made of. What it promises:
+//! [`read_event`] applies all of them. It guarantees:
 //!
-//! - `payload` is canonical JSON (see [`super::json`]) of at most as many bytes as an operator allows, with `organization`, with
-//!   the names of a stack or an environment, and with what its kind is classified by
-//! - every field that the wire's documentation names has its documented type; all others pass as they are
+//! - `payload` is canonical JSON (see [`super::json`]) within the operator's limit, with `organization`, with the names of a
+//!   stack or an environment, and with the fields that classify its kind
+//! - every documented field has its documented type; all other fields pass unchanged
 //! - a documented field that is null counts as absent and is left out
 //!
-//! Sources: wire-facts.md#raw-payloads for fields, wire-facts.md#kinds-filters-groups for what is classified by what.
+//! Sources: wire-facts.md#raw-payloads for fields, wire-facts.md#kinds-filters-groups for the classification.
 
 mod classify;
 mod fill;
@@ -22,7 +22,7 @@ use stackbell_model::scope::Subject;
 use super::json::{CanonicalObject, JsonError};
 use stackbell_model::field::{FieldError, list, quote};
 
-/// What a payload is filled in with.
+/// The facts that are filled in.
 #[derive(Clone, Copy, Debug)]
 pub struct Filling<'a> {
     /// The organization that the event was sent to.
@@ -58,23 +58,23 @@ impl<'a> From<&'a User> for Party<'a> {
     }
 }
 
-/// What a payload turned out to be.
+/// A payload that follows the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classified {
     /// Its kind.
     pub kind: EventKind,
     /// Every filter that selects it; may be empty.
     pub filters: FilterSet,
-    /// What it is about.
+    /// Its stack or environment.
     pub subject: Subject,
-    /// What is stored and sent.
+    /// The bytes that are stored and sent.
     pub payload: Bytes,
     sent: Bytes,
 }
 
 impl Classified {
-    /// SHA-256 over the kind, a zero byte and the canonical payload as the producer sent it. Whatever was filled in does
-    /// not count, so that the same event sent again by somebody else is still the same.
+    /// SHA-256 over the kind, a zero byte and the canonical payload as the producer sent it. Filled-in facts do not count, so
+    /// that an event sent again by another user has an equal digest.
     pub fn digest(&self) -> [u8; 32] {
         let digest =
             Sha256::new().chain_update(self.kind.as_str()).chain_update([0]).chain_update(&self.sent);
@@ -82,33 +82,33 @@ impl Classified {
     }
 }
 
-/// Why a payload is refused.
+/// The reason of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// Not a kind of event. `ping` is none either: nobody publishes pings.
+    /// Not a kind of event. `ping` is refused too: pings are not published.
     #[error("kind must be one of {allowed}, not '{0}'", allowed = list(EventKind::ALL.iter().map(|kind| kind.as_str())))]
     Kind(String),
-    /// Not JSON, or JSON that we cannot send on.
+    /// Not JSON, or JSON that cannot be sent on.
     #[error("payload: {0}")]
     Json(JsonError),
     /// A field is missing or wrong.
     #[error(transparent)]
     Field(FieldError),
-    /// Too long, once it was filled in.
+    /// Too long after filling in.
     #[error(
         "payload must be at most {bytes_max} bytes long with user and organization filled in, is {bytes} (the setting \
          payload_bytes_max)"
     )]
     TooLarge {
-        /// The bytes that there are.
+        /// Its length in bytes.
         bytes: usize,
-        /// The bytes that there may be.
+        /// The limit in bytes.
         bytes_max: usize,
     },
 }
 
 impl PayloadError {
-    /// The field of the event that it is about: `kind`, `payload` or one within it, as in `payload.organization.githubLogin`.
+    /// The path of the wrong field: `kind`, `payload` or one within it, as in `payload.organization.githubLogin`.
     pub fn path(&self) -> String {
         match self {
             Self::Kind(_) => "kind".to_owned(),
@@ -119,14 +119,14 @@ impl PayloadError {
     }
 }
 
-/// Makes of a kind and a payload, as a producer sent them, what an event is made of. Its payload has at most `bytes_max`.
+/// Applies the rules to a kind and a payload as a producer sent them. The result's payload has at most `bytes_max` bytes.
 ///
 /// `organization`, its `githubLogin` and `user` are filled in from `filling` where they are absent: `user` becomes the
 /// first member, `organization` the one after it, `githubLogin` the last of its object.
 ///
 /// # Errors
-/// [`PayloadError`], naming the field and what is allowed there. An `organization.githubLogin` other than that of
-/// `filling` is an error, too.
+/// [`PayloadError`], naming the field and its rule. An `organization.githubLogin` that differs from `filling` is an error,
+/// too.
 pub fn read_event(
     kind_text: &str,
     payload: &str,

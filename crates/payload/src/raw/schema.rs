@@ -5,16 +5,16 @@ use stackbell_model::filter::EventKind;
 use crate::json::{CanonicalObject, Value};
 use stackbell_model::field::{FieldError, list, quote};
 
-/// What a kind's payloads look like.
+/// The documented form of a kind's payloads.
 #[derive(Debug)]
 pub(super) struct Schema {
-    /// What such an event is about.
+    /// The subject of such an event.
     pub(super) about: About,
-    /// The fields beside `user`, `organization` and those that name what it is about.
+    /// The fields besides `user`, `organization` and the names of the subject.
     fields: &'static [Field],
 }
 
-/// What kinds of events are about.
+/// The subject of a kind of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     /// A stack: `projectName`, `stackName`.
@@ -30,22 +30,22 @@ struct Field {
     form: Form,
 }
 
-/// What a field's value has to be.
+/// The type of a field's value.
 #[derive(Debug)]
 enum Form {
     /// Any string.
     Text,
-    /// One of these strings, none of which has anything to escape.
+    /// One of these strings. None has a character that JSON escapes.
     OneOf(&'static [&'static str]),
     /// A boolean.
     Truth,
-    /// This boolean: the kind says so already.
+    /// This boolean, which follows from the kind.
     Always(bool),
     /// A whole number from 0, without fraction or exponent: receivers read it into an integer.
     Whole,
     /// An array of such numbers.
     Wholes,
-    /// An object of such numbers, by any names. Receivers go through its keys, so nothing else will do.
+    /// An object of such numbers under any keys. Receivers iterate over the keys, so other values are refused.
     Counts,
     /// An object with these fields.
     Object(&'static [Field]),
@@ -197,7 +197,7 @@ const fn environment(fields: &'static [Field]) -> Schema {
     Schema { about: About::Environment, fields }
 }
 
-/// What payloads of `kind` look like.
+/// The documented form of payloads of `kind`.
 pub(super) const fn of(kind: EventKind) -> &'static Schema {
     match kind {
         EventKind::Stack => &STACK,
@@ -219,7 +219,7 @@ pub(super) const fn of(kind: EventKind) -> &'static Schema {
 }
 
 impl Schema {
-    /// Whether `name` is a documented field of such payloads.
+    /// True if `name` is a documented field of such payloads.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.groups().into_iter().flatten().any(|field| field.name == name)
     }
@@ -233,7 +233,7 @@ impl Schema {
     }
 }
 
-/// Whether every needed field is there and every documented one is of its type.
+/// Checks that every required field is present and every documented field has its type.
 ///
 /// # Errors
 /// The first field that is wrong, else the first that is missing.

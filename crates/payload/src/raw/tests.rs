@@ -45,7 +45,7 @@ fn each_sample_is_what_its_name_says() {
     }
 }
 
-/// Leaves out what the samples have of white space: that around their lines and after each key's colon.
+/// Removes the white space of the samples: around their lines and after the colon of each key.
 fn compact(text: &str) -> String {
     text.lines().map(str::trim).collect::<String>().replace("\": ", "\":")
 }

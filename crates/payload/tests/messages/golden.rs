@@ -1,5 +1,5 @@
-//! Golden files are indented; what is sent is the same without white space.
-//! After a change on purpose: `cargo test -p stackbell-payload --test messages -- --ignored`, then look at the difference.
+//! Golden files are indented; sent messages have no white space.
+//! To accept an intended change: `cargo test -p stackbell-payload --test messages -- --ignored`, then look at the difference.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use stackbell_payload::ping;
 
 use crate::support::{CHAT_FORMATS, event, golden_folder, render};
 
-/// Format, name and body of every message that there is a golden file of.
+/// Format, name and body of every message with a golden file.
 fn messages() -> Vec<(Format, &'static str, String)> {
     let mut messages = Vec::new();
     for format in CHAT_FORMATS {

@@ -1,4 +1,4 @@
-//! What chat services are sent: the samples of every filter as golden files, and what holds of any message.
+//! Messages for chat services: golden files for the sample of every filter, and properties of any message.
 
 mod golden;
 mod properties;

@@ -1,4 +1,4 @@
-//! Whatever a payload says: a message is JSON within the services' limits, and its words stay words.
+//! Properties for any payload: a message is JSON within the services' limits, and the payload's words have no markup.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use stackbell_model::webhook::Format;
 
 use crate::support::{CHAT_FORMATS, event, render};
 
-/// What means something to Slack, to Markdown, or to a card.
+/// Markup of Slack, of Markdown and of cards.
 const TOKENS: &[&str] = &[
     "<!channel>",
     "<@U012>",
@@ -54,10 +54,10 @@ const TOKENS: &[&str] = &[
     "🍹",
 ];
 
-/// Longer than any limit of the services on one text, and short enough that a payload with every field of it is accepted.
+/// Longer than every limit of the services on one text; a payload with such a text in every field is still accepted.
 const LONG_TEXT_BYTES: usize = 8_000;
 
-/// Texts made of what means something to Slack or to Markdown, and of anything else.
+/// Texts of markup and of any other characters.
 fn hostile() -> impl Strategy<Value = String> {
     let piece =
         prop_oneof![3 => proptest::sample::select(TOKENS).prop_map(str::to_owned), 1 => any::<String>()];
@@ -67,12 +67,12 @@ fn hostile() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a text takes in a payload: a control character takes six bytes there.
+/// The bytes of a text in a payload: a control character takes six.
 fn json_bytes(text: &str) -> usize {
     json!(text).to_string().len()
 }
 
-/// Every optional text that any kind knows, all of the same hostile text, some left out.
+/// Optional texts of all kinds with one hostile text; some are left out.
 fn payload(kind: EventKind, text: &str, url: &str, left_out: u32) -> Value {
     let texts = [
         "operation",
@@ -240,7 +240,7 @@ fn check_teams(body: &Value, length: usize) {
     }
 }
 
-/// What would mean something has a backslash before it, and no URL is whole.
+/// Checks that markup has a backslash before it, and that no URL is complete.
 fn check_markdown(text: &str) {
     assert!(!text.contains("://") && !text.contains(char::is_control), "{text}");
     let mut is_escaped = false;

@@ -1,4 +1,4 @@
-//! What a reader learns from a message.
+//! The facts that a message shows.
 
 use serde_json::{Value, json};
 use stackbell_model::Timestamp;

@@ -1,18 +1,18 @@
-//! The rows of a message, out of a payload's fields. A row without data is none.
+//! The rows of a message, made of a payload's fields. Rows without data are left out.
 
 use std::borrow::Cow;
 
 use super::super::{Fact, Text, one_line};
 use crate::json::{CanonicalObject, Value};
 
-/// The most items of a list that one row tells; the rest is `…`.
+/// The most items of a list in one row; `…` stands for the rest.
 const ITEMS_MAX: usize = 8;
 
-/// A payload as it is read here: `None` for one that is no JSON object.
+/// A payload; `None` if it is no JSON object.
 pub(super) struct Payload(Option<CanonicalObject>);
 
 impl Payload {
-    /// Reads what was canonical when it was accepted, however long.
+    /// Reads a payload of any length; it was canonical when it was accepted.
     pub(super) fn read(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).ok();
         Self(text.and_then(|text| CanonicalObject::read(text, usize::MAX).ok()))
@@ -26,7 +26,7 @@ impl Payload {
         self.get(field)?.text()
     }
 
-    /// A word out of a fixed list; empty when it is absent.
+    /// A word of a fixed list; empty if it is absent.
     pub(super) fn word(&self, field: &str) -> &str {
         self.get(field).and_then(Value::escaped_text).unwrap_or_default()
     }
@@ -35,7 +35,7 @@ impl Payload {
         self.get(field)?.truth()
     }
 
-    /// A text on one line, if there is anything in it.
+    /// A text on one line; `None` if it is empty.
     pub(super) fn line(&self, field: &str) -> Option<String> {
         self.get(field).and_then(line)
     }
@@ -49,7 +49,7 @@ impl Payload {
     }
 }
 
-/// Gathers rows.
+/// Collects rows.
 pub(super) struct Facts<'a> {
     payload: &'a Payload,
     facts: Vec<Fact>,
@@ -65,7 +65,7 @@ impl Facts<'_> {
         self
     }
 
-    /// A row in our words.
+    /// Adds a row with fixed words.
     pub(super) fn ours(self, name: &'static str, word: Option<&str>) -> Self {
         self.add(name, word.map(|word| Text::Prose(word.to_owned())))
     }
@@ -85,7 +85,7 @@ impl Facts<'_> {
         self.add(name, text)
     }
 
-    /// Those of the fields that are there, in one row.
+    /// Adds the present ones of several fields as one row.
     pub(super) fn joined(self, name: &'static str, fields: [&str; 2], separator: &str) -> Self {
         let parts: Vec<_> = fields.iter().filter_map(|field| self.payload.line(field)).collect();
         let text = (!parts.is_empty()).then(|| Text::Prose(parts.join(separator)));
@@ -96,7 +96,7 @@ impl Facts<'_> {
         self.prose("Operation", field)
     }
 
-    /// Who asked for it: `Morty Smith (morty)`, or what there is of that.
+    /// Adds the user who started it: `Morty Smith (morty)`, or the known part of that.
     pub(super) fn user(self) -> Self {
         let part = |field| self.payload.inner("user", field).map(|text| one_line(&text));
         let present = |field| part(field).filter(|text| !text.is_empty());
@@ -107,7 +107,7 @@ impl Facts<'_> {
         self.add("User", text.map(Text::Prose))
     }
 
-    /// How many resources changed, how many did not, and which operations made up the changes if there were several.
+    /// Adds the number of changed and of unchanged resources, and the operations if there were several.
     pub(super) fn resources(self) -> Self {
         let counts: Vec<(String, u64)> = self
             .payload
@@ -130,7 +130,7 @@ impl Facts<'_> {
             .add("Changes", (told.len() > 1).then(|| Text::Prose(list(told, ", "))))
     }
 
-    /// The environment whose change this is, and the revisions that it touches.
+    /// Adds the environment that a change request is for, and its revisions.
     pub(super) fn imported(self) -> Self {
         let reference = self.payload.get("importedEnvironmentReference");
         let part = |field| reference.and_then(|reference| reference.get(field)).and_then(line);
@@ -143,7 +143,7 @@ impl Facts<'_> {
             .add("Affected revisions", (!affected.is_empty()).then(|| Text::Prose(list(affected, ", "))))
     }
 
-    /// Which secrets still have their old value, and why.
+    /// Adds the secrets that keep their old value, and the reason.
     pub(super) fn failed_rotations(self) -> Self {
         let rotations = self.payload.get("rotations").and_then(Value::items).into_iter().flatten();
         let failed = rotations.filter(|rotation| {
@@ -162,7 +162,7 @@ impl Facts<'_> {
     }
 }
 
-/// A whole number's digits: it may have more than fit into any integer of ours.
+/// The digits of a whole number, which may exceed all integer types.
 fn digits(value: Value<'_>) -> Option<String> {
     value.is_whole().then(|| value.raw().to_owned())
 }
@@ -172,12 +172,12 @@ fn line(value: Value<'_>) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// An operation and how often it was done; one beyond 64 bits counts as the most that there is.
+/// An operation and its count. A count of more than 64 bits becomes the maximum.
 fn count((operation, value): (&str, Value<'_>)) -> (String, u64) {
     (one_line(&unescape(operation)), value.whole().unwrap_or(u64::MAX))
 }
 
-/// A key as the producer meant it.
+/// A key without its escapes.
 fn unescape(key: &str) -> Cow<'_, str> {
     if !key.contains('\\') {
         return Cow::Borrowed(key);
