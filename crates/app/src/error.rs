@@ -174,7 +174,10 @@ impl From<PublishRefusal> for Error {
                     "the events come to {deliveries} deliveries, and at once they may come to {max}: send fewer events in one array"
                 ),
             ),
-            PublishRefusal::OverQuota(part) => over_quota(part),
+            PublishRefusal::ChangeRefused => {
+                Self::new(Code::Conflict, "the state has changed meanwhile, read it again")
+            }
+            PublishRefusal::OverQuota(part) | PublishRefusal::EventsDropped(part) => over_quota(part),
             PublishRefusal::NoOrganization => Self::new(Code::NotFound, "the organization is gone"),
             PublishRefusal::Outdated => Self::try_again(
                 Code::Unavailable,

@@ -2,7 +2,7 @@
 //!
 //! - [`App::intake`] opens it: a producer, an organization and a source
 //! - [`Intake::read`] applies the rules of payloads: fills in, classifies, limits, digests
-//! - [`Intake::accept`] commits events together with their deliveries
+//! - [`Intake::accept`] commits events together with their deliveries; [`Intake::accept_change`] also a change of state
 //!
 //! No other code of the control plane makes events. The engine does not know their source.
 
@@ -11,14 +11,15 @@ use stackbell_engine::core::{Authority, PublishRefusal};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, FilterSet};
 use stackbell_model::identity::{Organization, User};
-use stackbell_model::ids::{EventId, EventKey};
+use stackbell_model::ids::{EventId, EventKey, SourceId};
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::Subject;
+use stackbell_model::source::Change;
 use stackbell_payload::raw::{Filling, read_event};
-use stackbell_store::commit::Receipt;
+use stackbell_store::commit::{ItemChange, Receipt};
 
 use crate::auth::{Access, Caller};
-use crate::{App, Code, Error};
+use crate::{App, Error};
 
 /// The message for a conflict in an item with one event.
 const ID_TAKEN: &str = "the id belongs to an event with other content";
@@ -62,6 +63,15 @@ pub struct AcceptedEvent {
     pub deliveries: u32,
     /// True if an earlier request had brought it.
     pub duplicate: bool,
+}
+
+/// A change that is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AcceptedChange {
+    /// Together with all events, in the given order.
+    WithEvents(Vec<AcceptedEvent>),
+    /// Without the events: the organization keeps as much as it may. The audit log says so.
+    EventsDropped,
 }
 
 /// A producer's way in: events of one source for one organization.
@@ -117,7 +127,7 @@ impl Intake<'_> {
     /// Applies the rules of payloads to an event. Takes about a millisecond for each megabyte.
     ///
     /// # Errors
-    /// [`Code::Invalid`], naming the field and its rule.
+    /// [`crate::Code::Invalid`], naming the field and its rule.
     pub fn read(&self, sent: SentEvent<'_>) -> Result<NewEvent, Error> {
         let user = self.caller.user().map(<&User>::into);
         let filling = Filling { organization: self.access.organization.into(), user };
@@ -134,51 +144,70 @@ impl Intake<'_> {
     /// Accepts events, all or none. After `Ok` they and their deliveries are on disk (invariant 1).
     ///
     /// # Errors
-    /// [`Code::Conflict`] for an id that is taken; those of engine and store.
+    /// [`crate::Code::Conflict`] for an id that is taken; those of engine and store.
     pub async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<AcceptedEvent>, Error> {
         if events.is_empty() {
             self.app.confirm_publisher(self.caller, self.access.organization.name.as_str()).await?;
             return Ok(Vec::new());
         }
-        let described: Vec<_> = events.iter().map(|event| (event.kind, event.filters)).collect();
-        let events = self.make(events);
         let is_one = events.len() == 1;
-        let receipts = self.commit(events).await.map_err(|error| match error.code {
-            Code::Conflict if is_one => Error { message: ID_TAKEN.to_owned(), ..error },
-            _ => error,
-        })?;
-        let accepted = receipts.into_iter().zip(described).map(|(receipt, (kind, filters))| AcceptedEvent {
-            id: receipt.id,
-            kind,
-            filters,
-            deliveries: receipt.deliveries,
-            duplicate: receipt.duplicate,
-        });
-        Ok(accepted.collect())
+        self.commit(None, events).await.map_err(|refused| match refused {
+            Refused::Engine(PublishRefusal::Conflict { .. }) if is_one => {
+                Error { message: ID_TAKEN.to_owned(), ..refused.into() }
+            }
+            refused => refused.into(),
+        })
     }
 
-    /// Commits events while the caller may publish them. A revoked token stops a long request, whichever node revoked it:
+    /// Accepts a change together with events, all or nothing; the events may be none. If all events are in already, the change
+    /// is, too. A full quota does not stop the change: its events are dropped, with an audit entry.
+    ///
+    /// # Errors
+    /// [`crate::Code::Conflict`] for a change whose precondition does not hold, or for an id that is taken; those of engine and store.
+    pub async fn accept_change(
+        &self,
+        change: Change,
+        events: Vec<NewEvent>,
+    ) -> Result<AcceptedChange, Error> {
+        let organization = Some(self.access.organization.id);
+        let target = format!("{} events of source {}", events.len(), source_of(&change));
+        let dropped = self.app.audit(self.caller, organization, "event.drop", target, Vec::new());
+        match self.commit(Some(Box::new(ItemChange { change, dropped })), events).await {
+            Ok(events) => Ok(AcceptedChange::WithEvents(events)),
+            Err(Refused::Engine(PublishRefusal::EventsDropped(_))) => Ok(AcceptedChange::EventsDropped),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// Commits an item while the caller may publish it. A revoked token stops a long request, whichever node revoked it:
     /// the commit validates the version of the organization for which the caller's right was found.
-    async fn commit(&self, events: Vec<Event>) -> Result<Vec<Receipt>, Error> {
+    async fn commit(
+        &self,
+        change: Option<Box<ItemChange>>,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<AcceptedEvent>, Refused> {
+        let described: Vec<_> = events.iter().map(|event| (event.kind, event.filters)).collect();
+        let events = self.make(events);
         let Organization { id, name, .. } = self.access.organization;
         let mut caller = self.app.renew_publisher(self.caller).await?;
         for _ in 0..COMMITS_TRIED_MAX {
             caller = self.app.admit_publisher(caller, name.as_str()).await?;
             let version = may_publish(&caller, name.as_str())?.version;
-            let receipts = self.app.engine.publish(*id, Authority::AsOf { version }, events.clone()).await;
-            match receipts {
+            let authority = Authority::AsOf { version };
+            match self.app.engine.publish(*id, authority, change.clone(), events.clone()).await {
+                Ok(receipts) => return Ok(accepted(receipts, described)),
                 Err(PublishRefusal::Outdated) => {
                     caller = self.app.renew_beyond(&caller, *id, version).await?;
                 }
                 // The refusal tells something about the organization, and no commit has validated the right.
                 Err(refusal @ PublishRefusal::TooManyDeliveries { .. }) => {
                     self.app.confirm_publisher(&caller, name.as_str()).await?;
-                    return Err(refusal.into());
+                    return Err(Refused::Engine(refusal));
                 }
-                done => return done.map_err(Error::from),
+                Err(refusal) => return Err(Refused::Engine(refusal)),
             }
         }
-        Err(PublishRefusal::Outdated.into())
+        Err(Refused::Engine(PublishRefusal::Outdated))
     }
 
     fn make(&self, events: Vec<NewEvent>) -> Vec<Event> {
@@ -199,5 +228,44 @@ impl Intake<'_> {
             };
             events.into_iter().map(make).collect()
         })
+    }
+}
+
+fn accepted(receipts: Vec<Receipt>, described: Vec<(EventKind, FilterSet)>) -> Vec<AcceptedEvent> {
+    let events = receipts.into_iter().zip(described).map(|(receipt, (kind, filters))| AcceptedEvent {
+        id: receipt.id,
+        kind,
+        filters,
+        deliveries: receipt.deliveries,
+        duplicate: receipt.duplicate,
+    });
+    events.collect()
+}
+
+fn source_of(change: &Change) -> SourceId {
+    match change {
+        Change::AdvanceCursor { source, .. } => *source,
+    }
+}
+
+/// The reason why an item was not committed.
+enum Refused {
+    /// The right to publish, or the store.
+    App(Error),
+    Engine(PublishRefusal),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::App(error)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::App(error) => error,
+            Refused::Engine(refusal) => refusal.into(),
+        }
     }
 }

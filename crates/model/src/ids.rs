@@ -102,6 +102,10 @@ ordered_id!(
     /// An entry in the audit log.
     AuditId
 );
+ordered_id!(
+    /// A source of events that an organization configured.
+    SourceId
+);
 random_id!(
     /// The public id of an event: any UUID, unique in its organization while the event is kept.
     /// A ping has one too. On the wire: `Pulumi-Webhook-Id`, and `id` of a `WebhookDelivery`.

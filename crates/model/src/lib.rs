@@ -10,6 +10,7 @@
 //!   everything)
 //! - starting deployments of other stacks: [`deployments`]
 //! - limits of rates: [`token_bucket`]
+//! - sources of events, and changes that commit together with events: [`source`]
 //! - access rights: [`permission`]
 //! - hidden characters in names and output: [`hidden`]; URLs for requests: [`http_url`]
 //! - errors in the log: [`Chain`]
@@ -35,6 +36,7 @@ pub mod recovery;
 pub mod retry;
 pub mod scope;
 pub mod secret;
+pub mod source;
 pub mod teams;
 pub mod token_bucket;
 pub mod wait;

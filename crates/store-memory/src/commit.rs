@@ -1,22 +1,25 @@
-//! The group commit. Each part of a batch is judged whole before anything of it is written,
-//! so that one that is refused leaves nothing behind.
+//! The group commit. Each part of a batch is decided as a whole before any of it is written, so that a refused part leaves
+//! nothing behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
-use stackbell_model::event::Event;
 use stackbell_model::health::Health;
-use stackbell_model::ids::{DeliveryId, EventId, WebhookId};
+use stackbell_model::ids::{DeliveryId, EventId, OrganizationId, SourceId, WebhookId};
 use stackbell_model::retry::Next;
+use stackbell_model::source::{Change, SourceCursor};
 use stackbell_store::StoreError;
 use stackbell_store::commit::{
     AttemptOutcome, AttemptRecord, AttemptSubject, Batch, BatchOutcome, Commit, IntakeItem, IntakeOutcome,
-    NewEvent, QuotaPart, Receipt,
+    NewEvent,
 };
+use stackbell_store::decision::{Decision, Earlier, Lookups, count, decide};
+use stackbell_store::statistics::Usage;
 
 use crate::MemoryStore;
 use crate::tables::{DeliveryRow, Tables};
@@ -48,71 +51,44 @@ impl Tables {
     }
 
     fn accept(&mut self, item: IntakeItem, now: Timestamp) -> IntakeOutcome {
-        let version = self.organizations.get(&item.organization).map(|row| row.version);
-        if version != Some(item.organization_version) {
-            return IntakeOutcome::Stale;
-        }
-        let receipts = match self.receipts(&item) {
-            Ok(receipts) => receipts,
-            Err(index) => return IntakeOutcome::Conflict { index },
+        let decision = match decide(&item, &mut Found { tables: self, organization: item.organization }) {
+            Ok(decision) => decision,
+            Err(never) => match never {},
         };
-        if let Some(part) = self.over_quota(&item, &receipts) {
-            return IntakeOutcome::OverQuota(part);
-        }
-        for (new, receipt) in item.events.into_iter().zip(&receipts) {
-            if !receipt.duplicate {
-                self.insert_event(new, now);
+        match decision {
+            Decision::Refuse(outcome) => outcome,
+            Decision::Accept { applies_change, receipts } => {
+                if let Some(change) = item.change.filter(|_| applies_change) {
+                    self.apply(item.organization, change.change);
+                }
+                for (new, receipt) in item.events.into_iter().zip(&receipts) {
+                    assert_eq!(new.event.organization, item.organization, "an item is of one organization");
+                    if !receipt.duplicate {
+                        self.insert_event(new, now);
+                    }
+                }
+                IntakeOutcome::Accepted(receipts)
+            }
+            Decision::DropEvents(part) => {
+                if let Some(change) = item.change {
+                    self.apply(item.organization, change.change);
+                    self.write_audit(change.dropped);
+                }
+                IntakeOutcome::EventsDropped(part)
             }
         }
-        IntakeOutcome::Accepted(receipts)
     }
 
-    /// What each event will get, or the index of the first that cannot be let in.
-    fn receipts(&self, item: &IntakeItem) -> Result<Vec<Receipt>, usize> {
-        let mut earlier_in_item: BTreeMap<EventId, (Option<[u8; 32]>, u32)> = BTreeMap::new();
-        let mut receipts = Vec::with_capacity(item.events.len());
-        for (index, NewEvent { event, deliveries }) in item.events.iter().enumerate() {
-            assert_eq!(event.organization, item.organization, "an item is of one organization");
-            let known = earlier_in_item.get(&event.id).copied().or_else(|| self.known_event(event));
-            let receipt = match known {
-                None => {
-                    let count = u32::try_from(deliveries.len()).expect("webhooks are fewer than 2^32");
-                    earlier_in_item.insert(event.id, (event.digest, count));
-                    Receipt { id: event.id, deliveries: count, duplicate: false }
-                }
-                Some((digest, count)) if digest.is_some() && digest == event.digest => {
-                    Receipt { id: event.id, deliveries: count, duplicate: true }
-                }
-                Some(_) => return Err(index),
-            };
-            receipts.push(receipt);
+    fn apply(&mut self, organization: OrganizationId, change: Change) {
+        match change {
+            Change::AdvanceCursor { source, from: _, to } => {
+                self.source_cursors.insert((organization, source), to);
+            }
         }
-        Ok(receipts)
-    }
-
-    fn over_quota(&self, item: &IntakeItem, receipts: &[Receipt]) -> Option<QuotaPart> {
-        if receipts.iter().all(|receipt| receipt.duplicate) {
-            return None;
-        }
-        let new = receipts.iter().filter(|receipt| !receipt.duplicate);
-        let deliveries: u64 = new.map(|receipt| u64::from(receipt.deliveries)).sum();
-        let usage = self.usage(item.organization);
-        if usage.pending + deliveries > item.quota.pending_max {
-            Some(QuotaPart::Pending)
-        } else if usage.stored_bytes >= item.quota.stored_bytes_max {
-            Some(QuotaPart::StoredBytes)
-        } else {
-            None
-        }
-    }
-
-    fn known_event(&self, event: &Event) -> Option<(Option<[u8; 32]>, u32)> {
-        let key = self.event_keys.get(&(event.organization, event.id))?;
-        self.events.get(key).map(|stored| (stored.event.digest, stored.deliveries))
     }
 
     fn insert_event(&mut self, NewEvent { event, deliveries }: NewEvent, now: Timestamp) {
-        let count = u32::try_from(deliveries.len()).expect("webhooks are fewer than 2^32");
+        let count = count(&deliveries);
         for delivery in deliveries {
             let lease = delivery.lease.map(|lease| self.lease_given(lease, now));
             self.put_delivery(DeliveryRow { delivery: delivery.born(&event), lease });
@@ -180,6 +156,34 @@ impl Tables {
 
     fn delivery_of(&self, webhook: WebhookId, delivery: DeliveryId) -> Option<DeliveryRow> {
         self.deliveries.get(&delivery).filter(|row| row.delivery.webhook == webhook).cloned()
+    }
+}
+
+/// The facts about an organization.
+struct Found<'tables> {
+    tables: &'tables Tables,
+    organization: OrganizationId,
+}
+
+impl Lookups for Found<'_> {
+    type Fault = Infallible;
+
+    fn version(&mut self) -> Result<Option<u64>, Infallible> {
+        Ok(self.tables.organizations.get(&self.organization).map(|row| row.version))
+    }
+
+    fn event(&mut self, id: EventId) -> Result<Option<Earlier>, Infallible> {
+        let key = self.tables.event_keys.get(&(self.organization, id));
+        let stored = key.and_then(|key| self.tables.events.get(key));
+        Ok(stored.map(|stored| Earlier { digest: stored.event.digest, deliveries: stored.deliveries }))
+    }
+
+    fn cursor(&mut self, source: SourceId) -> Result<Option<SourceCursor>, Infallible> {
+        Ok(self.tables.source_cursors.get(&(self.organization, source)).cloned())
+    }
+
+    fn usage(&mut self) -> Result<Usage, Infallible> {
+        Ok(self.tables.usage(self.organization))
     }
 }
 

@@ -16,6 +16,7 @@ mod maintenance;
 mod nodes;
 mod queue;
 mod recoveries;
+mod sources;
 mod statistics;
 mod tables;
 mod webhooks;

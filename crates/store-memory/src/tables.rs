@@ -9,11 +9,13 @@ use stackbell_model::deployments::DeploymentsCredential;
 use stackbell_model::event::Event;
 use stackbell_model::identity::{Organization, Token, TokenHash, User};
 use stackbell_model::ids::{
-    AuditId, DeliveryId, EventId, EventKey, NodeId, OrganizationId, RecoveryId, TokenId, UserId, WebhookId,
+    AuditId, DeliveryId, EventId, EventKey, NodeId, OrganizationId, RecoveryId, SourceId, TokenId, UserId,
+    WebhookId,
 };
 use stackbell_model::permission::Role;
 use stackbell_model::recovery::Recovery;
 use stackbell_model::secret::SealedDataKey;
+use stackbell_model::source::SourceCursor;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::StoreError;
 use stackbell_store::audit::{AuditEntry, AuditRecord};
@@ -46,6 +48,7 @@ pub(crate) struct Tables {
     /// Kept by [`Tables::put_delivery`], [`Tables::put_attempt`] and [`Tables::put_event`].
     pub(crate) tallies: BTreeMap<(Timestamp, OrganizationId, Option<WebhookId>), Tally>,
     pub(crate) deployments_credentials: BTreeMap<OrganizationId, DeploymentsCredential>,
+    pub(crate) source_cursors: BTreeMap<(OrganizationId, SourceId), SourceCursor>,
     pub(crate) sending_hold: Option<SendingHold>,
     pub(crate) data_keys: Vec<SealedDataKey>,
     pub(crate) audit: BTreeMap<AuditId, AuditRecord>,

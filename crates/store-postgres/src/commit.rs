@@ -8,6 +8,7 @@
 
 pub(crate) mod attempt_rows;
 pub(crate) mod attempts;
+pub(crate) mod changes;
 pub(crate) mod health;
 pub(crate) mod intake;
 pub(crate) mod known;
@@ -144,10 +145,10 @@ async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<Ba
     let mut recorder = Recorder::new(&known, &mut ledger);
     // Events come before attempts. They go out together where none waits for the other.
     if refers_to_itself(batch) {
-        intake.insert(tx, batch, clock).await?;
+        intake.insert(tx, batch, &known, clock).await?;
         recorder.record(tx, &batch.attempts).await?;
     } else {
-        try_join(intake.insert(tx, batch, clock), recorder.record(tx, &batch.attempts)).await?;
+        try_join(intake.insert(tx, batch, &known, clock), recorder.record(tx, &batch.attempts)).await?;
     }
     let attempts = recorder.finish(tx, &batch.attempts).await?;
     ledger.write(tx).await?;

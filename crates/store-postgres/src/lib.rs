@@ -32,6 +32,7 @@ mod recoveries;
 mod rows;
 mod schema;
 mod session;
+mod sources;
 mod statement;
 mod statistics;
 mod tokens;

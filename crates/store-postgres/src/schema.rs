@@ -17,6 +17,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") },
     Migration { name: "0002_copies", sql: include_str!("../migrations/0002_copies.sql") },
     Migration { name: "0003_retry_after", sql: include_str!("../migrations/0003_retry_after.sql") },
+    Migration { name: "0004_source_cursors", sql: include_str!("../migrations/0004_source_cursors.sql") },
 ];
 
 /// Any number that is ours, and no other lock's: who migrates holds it.

@@ -8,7 +8,8 @@
 //! - `ledger`: what a transaction changes of the counts, added up and written at its end
 //! - `rows`: columns to types and back
 //! - by noun, the port: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
-//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `instance`, `backup`, `transfer`
+//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `sources`, `instance`, `backup`,
+//!   `transfer`
 //! - `moving`: what marks a file that is moved to another store
 //!
 //! What is committed is synced (`synchronous=FULL`) before it is answered, and readers begin after it: invariants 1 and 10.
@@ -38,6 +39,7 @@ mod recoveries;
 mod rows;
 mod schema;
 mod session;
+mod sources;
 mod statistics;
 mod threads;
 mod tokens;

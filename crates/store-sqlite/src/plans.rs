@@ -7,7 +7,7 @@ use crate::history::deliveries;
 use crate::{
     audit, deployments, history, identity, instance, ledger, maintenance, queue, recoveries, rows, schema,
 };
-use crate::{session, statistics, tokens, transfer, webhooks};
+use crate::{session, sources, statistics, tokens, transfer, webhooks};
 
 /// Whether a step reads what it needs and no more.
 fn is_good(step: &str) -> bool {
@@ -43,6 +43,7 @@ fn the_hot_path_reads_what_it_needs_and_no_more() {
         (known::FIND_ORGANIZATION, &[]),
         (known::FIND_WEBHOOK, &[]),
         (intake::FIND_EVENT, &[]),
+        (sources::FIND_CURSOR, &[]),
         (rows::event::INSERT_EVENT, &[]),
         (rows::delivery::INSERT_DELIVERY, &[]),
         (rows::attempt::INSERT_ATTEMPT, &[]),
@@ -102,6 +103,7 @@ fn what_people_ask_for_does_not_scan() {
         (statistics::TALLY, &[]),
         (statistics::USAGE, &[]),
         (deployments::FIND, &[]),
+        (sources::SOURCE_CURSOR, &[]),
         (audit::LIST_AUDIT, &[]),
         (identity::FIND_ORGANIZATION, &[]),
         (identity::COUNT_ADMINS, &[]),
@@ -155,6 +157,7 @@ fn a_copy_walks_along_each_table_once() {
         (transfer::TOKENS, &[]),
         (transfer::DATA_KEYS, &[]),
         (transfer::CREDENTIALS, &[]),
+        (transfer::SOURCE_CURSORS, &[]),
         (transfer::WEBHOOKS, &[]),
         (transfer::EVENTS, &[]),
         (transfer::DELIVERIES, &[]),

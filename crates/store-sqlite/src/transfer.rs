@@ -10,8 +10,9 @@ use stackbell_store::rows::event::read_event;
 use stackbell_store::rows::identity::read_user;
 use stackbell_store::rows::key::read_data_key;
 use stackbell_store::rows::transfer::{
-    read_copied_attempt, read_copied_delivery, read_copied_organization, read_copied_recovery,
-    read_copied_tally, read_copied_token, read_copied_webhook, read_credential, read_membership,
+    read_copied_attempt, read_copied_cursor, read_copied_delivery, read_copied_organization,
+    read_copied_recovery, read_copied_tally, read_copied_token, read_copied_webhook, read_credential,
+    read_membership,
 };
 use stackbell_store::transfer::rows::{CopiedAttempt, CopiedDelivery};
 use stackbell_store::transfer::{Export, Noun, Page, PageLimits, Place, Rows};
@@ -61,6 +62,10 @@ pub(crate) const CREDENTIALS: &str = "/* export.deployments_credentials */ SELEC
     o.id, c.api_url, c.token_key, c.token, c.stacks, c.set_at FROM deployments_credentials c \
     CROSS JOIN organizations o ON o.number = c.organization_number \
     WHERE c.organization_number > ?1 ORDER BY c.organization_number LIMIT ?5";
+
+pub(crate) const SOURCE_CURSORS: &str = "/* export.source_cursors */ SELECT c.organization_number, 0, 0, c.source, \
+    o.id, c.source, c.cursor FROM source_cursors c CROSS JOIN organizations o ON o.number = c.organization_number \
+    WHERE (c.organization_number, c.source) > (?1, ?4) ORDER BY c.organization_number, c.source LIMIT ?5";
 
 pub(crate) const WEBHOOKS: &str = concat!(
     "/* export.webhooks */ SELECT w.number, 0, 0, NULL, ",
@@ -122,6 +127,7 @@ const fn count_sql(noun: Noun) -> &'static str {
         Noun::DeploymentsCredentials => {
             "/* count.deployments_credentials */ SELECT COUNT(*) FROM deployments_credentials"
         }
+        Noun::SourceCursors => "/* count.source_cursors */ SELECT COUNT(*) FROM source_cursors",
         Noun::Webhooks => "/* count.webhooks */ SELECT COUNT(*) FROM webhooks",
         Noun::Events => "/* count.events */ SELECT COUNT(*) FROM events",
         Noun::Deliveries => "/* count.deliveries */ SELECT COUNT(*) FROM deliveries",
@@ -170,6 +176,9 @@ impl Reader<'_> {
             Noun::DataKeys => self.rows(DATA_KEYS, Rows::DataKeys, |_| 0, |row| read_data_key(row)),
             Noun::DeploymentsCredentials => {
                 self.rows(CREDENTIALS, Rows::DeploymentsCredentials, |_| 0, |row| read_credential(row))
+            }
+            Noun::SourceCursors => {
+                self.rows(SOURCE_CURSORS, Rows::SourceCursors, |_| 0, |row| read_copied_cursor(row))
             }
             Noun::Webhooks => self.rows(WEBHOOKS, Rows::Webhooks, |_| 0, |row| read_copied_webhook(row)),
             Noun::Events => self.rows(EVENTS, Rows::Events, StoredEvent::size, |row| read_event(row)),

@@ -10,9 +10,11 @@ use stackbell_model::event::Event;
 use stackbell_model::health::Health;
 use stackbell_model::ids::{BatchId, DeliveryId, EventId, LeaseToken, OrganizationId, WebhookId};
 use stackbell_model::retry::Next;
+use stackbell_model::source::Change;
 use stackbell_model::webhook::Format;
 
 use crate::StoreError;
+use crate::audit::AuditEntry;
 
 /// What one transaction takes in.
 #[derive(Clone, Debug)]
@@ -34,18 +36,30 @@ impl Batch {
     }
 }
 
-/// Events that are accepted or refused as one: an item that is refused leaves nothing behind and costs the others nothing.
-/// Whether it is stale is looked at first, then each event in turn, an earlier one of the same item or batch being in already.
+/// Events, and a change of state, that are accepted or refused together. A refused item leaves nothing behind and does not
+/// affect other items. [`crate::decision`] has the order of the checks; accepted items before it in the batch count as
+/// committed.
 #[derive(Clone, Debug)]
 pub struct IntakeItem {
     /// Whose events.
     pub organization: OrganizationId,
     /// What [`crate::webhooks::OrganizationWebhooks::version`] they were matched against.
     pub organization_version: u64,
-    /// The events, in the producer's order; at least one, all of this organization.
+    /// A change that commits together with the events.
+    pub change: Option<Box<ItemChange>>,
+    /// The events, in the producer's order, all of this organization; at least one, unless there is a change.
     pub events: Vec<NewEvent>,
     /// What the organization may keep.
     pub quota: Quota,
+}
+
+/// A change of state that an item brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemChange {
+    /// The change.
+    pub change: Change,
+    /// The audit entry for the case that the quota is exhausted: the change is applied, and the item's events are dropped.
+    pub dropped: AuditEntry,
 }
 
 /// The most that an organization may keep. An item that brings something new is refused when there would be more
@@ -133,14 +147,18 @@ pub struct Lease {
 /// What became of an [`IntakeItem`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IntakeOutcome {
-    /// All its events are in; a receipt for each, in the same order.
+    /// All its events are in, with a receipt for each in the same order. Its change is in too.
     Accepted(Vec<Receipt>),
+    /// The change is in. Its new events are dropped, because the organization keeps as much as it may.
+    EventsDropped(QuotaPart),
     /// Nothing of it is in: this event's id is taken by an event with another digest, or one that has none.
     Conflict {
         /// Which of the item's events.
         index: usize,
     },
-    /// Nothing of it is in: the organization keeps as much as it may. Looked at after all else.
+    /// Nothing of it is in: the precondition of its change does not hold.
+    ChangeRefused,
+    /// Nothing of it is in: the organization keeps as much as it may. Only for an item without a change.
     OverQuota(QuotaPart),
     /// Nothing of it is in: the organization's webhooks have changed (or the organization is gone). Match again.
     Stale,

@@ -8,7 +8,9 @@
 //!
 //! Whatever the port promises is a case of the suite in `conformance` (a feature), which every store passes.
 //!
-//! - [`commit`]: the engine's group commit (events in, outcomes recorded)
+//! - [`commit`]: the engine's group commit (events in, changes applied, outcomes recorded)
+//! - [`decision`]: the decision about an intake item, for every store
+//! - [`sources`]: the cursors of sources
 //! - [`queue`]: leasing what is due; the deliveries table is the queue
 //! - [`history`]: reading events, deliveries and attempts
 //! - [`webhooks`], [`identity`], [`keys`]: what people edit, each change with its [`audit`] entry
@@ -25,6 +27,7 @@ pub mod backup;
 pub mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod decision;
 pub mod deployments;
 mod error;
 pub mod history;
@@ -36,6 +39,7 @@ pub mod nodes;
 pub mod queue;
 pub mod recoveries;
 pub mod rows;
+pub mod sources;
 pub mod statistics;
 pub mod transfer;
 pub mod webhooks;
@@ -48,7 +52,13 @@ pub use error::StoreError;
 
 /// A whole store. Object-safe: pass it as `Arc<dyn Store>`, which coerces to `Arc<dyn EngineStore>`.
 pub trait Store:
-    EngineStore + history::History + identity::Identity + keys::Keys + audit::Audit + statistics::Statistics
+    EngineStore
+    + history::History
+    + identity::Identity
+    + keys::Keys
+    + audit::Audit
+    + statistics::Statistics
+    + sources::Sources
 {
 }
 
@@ -59,6 +69,7 @@ impl<S> Store for S where
         + keys::Keys
         + audit::Audit
         + statistics::Statistics
+        + sources::Sources
 {
 }
 

@@ -26,7 +26,7 @@ use super::messages::{
     Authority, Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket,
 };
 use super::permits::Pace;
-use super::waiting::PendingIntake;
+use super::waiting::{PendingIntake, parts};
 use born::{Place, Reserved};
 use gathering::{Gathering, bytes_of};
 
@@ -76,17 +76,20 @@ impl From<CommitFault> for PublishRefusal {
 
 impl Core {
     pub(super) fn publish(&mut self, publish: Publish, now: Timestamp, commands: &mut Vec<Command>) {
-        let Publish { ticket, organization, authority, events } = publish;
+        let Publish { ticket, organization, authority, change, events } = publish;
+        let parts = parts(change.as_deref(), &events);
         let refusal = if self.stopping {
             Some(PublishRefusal::Unavailable)
-        } else if !self.intakes.has_room(organization, events.len(), self.config.waiting_events_max) {
+        } else if !self.intakes.has_room(organization, parts, self.config.waiting_events_max) {
             Some(PublishRefusal::Overloaded)
         } else {
             self.commit_backoff.holds(now).map(PublishRefusal::from)
         };
         match refusal {
             Some(refusal) => commands.push(Command::AnswerPublish { ticket, answer: Err(refusal) }),
-            None => self.intakes.push_back(PendingIntake { ticket, organization, authority, events }),
+            None => {
+                self.intakes.push_back(PendingIntake { ticket, organization, authority, change, events });
+            }
         }
     }
 
@@ -148,7 +151,7 @@ impl Core {
 
     /// Beside another, only what is worth its cost to the store: little that waits is in the next batch soon enough.
     fn may_start_commit(&self) -> bool {
-        let waiting = self.intakes.events() + self.records.len();
+        let waiting = self.intakes.parts() + self.records.len();
         let least = if self.commits.is_empty() { 0 } else { self.config.batch_beside_min };
         self.commits.len() < self.config.commits_in_flight_max && waiting >= least
     }
@@ -172,8 +175,8 @@ impl Core {
         CommitInFlight { batch: Arc::new(batch), producers, reserved, notes, redelivered: Vec::new() }
     }
 
-    fn gather_intakes(&mut self, events_max: usize, gathering: &mut Gathering, commands: &mut Vec<Command>) {
-        while gathering.events < events_max
+    fn gather_intakes(&mut self, parts_max: usize, gathering: &mut Gathering, commands: &mut Vec<Command>) {
+        while gathering.parts < parts_max
             && let Some(intake) = self.intakes.pop()
         {
             let Some(snapshot) = self.snapshots.get(&intake.organization).cloned() else {
@@ -204,7 +207,7 @@ impl Core {
                 self.intakes.push_front(intake);
                 return;
             }
-            gathering.events += intake.events.len();
+            gathering.parts += intake.parts();
             gathering.deliveries += deliveries;
             gathering.producers.push(Producer { ticket: intake.ticket, authority: intake.authority });
             let item = self.match_intake(intake, &snapshot, gathering);
@@ -224,6 +227,7 @@ impl Core {
         IntakeItem {
             organization: intake.organization,
             organization_version: snapshot.version,
+            change: intake.change,
             events,
             quota: self.config.quota,
         }
@@ -328,6 +332,16 @@ impl Core {
                 IntakeOutcome::Conflict { index } => {
                     self.drop_reserved(item, &mut reserved, now);
                     let answer = Err(PublishRefusal::Conflict { index });
+                    commands.push(Command::AnswerPublish { ticket, answer });
+                }
+                IntakeOutcome::ChangeRefused => {
+                    self.drop_reserved(item, &mut reserved, now);
+                    let answer = Err(PublishRefusal::ChangeRefused);
+                    commands.push(Command::AnswerPublish { ticket, answer });
+                }
+                IntakeOutcome::EventsDropped(part) => {
+                    self.drop_reserved(item, &mut reserved, now);
+                    let answer = Err(PublishRefusal::EventsDropped(part));
                     commands.push(Command::AnswerPublish { ticket, answer });
                 }
                 IntakeOutcome::OverQuota(part) => {
@@ -482,5 +496,6 @@ fn refuse(producers: Vec<Producer>, fault: CommitFault, commands: &mut Vec<Comma
 
 fn pending(item: &IntakeItem, Producer { ticket, authority }: Producer) -> PendingIntake {
     let events = item.events.iter().map(|new| new.event.clone()).collect();
-    PendingIntake { ticket, organization: item.organization, authority, events }
+    let change = item.change.clone();
+    PendingIntake { ticket, organization: item.organization, authority, change, events }
 }

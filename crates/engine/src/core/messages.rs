@@ -9,7 +9,7 @@ use stackbell_model::event::Event;
 use stackbell_model::health::SuspensionReason;
 use stackbell_model::ids::{DeliveryId, NodeId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
-use stackbell_store::commit::{Batch, BatchOutcome, Lease, QuotaPart, Receipt};
+use stackbell_store::commit::{Batch, BatchOutcome, ItemChange, Lease, QuotaPart, Receipt};
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
 use stackbell_store::instance::SendingHold;
 use stackbell_store::queue::{HeldDelivery, LaneDue, LaneRequest, Leased};
@@ -45,7 +45,7 @@ pub enum Authority {
     },
 }
 
-/// Events that a producer wants accepted, as one.
+/// Events and a change that a producer wants accepted together.
 #[derive(Clone, Debug)]
 pub struct Publish {
     /// Who waits.
@@ -54,7 +54,9 @@ pub struct Publish {
     pub organization: OrganizationId,
     /// Why they may be published.
     pub authority: Authority,
-    /// The events, at least one, all of that organization.
+    /// A change that commits together with the events.
+    pub change: Option<Box<ItemChange>>,
+    /// The events, all of that organization; at least one, unless there is a change.
     pub events: Vec<Event>,
 }
 
@@ -255,6 +257,10 @@ pub enum PublishRefusal {
     NoOrganization,
     /// The organization keeps as much as it may. Come back when some of it has been delivered, or has gone.
     OverQuota(QuotaPart),
+    /// The precondition of the change does not hold. Read the state again.
+    ChangeRefused,
+    /// The change is committed. Its events are dropped, because the organization keeps as much as it may.
+    EventsDropped(QuotaPart),
     /// The organization, its webhooks, its members or its tokens have changed since the caller was found to have the right
     /// ([`Authority::AsOf`]). Find out again, and come back.
     Outdated,

@@ -1,32 +1,44 @@
-//! Events that wait for a commit: a queue for each organization, which take turns.
+//! Items that wait for a commit: a queue for each organization, in turn.
 
 use std::collections::{HashMap, VecDeque};
 
 use stackbell_model::event::Event;
 use stackbell_model::ids::OrganizationId;
+use stackbell_store::commit::ItemChange;
 
 use super::messages::{Authority, PublishTicket};
 
-/// What a producer wants accepted, as one.
+/// Events and a change that a producer wants accepted together.
 #[derive(Clone, Debug)]
 pub(super) struct PendingIntake {
     pub(super) ticket: PublishTicket,
     pub(super) organization: OrganizationId,
     pub(super) authority: Authority,
+    pub(super) change: Option<Box<ItemChange>>,
     pub(super) events: Vec<Event>,
 }
 
 impl PendingIntake {
+    /// Its size for limits: the events, and one for a change.
+    pub(super) fn parts(&self) -> usize {
+        parts(self.change.as_deref(), &self.events)
+    }
+
     /// Bytes of its payloads.
     pub(super) fn bytes(&self) -> usize {
         self.events.iter().map(|event| event.payload.len()).sum()
     }
 }
 
+/// The size of an item for limits: the events, and one for a change.
+pub(super) fn parts(change: Option<&ItemChange>, events: &[Event]) -> usize {
+    events.len() + usize::from(change.is_some())
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<PendingIntake>,
-    events: usize,
+    parts: usize,
     /// It cannot go on yet, and is left out of the turns.
     is_paused: bool,
 }
@@ -35,19 +47,19 @@ struct Queue {
 pub(super) struct Intakes {
     turns: VecDeque<OrganizationId>,
     queues: HashMap<OrganizationId, Queue>,
-    events: usize,
+    parts: usize,
 }
 
 impl Intakes {
-    /// Whether so many more events may wait. An organization gets a quarter of `max`, or what its first publish needs.
-    pub(super) fn has_room(&self, organization: OrganizationId, events: usize, max: usize) -> bool {
-        let own = self.queues.get(&organization).map_or(0, |queue| queue.events);
-        self.events + events <= max && (own == 0 || own + events <= max / 4)
+    /// True if an item of so many parts may wait. An organization gets a quarter of `max`, or the size of its first publish.
+    pub(super) fn has_room(&self, organization: OrganizationId, parts: usize, max: usize) -> bool {
+        let own = self.queues.get(&organization).map_or(0, |queue| queue.parts);
+        self.parts + parts <= max && (own == 0 || own + parts <= max / 4)
     }
 
-    /// Events that wait.
-    pub(super) fn events(&self) -> usize {
-        self.events
+    /// The size of all waiting items.
+    pub(super) fn parts(&self) -> usize {
+        self.parts
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,8 +79,8 @@ impl Intakes {
         if queue.items.is_empty() && !queue.is_paused {
             self.turns.push_back(intake.organization);
         }
-        self.events += intake.events.len();
-        queue.events += intake.events.len();
+        self.parts += intake.parts();
+        queue.parts += intake.parts();
         queue
     }
 
@@ -77,8 +89,8 @@ impl Intakes {
         let organization = self.turns.pop_front()?;
         let queue = self.queues.get_mut(&organization)?;
         let intake = queue.items.pop_front()?;
-        queue.events -= intake.events.len();
-        self.events -= intake.events.len();
+        queue.parts -= intake.parts();
+        self.parts -= intake.parts();
         if queue.items.is_empty() {
             self.queues.remove(&organization);
         } else {
@@ -109,7 +121,7 @@ impl Intakes {
     pub(super) fn drain(&mut self, organization: OrganizationId) -> VecDeque<PendingIntake> {
         self.turns.retain(|other| *other != organization);
         let Some(queue) = self.queues.remove(&organization) else { return VecDeque::new() };
-        self.events -= queue.events;
+        self.parts -= queue.parts;
         queue.items
     }
 }
@@ -123,7 +135,7 @@ mod tests {
     fn intake(organization: u128, ticket: u64) -> PendingIntake {
         let organization = OrganizationId::from_uuid(Uuid::from_u128(organization));
         let (ticket, events) = (PublishTicket(ticket), Vec::new());
-        PendingIntake { ticket, organization, authority: Authority::Own, events }
+        PendingIntake { ticket, organization, authority: Authority::Own, change: None, events }
     }
 
     fn tickets(intakes: &mut Intakes) -> Vec<u64> {

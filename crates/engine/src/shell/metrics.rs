@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `stackbell_events_accepted_total` | counter | `kind` | events that were accepted, duplicates aside |
 //! | `stackbell_publishes_refused_total` | counter | `reason` | publishes that were refused |
+//! | `stackbell_events_dropped_total` | counter | | events that a full quota dropped, while their change of state was accepted |
 //! | `stackbell_deliveries_ended_total` | counter | `state` | deliveries that came to their end |
 //! | `stackbell_attempts_total` | counter | `result` | attempts that ended, those that were not sent included |
 //! | `stackbell_attempt_duration_seconds` | histogram | | how long attempts took that an endpoint was asked for |
@@ -23,7 +24,7 @@
 //!
 //! `result`: `success`, `status`, `throttled`, `silence`, `our_fault`, `undeliverable`.
 //! `state`: `succeeded`, `failed`, `cancelled`; those that people cancel one by one are not counted.
-//! `reason` of a refused publish: `conflict`, `no_organization`, `quota_pending`, `quota_stored_bytes`, `overloaded`,
+//! `reason` of a refused publish: `conflict`, `change_refused`, `no_organization`, `quota_pending`, `quota_stored_bytes`, `overloaded`,
 //! `unavailable`, `full`, `too_many_deliveries`. `reason` of a waiting delivery: `backoff`, `breaker`, `pace`, `busy`,
 //! `suspended`, `inactive`, `sending_held`. `cause`: `failures`, `our_fault`.
 //! `fault`: `unavailable`, `full`, `unknown`, `corrupt`.
@@ -57,6 +58,7 @@ pub struct Metrics {
     registry: Registry,
     events: Family<EventLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
+    dropped: Counter,
     deliveries: Family<DeliveryLabels, Counter>,
     attempts: Family<AttemptLabels, Counter>,
     attempt_seconds: Histogram,
@@ -90,6 +92,12 @@ impl Default for Metrics {
                 "publishes_refused",
                 "Publishes that were refused, by reason",
                 labels::refusals(),
+            ),
+            dropped: add(
+                registry,
+                "events_dropped",
+                "Events that were dropped by a full quota, while the change of state that they came with was accepted",
+                Counter::default(),
             ),
             deliveries: add(
                 registry,
@@ -213,10 +221,13 @@ impl Metrics {
     }
 
     pub(super) fn refused(&self, refusal: PublishRefusal) {
-        // Some are none to whoever is told: they come back at once, and are counted then.
         if let Some(reason) = Reason::of(refusal) {
             self.refusals.get_or_create(&RefusalLabels { reason }).inc();
         }
+    }
+
+    pub(super) fn dropped(&self, events: usize) {
+        self.dropped.inc_by(events as u64);
     }
 
     pub(super) fn attempted(&self, attempt: &Attempt) {
@@ -341,6 +352,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.accepted(EventKind::StackUpdate);
         metrics.refused(PublishRefusal::Full);
+        metrics.dropped(3);
         metrics.attempted(&Attempt {
             trigger: AttemptTrigger::Schedule,
             started_at: Timestamp::from_millis(0),
@@ -357,6 +369,7 @@ mod tests {
         for counted in [
             "stackbell_events_accepted_total{kind=\"stack_update\"} 1\n",
             "stackbell_publishes_refused_total{reason=\"full\"} 1\n",
+            "stackbell_events_dropped_total 3\n",
             "stackbell_attempts_total{result=\"our_fault\"} 1\n",
             "stackbell_deliveries_ended_total{state=\"succeeded\"} 1\n",
             "stackbell_commits_failed_total{fault=\"full\"} 1\n",

@@ -31,7 +31,7 @@ use stackbell_model::health::Health;
 use stackbell_model::ids::{DeliveryId, NodeId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::EngineStore;
-use stackbell_store::commit::Receipt;
+use stackbell_store::commit::{ItemChange, Receipt};
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -105,8 +105,17 @@ pub enum Stopped {
 }
 
 enum Message {
-    Publish { organization: OrganizationId, authority: Authority, events: Vec<Event>, reply: PublishReply },
-    Ask { ask: Ask, reply: AskReply },
+    Publish {
+        organization: OrganizationId,
+        authority: Authority,
+        change: Option<Box<ItemChange>>,
+        events: Vec<Event>,
+        reply: PublishReply,
+    },
+    Ask {
+        ask: Ask,
+        reply: AskReply,
+    },
     Look(figures::Look),
     Input(Input),
 }
@@ -241,20 +250,25 @@ impl EngineHandle {
         *self.nodes.borrow()
     }
 
-    /// Accepts events of an organization, all or none. Once this is `Ok` they and their deliveries are on disk (invariant 1).
-    /// A right to publish that is given with its version held when they were committed (invariant 10).
+    /// Accepts events and a change of an organization, all or none. After `Ok` they and the deliveries are on disk (invariant 1).
+    /// A right to publish that is given with its version held at the commit (invariant 10).
     ///
     /// # Errors
-    /// [`PublishRefusal`]; nothing was accepted, except that after `Unavailable` it may have been.
+    /// [`PublishRefusal`]. Nothing was accepted, with two exceptions: after `Unavailable` everything may have been, and after
+    /// `EventsDropped` the change is.
     pub async fn publish(
         &self,
         organization: OrganizationId,
         authority: Authority,
+        change: Option<Box<ItemChange>>,
         events: Vec<Event>,
     ) -> Result<Vec<Receipt>, PublishRefusal> {
-        let answer = self.try_publish(organization, authority, events).await;
-        if let Err(refusal) = answer {
-            self.metrics.refused(refusal);
+        let count = events.len();
+        let answer = self.try_publish(organization, authority, change, events).await;
+        match answer {
+            Ok(_) => {}
+            Err(PublishRefusal::EventsDropped(_)) => self.metrics.dropped(count),
+            Err(refusal) => self.metrics.refused(refusal),
         }
         answer
     }
@@ -263,13 +277,14 @@ impl EngineHandle {
         &self,
         organization: OrganizationId,
         authority: Authority,
+        change: Option<Box<ItemChange>>,
         events: Vec<Event>,
     ) -> Result<Vec<Receipt>, PublishRefusal> {
         let bytes = events.iter().map(|event| event.payload.len()).sum::<usize>().min(PUBLISHING_BYTES_MAX);
         let bytes = u32::try_from(bytes).expect("the bound is less");
         let _room = self.publishing.try_acquire_many(bytes).map_err(|_| PublishRefusal::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        let sent = self.inbox.send(Message::Publish { organization, authority, events, reply }).await;
+        let sent = self.inbox.send(Message::Publish { organization, authority, change, events, reply }).await;
         sent.map_err(|_| PublishRefusal::Unavailable)?;
         answer.await.unwrap_or(Err(PublishRefusal::Unavailable))
     }

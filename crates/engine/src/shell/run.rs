@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use stackbell_model::delivery::{Attempt, Outcome, Verdict};
-use stackbell_model::event::Event;
 use stackbell_model::health::Health;
-use stackbell_model::ids::{OrganizationId, WebhookId};
+use stackbell_model::ids::WebhookId;
 use stackbell_model::{Chain, Timestamp};
 use stackbell_store::commit::{Batch, BatchOutcome, IntakeOutcome};
 use stackbell_store::{EngineStore, StoreError};
@@ -22,8 +21,7 @@ use super::sender::Sender;
 use super::trouble::Trouble;
 use super::{AskReply, Message, PublishReply};
 use crate::core::{
-    Ask, AskTicket, Authority, Command, CommitFault, CommitNumber, Core, Input, Notice, Publish,
-    PublishTicket, Send,
+    Ask, AskTicket, Command, CommitFault, CommitNumber, Core, Input, Notice, Publish, PublishTicket, Send,
 };
 
 /// Messages taken in one go: what they make possible goes into one commit.
@@ -79,8 +77,9 @@ impl Run {
     /// What the machine is to take in. A look at it is answered at once.
     fn input_of(&mut self, message: Message, waiting: &mut Waiting) -> Option<Input> {
         match message {
-            Message::Publish { organization, authority, events, reply } => {
-                Some(waiting.publish(organization, authority, events, reply))
+            Message::Publish { organization, authority, change, events, reply } => {
+                let publish = |ticket| Publish { ticket, organization, authority, change, events };
+                Some(waiting.publish(publish, reply))
             }
             Message::Ask { ask, reply } => Some(waiting.ask(ask, reply)),
             Message::Input(input) => Some(input),
@@ -266,17 +265,11 @@ impl Run {
 }
 
 impl Waiting {
-    fn publish(
-        &mut self,
-        organization: OrganizationId,
-        authority: Authority,
-        events: Vec<Event>,
-        reply: PublishReply,
-    ) -> Input {
+    fn publish(&mut self, publish: impl FnOnce(PublishTicket) -> Publish, reply: PublishReply) -> Input {
         self.next += 1;
         let ticket = PublishTicket(self.next);
         self.publishes.insert(ticket, reply);
-        Input::Publish(Publish { ticket, organization, authority, events })
+        Input::Publish(publish(ticket))
     }
 
     fn ask(&mut self, ask: Ask, reply: AskReply) -> Input {

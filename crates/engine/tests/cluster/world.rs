@@ -307,7 +307,8 @@ impl Cluster {
         };
         self.last_event = Some(event.id);
         let (ticket, authority) = (PublishTicket(self.tickets), Authority::AsOf { version });
-        let publish = Publish { ticket, organization: self.organization, authority, events: vec![event] };
+        let publish =
+            Publish { ticket, organization: self.organization, authority, change: None, events: vec![event] };
         self.turn(node, vec![Input::Publish(publish)]);
         let answer = self.answers.pop().expect("it is answered at once");
         answer.map(|receipts| receipts[0].deliveries)

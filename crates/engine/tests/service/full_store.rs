@@ -10,13 +10,14 @@ use stackbell_model::delivery::Attempt;
 use stackbell_model::deployments::DeploymentsCredential;
 use stackbell_model::identity::{Membership, Organization, Token, TokenHash, TokenOwner, User};
 use stackbell_model::ids::{
-    AuditId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, TokenId, UserId, WebhookId,
+    AuditId, DeliveryId, EventId, EventKey, OrganizationId, RecoveryId, SourceId, TokenId, UserId, WebhookId,
 };
 use stackbell_model::names::{Login, OrganizationName, WebhookName};
 use stackbell_model::permission::Role;
 use stackbell_model::recovery::Recovery;
 use stackbell_model::scope::Scope;
 use stackbell_model::secret::SealedDataKey;
+use stackbell_model::source::SourceCursor;
 use stackbell_model::webhook::Webhook;
 use stackbell_store::audit::{AuditEntry, AuditRecord};
 use stackbell_store::commit::{Batch, BatchOutcome, Lease};
@@ -32,7 +33,7 @@ use stackbell_store::statistics::{HourTally, Usage};
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome, OrganizationWebhooks};
 use stackbell_store::{
     Store, StoreError, audit, commit, deployments, history, identity, instance, keys, maintenance, nodes,
-    queue, recoveries, statistics, webhooks,
+    queue, recoveries, sources, statistics, webhooks,
 };
 
 /// A disk that can be filled.
@@ -211,6 +212,10 @@ pass_on!(deployments::Deployments {
     fn deployments_credential(organization: OrganizationId) -> Option<DeploymentsCredential>;
     fn set_deployments_credential(credential: &DeploymentsCredential, audit: AuditEntry) -> bool;
     fn remove_deployments_credential(organization: OrganizationId, audit: AuditEntry) -> bool;
+});
+
+pass_on!(sources::Sources {
+    fn source_cursor(organization: OrganizationId, source: SourceId) -> Option<SourceCursor>;
 });
 
 pass_on!(instance::Instance {

@@ -11,6 +11,7 @@ mod formats;
 mod full_disk;
 mod full_store;
 mod holding;
+mod killed;
 mod paces;
 mod people;
 mod recovering;

@@ -220,24 +220,8 @@ impl World {
 
     /// The same, where it may be refused.
     pub(crate) async fn try_publish(&mut self) -> Result<Vec<Receipt>, PublishRefusal> {
-        let now = self.clock.now();
-        let event = Event {
-            key: EventKey::generate(now, &mut self.entropy),
-            id: EventId::generate(&mut self.entropy),
-            organization: self.organization,
-            kind: EventKind::StackUpdate,
-            filters: FilterSet::EMPTY.with(Filter::UpdateSucceeded),
-            subject: Subject::Stack {
-                project: ProjectName::parse("web").expect("a name"),
-                stack: StackName::parse("prod").expect("a name"),
-            },
-            payload: Bytes::from_static(PAYLOAD.as_bytes()),
-            digest: None,
-            accepted_at: now,
-            source: Source::Api,
-            token: None,
-        };
-        self.handle().publish(self.organization, Authority::Own, vec![event]).await
+        let event = new_event(self.organization, self.clock.now(), &mut self.entropy);
+        self.handle().publish(self.organization, Authority::Own, None, vec![event]).await
     }
 
     pub(crate) async fn delivery(&self, webhook: &Webhook, event: EventId) -> StoredDelivery {
@@ -296,11 +280,11 @@ impl World {
     }
 }
 
-fn open(folder: &Path) -> Arc<dyn Store> {
+pub(crate) fn open(folder: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(&folder.join("stackbell.db")).expect("a store"))
 }
 
-async fn start_engine(
+pub(crate) async fn start_engine(
     store: &Arc<dyn Store>,
     keyring: &Arc<Keyring>,
     clock: &Arc<ManualClock>,
@@ -324,7 +308,7 @@ async fn start_engine(
     })
 }
 
-fn audit(now: Timestamp, entropy: &mut SeededEntropy) -> AuditEntry {
+pub(crate) fn audit(now: Timestamp, entropy: &mut SeededEntropy) -> AuditEntry {
     AuditEntry {
         id: AuditId::generate(now, entropy),
         at: now,
@@ -335,5 +319,25 @@ fn audit(now: Timestamp, entropy: &mut SeededEntropy) -> AuditEntry {
         action: "test",
         target: "test".into(),
         fields: Vec::new(),
+    }
+}
+
+/// An event that is not in yet.
+pub(crate) fn new_event(organization: OrganizationId, now: Timestamp, entropy: &mut SeededEntropy) -> Event {
+    Event {
+        key: EventKey::generate(now, entropy),
+        id: EventId::generate(entropy),
+        organization,
+        kind: EventKind::StackUpdate,
+        filters: FilterSet::EMPTY.with(Filter::UpdateSucceeded),
+        subject: Subject::Stack {
+            project: ProjectName::parse("web").expect("a name"),
+            stack: StackName::parse("prod").expect("a name"),
+        },
+        payload: Bytes::from_static(PAYLOAD.as_bytes()),
+        digest: None,
+        accepted_at: now,
+        source: Source::Api,
+        token: None,
     }
 }

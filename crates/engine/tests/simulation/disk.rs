@@ -161,6 +161,7 @@ impl World {
             new.map(|new| new.webhook).filter(|webhook| self.is_shared && is_held(webhook)).collect();
         let outcome = now(self.store.commit(Arc::clone(batch))).expect("the store works");
         for ((item, outcome), hear) in batch.intakes.iter().zip(&outcome.intakes).zip(hear) {
+            self.check_change(item, outcome);
             if let IntakeOutcome::Accepted(receipts) = outcome {
                 self.accepted(n, asked, item, receipts, (&hear, &held));
             }

@@ -26,6 +26,7 @@ pub(crate) fn check(world: &World) {
         sent.iter().for_each(|request| check_outcome(world, *key, request));
     }
     check_paces(world);
+    world.check_sources();
     assert!(world.audit_entries() >= world.webhooks.len(), "every change is in the audit log");
     for node in &world.nodes {
         assert!(node.publishing.is_empty() && node.asking.is_empty(), "who waits is answered");

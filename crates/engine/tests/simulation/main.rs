@@ -1,7 +1,7 @@
 //! The engine under everything that can go wrong, on manual clocks.
 //!
 //! One to three machines ([`stackbell_engine::core`]) run against the in-memory store and a network of endpoints that a list
-//! of operations drives: publishes, edits, pings, redeliveries, retries, recoveries, sending held and resumed; commits, leases
+//! of operations drives: publishes, sources with cursors, edits, pings, redeliveries, retries, recoveries, sending held and resumed; commits, leases
 //! and requests that come through, fail before, fail after, come late, or are cut by a kill; nodes that stand still and go on
 //! with what they knew, are asked to end, die, and see the wrong others; clocks that are apart, set ahead and set back;
 //! endpoints that refuse and come back.
@@ -24,6 +24,7 @@
 //! | the engine is a machine; time and chance handed in (11) | all of it; a seed run twice comes to the same | the shell: `tests/service` |
 //! | one commit; 2xx means committed (1, 10) | matched by what the store knows at the commit, by a right that stands; lost, late, full and doubtful commits, four at a time | a real disk: kills of the process, the stores' suites |
 //! | the deliveries table is the queue; leases (3) | every send under a lease that stands; stolen, lost, late and voided leases; clocks apart; no outcome dropped | |
+//! | events and a change of state commit together | cursors and events of sources, under the same faults: both or neither, by what the store holds in the end; refused changes; events that a full quota drops | other changes: none yet |
 //! | every delivery ends, and says why (2) | at rest nothing is pending but what is held | removal after retention: the stores' suite |
 //! | bytes are fixed; URL of the moment (4) | bytes of every send; the webhook no older than its lease | secrets: `tests/service` |
 //! | two stores, one port | leases by the node's clock and by the store's | SQL, and a shared store's clock that is set: its own suite |
@@ -48,6 +49,7 @@ mod people;
 mod plans;
 mod promises;
 mod rest;
+mod sources;
 mod tally;
 mod time;
 mod turns;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use stackbell_engine::core::{AskTicket, Command, Core, CoreConfig, Input, Neighbours, PublishTicket, Send};
 use stackbell_model::Timestamp;
 use stackbell_model::ids::{EventId, NodeId, WebhookId};
+use stackbell_model::source::SourceCursor;
 use stackbell_store::commit::Quota;
 use stackbell_testkit::SeededEntropy;
 
@@ -43,10 +44,11 @@ impl From<Input> for Mail {
     }
 }
 
-/// A producer that waits: for these events, by a right as of this version.
+/// A producer that waits: for these events, and for a source's cursor, by a right as of this version.
 pub(crate) struct Producer {
     pub events: Vec<EventId>,
     pub version: u64,
+    pub cursor: Option<SourceCursor>,
 }
 
 pub(crate) struct Node {
@@ -173,7 +175,7 @@ pub(crate) fn config() -> CoreConfig {
         waiting_events_max: 6,
         unrecorded_max: 4,
         waiting_asks_max: 2,
-        quota: Quota { pending_max: 40, stored_bytes_max: u64::MAX },
+        quota: Quota { pending_max: 12, stored_bytes_max: u64::MAX },
         // Never within a history: a machine that is alone must not need them to find what it knows of.
         sending_look_interval: NEVER,
         lanes_search_interval: NEVER,

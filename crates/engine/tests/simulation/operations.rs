@@ -74,6 +74,16 @@ pub(crate) enum Operation {
         /// How many versions of the organization ago the right to it was found out.
         behind: u64,
     },
+    /// A source brings events with the cursor behind them.
+    Source {
+        node: usize,
+        organization: usize,
+        subject: usize,
+        events: usize,
+        again: Option<usize>,
+        /// It expects the cursor before the current one.
+        is_behind: bool,
+    },
     Store {
         node: usize,
         which: usize,

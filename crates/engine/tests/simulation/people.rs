@@ -59,6 +59,7 @@ impl World {
                 self.edit(n, webhook, told, |webhook| webhook.pace = pace(per_minute));
             }
             Operation::SetUrl { webhook, told, .. } => {
+                self.moves(self.webhooks[webhook % self.webhooks.len()]);
                 self.sets_going(webhook);
                 self.edit(n, webhook, told, |webhook| {
                     let url = format!("https://example.com/{}", webhook.revision);
@@ -80,6 +81,14 @@ impl World {
             Operation::SetHeld { held, told, .. } => self.set_held(n, held, told),
             other => unreachable!("nobody asks for {other:?}"),
         }
+    }
+
+    /// A webhook's URL is edited. A node that learns of it starts with the first limit again; until then it has its old one.
+    fn moves(&mut self, webhook: WebhookId) {
+        let start = self.config.lane_limit_start;
+        self.moved.insert(webhook);
+        let limits = self.nodes.iter_mut().filter_map(|node| node.limits.get_mut(&webhook));
+        limits.for_each(|limit| *limit = (*limit).max(start));
     }
 
     pub(crate) fn audit(&mut self, n: usize, organization: OrganizationId) -> AuditEntry {

@@ -74,6 +74,9 @@ fn machinery() -> BoxedStrategy<Operation> {
         10 => (node(), organization, 0..2_usize, option::weighted(0.1, 0..8_usize), behind).prop_map(
             |(node, organization, subject, again, behind)|
                 Operation::Publish { node, organization, subject, again, behind }),
+        5 => (node(), 0..2_usize, 0..2_usize, 0..3_usize, option::weighted(0.2, 0..6_usize), proptest::bool::weighted(0.1))
+            .prop_map(|(node, organization, subject, events, again, is_behind)|
+                Operation::Source { node, organization, subject, events, again, is_behind }),
         28 => (node(), small(), store_fate)
             .prop_map(|(node, which, fate)| Operation::Store { node, which, fate }),
         6 => (node(), small()).prop_map(|(node, which)| Operation::Hear { node, which }),

@@ -38,6 +38,9 @@ pub(crate) enum Met {
     Rearmed,
     Suspended,
     AskedToWait,
+    CursorAdvanced,
+    ChangeRefused,
+    EventsDropped,
     SendingHeld,
 }
 
@@ -81,6 +84,9 @@ impl Met {
         (Self::Rearmed, "deliveries begun anew"),
         (Self::Suspended, "webhooks suspended"),
         (Self::AskedToWait, "answers that asked to be left alone for a time"),
+        (Self::CursorAdvanced, "cursors advanced"),
+        (Self::ChangeRefused, "changes refused: another cursor"),
+        (Self::EventsDropped, "changes accepted without their events: a full quota"),
         (Self::SendingHeld, "sending held"),
     ];
 }

@@ -150,7 +150,13 @@ impl World {
         self.trace(u128::from(ticket.0) << 1 | u128::from(answer.is_ok()));
         let producer = self.nodes[n].publishing.remove(&ticket).expect("each producer is answered once");
         match answer {
-            Ok(receipts) => self.check_accepted(&producer, &receipts),
+            Ok(receipts) => {
+                self.check_accepted(&producer, &receipts);
+                producer.cursor.iter().for_each(|cursor| self.check_told(cursor, false));
+            }
+            Err(PublishRefusal::EventsDropped(_)) => {
+                producer.cursor.iter().for_each(|cursor| self.check_told(cursor, true));
+            }
             Err(_) => self.tally.note(Met::PublishRefused),
         }
     }
@@ -208,8 +214,11 @@ impl World {
 
     fn note_end(&mut self, n: usize, key: Key, place: usize, attempt: &Attempt) {
         let (start, max) = (self.config.lane_limit_start, self.config.lane_limit_max);
+        let is_moved = self.moved.contains(&key.0);
         let limit = self.nodes[n].limits.entry(key.0).or_insert(start);
         match attempt.outcome {
+            // It may learn of another URL after this, and start again.
+            Outcome::Unanswered { silence: Silence::TimedOut, .. } if is_moved => {}
             Outcome::Unanswered { silence: Silence::TimedOut, .. } => *limit = 1,
             Outcome::Answered(_) if attempt.duration <= self.config.quick_answer => {
                 *limit = (*limit + 1).min(max);

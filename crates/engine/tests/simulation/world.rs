@@ -26,6 +26,7 @@ use stackbell_testkit::SeededEntropy;
 use crate::endpoints::{Endpoints, Key};
 use crate::node::{Node, Producer, config, node_id, shared_config};
 use crate::operations::{Cast, Operation, Plan};
+use crate::sources::Sources;
 use crate::tally::{Met, Tally};
 
 /// The in-memory store's futures are ready at once.
@@ -73,7 +74,10 @@ pub(crate) struct World {
     pub webhooks: Vec<WebhookId>,
     pub owners: HashMap<WebhookId, OrganizationId>,
     pub deleted: HashSet<WebhookId>,
+    /// Webhooks whose URL was edited. A node's limit for them is known only from above.
+    pub moved: HashSet<WebhookId>,
     pub published: Vec<(EventId, usize, usize)>,
+    pub sources: Sources,
     /// Events whose producer was told that they are in, with the receipt's count of deliveries.
     pub answered: BTreeMap<EventId, u32>,
     /// Which webhooks had to hear of an event, by what the store knew at the moment of its commit; in order.
@@ -132,7 +136,9 @@ impl World {
             webhooks: Vec::new(),
             owners: HashMap::new(),
             deleted: HashSet::new(),
+            moved: HashSet::new(),
             published: Vec::new(),
+            sources: Sources::default(),
             answered: BTreeMap::new(),
             expected: BTreeMap::new(),
             accepted_as_of: HashMap::new(),
@@ -205,6 +211,9 @@ impl World {
             Operation::Publish { node, organization, subject, again, behind } => {
                 self.publish(self.nth(node), organization, subject, again, behind);
             }
+            Operation::Source { node, organization, subject, events, again, is_behind } => {
+                self.bring(self.nth(node), (organization, subject), events, again, is_behind);
+            }
             Operation::Store { node, which, fate } => self.store_step(self.nth(node), which, fate),
             Operation::Hear { node, which } => self.hear(self.nth(node), which),
             Operation::Request { node, which, fate } => self.request_step(self.nth(node), which, fate),
@@ -263,8 +272,26 @@ impl World {
             self.published.push((id, place, subject));
         }
         let organization = self.organizations[place];
+        let event = self.event(n, id, organization, subject);
+        let ticket = PublishTicket(self.ticket());
+        let version = now(self.store.organization_webhooks(organization)).expect("the store works");
+        let version = version.expect("the organization is there").version - behind;
+        self.nodes[n].publishing.insert(ticket, Producer { events: vec![id], version, cursor: None });
+        let (authority, change, events) = (Authority::AsOf { version }, None, vec![event]);
+        let publish = Publish { ticket, organization, authority, change, events };
+        self.turn(n, vec![Input::Publish(publish).into()]);
+    }
+
+    /// An event of now, by a node's clock.
+    pub(super) fn event(
+        &mut self,
+        n: usize,
+        id: EventId,
+        organization: OrganizationId,
+        subject: usize,
+    ) -> Event {
         let at = self.clock(n);
-        let event = Event {
+        Event {
             key: EventKey::generate(at, &mut self.entropy),
             id,
             organization,
@@ -276,14 +303,7 @@ impl World {
             accepted_at: at,
             source: Source::Api,
             token: None,
-        };
-        let ticket = PublishTicket(self.ticket());
-        let version = now(self.store.organization_webhooks(organization)).expect("the store works");
-        let version = version.expect("the organization is there").version - behind;
-        self.nodes[n].publishing.insert(ticket, Producer { events: vec![id], version });
-        let publish =
-            Publish { ticket, organization, authority: Authority::AsOf { version }, events: vec![event] };
-        self.turn(n, vec![Input::Publish(publish).into()]);
+        }
     }
 
     pub(crate) fn delivery(&self, webhook: WebhookId, event: EventId) -> Option<StoredDelivery> {

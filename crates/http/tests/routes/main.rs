@@ -21,6 +21,7 @@ mod paths;
 mod permissions;
 mod refusals;
 mod rights;
+mod sources;
 mod support;
 mod tokens;
 mod updates;

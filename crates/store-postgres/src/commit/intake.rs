@@ -1,20 +1,23 @@
 //! Events in.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
-use futures_util::future::try_join3;
+use futures_util::future::{try_join, try_join3};
 use stackbell_model::Timestamp;
 use stackbell_model::event::Event;
 use stackbell_model::filter::Filter;
-use stackbell_model::ids::{EventId, OrganizationId};
-use stackbell_store::commit::{
-    Batch, IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, QuotaPart, Receipt,
-};
+use stackbell_model::ids::{EventId, OrganizationId, SourceId};
+use stackbell_model::source::SourceCursor;
+use stackbell_store::commit::{Batch, IntakeItem, IntakeOutcome, NewDelivery, NewEvent};
+use stackbell_store::decision::{Decision, Earlier, Lookups, count, decide};
 use stackbell_store::rows::event::subject_columns;
 use stackbell_store::rows::{Id as _, join};
+use stackbell_store::statistics::Usage;
 use uuid::Uuid;
 
-use super::known::{Earlier, Known, KnownOrganization};
+use super::changes::Changes;
+use super::known::{Known, KnownOrganization};
 use super::length;
 use crate::error::{Fault, is_taken};
 use crate::ledger::{Account, Ledger};
@@ -57,18 +60,18 @@ pub(super) struct Intake<'batch> {
     accepted: Vec<Accepted<'batch>>,
     /// The webhooks' numbers of all deliveries to be inserted, in order.
     webhook_numbers: Vec<i64>,
-}
-
-/// What an item brings, once each of its events was looked at.
-struct Looked<'batch> {
-    receipts: Vec<Receipt>,
-    new: Vec<&'batch NewEvent>,
+    changes: Changes<'batch>,
 }
 
 impl<'batch> Intake<'batch> {
     /// Decides what becomes of each item; an earlier one of the batch is in already for a later one.
     pub(super) fn decide(batch: &'batch Batch, known: &Known, ledger: &mut Ledger) -> Self {
-        let mut intake = Self { outcomes: Vec::new(), accepted: Vec::new(), webhook_numbers: Vec::new() };
+        let mut intake = Self {
+            outcomes: Vec::new(),
+            accepted: Vec::new(),
+            webhook_numbers: Vec::new(),
+            changes: Changes::default(),
+        };
         let mut in_batch = HashMap::new();
         for item in &batch.intakes {
             let outcome = intake.accept(item, known, &mut in_batch, ledger);
@@ -88,35 +91,36 @@ impl<'batch> Intake<'batch> {
         in_batch: &mut HashMap<(OrganizationId, EventId), Earlier>,
         ledger: &mut Ledger,
     ) -> IntakeOutcome {
-        let organization = known.organizations.get(&item.organization);
-        let Some(organization) = organization.filter(|known| known.version == item.organization_version)
-        else {
+        let Some(organization) = known.organizations.get(&item.organization) else {
             return IntakeOutcome::Stale;
         };
-        let is_known = |delivery: &NewDelivery| {
-            let webhook = known.webhooks.get(&delivery.webhook);
-            webhook.is_some_and(|webhook| {
-                !webhook.is_deleted && webhook.organization_number == organization.number
-            })
+        let changes = &self.changes;
+        let mut found = Found { item, organization, known, in_batch, changes, ledger };
+        let decision = match decide(item, &mut found) {
+            Ok(decision) => decision,
+            Err(never) => match never {},
         };
-        if !item.events.iter().flat_map(|new| &new.deliveries).all(is_known) {
-            return IntakeOutcome::Stale;
+        match decision {
+            Decision::Refuse(outcome) => outcome,
+            Decision::Accept { applies_change, receipts } => {
+                if applies_change && let Some(change) = &item.change {
+                    self.changes.apply(item.organization, organization.number, &change.change);
+                }
+                let new = item.events.iter().zip(&receipts).filter(|(_, receipt)| !receipt.duplicate);
+                for (new, _) in new {
+                    in_batch.insert((item.organization, new.event.id), Earlier::of(new));
+                    self.take(organization.number, new, known, ledger);
+                }
+                IntakeOutcome::Accepted(receipts)
+            }
+            Decision::DropEvents(part) => {
+                if let Some(change) = &item.change {
+                    self.changes.apply(item.organization, organization.number, &change.change);
+                    self.changes.audit(&change.dropped);
+                }
+                IntakeOutcome::EventsDropped(part)
+            }
         }
-        let Looked { receipts, new } = match look(item, known, in_batch) {
-            Ok(looked) => looked,
-            Err(index) => return IntakeOutcome::Conflict { index },
-        };
-        let deliveries = new.iter().map(|new| new.deliveries.len()).sum();
-        if !new.is_empty()
-            && let Some(part) = exceeded(organization, item.quota, ledger, deliveries)
-        {
-            return IntakeOutcome::OverQuota(part);
-        }
-        for new in new {
-            in_batch.insert((item.organization, new.event.id), earlier(new));
-            self.take(organization.number, new, known, ledger);
-        }
-        IntakeOutcome::Accepted(receipts)
     }
 
     fn take(&mut self, organization_number: i64, new: &'batch NewEvent, known: &Known, ledger: &mut Ledger) {
@@ -132,24 +136,31 @@ impl<'batch> Intake<'batch> {
         self.accepted.push(Accepted { organization_number, new });
     }
 
-    /// Inserts what was decided to be: one round trip.
+    /// Writes the events and changes that were accepted: one round trip.
     pub(super) async fn insert(
         &self,
         tx: &Transaction,
         batch: &Batch,
+        known: &Known,
         clock: LeaseClock,
     ) -> Result<(), Fault> {
-        if self.accepted.is_empty() {
-            return Ok(());
-        }
-        let inserted =
-            try_join3(self.insert_ids(tx), self.insert_events(tx), self.insert_deliveries(tx, batch, clock));
-        match inserted.await {
+        let written =
+            try_join(self.insert_accepted(tx, batch, clock), self.changes.write(tx, &known.cursors));
+        match written.await {
             Ok(_) => Ok(()),
-            // Another node has taken an id since it was looked for: done anew, this batch will find it.
+            // Another node took an id or inserted a cursor after the lookup. The repeated batch will find it.
             Err(fault) if is_taken(&fault) => Err(Fault::Contended),
             Err(fault) => Err(fault),
         }
+    }
+
+    async fn insert_accepted(&self, tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<(), Fault> {
+        if self.accepted.is_empty() {
+            return Ok(());
+        }
+        try_join3(self.insert_ids(tx), self.insert_events(tx), self.insert_deliveries(tx, batch, clock))
+            .await
+            .map(drop)
     }
 
     fn column<T>(&self, of: impl Fn(&'batch Event) -> T) -> Vec<T> {
@@ -268,56 +279,46 @@ impl<'batch> DeliveryRows<'batch> {
     }
 }
 
-/// The receipts of an item's events and which of them are new; or the index of the first conflict.
-fn look<'batch>(
-    item: &'batch IntakeItem,
-    known: &Known,
-    in_batch: &HashMap<(OrganizationId, EventId), Earlier>,
-) -> Result<Looked<'batch>, usize> {
-    let mut in_item: HashMap<EventId, Earlier> = HashMap::new();
-    let mut looked = Looked { receipts: Vec::with_capacity(item.events.len()), new: Vec::new() };
-    for (index, new) in item.events.iter().enumerate() {
-        let id = new.event.id;
-        let key = (item.organization, id);
-        let found = in_item.get(&id).or_else(|| in_batch.get(&key)).or_else(|| known.events.get(&key));
-        match found.map(|found| found.receipt(&new.event)) {
-            Some(Some(duplicate)) => looked.receipts.push(duplicate),
-            Some(None) => return Err(index),
-            None => {
-                in_item.insert(id, earlier(new));
-                let deliveries = count(&new.deliveries);
-                looked.receipts.push(Receipt { id, deliveries, duplicate: false });
-                looked.new.push(new);
-            }
-        }
+/// The facts about an item's organization.
+struct Found<'found, 'batch> {
+    item: &'found IntakeItem,
+    organization: &'found KnownOrganization,
+    known: &'found Known,
+    in_batch: &'found HashMap<(OrganizationId, EventId), Earlier>,
+    changes: &'found Changes<'batch>,
+    ledger: &'found Ledger,
+}
+
+impl Lookups for Found<'_, '_> {
+    type Fault = Infallible;
+
+    fn version(&mut self) -> Result<Option<u64>, Infallible> {
+        let is_own = |delivery: &NewDelivery| {
+            let webhook = self.known.webhooks.get(&delivery.webhook);
+            webhook.is_some_and(|webhook| {
+                !webhook.is_deleted && webhook.organization_number == self.organization.number
+            })
+        };
+        let are_own = self.item.events.iter().flat_map(|new| &new.deliveries).all(is_own);
+        Ok(are_own.then_some(self.organization.version))
     }
-    Ok(looked)
-}
 
-fn earlier(new: &NewEvent) -> Earlier {
-    Earlier { digest: new.event.digest, deliveries: count(&new.deliveries) }
-}
-
-/// Which part of its quota an organization would exceed with something new that brings so many deliveries along.
-/// Batches of other nodes that are under way are not counted: together they may exceed it by what they bring.
-fn exceeded(
-    organization: &KnownOrganization,
-    quota: Quota,
-    ledger: &Ledger,
-    deliveries: usize,
-) -> Option<QuotaPart> {
-    let change = ledger.usage(organization.number);
-    let pending = (organization.pending + change.pending).max(0).unsigned_abs() + deliveries as u64;
-    let stored_bytes = (organization.stored_bytes + change.stored_bytes).max(0).unsigned_abs();
-    if pending > quota.pending_max {
-        Some(QuotaPart::Pending)
-    } else if stored_bytes >= quota.stored_bytes_max {
-        Some(QuotaPart::StoredBytes)
-    } else {
-        None
+    fn event(&mut self, id: EventId) -> Result<Option<Earlier>, Infallible> {
+        let key = (self.item.organization, id);
+        Ok(self.in_batch.get(&key).or_else(|| self.known.events.get(&key)).copied())
     }
-}
 
-fn count(deliveries: &[NewDelivery]) -> u32 {
-    u32::try_from(deliveries.len()).expect("webhooks are fewer than 2^32")
+    fn cursor(&mut self, source: SourceId) -> Result<Option<SourceCursor>, Infallible> {
+        let set = self.changes.cursor(self.item.organization, source);
+        Ok(set.or_else(|| self.known.cursors.get(&(self.item.organization, source))).cloned())
+    }
+
+    /// Batches of other nodes that are under way are not counted: together they may exceed the quota by their size.
+    fn usage(&mut self) -> Result<Usage, Infallible> {
+        let change = self.ledger.usage(self.organization.number);
+        Ok(Usage {
+            pending: (self.organization.pending + change.pending).max(0).unsigned_abs(),
+            stored_bytes: (self.organization.stored_bytes + change.stored_bytes).max(0).unsigned_abs(),
+        })
+    }
 }

@@ -3,15 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::{try_join, try_join5};
-use stackbell_model::event::Event;
 use stackbell_model::health::Health;
 use stackbell_model::ids::{EventId, OrganizationId, WebhookId};
-use stackbell_store::commit::{Batch, Receipt};
+use stackbell_store::commit::Batch;
+use stackbell_store::decision::Earlier;
 use stackbell_store::rows::webhook::read_health;
 use stackbell_store::rows::{Columns as _, Id as _};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::changes::{Cursors, find_cursors};
 use crate::error::Fault;
 use crate::gate;
 use crate::instance::keep_sending_as_it_is;
@@ -65,26 +66,12 @@ impl KnownWebhook {
     }
 }
 
-/// What is known of an event that is in already.
-#[derive(Clone, Copy)]
-pub(super) struct Earlier {
-    pub(super) digest: Option<[u8; 32]>,
-    pub(super) deliveries: u32,
-}
-
-impl Earlier {
-    /// The receipt for the same event again; `None` when it is another.
-    pub(super) fn receipt(self, again: &Event) -> Option<Receipt> {
-        let is_same = self.digest.is_some() && self.digest == again.digest;
-        is_same.then_some(Receipt { id: again.id, deliveries: self.deliveries, duplicate: true })
-    }
-}
-
-/// Organizations, webhooks, be they deleted, and events that are in, of those that a batch names.
+/// The rows that a batch names: organizations, webhooks (deleted ones too), events that are in, and cursors.
 pub(super) struct Known {
     pub(super) organizations: HashMap<OrganizationId, KnownOrganization>,
     pub(super) webhooks: HashMap<WebhookId, KnownWebhook>,
     pub(super) events: HashMap<(OrganizationId, EventId), Earlier>,
+    pub(super) cursors: Cursors,
 }
 
 impl Known {
@@ -95,19 +82,21 @@ impl Known {
         let named = deliveries.map(|delivery| delivery.webhook);
         let attempted = batch.attempts.iter().map(|record| record.webhook);
         let webhooks: Vec<Uuid> = distinct(named.chain(attempted).map(|id| id.uuid()));
-        let ((), versions, usage, webhooks, events) = try_join5(
+        let ((), versions, usage, webhooks, (cursors, events)) = try_join5(
             keep_sending_as_it_is(tx),
             find_organizations(tx, &organizations),
             find_usage(tx, &organizations),
             find_webhooks(tx, &webhooks),
-            find_events(tx, batch),
+            // The cursors first: once they are locked, the events that came with them are visible. Otherwise a duplicate item
+            // could look like one whose change does not hold.
+            try_join(find_cursors(tx, batch), find_events(tx, batch)),
         )
         .await?;
         let known = |(id, (number, version))| {
             let (pending, stored_bytes) = usage.get(&id).copied().unwrap_or_default();
             (id, KnownOrganization { number, version, pending, stored_bytes })
         };
-        Ok(Self { organizations: versions.into_iter().map(known).collect(), webhooks, events })
+        Ok(Self { organizations: versions.into_iter().map(known).collect(), webhooks, events, cursors })
     }
 }
 

@@ -7,8 +7,9 @@ use stackbell_store::rows::event::read_event;
 use stackbell_store::rows::identity::read_user;
 use stackbell_store::rows::key::read_data_key;
 use stackbell_store::rows::transfer::{
-    read_copied_attempt, read_copied_delivery, read_copied_organization, read_copied_recovery,
-    read_copied_tally, read_copied_token, read_copied_webhook, read_credential, read_membership,
+    read_copied_attempt, read_copied_cursor, read_copied_delivery, read_copied_organization,
+    read_copied_recovery, read_copied_tally, read_copied_token, read_copied_webhook, read_credential,
+    read_membership,
 };
 use stackbell_store::rows::{Columns as _, integer};
 use stackbell_store::transfer::{Export, Noun, Page, PageLimits, Place, Rows};
@@ -75,6 +76,12 @@ export!(
     NULL::uuid, o.id, c.api_url, c.token_key, c.token, c.stacks, c.set_at FROM deployments_credentials c \
     JOIN organizations o ON o.number = c.organization_number \
     WHERE c.organization_number > $1 ORDER BY c.organization_number LIMIT $5"
+);
+
+export!(
+    SOURCE_CURSORS = "/* export.source_cursors */ SELECT c.organization_number, 0::bigint, 0::bigint, c.source, \
+    o.id, c.source, c.cursor FROM source_cursors c JOIN organizations o ON o.number = c.organization_number \
+    WHERE (c.organization_number, c.source) > ($1, $4) ORDER BY c.organization_number, c.source LIMIT $5"
 );
 
 export!(
@@ -178,13 +185,14 @@ export!(
 
 /// All of them.
 #[cfg(test)]
-pub(crate) const STATEMENTS: [&Statement; 13] = [
+pub(crate) const STATEMENTS: [&Statement; 14] = [
     &ORGANIZATIONS,
     &USERS,
     &MEMBERSHIPS,
     &TOKENS,
     &DATA_KEYS,
     &CREDENTIALS,
+    &SOURCE_CURSORS,
     &WEBHOOKS,
     &EVENTS,
     &DELIVERIES,
@@ -204,6 +212,7 @@ const fn count_sql(noun: Noun) -> &'static str {
         Noun::DeploymentsCredentials => {
             "/* count.deployments_credentials */ SELECT count(*) FROM deployments_credentials"
         }
+        Noun::SourceCursors => "/* count.source_cursors */ SELECT count(*) FROM source_cursors",
         Noun::Webhooks => "/* count.webhooks */ SELECT count(*) FROM webhooks",
         Noun::Events => "/* count.events */ SELECT count(*) FROM events",
         Noun::Deliveries => "/* count.deliveries */ SELECT count(*) FROM deliveries",
@@ -258,6 +267,9 @@ impl Reader<'_> {
             Noun::DataKeys => self.rows(&DATA_KEYS, Rows::DataKeys, |row| read_data_key(row)).await,
             Noun::DeploymentsCredentials => {
                 self.rows(&CREDENTIALS, Rows::DeploymentsCredentials, |row| read_credential(row)).await
+            }
+            Noun::SourceCursors => {
+                self.rows(&SOURCE_CURSORS, Rows::SourceCursors, |row| read_copied_cursor(row)).await
             }
             Noun::Webhooks => self.rows(&WEBHOOKS, Rows::Webhooks, |row| read_copied_webhook(row)).await,
             Noun::Events => self.rows(&EVENTS, Rows::Events, |row| read_event(row)).await,

@@ -182,6 +182,7 @@ fn days_of(rows: &Rows) -> BTreeSet<i64> {
         | Rows::Tokens(_)
         | Rows::DataKeys(_)
         | Rows::DeploymentsCredentials(_)
+        | Rows::SourceCursors(_)
         | Rows::Webhooks(_)
         | Rows::Attempts(_)
         | Rows::Recoveries(_)

@@ -12,8 +12,8 @@ use stackbell_store::rows::{Columns as _, Id, integer, join, milliseconds};
 use stackbell_store::transfer::Rows;
 use stackbell_store::transfer::digest::ended_at;
 use stackbell_store::transfer::rows::{
-    CopiedAttempt, CopiedDelivery, CopiedOrganization, CopiedRecovery, CopiedTally, CopiedToken,
-    DeliverySubject,
+    CopiedAttempt, CopiedCursor, CopiedDelivery, CopiedOrganization, CopiedRecovery, CopiedTally,
+    CopiedToken, DeliverySubject,
 };
 use uuid::Uuid;
 
@@ -61,6 +61,10 @@ statement!(INSERT_CREDENTIALS = "/* import.deployments_credentials */ INSERT INT
         AS new (organization, api_url, token_key, token, stacks, set_at) \
     JOIN organizations o ON o.id = new.organization";
     UUID_ARRAY, TEXT_ARRAY, UUID_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, INT8_ARRAY);
+
+statement!(INSERT_CURSORS = "/* import.source_cursors */ INSERT INTO source_cursors (organization_number, source, cursor) \
+    SELECT o.number, source, cursor FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS new (organization, source, cursor) \
+    JOIN organizations o ON o.id = new.organization"; UUID_ARRAY, UUID_ARRAY, TEXT_ARRAY);
 
 // Into the queue or into their days, and nobody has them.
 statement!(INSERT_DELIVERIES = "/* import.deliveries */ WITH inserted AS (INSERT INTO deliveries \
@@ -139,6 +143,7 @@ pub(super) async fn insert(tx: &Transaction, rows: &Rows) -> Result<(), Fault> {
         Rows::Tokens(rows) => tokens(tx, rows).await?,
         Rows::DataKeys(rows) => data_keys(tx, rows).await?,
         Rows::DeploymentsCredentials(rows) => credentials(tx, rows).await?,
+        Rows::SourceCursors(rows) => cursors(tx, rows).await?,
         Rows::Webhooks(rows) => webhooks::insert(tx, rows).await?,
         Rows::Events(rows) => events::insert(tx, rows).await?,
         Rows::Deliveries(rows) => deliveries(tx, rows).await?,
@@ -282,6 +287,18 @@ async fn credentials(tx: &Transaction, rows: &[DeploymentsCredential]) -> Result
             &column(rows, |credential| &*credential.token.bytes),
             &column(rows, stacks),
             &column(rows, |credential| credential.set_at.as_millis()),
+        ],
+    )
+    .await
+}
+
+async fn cursors(tx: &Transaction, rows: &[CopiedCursor]) -> Result<u64, Fault> {
+    tx.change(
+        &INSERT_CURSORS,
+        &[
+            &column(rows, |row| row.organization.uuid()),
+            &column(rows, |row| row.source.uuid()),
+            &column(rows, |row| row.cursor.as_str()),
         ],
     )
     .await

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_model::delivery::AttemptTrigger;
-use stackbell_model::ids::{DeliveryId, LeaseToken, NodeId};
+use stackbell_model::event::Event;
+use stackbell_model::ids::{DeliveryId, LeaseToken, NodeId, SourceId};
 use stackbell_model::retry::Next;
+use stackbell_model::source::{Change, SourceCursor};
 use stackbell_model::webhook::Webhook;
-use stackbell_store::commit::{AttemptOutcome, Batch, Commit as _, IntakeOutcome, Lease, NewEvent};
+use stackbell_store::commit::{
+    AttemptOutcome, Batch, Commit as _, IntakeItem, IntakeOutcome, ItemChange, Lease, NewEvent,
+};
 use stackbell_store::conformance::fixtures::{World, answered, attempt, leased};
 use stackbell_store::nodes::Nodes as _;
 use stackbell_store::queue::{LaneMode, LaneRequest, LeasedLane, Queue as _};
@@ -130,7 +134,7 @@ async fn an_id_that_comes_to_two_nodes_at_once_is_accepted_once() {
         let id = world.new_event().id;
         let mut commits = JoinSet::new();
         for store in &stores {
-            let event = stackbell_model::event::Event { id, digest: Some([1; 32]), ..world.new_event() };
+            let event = Event { id, digest: Some([1; 32]), ..world.new_event() };
             let deliveries = vec![world.new_delivery(&webhook)];
             let batch =
                 world.batch(vec![world.intake(vec![NewEvent { event, deliveries }]).await], Vec::new());
@@ -144,6 +148,66 @@ async fn an_id_that_comes_to_two_nodes_at_once_is_accepted_once() {
         assert_eq!(duplicates, [false, true, true]);
     }
     assert_eq!(world.usage().await.pending, 30);
+}
+
+/// A cursor that two nodes advance at the same moment moves once, whether it is the first or a later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_two_nodes_advance_at_once_moves_once() {
+    let site = Site::new().await;
+    let world = Arc::new(World::open(&site).await);
+    let source = world.ordered(SourceId::generate);
+    let stores = [site.store().await, site.store().await, site.store().await];
+    let mut from = None;
+    for number in 0..30 {
+        let mut commits = JoinSet::new();
+        for (node, store) in stores.iter().enumerate() {
+            let to = SourceCursor::parse(&format!("{number} by {node}")).expect("a cursor");
+            let change = Change::AdvanceCursor { source, from: from.clone(), to };
+            let dropped = world.audit("event.drop");
+            let item =
+                world.intake(vec![NewEvent { event: world.new_event(), deliveries: Vec::new() }]).await;
+            let item = IntakeItem { change: Some(Box::new(ItemChange { change, dropped })), ..item };
+            let (batch, store) = (world.batch(vec![item], Vec::new()), Arc::clone(store));
+            commits.spawn(async move { store.commit(Arc::new(batch)).await.expect("commit") });
+        }
+        let outcomes = commits.join_all().await;
+        let refused = outcomes.iter().filter(|one| one.intakes[0] == IntakeOutcome::ChangeRefused).count();
+        assert_eq!(refused, stores.len() - 1, "{outcomes:?}");
+        from = world.store.source_cursor(world.organization, source).await.expect("source_cursor");
+        assert!(from.as_ref().is_some_and(|cursor| cursor.as_str().starts_with(&format!("{number} by "))));
+    }
+    let events = world.store.list_events(world.organization, None, 100, u64::MAX).await.expect("list_events");
+    assert_eq!(events.len(), 30, "one node's events for each step");
+}
+
+/// An item that two nodes bring at the same moment is in once, and is a duplicate for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_with_a_change_that_comes_to_two_nodes_at_once_is_accepted_once() {
+    let site = Site::new().await;
+    let world = Arc::new(World::open(&site).await);
+    let source = world.ordered(SourceId::generate);
+    let stores = [site.store().await, site.store().await, site.store().await];
+    let mut from = None;
+    for number in 0..30 {
+        let to = SourceCursor::parse(&number.to_string()).expect("a cursor");
+        let id = world.new_event().id;
+        let mut commits = JoinSet::new();
+        for store in &stores {
+            let event = Event { id, digest: Some([1; 32]), ..world.new_event() };
+            let change = Change::AdvanceCursor { source, from: from.clone(), to: to.clone() };
+            let dropped = world.audit("event.drop");
+            let item = world.intake(vec![NewEvent { event, deliveries: Vec::new() }]).await;
+            let item = IntakeItem { change: Some(Box::new(ItemChange { change, dropped })), ..item };
+            let (batch, store) = (world.batch(vec![item], Vec::new()), Arc::clone(store));
+            commits.spawn(async move { store.commit(Arc::new(batch)).await.expect("commit") });
+        }
+        let outcomes = commits.join_all().await;
+        let mut duplicates: Vec<bool> =
+            outcomes.iter().map(|outcome| is_duplicate(&outcome.intakes[0])).collect();
+        duplicates.sort_unstable();
+        assert_eq!(duplicates, [false, true, true]);
+        from = Some(to);
+    }
 }
 
 fn is_duplicate(outcome: &IntakeOutcome) -> bool {
@@ -189,10 +253,7 @@ async fn matched(world: &World) -> Batch {
     let listeners = snapshot.webhooks.iter().filter(|webhook| webhook.active);
     let deliveries = listeners.map(|webhook| world.new_delivery(webhook)).collect();
     let item = world.intake(vec![NewEvent { event: world.new_event(), deliveries }]).await;
-    world.batch(
-        vec![stackbell_store::commit::IntakeItem { organization_version: snapshot.version, ..item }],
-        Vec::new(),
-    )
+    world.batch(vec![IntakeItem { organization_version: snapshot.version, ..item }], Vec::new())
 }
 
 /// What one node puts in and does not take itself wakes the others up.

@@ -1,38 +1,25 @@
 //! Events in.
 
-use std::collections::HashMap;
-
 use rusqlite::{CachedStatement, Connection, params};
-use stackbell_model::event::Event;
-use stackbell_model::ids::{EventId, OrganizationId, WebhookId};
-use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, QuotaPart, Receipt};
+use stackbell_model::ids::{EventId, OrganizationId, SourceId, WebhookId};
+use stackbell_model::source::SourceCursor;
+use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewEvent, Receipt};
+use stackbell_store::decision::{Decision, Earlier, Lookups, count, decide};
+use stackbell_store::statistics::Usage;
 
 use super::known::{Known, KnownOrganization, KnownWebhook};
 use crate::error::Fault;
 use crate::ledger::{Account, Ledger};
+use crate::rows::audit::insert_audit;
 use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
 use crate::rows::event::{INSERT_EVENT, insert_event};
 use crate::rows::first_of;
 use crate::session::Kept;
+use crate::sources::{apply, find_cursor};
 use stackbell_store::rows::Id;
 
 pub(crate) const FIND_EVENT: &str = "/* commit.find_event */ SELECT digest, deliveries FROM events \
     WHERE organization_number = ?1 AND id = ?2";
-
-/// What is known of an event that is in already.
-#[derive(Clone, Copy)]
-struct Earlier {
-    digest: Option<[u8; 32]>,
-    deliveries: u32,
-}
-
-impl Earlier {
-    /// The receipt for the same event again; `None` when it is another.
-    fn receipt(self, again: &Event) -> Option<Receipt> {
-        let is_same = self.digest.is_some() && self.digest == again.digest;
-        is_same.then_some(Receipt { id: again.id, deliveries: self.deliveries, duplicate: true })
-    }
-}
 
 pub(super) struct Intake<'batch, 'connection> {
     connection: &'connection Connection,
@@ -66,18 +53,55 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
     }
 
     pub(super) fn accept(&mut self, item: &IntakeItem) -> Result<IntakeOutcome, Fault> {
-        let organization = self.known.organization(item.organization)?;
-        let Some(organization) = organization.filter(|known| known.version == item.organization_version)
-        else {
+        let Some(organization) = self.known.organization(item.organization)? else {
             return Ok(IntakeOutcome::Stale);
         };
-        if !self.find_webhooks(&organization, item)? {
-            return Ok(IntakeOutcome::Stale);
+        let is_own = self.find_webhooks(&organization, item)?;
+        // The usual item is one new event. Its insert finds out whether the id is taken, which saves a lookup.
+        let mut is_assumed_new = item.events.len() == 1 && item.change.is_none();
+        loop {
+            let mut found = Found { intake: self, organization: &organization, is_own, is_assumed_new };
+            match decide(item, &mut found)? {
+                Decision::Accept { applies_change, receipts } => {
+                    if applies_change && let Some(change) = &item.change {
+                        apply(self.connection, organization.number, &change.change)?;
+                    }
+                    if self.insert_all(organization.number, item, &receipts)? {
+                        return Ok(IntakeOutcome::Accepted(receipts));
+                    }
+                }
+                // The event may be a duplicate or in conflict, and that would come before the quota.
+                Decision::Refuse(IntakeOutcome::OverQuota(_)) if is_assumed_new => {}
+                Decision::Refuse(outcome) => return Ok(outcome),
+                Decision::DropEvents(part) => {
+                    if let Some(change) = &item.change {
+                        apply(self.connection, organization.number, &change.change)?;
+                        insert_audit(self.connection, &change.dropped)?;
+                    }
+                    return Ok(IntakeOutcome::EventsDropped(part));
+                }
+            }
+            assert!(is_assumed_new, "the ids were looked up in this transaction");
+            is_assumed_new = false;
         }
-        match item.events.as_slice() {
-            [only] => self.accept_one(&organization, item.quota, only),
-            events => self.accept_all(&organization, item.quota, events),
+    }
+
+    /// Inserts the events whose receipts are no duplicates. `false` if an id is taken; nothing was inserted then, if the item
+    /// has one event.
+    fn insert_all(
+        &mut self,
+        organization_number: i64,
+        item: &IntakeItem,
+        receipts: &[Receipt],
+    ) -> Result<bool, Fault> {
+        let mut first_webhook = 0;
+        for (new, receipt) in item.events.iter().zip(receipts) {
+            if !receipt.duplicate && !self.insert(organization_number, new, first_webhook)? {
+                return Ok(false);
+            }
+            first_webhook += new.deliveries.len();
         }
+        Ok(true)
     }
 
     /// Looks up the webhooks of all deliveries. `false` when one is not the organization's:
@@ -114,126 +138,16 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         Ok(number)
     }
 
-    /// The usual case: the insert itself finds out whether the id is taken.
-    fn accept_one(
-        &mut self,
-        organization: &KnownOrganization,
-        quota: Quota,
-        new: &NewEvent,
-    ) -> Result<IntakeOutcome, Fault> {
-        let organization_number = organization.number;
-        if let Some(part) = self.exceeded(organization, quota, new.deliveries.len()) {
-            return Ok(match self.find_earlier(organization_number, new.event.id)? {
-                None => IntakeOutcome::OverQuota(part),
-                Some(earlier) => match earlier.receipt(&new.event) {
-                    Some(receipt) => IntakeOutcome::Accepted(vec![receipt]),
-                    None => IntakeOutcome::Conflict { index: 0 },
-                },
-            });
-        }
-        if let Some(receipt) = self.insert(organization_number, new, 0)? {
-            return Ok(IntakeOutcome::Accepted(vec![receipt]));
-        }
-        let earlier = self.find_earlier(organization_number, new.event.id)?;
-        Ok(match earlier.and_then(|earlier| earlier.receipt(&new.event)) {
-            Some(receipt) => IntakeOutcome::Accepted(vec![receipt]),
-            None => IntakeOutcome::Conflict { index: 0 },
-        })
-    }
-
-    /// Which part of its quota an organization would exceed with a new event that brings so many deliveries along.
-    fn exceeded(
-        &self,
-        organization: &KnownOrganization,
-        quota: Quota,
-        deliveries: usize,
-    ) -> Option<QuotaPart> {
-        let change = self.ledger.usage(organization.number);
-        let pending = (organization.pending + change.pending).unsigned_abs() + deliveries as u64;
-        let stored_bytes = (organization.stored_bytes + change.stored_bytes).unsigned_abs();
-        if pending > quota.pending_max {
-            Some(QuotaPart::Pending)
-        } else if stored_bytes >= quota.stored_bytes_max {
-            Some(QuotaPart::StoredBytes)
-        } else {
-            None
-        }
-    }
-
-    fn accept_all(
-        &mut self,
-        organization: &KnownOrganization,
-        quota: Quota,
-        events: &[NewEvent],
-    ) -> Result<IntakeOutcome, Fault> {
-        let organization_number = organization.number;
-        let duplicates = match self.find_duplicates(organization_number, events)? {
-            Ok(duplicates) => duplicates,
-            Err(index) => return Ok(IntakeOutcome::Conflict { index }),
-        };
-        let new = events.iter().zip(&duplicates).filter(|(_, duplicate)| duplicate.is_none());
-        let deliveries = new.clone().map(|(new, _)| new.deliveries.len()).sum();
-        if new.count() > 0
-            && let Some(part) = self.exceeded(organization, quota, deliveries)
-        {
-            return Ok(IntakeOutcome::OverQuota(part));
-        }
-        let mut receipts = Vec::with_capacity(events.len());
-        let mut first_webhook = 0;
-        for (new, duplicate) in events.iter().zip(duplicates) {
-            receipts.push(match duplicate {
-                Some(receipt) => receipt,
-                None => self
-                    .insert(organization_number, new, first_webhook)?
-                    .expect("its id was looked for in this transaction"),
-            });
-            first_webhook += new.deliveries.len();
-        }
-        Ok(IntakeOutcome::Accepted(receipts))
-    }
-
-    /// The receipts of those that are in already, `None` for the new ones; or the index of the first conflict.
-    fn find_duplicates(
-        &mut self,
-        organization_number: i64,
-        events: &[NewEvent],
-    ) -> Result<Result<Vec<Option<Receipt>>, usize>, Fault> {
-        let mut in_item: HashMap<EventId, Earlier> = HashMap::new();
-        let mut receipts = Vec::with_capacity(events.len());
-        for (index, NewEvent { event, deliveries }) in events.iter().enumerate() {
-            let earlier = match in_item.get(&event.id) {
-                Some(earlier) => Some(*earlier),
-                None => self.find_earlier(organization_number, event.id)?,
-            };
-            let receipt = earlier.map(|earlier| earlier.receipt(event));
-            match receipt {
-                Some(Some(duplicate)) => receipts.push(Some(duplicate)),
-                Some(None) => return Ok(Err(index)),
-                None => {
-                    in_item.insert(event.id, Earlier { digest: event.digest, deliveries: count(deliveries) });
-                    receipts.push(None);
-                }
-            }
-        }
-        Ok(Ok(receipts))
-    }
-
-    fn find_earlier(&mut self, organization_number: i64, id: EventId) -> Result<Option<Earlier>, Fault> {
-        first_of(&mut self.find_event, params![organization_number, id.bytes()], "events", |cursor| {
-            Ok(Earlier { digest: cursor.get("digest")?, deliveries: cursor.get("deliveries")? })
-        })
-    }
-
-    /// Inserts an event with its deliveries, whose webhooks' numbers begin at `first_webhook`; `None` when its id is taken.
+    /// Inserts an event with its deliveries, whose webhooks' numbers begin at `first_webhook`. `false` if its id is taken.
     fn insert(
         &mut self,
         organization_number: i64,
         new: &NewEvent,
         first_webhook: usize,
-    ) -> Result<Option<Receipt>, Fault> {
+    ) -> Result<bool, Fault> {
         let deliveries = count(&new.deliveries);
         let stored = insert_event(&mut self.insert_event, organization_number, &new.event, deliveries)?;
-        let Some(stored_bytes) = stored else { return Ok(None) };
+        let Some(stored_bytes) = stored else { return Ok(false) };
         self.ledger.event(organization_number, new.event.accepted_at, stored_bytes);
         self.ledger.pending(organization_number, i64::from(deliveries));
         let event_number = self.connection.last_insert_rowid();
@@ -249,10 +163,46 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
                 self.kept.leases.grant(self.connection.last_insert_rowid(), lease);
             }
         }
-        Ok(Some(Receipt { id: new.event.id, deliveries, duplicate: false }))
+        Ok(true)
     }
 }
 
-fn count(deliveries: &[NewDelivery]) -> u32 {
-    u32::try_from(deliveries.len()).expect("webhooks are fewer than 2^32")
+/// The facts about an item's organization.
+struct Found<'found, 'batch, 'connection> {
+    intake: &'found mut Intake<'batch, 'connection>,
+    organization: &'found KnownOrganization,
+    /// True if the webhooks of all deliveries are the organization's.
+    is_own: bool,
+    /// True if no event is looked up: all ids count as free.
+    is_assumed_new: bool,
+}
+
+impl Lookups for Found<'_, '_, '_> {
+    type Fault = Fault;
+
+    fn version(&mut self) -> Result<Option<u64>, Fault> {
+        Ok(self.is_own.then_some(self.organization.version))
+    }
+
+    fn event(&mut self, id: EventId) -> Result<Option<Earlier>, Fault> {
+        if self.is_assumed_new {
+            return Ok(None);
+        }
+        let parameters = params![self.organization.number, id.bytes()];
+        first_of(&mut self.intake.find_event, parameters, "events", |cursor| {
+            Ok(Earlier { digest: cursor.get("digest")?, deliveries: cursor.get("deliveries")? })
+        })
+    }
+
+    fn cursor(&mut self, source: SourceId) -> Result<Option<SourceCursor>, Fault> {
+        find_cursor(self.intake.connection, self.organization.number, source)
+    }
+
+    fn usage(&mut self) -> Result<Usage, Fault> {
+        let change = self.intake.ledger.usage(self.organization.number);
+        Ok(Usage {
+            pending: (self.organization.pending + change.pending).unsigned_abs(),
+            stored_bytes: (self.organization.stored_bytes + change.stored_bytes).unsigned_abs(),
+        })
+    }
 }

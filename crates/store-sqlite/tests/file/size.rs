@@ -68,7 +68,13 @@ async fn deliver_a_hundred(world: &World, webhook: &Webhook, seed: usize) {
         });
         let events = vec![NewEvent { event, deliveries: vec![delivery] }];
         let organization = world.organization;
-        intakes.push(IntakeItem { organization, organization_version, events, quota: Quota::UNLIMITED });
+        intakes.push(IntakeItem {
+            organization,
+            organization_version,
+            change: None,
+            events,
+            quota: Quota::UNLIMITED,
+        });
     }
     world.commit(intakes, Vec::new()).await;
     let recorded = world.commit(Vec::new(), attempts).await;

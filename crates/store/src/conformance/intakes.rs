@@ -300,7 +300,7 @@ pub async fn ids_of_events_are_each_organizations_own(harness: &dyn Harness) {
 
     let events = vec![without_deliveries(&theirs)];
     let quota = Quota::UNLIMITED;
-    let item = IntakeItem { organization: other.id, organization_version, events, quota };
+    let item = IntakeItem { organization: other.id, organization_version, change: None, events, quota };
     let outcome = world.commit(vec![item], Vec::new()).await;
 
     assert_eq!(outcome.intakes, [accepted(&theirs, 0)]);
@@ -343,7 +343,7 @@ pub async fn an_intake_of_an_unknown_organization_is_stale(harness: &dyn Harness
     let organization = world.new_organization("nobody").id;
     let event = Event { organization, ..world.new_event() };
     let (events, quota) = (vec![without_deliveries(&event)], Quota::UNLIMITED);
-    let item = IntakeItem { organization, organization_version: 1, events, quota };
+    let item = IntakeItem { organization, organization_version: 1, change: None, events, quota };
     let outcome = world.commit(vec![item], Vec::new()).await;
     assert_eq!(outcome.intakes, [IntakeOutcome::Stale]);
 }

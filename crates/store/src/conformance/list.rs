@@ -40,6 +40,19 @@ macro_rules! conformance_tests {
             outcomes_are_recorded_over_quota
             quotas_are_each_organizations_own
         ] }
+        $crate::conformance_group! { $harness, cursors [
+            a_cursor_advances_with_its_events
+            a_cursor_advances_without_events
+            a_change_from_another_cursor_is_refused
+            the_items_of_a_batch_advance_in_turn
+            a_duplicate_item_is_answered_again
+            a_cursor_advances_past_known_events
+            stale_and_conflict_come_before_the_change
+            a_full_quota_drops_the_events_of_a_change
+            a_change_without_new_events_needs_no_quota
+            cursors_are_each_organizations_own
+            a_cursor_outlives_a_restart
+        ] }
         $crate::conformance_group! { $harness, attempts [
             a_success_ends_the_delivery
             a_retry_makes_it_due_again

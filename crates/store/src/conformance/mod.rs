@@ -12,6 +12,7 @@
 pub mod attempts;
 pub mod audit;
 pub mod changes;
+pub mod cursors;
 pub mod deliveries;
 pub mod deployments;
 pub mod fixtures;
@@ -68,6 +69,7 @@ mod tests {
     fn every_case_is_listed() {
         check_listed("intakes", include_str!("intakes.rs"));
         check_listed("quotas", include_str!("quotas.rs"));
+        check_listed("cursors", include_str!("cursors.rs"));
         check_listed("attempts", include_str!("attempts.rs"));
         check_listed("health", include_str!("health.rs"));
         check_listed("queue", include_str!("queue.rs"));

@@ -211,7 +211,8 @@ pub async fn quotas_are_each_organizations_own(harness: &dyn Harness) {
     new.event.organization = other;
     let quota = Quota { pending_max: 1, stored_bytes_max: 1 };
     let organization_version = snapshot.expect("it is there").version;
-    let item = IntakeItem { organization: other, organization_version, events: vec![new], quota };
+    let item =
+        IntakeItem { organization: other, organization_version, change: None, events: vec![new], quota };
     let outcome = world.commit(vec![item], Vec::new()).await;
     assert!(is_accepted(&outcome.intakes[0]), "{outcome:?}");
     assert_eq!(world.usage().await.pending, 1);

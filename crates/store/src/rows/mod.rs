@@ -24,7 +24,7 @@ use bytes::Bytes;
 use stackbell_model::Timestamp;
 use stackbell_model::ids::{
     AuditId, BatchId, DataKeyId, DeliveryId, EventId, EventKey, LeaseToken, NodeId, OrganizationId,
-    RecoveryId, TokenId, UserId, WebhookId,
+    RecoveryId, SourceId, TokenId, UserId, WebhookId,
 };
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ macro_rules! ids {
     )+};
 }
 
-ids!(AuditId BatchId DataKeyId DeliveryId EventId EventKey LeaseToken NodeId OrganizationId RecoveryId TokenId UserId WebhookId);
+ids!(AuditId BatchId DataKeyId DeliveryId EventId EventKey LeaseToken NodeId OrganizationId RecoveryId SourceId TokenId UserId WebhookId);
 
 /// A row, read from left to right: each call takes the next column, whose name is for what is reported.
 pub trait Columns<'row> {

@@ -3,6 +3,7 @@
 use stackbell_model::deployments::{DeploymentsCredential, StackReference};
 use stackbell_model::identity::{Membership, TokenHash};
 use stackbell_model::secret::Sealed;
+use stackbell_model::source::SourceCursor;
 use stackbell_model::webhook::Format;
 
 use super::Columns;
@@ -13,8 +14,8 @@ use super::recovery::read_recovery;
 use super::webhook::read_webhook;
 use crate::statistics::Tally;
 use crate::transfer::rows::{
-    CopiedAttempt, CopiedDelivery, CopiedOrganization, CopiedRecovery, CopiedTally, CopiedToken,
-    CopiedWebhook, DeliverySubject,
+    CopiedAttempt, CopiedCursor, CopiedDelivery, CopiedOrganization, CopiedRecovery, CopiedTally,
+    CopiedToken, CopiedWebhook, DeliverySubject,
 };
 
 /// [`organization_columns`](crate::organization_columns), then `version`.
@@ -63,6 +64,19 @@ pub fn read_credential<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Deploym
         token: Sealed { key: cursor.id("token_key")?, bytes: cursor.bytes("token")?.into() },
         stacks: cursor.words("stacks", StackReference::parse)?,
         set_at: cursor.time("set_at")?,
+    })
+}
+
+/// The ids of its organization and its source, then `cursor`.
+///
+/// # Errors
+/// When the row does not make sense.
+pub fn read_copied_cursor<'row, C: Columns<'row>>(cursor: &mut C) -> Result<CopiedCursor, C::Fault> {
+    cursor.enter("source_cursors");
+    Ok(CopiedCursor {
+        organization: cursor.id("organization_number")?,
+        source: cursor.id("source")?,
+        cursor: cursor.word("cursor", SourceCursor::parse)?,
     })
 }
 

@@ -17,8 +17,8 @@ use stackbell_model::secret::{Sealed, SealedDataKey};
 use stackbell_model::webhook::{Pace, PauseReason, StoredSecret, Webhook};
 
 use super::rows::{
-    CopiedAttempt, CopiedDelivery, CopiedOrganization, CopiedRecovery, CopiedTally, CopiedToken,
-    CopiedWebhook, DeliverySubject, Rows,
+    CopiedAttempt, CopiedCursor, CopiedDelivery, CopiedOrganization, CopiedRecovery, CopiedTally,
+    CopiedToken, CopiedWebhook, DeliverySubject, Rows,
 };
 use crate::audit::AuditRecord;
 use crate::history::StoredEvent;
@@ -215,6 +215,15 @@ impl Row for DeploymentsCredential {
         to.count(stacks.len() as u64);
         stacks.iter().for_each(|stack| to.text(&stack.to_string()));
         to.time(*set_at);
+    }
+}
+
+impl Row for CopiedCursor {
+    fn spell(&self, to: &mut Spelled) {
+        let Self { organization, source, cursor } = self;
+        to.id(organization);
+        to.id(source);
+        to.text(cursor.as_str());
     }
 }
 

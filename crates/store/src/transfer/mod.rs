@@ -65,6 +65,8 @@ nouns! {
     DataKeys = "data_keys",
     /// Credentials for starting deployments.
     DeploymentsCredentials = "deployments_credentials",
+    /// Cursors of sources.
+    SourceCursors = "source_cursors",
     /// Deleted ones too.
     Webhooks = "webhooks",
     /// With what a producer who comes again is answered.

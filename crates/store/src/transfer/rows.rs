@@ -5,9 +5,10 @@ use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Attempt, State};
 use stackbell_model::deployments::DeploymentsCredential;
 use stackbell_model::identity::{Membership, Organization, Token, TokenHash, User};
-use stackbell_model::ids::{DeliveryId, EventId, EventKey, OrganizationId, WebhookId};
+use stackbell_model::ids::{DeliveryId, EventId, EventKey, OrganizationId, SourceId, WebhookId};
 use stackbell_model::recovery::Recovery;
 use stackbell_model::secret::SealedDataKey;
+use stackbell_model::source::SourceCursor;
 use stackbell_model::webhook::{Format, Webhook};
 
 use super::Noun;
@@ -31,6 +32,17 @@ pub struct CopiedToken {
     pub token: Token,
     /// What it is found by.
     pub hash: TokenHash,
+}
+
+/// The cursor of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedCursor {
+    /// The organization that configured the source.
+    pub organization: OrganizationId,
+    /// The source.
+    pub source: SourceId,
+    /// Its cursor.
+    pub cursor: SourceCursor,
 }
 
 /// A webhook.
@@ -157,6 +169,7 @@ rows! {
     Tokens(CopiedToken),
     DataKeys(SealedDataKey),
     DeploymentsCredentials(DeploymentsCredential),
+    SourceCursors(CopiedCursor),
     Webhooks(CopiedWebhook),
     Events(StoredEvent),
     Deliveries(CopiedDelivery),

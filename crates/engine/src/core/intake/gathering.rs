@@ -14,7 +14,8 @@ pub(super) struct Gathering {
     pub(super) producers: Vec<Producer>,
     pub(super) reserved: VecDeque<Reserved>,
     pub(super) notes: Vec<RecordNote>,
-    pub(super) events: usize,
+    /// See [`super::PendingIntake::parts`].
+    pub(super) parts: usize,
     pub(super) deliveries: usize,
     pub(super) bytes: usize,
 }
@@ -27,7 +28,7 @@ impl Gathering {
             producers: Vec::new(),
             reserved: VecDeque::new(),
             notes: Vec::new(),
-            events: 0,
+            parts: 0,
             deliveries: 0,
             bytes: 0,
         }

@@ -76,6 +76,7 @@ label_values! {
     Reason {
         Conflict => "conflict",
         NoOrganization => "no_organization",
+        ChangeRefused => "change_refused",
         QuotaPending => "quota_pending",
         QuotaStoredBytes => "quota_stored_bytes",
         Overloaded => "overloaded",
@@ -123,8 +124,10 @@ impl Reason {
             PublishRefusal::NoOrganization => Self::NoOrganization,
             PublishRefusal::OverQuota(QuotaPart::Pending) => Self::QuotaPending,
             PublishRefusal::OverQuota(QuotaPart::StoredBytes) => Self::QuotaStoredBytes,
+            PublishRefusal::ChangeRefused => Self::ChangeRefused,
             PublishRefusal::Overloaded => Self::Overloaded,
-            PublishRefusal::Outdated => return None,
+            // The first comes back at once, and is counted then. The second is counted by its events.
+            PublishRefusal::Outdated | PublishRefusal::EventsDropped(_) => return None,
             PublishRefusal::Unavailable => Self::Unavailable,
             PublishRefusal::Full => Self::Full,
             PublishRefusal::TooManyDeliveries { .. } => Self::TooManyDeliveries,

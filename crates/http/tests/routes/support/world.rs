@@ -63,6 +63,7 @@ impl Clock for Ticking {
 
 /// An instance with one organization and its admin.
 pub(crate) struct World {
+    pub(crate) app: Arc<App>,
     pub(crate) router: Router,
     pub(crate) is_serving: Arc<AtomicBool>,
     pub(crate) has_folder: Arc<AtomicBool>,
@@ -176,7 +177,7 @@ impl World {
             metrics: Arc::clone(&metrics),
         });
         let scratch = tempfile::tempdir().expect("a folder");
-        let app = App::new(AppParts {
+        let app = Arc::new(App::new(AppParts {
             store: Arc::new(base.store.clone()),
             engine: engine.handle(),
             keyring: Arc::clone(&base.keyring),
@@ -188,7 +189,7 @@ impl World {
             master_keys: Arc::new(Fake),
             backup: Some(Arc::new(Fake)),
             scratch: scratch.path().to_owned(),
-        });
+        }));
         let is_serving = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&is_serving);
         let has_folder = Arc::new(AtomicBool::new(true));
@@ -208,7 +209,8 @@ impl World {
         };
         change(&mut settings);
         Self {
-            router: router(Arc::new(app), settings),
+            router: router(Arc::clone(&app), settings),
+            app,
             is_serving,
             has_folder,
             changes,

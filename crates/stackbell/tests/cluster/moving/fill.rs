@@ -73,6 +73,7 @@ impl Filling<'_> {
         let item = IntakeItem {
             organization: self.organization,
             organization_version: self.version,
+            change: None,
             events: new,
             quota: Quota::UNLIMITED,
         };

@@ -99,7 +99,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     let document = documents.next().expect("a document").expect("JSON");
     assert_eq!((&document["to"], &document["sendingHeld"]), (&label.as_str().into(), &true.into()));
     let nouns = document["nouns"].as_array().expect("nouns");
-    assert_eq!(nouns.len(), 13);
+    assert_eq!(nouns.len(), 14);
     assert!(nouns.iter().all(|noun| noun["same"] == true), "{document:#}");
     let events = nouns.iter().find(|noun| noun["noun"] == "events").expect("events");
     assert_eq!(events["rows"], 43);

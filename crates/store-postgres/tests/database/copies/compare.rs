@@ -247,6 +247,7 @@ async fn any_difference_is_seen() {
         (Noun::Tokens, "UPDATE tokens SET last_used_at = 1 WHERE organization_number IS NOT NULL"),
         (Noun::DataKeys, "UPDATE data_keys SET bytes = '' WHERE purpose = 'seal'"),
         (Noun::DeploymentsCredentials, "UPDATE deployments_credentials SET stacks = 'web/prod'"),
+        (Noun::SourceCursors, "UPDATE source_cursors SET cursor = cursor || ' '"),
         (Noun::Webhooks, "UPDATE webhooks SET deleted_by = 'somebody' WHERE deleted_by IS NOT NULL"),
         (Noun::Events, "UPDATE events SET payload = payload || '\\x20' WHERE digest IS NOT NULL"),
         (Noun::Deliveries, "UPDATE deliveries SET due_at = due_at + 1 WHERE state = 'pending'"),
@@ -263,6 +264,7 @@ async fn any_difference_is_seen() {
         (Noun::Attempts, "DELETE FROM attempts WHERE number = (SELECT max(number) FROM attempts)"),
         (Noun::Memberships, "DELETE FROM memberships WHERE role = 'member'"),
         (Noun::DeploymentsCredentials, "DELETE FROM deployments_credentials"),
+        (Noun::SourceCursors, "DELETE FROM source_cursors"),
         (Noun::Recoveries, "DELETE FROM recoveries WHERE state = 'running'"),
         (Noun::Tallies, "DELETE FROM tallies WHERE webhook_number = 0"),
         // Doubled, under another key.

@@ -8,14 +8,15 @@ use stackbell_model::deployments::{DeploymentsCredential, StackReference};
 use stackbell_model::event::Event;
 use stackbell_model::filter::{Filter, Group, Subscription};
 use stackbell_model::identity::{Membership, TokenHash, TokenOwner};
-use stackbell_model::ids::{DataKeyId, OrganizationId};
+use stackbell_model::ids::{DataKeyId, OrganizationId, SourceId};
 use stackbell_model::permission::Role;
 use stackbell_model::retry::{Next, RetryPolicy};
 use stackbell_model::scope::ScopeKind;
 use stackbell_model::secret::{Purpose, Sealed, SealedDataKey};
+use stackbell_model::source::{Change, SourceCursor};
 use stackbell_model::webhook::{Format, Pace, PauseReason, StoredSecret, Webhook};
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::commit::{IntakeOutcome, NewDelivery, NewEvent};
+use stackbell_store::commit::{IntakeItem, IntakeOutcome, ItemChange, NewDelivery, NewEvent};
 use stackbell_store::conformance::fixtures::{
     World, answered, attempt, environment_scope, failing_for_days, leased, redelivered, stack_scope,
 };
@@ -42,6 +43,7 @@ pub(super) struct Filled {
 pub(super) async fn fill(world: &World) -> Filled {
     let other = people(world).await;
     keys(world, other).await;
+    cursors(world).await;
     let webhook = webhooks(world).await;
     let known = events(world, &webhook).await;
     outcomes(world).await;
@@ -59,6 +61,18 @@ pub(super) async fn fill(world: &World) -> Filled {
     let audit = AuditEntry { organization: None, ..world.audit("sending.hold") };
     assert!(world.store.hold_sending(&hold, audit).await.expect("hold_sending"));
     Filled { other, known, webhook, queued, leased, recovered, deleted }
+}
+
+/// Cursors of two sources.
+async fn cursors(world: &World) {
+    for to in ["history/1796050635623640943", "Gr\u{fc}\u{df}e '\\"] {
+        let to = SourceCursor::parse(to).expect("a cursor");
+        let change = Change::AdvanceCursor { source: world.ordered(SourceId::generate), from: None, to };
+        let change = Some(Box::new(ItemChange { change, dropped: world.audit("event.drop") }));
+        let item = IntakeItem { change, ..world.intake(Vec::new()).await };
+        let outcome = world.commit(vec![item], Vec::new()).await;
+        assert_eq!(outcome.intakes, [IntakeOutcome::Accepted(Vec::new())]);
+    }
 }
 
 async fn people(world: &World) -> OrganizationId {

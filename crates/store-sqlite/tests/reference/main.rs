@@ -1,26 +1,29 @@
-//! Whatever is asked of it, in whatever order, the store answers as the reference in memory does.
+//! The store and the in-memory store give equal answers to any list of operations.
 //!
-//! Both are given the same list of operations, each by a world of its own whose time and chance are the other's.
-//! A failure is an answer, or something that can be read afterwards, that is not the same in both.
+//! Each store is driven by a world of its own; both worlds have equal time and chance.
+//! A failure is an answer, or something read afterwards, that differs between them.
 //! Not compared: an organization's version and its stored bytes, which each store counts in its own way.
+
+mod operations;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
+use proptest::prelude::ProptestConfig;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{AttemptTrigger, Delivery, FailReason};
 use stackbell_model::event::Event;
-use stackbell_model::ids::LeaseToken;
+use stackbell_model::ids::{LeaseToken, SourceId};
 use stackbell_model::recovery::Recovery;
 use stackbell_model::retry::{Next, RetryPolicy};
+use stackbell_model::source::{Change, SourceCursor};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::Store;
 use stackbell_store::audit::AuditRecord;
 use stackbell_store::commit::{
-    AttemptRecord, AttemptSubject, Batch, BatchOutcome, IntakeItem, NewDelivery, NewEvent, Quota,
+    AttemptRecord, AttemptSubject, Batch, BatchOutcome, IntakeItem, ItemChange, NewDelivery, NewEvent, Quota,
 };
 use stackbell_store::conformance::Harness;
 use stackbell_store::conformance::fixtures::{World, answered, attempt, leased, redelivered};
@@ -33,10 +36,12 @@ use stackbell_store_memory::MemoryStore;
 use stackbell_store_sqlite::SqliteStore;
 use tempfile::TempDir;
 
+use operations::{After, Operation, operations};
+
 /// Lists of operations that are tried.
 const CASES: u32 = 60;
 
-const OPERATIONS_MAX: usize = 60;
+const SOURCE: SourceId = SourceId::from_uuid(uuid::Uuid::nil());
 const WEBHOOKS: usize = 3;
 const ALL: u32 = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,74 +49,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A lease that ran out longer ago may be forgotten, or not.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Accept { heard_by: [bool; WEBHOOKS], has_body: bool, is_leased: bool, pending_max: u64, hours_ago: u32 },
-    AcceptAgain { event: usize, digest: u8 },
-    Lease { webhook: usize, limit: u32, mode: LaneMode },
-    Record { held: usize, status: u16, next: After },
-    Redeliver { delivery: usize, status: u16 },
-    Ping { webhook: usize, status: u16 },
-    Cancel { delivery: usize },
-    Retry { delivery: usize },
-    Recover { webhook: usize, since: usize },
-    Advance { recovery: usize, rows_max: u32 },
-    Replace { webhook: usize },
-    Toggle { webhook: usize },
-    Resume { webhook: usize },
-    HoldSending,
-    ResumeSending,
-    Pass { minutes: u32 },
-    Sweep { days_kept: u32 },
-    Restart,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum After {
-    Succeeded,
-    Failed,
-    Retry { minutes: u32, spent: bool },
-}
-
-fn operations() -> impl Strategy<Value = Vec<Operation>> {
-    let which = || 0..16_usize;
-    let status = || prop_oneof![Just(200), Just(410), Just(500)];
-    let mode = prop_oneof![3 => Just(LaneMode::Due), 1 => Just(LaneMode::Probe), 1 => Just(LaneMode::Asked)];
-    let after = prop_oneof![
-        1 => Just(After::Succeeded),
-        3 => Just(After::Failed),
-        1 => (0..300_u32, any::<bool>()).prop_map(|(minutes, spent)| After::Retry { minutes, spent }),
-    ];
-    let pending_max = prop_oneof![3 => Just(u64::MAX), 1 => 0..8_u64];
-    let accept = (any::<[bool; WEBHOOKS]>(), any::<bool>(), any::<bool>(), pending_max, 0..400_u32);
-    let operation = prop_oneof![
-        6 => accept.prop_map(|(heard_by, has_body, is_leased, pending_max, hours_ago)| {
-            Operation::Accept { heard_by, has_body, is_leased, pending_max, hours_ago }
-        }),
-        1 => (which(), 1..3_u8).prop_map(|(event, digest)| Operation::AcceptAgain { event, digest }),
-        4 => (which(), 1..5_u32, mode)
-            .prop_map(|(webhook, limit, mode)| Operation::Lease { webhook, limit, mode }),
-        6 => (which(), status(), after)
-            .prop_map(|(held, status, next)| Operation::Record { held, status, next }),
-        2 => (which(), status()).prop_map(|(delivery, status)| Operation::Redeliver { delivery, status }),
-        1 => (which(), status()).prop_map(|(webhook, status)| Operation::Ping { webhook, status }),
-        2 => which().prop_map(|delivery| Operation::Cancel { delivery }),
-        2 => which().prop_map(|delivery| Operation::Retry { delivery }),
-        2 => (which(), which()).prop_map(|(webhook, since)| Operation::Recover { webhook, since }),
-        4 => (which(), 1..4_u32)
-            .prop_map(|(recovery, rows_max)| Operation::Advance { recovery, rows_max }),
-        1 => which().prop_map(|webhook| Operation::Replace { webhook }),
-        1 => which().prop_map(|webhook| Operation::Toggle { webhook }),
-        1 => which().prop_map(|webhook| Operation::Resume { webhook }),
-        1 => Just(Operation::HoldSending),
-        1 => Just(Operation::ResumeSending),
-        2 => prop_oneof![0..120_u32, 0..20_000_u32].prop_map(|minutes| Operation::Pass { minutes }),
-        2 => (0..20_u32).prop_map(|days_kept| Operation::Sweep { days_kept }),
-        1 => Just(Operation::Restart),
-    ];
-    proptest::collection::vec(operation, 1..OPERATIONS_MAX)
-}
 
 /// A store's answers, and what can be read from it.
 #[derive(Debug, PartialEq)]
@@ -128,6 +65,7 @@ struct Seen {
     pending: u64,
     recoveries: Vec<Recovery>,
     hold: Option<SendingHold>,
+    cursor: Option<SourceCursor>,
     audit: Vec<AuditRecord>,
 }
 
@@ -167,6 +105,8 @@ struct Side<'harness> {
     deliveries: Vec<Delivery>,
     held: Vec<Held>,
     recoveries: Vec<Recovery>,
+    /// How many cursors were made.
+    cursors: u32,
 }
 
 fn pick<T: Clone>(from: &[T], index: usize) -> Option<T> {
@@ -181,7 +121,7 @@ impl<'harness> Side<'harness> {
             webhooks.push(world.webhook(name).await);
         }
         let (events, deliveries, held, recoveries) = Default::default();
-        Self { harness, world, webhooks, events, deliveries, held, recoveries }
+        Self { harness, world, webhooks, events, deliveries, held, recoveries, cursors: 0 }
     }
 
     async fn step(mut self, operation: &Operation) -> (Self, Seen) {
@@ -207,6 +147,9 @@ impl<'harness> Side<'harness> {
                 let event = Event { key, digest: Some([digest; 32]), ..pick(&self.events, event)? };
                 let deliveries = vec![self.world.new_delivery(&self.webhooks[0])];
                 Some(self.accept(NewEvent { event, deliveries }, 0).await)
+            }
+            Operation::Bring { is_behind, event, pending_max } => {
+                self.bring(is_behind, event, pending_max).await
             }
             Operation::Lease { webhook, limit, mode } => Some(self.lease(webhook, limit, mode).await),
             Operation::Record { held, status, next } => self.record_held(held, status, next).await,
@@ -292,6 +235,30 @@ impl<'harness> Side<'harness> {
         let quota = Quota { pending_max, ..Quota::UNLIMITED };
         let item = IntakeItem { quota, ..self.world.intake(vec![new]).await };
         format!("{:?}", self.commit(self.world.batch(vec![item], Vec::new())).await)
+    }
+
+    async fn bring(&mut self, is_behind: bool, event: Option<usize>, pending_max: u64) -> Option<String> {
+        let new = match event {
+            None => self.new_event([true; WEBHOOKS], false, false, 0),
+            Some(event) => {
+                let key = self.world.new_event().key;
+                let event = Event { key, ..pick(&self.events, event)? };
+                NewEvent { event, deliveries: vec![self.world.new_delivery(&self.webhooks[0])] }
+            }
+        };
+        self.cursors += 1;
+        let to = SourceCursor::parse(&self.cursors.to_string()).expect("a cursor");
+        let from = if is_behind { Some(to.clone()) } else { self.cursor().await };
+        let change = Change::AdvanceCursor { source: SOURCE, from, to };
+        let change = Some(Box::new(ItemChange { change, dropped: self.world.audit("event.drop") }));
+        let quota = Quota { pending_max, ..Quota::UNLIMITED };
+        let item = IntakeItem { change, quota, ..self.world.intake(vec![new]).await };
+        Some(format!("{:?}", self.commit(self.world.batch(vec![item], Vec::new())).await))
+    }
+
+    async fn cursor(&self) -> Option<SourceCursor> {
+        let found = self.world.store.source_cursor(self.world.organization, SOURCE).await;
+        found.expect("source_cursor")
     }
 
     async fn commit(&self, batch: Batch) -> BatchOutcome {
@@ -406,6 +373,7 @@ impl<'harness> Side<'harness> {
             pending: self.world.usage().await.pending,
             recoveries: store.list_recoveries(organization, None, ALL).await.expect("list_recoveries"),
             hold: store.sending_hold().await.expect("sending_hold"),
+            cursor: self.cursor().await,
             audit: store.list_audit(Some(organization), None, ALL).await.expect("list_audit"),
         }
     }
