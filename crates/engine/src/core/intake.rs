@@ -324,36 +324,24 @@ impl Core {
         self.records_in_commit -= notes.len();
         for ((item, outcome), producer) in batch.intakes.iter().zip(outcome.intakes).zip(producers) {
             let ticket = producer.ticket;
-            match outcome {
+            let refusal = match outcome {
                 IntakeOutcome::Accepted(receipts) => {
                     self.accepted(item, &receipts, &mut reserved, &redelivered, now, commands);
                     commands.push(Command::AnswerPublish { ticket, answer: Ok(receipts) });
-                }
-                IntakeOutcome::Conflict { index } => {
-                    self.drop_reserved(item, &mut reserved, now);
-                    let answer = Err(PublishRefusal::Conflict { index });
-                    commands.push(Command::AnswerPublish { ticket, answer });
-                }
-                IntakeOutcome::ChangeRefused => {
-                    self.drop_reserved(item, &mut reserved, now);
-                    let answer = Err(PublishRefusal::ChangeRefused);
-                    commands.push(Command::AnswerPublish { ticket, answer });
-                }
-                IntakeOutcome::EventsDropped(part) => {
-                    self.drop_reserved(item, &mut reserved, now);
-                    let answer = Err(PublishRefusal::EventsDropped(part));
-                    commands.push(Command::AnswerPublish { ticket, answer });
-                }
-                IntakeOutcome::OverQuota(part) => {
-                    self.drop_reserved(item, &mut reserved, now);
-                    let answer = Err(PublishRefusal::OverQuota(part));
-                    commands.push(Command::AnswerPublish { ticket, answer });
+                    continue;
                 }
                 IntakeOutcome::Stale => {
                     self.drop_reserved(item, &mut reserved, now);
                     self.match_again(item, producer);
+                    continue;
                 }
-            }
+                IntakeOutcome::Conflict { index } => PublishRefusal::Conflict { index },
+                IntakeOutcome::ChangeRefused => PublishRefusal::ChangeRefused,
+                IntakeOutcome::EventsDropped(part) => PublishRefusal::EventsDropped(part),
+                IntakeOutcome::OverQuota(part) => PublishRefusal::OverQuota(part),
+            };
+            self.drop_reserved(item, &mut reserved, now);
+            commands.push(Command::AnswerPublish { ticket, answer: Err(refusal) });
         }
         for ((record, outcome), note) in batch.attempts.iter().zip(outcome.attempts).zip(notes) {
             self.recorded(record, outcome, note, now, commands);
