@@ -185,7 +185,7 @@ enum Cut {
     BeforeTheStore,
     /// The store is sealed with the key; the file has its old name.
     AfterTheStore,
-    /// As `AfterTheStore`, but the old key's file is missing.
+    /// The state of `AfterTheStore`, but the old key's file is missing.
     WithoutTheOld,
 }
 

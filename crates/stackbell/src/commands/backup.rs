@@ -21,7 +21,7 @@ use ureq::http::{HeaderMap, Method};
 /// The header with the digest. Source: RFC 9530.
 const DIGEST: &str = "Content-Digest";
 
-/// Bytes read at once.
+/// The size of the read buffer.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ The copy holds no key that opens what is sealed in it: keep a copy of the master
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     client: ClientArgs,
-    /// The file to write, which must not be there; named after the time if absent
+    /// The file to write, which must not exist; the default name has the time
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ pub(crate) fn run(
     let path = args.to.clone().unwrap_or_else(name_of_now);
     let digest_path = with_digest(&path);
     for path in [&path, &digest_path] {
-        // A dangling symbolic link counts as existing.
+        // A dangling symbolic link counts as an existing file.
         ensure!(path.symlink_metadata().is_err(), "{} is there already", path.display());
     }
     let response = verb.client.download(Method::POST, &["v1", "instance", "backup"])?;
@@ -87,14 +87,14 @@ struct Copy {
     sha256: String,
 }
 
-/// Reads the copy into a file beside `path`, readable by its owner alone, and checks its length and digest.
+/// Reads the copy into a file next to `path`, readable only by its owner, and checks its length and digest.
 fn receive(from: &mut dyn Read, headers: &HeaderMap, path: &Path) -> anyhow::Result<Copy> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let length = header("Content-Length").and_then(|text| text.parse().ok());
     let promised = header(DIGEST).and_then(read_digest);
     let Some(promised) = promised else { bail!("the server sent no digest that could be checked") };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The file has the mode 0600, and is removed unless all is well.
+    // The file has the mode 0600, and is removed unless everything succeeds.
     let mut file = NamedTempFile::new_in(folder).with_context(|| cannot_write(path))?;
     let progress = Progress::bytes("received", length);
     let mut sha256 = Sha256::new();
@@ -118,7 +118,7 @@ fn receive(from: &mut dyn Read, headers: &HeaderMap, path: &Path) -> anyhow::Res
     Ok(Copy { file, bytes, sha256: hex(&digest) })
 }
 
-/// The SHA-256 in a field such as `sha-256=:…:`, which may hold others.
+/// The SHA-256 in a field such as `sha-256=:…:`, which may have other digests too.
 fn read_digest(field: &str) -> Option<Vec<u8>> {
     let mut items = field.split(',').map(str::trim);
     let item = items.find_map(|item| item.strip_prefix("sha-256="))?;
@@ -131,7 +131,7 @@ fn write_digest(sha256: &str, path: &Path, digest_path: &Path) -> io::Result<()>
     let mut file = File::create_new(digest_path)?;
     let written = writeln!(file, "{sha256}  {name}").and_then(|()| file.sync_all());
     if written.is_err() {
-        // A part of a digest is useless.
+        // An incomplete digest is useless.
         let _ = std::fs::remove_file(digest_path);
     }
     written

@@ -1,4 +1,4 @@
-//! `stackbell config check`: the settings with their origins, and whether they can be used.
+//! `stackbell config check`: prints the settings with their origins, and checks them.
 
 use std::error::Error;
 use std::io::Write;

@@ -1,8 +1,8 @@
-//! `stackbell doctor`: what is wrong, and what to do about it. Changes nothing.
+//! `stackbell doctor`: finds problems and names the remedies. Changes nothing.
 //!
 //! - `storage`: the data folder, its disk, an embedded store and its keys
 //! - `database`: a store on PostgreSQL
-//! - `tls`: the certificate, and what a server presents
+//! - `tls`: the certificate in the files, and the one that a server presents
 //! - `listening`: the addresses
 //! - `environment`: limits, trusted certificates and name resolution of this machine
 
@@ -21,7 +21,7 @@ use stackbell_model::Clock as _;
 use stackbell_server::data_folder::{DataFolder, Holder};
 use stackbell_system::{Environment, SystemClock, block_on};
 
-/// How one thing is.
+/// The result of one check.
 enum Finding {
     Ok(String),
     Warn(String),

@@ -22,7 +22,7 @@ enum KeyCommand {
     /// Print a new master key: 32 random bytes in base64
     #[command(after_help = "Example:\n  (umask 077; stackbell key new > master.key)")]
     New,
-    /// Have the server seal its data keys under a new master key; for operators
+    /// Seal the server's data keys with a new master key; for operators
     #[command(after_help = "A key that the server made itself is replaced by a new one.
 One from a file or a command is read again: change what the file or the command holds first.
 One from the environment is changed at a restart, with previous_master_key.")]

@@ -36,11 +36,11 @@ pub(super) struct Cli {
 enum Command {
     /// Run the server
     Serve(SettingFlags),
-    /// Try it: a server with an organization, a token, a receiver and a first event
+    /// Try it out: start a server with an organization, a token, a receiver and a first event
     Dev(dev::DevArgs),
-    /// Bring the store up to date
+    /// Migrate the store's schema
     Migrate(SettingFlags),
-    /// Look for what is wrong with a server's settings, data folder, store and surroundings
+    /// Check a server's settings, data folder, store and environment, and report problems
     Doctor(SettingFlags),
     /// Settings
     #[command(subcommand)]
@@ -49,13 +49,13 @@ enum Command {
     Client(Box<ClientCommand>),
     /// The master key
     Key(key::KeyArgs),
-    /// Write a copy of the server's store to a file
+    /// Copy the server's store to a file
     Backup(backup::BackupArgs),
-    /// Put a backup in the place of a store that is not there, with all deliveries held
+    /// Restore a backup into an empty data folder, with all deliveries held
     Restore(Box<restore::RestoreArgs>),
     /// Move an embedded store into PostgreSQL
     Store(store::StoreArgs),
-    /// Print what a shell needs to complete this command line
+    /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Print the OpenAPI document of the server's APIs
     Openapi,
@@ -63,7 +63,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Print each setting, its value and where that comes from; fail if the settings cannot be used
+    /// Print each setting, its value and its source; fail if the settings cannot be used
     Check(SettingFlags),
 }
 
@@ -78,7 +78,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             let code = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             let is_complaint = error.use_stderr();
             let printed = usage::print(error);
-            // Help was asked for, so a failure to print it counts. A complaint goes to standard error, which may be gone.
+            // The user asked for help, so a failure to print it counts. An error goes to standard error, which may be
+            // closed.
             if !is_complaint {
                 printed?;
             }
@@ -86,7 +87,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let environment = Environment::of_process()?;
-    // Not locked: a server writes from several threads.
+    // The output is not locked, because a server writes from several threads.
     let out = &mut Visible(io::stdout());
     match cli.command {
         Command::Serve(flags) => serve::run(&flags, &environment),
@@ -109,7 +110,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
-    // The reader of the output, such as `head`, has seen enough.
+    // The reader of the output, such as `head`, has enough.
     if error.downcast_ref::<io::Error>().is_some_and(|error| is_broken_pipe(error)) {
         return ExitCode::SUCCESS;
     }

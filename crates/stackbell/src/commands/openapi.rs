@@ -1,4 +1,4 @@
-//! `stackbell openapi`: the document of both APIs.
+//! `stackbell openapi`: prints the document of both APIs.
 
 use std::io::Write;
 use std::process::ExitCode;

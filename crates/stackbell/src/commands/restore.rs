@@ -1,6 +1,6 @@
-//! `stackbell restore`: a backup put in the place of a store, with all sending held.
+//! `stackbell restore`: restores a backup as the store, with all sending held.
 //!
-//! The store's path has a complete store or none: the copy is prepared beside it and renamed.
+//! The store's path has a complete store or none: the copy is prepared next to it and renamed.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -43,7 +43,7 @@ const ACTOR: &str = "stackbell";
 The master key is the one of the backup: in the data folder, or as for `serve`.
 Nothing is sent until somebody resumes: what was pending in the backup may have been sent since.")]
 pub(crate) struct RestoreArgs {
-    /// The backup; FILE.sha256 is checked when it is there
+    /// The backup; FILE.sha256 is checked if it exists
     file: PathBuf,
     #[command(flatten)]
     settings: SettingFlags,
@@ -136,7 +136,7 @@ struct Restored {
     reason: String,
 }
 
-/// Puts the backup in its place; what it holds is in `backup`.
+/// Restores the backup. `backup` describes its contents.
 async fn restore(
     file: &Path,
     backup: &CopyReport,
@@ -147,7 +147,7 @@ async fn restore(
     let _folder = DataFolder::open(&settings.storage.data)?;
     for suffix in ["", "-wal"] {
         let path = beside(store_path, suffix);
-        // A symbolic link to nowhere is something too.
+        // A dangling symbolic link counts as an existing file.
         ensure!(
             path.symlink_metadata().is_err(),
             "{} is there already: restore into an empty data folder",
@@ -165,7 +165,7 @@ async fn restore(
     let now = SystemClock.now();
     let reason = format!("restored from a backup made at {}", seconds(&rfc3339(made_at(file, now)?)));
     let reason = hold(&store, file, &reason, now).await?;
-    // Closing writes all into the one file.
+    // Closing the store moves the write-ahead log into the one file.
     drop(store);
     let left = beside(&prepared.path, "-wal");
     ensure!(!left.exists(), "{} was not written into its store", left.display());
@@ -195,8 +195,8 @@ fn changed(backup: &CopyReport, restored: &CopyReport) -> anyhow::Result<Vec<Str
     Ok(changed)
 }
 
-/// Holds sending and notes the restore in the audit log. Gives why sending is held: a store that was held when it was
-/// backed up keeps its own reason.
+/// Holds sending and notes the restore in the audit log. Returns the reason of the hold: a store that was held at the time
+/// of the backup keeps its own reason.
 async fn hold(store: &SqliteStore, file: &Path, reason: &str, now: Timestamp) -> anyhow::Result<String> {
     let mut entropy = SystemEntropy::seeded()?;
     let audit = AuditEntry {
@@ -220,7 +220,7 @@ async fn hold(store: &SqliteStore, file: &Path, reason: &str, now: Timestamp) ->
     Ok(before.reason.into())
 }
 
-/// When the file was last written, which is when the backup was made unless it was copied carelessly.
+/// The time of the last write to the file: the time of the backup, unless a later copy changed it.
 fn made_at(file: &Path, now: Timestamp) -> anyhow::Result<Timestamp> {
     let modified = std::fs::metadata(file).and_then(|metadata| metadata.modified());
     let modified = modified.with_context(|| format!("cannot read {}", file.display()))?;
@@ -229,7 +229,7 @@ fn made_at(file: &Path, now: Timestamp) -> anyhow::Result<Timestamp> {
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    // One that an earlier restore left behind.
+    // An earlier restore may have left a file.
     match std::fs::remove_file(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

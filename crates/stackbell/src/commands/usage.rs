@@ -1,7 +1,7 @@
 //! Errors about the command line.
 //!
-//! The parser repeats words of the command line. Here hidden characters are spelt out, and credentials are left out: a URL is cut to
-//! scheme and host, and the value of an option for secrets is not repeated at all.
+//! The parser repeats words of the command line. Here hidden characters are escaped, and credentials are left out: a URL is
+//! cut to scheme and host, and the value of an option for secrets is not repeated at all.
 
 use std::io;
 
@@ -38,7 +38,7 @@ fn printable(mut error: clap::Error) -> clap::Error {
         let show = |text: &String| match kind {
             ContextKind::InvalidValue if is_secret => "…".to_owned(),
             ContextKind::InvalidValue if option.ends_with("<URL>") => redacted_url(text),
-            // The parser's own words for an option, such as `--server <URL>`.
+            // The parser's own name of an option, such as `--server <URL>`.
             ContextKind::InvalidArg if text.starts_with("--") && text.ends_with('>') => text.clone(),
             _ => redacted(text),
         };

@@ -1,4 +1,4 @@
-//! Failed attempts, printed as they happen. In most cases the endpoint is the developer's own.
+//! Prints failed attempts as they happen. In most cases the endpoint is the developer's own.
 
 use std::collections::HashMap;
 use std::io::Write;

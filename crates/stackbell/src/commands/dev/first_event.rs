@@ -23,7 +23,7 @@ pub(super) struct FirstEvent {
 }
 
 impl FirstEvent {
-    /// Registers the webhook, or updates the one of an earlier run, and publishes an event.
+    /// Creates the webhook, or updates the one of an earlier run, and publishes an event.
     pub(super) async fn publish(self) -> anyhow::Result<()> {
         // The client blocks.
         let published = tokio::task::spawn_blocking(move || {

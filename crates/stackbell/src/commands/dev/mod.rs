@@ -1,8 +1,8 @@
-//! `stackbell dev`: the first minute.
+//! `stackbell dev`: a server to try out, with a first event.
 //!
-//! It starts a server with its store in a temporary folder, an organization, a user and a token; registers a receiver; and delivers
-//! a first event. Then it prints the next steps, and a line for each failed attempt. Everything but the token is made through the
-//! public API.
+//! It starts a server with its store in a temporary folder, and creates an organization, a user and a token. It then starts
+//! a receiver, creates a webhook for it, and delivers a first event. At the end it prints the next steps, and then a line
+//! for each failed attempt. Everything but the token is created through the public API.
 
 mod failures;
 mod first_event;
@@ -54,7 +54,7 @@ const STORE_HELP: &str = "The store, as sqlite:PATH; goes with --data, which kee
     mut_arg("log_level", |arg| arg.help(SettingFlags::help_with_default("log_level", LOG_LEVEL_DEFAULT))),
 )]
 pub(crate) struct DevArgs {
-    /// The organization to make
+    /// The organization to create
     #[arg(long, default_value = "acme", value_parser = organization)]
     org: OrganizationName,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &DevArgs, environment: &Environment) -> anyhow::Result<E
     let temporary = tempfile::Builder::new().prefix("stackbell-dev-").tempdir();
     let temporary = temporary.context("cannot make a temporary folder")?;
     let data = temporary.path().join("data").display().to_string();
-    // `dev` prints its own messages, so the log has warnings and errors alone.
+    // `dev` prints its own messages, so the log has only warnings and errors.
     let defaults = [("data", data), ("log_level", LOG_LEVEL_DEFAULT.to_owned())];
     let mut settings = Found::collect(&args.settings, environment, &defaults)?.settings()?;
     check(&settings, temporary.path())?;
@@ -149,7 +149,7 @@ async fn dev(settings: &Settings, organization: &OrganizationName, is_kept: bool
     outcome
 }
 
-/// A receiver that prints a line for each delivery, and answers 204 if the signature is right.
+/// A receiver that prints a line for each delivery, and responds 204 if the signature is right.
 fn behaviour(secret: &WebhookSecret) -> Behaviour {
     Behaviour {
         key: Some(SigningKey::new(secret)),
@@ -187,7 +187,7 @@ async fn show(
     Ok(failures)
 }
 
-/// Prints failed attempts until a signal or a defect ends it.
+/// Prints failed attempts until a signal arrives or the server fails.
 async fn wait(signals: &mut Signals, server: &Server, failures: Failures) -> anyhow::Result<()> {
     let mut out = io::stdout();
     tokio::select! {

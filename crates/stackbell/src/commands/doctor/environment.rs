@@ -33,7 +33,7 @@ pub(super) async fn names(settings: &Settings) -> Finding {
     let Some(host) = settings.outbound.slack_hosts.first() else {
         return Fine("no host to try".to_owned());
     };
-    // The host is written as in a URL: with its port unless that is 443.
+    // The host has the form of a URL's host: with its port unless that is 443.
     let (name, port) = match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
         Some((name, Ok(port))) => (name, port),
         Some((_, Err(_))) | None => (host.as_str(), 443),

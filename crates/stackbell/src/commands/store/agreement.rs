@@ -1,7 +1,7 @@
-//! Whether a file and a database are of one copy: both know it by a random id.
+//! Checks that a file and a database belong to one copy: both store its random id.
 //!
-//! The file is marked with it before its first row is read. Nobody serves a marked file, and taking it back takes the mark
-//! away: as long as the ids are the same, the file is what it was when the copy began. Where it lies does not matter.
+//! The file is marked with the id before its first row is read. No server accepts a marked file, and `take-back` removes the
+//! mark. As long as the ids are equal, the file has not changed since the copy began. The path of the file does not matter.
 
 use anyhow::{bail, ensure};
 use stackbell_client::seconds;
@@ -12,7 +12,7 @@ use stackbell_store_sqlite::{Move, SqliteStore};
 use stackbell_system::{SystemClock, SystemEntropy};
 use stackbell_wire::rest::rfc3339;
 
-/// The two sides, and what people call them.
+/// The two sides, and their names for people.
 pub(super) struct Sides<'sides> {
     pub(super) source: &'sides SqliteStore,
     pub(super) from: &'sides str,
@@ -21,14 +21,14 @@ pub(super) struct Sides<'sides> {
 }
 
 impl Sides<'_> {
-    /// The copy that is to be gone on with, be it from its beginning.
+    /// The copy to continue, or a new one.
     ///
     /// # Errors
-    /// When either is of another copy, or the database is not empty.
+    /// If one side belongs to another copy, or the database is not empty.
     pub(super) async fn agree(&self) -> anyhow::Result<CopyState> {
         match (self.target.copy_state().await?, self.source.find_move().await?) {
             (Some(state), Some(mark)) if state.id == mark.id => Ok(state),
-            // The last run ended between the two: nothing was read of the file yet.
+            // The last run ended before it marked the file: it has read nothing from it.
             (Some(state), None) if state.progress.rows == 0 && state.source == self.from => {
                 self.mark(state.id).await?;
                 Ok(state)
@@ -37,7 +37,7 @@ impl Sides<'_> {
             (None, None) => self.begin(SystemEntropy::seeded()?.uuid_v4()).await,
             (None, Some(mark)) => {
                 ensure!(mark.ended_at.is_none() && mark.target == self.into, self.elsewhere(&mark));
-                // The database was made anew.
+                // The database was created again.
                 self.begin(mark.id).await
             }
         }

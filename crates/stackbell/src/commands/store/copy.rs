@@ -1,7 +1,7 @@
-//! `stackbell store copy`: an embedded store, moved into PostgreSQL.
+//! `stackbell store copy`: moves an embedded store into PostgreSQL.
 //!
-//! The file is marked, copied page by page, and compared; only then may nodes serve the database. Cut anywhere, by a signal or
-//! a lost connection, the same command goes on.
+//! The file is marked, copied page by page, and compared; only after that may nodes use the database. After an interruption,
+//! such as a signal or a lost connection, the same command continues.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,10 +27,10 @@ use super::agreement::Sides;
 use super::verify::{COLUMNS, Compared, compare};
 use super::{audit, close_file, file_label, open_file, parse_file};
 
-/// What the audit log calls it.
+/// The action in the audit log.
 const ACTION: &str = "instance.copy";
 
-/// Why sending is held, where somebody asked for that.
+/// The reason of a requested hold.
 const HELD: &str = "copied from an embedded store";
 
 #[derive(Debug, Args)]
@@ -45,13 +45,13 @@ pub(super) struct CopyArgs {
     /// The file to copy
     #[arg(long, value_name = "sqlite:PATH", value_parser = parse_file)]
     from: PathBuf,
-    /// The empty database to copy it into; the settings' store if absent. A URL with a password belongs there
+    /// The empty database to copy into; the default is the settings' store. Put a URL with a password into the settings
     #[arg(long, value_name = "postgres://…", conflicts_with = "store")]
     to: Option<String>,
-    /// Hold all sending in the database until somebody resumes it
+    /// Hold all sending in the database until it is resumed
     #[arg(long)]
     hold: bool,
-    /// How to answer
+    /// The format of the output
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
@@ -79,7 +79,7 @@ pub(super) fn run(
     copied.print(args.output, out)
 }
 
-/// Leaves off where a signal comes: what is not committed by then is copied again.
+/// Stops the work at a signal: uncommitted rows are copied again by the next run.
 async fn until_signal<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     tokio::select! {
@@ -90,20 +90,20 @@ async fn until_signal<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyho
     }
 }
 
-/// What was done.
+/// The result of the command.
 struct Copied {
     from: String,
     into: String,
     state: CopyState,
-    /// `None` where it had been done before.
+    /// `None` if an earlier run completed the copy.
     done: Option<Done>,
     hold: Option<SendingHold>,
 }
 
-/// What this run did.
+/// The result of this run.
 struct Done {
     compared: Vec<Compared>,
-    /// That it copied, which are fewer than there are where another had begun.
+    /// The number of rows that this run copied. It is less than the total if an earlier run had begun.
     rows: u64,
     took: Duration,
 }
@@ -119,7 +119,7 @@ async fn copy(args: &CopyArgs, database: &DatabaseSettings) -> anyhow::Result<Co
         Some(_) => None,
         None => Some(copy_rows(&source, &target, &state).await?),
     };
-    // Nobody is to find a copy finished that cannot be relied on.
+    // A copy with differences must not be marked as finished.
     if done.as_ref().is_none_or(Done::is_same) {
         if done.is_some() {
             finish(args.hold, &source, &target, &state, &from).await?;
@@ -156,7 +156,7 @@ async fn copy_rows(source: &SqliteStore, target: &PostgresStore, state: &CopySta
     Ok(Done { compared, rows: rows - before, took })
 }
 
-/// From here on nodes may serve the database.
+/// Finishes the copy; nodes may use the database after that.
 async fn finish(
     is_held: bool,
     source: &SqliteStore,
@@ -177,7 +177,7 @@ impl Done {
         self.compared.iter().all(Compared::is_same)
     }
 
-    /// Rows that were copied in a second.
+    /// Copied rows per second.
     fn rate(&self) -> u64 {
         let milliseconds = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1);
         self.rows.saturating_mul(1000) / milliseconds

@@ -1,4 +1,4 @@
-//! `stackbell store`: moving a store elsewhere, and taking it back.
+//! `stackbell store`: moves a store to PostgreSQL, and takes a file back.
 
 mod agreement;
 mod copy;
@@ -17,10 +17,10 @@ use stackbell_store::audit::AuditEntry;
 use stackbell_store_sqlite::{OpenError, SqliteStore};
 use stackbell_system::{Environment, SystemClock, SystemEntropy};
 
-/// What a file is written with.
+/// The prefix of a file's name.
 const FILE_PREFIX: &str = "sqlite:";
 
-/// Who did it, for the audit log.
+/// The actor in the audit log.
 const ACTOR: &str = "stackbell";
 
 #[derive(Debug, Args)]
@@ -31,9 +31,9 @@ pub(crate) struct StoreArgs {
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
-    /// Copy all of an embedded store into an empty PostgreSQL database; go on with a copy that was interrupted
+    /// Copy all of an embedded store into an empty PostgreSQL database; continue an interrupted copy
     Copy(Box<copy::CopyArgs>),
-    /// Have a file served again that was copied elsewhere
+    /// Let servers use a file again that was copied elsewhere
     TakeBack(take_back::TakeBackArgs),
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn run(
     }
 }
 
-/// Reads `sqlite:PATH`.
+/// Parses `sqlite:PATH`.
 fn parse_file(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix(FILE_PREFIX) {
         Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(PathBuf::from(path)),
@@ -56,7 +56,7 @@ fn parse_file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// A file, as people are told of it.
+/// The name of a file for people.
 fn file_label(path: &Path) -> anyhow::Result<String> {
     let absolute = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
     Ok(format!("{FILE_PREFIX}{}", absolute.display()))
@@ -74,7 +74,7 @@ async fn open_file(path: &Path) -> anyhow::Result<SqliteStore> {
     })
 }
 
-/// Lets go of a file; that writes to disk.
+/// Closes a file on a blocking thread, because closing writes to disk.
 async fn close_file(store: SqliteStore) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || drop(store)).await.context("the store did not close")
 }

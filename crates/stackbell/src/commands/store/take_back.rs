@@ -1,4 +1,4 @@
-//! `stackbell store take-back`: a file that was copied elsewhere is served again.
+//! `stackbell store take-back`: lets servers use a file again that was copied elsewhere.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use stackbell_system::block_on;
 
 use super::{audit, close_file, open_file, parse_file};
 
-/// What the audit log calls it.
+/// The action in the audit log.
 const ACTION: &str = "instance.take_back";
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! Whether two stores hold the same.
+//! Compares the contents of two stores.
 
 use serde_json::{Value, json};
 use stackbell_client::{Column, Progress};
@@ -16,10 +16,10 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::text("SAME", "/same"),
 ];
 
-/// What both hold of a noun.
+/// The contents of both sides for one noun.
 pub(super) struct Compared {
     noun: Noun,
-    /// How many rows the source has, whatever could be read of them.
+    /// The number of rows in the source, readable or not.
     counted: u64,
     source: NounDigest,
     target: NounDigest,
@@ -34,7 +34,7 @@ impl Compared {
         self.source.rows
     }
 
-    /// For programs, and for a table.
+    /// The comparison for JSON and for a table.
     pub(super) fn value(&self) -> Value {
         let mut value = json!({
             "noun": self.noun.as_str(),
@@ -49,7 +49,7 @@ impl Compared {
     }
 }
 
-/// Reads both to the end. `total` is about how many rows there are.
+/// Reads both stores to the end. `total` is the approximate number of rows.
 pub(super) async fn compare(
     source: &dyn Export,
     target: &dyn Export,

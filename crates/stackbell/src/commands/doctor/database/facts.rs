@@ -53,9 +53,9 @@ pub(super) struct Facts {
 }
 
 impl Connection {
-    /// A connection by a URL that [`stackbell_store_postgres::DatabaseUrl`] accepts, which also says whether it uses TLS.
+    /// A connection by a URL that [`stackbell_store_postgres::DatabaseUrl`] accepts. `has_tls` is that URL's choice of TLS.
     pub(super) fn new(url: &SecretText, has_tls: bool) -> Option<Self> {
-        // The driver has other modes than we.
+        // The driver's values of `sslmode` differ from ours.
         let (base, query) = url.expose().split_once('?').unwrap_or((url.expose(), ""));
         let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("sslmode="));
         let kept = kept.collect::<Vec<_>>().join("&");
@@ -65,7 +65,7 @@ impl Connection {
         Some(Self { config })
     }
 
-    /// Whether everything stays on this machine.
+    /// Whether all hosts are on this machine.
     pub(super) fn is_local(&self) -> bool {
         self.config.get_hosts().iter().all(|host| match host {
             Host::Tcp(name) => {
@@ -77,7 +77,7 @@ impl Connection {
         })
     }
 
-    /// Asks the server.
+    /// Reads the facts from the server.
     ///
     /// # Errors
     /// If it cannot be reached, refuses the connection, or does not answer in time.
@@ -99,7 +99,7 @@ impl Connection {
         options: &PostgresOptions,
         ask: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> anyhow::Result<T> {
-        // Ends with this.
+        // Dropping the set ends the connections.
         let mut connections = JoinSet::new();
         let asked = async {
             let client = if options.url.has_tls() {
@@ -137,12 +137,12 @@ impl Facts {
         })
     }
 
-    /// A setting of the server's; empty when it has none of this name.
+    /// A setting of the server; empty if the server has none of this name.
     pub(super) fn setting(&self, name: &str) -> &str {
         self.settings.get(name).map(String::as_str).unwrap_or_default()
     }
 
-    /// One that is a number.
+    /// A numeric setting of the server.
     pub(super) fn number(&self, name: &str) -> Option<i64> {
         self.setting(name).parse().ok()
     }
