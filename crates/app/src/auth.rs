@@ -1,4 +1,4 @@
-//! Who asks, and what they may.
+//! Authentication of callers, and their rights.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,15 +14,16 @@ use stackbell_store::identity::{HeldMembership, TokenHolder};
 
 use crate::{App, Code, Error};
 
-/// Tokens whose holders are kept in memory. Beyond this all are let go and read anew.
+/// The most tokens whose holders are kept in memory. When it is reached, all are removed and read again as needed.
 const SESSIONS_MAX: usize = 10_000;
 
-/// Somebody who asks: known by a token, which was good when they asked.
+/// The caller of a request, known by a token that was valid when the request began.
 #[derive(Clone, Debug)]
 pub struct Caller {
     hash: TokenHash,
     holder: Arc<TokenHolder>,
-    /// As of an earlier request, while other nodes may have changed it: good only for what names the version that it is of.
+    /// Whether the holder is from an earlier request and another node may have changed it since. Such a holder is good only for
+    /// operations that name its version.
     is_remembered: bool,
     remote: Option<IpAddr>,
 }
@@ -69,7 +70,8 @@ impl Deref for OrganizationCaller {
 pub struct Access<'a> {
     /// The organization.
     pub organization: &'a Organization,
-    /// As of which version of it ([`stackbell_store::webhooks::OrganizationWebhooks::version`]).
+    /// The version of the organization that the rights are from
+    /// ([`stackbell_store::webhooks::OrganizationWebhooks::version`]).
     pub(crate) version: u64,
     owner: Role,
     token: Role,
@@ -86,10 +88,10 @@ impl<'a> Access<'a> {
         self.owner.may(permission) && self.token.may(permission)
     }
 
-    /// Refuses who may not.
+    /// Refuses a caller without this permission.
     ///
     /// # Errors
-    /// [`Code::Forbidden`], with what would be needed.
+    /// [`Code::Forbidden`], with the permission that is missing.
     pub fn require(&self, permission: Permission) -> Result<(), Error> {
         if self.may(permission) {
             return Ok(());
@@ -98,7 +100,7 @@ impl<'a> Access<'a> {
         Err(Error::new(Code::Forbidden, message))
     }
 
-    /// Whether a token with this role may be made here: it may do nothing that its maker may not.
+    /// Whether the caller may make a token with this role here. A token may do nothing that its maker may not.
     pub fn may_grant(&self, role: Role) -> bool {
         role.is_within(self.owner) && role.is_within(self.token)
     }
@@ -128,7 +130,7 @@ impl Caller {
         found.ok_or_else(|| Error::not_found("Organization", name))
     }
 
-    /// Whether what is known of the caller is of an earlier request, and other nodes may have changed it since.
+    /// Whether the caller's rights are from an earlier request, and another node may have changed them since.
     pub(crate) fn is_remembered(&self) -> bool {
         self.is_remembered
     }
@@ -148,12 +150,12 @@ impl Caller {
         &self.holder.token
     }
 
-    /// Where the caller asks from.
+    /// The address of the caller.
     pub fn remote(&self) -> Option<IpAddr> {
         self.remote
     }
 
-    /// What the audit log calls the caller.
+    /// The caller's name in the audit log.
     pub fn name(&self) -> &str {
         match &self.holder.user {
             Some(user) => user.login.as_str(),
@@ -169,8 +171,7 @@ impl Caller {
         self.user().ok_or_else(|| Error::new(Code::Forbidden, "a service token has no tokens of its own"))
     }
 
-    /// Whether a token of this role, for a user with these memberships, may do nothing in any organization that the caller
-    /// may not do there.
+    /// Whether the caller has, in every organization, all rights of a token with this role for a user with these memberships.
     pub(crate) fn may_all_of(&self, memberships: &[HeldMembership], role: Role) -> bool {
         memberships.iter().all(|held| {
             let own = self.in_organization(held.organization.name.as_str()).ok();
@@ -185,7 +186,7 @@ impl Caller {
         self.holder.token.is_operator && self.user().is_some_and(|user| user.is_operator)
     }
 
-    /// Refuses who is no operator.
+    /// Refuses a caller who is no operator.
     ///
     /// # Errors
     /// [`Code::Forbidden`].
@@ -197,22 +198,21 @@ impl Caller {
     }
 }
 
-/// Holders of tokens that were used lately, so that a request costs no read of the store.
+/// Holders of recently used tokens, so that a request costs no read of the store.
 ///
-/// Where one process owns the store that is right: whatever changes a holder goes through [`App`] and
-/// [`Sessions::changing`] before it is answered (invariant 10). Such a change must not be dropped halfway: whoever calls
-/// sees to it that it goes on.
+/// If one process owns the store, a kept holder is always current: every change of a holder goes through [`App`] and
+/// [`Sessions::changing`] before it is acknowledged (invariant 10). The caller must not drop such a change halfway.
 ///
-/// Where other nodes use the store too, a holder that is kept serves publishing alone, whose commit finds out whether the
-/// organization is as it was when the holder was read. Everything else reads the holder anew, and so does whoever is to be
+/// If other nodes use the store too, a kept holder serves publishing only: the commit validates that the organization has not
+/// changed since the holder was read. All other operations read the holder again, and so does a publish that would be
 /// refused.
 pub(crate) struct Sessions {
     known: Mutex<Known>,
-    /// Of many who find a holder outdated at the same time one reads it anew.
+    /// Of many requests that find a holder outdated at the same time, one reads it again.
     turns: [tokio::sync::Mutex<()>; TURNS],
 }
 
-/// Holders that are read anew at the same time; two of them may have to wait for each other.
+/// Lock stripes for reading holders again; two tokens can share one.
 const TURNS: usize = 64;
 
 impl Default for Sessions {
@@ -223,7 +223,7 @@ impl Default for Sessions {
 
 #[derive(Default)]
 struct Known {
-    /// Counts the changes. What was read before one must not be kept after it.
+    /// Counts the changes. A holder that was read before a change must not be kept after it.
     generation: u64,
     holders: HashMap<TokenHash, Arc<TokenHolder>>,
     used: HashMap<TokenId, Timestamp>,
@@ -240,8 +240,8 @@ impl Sessions {
         known.holders.clear();
     }
 
-    /// Lets a change of the store happen and forgets all, whatever came of it: a change that was reported as failed may be in
-    /// nevertheless.
+    /// Runs a change of the store and then forgets all holders, whatever the result: a change that is reported as failed may
+    /// have been committed.
     pub(crate) async fn changing<T>(
         &self,
         change: impl Future<Output = Result<T, StoreError>>,
@@ -280,7 +280,7 @@ impl Sessions {
 }
 
 impl App {
-    /// Finds out who presents a token.
+    /// The caller who presents a token.
     ///
     /// # Errors
     /// [`Code::Unauthenticated`] for a token that is unknown, revoked or expired; errors of the store.
@@ -288,9 +288,8 @@ impl App {
         self.caller(self.keyring.token_hash(token), remote).await
     }
 
-    /// The same for somebody who is going to publish, and nothing else. Costs no read of a store that nodes share, if the
-    /// token was used here lately: whether what is known of the caller still holds, [`App::admit_publisher`] and each
-    /// publish see to.
+    /// The caller who presents a token to publish events, and for nothing else. It costs no read of a shared store if the
+    /// token was used here recently: [`App::admit_publisher`] and each commit validate the caller's rights.
     ///
     /// # Errors
     /// The same.
@@ -298,7 +297,7 @@ impl App {
         self.recall(self.keyring.token_hash(token), remote).await
     }
 
-    /// Finds out whether a caller is still who they were when they asked, and may still do what they might.
+    /// Looks a caller up again, with the rights of this moment.
     ///
     /// # Errors
     /// As of [`App::authenticate`].
@@ -306,8 +305,8 @@ impl App {
         self.caller(caller.hash, caller.remote).await
     }
 
-    /// Finds out whether a caller in an organization is still who they were when they asked, and still belongs to it. A
-    /// change calls this once its body has arrived, which may be long after the request began.
+    /// Looks a caller in an organization up again, with the rights of this moment. A change calls this once its body has
+    /// arrived, which may be long after the request began.
     ///
     /// # Errors
     /// As of [`App::authenticate`]; [`Code::NotFound`] if the caller no longer belongs to the organization.
@@ -315,12 +314,12 @@ impl App {
         self.renew(caller).await?.enter(caller.organization().name.as_str())
     }
 
-    /// A caller as the organization's commits will check.
+    /// The caller, with rights that the commit of a publish validates.
     pub(crate) async fn renew_publisher(&self, caller: &Caller) -> Result<Caller, Error> {
         self.recall(caller.hash, caller.remote).await
     }
 
-    /// The caller as of a later version of an organization than this one, which a commit found to be outdated.
+    /// The caller with the rights of a later version of an organization than this one, which a commit found outdated.
     pub(crate) async fn renew_beyond(
         &self,
         caller: &Caller,
@@ -339,7 +338,7 @@ impl App {
         }
     }
 
-    /// Lets a caller through whom `check` passes. One who is only remembered, and would be refused, is found anew.
+    /// The caller, if `check` passes. A caller from memory whom it would refuse is looked up again first.
     pub(crate) async fn or_anew(
         &self,
         caller: Caller,
@@ -389,10 +388,10 @@ impl App {
         Ok(Caller { hash, holder, is_remembered, remote })
     }
 
-    /// Writes down when tokens were last used. To be called now and then, and before the process ends.
+    /// Writes the times of the last uses of tokens. Call it now and then, and before the process ends.
     ///
     /// # Errors
-    /// [`StoreError`]; what was not written is written with the next call, unless the token was used since.
+    /// [`StoreError`]; the next call writes the times again, unless a token was used since.
     pub async fn write_token_uses(&self) -> Result<(), StoreError> {
         let used: Vec<_> = self.sessions.lock().used.drain().collect();
         if used.is_empty() {
@@ -410,7 +409,7 @@ impl App {
 }
 
 impl Error {
-    /// What whoever presents no good token is told. Source of the text: wire-facts.md#transport.
+    /// The error for a request without a valid token. Source of the text: wire-facts.md#transport.
     pub fn unauthenticated() -> Self {
         Self::new(Code::Unauthenticated, "No credentials provided or are invalid.")
     }
@@ -423,7 +422,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_failed_may_be_in_and_is_forgotten_too() {
+    async fn a_failed_change_forgets_all_holders_too() {
         let sessions = Sessions::default();
         let generation = || sessions.generation();
         let lost = || StoreError::Unknown { context: "a test", source: io::Error::other("no answer").into() };
