@@ -30,7 +30,7 @@ const ENCODINGS: &str = "gzip";
 
 /// The body of a request.
 pub struct RequestBody {
-    /// As it was sent.
+    /// The body as it was sent.
     body: Body,
     encoding: Encoding,
     limit: BodyLimit,
@@ -267,7 +267,7 @@ mod tests {
         body.text().await.map_err(|error| (error.code(), error.into_detail()))
     }
 
-    /// The same result, however the body is cut.
+    /// Expects one result, however the body is cut.
     async fn check(body: &[u8], expected: Result<&str, (u16, &str)>) {
         for size in [1, 7, 65_536] {
             let chunks: Vec<_> = body.chunks(size).map(|chunk| Ok::<_, io::Error>(chunk.to_vec())).collect();

@@ -98,7 +98,7 @@ impl HttpError {
         }
     }
 
-    /// The same error with a fault of one attribute added.
+    /// This error with a fault of one attribute added.
     #[must_use]
     pub fn with(mut self, resource: &str, attribute: &str, error_type: ErrorType) -> Self {
         self.errors.push(ErrorDetail {
@@ -110,13 +110,13 @@ impl HttpError {
         self
     }
 
-    /// The same error with a header that belongs to its status.
+    /// This error with a header that belongs to its status.
     #[must_use]
     pub(crate) fn with_header(self, name: &'static HeaderName, value: &'static str) -> Self {
         Self { header: Some((name, value)), ..self }
     }
 
-    /// The same error with a longer detail.
+    /// This error with a longer detail.
     #[must_use]
     pub fn explain(mut self, more: &str) -> Self {
         self.detail = format!("{}; {more}", self.detail);

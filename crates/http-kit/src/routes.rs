@@ -74,26 +74,26 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         }
     }
 
-    /// The same route with a handler that checks the need itself, before it looks at the rest of the request.
+    /// This route with a handler that checks the need itself, before it looks at the rest of the request.
     #[must_use]
     pub fn self_checked(self) -> Self {
         Self { is_self_checked: true, ..self }
     }
 
-    /// The same route with these authentication schemes instead of [`Schemes::ACCESS_TOKEN`].
+    /// This route with these authentication schemes instead of [`Schemes::ACCESS_TOKEN`].
     #[must_use]
     pub fn schemes(self, schemes: Schemes) -> Self {
         Self { schemes, ..self }
     }
 
-    /// The same route with its own limit for decoded bodies that are read as a whole, instead of
+    /// This route with its own limit for decoded bodies that are read as a whole, instead of
     /// [`crate::context::Settings::request_bytes_max`].
     #[must_use]
     pub fn body_bytes_max(self, bytes_max: usize) -> Self {
         Self { body_bytes_max: Some(bytes_max), ..self }
     }
 
-    /// The same route with a description.
+    /// This route with a description.
     #[must_use]
     pub fn described(self, description: Description) -> Self {
         Self { description: Some(description), ..self }

@@ -17,18 +17,18 @@ use stackbell_model::permission::Permission;
 
 use crate::Route;
 
-/// What errors call the thing that all of this is about.
+/// The resource that errors name.
 const WEBHOOK: &str = "Webhook";
 
 /// Where webhooks are registered.
 struct Prefix {
     path: &'static str,
-    /// What operation ids have before and after what they are about, as in `ListStackWebhooks`.
+    /// The parts of an operation id before and after its object, as in `ListStackWebhooks`.
     noun: &'static str,
     suffix: &'static str,
     tags: &'static [&'static str],
     is_deprecated: bool,
-    /// What editing the scope's webhooks needs.
+    /// The permission to edit the scope's webhooks.
     editing: Permission,
 }
 
@@ -68,10 +68,10 @@ const PREVIEW_ENVIRONMENT: Prefix = Prefix {
 
 const PREFIXES: [Prefix; 4] = [ORGANIZATION, STACK, ENVIRONMENT, PREVIEW_ENVIRONMENT];
 
-/// What can be done with the webhooks of a scope.
+/// An operation on the webhooks of a scope.
 struct Operation {
     method: Method,
-    /// What follows the prefix.
+    /// The path after the prefix.
     path: &'static str,
     /// The operation id is the verb, the prefix's noun, the object, the prefix's suffix.
     verb: &'static str,
@@ -84,7 +84,7 @@ struct Operation {
     route: fn(Method, String, Need) -> Route,
 }
 
-/// What an operation does to a webhook, as far as rights tell operations apart.
+/// The kind of an operation, as far as permissions differ.
 #[derive(Clone, Copy)]
 enum Act {
     Read,
@@ -93,7 +93,7 @@ enum Act {
 }
 
 impl Act {
-    /// What it needs where editing needs `editing`.
+    /// The need of the operation, if editing needs `editing`.
     const fn need(self, editing: Permission) -> Need {
         Need::In(match self {
             Self::Read => Permission::Read,

@@ -21,7 +21,7 @@ use stackbell_wire::rest::rfc3339;
 
 use crate::Route;
 
-/// Entries on a page where nothing else is asked for.
+/// The default number of entries on a page.
 pub(super) const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn routes() -> [Route; 1] {

@@ -1,4 +1,4 @@
-//! Who belongs to an organization: list, set, remove.
+//! Members of an organization: list, set, remove.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ const PATH_OF_WEBHOOK: &str = "/v1/orgs/{orgName}/webhooks/{webhookId}/recoverie
 const PATH: &str = "/v1/orgs/{orgName}/recoveries";
 const PATH_OF_ONE: &str = "/v1/orgs/{orgName}/recoveries/{recoveryId}";
 
-/// Recoveries on a page where nothing else is asked for.
+/// The default number of recoveries on a page.
 const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn routes() -> [Route; 3] {

@@ -1,4 +1,4 @@
-//! What our own API adds to webhooks: list those of all scopes, look at one, set options of our own, resume.
+//! Webhook operations of our own API: list the webhooks of all scopes, get one, set options, resume.
 
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ use super::show::show;
 use super::{DELIVERY, PATH, TAGS};
 use crate::Route;
 
-/// Deliveries on a page where nothing else is asked for.
+/// The default number of deliveries on a page.
 const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn route() -> Route {
@@ -104,7 +104,7 @@ fn read_filter(query: &QueryTexts) -> Result<DeliveryFilter, HttpError> {
     })
 }
 
-/// What `kind` must be.
+/// The rule of `kind`.
 fn kinds() -> String {
     let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
     format!("one of {}", std::iter::once("ping").chain(kinds).collect::<Vec<_>>().join(", "))

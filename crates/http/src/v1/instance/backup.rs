@@ -24,13 +24,13 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use super::{INSTANCE, TAGS};
 use crate::Route;
 
-/// What the file is. Source: the registry of media types, `application/vnd.sqlite3`.
+/// The media type of the file. Source: the registry of media types, `application/vnd.sqlite3`.
 pub(crate) const SQLITE: &str = "application/vnd.sqlite3";
 
 /// Source: RFC 9530.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-/// What is read from the disk at once.
+/// The bytes that are read from the disk at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 pub(super) fn route() -> Route {
