@@ -41,7 +41,7 @@ impl PartialSchema for EventRequest<'_> {
             .required("kind")
             .property(
                 "payload",
-                field(Type::Object, "What happened, as Pulumi's webhooks have it for this kind."),
+                field(Type::Object, "The payload, in the form of Pulumi's webhooks of this kind."),
             )
             .required("payload")
             .property("id", id.format(Some(SchemaFormat::Custom("uuid".to_owned()))))
