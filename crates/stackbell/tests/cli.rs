@@ -1,17 +1,17 @@
-//! The binary from outside: what it prints, and what it exits with.
+//! The binary from outside: its output and its exit codes.
 
 use std::path::Path;
 
 use assert_cmd::Command;
 
-/// The binary, with none of the caller's settings.
+/// The binary, without the caller's settings.
 fn stackbell(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("stackbell").expect("the binary of this package");
     command.env_clear().current_dir(folder);
     command
 }
 
-/// Runs it, and gives exit code, standard output and standard error.
+/// Runs the command; returns exit code, standard output and standard error.
 fn run(command: &mut Command) -> (i32, String, String) {
     let output = command.output().expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -71,7 +71,7 @@ fn settings_that_cannot_be_used() {
     check(&["doctor", "--listen", "x"], &[], 1, "fail  settings");
 }
 
-/// A start would end at each of these, so `config check` fails, too, and names the file.
+/// A start would fail in each of these cases, so `config check` fails too, and names the file.
 #[test]
 fn config_check_looks_into_the_files_of_keys() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -99,7 +99,7 @@ fn config_check_looks_into_the_files_of_keys() {
     check(&["--outbound-ca-file", "nowhere"], &[], &["outbound_ca_file", "nowhere"]);
 }
 
-/// Characters that move a terminal's cursor are printed by none of these, and no credential is repeated.
+/// Errors print no characters that move a terminal's cursor, and repeat no credential.
 #[test]
 fn errors_are_fit_for_a_terminal_and_repeat_no_credential() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -150,7 +150,7 @@ fn migrate_says_from_where_to_where() {
 
 #[test]
 fn client_verbs_exit_by_what_went_wrong() {
-    // Nobody listens on port 1.
+    // Port 1 has no listener.
     let nobody = [("STACKBELL_URL", "http://127.0.0.1:1"), ("STACKBELL_TOKEN", "t")];
     check(&["org", "list"], &nobody, 3, "cannot reach http://127.0.0.1:1/");
     check(&["org", "list"], &[], 2, "there is no token");
@@ -167,7 +167,7 @@ fn the_openapi_document_is_json() {
     assert!(document["paths"].as_object().is_some_and(|paths| !paths.is_empty()));
 }
 
-/// The exit code of the binary with these places for standard output and standard error.
+/// The exit code of the binary with these targets of standard output and standard error.
 #[cfg(unix)]
 fn code(
     arguments: &[&str],
@@ -179,7 +179,7 @@ fn code(
     ended.code().expect("no signal ended it")
 }
 
-/// `stackbell openapi | head`, a full disk, and a standard error that is full or gone.
+/// `stackbell openapi | head`, a full disk, and a standard error that is full or closed.
 #[cfg(unix)]
 #[test]
 fn output_that_cannot_be_written_is_no_panic() {

@@ -1,6 +1,6 @@
-//! The curl lines of Pulumi's documentation page of its REST API for webhooks, through the real curl: host, names and
-//! endpoint replaced, nothing else. D1 to D8, each line with the answer that the page documents.
-//! Source: wire-facts.md#transport, wire-facts.md#update-rule.
+//! The curl commands of Pulumi's documentation page for the webhooks REST API, run with the real curl. Only host, names and
+//! endpoint are replaced. D1 to D8, each with the documented response. Source: wire-facts.md#transport,
+//! wire-facts.md#update-rule.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ struct Page {
     receiver: Receiver,
 }
 
-/// What curl got.
+/// The response that curl received.
 struct Got {
     status: String,
     body: String,
@@ -36,7 +36,7 @@ impl Page {
         Self { server, receiver }
     }
 
-    /// Runs a line of the page: its three headers, `options`, and the URL with this path.
+    /// Runs a command of the page: its three headers, `options`, and the URL with this path.
     async fn curl(&self, options: &str, path: &str, name: &str) -> Got {
         let line = format!(
             "curl --silent --show-error --write-out '\\n%{{http_code}}' \\
@@ -66,7 +66,7 @@ impl Page {
         self.curl(&format!("--request POST --data '{data}'"), &format!("{prefix}/hooks"), "").await
     }
 
-    /// Creates the organization's webhook of the page and gives its name.
+    /// Creates the page's organization webhook and returns its name.
     async fn organization_webhook(&self) -> String {
         name_of(&self.create(FOR_ORGANIZATION, ORGANIZATION).await)
     }
@@ -79,7 +79,7 @@ impl Page {
 const FOR_ORGANIZATION: &str = r#"{"active": true, "displayName": "My Webhook", "organizationName": "myorg", "payloadUrl": "https://example.com/webhook"}"#;
 const FOR_STACK: &str = r#"{"active": true, "displayName": "Stack Webhook", "organizationName": "myorg", "projectName": "myproject", "stackName": "production", "payloadUrl": "https://example.com/webhook"}"#;
 
-/// Source: wire-facts.md#webhook-name.
+/// The name of the webhook in a response. Source: wire-facts.md#webhook-name.
 #[track_caller]
 fn name_of(got: &Got) -> String {
     let created = got.json("201");
@@ -161,7 +161,7 @@ async fn d5_updates_what_it_names_alone() {
     assert_eq!(page.curl("", &path, &name).await.json("200"), expected);
 }
 
-/// The last path is misprinted on the page. Source: wire-facts.md#transport.
+/// The last path is a misprint of the page. Source: wire-facts.md#transport.
 #[tokio::test]
 async fn d6_deletes() {
     let page = Page::open().await;
@@ -180,7 +180,7 @@ async fn d6_deletes() {
     }
 }
 
-/// The other misprint, of older pages.
+/// This misprint is on older pages.
 #[tokio::test]
 async fn d2_misprinted_creates_a_stack_webhook_too() {
     let page = Page::open().await;

@@ -1,4 +1,4 @@
-//! `pulumi env webhook`, which is `esc env webhook` too.
+//! `pulumi env webhook`, the same command as `esc env webhook`.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ const CREATE: &[GoField] = &[
     ("secret", None),
 ];
 
-/// Neither organization nor name: the path says them.
+/// The body has neither organization nor name, because the path has both.
 const EDIT: &[GoField] = &[
     ("active", Some("false")),
     ("displayName", Some("\"\"")),

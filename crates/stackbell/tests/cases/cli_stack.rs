@@ -10,7 +10,7 @@ pub(crate) const HEADERS: Headers = &[
     ("User-Agent", "pulumi-cli/1 (v3.238.0; linux)"),
 ];
 
-/// The CLI's struct of a webhook, for creating and editing alike.
+/// The CLI's struct of a webhook, for both creating and editing.
 pub(crate) const FIELDS: &[GoField] = &[
     ("organizationName", Some("\"\"")),
     ("projectName", None),
@@ -34,14 +34,14 @@ fn cli(world: &World) -> Caller {
     world.caller(HEADERS, true)
 }
 
-/// What `new` sends, with `further` fields.
+/// The body of `new`, with `further` fields.
 fn new(url: &str, further: &Value) -> String {
     let plain = json!({"organizationName": "acme", "projectName": "web", "stackName": "prod",
         "displayName": "My Hook", "payloadUrl": url, "active": true, "format": "raw"});
     go_struct(FIELDS, &with(&plain, further))
 }
 
-/// What `edit` does: it reads the webhook and sends all of it back with the change.
+/// The requests of `edit`: it reads the webhook and sends all of it back with the change.
 async fn edit(cli: &Caller, name: &str, change: &Value) -> (Value, Value) {
     let before = cli.fetch(STACK, name).await;
     let after = cli.edit(STACK, name, &go_struct(FIELDS, &with(&before, change))).await;
@@ -142,7 +142,7 @@ pub(crate) async fn s10_edit_keeps_the_secret() {
     world.assert_signed_with(Some("K"));
 }
 
-/// The CLI refuses to edit what it does not know, so it must see exactly what another client stored.
+/// The CLI refuses to edit values that it does not know, so it must see exactly the values that another client stored.
 pub(crate) async fn s11_lists_come_back_as_stored() {
     let world = World::start().await;
     let cli = cli(&world);

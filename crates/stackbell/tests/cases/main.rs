@@ -1,7 +1,7 @@
-//! What each public client sends, and what it needs back: one test a case, against the built binary.
+//! The requests of each public client and the responses that it needs: one test for each case, against the built binary.
 //!
-//! The tests are made from the table below: a case that is written but not listed is dead code, and one that is listed but
-//! not written does not compile. [`table`] holds the numbers complete.
+//! The tests are generated from the table below: an unlisted case is dead code, and a listed case without a function does
+//! not compile. [`table`] checks that the numbers are complete.
 
 mod cli_env;
 mod cli_org;
@@ -13,7 +13,7 @@ mod table;
 
 macro_rules! cases {
     ($($module:ident: $($name:ident)*;)*) => {
-        /// The names of the tests of this target.
+        /// The names of this target's tests.
         const NAMES: &[&str] = &[$($(stringify!($name),)*)*];
 
         $($(

@@ -16,7 +16,7 @@ const HEADERS: Headers = &[
 
 const SCOPES: [&str; 3] = [ORGANIZATION, STACK, ENVIRONMENT];
 
-/// This client names the type of a body only where there is one.
+/// This client sends a content type only with a body.
 fn provider(world: &World) -> Caller {
     world.caller(HEADERS, false)
 }
@@ -31,7 +31,7 @@ fn inputs(prefix: &str, further: &Value) -> Value {
     with(&with(&all, &scope), further)
 }
 
-/// What a create is: the POST, and a GET by the name of its answer.
+/// A create: the POST, and a GET by the name in its response.
 async fn create(provider: &Caller, prefix: &str, inputs: &Value) -> Value {
     let created = provider.create(prefix, &inputs.to_string()).await;
     let read = provider.fetch(prefix, text(&created, "name")).await;
@@ -39,7 +39,7 @@ async fn create(provider: &Caller, prefix: &str, inputs: &Value) -> Value {
     read
 }
 
-/// Every input that a user wrote comes back as it was: groups compared sorted, filters in order.
+/// Every input of the user is returned unchanged: groups compared sorted, filters in order.
 #[track_caller]
 fn assert_no_diff(inputs: &Value, read: &Value) {
     for (field, written) in inputs.as_object().expect("an object") {
@@ -71,7 +71,7 @@ pub(crate) async fn a02_create_without_a_name() {
     }
 }
 
-/// Fields of the answer take the place of the user's.
+/// Fields of the response replace the user's inputs.
 pub(crate) async fn a03_answers_hold_no_secret_and_no_null() {
     let world = World::start().await;
     let provider = provider(&world);
@@ -151,7 +151,7 @@ pub(crate) async fn a08_list_and_sweep() {
     assert_eq!(provider.get(ORGANIZATION).await.expect(200).text(), "[]");
 }
 
-/// The id of a resource is put together from the answer, and leads back to the webhook.
+/// A resource's id is built from the response, and leads back to the webhook.
 pub(crate) async fn a09_ids() {
     let world = World::start().await;
     let provider = provider(&world);

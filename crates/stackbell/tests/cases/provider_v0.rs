@@ -13,7 +13,7 @@ const HEADERS: Headers = &[
     ("X-Pulumi-Source", "provider"),
 ];
 
-/// An update adds `name` behind these.
+/// The fields of a create. An update appends `name`.
 const CREATE: &[GoField] = &[
     ("organizationName", Some("\"\"")),
     ("projectName", None),
@@ -134,7 +134,7 @@ pub(crate) async fn v07_ciphertext_changes_with_the_secret_alone() {
     assert_eq!(back["secretCiphertext"], created["secretCiphertext"]);
 }
 
-/// A 404 is an error to this provider, so a second delete is answered as the first.
+/// A 404 is an error for this provider, so a second delete gets the same response as the first.
 pub(crate) async fn v08_delete() {
     let world = World::start().await;
     let provider = provider(&world);

@@ -1,5 +1,5 @@
-//! What the clients share: a server and an endpoint, the headers of each client, bodies as Go writes them, and what every
-//! client needs of every answer.
+//! Common parts of the clients: a server and an endpoint, the headers of each client, bodies as Go writes them, and the
+//! checks that every client needs for every response.
 
 use std::io::Read as _;
 
@@ -14,7 +14,7 @@ use stackbell_testkit::{Answer, Client, Receiver, Server, ServerSetup};
 pub(crate) const ORGANIZATION: &str = "/api/orgs/acme/hooks";
 pub(crate) const STACK: &str = "/api/stacks/acme/web/prod/hooks";
 pub(crate) const ENVIRONMENT: &str = "/api/esc/environments/acme/web/dev/hooks";
-/// Nobody listens there: port 1 is not ours to give.
+/// A URL without a listener: no process uses port 1.
 pub(crate) const DEAD: &str = "http://127.0.0.1:1/";
 
 pub(crate) type Headers = &'static [(&'static str, &'static str)];
@@ -25,15 +25,15 @@ pub(crate) struct World {
     pub(crate) receiver: Receiver,
 }
 
-/// One client program: its headers go with every request.
+/// One client program. Its headers are sent with every request.
 pub(crate) struct Caller {
     client: Client,
     headers: Headers,
-    // Some clients name the type of a body that is not there.
+    // Some clients send a content type without a body.
     always_json: bool,
 }
 
-/// A key of a Go struct, and the JSON of its zero value where it is written all the same (no `omitempty`).
+/// A key of a Go struct, and the JSON of its zero value if that is written (no `omitempty`).
 pub(crate) type GoField = (&'static str, Option<&'static str>);
 
 impl World {
@@ -47,7 +47,7 @@ impl World {
         Caller { client: self.server.client(), headers, always_json }
     }
 
-    /// Publishes an update of the stack `web/prod` and waits until the endpoint has it.
+    /// Publishes an update of the stack `web/prod` and waits until the endpoint has received it.
     pub(crate) async fn deliver_update(&self) {
         let before = self.receiver.count();
         let event = json!({"kind": "stack_update", "payload": {
@@ -57,7 +57,7 @@ impl World {
         self.receiver.wait_for(before + 1).await;
     }
 
-    /// Whether the newest request was signed with `secret`; not at all when that is `None`.
+    /// Checks that the newest request was signed with `secret`, or is unsigned if that is `None`.
     #[track_caller]
     pub(crate) fn assert_signed_with(&self, secret: Option<&str>) {
         let requests = self.receiver.requests();
@@ -84,7 +84,7 @@ impl Caller {
         self.send(Method::DELETE, path, "").await
     }
 
-    /// Creates a webhook, and gives it once it has all that clients need.
+    /// Creates a webhook, checks that it has everything that clients need, and returns it.
     pub(crate) async fn create(&self, prefix: &str, body: &str) -> Value {
         webhook(self.post(prefix, body).await.expect(201).json())
     }
@@ -94,14 +94,14 @@ impl Caller {
         webhook(self.get(&format!("{prefix}/{name}")).await.expect(200).json())
     }
 
-    /// Changes a webhook, and gives it as the answer and the read after it have it, which must be the same.
+    /// Edits a webhook and returns it. The response and a following read must be equal.
     pub(crate) async fn edit(&self, prefix: &str, name: &str, body: &str) -> Value {
         let edited = webhook(self.patch(&format!("{prefix}/{name}"), body).await.expect(200).json());
         assert_eq!(self.fetch(prefix, name).await, edited);
         edited
     }
 
-    /// Removes a webhook as often as somebody may; what matters is that it is gone.
+    /// Deletes a webhook twice: the second delete must succeed too.
     pub(crate) async fn remove(&self, prefix: &str, name: &str) {
         let path = format!("{prefix}/{name}");
         for _ in 0..2 {
@@ -110,7 +110,7 @@ impl Caller {
         error(&self.get(&path).await, 404);
     }
 
-    /// Pings a webhook and gives the delivery, which is 200 whatever the endpoint said.
+    /// Pings a webhook and returns the delivery. The response is 200 whatever the endpoint's response was.
     pub(crate) async fn ping(&self, prefix: &str, name: &str) -> Value {
         let pinged = delivery(self.post(&format!("{prefix}/{name}/ping"), "").await.expect(200).json());
         assert_eq!(pinged["kind"], "ping");
@@ -138,7 +138,7 @@ impl Caller {
     }
 }
 
-/// As Go's transport and the CLI do it: a body that says it is packed is unpacked, any other is as it is.
+/// Decompresses a body with a content encoding, as Go's transport and the CLI do; any other body stays unchanged.
 fn unpacked(mut answer: Answer) -> Answer {
     if answer.headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
         let mut body = Vec::new();
@@ -148,8 +148,8 @@ fn unpacked(mut answer: Answer) -> Answer {
     answer
 }
 
-/// A Go struct in JSON: the keys in their order, empty ones without `omitempty` as their zero value, other empty ones not
-/// at all, keys that the struct does not know left out.
+/// A Go struct in JSON: the keys in their order. An empty field without `omitempty` has its zero value, other empty fields
+/// are left out, and so are keys that the struct does not have.
 pub(crate) fn go_struct(fields: &[GoField], value: &Value) -> String {
     let is_empty =
         |value: &Value| matches!(value.as_str(), Some("")) || *value == json!([]) || value.is_null();
@@ -160,20 +160,20 @@ pub(crate) fn go_struct(fields: &[GoField], value: &Value) -> String {
     format!("{{{}}}", written.collect::<Vec<_>>().join(","))
 }
 
-/// `base` with the fields of `change` in the place of its own.
+/// `base`, with the fields of `change` in place of its own.
 pub(crate) fn with(base: &Value, change: &Value) -> Value {
     let mut merged: Map<String, Value> = base.as_object().expect("an object").clone();
     merged.extend(change.as_object().expect("an object").clone());
     merged.into()
 }
 
-/// Text of a field.
+/// The text of a field.
 #[track_caller]
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field} is text: {value}"))
 }
 
-/// A webhook that every client can read: nothing null, no `secret`, all that is required, groups in order.
+/// Checks that every client can read this webhook: no null, no `secret`, all required fields, sorted groups.
 /// Source: wire-facts.md#webhook-object.
 #[track_caller]
 pub(crate) fn webhook(value: Value) -> Value {
@@ -193,7 +193,7 @@ pub(crate) fn webhook(value: Value) -> Value {
     value
 }
 
-/// A delivery that every client can read: ten fields, none null, numbers that fit Go's integers, header lines that split.
+/// Checks that every client can read this delivery: ten fields, no null, integers that fit Go's types, valid header lines.
 /// Source: wire-facts.md#webhook-delivery.
 #[track_caller]
 pub(crate) fn delivery(value: Value) -> Value {
@@ -212,7 +212,7 @@ pub(crate) fn delivery(value: Value) -> Value {
     value
 }
 
-/// An error that every client can show, and its message.
+/// Checks that every client can show this error, and returns its message.
 #[track_caller]
 pub(crate) fn error(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{}", answer.text());

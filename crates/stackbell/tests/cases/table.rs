@@ -1,22 +1,22 @@
-//! The numbers of all cases, and the tests of each, here and in other targets; and that the document for people has the same.
+//! Checks the numbers of all cases and the tests of each, here and in other targets, against the table in the documentation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// The letter of a client, and how many cases it has.
+/// The letter of each client, and the number of its cases.
 const CLIENTS: [(char, u8); 8] =
     [('S', 15), ('O', 5), ('E', 6), ('V', 9), ('A', 9), ('P', 7), ('D', 8), ('R', 6)];
 
-/// Where the cases are that are tests of other targets, and what a test begins with there.
+/// Files with tests of cases in other targets, and the text before a test's name there.
 const ELSEWHERE: [(&str, &str); 4] = [
     ("tests/python/test_webhooks.py", "def "),
-    // P7 is the scope that the tests of P1 to P6 are run on once more.
+    // P7 repeats the tests of P1 to P6 in another scope.
     ("tests/python/conftest.py", "\""),
     ("crates/stackbell/tests/curl_lines.rs", "async fn "),
     ("crates/stackbell/tests/process/receivers.rs", "async fn "),
 ];
 
-/// Where people read of the cases.
+/// The document with the table of cases.
 const DOCUMENT: &str = "docs/compatibility.md";
 
 /// The names of the tests of each case.
@@ -27,7 +27,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The cases that a test is for, by its name: `d7_pings_and_d8_lists_it` is for two.
+/// The cases of a test, by its name: `d7_pings_and_d8_lists_it` covers two.
 fn numbers(name: &str) -> Vec<(char, u8)> {
     let words = name.split('_').map(str::to_ascii_uppercase);
     words.filter_map(|word| number(&word)).collect()
@@ -55,7 +55,7 @@ fn tests() -> Table {
     table
 }
 
-/// The rows of the document that begin with the number of a case: number, what it is, its tests.
+/// The rows of the document that begin with the number of a case: number, description, tests.
 fn documented() -> Table {
     let text = read(DOCUMENT);
     let mut table = Table::new();
@@ -73,7 +73,7 @@ fn documented() -> Table {
     table
 }
 
-/// Nobody is told of a case that no test checks, nor of one test too few.
+/// The document lists exactly the existing cases and their tests.
 #[test]
 fn the_document_has_every_case_and_its_tests() {
     let (documented, tests) = (documented(), tests());

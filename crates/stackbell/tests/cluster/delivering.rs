@@ -1,4 +1,4 @@
-//! Events in through any node, and out through one of them.
+//! Events accepted by any node and delivered by one of them.
 
 use serde_json::json;
 use stackbell_testkit::{Gate, Receiver, Reply, wait};
@@ -18,7 +18,7 @@ async fn an_event_is_delivered_once_whichever_node_takes_it() {
         }
     }
     receiver.wait_for(accepted.len()).await;
-    // Recorded, and seen by both alike.
+    // The outcome is recorded, and both nodes show it.
     let recorded = |node: &stackbell_testkit::Server| {
         let client = node.client();
         async move {
@@ -36,7 +36,7 @@ async fn an_event_is_delivered_once_whichever_node_takes_it() {
     stop(two).await;
 }
 
-/// Invariant 10, on every node: what one answered holds for what is accepted after it by the other.
+/// Invariant 10, on every node: an edit acknowledged by one node applies to all later events of the other.
 #[tokio::test]
 async fn an_edit_through_one_node_holds_at_once_on_the_other() {
     let cluster = Cluster::new().await;
@@ -60,7 +60,7 @@ async fn an_edit_through_one_node_holds_at_once_on_the_other() {
     stop(two).await;
 }
 
-/// What a node had under way when it was asked to stop is sent, or left for the other.
+/// A node that stops sends its attempts in flight, or leaves them to the other.
 #[tokio::test]
 async fn a_node_that_is_stopped_leaves_nothing_behind() {
     let cluster = Cluster::new().await;
@@ -83,7 +83,7 @@ async fn a_node_that_is_stopped_leaves_nothing_behind() {
     drop(gate);
 }
 
-/// A copy is made by the database's own means, and the API and the command line say so.
+/// A backup is made with the database's own tools, and the API and the command line say so.
 #[tokio::test]
 async fn backups_are_the_databases() {
     let cluster = Cluster::new().await;

@@ -1,10 +1,11 @@
-//! The disk of the database is full: producers are told to come back, reads go on, and nothing that was accepted is lost.
+//! A full disk of the database: producers are told to retry, reads continue, and no accepted event is lost.
 //!
-//! The database's server is on a small disk of its own. That takes `unshare` and `mount` (util-linux), and root or a kernel
-//! that gives users namespaces; where they are missing this test fails.
+//! The database's server has a small disk of its own. This needs `unshare` and `mount` (util-linux), and root or a kernel
+//! that allows user namespaces; without them the test fails.
 //!
-//! What has no room first is the database's own files, as segments of its write-ahead log are kept: then PostgreSQL refuses,
-//! and goes on. Where the log has no room it ends, and is started again once there is some.
+//! In most cases the database's own files run out of space first, because segments of its write-ahead log are reused:
+//! PostgreSQL then returns errors and continues. If the log runs out of space, PostgreSQL stops, and is started again once
+//! there is space.
 
 use std::collections::BTreeSet;
 
@@ -16,23 +17,23 @@ use tokio::time::Instant;
 
 use crate::support::{NODES_KEY, command, ended, register, setup, succeeded, update, webhook};
 
-/// In MiB: what a server begins with, a database of ours, and some segments of the log.
+/// The size of the disk in MiB: a new server, one of our databases, and some segments of the log.
 const DISK: u32 = 180;
 
-/// More than there is room for in the log's segments, whichever are there, and than the disk has: nobody reads it.
+/// Writes more than the remaining segments of the log and the disk can hold; the data has no reader.
 const FILL_LOG: &str =
     "SELECT count(pg_logical_emit_message(false, '', repeat('-', 1000000))) FROM generate_series(1, 200)";
 
-/// How many events are accepted before it is full.
+/// The number of events that are accepted before the disk is full.
 const EVENTS_BEFORE: usize = 50;
 
-/// How many events were accepted.
+/// Counts the accepted events.
 const EVENTS: &str = "SELECT count(*) FROM event_ids";
 
-/// More than fits on the pages that are there.
+/// More events than the existing pages can hold.
 const EVENTS_MAX: usize = 10_000;
 
-/// Publishes the event with this number, which must be accepted or refused for a while.
+/// Publishes the event with this number; it must be accepted, or rejected for a while.
 async fn publish(client: &Client, number: usize) -> Answer {
     let mut event = update();
     event["id"] = (*event_id(number)).into();
@@ -41,7 +42,7 @@ async fn publish(client: &Client, number: usize) -> Answer {
     answer
 }
 
-/// Publishes the first events, all of which are accepted; how many.
+/// Publishes the first events, which must all be accepted; returns their number.
 async fn publish_before(nodes: &[Server]) -> usize {
     for number in 0..EVENTS_BEFORE {
         publish(&nodes[number % nodes.len()].client(), number).await.expect(202);
@@ -49,7 +50,7 @@ async fn publish_before(nodes: &[Server]) -> usize {
     EVENTS_BEFORE
 }
 
-/// Publishes events from this number on until one is refused; its number, and the answer.
+/// Publishes events from this number on until one is rejected; returns its number and the response.
 async fn publish_until_refused(client: &Client, first: usize) -> (usize, Answer) {
     for number in first..EVENTS_MAX {
         let answer = publish(client, number).await;
@@ -99,8 +100,8 @@ async fn check_doctor(database: &Database, code: i32, expected: &str) {
     assert!(doctor.ended(code).contains(expected), "{}", doctor.said);
 }
 
-/// That what was accepted, and nothing else, is in the database, and has arrived, and that nothing came twice but what was
-/// in flight when the disk was full.
+/// Checks that exactly the accepted events are in the database and have arrived, and that only those in flight at the time
+/// of the full disk arrived twice.
 async fn check_whole(
     accepted: &BTreeSet<Box<str>>,
     database: &Database,
@@ -132,8 +133,8 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
     let node = setup().store(&database.url());
     let nodes = [node.clone().start().await, node.start().await];
     register(&nodes[0].client(), &webhook("hook", &receiver.url("/"))).await;
-    // What comes of these may have to wait until there is room. Numbers have no gap: the first that is refused is the next
-    // to be accepted.
+    // The deliveries of these events may have to wait for space. The numbers have no gap: the first rejected event is the
+    // next one to be accepted.
     let mut next = publish_before(&nodes).await;
 
     let mut second_sends = SecondSends::default();
@@ -154,7 +155,7 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
     ballast.remove();
     let began = Instant::now();
     for node in &nodes {
-        // By itself: nobody starts it anew, and nobody has to publish to it before.
+        // The node recovers by itself, without a restart and without another event.
         wait_for_readiness(node, 200, "ok").await;
         publish_until_accepted(&node.client(), next).await;
         next += 1;
@@ -165,7 +166,7 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
     end(nodes).await;
 }
 
-/// A server that is not told to go on by itself after that, which it can do once there is room and not before.
+/// PostgreSQL stops in this case, and is started again once there is space, not before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_of_the_databases_log_loses_nothing() {
     let settings = PostgresSettings::default().on_disk(DISK).with("restart_after_crash", "off");

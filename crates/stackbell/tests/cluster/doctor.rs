@@ -4,7 +4,7 @@ use stackbell_testkit::{Postgres, PostgresSettings};
 
 use crate::support::{Cluster, NODES_KEY, command, empty_database, ended, setup, stop};
 
-/// What the doctor ends with and says; without the lines of what it finds on this machine.
+/// The exit code and output of the doctor, without the lines about this machine.
 async fn doctor(store: &str, flags: &[&str]) -> (i32, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut doctor = command(&["doctor", "--listen", "127.0.0.1:0"], store);

@@ -1,10 +1,10 @@
-//! Three nodes on one database, under load, with faults: nothing that was accepted is lost.
+//! Three nodes on one database, under load, with faults: no accepted event is lost.
 //!
-//! Failure is an accepted event that does not arrive, a producer that is told anything but "accepted" or "come back", or a
-//! cluster that does not go on by itself, or a delivery that arrives twice and was not in flight when a node died, was cut
-//! off or stood still.
+//! Each of these is a failure: an accepted event that does not arrive; a response to a producer other than "accepted" or
+//! "retry"; a cluster that does not recover by itself; a delivery that arrives twice although it was not in flight when a
+//! node died, was cut off or hung.
 //!
-//! `STACKBELL_CLUSTER_EVENTS` and `STACKBELL_CLUSTER_PAUSE` (seconds) make it larger; figures are printed.
+//! `STACKBELL_CLUSTER_EVENTS` and `STACKBELL_CLUSTER_PAUSE` (seconds) make the test larger. It prints figures.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn pause() -> Duration {
     Duration::from_secs(setting("STACKBELL_CLUSTER_PAUSE", 3) as u64)
 }
 
-/// The URL of a database as it is reached at another port, or at several.
+/// The URL of a database through another port, or through several.
 fn at_ports(database: &Database, ports: &[u16]) -> String {
     let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     database.url().replace(&format!("127.0.0.1:{}", database.server().port()), &hosts.join(","))
@@ -48,7 +48,7 @@ fn clients(nodes: &[Server]) -> Vec<Client> {
     nodes.iter().map(Server::client).collect()
 }
 
-/// The longest time from an event's acceptance to the first attempt of its delivery that was recorded.
+/// The longest time from the acceptance of an event to its delivery's first recorded attempt.
 fn longest_gap(database: &Database) -> Duration {
     let milliseconds = database.psql(
         "SELECT coalesce(max(first_at - created_at), 0) FROM (SELECT d.created_at, min(a.started_at) AS first_at \
@@ -62,7 +62,7 @@ fn pending(database: &Database) -> String {
 }
 
 async fn all_recorded(database: &Database) {
-    // Leases of nodes that are gone last for longer than one wait.
+    // The leases of lost nodes last longer than one wait.
     for _ in 0..3 {
         let deadline = Instant::now() + wait::DEADLINE;
         while Instant::now() < deadline {
@@ -75,7 +75,7 @@ async fn all_recorded(database: &Database) {
     panic!("{} deliveries are pending yet", pending(database));
 }
 
-/// Waits until all that was accepted has arrived, and checks which of it came twice.
+/// Waits until all accepted events have arrived, and checks which of them arrived twice.
 async fn all_arrived(
     receiver: &Receiver,
     accepted: &BTreeSet<Box<str>>,
@@ -144,7 +144,7 @@ async fn a_promoted_standby_has_all_that_was_accepted() {
     load.wait_for(total / 2).await;
     let began = Instant::now();
 
-    // The standby has all that can be seen on the primary.
+    // The standby has everything that is visible on the primary.
     let recorded = succeeded(&database);
     primary.stop(Stop::Immediate).await;
     second_sends.fault(receiver.count(), recorded);
@@ -176,7 +176,7 @@ async fn a_promoted_standby_has_all_that_was_accepted() {
     }
 }
 
-/// A node that is cut off from the database refuses in a bounded time, the others go on, and it comes back by itself.
+/// A node that is cut off from the database refuses within a bounded time, the others continue, and it recovers by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off_refuses_and_comes_back() {
     let database = setup().database().await;
@@ -215,7 +215,7 @@ async fn a_node_that_is_cut_off_refuses_and_comes_back() {
     }
 }
 
-/// A slow network costs time and nothing else.
+/// A slow network costs only time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_database_is_slow_and_no_more() {
     let database = setup().database().await;

@@ -1,4 +1,4 @@
-//! Another master key for several nodes: those at work go on, and those that start need the new one.
+//! A change of the master key with several nodes: running nodes continue, and starting ones need the new key.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use stackbell_testkit::{Receiver, Server, ServerSetup};
 
 use crate::support::{Cluster, NODES_KEY, OTHER_KEY, publish, refused, register, stop, update, webhook};
 
-/// Files with keys.
+/// Key files.
 struct Keys {
     folder: tempfile::TempDir,
 }
@@ -27,7 +27,7 @@ fn with(setup: ServerSetup, flag: &str, file: &Path) -> ServerSetup {
     setup.flag(flag, file.to_str().expect("UTF-8"))
 }
 
-/// Whether a secret that was sealed before is opened: what arrives is signed.
+/// Checks that a secret sealed earlier can be opened: the delivery that arrives is signed.
 async fn check_signs(node: &Server, receiver: &Receiver) {
     let before = receiver.count();
     publish(&node.client(), &update()).await;

@@ -1,4 +1,4 @@
-//! The built binary on PostgreSQL: what one node does there, and what several do together.
+//! The built binary on PostgreSQL: one node, and several nodes together.
 
 mod delivering;
 mod disk;

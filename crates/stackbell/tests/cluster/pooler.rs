@@ -1,4 +1,4 @@
-//! Nodes behind a pooler that gives each transaction another connection.
+//! Nodes behind a pooler in transaction mode.
 
 use stackbell_testkit::{PgBouncer, Receiver};
 

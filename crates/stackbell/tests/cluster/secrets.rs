@@ -1,8 +1,8 @@
-//! The database's password is nowhere to be read.
+//! The database's password appears nowhere.
 
 use crate::support::{Cluster, OTHER_KEY, command, ended, stop};
 
-/// The throw-away server lets in with any.
+/// The password; the temporary server accepts any.
 const PASSWORD: &str = "correct-horse-battery-staple";
 
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn no_output_shows_the_password() {
             &["dev", "--listen", "127.0.0.1:0"],
             &["restore", "nothing.db"],
         ] {
-            // A server on a folder that is in use ends.
+            // A server stops if its folder is in use.
             let lock = std::fs::File::create(folder.path().join("stackbell.lock")).expect("made");
             lock.lock().expect("ours");
             let mut command = command(words, url);

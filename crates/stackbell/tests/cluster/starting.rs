@@ -1,4 +1,4 @@
-//! What a node needs to start, and what it says when it is not there.
+//! The requirements of a node at its start, and the errors if they are missing.
 
 use stackbell_testkit::{Postgres, PostgresSettings, Stop};
 
@@ -16,7 +16,7 @@ async fn a_database_is_migrated_before_it_is_served() {
     assert!(said.contains("has schema version 0, and this program needs"), "{said}");
     assert!(said.contains("run `stackbell migrate` with the same settings"), "{said}");
 
-    // Needs neither the master key nor a data folder.
+    // A migration needs neither the master key nor a data folder.
     let migrate = || ended(command(&["migrate"], &database.url()));
     let label = database.url().replace("postgres@", "");
     let made = migrate().await;
@@ -51,7 +51,7 @@ async fn a_node_is_given_its_master_key() {
     stop(node).await;
 }
 
-/// They begin the store at the same moment: one puts in keys, organization and token, and all of them know these.
+/// Nodes start on an empty store at the same time: one creates keys, organization and token, and all of them use these.
 #[tokio::test]
 async fn nodes_that_begin_a_store_together_agree() {
     for _ in 0..3 {
@@ -60,7 +60,7 @@ async fn nodes_that_begin_a_store_together_agree() {
         for node in [&one, &two, &three] {
             node.client().get("/api/orgs/acme/hooks").await.expect(200);
         }
-        // A token is hashed with a data key.
+        // The hash of a token uses a data key.
         let token = serde_json::json!({"name": "t", "role": "viewer"});
         let token = one.client().post("/v1/user/tokens", &token).await.expect(201).json();
         let token = token["token"].as_str().expect("a token").to_owned();
@@ -102,7 +102,7 @@ async fn an_empty_store_can_be_refused() {
     stop(expecting.start().await).await;
 }
 
-/// One that is away refuses the start; one that goes away is waited for.
+/// A start fails without the database; a running node waits for it.
 #[tokio::test]
 async fn a_database_that_is_away_refuses_a_start_and_not_a_node_at_work() {
     let server = Postgres::start(PostgresSettings::default()).await;

@@ -1,4 +1,4 @@
-//! Nodes on one database, and the binary beside them.
+//! Nodes on one database, and commands of the binary.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use stackbell_testkit::{Client, Database, Postgres, Server, ServerSetup};
 use tokio::process::Command;
 
-/// The master key that the testkit gives nodes.
+/// The master key of nodes in the testkit.
 pub(crate) const NODES_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// Another one.
+/// Another master key.
 pub(crate) const OTHER_KEY: &str = "HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 
 pub(crate) fn setup() -> ServerSetup {
     ServerSetup::new(env!("CARGO_BIN_EXE_stackbell"))
 }
 
-/// A database for nodes, which the binary has migrated.
+/// A migrated database for nodes.
 pub(crate) struct Cluster {
     pub(crate) database: Database,
 }
@@ -28,28 +28,28 @@ impl Cluster {
         Self { database: setup().database().await }
     }
 
-    /// How one more node is started.
+    /// The setup of one more node.
     pub(crate) fn setup(&self) -> ServerSetup {
         setup().store(&self.database.url())
     }
 
-    /// One more node.
+    /// Starts one more node.
     pub(crate) async fn node(&self) -> Server {
         self.setup().start().await
     }
 
-    /// Two nodes that start at the same time.
+    /// Starts two nodes at the same time.
     pub(crate) async fn two_nodes(&self) -> (Server, Server) {
         tokio::join!(self.node(), self.node())
     }
 }
 
-/// A database with nothing in it.
+/// An empty database.
 pub(crate) async fn empty_database() -> Database {
     Postgres::shared().await.database().await
 }
 
-/// What the binary did.
+/// The result of a run of the binary.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -58,7 +58,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// What it said, if it ended with this code.
+    /// Checks the exit code and returns the output.
     #[track_caller]
     pub(crate) fn ended(&self, code: i32) -> &str {
         assert_eq!(self.code, code, "{}", self.said);
@@ -66,7 +66,7 @@ impl Ran {
     }
 }
 
-/// The binary with these words for a store with this URL, and with none of our own variables.
+/// The binary with these arguments for a store with this URL, without our own variables.
 pub(crate) fn command(words: &[&str], store: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
     command.env_clear().args(words).env("STACKBELL_STORE", store);
@@ -81,12 +81,12 @@ pub(crate) async fn ended(mut command: Command) -> Ran {
     Ran { code: output.status.code().expect("it exits"), said: String::from_utf8(said).expect("text") }
 }
 
-/// Runs `serve` as a node would be started on this data folder, which is to fail.
+/// Runs `serve` on this data folder with the settings of a node; the start must fail.
 pub(crate) async fn refused(setup: &ServerSetup, data: &Path) -> Ran {
     ended(setup.command(data)).await
 }
 
-/// A body that registers a webhook of the organization.
+/// The body of a new webhook of the organization.
 pub(crate) fn webhook(name: &str, url: &str) -> Value {
     json!({"organizationName": "acme", "name": name, "displayName": name, "payloadUrl": url, "active": true})
 }
@@ -95,7 +95,7 @@ pub(crate) async fn register(client: &Client, body: &Value) {
     client.post("/api/orgs/acme/hooks", body).await.expect(201);
 }
 
-/// An event of an update that succeeded.
+/// An event of a successful update.
 pub(crate) fn update() -> Value {
     json!({"kind": "stack_update", "payload": {
         "projectName": "web", "stackName": "prod", "kind": "update", "result": "succeeded",
@@ -107,14 +107,14 @@ pub(crate) async fn publish(client: &Client, event: &Value) -> Value {
     client.post("/v1/orgs/acme/events", event).await.expect(202).json()
 }
 
-/// Stops a node, which must succeed, and checks that it had nothing to complain of.
+/// Stops a node, and checks that it succeeds and that its log has no complaint.
 pub(crate) async fn stop(server: Server) {
     server.assert_quiet();
     let (status, log, _folder) = server.terminate().await;
     assert!(status.success(), "{status}\n{log}");
 }
 
-/// The ids of the events whose delivery is recorded as succeeded.
+/// The ids of events whose delivery is recorded as succeeded.
 pub(crate) fn succeeded(database: &Database) -> BTreeSet<Box<str>> {
     let ids = database.psql(
         "SELECT e.id FROM deliveries d JOIN events e ON e.key = d.event_key WHERE d.state = 'succeeded'",

@@ -1,4 +1,4 @@
-//! A database behind TLS, with a certificate of its own making.
+//! A database with TLS and a self-signed certificate.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -10,14 +10,14 @@ use stackbell_testkit::{Postgres, PostgresSettings};
 
 use crate::support::{OTHER_KEY, command, ended, setup, stop};
 
-/// Files with a certificate for loopback and its key, which the server may read.
+/// The files of a certificate for loopback and its key, readable by the database's server.
 struct Files {
     folder: tempfile::TempDir,
 }
 
 impl Files {
     fn new() -> Self {
-        // As `openssl req -x509` makes it: self-signed, and an authority's by what it says.
+        // The certificate is like one of `openssl req -x509`: self-signed, and marked as an authority.
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -30,7 +30,7 @@ impl Files {
         std::fs::write(files.certificate(), certificate.pem()).expect("written");
         std::fs::write(files.key(), key.serialize_pem()).expect("written");
         allow(&files.certificate(), 0o644);
-        // The server takes a key that is its own alone, or one of root's that its group may read.
+        // PostgreSQL accepts a key that it owns, or one owned by root that its group may read.
         match group_of_server() {
             None => allow(&files.key(), 0o600),
             Some(group) => {
@@ -54,7 +54,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// The group that the server is run as; `None` when it is run as whoever runs the tests.
+/// The group of the database's server; `None` if the server runs as the user of the tests.
 fn group_of_server() -> Option<u32> {
     let id = |arguments: &[&str]| -> u32 {
         let output = Command::new("id").args(arguments).output().expect("it runs");

@@ -1,6 +1,6 @@
-//! Invariant 10, again and again: what one node answered holds for whatever another accepts afterwards.
+//! Invariant 10, many times: an edit acknowledged by one node applies to every event that another node accepts later.
 //!
-//! `STACKBELL_CLUSTER_TRIES` makes it more often.
+//! `STACKBELL_CLUSTER_TRIES` sets the number of tries.
 
 use serde_json::json;
 use stackbell_testkit::{Keep, Receiver};
@@ -14,7 +14,7 @@ fn tries() -> usize {
     std::env::var("STACKBELL_CLUSTER_TRIES").map_or(100, |value| value.parse().expect("a number"))
 }
 
-/// A webhook that one node deactivated gets nothing of what another accepts afterwards, though it has just sent to it.
+/// A deactivated webhook gets no event that another node accepts later, even if that node has just sent to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deactivated_webhook_gets_nothing() {
     let cluster = Cluster::new().await;

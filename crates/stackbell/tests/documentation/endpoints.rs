@@ -1,19 +1,19 @@
-//! The endpoints that stand in for those of the samples.
+//! Endpoints that replace those of the samples.
 
 use std::io::Write as _;
 
 use stackbell_testkit::{Receiver, Reply, Server, ServerSetup};
 use tempfile::NamedTempFile;
 
-/// Where samples send to: hosts of others, and a port of this machine that anybody may have.
+/// The targets of the samples: hosts of others, and a common port of this machine.
 const PLAIN: [&str; 3] =
     ["https://example.com/hook", "http://127.0.0.1:3000/", "https://prod-00.westeurope.logic.azure.com/"];
 const SLACK: &str = "https://hooks.slack.com/";
 
-/// What stands before the URL of an endpoint in a sample.
+/// The text before an endpoint's URL in a sample.
 const BEFORE_URL: [&str; 2] = ["--url ", r#""payloadUrl":"#];
 
-/// A plain endpoint, and one behind TLS that the server takes for Slack.
+/// A plain endpoint, and one with TLS that the server accepts as Slack.
 pub(super) struct Endpoints {
     plain: Receiver,
     slack: Receiver,
@@ -21,7 +21,7 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// The plain one answers like this; Slack's answers 200 with `ok`, until it is told otherwise.
+    /// The plain endpoint sends these responses; Slack's sends 200 with `ok` until a test changes it.
     pub(super) async fn start(plain_answers: Reply) -> Self {
         let (plain, slack) = tokio::join!(Receiver::start(), Receiver::start_tls());
         plain.answer(plain_answers);
@@ -34,7 +34,7 @@ impl Endpoints {
         &self.slack
     }
 
-    /// A server that trusts them.
+    /// A server that trusts both endpoints.
     pub(super) async fn server(&self) -> Server {
         let authorities = self.authorities.path().to_str().expect("UTF-8");
         ServerSetup::new(env!("CARGO_BIN_EXE_stackbell"))
@@ -45,10 +45,10 @@ impl Endpoints {
             .await
     }
 
-    /// The sample with these endpoints in it.
+    /// The sample with these endpoints in place of its own.
     ///
     /// # Panics
-    /// When an endpoint that is not ours is left, to which the server would send.
+    /// If a foreign endpoint is left, because the server would send to it.
     pub(super) fn replace(&self, sample: &str) -> String {
         let mut replaced = sample.replace(SLACK, &self.slack.url("/"));
         for url in PLAIN {
@@ -58,7 +58,7 @@ impl Endpoints {
             for after in replaced.split(before).skip(1) {
                 let url = after.trim_start_matches(['"', '\'']);
                 let is_ours = [&self.plain, &self.slack].iter().any(|ours| url.starts_with(&ours.url("/")));
-                // The format pulumi_deployments has a stack here.
+                // The format pulumi_deployments has a stack here instead of a URL.
                 let is_url = url.split(char::is_whitespace).next().is_some_and(|url| url.contains("://"));
                 assert!(is_ours || !is_url, "not an endpoint of this test: {after}\n{sample}");
             }

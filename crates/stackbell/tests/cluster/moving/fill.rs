@@ -1,4 +1,4 @@
-//! A store with much in it, without a server that would take its time.
+//! Fills a store with many rows, without the time that a server would need.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use stackbell_store::webhooks::Webhooks as _;
 use stackbell_store_sqlite::SqliteStore;
 use stackbell_testkit::SeededEntropy;
 
-/// Events of one commit.
+/// Events in one commit.
 const BATCH: usize = 500;
 
-/// The first of all events was accepted so long before the last.
+/// The time between the first and the last event.
 const SPREAD: Duration = Duration::from_secs(10 * 24 * 3600);
 
-/// Puts events of acme into a file that no server has, each with a delivery of its first webhook. So many of the last are
-/// pending, and due; the others succeeded at their first attempt.
+/// Writes events of acme into a file that no server uses, each with a delivery of its first webhook. The last `pending`
+/// deliveries are pending and due; the others succeeded at the first attempt.
 pub(super) async fn fill(file: &Path, events: usize, pending: usize, now: Timestamp) {
     let store = SqliteStore::open(file).expect("nobody has it");
     let acme = OrganizationName::parse("acme").expect("a name");
@@ -136,7 +136,7 @@ impl Filling<'_> {
     }
 }
 
-/// About a thousand bytes.
+/// A payload of about a thousand bytes.
 fn payload(id: EventId) -> bytes::Bytes {
     let resources = (0..12).map(|number| format!(r#"{{"urn":"urn:pulumi:prod::web::{id}::{number}"}}"#));
     format!(

@@ -1,4 +1,4 @@
-//! From a server on a file to nodes on a database, with everything that may go wrong between.
+//! The move from a server on a file to nodes on a database, with all errors on the way.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::fill::fill;
 use super::{copy, embedded, node, stopped};
 use crate::support::{Ran, empty_database, ended, refused, register, setup, stop, update, webhook};
 
-/// Keeps everybody else out of a table until it is dropped.
+/// Locks a table until it is dropped.
 struct Locked {
     _client: tokio_postgres::Client,
     _connection: JoinSet<()>,
@@ -25,7 +25,7 @@ impl Locked {
             tokio_postgres::connect(&database.url(), NoTls).await.expect("a connection");
         let mut connections = JoinSet::new();
         connections.spawn(async move {
-            // It ends with the test.
+            // The connection ends with the test.
             let _ = connection.await;
         });
         client.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).await.expect("locked");
@@ -33,8 +33,8 @@ impl Locked {
     }
 }
 
-/// Starts a command, waits until so many wait for a lock, and sends it a signal. What a connection did that is gone still
-/// waits: the server sees that only afterwards.
+/// Starts a command, waits until the given number of connections wait for a lock, and sends the command a signal. The
+/// statement of a closed connection keeps waiting, because the database notices the close only afterwards.
 async fn interrupted(mut command: Command, database: &Database, waiting: &str, signal: Signal) -> Ran {
     let child = command.spawn().expect("the binary starts");
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).expect("a process id")));
@@ -76,7 +76,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     let unmigrated = ended(copy(data, &bare.url(), &[])).await;
     check_said(&unmigrated, 1, &["has schema version 0", "stackbell migrate"]);
 
-    // Cut twice, on its way, by somebody and by something.
+    // The copy is interrupted twice, by SIGINT and by SIGKILL.
     let lock = Locked::table(&database, "tallies").await;
     let cut = interrupted(copy(data, &url, &[]), &database, "1", Signal::INT).await;
     check_said(&cut, 1, &["interrupted by SIGINT: the same command goes on", "rows copied"]);
@@ -93,7 +93,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     drop(lock);
 
     let copied = ended(copy(data, &url, &["--hold", "--output", "json"])).await;
-    // What it says of its progress comes behind it.
+    // Its progress lines come after this one.
     check_said(&copied, 0, &["are in already; going on"]);
     let mut documents = serde_json::Deserializer::from_str(copied.ended(0)).into_iter::<Value>();
     let document = documents.next().expect("a document").expect("JSON");
@@ -108,7 +108,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     let moved = format!("was moved to {label}");
     check_said(&refused(&setup().embedded(), data).await, 1, &[&moved, "deliveries go out twice"]);
 
-    // The same token, webhook and deliveries; what was pending goes out when somebody says so, once each.
+    // Token, webhook and deliveries are unchanged; pending deliveries are sent once each after the resume.
     let node = node(&url, data).start().await;
     assert_eq!(read(&node).await["webhooks"], before["webhooks"]);
     let instance = node.client().get("/v1/instance").await.expect(200).json();
@@ -125,7 +125,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     taken_back(data, &url).await;
 }
 
-/// A file that is taken back is served again, and is another one for the database.
+/// A server accepts a file that was taken back, and the database treats it as another file.
 async fn taken_back(data: &std::path::Path, url: &str) {
     let file = format!("sqlite:{}", data.join("stackbell.db").display());
     let take_back = || {
@@ -153,7 +153,7 @@ async fn a_database_that_is_used_is_refused_and_the_file_stays_as_it_was() {
     let refusal = ended(copy(folder.path(), &cluster.database.url(), &[])).await;
     check_said(&refusal, 1, &["holds organizations: a store is copied into an empty database"]);
     stop(node).await;
-    // Nobody has moved it.
+    // This file was never moved.
     let not_moved = ended({
         let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
         command.env_clear().args(["store", "take-back"]);
@@ -169,7 +169,8 @@ async fn a_database_that_is_used_is_refused_and_the_file_stays_as_it_was() {
     check_said(&to_a_file, 2, &["is a file: a store is copied into a PostgreSQL database"]);
 }
 
-/// What somebody wrote meanwhile shows, and nobody serves it. The way out is a new database of that name.
+/// A change of the target during the copy is detected, and no node accepts the database. The remedy is a new database of the
+/// same name.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_same_is_not_served() {
     let folder = stopped(embedded().await).await;

@@ -1,7 +1,7 @@
-//! Much, and killed on its way.
+//! A copy of many events that is killed on its way.
 //!
-//! `STACKBELL_COPY_EVENTS=200000 cargo test -p stackbell --release --test cluster copied_once -- --nocapture` is the same test
-//! with more events; without the variable there are 20,000.
+//! `STACKBELL_COPY_EVENTS=200000 cargo test -p stackbell --release --test cluster copied_once -- --nocapture` runs the same
+//! test with more events; without the variable there are 20,000.
 
 use stackbell_model::Clock as _;
 use stackbell_system::SystemClock;
@@ -18,7 +18,7 @@ fn events_to_copy() -> usize {
     std::env::var("STACKBELL_COPY_EVENTS").map_or(20_000, |text| text.parse().expect("a number of events"))
 }
 
-/// Starts a copy, and kills it once it has said that it is about half way. How many seconds it had.
+/// Starts a copy, and kills it once it reports to be about half done. Returns the seconds that it ran.
 async fn killed_half_way(mut command: tokio::process::Command) -> f64 {
     let since = Instant::now();
     let mut child = command.spawn().expect("the binary starts");

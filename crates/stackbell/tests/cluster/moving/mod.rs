@@ -1,4 +1,4 @@
-//! An embedded store, moved into PostgreSQL.
+//! The move of an embedded store into PostgreSQL.
 
 mod fill;
 mod lifecycle;
@@ -18,14 +18,14 @@ async fn embedded() -> Server {
     setup().embedded().start().await
 }
 
-/// Stops a server; its folder stays.
+/// Stops a server and keeps its folder.
 async fn stopped(server: Server) -> TempDir {
     let (status, log, folder) = server.terminate().await;
     assert!(status.success(), "{status}\n{log}");
     folder
 }
 
-/// `store copy` of what is in a data folder, with more words.
+/// `store copy` from a data folder, with more arguments.
 fn copy(data: &Path, database: &str, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
     let from = format!("sqlite:{}", data.join("stackbell.db").display());
@@ -34,7 +34,7 @@ fn copy(data: &Path, database: &str, words: &[&str]) -> Command {
     command
 }
 
-/// A node with the master key of the server that had this folder.
+/// A node with the master key from this folder.
 fn node(database: &str, data: &Path) -> ServerSetup {
     let key = data.join("master.key");
     setup().store(database).flag("--master-key-file", key.to_str().expect("UTF-8"))
