@@ -1,11 +1,11 @@
-//! The defaults of the settings, wherever people read of them.
+//! The defaults of the settings in the documentation.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::read;
 
-/// The settings that have a default, and their defaults, as the binary tells them.
+/// The settings with a default, and their defaults, as the binary prints them.
 fn defaults() -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
@@ -24,7 +24,7 @@ fn defaults() -> BTreeMap<String, String> {
     defaults
 }
 
-/// The value in a line of the sample, as `config check` writes it.
+/// The value in a line of the sample, in the form of `config check`.
 fn value(line: &str) -> String {
     line.replace(['[', ']', '"', ' '], "")
 }
@@ -38,7 +38,7 @@ fn the_sample_shows_the_defaults() {
         .map(|(name, shown)| (name, value(shown)))
         .collect();
     for (name, default) in defaults() {
-        // What is none is shown by an example.
+        // A setting without a default is shown with an example.
         if default != "-" {
             assert_eq!(shown.get(name.as_str()), Some(&default), "{name}");
         }

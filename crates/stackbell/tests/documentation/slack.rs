@@ -1,4 +1,4 @@
-//! The page about Slack: what is typed there prints what it says, and its message is the one that is sent.
+//! The page about Slack: its commands print the documented output, and its message is the one that is sent.
 
 use serde_json::Value;
 use stackbell_testkit::{Reply, Server};
@@ -8,12 +8,12 @@ use super::{Block, blocks, read, run};
 
 const DOCUMENT: &str = "docs/slack.md";
 
-/// What Slack answers to the page's requests, after 200 with `ok` to a ping and an event. Source: wire-facts.md#slack.
+/// Slack's responses to the page's requests, after 200 with `ok` to a ping and an event. Source: wire-facts.md#slack.
 fn archived() -> Reply {
     Reply::status(410).body("channel_is_archived")
 }
 
-/// A command of a `console` block, and what it prints.
+/// A command of a `console` block, and its output.
 struct Exchange {
     command: String,
     printed: String,
@@ -33,7 +33,7 @@ fn exchanges(block: &str) -> Vec<Exchange> {
     exchanges
 }
 
-/// What is printed, without what is another in every run: ids and times.
+/// The output without the parts that differ in every run: ids and times.
 fn lasting(printed: &str) -> String {
     let lasting = |word: &str| {
         let is_id = word.len() == 36 && word.split('-').count() == 5;
@@ -54,7 +54,7 @@ async fn check_console(server: &Server, folder: &std::path::Path, endpoints: &En
     }
 }
 
-/// A message as people read it: `mrkdwn` without its marks, a line for each text.
+/// A message in the form that people see: `mrkdwn` without its marks, one line for each text.
 fn as_read(message: &Value) -> String {
     let mut lines = Vec::new();
     for block in message["blocks"].as_array().expect("blocks") {
@@ -67,7 +67,7 @@ fn as_read(message: &Value) -> String {
             let text = text.replace("*\n", ": ").replace(":x:", "❌").replace(['*', '>'], "");
             lines.push(match text.split_once('<') {
                 Some((before, moment)) if moment.starts_with("!date^") => format!("{before}today at 14:02"),
-                // A link shows its words.
+                // A link shows only its text.
                 Some((before, link)) => {
                     format!("{before}{}", link.split_once('|').expect("words").1)
                 }
@@ -94,7 +94,7 @@ async fn the_samples_of_slack_run_and_show_the_message_that_is_sent() {
             }
             "console" => check_console(&server, folder.path(), &endpoints, &block).await,
             "text" => {
-                // The ping came first.
+                // The first request is the ping.
                 let requests = endpoints.slack().wait_for(2).await;
                 assert_eq!(as_read(&requests[1].json()), block.text.trim_end());
                 shown += 1;

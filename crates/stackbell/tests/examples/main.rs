@@ -1,6 +1,6 @@
-//! The receivers below `examples/`, started as docs/receivers.md says, against the running binary.
+//! The receivers in `examples/`, started as docs/receivers.md says, against the running binary.
 //!
-//! All of them do the same, so all are asked the same. One test for each, as each has its own tools to be missing.
+//! All examples do the same, so all get the same checks. Each has its own test, because each needs its own tools.
 
 mod process;
 mod pulumi;
@@ -18,7 +18,7 @@ async fn check(example: &Example) {
 
 #[tokio::test]
 async fn rust() {
-    // Built apart from its start, which is waited for with a deadline.
+    // The build is separate from the start, which has a deadline.
     check(&Example::prepared("rust", "cargo build --quiet --locked -p webhook-receiver").await).await;
 }
 

@@ -1,4 +1,4 @@
-//! An example as a process, started by its line of docs/receivers.md.
+//! An example as a process, started by its command in docs/receivers.md.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,19 +13,19 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// The secret and the port in the lines of the page.
+/// The secret and the port in the commands of the page.
 const SECRET: &str = "'a secret'";
 const PORT: &str = " 3000";
 
-/// One of the examples, built.
+/// A built example.
 pub(crate) struct Example {
-    /// What starts it, from `WEBHOOK_SECRET=` on.
+    /// The command that starts it, from `WEBHOOK_SECRET=` on.
     line: String,
     root: PathBuf,
     _copy: Option<TempDir>,
 }
 
-/// An example at work. It and all that it started end when dropped.
+/// A running example. Dropping it ends the example and its child processes.
 pub(crate) struct Running {
     pub(crate) url: String,
     pub(crate) client: Client,
@@ -34,7 +34,7 @@ pub(crate) struct Running {
     _group: Group,
 }
 
-/// A process and its children: npm and cargo start the example as theirs.
+/// A process and its children: npm and cargo start the example as a child.
 struct Group {
     child: Child,
     id: Pid,
@@ -42,7 +42,7 @@ struct Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // All of it may have ended by itself.
+        // The whole group may have ended already.
         let _ = kill_process_group(self.id, Signal::KILL);
     }
 }
@@ -51,7 +51,7 @@ fn repository() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
 }
 
-/// The page's line for an example: what prepares it, if anything, and what starts it.
+/// The page's command for an example: the preparation, if any, and the start.
 fn line(name: &str) -> (String, String) {
     let page = std::fs::read_to_string(repository().join("docs/receivers.md")).expect("the page");
     let block = page
@@ -65,7 +65,7 @@ fn line(name: &str) -> (String, String) {
     (prepare.trim_end_matches([' ', '&']).to_owned(), start.to_owned())
 }
 
-/// What only the line of this example has.
+/// A text that only the command of this example has.
 fn mark(name: &str) -> &str {
     if name == "rust" { "cargo run" } else { name }
 }
@@ -73,7 +73,7 @@ fn mark(name: &str) -> &str {
 fn bash(line: &str, folder: &Path) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", line]).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true).process_group(0);
-    // What was fetched once is not asked for again, and nothing else is told to anybody.
+    // Packages come from the cache if they are there, and npm reports nothing to its registry.
     for setting in ["audit", "fund", "update_notifier"] {
         command.env(format!("npm_config_{setting}"), "false");
     }
@@ -87,7 +87,7 @@ async fn prepare(line: &str, folder: &Path) {
     assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&said));
 }
 
-/// Copies the files that are ours; what building makes is not.
+/// Copies our own files; build output is left out.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("the example") {
@@ -99,7 +99,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Example {
-    /// An example that stays where it is, made ready by `line`.
+    /// An example in its own folder, prepared by `line`.
     pub(crate) async fn prepared(name: &str, line: &str) -> Self {
         let root = repository();
         prepare(line, &root).await;
@@ -107,7 +107,7 @@ impl Example {
         Self { line, root, _copy: None }
     }
 
-    /// An example that is copied, as whoever uses it does, and prepared as the page says.
+    /// An example that is copied, as users do, and prepared as the page says.
     pub(crate) async fn copied(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let below = Path::new("examples").join(name);
@@ -123,7 +123,7 @@ impl Example {
         bash(&format!("{} {arguments}", line.replace(SECRET, &secret)), &self.root)
     }
 
-    /// Starts it with these arguments, which it must refuse, and gives what it says.
+    /// Starts it with these arguments, which it must refuse; returns its status and output.
     pub(crate) async fn refusal(&self, secret: &str, arguments: &str) -> (ExitStatus, String) {
         let mut command = self.command(secret, arguments);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("bash is there");
@@ -157,7 +157,7 @@ impl Example {
     }
 }
 
-/// A test that fails shows what the example had to complain of.
+/// Prints the example's error output if the test fails.
 async fn show(mut complaints: Lines<BufReader<ChildStderr>>) {
     while let Ok(Some(line)) = complaints.next_line().await {
         eprintln!("{line}");
@@ -172,7 +172,7 @@ impl Group {
 }
 
 impl Running {
-    /// The next event that it prints.
+    /// The next event in its output.
     pub(crate) async fn event(&mut self) -> Value {
         let line = timeout(DEADLINE, self.events.next_line()).await.expect("an event").expect("text");
         let line = line.expect("it goes on");

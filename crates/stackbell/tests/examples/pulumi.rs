@@ -1,11 +1,11 @@
-//! An example that asks for Pulumi's own signature alone, as for the hosted service's webhooks.
+//! An example that verifies only Pulumi's own signature, as for webhooks of the hosted service.
 
 use serde_json::json;
 
 use crate::process::Example;
 use crate::requests::{SECRET, Sender, answered, headers, send, update, updated};
 
-/// What the hosted service sent and signed with the secret `test`. Source: wire-facts.md#signature.
+/// A body from the hosted service and its signature with the secret `test`. Source: wire-facts.md#signature.
 const HOSTED: (&str, &str) = (
     r#"{"timestamp":1778653144,"message":"🍹 Just a friendly ping from Pulumi 🍹"}"#,
     "d56b77df4dd68e623988b326d5e3c13d62906ba54d45f497aebb8347f24dec13",
@@ -29,18 +29,18 @@ pub(crate) async fn check(example: &Example) {
     let tampered = request.text().replace("succeeded", "failed");
     for (what, headers, body) in [
         ("the body", without("-timestamp"), &*tampered),
-        // Standard Webhooks' three headers are right, and not what is asked for.
+        // The three headers of Standard Webhooks are right, but are not used here.
         ("no signature", headers_but_pulumis(&request), request.text()),
         ("another signature", wrong, request.text()),
     ] {
         let answer = send(&receiver, &headers, body.as_bytes()).await;
         assert_eq!(answer.status, 401, "{what}: {}", answer.text());
     }
-    // The Standard Webhooks headers are not needed; and the id is known.
+    // The Standard Webhooks headers are not needed, and the id is a duplicate.
     let double = send(&receiver, &without("-timestamp"), &request.body).await;
     assert_eq!(double.status, 204, "{}", double.text());
 
-    // There is one signature alone, so that a rotation is refused until the receiver knows of it.
+    // There is only one signature, so deliveries fail after a rotation until the receiver has the new secret.
     let rotated = json!({"secret": "the next secret"});
     sender.client.patch("/api/orgs/acme/hooks/example", &rotated).await.expect(200);
     let ping = sender.client.post_empty("/api/orgs/acme/hooks/example/ping").await.expect(200).json();

@@ -1,4 +1,4 @@
-//! A server with webhooks for an example, and requests that no server of ours would send.
+//! A server with webhooks for an example, and requests that our server would never send.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use crate::process::Running;
 
 pub(crate) const SECRET: &str = "a secret: ü";
 
-/// A server that delivers to an example, and the same signed requests to a receiver that records them.
+/// A server that delivers to an example, and sends the same signed requests to a receiver that records them.
 pub(crate) struct Sender {
     pub(crate) client: Client,
     recorder: Receiver,
@@ -36,13 +36,13 @@ impl Sender {
         self.client.post("/api/orgs/acme/hooks", &body).await.expect(201);
     }
 
-    /// Publishes an event and gives its id.
+    /// Publishes an event and returns its id.
     pub(crate) async fn publish(&self, event: &Value) -> String {
         let answer = self.client.post("/v1/orgs/acme/events", event).await.expect(202).json();
         answer["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Publishes an event and gives the request that delivers it, as everybody got it.
+    /// Publishes an event and returns the recorded request.
     pub(crate) async fn record(&self, event: &Value) -> Request {
         let id = self.publish(event).await;
         let is_there = |requests: &[Request]| requests.iter().any(|request| request.id() == id);
@@ -50,7 +50,7 @@ impl Sender {
         requests.into_iter().find(|request| request.id() == id).expect("waited for")
     }
 
-    /// The newest attempt of an event for a webhook: its status, and the text that came with it.
+    /// The newest attempt of an event for a webhook: the status and text of its response.
     pub(crate) async fn attempt(&self, webhook: &str, id: &str) -> (i64, String) {
         let path = format!("/api/orgs/acme/hooks/{webhook}/deliveries");
         let attempt = until("the attempt", || async {
@@ -62,13 +62,13 @@ impl Sender {
     }
 }
 
-/// What an attempt was answered.
+/// The status and text of an attempt's response.
 pub(crate) fn answered(attempt: &Value) -> (i64, String) {
     let text = attempt["responseBody"].as_str().expect("a body").to_owned();
     (attempt["responseCode"].as_i64().expect("a status"), text)
 }
 
-/// An update that succeeded, of a stack of this name.
+/// A successful update of a stack with this name.
 pub(crate) fn update(stack: &str) -> Value {
     json!({"kind": "stack_update", "payload": {
         "projectName": "web", "stackName": stack, "kind": "update", "result": "succeeded",
@@ -76,12 +76,12 @@ pub(crate) fn update(stack: &str) -> Value {
     }})
 }
 
-/// What an example prints of [`update`].
+/// The example's output for [`update`].
 pub(crate) fn updated(stack: &str) -> Value {
     json!({"kind": "stack_update", "name": format!("web/{stack}"), "result": "succeeded"})
 }
 
-/// The headers of a recorded request that say what it is and prove it, with a change.
+/// The headers of a recorded request for content, kind and signatures, with a change.
 pub(crate) fn headers(
     request: &Request,
     change: impl Fn(&mut Vec<(String, String)>),
@@ -99,8 +99,7 @@ pub(crate) async fn send(receiver: &Running, headers: &[(String, String)], body:
     receiver.client.send(http::Method::POST, "/", &headers, Bytes::copy_from_slice(body)).await
 }
 
-/// The headers of Standard Webhooks for a body, as their specification says.
-/// Source: wire-facts.md#standard-webhooks.
+/// The headers of Standard Webhooks for a body, by their specification. Source: wire-facts.md#standard-webhooks.
 pub(crate) fn sign(key: &[u8], id: &str, seconds: i64, body: &[u8]) -> Vec<(String, String)> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
     mac.update(format!("{id}.{seconds}.").as_bytes());

@@ -1,4 +1,4 @@
-//! An example that asks for the headers of Standard Webhooks, as it does unless it is told otherwise.
+//! An example that verifies the headers of Standard Webhooks, which is its default.
 
 use std::time::UNIX_EPOCH;
 
@@ -8,7 +8,7 @@ use stackbell_testkit::raw;
 use crate::process::{Example, Running};
 use crate::requests::{SECRET, Sender, answered, headers, send, sign, update, updated};
 
-/// As long ago as is too long, with some room for the time that the test takes.
+/// The youngest age that is too old, plus a second for the duration of the test.
 const TOO_OLD_SECONDS: i64 = 5 * 60 + 1;
 const TOO_EARLY_SECONDS: i64 = 10 * 60;
 
@@ -26,7 +26,7 @@ pub(crate) async fn check(example: &Example) {
     takes_a_key_in_base64(example).await;
 }
 
-/// Nothing was printed since the last event: the next one is the next line.
+/// Checks that nothing was printed since the last event: the next event is the next line.
 async fn assert_silent(receiver: &mut Running, name: &str) {
     let body = update(name)["payload"].to_string();
     let signed = sign(SECRET.as_bytes(), name, now(), body.as_bytes());
@@ -85,7 +85,7 @@ async fn answers_doubles_and_drops_them(sender: &Sender, receiver: &mut Running)
     let path = format!("/api/orgs/acme/hooks/example/deliveries/{}/redeliver", request.id());
     let again = sender.client.post_empty(&path).await.expect(200).json();
     assert_eq!(answered(&again), (204, String::new()));
-    // As somebody who listened on the way might send it.
+    // An eavesdropper might resend a request like this.
     let replay = send(receiver, &headers(&request, |_| {}), &request.body).await;
     assert_eq!(replay.status, 204);
     assert_silent(receiver, "after-doubles").await;
@@ -109,7 +109,7 @@ async fn refuses_what_was_changed(sender: &Sender, receiver: &mut Running) {
     for (what, headers, body) in [
         ("the body", headers(&request, |_| {}), &*tampered),
         ("unsigned", Vec::new(), body),
-        // Pulumi's signature stays right without a time, so that leaving it out must not help.
+        // Pulumi's signature stays right without a time, so removing the time must not help.
         ("no time and id", without("webhook-"), body),
         ("no signature", without("webhook-signature"), body),
         ("another id", set("webhook-id", "3e1b0c38-8f3c-4e5e-9a51-0d8a6f1f7c11"), body),
@@ -125,7 +125,7 @@ async fn refuses_what_was_changed(sender: &Sender, receiver: &mut Running) {
     assert_silent(receiver, "after-changes").await;
 }
 
-/// Rightly signed: only the time is against them.
+/// The signatures are right; only the time is wrong.
 async fn refuses_another_time(receiver: &mut Running) {
     let body = update("time")["payload"].to_string();
     for (at, id) in [(now() - TOO_OLD_SECONDS, "too-old"), (now() + TOO_EARLY_SECONDS, "too-early")] {
@@ -133,7 +133,7 @@ async fn refuses_another_time(receiver: &mut Running) {
         let answer = send(receiver, &signed, body.as_bytes()).await;
         assert_eq!(answer.status, 401, "{id}: {}", answer.text());
         assert!(answer.text().contains("old") || answer.text().contains("future"), "{}", answer.text());
-        // Nor was its id taken for one that is known.
+        // The rejected id was not remembered as a duplicate.
         assert_silent(receiver, id).await;
     }
     let broken = sign(SECRET.as_bytes(), "broken", now(), b"{");
@@ -163,14 +163,14 @@ async fn takes_the_old_secret_after_a_rotation(sender: &Sender, receiver: &mut R
     assert_eq!(signatures.split(' ').count(), 2, "{signatures}");
 }
 
-/// What is remembered has a bound, and what falls out of it is the oldest.
+/// The memory for ids is bounded, and drops the oldest id first.
 async fn forgets_the_oldest_ids(receiver: &mut Running) {
     const IDS_MAX: usize = 10_000;
     let name = |index: usize| format!("bound-{index}");
     for index in 0..=IDS_MAX {
         assert_silent(receiver, &name(index)).await;
     }
-    // The second is still known, and the first is new again.
+    // The second id is still known, and the first one is new again.
     let body: Value = update(&name(1))["payload"].clone();
     let body = body.to_string();
     let known = sign(SECRET.as_bytes(), &name(1), now(), body.as_bytes());
@@ -178,7 +178,7 @@ async fn forgets_the_oldest_ids(receiver: &mut Running) {
     assert_silent(receiver, &name(0)).await;
 }
 
-/// As libraries of Standard Webhooks make and read them.
+/// The key has the base64 form of the Standard Webhooks libraries.
 async fn takes_a_key_in_base64(example: &Example) {
     let mut receiver = example.start("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "standard").await;
     let sender = Sender::start(&receiver.url).await;

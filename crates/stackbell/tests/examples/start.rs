@@ -1,4 +1,4 @@
-//! What an example says when it cannot be started so.
+//! The errors of an example that cannot be started.
 
 use crate::process::Example;
 

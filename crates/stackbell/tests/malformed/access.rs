@@ -1,4 +1,4 @@
-//! Who may not: no token, a bad token, another organization, a lesser role.
+//! Missing permissions: no token, an invalid token, another organization, a lower role.
 
 use http::Method;
 use serde_json::json;
@@ -39,7 +39,7 @@ fn tokens() -> Vec<Case> {
     rows.into_iter().map(get).collect()
 }
 
-/// None of them says anything to a stranger, about nothing at all.
+/// No route reveals anything to a caller without a token.
 fn routes() -> Vec<Case> {
     let event = format!("/api/orgs/acme/hooks/hook/deliveries/{KNOWN_EVENT}/redeliver");
     let rows = [
@@ -72,7 +72,7 @@ fn routes() -> Vec<Case> {
     rows.into_iter().map(ask).collect()
 }
 
-/// An organization of others is as one that is not there, whatever else is wrong.
+/// Another organization gets the same response as a missing one, whatever else is wrong.
 fn organizations() -> Vec<Case> {
     let rows = [
         (Method::POST, "/api/orgs/rival/hooks"),

@@ -1,4 +1,4 @@
-//! Bodies that are no JSON object in UTF-8, or more than anybody should send.
+//! Bodies that are not a JSON object in UTF-8, or are too large.
 
 use http::Method;
 use serde_json::json;
@@ -49,7 +49,7 @@ fn syntax() -> Vec<Case> {
         (r#"{"name":"a","name":"b"}"#, "name: the same key twice"),
         (r#"{"a":{"b":1,"b":2}}"#, "a.b: the same key twice"),
         (r#"{"name":"a","na\u006de":"b"}"#, "the same key twice"),
-        // One byte order mark is ignored.
+        // One byte order mark is ignored; a second one is not.
         ("\u{feff}\u{feff}{}", "must be a JSON object"),
     ];
     rows.into_iter().map(|(body, part)| post(HOOKS, body, part)).collect()

@@ -1,21 +1,21 @@
 use http::Method;
 use serde_json::Value;
 
-/// The id of an event that is in.
+/// The id of an existing event.
 pub(crate) const KNOWN_EVENT: &str = "11111111-1111-4111-8111-111111111111";
 
-/// Who asks.
+/// The caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Who {
     Admin,
     Viewer,
     Publisher,
     Member,
-    /// As the headers say.
+    /// The credentials in the headers.
     Given,
 }
 
-/// One request and what has to come back.
+/// One request and its expected response.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -25,12 +25,12 @@ pub(crate) struct Case {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) status: u16,
-    /// What the message contains.
+    /// A part of the message.
     pub(crate) part: String,
 }
 
 impl Case {
-    /// A request by the admin that has to be answered 400 with `part` in its message.
+    /// A request by the admin that must get 400 with `part` in its message.
     pub(crate) fn new(method: Method, path: &str, body: impl Into<Vec<u8>>, part: &str) -> Self {
         let body = body.into();
         let shown: String = String::from_utf8_lossy(&body).chars().take(100).collect();

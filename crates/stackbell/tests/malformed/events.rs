@@ -102,7 +102,7 @@ fn updates() -> Vec<Case> {
     wrong.chain(missing).collect()
 }
 
-/// What each other kind cannot do without, and one field of a wrong type.
+/// The required fields of every other kind, and one field with a wrong type.
 fn kinds() -> Vec<Case> {
     let of_stack = |further: Value| merged(json!({"projectName": "web", "stackName": "prod"}), further);
     let of_environment =
@@ -184,7 +184,7 @@ fn arrays() -> Vec<Case> {
     rows.iter().map(|(body, part)| Case::post(PATH, body, part)).chain([taken.status(409)]).collect()
 }
 
-/// What no JSON library would write.
+/// Texts that no JSON library would write.
 fn texts() -> Vec<Case> {
     let payload = |further: &str| {
         let payload = r#"{"projectName":"web","stackName":"prod","kind":"update","result":"succeeded""#;

@@ -1,4 +1,4 @@
-//! NDJSON with bad lines: each is refused by itself, and the good ones around it are accepted.
+//! NDJSON with bad lines: each is rejected by itself, and the good lines around it are accepted.
 
 use bytes::Bytes;
 use http::Method;

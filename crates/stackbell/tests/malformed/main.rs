@@ -1,7 +1,8 @@
-//! Requests that nobody should send. Each is answered 4xx with a JSON message that names what is wrong; the log has no error
-//! and no panic, and the server serves on.
+//! Malformed requests. Each gets a 4xx with a JSON message that names the problem; the log has no error and no panic, and
+//! the server keeps serving.
 //!
-//! The tables are one file a subject. [`cases::Case`] is a row: name, request, expected status, expected part of the message.
+//! Each subject has a file with tables. [`cases::Case`] is a row: name, request, expected status, expected part of the
+//! message.
 
 mod access;
 mod bodies;
@@ -19,7 +20,7 @@ use stackbell_testkit::{Client, Server, ServerSetup};
 
 use cases::{Case, Who};
 
-/// A server with something to ask for: a webhook, an event of known id, another organization, tokens of each role.
+/// A server with data to request: a webhook, an event with a known id, another organization, tokens of each role.
 struct World {
     server: Server,
     admin: Client,
@@ -58,7 +59,7 @@ impl World {
         }
     }
 
-    /// What is wrong about the answer to a case, if anything.
+    /// Checks the response to a case; an error says what is wrong with it.
     async fn check(&self, case: &Case) -> Result<(), String> {
         let headers: Vec<(&str, &str)> =
             case.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

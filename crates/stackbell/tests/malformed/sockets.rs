@@ -1,4 +1,4 @@
-//! Bytes that are no request, or nearly one. Either 4xx, or the connection ends.
+//! Bytes that are not a valid request. The response is 4xx, or the connection ends.
 
 use std::net::SocketAddr;
 
@@ -64,7 +64,7 @@ pub(crate) async fn check(address: SocketAddr, token: &str) {
         let is_refused =
             answer.is_empty() || answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4");
         assert!(is_refused, "{name}: {answer}");
-    } // Refused before it is sent: whoever sends it all may find the connection closed first.
+    } // The response comes before all bytes are sent, so the connection may be closed first.
     for path in ["/api/orgs/acme/hooks", "/v1/orgs/acme/events"] {
         let request = format!("POST {path} HTTP/1.1\r\n{head}Content-Length: 4194305\r\n\r\n");
         let answer = raw(address, request.as_bytes()).await;

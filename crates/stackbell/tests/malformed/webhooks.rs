@@ -1,4 +1,4 @@
-//! Fields of webhooks: types, values, what has to be there, what belongs to which scope.
+//! Fields of webhooks: types, values, required fields, and fields of the wrong scope.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The binary sends to the hosts that the system's libc would find, and to none that the policy forbids.
+//! The binary sends to the hosts that the system's libc would find, and never to a forbidden one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::network::{inside, write_hosts, write_resolv_conf};
 
 const POD: &str = "nameserver 127.0.0.53\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n";
 
-/// Somebody else at another address, who takes connections and counts them.
+/// A server at another address that counts its connections.
 struct Stranger {
     accepted: Arc<AtomicUsize>,
     _task: JoinSet<()>,
@@ -132,7 +132,7 @@ fn forbidden_addresses_are_passed_over() {
     });
 }
 
-/// Waiting for each dead address in turn, or for the lost answer, would take longer than a connection may.
+/// Waiting for each dead address in turn, or for the lost response, would take longer than the time for a connection.
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn dead_addresses_and_lost_answers_are_got_over() {

@@ -1,4 +1,4 @@
-//! The resolver beside glibc's: the same files, the same servers, the same questions and addresses.
+//! Compares the resolver with glibc's: the same files, the same servers, the same queries and addresses.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::name_server::NameServers;
 use crate::network::{INTERFACE, inside, write_hosts, write_resolv_conf};
 
-/// glibc waits as long as the files say, and no file here says more.
+/// The longest time for glibc, which waits as long as the files say. No file here says more.
 const TIME: Duration = Duration::from_secs(20);
 
 const ZONE: &str = "
@@ -54,7 +54,7 @@ const POD: &str = "nameserver 127.0.0.53\nsearch default.svc.cluster.local svc.c
 
 const PLAIN: &str = "nameserver 127.0.0.53\nsearch default.svc.cluster.local svc.cluster.local\n";
 
-/// A file and a name that are resolved alike.
+/// A file and a name for which both must give the same result.
 const CASES: &[(&str, &str)] = &[
     (POD, "receiver.dev"),
     (POD, "receiver.dev."),
@@ -123,14 +123,14 @@ const CASES: &[(&str, &str)] = &[
 
 const HOSTS: &str = "127.0.0.1 localhost\n10.7.7.7 hosts.example # ours\n10.7.7.8 mixed.hosts Twice.Hosts\nfd00::9 twice.hosts\n";
 
-/// The name servers' addresses, and what they answer: the same, nothing, or that they fail.
+/// The addresses of the name servers, and their behaviour: normal records, no response, or an error.
 async fn servers() -> NameServers {
     let mut servers = NameServers::new();
     for address in ["127.0.0.53:53", "127.0.0.1:53", "[::1]:53"] {
         servers.add(address.parse().expect("an address"), ZONE).await;
     }
     let index = std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/ifindex"));
-    // /sys may be that of another network.
+    // /sys may belong to another network namespace.
     let index = match index {
         Ok(index) => index.trim().parse().expect("a number"),
         Err(_) => index_by_ip().await,
@@ -148,11 +148,11 @@ async fn index_by_ip() -> u32 {
     text.split(':').next().and_then(|index| index.trim().parse().ok()).expect("an index")
 }
 
-/// What became of a lookup: the addresses, and the servers with the names that each was asked for.
+/// The result of a lookup: the addresses, and each server with the names that it was asked for.
 type Lookup = (BTreeSet<IpAddr>, Vec<(IpAddr, String)>);
 
-/// IPv4 questions alone: both families are asked for alike, at the same time. A question that is asked again counts once:
-/// on a busy machine an answer may take longer than a step.
+/// The queries for IPv4 only, because both families are queried alike and at the same time. A repeated query counts once: on
+/// a busy machine a response may take longer than a step.
 fn asked(servers: &NameServers) -> Vec<(IpAddr, String)> {
     let mut asked = Vec::new();
     for (server, name, family) in servers.take_log() {
@@ -173,7 +173,7 @@ async fn by_glibc(servers: &NameServers, host: &str) -> Lookup {
 }
 
 async fn by_us(servers: &NameServers, host: &str) -> Lookup {
-    // Hosts are in lower case in URLs.
+    // Hosts in URLs are in lower case.
     let resolver = DnsResolver::default();
     let host = host.to_ascii_lowercase();
     let found = timeout(TIME, resolver.resolve(&host, 80)).await.expect("in time");
@@ -202,7 +202,7 @@ fn glibc_and_we_ask_the_same_questions_and_find_the_same_addresses() {
             }
         }
         assert!(differences.is_empty(), "{}", differences.join("\n"));
-        // Neither of them is equal to nothing.
+        // Two empty results would be equal, too.
         write_resolv_conf(POD);
         let (addresses, asked) = by_us(&servers, "receiver.dev").await;
         assert_eq!(addresses, BTreeSet::from(["10.96.1.1".parse().expect("an address")]));
@@ -210,7 +210,7 @@ fn glibc_and_we_ask_the_same_questions_and_find_the_same_addresses() {
     });
 }
 
-/// Here we differ on purpose.
+/// In these cases we differ from glibc on purpose.
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn lost_answers_and_servers_without_edns_are_met_better_than_glibc_does() {

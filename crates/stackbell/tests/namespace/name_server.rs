@@ -1,4 +1,4 @@
-//! A small name server. Its records are lines of text, and it remembers what it was asked.
+//! A small name server. Its records are lines of text, and it logs its queries.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,19 +11,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-/// Questions of all servers, in their order: the server's address, a name without the last dot, a family.
+/// The queries of all servers, in order: the server's address, the name without the last dot, the record type.
 pub(crate) type Log = Arc<Mutex<Vec<(IpAddr, String, RecordType)>>>;
 
-/// What there is about names: addresses, or a word that says how the server behaves.
+/// The records of names: addresses, or a word for the server's behaviour.
 ///
-/// `servfail`, `refused`, `formerr` fail; `silent` says nothing, `silent6` nothing about IPv6; `nodata` is a name without
-/// addresses; `truncated` sends long answers by TCP alone; `noedns` answers FORMERR to EDNS; `alias:NAME` leads to a name
-/// without records. Other names do not exist.
+/// `servfail`, `refused`, `formerr` are errors; `silent` never responds, `silent6` not to IPv6 queries; `nodata` is a name
+/// without addresses; `truncated` sends long responses only over TCP; `noedns` responds FORMERR to EDNS; `alias:NAME` leads
+/// to a name without records. Other names do not exist.
 #[derive(Clone, Default)]
 pub(crate) struct Zone(Arc<HashMap<String, Vec<String>>>);
 
 impl Zone {
-    /// One name a line, and the words about it.
+    /// Parses one name a line, followed by its words.
     pub(crate) fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::split_whitespace);
         let of_line = |mut words: std::str::SplitWhitespace<'_>| {
@@ -33,7 +33,7 @@ impl Zone {
     }
 }
 
-/// Name servers at port 53, until they are dropped.
+/// Name servers at port 53, which stop on drop.
 pub(crate) struct NameServers {
     log: Log,
     tasks: JoinSet<()>,
@@ -44,7 +44,7 @@ impl NameServers {
         Self { log: Log::default(), tasks: JoinSet::new() }
     }
 
-    /// Adds one at an address. An IPv6 address may have a scope.
+    /// Adds a server at an address. An IPv6 address may have a scope.
     pub(crate) async fn add(&mut self, address: SocketAddr, zone: &str) {
         let zone = Zone::parse(zone);
         let udp = UdpSocket::bind(address).await.expect("a socket at port 53");
@@ -53,7 +53,7 @@ impl NameServers {
         self.tasks.spawn(serve_tcp(tcp, zone, Arc::clone(&self.log)));
     }
 
-    /// What they were asked since the last call.
+    /// The queries since the last call.
     pub(crate) fn take_log(&self) -> Vec<(IpAddr, String, RecordType)> {
         std::mem::take(&mut self.log.lock().expect("not poisoned"))
     }
@@ -63,7 +63,7 @@ async fn serve_udp(socket: UdpSocket, zone: Zone, log: Log) {
     let server = socket.local_addr().expect("it is bound").ip();
     let mut buffer = [0; 4096];
     loop {
-        // A client that has gone leaves an error behind.
+        // A client that has left may cause an error here.
         let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
         if let Some(answer) = answer(&buffer[..length], server, &zone, &log, false) {
             let _ = socket.send_to(&answer, peer).await;
@@ -135,6 +135,6 @@ fn record(name: &Name, family: RecordType, word: &str) -> Option<Record> {
         },
     };
     let is_asked_for = [family, RecordType::CNAME].contains(&data.record_type());
-    // Never kept: each test asks anew.
+    // The TTL is zero, because each test queries again.
     is_asked_for.then(|| Record::from_rdata(name.clone(), 0, data))
 }

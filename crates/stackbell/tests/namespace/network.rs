@@ -1,12 +1,12 @@
-//! A network and a mount namespace for one test, gone with its process.
+//! A network and a mount namespace for one test; they end with its process.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Set for the process inside: the file that it writes when the test has passed.
+/// The variable for the process inside: the file that it writes when the test has passed.
 const INSIDE: &str = "STACKBELL_TEST_NAMESPACE";
 
-/// The interface beside loopback. Packets to others in its networks are lost: nobody is there.
+/// The second interface, besides loopback. Packets to other addresses of its networks are lost.
 pub(crate) const INTERFACE: &str = "lost0";
 
 const SCRIPT: &str = "set -e
@@ -23,8 +23,8 @@ for file in resolv.conf hosts nsswitch.conf; do
 done
 exec \"$@\"";
 
-/// Runs the test that calls this in a network of its own. A second process of the test binary is inside; it is killed with
-/// this one. The test's name is that of the function which `test` is written in.
+/// Runs the calling test in its own network. A second process of the test binary runs inside; it is killed with this one.
+/// The test's name is the name of the function that contains `test`.
 pub(crate) fn inside<T: Future<Output = ()>>(test: T) {
     #[expect(clippy::disallowed_methods, reason = "a test tells its second process where it is")]
     let marker = std::env::var_os(INSIDE);
@@ -49,21 +49,21 @@ pub(crate) fn inside<T: Future<Output = ()>>(test: T) {
         .status()
         .expect("unshare runs");
     assert!(status.success(), "{name} failed inside its namespace");
-    // A filter that matches nothing is a success to the test binary.
+    // A test filter without a match counts as a success, so the marker proves that the test ran.
     assert!(marker.exists(), "{name} did not run inside its namespace");
 }
 
-/// Writes what the namespace has as `/etc/resolv.conf`.
+/// Writes the namespace's `/etc/resolv.conf`.
 pub(crate) fn write_resolv_conf(text: &str) {
     write(Path::new("/etc/resolv.conf"), text);
 }
 
-/// Writes what the namespace has as `/etc/hosts`.
+/// Writes the namespace's `/etc/hosts`.
 pub(crate) fn write_hosts(text: &str) {
     write(Path::new("/etc/hosts"), text);
 }
 
-/// The system's own files are never written: those of the namespace are mounted over them, on a file system of their own.
+/// The system's own files are never written: the namespace has its own files mounted over them.
 fn write(path: &Path, text: &str) {
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
     let is_mounted = mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str());

@@ -1,4 +1,4 @@
-//! `--outbound-ca-file`: an endpoint whose certificate is of an authority that only its company knows.
+//! `--outbound-ca-file`: an endpoint with a certificate of a private authority.
 
 use serde_json::Value;
 use stackbell_testkit::{Client, wait};
@@ -9,14 +9,14 @@ use tokio::task::JoinSet;
 use crate::certificates::Authority;
 use crate::support::{publish, register, setup, update, webhook};
 
-/// An endpoint with a certificate of `authority`, which takes whatever comes; gives its URL. Ends with the set.
+/// An endpoint with a certificate of `authority` that accepts every request; returns its URL. It ends with the set.
 async fn endpoint(authority: &Authority, tasks: &mut JoinSet<()>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("https://localhost:{}/", listener.local_addr().expect("bound").port());
     let acceptor = authority.issue().acceptor();
     tasks.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // Who does not trust it leaves in the middle of the handshake.
+            // A client without trust leaves in the middle of the handshake.
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut request = Vec::new();
             while !request.ends_with(b"}") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {
@@ -29,7 +29,7 @@ async fn endpoint(authority: &Authority, tasks: &mut JoinSet<()>) -> String {
     url
 }
 
-/// Publishes an event to the endpoint and gives what was recorded of it.
+/// Publishes an event to the endpoint and returns the recorded attempt.
 async fn delivered(client: &Client, url: &str) -> Value {
     register(client, &webhook("hook", url)).await;
     publish(client, &update()).await;

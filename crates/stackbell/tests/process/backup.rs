@@ -1,7 +1,7 @@
-//! A backup made under load is one moment of the store; restored, it is the same store, and sends when told to.
+//! A backup under load is the store of one moment; the restored store is the same, and sends only after a resume.
 //!
-//! `STACKBELL_BACKUP_EVENTS=10000 cargo test -p stackbell --release --test process backup -- --nocapture` is the same test with
-//! more events in the store before the backup; without the variable there are 1,000.
+//! `STACKBELL_BACKUP_EVENTS=10000 cargo test -p stackbell --release --test process backup -- --nocapture` runs the same test
+//! with more events in the store before the backup; without the variable there are 1,000.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::{count, register, run, run_alone, setup, update, webhook};
 
 type Ids = BTreeSet<Box<str>>;
 
-/// The lines of a table each: its name, its rows, its digest.
+/// The printed lines of tables: name, row count, digest.
 fn tables(printed: &str) -> BTreeMap<&str, (usize, &str)> {
     let table = |line| {
         let [name, rows, sha256] = str::split_whitespace(line).collect::<Vec<_>>()[..] else { return None };
@@ -30,7 +30,7 @@ fn pending(stored: &Stored, webhook: &str) -> Ids {
     ))
 }
 
-/// The ids of the requests after the first `earlier`, each of which came once.
+/// The ids of the requests after the first `earlier`, each of which arrived once.
 #[track_caller]
 fn ids_after(receiver: &Receiver, earlier: usize) -> Ids {
     let requests = receiver.ids().split_off(earlier);
@@ -39,7 +39,7 @@ fn ids_after(receiver: &Receiver, earlier: usize) -> Ids {
     ids
 }
 
-/// Waits until so many deliveries are pending.
+/// Waits until this number of deliveries is pending.
 async fn settle(server: &Server, pending: usize) {
     let client = server.client();
     wait::until("the deliveries that end", || async {
@@ -49,19 +49,19 @@ async fn settle(server: &Server, pending: usize) {
     .await;
 }
 
-/// What was made under load.
+/// A backup made under load.
 struct Made {
-    /// What `stackbell backup` printed.
+    /// The output of `stackbell backup`.
     printed: String,
-    /// Accepted before it began.
+    /// The events accepted before the backup began.
     before: Ids,
-    /// Begun to be published before it had ended.
+    /// The number of events whose publishing began before the backup ended.
     begun: usize,
-    /// Accepted in all.
+    /// All accepted events.
     accepted: Ids,
 }
 
-/// Publishes, makes a backup when so many events are in, and goes on publishing for a while.
+/// Publishes, makes a backup after `events` events, and continues to publish for a while.
 async fn back_up_under_load(server: &Server, events: usize, copy: &str) -> Made {
     let load = Load::endless(update(), vec![server.client()]);
     load.wait_for(events).await;
@@ -73,7 +73,7 @@ async fn back_up_under_load(server: &Server, events: usize, copy: &str) -> Made 
     Made { printed, before, begun, accepted: load.stop().await }
 }
 
-/// Checks that the copy is the store of one moment within the time that it took.
+/// Checks that the copy is the store of one moment during the backup.
 fn check_moment(stored: &Stored, made: &Made) {
     stored.assert_consistent();
     let without_two = "SELECT COUNT(*) FROM events WHERE deliveries <> 2";
@@ -91,7 +91,7 @@ async fn a_backup_under_load_is_restored_whole_and_sends_when_told_to() {
     let server = setup().flag("--stop-timeout", "500ms").start().await;
     register(&server.client(), &webhook("answering", &answering.url("/"))).await;
     register(&server.client(), &webhook("mute", &mute.url("/"))).await;
-    // Its deliveries are pending in the backup.
+    // The mute endpoint's deliveries are pending in the backup.
     mute.answer(Reply::status(200).behind(&Gate::new()));
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
@@ -100,7 +100,7 @@ async fn a_backup_under_load_is_restored_whole_and_sends_when_told_to() {
     let stored = Stored::copy_of(Path::new(&copy));
     check_moment(&stored, &made);
 
-    // The server is lost with its folder.
+    // The server and its folder are lost.
     settle(&server, made.accepted.len()).await;
     std::fs::copy(server.data().join("master.key"), &key).expect("copied");
     let (_, _, lost) = server.terminate().await;
@@ -129,7 +129,7 @@ async fn a_backup_under_load_is_restored_whole_and_sends_when_told_to() {
     let client = server.client();
     let held = client.get("/v1/instance").await.expect(200).json();
     assert_eq!(held["sending"]["held"], true, "{held}");
-    // Pings go out although sending is held: what else there is would have gone before them.
+    // Pings are sent even while sending is held; any other delivery would have been sent before them.
     for hook in ["answering", "mute"] {
         let ping = client.post_empty(&format!("/api/orgs/acme/hooks/{hook}/ping")).await.expect(200).json();
         assert_eq!(ping["responseCode"], 200, "{ping}");

@@ -1,4 +1,4 @@
-//! An authority that nobody knows, certificates of its making, and who trusts it.
+//! An unknown authority, its certificates, and clients that trust it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,7 +27,7 @@ impl Issued {
         std::fs::write(key, self.key.serialize_pem()).expect("written");
     }
 
-    /// What a server with it accepts connections with.
+    /// The TLS acceptor for a server with this certificate.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
         let builder = ServerConfig::builder_with_provider(provider());
@@ -60,7 +60,7 @@ impl Authority {
         Issued { certificate: params.signed_by(&key, &self.0).expect("signed"), key }
     }
 
-    /// Asks a server that has a certificate of this authority; gives that, and the answer.
+    /// Sends a request to a server with a certificate of this authority; returns the certificate and the response.
     pub(crate) async fn ask(&self, address: SocketAddr, head: &str) -> (CertificateDer<'static>, String) {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("an authority");

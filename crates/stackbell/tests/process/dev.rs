@@ -1,4 +1,4 @@
-//! `stackbell dev`: the first minute, as somebody who pastes what it prints.
+//! `stackbell dev`, used by pasting the commands that it prints.
 
 use std::process::Stdio;
 
@@ -27,7 +27,7 @@ impl Dev {
         Self { child, lines: BufReader::new(stdout).lines() }
     }
 
-    /// Reads lines until one satisfies, and gives all of them.
+    /// Reads lines until one matches, and returns all of them.
     async fn read_until(&mut self, what: &str, is_last: impl Fn(&str) -> bool) -> Vec<String> {
         let mut read = Vec::new();
         let reading = async {
@@ -45,7 +45,7 @@ impl Dev {
     }
 }
 
-/// Runs a printed line as it is, and gives status and body.
+/// Runs a printed command unchanged, and returns status and body.
 async fn run(line: &str) -> (String, String) {
     let line = format!("{line} -w '\\n%{{http_code}}'");
     let output = Command::new("sh").args(["-c", &line]).output().await.expect("sh and curl are there");
@@ -55,7 +55,7 @@ async fn run(line: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
-/// An endpoint of the developer's own that is not there is said, with its webhook and the reason.
+/// A missing endpoint of the developer's own is reported, with its webhook and the reason.
 #[tokio::test]
 async fn an_endpoint_that_fails_is_said() {
     let mut dev = Dev::start();
@@ -128,7 +128,7 @@ async fn what_it_prints_can_be_pasted() {
     let line = dev.read_until("its receipt", |line| line.contains(id)).await.pop().expect("a line");
     assert!(line.starts_with("received  stack_update") && line.contains("signature verified"), "{line}");
 
-    // The receiver sees a request before its outcome is recorded.
+    // The receiver gets a request before its outcome is recorded.
     let listing = find("/deliveries");
     until("its record", || async {
         let (status, body) = run(&listing).await;

@@ -1,7 +1,7 @@
-//! A full disk, and files that may not grow: producers are told to come back, reads go on, and nothing that was accepted is lost.
+//! A full disk, and a file size limit: producers are told to retry, reads continue, and no accepted event is lost.
 //!
-//! The data folder is a small disk of the server's own. That takes `unshare` and `mount` (util-linux), and root or a kernel
-//! that gives users namespaces; where they are missing this test fails.
+//! The data folder is on a small disk of its own. This needs `unshare` and `mount` (util-linux), and root or a kernel that
+//! allows user namespaces; without them the test fails.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,10 +14,10 @@ use stackbell_testkit::{Answer, Ballast, Client, Keep, Receiver, Server, small_d
 
 use crate::support::{register, setup, update, webhook};
 
-/// More than fits on it, if the store gave itself room ahead.
+/// More events than fit on the disk, even if the store has reserved space.
 const EVENTS_MAX: u64 = 100_000;
 
-/// Some times what the store begins with.
+/// Some times the initial size of the store.
 fn on_a_small_disk(data: &Path) -> Vec<OsString> {
     small_disk(data, "size=16m,mode=700")
 }
@@ -29,7 +29,7 @@ async fn publish(client: &Client, number: u64) -> (String, Answer) {
     (id, client.send(Method::POST, "/v1/orgs/acme/events", &[], event.to_string().into()).await)
 }
 
-/// Checks how often the log has messages with these texts.
+/// Checks how often each text is in the log.
 #[track_caller]
 fn check_told(server: &Server, expected: &[(&str, usize)]) {
     let log = server.log();
@@ -54,7 +54,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
     accepted.insert(first);
 
     let ballast = Ballast::fill(server.process_id(), server.data());
-    // The write-ahead log may have room of its own for a while.
+    // The write-ahead log may still have space of its own for a while.
     let mut number = 1;
     let refused = loop {
         let (id, answer) = publish(&client, number).await;
@@ -79,7 +79,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
         (answer.status == 503).then_some(answer)
     });
     assert_eq!(ready.await.json()["status"], "store full");
-    // The log tells of it once, not for each who is refused.
+    // The log reports the full disk once, not for each rejected request.
     let told = server.log().lines().count();
     for _ in 0..50 {
         publish(&client, number).await.1.expect(503);
@@ -89,7 +89,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
     check_told(&server, &expected);
 
     ballast.remove();
-    // By itself: nobody starts it anew.
+    // The server recovers by itself, without a restart.
     let resumed = wait::until("an accepted event", || async {
         let (id, answer) = publish(&client, number).await;
         (answer.status == 202).then_some(id)
@@ -101,7 +101,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
         accepted.is_subset(&received).then_some(())
     })
     .await;
-    // The log is read behind the server, so its last line may come later than the response.
+    // The log is written asynchronously, so its last line may come later than the response.
     let told = || async { server.log().contains("the store is well again").then_some(()) };
     wait::until("the line that readiness is back", told).await;
     check_told(&server, &[("the store is well again", 1), ("commits go through again", 1)]);
@@ -109,7 +109,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
     assert!(status.success(), "{status}\n{log}");
 }
 
-/// The master key's files of a server on a disk of its own, as that server sees them.
+/// Whether a file of the master key exists for a server with its own disk, in that server's mount namespace.
 fn exists_for(server: &Server, name: &str) -> bool {
     let data = server.data().strip_prefix("/").expect("an absolute path");
     Path::new(&format!("/proc/{}/root", server.process_id())).join(data).join(name).exists()
@@ -131,15 +131,15 @@ async fn a_full_disk_changes_no_master_key() {
     assert!(!exists_for(&server, "master.key.next"));
 }
 
-/// The most bytes that a file may have, until somebody allows more.
+/// The first limit of file sizes, in bytes.
 const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
-/// The limit is a number of blocks of 512 bytes or of 1,024, as the shell likes.
+/// The unit of the limit is 512 or 1,024 bytes, depending on the shell.
 fn with_small_files(_: &Path) -> Vec<OsString> {
     ["sh", "-c", "ulimit -S -f 2048 && exec \"$@\"", "sh"].map(OsString::from).into()
 }
 
-/// SIGXFSZ would end the process, and SQLite has no word for what comes in its place.
+/// By default SIGXFSZ ends the process; SQLite has no own error code for the write error that replaces it.
 #[tokio::test]
 async fn a_file_that_may_not_grow_is_a_full_disk() {
     let receiver = Receiver::keeping(Keep::Ids).await;

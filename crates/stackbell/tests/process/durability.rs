@@ -1,7 +1,7 @@
-//! Nothing accepted is lost: invariants 1 and 3 against SIGKILL and SIGTERM.
+//! No accepted event is lost: invariants 1 and 3 against SIGKILL and SIGTERM.
 //!
-//! `STACKBELL_KILL_EVENTS=100000 cargo test -p stackbell --release --test process kills -- --nocapture` is the same test with
-//! more events; without the variable there are 5,000.
+//! `STACKBELL_KILL_EVENTS=100000 cargo test -p stackbell --release --test process kills -- --nocapture` runs the same test
+//! with more events; without the variable there are 5,000.
 
 use std::path::Path;
 
@@ -25,10 +25,10 @@ async fn nothing_accepted_is_lost_by_kills_under_load() {
     let mut chance = SeededEntropy::new(7);
     let mut second_sends = SecondSends::default();
     for kill in 0..KILLS {
-        // Somewhere in the kill's own part of the load, so that it is always under load.
+        // Each kill has its own part of the load, so it always happens under load.
         let after = (kill as f64 + chance.fraction()) * total as f64 / KILLS as f64;
         load.wait_for(after.min(total as f64 * 0.95).ceil() as usize).await;
-        // Looked at while nothing runs: what arrives after it was sent by the next process.
+        // This is read while no process runs: later requests come from the next process.
         let look = |data: &Path| (receiver.count(), Stored::copy_of(&data.join("stackbell.db")).succeeded());
         let (arrived, recorded) = server.kill_look_and_restart(look).await;
         second_sends.fault(arrived, recorded);
@@ -74,7 +74,7 @@ async fn sigterm_waits_for_what_ends() {
     receiver.then([Reply::status(200).behind(&gate)]);
     publish(&server.client(), &update()).await;
     receiver.wait_for(1).await;
-    // Opened once the server is on its way down.
+    // The connection is opened after the stop has begun.
     let address = server.address();
     let open = async move {
         let is_down = || async { tokio::net::TcpStream::connect(address).await.is_err().then_some(()) };
@@ -99,7 +99,7 @@ async fn sigterm_waits_for_what_ends() {
     server.assert_quiet();
 }
 
-/// The log of a stop that has nothing to wait for, and that nothing is left beside the database.
+/// The log of a stop without work in progress, and the files that it leaves.
 #[tokio::test]
 async fn a_clean_stop_leaves_a_clean_folder() {
     let server = server().await;

@@ -1,4 +1,4 @@
-//! The data folder and the store's file belong to one process, and are to stay where they are.
+//! The data folder and the store's file belong to one process, and must stay in place.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ async fn a_second_process_is_refused_and_the_first_works_on() {
     server.assert_quiet();
 }
 
-/// With a data folder of its own, and another name for the same file.
+/// The second process has its own data folder, and another name for the same file.
 #[tokio::test]
 async fn a_second_process_is_refused_under_any_name_of_the_file() {
     let server = setup().embedded().start().await;
@@ -50,7 +50,7 @@ async fn a_second_process_is_refused_under_any_name_of_the_file() {
     server.assert_quiet();
 }
 
-/// Waits for what `/readyz` says.
+/// Waits until `/readyz` has this text.
 async fn until_ready_says(server: &Server, expected: &str) {
     let client = server.client();
     wait::until(expected, || async {

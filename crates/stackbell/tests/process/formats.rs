@@ -1,6 +1,6 @@
-//! Every sample of a payload, through the running binary, to a webhook of each format that receivers get.
+//! Every sample of a payload, sent by the running binary to a webhook of each format for receivers.
 //!
-//! With `STACKBELL_DELIVERED=FOLDER` the messages that arrived are written to it, for `tests/node/messages.mjs`.
+//! With `STACKBELL_DELIVERED=FOLDER` the received messages are written there, for `tests/node/messages.mjs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::support::{compact, hmac_hex, setup};
 const SECRET: &str = "a secret for formats";
 /// The organization of the samples.
 const ORGANIZATION: &str = "crazy-adventures";
-/// Formats, and where the golden files of what each is sent are.
+/// The formats, and the folders of their golden files.
 const FORMATS: [(&str, &str); 3] =
     [("raw", "payloads"), ("slack", "messages/slack"), ("ms_teams", "messages/ms_teams")];
 
@@ -34,7 +34,7 @@ async fn start(slack: &Receiver) -> Server {
     setup.flag("--outbound-ca-file", authorities.path().to_str().expect("UTF-8")).start().await
 }
 
-/// Registers a webhook of the format for everything, at a pace that does not hold the test up.
+/// Creates a webhook of the format for every event, with a rate limit that does not slow the test.
 async fn register(client: &Client, format: &str, url: &str) {
     let body = json!({
         "organizationName": ORGANIZATION, "name": format, "displayName": format, "payloadUrl": url,
@@ -49,7 +49,7 @@ async fn register(client: &Client, format: &str, url: &str) {
     client.patch(&format!("{path}/{id}"), &json!({"attemptsPerMinute": 60_000})).await.expect(200);
 }
 
-/// Publishes the filter's sample and gives the event's id.
+/// Publishes the filter's sample and returns the event's id.
 async fn publish(client: &Client, filter: Filter) -> String {
     let text = golden("payloads", filter);
     let payload: &RawValue = serde_json::from_str(&text).expect("a sample in JSON");
@@ -83,7 +83,7 @@ fn check(request: &Request, filter: Filter, (format, folder): (&str, &str)) {
     keep(format, filter, request.text());
 }
 
-/// A chat message without the moment that ends its footer: the golden files have the year 1970 there.
+/// A chat message without the time at its end: the golden files have the year 1970 there.
 fn without_moment(message: &str) -> String {
     let Some((before, footer)) = message.split_once("Event: ") else { return message.to_owned() };
     let (event, rest) = footer.split_once(" · ").expect("a footer names the event and its moment");
@@ -91,7 +91,7 @@ fn without_moment(message: &str) -> String {
     format!("{before}Event: {event}\"{after}")
 }
 
-/// Source: wire-facts.md#formats.
+/// Each sample is compared with its golden files. Source: wire-facts.md#formats.
 #[tokio::test]
 async fn each_sample_arrives_in_each_format_as_its_golden_file_says() {
     let (plain, slack) = tokio::join!(Receiver::start(), Receiver::start_tls());

@@ -1,4 +1,4 @@
-//! The master key of a server: which one opens its store, and what it says of one that does not.
+//! The master key of a server: the key that opens its store, and the error for one that does not.
 
 use std::path::Path;
 use std::process::Output;
@@ -11,7 +11,7 @@ use crate::support::{
 
 const OTHER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// What a server ends with that cannot start on this folder.
+/// The exit code and error of a server that cannot start on this folder.
 async fn refused(setup: ServerSetup, data: &Path) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = setup.command(data).output().await.expect("it starts");
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
@@ -39,7 +39,7 @@ async fn a_wrong_master_key_refuses_the_start_and_says_what_to_do() {
     assert!(log.contains("master_key_command gives no key: false failed (exit status: 1)"), "{log}");
 }
 
-/// Secrets that were sealed before are opened after: a delivery is signed with the one that its webhook has.
+/// Secrets sealed before the change can be opened after it: a delivery is signed with its webhook's secret.
 #[tokio::test]
 async fn a_key_is_changed_at_a_start() {
     let mut server = server().await;
@@ -64,7 +64,7 @@ async fn a_key_is_changed_at_a_start() {
     server.assert_quiet();
 }
 
-/// With no warning and no time to end anything: the next start opens the store with the key that holds.
+/// The kill comes without a warning: the next start opens the store with the valid key.
 #[tokio::test]
 async fn a_key_is_changed_while_the_server_serves_and_is_killed() {
     let mut server = server().await;
@@ -87,10 +87,10 @@ async fn a_key_is_changed_while_the_server_serves_and_is_killed() {
     server.assert_quiet();
 }
 
-/// How often the key is changed under load.
+/// The number of rotations under load.
 const ROTATIONS: usize = 5;
 
-/// Checks that each request has the signature that the secret gives; says how many there are.
+/// Checks that each request has the right signature for the secret; returns the number of requests.
 #[track_caller]
 fn check_signed(receiver: &Receiver, secret: &str) -> usize {
     let requests = receiver.requests();
@@ -101,8 +101,8 @@ fn check_signed(receiver: &Receiver, secret: &str) -> usize {
     requests.len()
 }
 
-/// `STACKBELL_KEY_EVENTS=10000 cargo test -p stackbell --release --test process keys -- --nocapture` is the same test with more
-/// events; without the variable there are 1,000.
+/// `STACKBELL_KEY_EVENTS=10000 cargo test -p stackbell --release --test process keys -- --nocapture` runs the same test with
+/// more events; without the variable there are 1,000.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_and_new_secrets_sign_while_the_key_is_changed_under_load() {
     let events = count("STACKBELL_KEY_EVENTS", 1_000);
@@ -129,7 +129,7 @@ async fn old_and_new_secrets_sign_while_the_key_is_changed_under_load() {
     let first = event_id(load.begun());
     load.wait_for(load.accepted() + events / (ROTATIONS + 1)).await;
 
-    // The next life has nothing but the store and the key.
+    // The next process has only the store and the key.
     server.kill_and_restart().await;
     load.moved(vec![server.client()]);
     load.wait_for(load.accepted() + events / (ROTATIONS + 1)).await;
@@ -144,7 +144,7 @@ async fn old_and_new_secrets_sign_while_the_key_is_changed_under_load() {
     );
     server.assert_quiet();
 
-    // The one before it has had its time.
+    // The previous key alone no longer opens the store.
     let (status, _, data) = server.terminate().await;
     assert!(status.success());
     let (code, log) = refused(with(&old), data.path()).await;

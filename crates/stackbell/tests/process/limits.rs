@@ -1,4 +1,4 @@
-//! Each limit that can be set is refused as docs/operating.md says, in a text that helps.
+//! Each configurable limit is enforced as docs/operating.md says, with a helpful message.
 
 use serde_json::{Value, json};
 use stackbell_testkit::{Answer, Gate, Receiver, Reply, wait};
@@ -51,7 +51,7 @@ async fn what_an_organization_keeps_is_limited() {
     assert!(receiver.count() <= 2);
 }
 
-/// The last wait is over at once, and the delivery with it.
+/// The last wait is short, so the delivery ends at once.
 #[tokio::test]
 async fn the_retry_schedule_is_the_one_that_is_set() {
     let server = setup().flag("--retry-schedule", "10ms,20ms").start().await;

@@ -1,6 +1,6 @@
-//! A log that cannot be written, or that nobody reads: the server starts, answers, delivers and stops all the same.
+//! A log that cannot be written, or has no reader: the server still starts, responds, delivers and stops.
 //!
-//! Such a server cannot say in its log where it listens, so each has an address of loopback's network to itself.
+//! Such a server cannot log its address, so each has its own address in the loopback network.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::support::{publish, register, server, update, webhook};
 
 const TOKEN: &str = "test-token-of-more-than-32-characters";
 
-/// An address that no other test of this machine uses.
+/// An address that no other test on this machine uses.
 fn address() -> SocketAddr {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -39,7 +39,7 @@ async fn start(stderr: Stdio, log_level: &str) -> (Child, Client, tempfile::Temp
     (child, client, data)
 }
 
-/// Answers, delivers, and stops when it is asked to. Gives how many lines were left out of its log.
+/// Checks that the server responds, delivers and stops. Returns the number of lines dropped from its log.
 async fn check(stderr: Stdio, log_level: &str, requests: usize) -> u64 {
     let (mut child, client, _data) = start(stderr, log_level).await;
     let stranger = client.with_token("somebody-elses");
@@ -72,7 +72,7 @@ async fn a_log_whose_reader_is_gone_stops_nothing() {
     assert!(check(writer.into(), "info", 20).await > 0);
 }
 
-/// A pipe takes 64 KiB: a part of what these requests are logged with.
+/// A pipe holds 64 KiB, less than the log lines of these requests.
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_nothing() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -99,7 +99,7 @@ async fn refused_requests_of_strangers_are_few_lines_and_a_number() {
         }
         (logged, left_out)
     };
-    // The number comes with whatever is asked for next.
+    // The number is logged with the next line.
     let (logged, left_out) = wait::until("all to be told of", || async {
         server.client().get("/healthz").await.expect(200);
         let (logged, left_out) = told();

@@ -1,4 +1,4 @@
-//! The built binary as a process: what only it can show.
+//! The built binary as a process: tests that need a real process.
 
 mod authorities;
 mod backup;

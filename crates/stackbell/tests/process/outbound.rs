@@ -1,11 +1,11 @@
-//! Invariant 7: without an allowance, nothing reaches this machine or its networks, however they are spelled.
+//! Invariant 7: without an allowance, no request reaches this machine or its networks, in whatever spelling.
 
 use serde_json::Value;
 use stackbell_testkit::Receiver;
 
 use crate::support::{publish, register, setup, update, webhook};
 
-/// Hosts that mean loopback, or that may not be asked for another reason.
+/// Hosts that mean loopback, or are forbidden for another reason.
 const HOSTS: &[&str] = &[
     "127.0.0.1",
     "127.1",
@@ -93,7 +93,7 @@ async fn no_spelling_of_a_forbidden_address_is_reached() {
             _ => panic!("{host}: {} {}", answer.status, answer.text()),
         }
     }
-    // Names are judged when they are resolved.
+    // Names are checked when they are resolved.
     assert!(saved.iter().any(|(_, host)| **host == "localhost"), "{saved:?}");
     for (name, host) in &saved {
         assert!(host.to_lowercase().contains("localhost"), "{host} was saved");
@@ -119,7 +119,7 @@ fn check_refused(delivery: &Value, host: &str) {
     assert!(text.contains("loopback") && text.contains("--outbound-allow"), "{host}: {text}");
 }
 
-/// An answer of an allowed server leads nowhere else.
+/// A response of an allowed server cannot lead to another host.
 #[tokio::test]
 async fn redirects_and_proxies_are_not_followed() {
     let (allowed, elsewhere) = tokio::join!(Receiver::start(), Receiver::start());

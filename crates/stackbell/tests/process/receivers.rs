@@ -1,4 +1,4 @@
-//! What receivers in the wild rely on, R1 to R6.
+//! Features that existing receivers rely on, R1 to R6.
 //! Source: wire-facts.md#outgoing-request, wire-facts.md#signature, wire-facts.md#raw-payloads.
 
 use std::io::Write as _;
@@ -17,7 +17,7 @@ async fn start() -> (Server, Receiver) {
     (server, receiver)
 }
 
-/// Publishes an event and gives the request that delivers it.
+/// Publishes an event and returns the request that delivers it.
 async fn deliver(server: &Server, receiver: &Receiver, event: &Value) -> Request {
     let before = receiver.count();
     publish(&server.client(), event).await;
@@ -59,7 +59,7 @@ async fn r2_the_signature_is_64_lowercase_hex_digits_over_the_raw_body() {
     assert_eq!(signature, hmac_hex(SECRET, &request.body));
 }
 
-/// By Python's `json`, as such receivers do it.
+/// Python's `json` parses and writes the body, as such receivers do.
 #[tokio::test]
 async fn r3_the_body_survives_being_parsed_and_written_again() {
     let (server, receiver) = start().await;

@@ -1,7 +1,7 @@
-//! A recovery that is killed goes on, and sends nothing again but what was on its way.
+//! A killed recovery continues, and resends only deliveries that were in flight.
 //!
-//! `STACKBELL_RECOVERY_DELIVERIES=10000 cargo test -p stackbell --release --test process recovery -- --nocapture` is the same
-//! test with more deliveries; without the variable there are 2,000.
+//! `STACKBELL_RECOVERY_DELIVERIES=10000 cargo test -p stackbell --release --test process recovery -- --nocapture` runs the
+//! same test with more deliveries; without the variable there are 2,000.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::support::{count, register, setup, update, webhook};
 /// Events in one request.
 const BATCH: usize = 500;
 
-/// Publishes so many events and gives their ids.
+/// Publishes `total` events and returns their ids.
 async fn publish(client: &Client, total: usize) -> BTreeSet<Box<str>> {
     let mut ids = BTreeSet::new();
     while ids.len() < total {
@@ -33,8 +33,8 @@ async fn is_settled(client: &Client) -> bool {
     statistics["usage"]["pending"] == 0
 }
 
-/// Waits until everything has failed for good. An endpoint that refuses is left alone for half a minute, unless it
-/// shows in between that it is there: it answers pings.
+/// Waits until everything has failed for good. After failures the breaker waits half a minute, unless the endpoint proves to
+/// work: it responds to pings.
 async fn wait_for_failure(client: &Client) {
     let ping = async || {
         let ping = client.post_empty("/api/orgs/acme/hooks/hook/ping").await.expect(200).json();
@@ -45,23 +45,23 @@ async fn wait_for_failure(client: &Client) {
         is_settled(client).await.then_some(())
     })
     .await;
-    // The last to fail must not have the recovery wait for half a minute.
+    // The last failure must not make the recovery wait for half a minute.
     ping().await;
 }
 
-/// How far the recovery is.
+/// The state of the recovery.
 async fn recovery(client: &Client, path: &str) -> Value {
     client.get(path).await.expect(200).json()
 }
 
-/// How things stood when the server was killed.
+/// The state at the time of a kill.
 #[derive(Debug)]
 struct Killed {
-    /// Which deliveries had their success on disk, by the ids of their events.
+    /// The deliveries whose success was on disk, by the ids of their events.
     recorded: BTreeSet<Box<str>>,
     recovery: String,
     rearmed: usize,
-    /// How many requests had come.
+    /// The number of requests that had arrived.
     arrived: usize,
 }
 
@@ -77,8 +77,8 @@ impl Killed {
         }
     }
 
-    /// How many had been answered 2xx without that being on disk. Checks that none is sent again of which it was.
-    /// The first `refused` of the requests had no such answer.
+    /// The number of requests with a 2xx that was not on disk. Checks that no recorded success is sent again. The first
+    /// `refused` requests had no 2xx.
     fn unrecorded(&self, requests: &[Box<str>], refused: usize) -> usize {
         let again = requests[self.arrived..].iter().find(|id| self.recorded.contains(*id));
         assert_eq!(again, None, "it was sent again although its success was on disk");
@@ -91,7 +91,7 @@ impl Killed {
 async fn a_recovery_that_is_killed_loses_nothing_and_repeats_only_what_was_on_its_way() {
     let total = count("STACKBELL_RECOVERY_DELIVERIES", 2_000);
     let settings = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
-    // One attempt, and no second one.
+    // The schedule allows one attempt without retries.
     std::fs::write(&settings, "retry_schedule = []").expect("written");
     let path = settings.path().to_str().expect("UTF-8");
     let mut server = setup().flag("--config", path).start().await;
@@ -149,7 +149,7 @@ async fn a_recovery_that_is_killed_loses_nothing_and_repeats_only_what_was_on_it
     for unrecorded in unrecorded {
         assert!(unrecorded <= limits.unrecorded_max + at_once, "{unrecorded} outcomes were in memory alone");
     }
-    // Beside these, what had left the server and not reached the endpoint when it looked.
+    // In addition, some requests had left the server but not reached the endpoint at the time of the kill.
     let on_their_way = unrecorded.iter().sum::<usize>() + 2 * at_once;
     println!(
         "{total} deliveries recovered, killed with {} and {} of them made pending, {} and {} recorded: \

@@ -1,4 +1,4 @@
-//! Every sample of a payload, through the running binary.
+//! Every sample of a payload, sent by the running binary.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::{compact, hmac_hex, register, server, signed_webhook};
 
 const SECRET: &str = "a secret for samples";
 
-/// Filter and payload of each sample, the organization replaced by ours.
+/// Filter and payload of each sample, with our organization in place of its own.
 fn samples() -> Vec<(Filter, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../payload/golden/payloads");
     let paths = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path());
@@ -26,7 +26,7 @@ fn samples() -> Vec<(Filter, String)> {
     samples
 }
 
-/// Source: wire-facts.md#raw-payloads.
+/// Each sample is published and compared with the delivered body. Source: wire-facts.md#raw-payloads.
 #[tokio::test]
 async fn each_sample_arrives_byte_for_byte_compact_signed_and_of_its_kind() {
     let samples = samples();

@@ -1,4 +1,4 @@
-//! Invariant 8: what is never readable again, searched for in every byte that the server leaves.
+//! Invariant 8: secrets must never be readable again. The test searches every byte that the server leaves.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ const SECRET: &str = "correct-horse-battery-staple";
 const SECOND_SECRET: &str = "tomorrow-never-comes-alone";
 const PATH: &str = "/services/T000/B000/path-that-is-a-credential";
 
-/// Every file below a folder, with its bytes.
+/// Every file in a folder, with its bytes.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -47,7 +47,7 @@ async fn secrets_and_tokens_are_nowhere_and_metrics_name_nobody() {
     publish(&with_token, &update()).await;
     receiver.wait_for(1).await;
     with_token.post_empty("/api/orgs/acme/hooks/very-particular-name/ping").await.expect(200);
-    // Refused, with all of it in the request.
+    // This request is rejected, and contains all of the secrets.
     with_token.get(&format!("/api/orgs/{SECRET}/hooks")).await.expect(404);
     let mut wrong = signed_webhook("x", &receiver.url(PATH), SECRET);
     wrong["active"] = "yes".into();
@@ -75,7 +75,7 @@ async fn secrets_and_tokens_are_nowhere_and_metrics_name_nobody() {
             assert!(!contains(&bytes, needle), "{needle} in {path}");
         }
     }
-    // A log may name what a request asked for, and a path may hold anything: the organization above is such a one.
+    // A log may name the requested path, and a path may hold anything, such as the organization above.
     let needles = [SECOND_SECRET, &token, &admin_token, PATH];
     for line in log.lines() {
         for needle in needles {

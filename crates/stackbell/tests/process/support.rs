@@ -12,19 +12,19 @@ pub(crate) async fn server() -> Server {
     setup().start().await
 }
 
-/// How much of something a test is to have: what the variable says, or this many.
+/// The size of a test: the value of the variable, or this default.
 #[expect(clippy::disallowed_methods, reason = "these tests have one setting each, and no configuration")]
 pub(crate) fn count(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
-/// What a verb prints that goes to this server with the admin's token, and succeeds.
+/// The output of a successful command that calls this server with the admin's token.
 pub(crate) async fn run(server: &Server, words: &[&str]) -> String {
     let mut command = binary(words);
     printed(command.env("STACKBELL_URL", server.url()).env("STACKBELL_TOKEN", server.token())).await
 }
 
-/// What a verb prints that needs no server, and succeeds.
+/// The output of a successful command that needs no server.
 pub(crate) async fn run_alone(words: &[&str]) -> String {
     printed(&mut binary(words)).await
 }
@@ -43,12 +43,12 @@ async fn printed(command: &mut Command) -> String {
     out
 }
 
-/// A body that registers a webhook of the organization.
+/// The body of a new webhook of the organization.
 pub(crate) fn webhook(name: &str, url: &str) -> Value {
     json!({"organizationName": "acme", "name": name, "displayName": name, "payloadUrl": url, "active": true})
 }
 
-/// The same with a secret.
+/// The body of a new webhook with a secret.
 pub(crate) fn signed_webhook(name: &str, url: &str, secret: &str) -> Value {
     let mut body = webhook(name, url);
     body["secret"] = secret.into();
@@ -59,7 +59,7 @@ pub(crate) async fn register(client: &Client, body: &Value) {
     client.post("/api/orgs/acme/hooks", body).await.expect(201);
 }
 
-/// An event of an update that succeeded.
+/// An event of a successful update.
 pub(crate) fn update() -> Value {
     json!({"kind": "stack_update", "payload": {
         "projectName": "web", "stackName": "prod",
@@ -73,14 +73,14 @@ pub(crate) async fn publish(client: &Client, event: &Value) -> Value {
     client.post("/v1/orgs/acme/events", event).await.expect(202).json()
 }
 
-/// As receivers compute it. Source: wire-facts.md#signature.
+/// The signature as receivers compute it. Source: wire-facts.md#signature.
 pub(crate) fn hmac_hex(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// JSON without the white space between its parts, and nothing else changed.
+/// JSON without white space between its parts, otherwise unchanged.
 pub(crate) fn compact(text: &str) -> String {
     let (mut is_in_string, mut is_escaped) = (false, false);
     let keep = |character: &char| {

@@ -1,4 +1,4 @@
-//! TLS by itself, and operations at an address of their own.
+//! TLS in the server itself, and operations at a separate address.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use stackbell_testkit::{Client, Server, wait};
 use crate::certificates::{Authority, Issued};
 use crate::support::setup;
 
-/// Where a server finds its certificate and key.
+/// The files of a server's certificate and key.
 struct Files {
     _folder: tempfile::TempDir,
     certificate: PathBuf,
@@ -81,7 +81,7 @@ async fn operations_have_an_address_of_their_own() {
     server.assert_quiet();
 }
 
-/// What the server says and ends with, that is started with these flags.
+/// The error of a server that is started with these flags.
 async fn refused(flags: &[(&str, &str)]) -> String {
     let data = tempfile::tempdir().expect("a folder");
     let setup = flags.iter().fold(setup(), |setup, (flag, value)| setup.flag(flag, value));
@@ -103,7 +103,7 @@ async fn what_cannot_be_served_with_refuses_the_start() {
     assert!(log.contains("tls_cert is set and tls_key is not"), "{log}");
 }
 
-/// The doctor looks at the files, and at what the running server presents.
+/// The doctor checks the files, and the certificate that the running server presents.
 #[tokio::test]
 async fn the_doctor_knows_certificates() {
     let authority = Authority::new();
@@ -123,7 +123,7 @@ async fn the_doctor_knows_certificates() {
         assert!(report.contains(expected), "{expected}: {report}");
     }
     authority.issue().write(&files.certificate, &files.key);
-    // Until the server takes it, which it may do at any moment.
+    // The server may load the new pair at any moment.
     let report = doctor().await;
     assert!(
         report.contains("presents another certificate") || report.contains("ok    presented"),

@@ -1,5 +1,4 @@
-//! The systemd unit that is shipped: systemd accepts it, its command line is one of ours, and we keep our word of
-//! when we are ready.
+//! The shipped systemd unit: systemd accepts it, its command line is valid, and the server reports its readiness correctly.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +10,7 @@ use stackbell_testkit::terminate;
 
 use crate::support::setup;
 
-/// What `systemd-analyze security` says of it, times ten; 100 is a service without any protection.
+/// The exposure that `systemd-analyze security` reports, times ten; 100 is a service without any protection.
 const EXPOSURE_MAX: &str = "15";
 
 fn packaged(name: &str) -> PathBuf {
@@ -22,12 +21,12 @@ fn unit() -> String {
     std::fs::read_to_string(packaged("stackbell.service")).expect("the unit")
 }
 
-/// What a key of the unit is set to, in order.
+/// The values of a key in the unit, in order.
 fn values<'a>(unit: &'a str, key: &'a str) -> Vec<&'a str> {
     unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }
 
-/// Runs a program of systemd's.
+/// Runs a program of systemd.
 #[track_caller]
 fn systemd(program: &str, arguments: &[&str], file: &Path) -> String {
     let output = match Command::new(program).args(arguments).arg(file).output() {
@@ -47,7 +46,7 @@ fn systemd(program: &str, arguments: &[&str], file: &Path) -> String {
 fn systemd_accepts_the_unit_and_finds_it_well_protected() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("stackbell.service");
-    // systemd looks whether the program is there.
+    // systemd checks that the program exists.
     let installed = unit().replace("/usr/bin/stackbell", env!("CARGO_BIN_EXE_stackbell"));
     std::fs::write(&file, installed).expect("written");
     let said = systemd("systemd-analyze", &["verify"], &file);
@@ -67,7 +66,7 @@ fn systemd_makes_the_units_user() {
     assert!(text.lines().any(|line| line.starts_with(&format!("u {user} "))), "{text}");
 }
 
-/// With the settings that are shipped beside it, and the credentials that it loads.
+/// The test uses the shipped settings and the credentials that the unit loads.
 #[test]
 fn the_units_command_line_and_settings_can_be_used() {
     let (unit, credentials) = (unit(), tempfile::tempdir().expect("a folder"));
