@@ -1,5 +1,5 @@
-//! Every sample of README.md, docs/{api,cli,operating,receivers,slack}.md, run as it stands there, from top to bottom, through a
-//! real shell. Endpoints of the samples are replaced by the test's own: nothing here asks anybody else for anything.
+//! Every sample of README.md, docs/{api,cli,operating,receivers,slack}.md, run unchanged from top to bottom through a real
+//! shell. The test replaces the samples' endpoints by its own, so no sample contacts another host.
 
 mod endpoints;
 mod settings;
@@ -23,7 +23,7 @@ fn blocks(document: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut block: Option<Block> = None;
     for line in document.lines() {
-        // In a list a block is indented. None of ours means its own indentation.
+        // A block in a list is indented. The indentation of our blocks has no meaning.
         match (&mut block, line.trim_start()) {
             (Some(_), "```") => blocks.extend(block.take()),
             (Some(block), line) => block.text.extend([line, "\n"]),
@@ -37,19 +37,19 @@ fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// Makes a line's answer its success: any status but a 2xx fails it.
+/// Makes curl fail for any status but a 2xx.
 fn strict(block: &str) -> String {
     block.replace("curl -sS", "curl -sS --fail-with-body").replace("…", "")
 }
 
-/// Runs a block and gives what it printed, on standard output and then on standard error, and whether it succeeded.
+/// Runs a block. Returns its standard output followed by its standard error, and whether it succeeded.
 async fn run(server: &Server, folder: &Path, block: &str, event: &str) -> (String, bool) {
     run_with(server, folder, block, &[("EVENT_ID", event)]).await
 }
 
-/// The same with these variables.
+/// Runs a block with these variables.
 async fn run_with(server: &Server, folder: &Path, block: &str, variables: &[(&str, &str)]) -> (String, bool) {
-    // The variables are the test's: a sample cannot know the token.
+    // The test sets the variables, because a sample cannot know the token.
     let script: String = strict(block).lines().filter(|line| !line.starts_with("export ")).fold(
         "set -e\n".to_owned(),
         |mut script, line| {
@@ -66,7 +66,7 @@ async fn run_with(server: &Server, folder: &Path, block: &str, variables: &[(&st
         .env("STACKBELL_URL", server.url())
         .env("STACKBELL_TOKEN", server.token())
         .env("DATA", server.data())
-        // Whoever has the usual port on this machine is not ours.
+        // The usual port may belong to another process on this machine.
         .env("STACKBELL_LISTEN", "127.0.0.1:0")
         .envs(variables.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
@@ -75,7 +75,7 @@ async fn run_with(server: &Server, folder: &Path, block: &str, variables: &[(&st
     (texts.concat(), output.status.success())
 }
 
-/// The id of the newest attempt of the webhook that the samples make; empty before there is one.
+/// The id of the newest attempt of the samples' webhook; empty if there is none.
 async fn newest_event(server: &Server) -> String {
     let deliveries = server.client().get("/api/orgs/acme/hooks/mine/deliveries").await.expect(200).json();
     deliveries[0]["id"].as_str().unwrap_or_default().to_owned()
@@ -86,7 +86,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root).expect("the document is there")
 }
 
-/// Runs all blocks of a document for a shell, with endpoints that answer like this.
+/// Runs all shell blocks of a document, with endpoints that send these responses.
 async fn check(document: &str, is_run: impl Fn(&str) -> bool, at_least: usize, endpoints_answer: Reply) {
     let endpoints = Endpoints::start(endpoints_answer).await;
     let server = endpoints.server().await;
@@ -95,7 +95,7 @@ async fn check(document: &str, is_run: impl Fn(&str) -> bool, at_least: usize, e
         .filter(|block| block.language == "sh" && is_run(&block.text))
         .collect();
     assert!(blocks.len() >= at_least, "{document} has lost its samples");
-    // What samples write is there for the next ones.
+    // The samples share a folder, because later ones read files of earlier ones.
     let folder = tempfile::tempdir().expect("a folder");
     for block in &blocks {
         let event = newest_event(&server).await;
@@ -111,11 +111,11 @@ async fn the_samples_of_the_api_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_samples_of_the_command_line_run() {
-    // Only what fails stays pending, for the samples that cancel and retry it.
+    // Failing deliveries stay pending, for the samples that cancel and retry them.
     check("docs/cli.md", |_| true, 17, Reply::status(503)).await;
 }
 
-/// The id that a line of the API's page finds is the organization's webhook `mine`, whatever else there is.
+/// The command on the API's page finds the id of the organization's webhook `mine`, among other webhooks.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_webhook_that_the_api_page_changes_is_the_one_it_means() {
     let endpoints = Endpoints::start(Reply::default()).await;
@@ -146,7 +146,7 @@ async fn the_webhook_that_the_api_page_changes_is_the_one_it_means() {
     assert_eq!(without, [(&"organization".into(), &"mine".into())]);
 }
 
-/// The lines pasted as one block show the delivery, which is recorded some time after the event was answered.
+/// The commands, pasted as one block, show the delivery, which is recorded some time after the response to the event.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_lines_of_the_readme_show_what_was_delivered() {
     let endpoints = Endpoints::start(Reply::default()).await;
@@ -161,7 +161,7 @@ async fn the_last_lines_of_the_readme_show_what_was_delivered() {
     assert!(last.contains("\"kind\":\"stack_update\"") && last.contains("\"responseCode\":200"), "{printed}");
 }
 
-/// Backup and restore as they are practised: again and again, with the master key in the data folder or in a file.
+/// Backup and restore must work repeatedly, with the master key in the data folder or in a file.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_samples_of_backup_and_restore_run_more_than_once() {
     let key = tempfile::NamedTempFile::new().expect("a file");
@@ -181,7 +181,7 @@ async fn the_samples_of_backup_and_restore_run_more_than_once() {
             let folder = tempfile::tempdir().expect("a folder");
             for _ in 0..2 {
                 for block in blocks.iter().filter(is_sample) {
-                    // Changing the key is another page's business.
+                    // The rotation of the key belongs to another page.
                     let text = block.text.replace("stackbell key rotate\n", "");
                     let variables: Vec<_> = variable.into_iter().collect();
                     let (printed, is_done) = run_with(&server, folder.path(), &text, &variables).await;
@@ -192,7 +192,7 @@ async fn the_samples_of_backup_and_restore_run_more_than_once() {
     }
 }
 
-/// The two commands at the top and the start of `serve` are run by tests of their own; this runs the rest.
+/// Other tests run the two commands at the top and the start of `serve`; this test runs the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_samples_of_the_readme_run() {
     check("README.md", |block| block.contains("curl") || block.contains("webhook new"), 2, Reply::default())
@@ -204,13 +204,13 @@ async fn the_samples_of_operating_run() {
     check("docs/operating.md", |_| true, 10, Reply::default()).await;
 }
 
-/// The lines that start the examples are run by `tests/examples`; this runs the rest.
+/// `tests/examples` runs the commands that start the examples; this test runs the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_samples_of_receivers_run() {
     check("docs/receivers.md", |block| !block.contains("WEBHOOK_SECRET="), 1, Reply::default()).await;
 }
 
-/// The texts of all files of Rust below a folder.
+/// Appends the texts of all Rust files in a folder.
 fn sources(folder: &Path, found: &mut String) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -222,7 +222,7 @@ fn sources(folder: &Path, found: &mut String) {
     }
 }
 
-/// Who looks for a line of the log in the page finds it as the log has it.
+/// Every log line on the page has exactly the text of the log.
 #[test]
 fn the_lines_of_the_log_in_operating_are_the_logs() {
     let document = read("docs/operating.md");

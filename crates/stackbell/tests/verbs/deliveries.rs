@@ -3,7 +3,7 @@ use stackbell_testkit::{Reply, wait};
 
 use crate::support::Desk;
 
-/// The only delivery, once it is in this state.
+/// Waits until the only delivery is in this state, and returns it.
 async fn delivery(desk: &Desk, state: &str) -> Value {
     wait::until("the delivery", || async {
         let listed = desk.run(&format!("delivery list acme --state {state} --output json")).await.json(0);

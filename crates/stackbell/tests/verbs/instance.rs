@@ -40,7 +40,7 @@ async fn a_backup_is_restored_with_sending_held() {
     assert!(made.out.contains("  webhooks "), "{}", made.out);
     desk.run("backup --to copy.db").await.said(1, "copy.db is there already");
 
-    // Without the master key it is of no use, and nothing is left of the try.
+    // A restore fails without the master key, and leaves nothing behind.
     desk.run("restore copy.db --data restored").await.said(1, "master key");
     let restored = desk.folder().join("restored");
     assert!(!restored.join("stackbell.db").exists());
@@ -79,11 +79,11 @@ async fn a_damaged_backup_is_refused() {
     assert!(!desk.folder().join("d/stackbell.db").exists());
 }
 
-/// A server that is not the desk's.
+/// A second server, in addition to the desk's.
 struct Serving {
     child: Child,
     url: String,
-    /// Kept open: a server whose log nobody takes is another story.
+    /// Kept open, because the server's log needs a reader.
     _log: Lines<BufReader<ChildStderr>>,
 }
 
@@ -109,11 +109,11 @@ impl Serving {
     }
 }
 
-/// A server behind TLS is reached with its certificate in a file, and not without.
+/// The client reaches a server with TLS only with its certificate in a file.
 #[tokio::test]
 async fn private_certificates_are_trusted_when_named() {
     let plain = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
-    // As `openssl req -x509` makes it.
+    // The certificate is like one of `openssl req -x509`.
     let mut authority = plain.clone();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     for params in [plain, authority] {

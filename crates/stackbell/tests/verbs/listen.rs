@@ -7,21 +7,21 @@ use tokio::time::timeout;
 
 use crate::support::Desk;
 
-/// What it tells to paste in the end.
+/// The command at the end of the introduction.
 const PING: &str = "stackbell webhook ping acme ";
 
-/// A receiver at work.
+/// A running `listen`.
 struct Listening {
     child: Child,
     error: BufReader<tokio::process::ChildStderr>,
-    /// Where it listens.
+    /// The URL of the receiver.
     url: String,
-    /// What it said before it listened for deliveries.
+    /// The text before the first delivery.
     introduction: String,
 }
 
 impl Listening {
-    /// Starts it, and reads what it says up to the paragraph with `last`.
+    /// Starts it, and reads its output up to the paragraph with `last`.
     async fn start(mut command: Command, last: &str) -> Self {
         let mut child = command.spawn().expect("the binary starts");
         let mut error = BufReader::new(child.stderr.take().expect("it is piped"));
@@ -38,7 +38,7 @@ impl Listening {
         Self { child, error, url, introduction }
     }
 
-    /// What it printed and said until it ended by itself.
+    /// Waits for its end; returns exit code, standard output and standard error.
     async fn ended(mut self) -> (i32, String, String) {
         let mut out = self.child.stdout.take().expect("it is piped");
         let (out, error) = tokio::join!(all(&mut out), all(&mut self.error));

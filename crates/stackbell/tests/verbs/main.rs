@@ -1,4 +1,4 @@
-//! The verbs of the command line, as somebody at a shell: the real binary against a real server.
+//! The commands as a person uses them: the real binary against a real server.
 
 mod deliveries;
 mod events;

@@ -1,4 +1,4 @@
-//! A server, and the binary beside it.
+//! A server, and commands of the binary.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// What a verb did.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -18,20 +18,20 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// What it printed, if it ended with this code.
+    /// Checks the exit code and returns standard output.
     #[track_caller]
     pub(crate) fn text(&self, code: i32) -> &str {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.error);
         &self.out
     }
 
-    /// The JSON that it printed, if it ended with this code.
+    /// Checks the exit code and returns the JSON on standard output.
     #[track_caller]
     pub(crate) fn json(&self, code: i32) -> Value {
         serde_json::from_str(self.text(code)).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 
-    /// What it said went wrong, if it ended with this code.
+    /// Checks the exit code, and that standard error contains `expected`.
     #[track_caller]
     pub(crate) fn said(&self, code: i32, expected: &str) {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.error);
@@ -39,7 +39,7 @@ impl Ran {
     }
 }
 
-/// A server, an endpoint, and a folder to work in.
+/// A server, an endpoint, and a working folder.
 pub(crate) struct Desk {
     pub(crate) server: Server,
     pub(crate) receiver: Receiver,
@@ -51,7 +51,7 @@ impl Desk {
         Self::open_with(ServerSetup::new(env!("CARGO_BIN_EXE_stackbell"))).await
     }
 
-    /// The same with a store that is a file, for verbs that are about its file or that of its key.
+    /// A desk with an embedded store, for commands on its file or key.
     pub(crate) async fn open_embedded() -> Self {
         Self::open_with(ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).embedded()).await
     }
@@ -62,12 +62,12 @@ impl Desk {
         Self { server, receiver, folder: tempfile::tempdir().expect("a folder") }
     }
 
-    /// Where verbs are run.
+    /// The working folder of commands.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A command that is to be this line, with the server's variables and no others.
+    /// A command from this line, with the server's variables and no others.
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
         command.args(words(line)).env_clear().current_dir(self.folder.path());
@@ -76,12 +76,12 @@ impl Desk {
         command
     }
 
-    /// Runs a line; words are parted by spaces, unless they are in single quotes.
+    /// Runs a line. Spaces separate words, except inside single quotes.
     pub(crate) async fn run(&self, line: &str) -> Ran {
         ended(self.command(line)).await
     }
 
-    /// The same with something on standard input.
+    /// Runs a line with this standard input.
     pub(crate) async fn run_with(&self, line: &str, input: &str) -> Ran {
         let mut child = self.command(line).stdin(Stdio::piped()).spawn().expect("the binary starts");
         let mut stdin = child.stdin.take().expect("it is piped");
@@ -90,13 +90,13 @@ impl Desk {
         ran(child.wait_with_output().await.expect("it ends"))
     }
 
-    /// Makes a webhook that hears of everything and goes to the endpoint.
+    /// Creates a webhook for every event that goes to the endpoint.
     pub(crate) async fn webhook(&self, name: &str) {
         let url = self.receiver.url("/hook");
         self.run(&format!("webhook new acme --name {name} --url {url}")).await.text(0);
     }
 
-    /// Publishes an update of `website/prod` and gives the event's id.
+    /// Publishes an update of `website/prod` and returns the event's id.
     pub(crate) async fn publish(&self) -> String {
         let sent = self.run_with("event send acme --kind stack_update --output json", UPDATE).await.json(0);
         sent["id"].as_str().expect("an id").to_owned()
@@ -129,5 +129,5 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// An update that failed.
+/// A failed update.
 pub(crate) const UPDATE: &str = r#"{"projectName":"website","stackName":"prod","kind":"update","result":"failed","resourceChanges":{"same":31},"isPreview":false}"#;

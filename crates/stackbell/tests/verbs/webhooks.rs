@@ -91,7 +91,7 @@ async fn edits_change_what_they_name() {
     assert_eq!((listed[0].get("attemptsPerMinute"), listed[0].get("pauseReason")), (None, None));
 }
 
-/// `list`, `get`, `new` and `edit` print a webhook with the same fields: all that either API shows.
+/// `list`, `get`, `new` and `edit` print a webhook with the same fields: all fields of both APIs.
 #[tokio::test]
 async fn a_webhook_has_one_shape_in_json() {
     let desk = Desk::open().await;

@@ -1,38 +1,38 @@
-//! The series that Prometheus stores of a server.
+//! The series that Prometheus stores for a server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The labels that Prometheus adds to whatever it scrapes. Their values are the operator's.
+/// The labels that Prometheus adds to every scraped series. Their values are the operator's.
 pub(crate) const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
-/// What the values of a series are, for the functions that they can go into.
+/// The type of a series' values, which decides the functions for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Only grows; only its growth says something. A histogram's `_sum` and `_count` are counters too.
+    /// A counter: only its growth has a meaning. A histogram's `_sum` and `_count` are counters too.
     Counter,
     Gauge,
     /// A histogram's `_bucket`.
     Bucket,
 }
 
-/// The series of one name.
+/// The series with one name.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     pub(crate) kind: Kind,
-    /// The metric that they are of, as `# TYPE` has it.
+    /// Their metric, as in `# TYPE`.
     pub(crate) metric: String,
-    /// Their labels, with the values that there are.
+    /// Their labels, with the existing values.
     pub(crate) labels: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// All series, by the names that queries use.
+/// All series, by their names in queries.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalogue {
     series: BTreeMap<String, Series>,
 }
 
 impl Catalogue {
-    /// Reads a text in the classic format, and adds what Prometheus itself says of a target.
+    /// Parses a text in the classic format, and adds Prometheus' own series about a target.
     pub(crate) fn scraped(text: &str) -> Self {
         let mut kinds: Vec<(&str, &str)> = Vec::new();
         let mut series: BTreeMap<String, Series> = BTreeMap::new();
@@ -68,7 +68,7 @@ impl Catalogue {
     }
 }
 
-/// No value of ours has a comma, a quote or a brace in it, which the panics here would show.
+/// The name and labels of a sample. Our values have no comma, quote or brace; the panics here would reveal one.
 fn name_and_labels(line: &str) -> (&str, Vec<(&str, &str)>) {
     let Some((name, rest)) = line.split_once('{') else {
         return (line.split_once(' ').expect("a name and a value").0, Vec::new());
@@ -83,7 +83,7 @@ fn name_and_labels(line: &str) -> (&str, Vec<(&str, &str)>) {
     (name, labels.collect())
 }
 
-/// The metric and the kind of a sample below the line `# TYPE metric kind`.
+/// The metric and the type of a sample below the line `# TYPE metric kind`.
 fn kind_of<'a>(sample: &str, (metric, kind): (&'a str, &str)) -> Option<(&'a str, Kind)> {
     let kind = match (kind, sample.strip_prefix(metric)?) {
         ("gauge", "") => Kind::Gauge,

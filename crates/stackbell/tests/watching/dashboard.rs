@@ -11,11 +11,11 @@ use crate::expression::check;
 use crate::page::Page;
 use crate::{assert_is_command, catalogue, quoted, read};
 
-/// The newest version of the classic model. Versions of Grafana that know the model of resources take it as well.
+/// The newest version of the classic model. Versions of Grafana with the resource model accept it as well.
 const SCHEMA_VERSION: u64 = 42;
-/// How many columns Grafana's grid has.
+/// The number of columns in Grafana's grid.
 const COLUMNS: u64 = 24;
-/// The variables that Grafana gives itself, as far as ours are used, with a value.
+/// Grafana's own variables that we use, each with a value.
 const BUILT_IN: [(&str, &str); 1] = [("__rate_interval", "5m")];
 
 fn dashboard() -> Value {
@@ -34,7 +34,7 @@ fn is_row(panel: &Value) -> bool {
     panel["type"] == "row"
 }
 
-/// All that is wrong with a dashboard.
+/// All faults of a dashboard.
 fn faults_of(dashboard: &Value, catalogue: &Catalogue) -> Vec<String> {
     let mut faults = faults_of_head(dashboard, catalogue);
     let panels = list(dashboard, "/panels");
@@ -56,7 +56,7 @@ fn faults_of(dashboard: &Value, catalogue: &Catalogue) -> Vec<String> {
     faults
 }
 
-/// The head, and the variables: each is used, and each that is used is there.
+/// The faults of the head and the variables: each variable is used, and each used variable exists.
 fn faults_of_head(dashboard: &Value, catalogue: &Catalogue) -> Vec<String> {
     let mut faults = Vec::new();
     if dashboard["schemaVersion"] != SCHEMA_VERSION || !dashboard["id"].is_null() {
@@ -84,7 +84,7 @@ fn faults_of_head(dashboard: &Value, catalogue: &Catalogue) -> Vec<String> {
     faults
 }
 
-/// Its query is `label_values(SELECTOR, LABEL)`, which is Grafana's own and no PromQL.
+/// The faults of a variable. Its query is `label_values(SELECTOR, LABEL)`, which is Grafana's own and not PromQL.
 fn faults_of_variable(variable: &Value, catalogue: &Catalogue) -> Vec<String> {
     let query = text(variable, "/query/query");
     let parts = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
@@ -99,7 +99,7 @@ fn faults_of_variable(variable: &Value, catalogue: &Catalogue) -> Vec<String> {
     if variable["datasource"]["uid"] != "${datasource}" {
         faults.push(format!("'{query}' asks another data source"));
     }
-    // Nobody adds the values up here.
+    // The values are not added up here.
     faults.extend(check(&format!("max({selector})"), catalogue).err().into_iter().flatten());
     faults
 }
@@ -112,7 +112,7 @@ fn variables_in(value: &Value, found: &mut BTreeSet<String>) {
                 let rest = rest.strip_prefix('{').unwrap_or(rest);
                 let end =
                     rest.find(|next: char| !next.is_alphanumeric() && next != '_').unwrap_or(rest.len());
-                // The value that stands for all values of a variable; it is no variable.
+                // `__all` stands for all values of a variable; it is not a variable itself.
                 if &rest[..end] != "__all" {
                     found.insert(rest[..end].to_owned());
                 }
@@ -124,7 +124,7 @@ fn variables_in(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Where a panel is, in columns and lines.
+/// The position and size of a panel, in columns and lines.
 #[derive(Clone, Copy)]
 struct Place {
     x: u64,
@@ -169,7 +169,7 @@ fn faults_of_places(panels: &[Value]) -> Vec<String> {
         }
         let covered = places.iter().filter(|(_, other)| place.overlaps(*other));
         faults.extend(covered.map(|(other, _)| format!("{title}: over '{other}'")));
-        // A panel belongs to the row before it in the list, so the order of the list is that of the page.
+        // A panel belongs to the row before it in the list, so the list must have the order of the page.
         if places.last().is_some_and(|(_, before)| place.y < before.y) {
             faults.push(format!("{title}: above the panel before it"));
         }
@@ -222,7 +222,7 @@ fn faults_of_panel(panel: &Value) -> Vec<String> {
     faults
 }
 
-/// Gives the metrics that it asks for.
+/// Returns the metrics that it queries.
 fn faults_of_target(target: &Value, catalogue: &Catalogue) -> Result<BTreeSet<String>, Vec<String>> {
     let mut expression = text(target, "/expr").to_owned();
     for (name, value) in BUILT_IN {

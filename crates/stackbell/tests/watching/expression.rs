@@ -1,6 +1,6 @@
-//! What is wrong with an expression of PromQL, given the series that there are.
+//! Finds the faults of a PromQL expression, given the existing series.
 //!
-//! It knows no more of the language than our own expressions use, and refuses what it does not know.
+//! The check knows only the parts of the language that our expressions use, and rejects the others.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use promql_parser::parser::{
 
 use crate::catalogue::{Catalogue, Kind, Series, TARGET_LABELS};
 
-/// Gauges of the whole store. Every node that uses the store shows the same, so their sum would be a multiple.
+/// Gauges of the whole store. Every node on the store shows the same values, so a sum would be a multiple of them.
 const WHOLE_STORE: [&str; 9] = [
     "stackbell_deliveries_pending",
     "stackbell_deliveries_due",
@@ -27,13 +27,13 @@ const WHOLE_STORE: [&str; 9] = [
 const OF_COUNTERS: [&str; 2] = ["rate", "increase"];
 const OF_GAUGES: [&str; 2] = ["deriv", "min_over_time"];
 
-/// An expression that was checked.
+/// A checked expression.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) expr: Expr,
-    /// The labels that its results have.
+    /// The labels of its results.
     pub(crate) labels: BTreeSet<String>,
-    /// The metrics that it asks for.
+    /// The metrics that it queries.
     pub(crate) metrics: BTreeSet<String>,
     pub(crate) selectors: Vec<VectorSelector>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Checked {
 /// Checks an expression.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// All faults of the expression.
 pub(crate) fn check(text: &str, catalogue: &Catalogue) -> Result<Checked, Vec<String>> {
     let expr = parser::parse(text).map_err(|error| vec![format!("does not parse: {error}")])?;
     let mut check = Check { catalogue, faults: Vec::new(), metrics: BTreeSet::new(), selectors: Vec::new() };
@@ -50,7 +50,7 @@ pub(crate) fn check(text: &str, catalogue: &Catalogue) -> Result<Checked, Vec<St
     if faults.is_empty() { Ok(Checked { expr, labels, metrics, selectors }) } else { Err(faults) }
 }
 
-/// Whether the expression gives nothing as long as all is well, as an alert's must.
+/// Whether the expression has no result while all is well, as an alert's expression must.
 pub(crate) fn is_condition(expr: &Expr) -> bool {
     match expr {
         Expr::Paren(paren) => is_condition(&paren.expr),
@@ -65,12 +65,12 @@ pub(crate) fn is_condition(expr: &Expr) -> bool {
     }
 }
 
-/// What stands around a part of an expression.
+/// The context of a part of an expression.
 #[derive(Clone, Copy, Default)]
 struct Place<'a> {
-    /// The function of ranges that it is in.
+    /// The range function around it.
     function: Option<&'a str>,
-    /// The aggregation next to it.
+    /// The innermost aggregation around it.
     aggregation: Option<&'a str>,
     in_quantile: bool,
 }
@@ -87,7 +87,7 @@ impl Check<'_> {
         self.faults.push(what);
     }
 
-    /// Gives the labels of its results.
+    /// Returns the labels of its results.
     fn expr(&mut self, expr: &Expr, place: Place<'_>) -> BTreeSet<String> {
         match expr {
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, place),
@@ -130,7 +130,7 @@ impl Check<'_> {
         }
     }
 
-    /// Two sides whose labels differ have nothing in common, and the result is empty for ever.
+    /// Two sides with different labels match nothing, so the result would always be empty.
     fn binary(&mut self, binary: &BinaryExpr, place: Place<'_>) -> BTreeSet<String> {
         let (left, right) = (self.expr(&binary.lhs, place), self.expr(&binary.rhs, place));
         match (&*binary.lhs, &*binary.rhs) {
@@ -246,7 +246,7 @@ impl Check<'_> {
     }
 }
 
-/// A server's text, shortened.
+/// A shortened scrape of a server.
 const SAMPLE: &str = r#"# TYPE stackbell_attempts_total counter
 stackbell_attempts_total{result="success"} 3
 stackbell_attempts_total{result="status"} 0

@@ -1,8 +1,7 @@
-//! The dashboard and the alert rules in `packaging/`, against the metrics that a server shows.
+//! Checks the dashboard and the alert rules in `packaging/` against the metrics of a server.
 //!
-//! A name that is misspelt in a query is no error anywhere: the panel stays empty and the alert silent. So every
-//! expression is parsed and compared with the series that a server shows from its start, and what a server shows must be
-//! on the dashboard.
+//! A misspelt name in a query causes no error: the panel stays empty and the alert silent. Every expression is therefore
+//! parsed and compared with the series of a new server, and all of these series must be on the dashboard.
 
 mod catalogue;
 mod dashboard;
@@ -23,19 +22,19 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root).expect("the file is there")
 }
 
-/// What Prometheus stores of a server that has just started and was asked for nothing yet.
+/// The series of a server that has just started and had no requests yet.
 async fn catalogue() -> Catalogue {
     let server = ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).start().await;
     let metrics = server.client().get("/metrics").await.expect(200);
     Catalogue::scraped(metrics.text())
 }
 
-/// What stands between two marks.
+/// The texts between pairs of a mark.
 fn quoted(text: &str, mark: char) -> impl Iterator<Item = &str> {
     text.split(mark).skip(1).step_by(2)
 }
 
-/// Who is woken copies the commands that a text names: the verbs and the flags are those of the binary.
+/// Checks a command in a text that an operator may copy: the binary must know its verbs and flags.
 fn assert_is_command(words: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
     let output = command.args(words.split(' ')).arg("--help").output().expect("the binary runs");

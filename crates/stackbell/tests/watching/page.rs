@@ -1,4 +1,4 @@
-//! docs/operating.md: what alerts and panels refer to, and how both are installed.
+//! docs/operating.md: the references of alerts and panels, and the installation of both.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ impl Page {
         self.0.lines().any(|line| line.trim_start_matches('#').trim() == title && line.starts_with("## "))
     }
 
-    /// The names of alerts in the table of what to watch.
+    /// The names of alerts in the table of alerts.
     pub(crate) fn alerts(&self) -> Vec<&str> {
         self.watching()
             .lines()
@@ -30,7 +30,7 @@ impl Page {
             .collect()
     }
 
-    /// The names of metrics that it quotes.
+    /// The names of metrics on the page.
     fn metrics(&self) -> BTreeSet<&str> {
         let quoted = quoted(&self.0, '`').filter_map(|quoted| quoted.split_whitespace().next());
         quoted.filter(|name| name.starts_with("stackbell_") || name.starts_with("process_")).collect()
@@ -47,7 +47,7 @@ impl Page {
     }
 }
 
-/// What our sample uses of Prometheus' configuration.
+/// The parts of Prometheus' configuration that our sample uses.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Configuration {
@@ -68,7 +68,7 @@ struct Targets {
     targets: Vec<String>,
 }
 
-/// The job is what the rules look for, the path is the default one, and the rules are where the page installs them.
+/// The sample has the job of the rules and the default path, and names the rules where the page installs them.
 #[test]
 fn the_sample_of_a_scrape_configuration_fits_the_rules() {
     let page = Page::read();

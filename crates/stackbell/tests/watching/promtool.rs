@@ -1,4 +1,4 @@
-//! Prometheus' own tool, on the rules and on the metrics of a server. `./test` gets the tool and runs these tests.
+//! Checks the rules and a server's metrics with Prometheus' own tool. `./test` gets the tool and runs these tests.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use stackbell_testkit::ServerSetup;
 
-/// The one that `./test` has taken out of Debian's package `prometheus`, else the one on the path.
+/// The tool that `./test` took out of Debian's package `prometheus`, or the one on the path.
 fn promtool() -> Command {
     let taken_out = path(".test/bin/promtool");
     Command::new(if taken_out.exists() { taken_out } else { "promtool".into() })
@@ -27,12 +27,12 @@ fn run(command: &mut Command) -> Output {
     command.output().expect(MISSING)
 }
 
-/// What `promtool check metrics` says of a text.
+/// The output of `promtool check metrics` for a text.
 fn check_metrics(metrics: &str) -> Output {
     let mut command = promtool();
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect(MISSING);
-    // It stops reading at what it cannot parse.
+    // The tool stops reading at text that it cannot parse.
     let _ = child.stdin.take().expect("it is piped").write_all(metrics.as_bytes());
     child.wait_with_output().expect("it ends")
 }

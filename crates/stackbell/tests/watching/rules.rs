@@ -40,7 +40,7 @@ fn rules() -> Vec<Rule> {
     file.groups.into_iter().flat_map(|group| group.rules).collect()
 }
 
-/// All that is wrong with a rule.
+/// All faults of a rule.
 fn faults_of(rule: &Rule, catalogue: &Catalogue, page: &Page) -> Vec<String> {
     let mut faults = Vec::new();
     match check(&rule.expr, catalogue) {
@@ -68,7 +68,7 @@ fn faults_of(rule: &Rule, catalogue: &Catalogue, page: &Page) -> Vec<String> {
     faults
 }
 
-/// It names a section of the page, and what it quotes is on the page.
+/// The faults of a description: it must name a section of the page, and its quotes must be on the page.
 fn faults_of_description(rule: &Rule, page: &Page) -> Vec<String> {
     let description = rule.annotations.get("description").map(String::as_str).unwrap_or_default();
     let Some((text, reference)) = description.rsplit_once("See ") else {
@@ -88,7 +88,7 @@ fn faults_of_description(rule: &Rule, page: &Page) -> Vec<String> {
     faults
 }
 
-/// The labels that the texts show.
+/// The labels in the texts.
 fn templates(rule: &Rule) -> impl Iterator<Item = &str> {
     let shown = rule.annotations.values().flat_map(|text| text.split("$labels.").skip(1));
     shown.filter_map(|rest| rest.split([' ', '}']).next())
@@ -133,7 +133,7 @@ fn describe(rule: &mut Rule, from: &str, to: &str) {
     *description = description.replace(from, to);
 }
 
-/// Each has a row in the page, and the page names no other.
+/// Each alert has a row on the page, and the page has no other alerts.
 #[test]
 fn the_page_lists_the_alerts() {
     let (rules, page) = (rules(), Page::read());
@@ -143,7 +143,7 @@ fn the_page_lists_the_alerts() {
     assert_eq!(alerts, page.alerts().into_iter().collect());
 }
 
-/// Who is woken by an alert copies what it says.
+/// Operators copy the commands of an alert.
 #[test]
 fn the_commands_that_the_rules_name_are_there() {
     let rules = rules();

@@ -52,7 +52,7 @@ async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Fi
     let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
     match (cause == Some(io::ErrorKind::AddrInUse), is_running) {
         (true, true) => (true, Fine(format!("a process listens at {address}"))),
-        // That process does not use this data folder.
+        // The process at the address does not use this data folder.
         (true, false) => {
             let text = format!(
                 "another process than this data folder's listens at {address}: choose another with --{flag}"
