@@ -58,9 +58,9 @@ pub struct Opener<'a> {
 }
 
 impl Opener<'_> {
-    /// Opens the keyring of the store. Makes data keys for a store without any, and a master key in the data folder if the settings
-    /// give none. Completes a change of keys that a crash interrupted, and re-seals the data keys if only the previous master key
-    /// opens them.
+    /// Opens the keyring of the store. Makes data keys for a store without any, and a master key in the data folder if the
+    /// settings give none. Completes a change of keys that a crash interrupted, and re-seals the data keys if only the
+    /// previous master key opens them.
     ///
     /// # Errors
     /// [`OpenKeyringError`].

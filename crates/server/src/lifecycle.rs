@@ -40,8 +40,8 @@ impl Hangups {
     }
 }
 
-/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail like a write to a full disk. Without it the signal SIGXFSZ ends
-/// the process. The signal is caught, not ignored, because child processes inherit ignored signals.
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail like a write to a full disk. Without it the signal
+/// SIGXFSZ ends the process. The signal is caught, not ignored, because child processes inherit ignored signals.
 ///
 /// # Errors
 /// If the system refuses to install a handler.

@@ -1,8 +1,8 @@
 //! Lingering close: a connection whose peer still sends is closed in two steps.
 //!
-//! Closing a socket with unread bytes resets the connection, and a reset discards the response that the peer has not read yet.
-//! This happens to every request that is answered before its body was read, as refusals are. The writing half is therefore
-//! closed first, and incoming bytes are discarded for a moment.
+//! Closing a socket with unread bytes resets the connection, and a reset discards the response that the peer has not read
+//! yet. This happens if a request gets its response before its body was read, as rejected requests do. The writing half is
+//! therefore closed first, and incoming bytes are discarded for a moment.
 
 use std::io;
 use std::pin::Pin;

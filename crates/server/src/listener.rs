@@ -32,8 +32,8 @@ use crate::lingering_close::LingeringClose;
 use crate::tls::Certificates;
 use crate::write_timeout::WriteTimeout;
 
-/// The longest idle time of a connection. It is longer than clients keep connections (Go: 90 s, most others at most 60 s), so that
-/// the client closes first and no request races with our close.
+/// The longest idle time of a connection. It is longer than clients keep connections (Go: 90 s, most others at most 60 s),
+/// so that the client closes first and no request races with our close.
 const IDLE_TIME: Duration = Duration::from_secs(95);
 
 /// The pause between two tries while the system has no file descriptor or no memory for a connection.
@@ -243,7 +243,7 @@ impl Serving {
                     if has_no_head && !stop.is_cancelled() {
                         return;
                     }
-                    // A request in progress is answered; no other is waited for.
+                    // The request in progress still gets its response; no further request is read.
                     connection.as_mut().graceful_shutdown();
                     is_leaving = true;
                 }

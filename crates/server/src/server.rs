@@ -99,8 +99,8 @@ impl Sockets {
     }
 }
 
-/// The length of the kernel's queue of new connections, as far as the system allows. In a burst, a client that finds the queue full
-/// would wait a second for its retransmission.
+/// The length of the kernel's queue of new connections, as far as the system allows. In a burst, a client that finds the
+/// queue full would wait a second for its retransmission.
 const BACKLOG: u32 = 4096;
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

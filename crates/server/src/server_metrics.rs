@@ -2,7 +2,7 @@
 //!
 //! | name | kind | labels | what |
 //! | --- | --- | --- | --- |
-//! | `stackbell_connections_cut_total` | counter | `reason` | connections that were closed or refused without an answer |
+//! | `stackbell_connections_cut_total` | counter | `reason` | connections that were closed or refused without a response |
 //! | `stackbell_log_lines_left_out_total` | counter | | lines that could not be written to the log as fast as they came, or at all |
 //!
 //! `reason`: `silent`, no whole head came in 10 seconds; `displaced`, a new connection took the place; `refused`, the

@@ -1,7 +1,8 @@
 //! TLS of the listener: a certificate and its key from two PEM files, reloaded on change.
 //!
-//! New connections get the last usable pair; open connections keep theirs. The two files change one after the other, so a change is
-//! used once two looks have found the same contents. An unusable pair is logged once, and the pair before it stays.
+//! New connections get the last usable pair; open connections keep theirs. The two files change one after the other, so a
+//! change is used once two looks have found the same contents. An unusable pair is logged once, and the pair before it
+//! stays.
 //!
 //! Only HTTP/1.1 is offered. The limits on idle clients, slow heads and unread responses are limits of a connection, and HTTP/2
 //! has its own flow control between a connection and its requests. A proxy in front may speak HTTP/2.

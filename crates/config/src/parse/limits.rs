@@ -25,8 +25,8 @@ const EXCHANGE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duratio
 /// The most retries of one delivery. The longest useful schedule is one try an hour for a week.
 const RETRIES_MAX: usize = 200;
 
-/// The range of attempts in progress. One organization has a quarter of them, of which half are reserved for quick endpoints. Each
-/// attempt takes a socket, and the ports for connections to one address are limited.
+/// The range of attempts in flight. One organization gets a quarter of them, and half of that is reserved for fast
+/// endpoints. Each attempt takes a socket, and the ports for connections to one address are limited.
 const IN_FLIGHT: RangeInclusive<u32> = 8..=60_000;
 
 /// The range of a payload. Pulumi's own events need the least; one commit cannot hold more than the most.
@@ -38,7 +38,8 @@ const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 /// The range of an array, which is accepted as a whole in one commit.
 const EVENTS_IN_REQUEST: RangeInclusive<u32> = 1..=10_000;
 
-/// The range of webhooks in a scope. All webhooks of an organization are in memory for matching, and a list returns a whole scope.
+/// The range of webhooks in a scope. All webhooks of an organization are in memory for matching, and a list returns a whole
+/// scope.
 const WEBHOOKS_IN_SCOPE: RangeInclusive<u32> = 1..=10_000;
 
 /// The range of pending deliveries, up to the largest number that is counted.

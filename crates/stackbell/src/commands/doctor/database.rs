@@ -17,7 +17,8 @@ use facts::{Connection, Facts};
 /// The oldest version of PostgreSQL with all features that the store needs, in the form of `server_version_num`.
 const VERSION_MIN: i64 = 130_000;
 
-/// The largest clock difference that is not a fault. Network time keeps clocks far closer, and a difference below this has no effect.
+/// The largest clock difference that is not a fault. Network time keeps clocks far closer, and a difference below this has
+/// no effect.
 const CLOCK_DIFFERENCE_MAX_MS: i64 = 5_000;
 
 /// Connections of a node in addition to its pool: one listens for wake-ups.

@@ -80,7 +80,7 @@ impl Connection {
     /// Reads the facts from the server.
     ///
     /// # Errors
-    /// If it cannot be reached, refuses the connection, or does not answer in time.
+    /// If it cannot be reached, refuses the connection, or does not respond in time.
     pub(super) async fn facts(&self, options: &PostgresOptions) -> anyhow::Result<Facts> {
         self.ask(options, async |client| Facts::ask(client).await).await
     }
