@@ -3,7 +3,7 @@
 //! | name | kind | labels | what |
 //! | --- | --- | --- | --- |
 //! | `stackbell_connections_cut_total` | counter | `reason` | connections that were closed or refused without a response |
-//! | `stackbell_log_lines_left_out_total` | counter | | lines that could not be written to the log as fast as they came, or at all |
+//! | `stackbell_log_lines_left_out_total` | counter | | lines that were dropped, because the log was too slow or failed |
 //!
 //! `reason`: `silent`, no whole head came in 10 seconds; `displaced`, a new connection took the place; `refused`, the
 //! connection's address has its share of slots. Every series is there from the start.
