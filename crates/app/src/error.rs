@@ -3,7 +3,7 @@ use std::error::Error as StdError;
 use std::fmt::Display;
 use std::time::Duration;
 
-use stackbell_engine::core::{AskRefusal, PublishRefusal};
+use stackbell_engine::core::{OnDemandRefusal, PublishRefusal};
 use stackbell_model::field::Problem;
 use stackbell_payload::raw::PayloadError;
 use stackbell_store::StoreError;
@@ -220,25 +220,27 @@ fn over_quota(part: QuotaPart) -> Error {
     Error::try_again(Code::TooMany, message, OVER_QUOTA_RETRY_AFTER)
 }
 
-impl From<AskRefusal> for Error {
-    fn from(refusal: AskRefusal) -> Self {
+impl From<OnDemandRefusal> for Error {
+    fn from(refusal: OnDemandRefusal) -> Self {
         match refusal {
-            AskRefusal::Overloaded => Self::try_again(
+            OnDemandRefusal::Overloaded => Self::try_again(
                 Code::Unavailable,
                 "too many pings and redeliveries wait already, try again",
                 Duration::from_secs(5),
             ),
-            AskRefusal::Unavailable => Self::try_again(
+            OnDemandRefusal::Unavailable => Self::try_again(
                 Code::Unavailable,
                 "the outcome could not be stored, try again",
                 Duration::from_secs(5),
             ),
-            AskRefusal::Changed => Self::try_again(
+            OnDemandRefusal::Changed => Self::try_again(
                 Code::Unavailable,
                 "the webhook was changed meanwhile, try again",
                 Duration::from_secs(1),
             ),
-            AskRefusal::Gone => Self::new(Code::NotFound, "the webhook or delivery was deleted meanwhile"),
+            OnDemandRefusal::Gone => {
+                Self::new(Code::NotFound, "the webhook or delivery was deleted meanwhile")
+            }
         }
     }
 }

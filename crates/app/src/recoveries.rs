@@ -1,6 +1,6 @@
 //! Recoveries: all failed and cancelled deliveries of a webhook are tried again.
 
-use stackbell_engine::core::LaneAsk;
+use stackbell_engine::core::SendNow;
 use stackbell_model::Timestamp;
 use stackbell_model::ids::RecoveryId;
 use stackbell_model::permission::Permission;
@@ -53,7 +53,7 @@ impl App {
             RecoveryCreated::Done => {
                 self.engine.recovery_created();
                 let (organization, webhook) = (recovery.organization, recovery.webhook);
-                self.engine.lane_asked(organization, webhook, LaneAsk::Everything).await;
+                self.engine.send_now(organization, webhook, SendNow::Everything).await;
                 Ok(recovery)
             }
             RecoveryCreated::WebhookMissing => Err(Error::not_found("Webhook", webhook)),

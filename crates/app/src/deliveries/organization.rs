@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stackbell_engine::core::LaneAsk;
+use stackbell_engine::core::SendNow;
 use stackbell_model::delivery::{Attempt, StateKind, Trigger};
 use stackbell_model::ids::DeliveryId;
 use stackbell_model::permission::Permission;
@@ -162,7 +162,7 @@ impl App {
         match changed {
             DeliveryChange::Done { webhook } => match change {
                 Change::Cancel => self.engine.lane_changed(organization, webhook).await,
-                Change::Retry => self.engine.lane_asked(organization, webhook, LaneAsk::One).await,
+                Change::Retry => self.engine.send_now(organization, webhook, SendNow::One).await,
             },
             DeliveryChange::Missing => return Err(not_found(delivery)),
             DeliveryChange::State(state) => return Err(wrong_state(change, state)),

@@ -13,27 +13,27 @@ use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
 use stackbell_store::history::{StoredAttempt, StoredDelivery};
 
 use super::Core;
-use super::in_hand::{InHand, KeptLease};
+use super::in_progress::{InProgress, KeptLease};
 use super::intake::PendingRecord;
 use super::lane::{HealthChange, Lane};
-use super::messages::{AskRefusal, AskTicket, AttemptKey, Command, Notice, Send};
-use super::permits::{Pace, Permit};
+use super::messages::{AttemptKey, AttemptRequest, Command, Notice, OnDemandRefusal, OnDemandTicket};
+use super::permits::{Permit, Tier};
 
 /// How much of an answer's body is kept for attempts between the first and the last of a delivery.
 const BODY_BETWEEN_BYTES_MAX: usize = 1024;
 
 /// On whose behalf an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum Requester {
     /// The queue's.
     Leased { token: LeaseToken, trigger: AttemptTrigger },
     /// Somebody's who asked for the delivery again.
-    Redelivery { ticket: AskTicket },
+    Redelivery { ticket: OnDemandTicket },
     /// Somebody's who asked for a ping.
-    Ping { ticket: AskTicket },
+    Ping { ticket: OnDemandTicket },
 }
 
-impl Subject {
+impl Requester {
     pub(super) fn leased(delivery: &Delivery, token: LeaseToken) -> Self {
         debug_assert!(matches!(delivery.state, State::Pending { .. }));
         Self::Leased { token, trigger: AttemptTrigger::Schedule }
@@ -53,7 +53,7 @@ impl Subject {
 pub(super) struct InFlight {
     webhook: Arc<Webhook>,
     delivery: StoredDelivery,
-    subject: Subject,
+    subject: Requester,
     permit: Permit,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct RecordNote {
     /// When the delivery is due again.
     due_again: Option<Timestamp>,
     /// Who waits for it.
-    waiting: Option<(AskTicket, Box<StoredDelivery>)>,
+    waiting: Option<(OnDemandTicket, Box<StoredDelivery>)>,
 }
 
 impl Core {
@@ -78,13 +78,13 @@ impl Core {
         webhook: Arc<Webhook>,
         delivery: Delivery,
         payload: Bytes,
-        subject: Subject,
+        subject: Requester,
         permit: Permit,
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
-        if let Subject::Leased { token, .. } = subject {
-            self.in_hand.insert(delivery.id, InHand::new(&delivery, token));
+        if let Requester::Leased { token, .. } = subject {
+            self.in_progress.insert(delivery.id, InProgress::new(&delivery, token));
         }
         let key = self.next_attempt_key();
         let in_flight = InFlight {
@@ -95,14 +95,14 @@ impl Core {
         };
         self.in_flight.insert(key, in_flight);
         let trigger = subject.trigger();
-        if matches!(subject, Subject::Leased { .. }) && self.is_too_old(&delivery, &webhook, now) {
+        if matches!(subject, Requester::Leased { .. }) && self.is_too_old(&delivery, &webhook, now) {
             self.attempt_ended(key, not_sent(trigger, &webhook, now), now);
             return;
         }
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
             lane.sends(now);
         }
-        commands.push(Command::Send(Box::new(Send {
+        commands.push(Command::Attempt(Box::new(AttemptRequest {
             key,
             trigger,
             webhook,
@@ -130,7 +130,7 @@ impl Core {
         let mut retry_until = self.config.retry.wait_asked(&attempt.outcome).map(|wait| now.after(wait));
         let mut is_between = false;
         let (subject, note) = match subject {
-            Subject::Leased { token, trigger } => {
+            Requester::Leased { token, trigger } => {
                 let next = self.next(trigger, &delivery.delivery, &webhook, &attempt.outcome, now);
                 let next = self.in_order(next, &delivery.delivery, &attempt.outcome, &mut retry_until);
                 is_between = matches!(next, Next::Retry { .. }) && delivery.delivery.attempts_spent > 0;
@@ -140,7 +140,7 @@ impl Core {
                     RecordNote::of_next(Arc::clone(&webhook), id, next),
                 )
             }
-            Subject::Redelivery { ticket } => {
+            Requester::Redelivery { ticket } => {
                 if attempt.outcome.verdict() == Verdict::Success
                     && !matches!(delivery.delivery.state, State::Succeeded { .. })
                 {
@@ -149,7 +149,7 @@ impl Core {
                 let subject = AttemptSubject::Redelivery { delivery: delivery.delivery.id };
                 (subject, RecordNote::asked(Arc::clone(&webhook), ticket, delivery))
             }
-            Subject::Ping { ticket } => {
+            Requester::Ping { ticket } => {
                 let delivery = finished_ping(delivery, &attempt.outcome, now);
                 (
                     AttemptSubject::Ping(Box::new(delivery.delivery.clone())),
@@ -159,14 +159,14 @@ impl Core {
         };
         if let Some(lane) = self.lanes.get_mut(&webhook.id) {
             lane.attempt_ended(&attempt, webhook.revision, retry_until, &self.config, now);
-            is_unspent |= lane.pace() == Pace::Quick;
+            is_unspent |= lane.tier() == Tier::Quick;
         }
         if is_unspent {
             self.permits.release_unspent(permit);
         } else {
             self.permits.release(permit);
         }
-        self.trim_ahead(webhook.id);
+        self.trim_prefetched(webhook.id);
         if is_between {
             trim_body(&mut attempt);
         }
@@ -226,8 +226,8 @@ impl Core {
                 Next::Retry { at: due_at, spent: false }
             }
             _ => {
-                let chance = self.entropy.fraction();
-                self.config.retry.next(delivery, outcome, now, chance)
+                let jitter = self.entropy.fraction();
+                self.config.retry.next(delivery, outcome, now, jitter)
             }
         }
     }
@@ -272,18 +272,18 @@ impl Core {
                     ended.map(|state| Command::Note(Notice::Ended { webhook: webhook.id, delivery, state })),
                 );
                 if let Some((ticket, delivery)) = waiting {
-                    let answer = StoredAttempt { delivery: *delivery, attempt: record.attempt.clone() };
-                    commands.push(Command::AnswerAsk { ticket, answer: Ok(Box::new(answer)) });
+                    let response = StoredAttempt { delivery: *delivery, attempt: record.attempt.clone() };
+                    commands.push(Command::RespondOnDemand { ticket, response: Ok(Box::new(response)) });
                 }
             }
             AttemptOutcome::Superseded => {
                 commands.push(Command::Note(Notice::Superseded { webhook: webhook.id }));
                 if let Some((ticket, _)) = waiting {
-                    commands.push(Command::AnswerAsk { ticket, answer: Err(AskRefusal::Gone) });
+                    commands.push(Command::RespondOnDemand { ticket, response: Err(OnDemandRefusal::Gone) });
                 }
             }
         }
-        self.trim_ahead(webhook.id);
+        self.trim_prefetched(webhook.id);
         if let Some(kept) = kept {
             self.go_on_with(kept, now);
         }
@@ -300,7 +300,7 @@ impl Core {
     fn shows_old_lease(&self, record: &AttemptRecord) -> bool {
         match record.subject {
             AttemptSubject::Leased { delivery, token, .. } => {
-                self.in_hand.get(&delivery).is_some_and(|current| current.token() != token)
+                self.in_progress.get(&delivery).is_some_and(|current| current.token() != token)
             }
             AttemptSubject::Redelivery { .. } | AttemptSubject::Ping(_) => false,
         }
@@ -331,7 +331,10 @@ impl Core {
         }
         match record.subject {
             AttemptSubject::Leased { delivery, token, .. } => {
-                return self.in_hand.remove(&delivery).and_then(|in_hand| in_hand.kept_beside(token));
+                return self
+                    .in_progress
+                    .remove(&delivery)
+                    .and_then(|in_progress| in_progress.kept_beside(token));
             }
             AttemptSubject::Redelivery { delivery } if self.leasing.is_some() => {
                 self.redelivered.push(delivery);
@@ -388,7 +391,7 @@ impl RecordNote {
         Self { webhook, delivery, due_again, waiting: None }
     }
 
-    fn asked(webhook: Arc<Webhook>, ticket: AskTicket, delivery: StoredDelivery) -> Self {
+    fn asked(webhook: Arc<Webhook>, ticket: OnDemandTicket, delivery: StoredDelivery) -> Self {
         let (id, waiting) = (delivery.delivery.id, Some((ticket, Box::new(delivery))));
         Self { webhook, delivery: id, due_again: None, waiting }
     }
@@ -396,7 +399,7 @@ impl RecordNote {
     /// Whoever waits is told that it is not recorded now.
     pub(super) fn refuse_waiting(&mut self, commands: &mut Vec<Command>) {
         if let Some((ticket, _)) = self.waiting.take() {
-            commands.push(Command::AnswerAsk { ticket, answer: Err(AskRefusal::Unavailable) });
+            commands.push(Command::RespondOnDemand { ticket, response: Err(OnDemandRefusal::Unavailable) });
         }
     }
 }
@@ -404,7 +407,11 @@ impl RecordNote {
 /// About what an outcome takes in memory.
 pub(super) fn record_bytes(record: &AttemptRecord) -> usize {
     const REST: usize = 512;
-    record.attempt.outcome.answer().map_or(REST, |answer| answer.body.len() + answer.headers.len() + REST)
+    record
+        .attempt
+        .outcome
+        .answer()
+        .map_or(REST, |response| response.body.len() + response.headers.len() + REST)
 }
 
 fn not_sent(trigger: AttemptTrigger, webhook: &Webhook, now: Timestamp) -> Attempt {
@@ -429,10 +436,10 @@ fn finished_ping(mut ping: StoredDelivery, outcome: &Outcome, now: Timestamp) ->
 }
 
 fn trim_body(attempt: &mut Attempt) {
-    if let Some(answer) = attempt.outcome.answer_mut()
-        && answer.body.len() > BODY_BETWEEN_BYTES_MAX
+    if let Some(response) = attempt.outcome.answer_mut()
+        && response.body.len() > BODY_BETWEEN_BYTES_MAX
     {
-        let end = answer.body.floor_char_boundary(BODY_BETWEEN_BYTES_MAX);
-        answer.body = answer.body[..end].into();
+        let end = response.body.floor_char_boundary(BODY_BETWEEN_BYTES_MAX);
+        response.body = response.body[..end].into();
     }
 }

@@ -11,7 +11,7 @@ use stackbell_model::Timestamp;
 use stackbell_model::health::Health;
 
 use super::config::CoreConfig;
-use super::share::Share;
+use super::rendezvous::Share;
 use super::waits::OpenBreaker;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

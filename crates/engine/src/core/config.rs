@@ -18,15 +18,15 @@ pub struct CoreConfig {
     pub lane_limit_start: u32,
     /// The same for one that answers quickly.
     pub lane_limit_max: u32,
-    /// Deliveries that are leased ahead of what is in flight: bounds what is kept of them in memory.
-    pub ahead_max: u32,
+    /// Deliveries that are prefetched: bounds the memory that they take.
+    pub prefetch_max: u32,
     /// The same for one organization.
-    pub organization_ahead_max: u32,
+    pub organization_prefetch_max: u32,
     /// The same for one webhook.
-    pub lane_ahead_max: u32,
-    /// An answer within this time is quick, unless it is a long one. Half of all permits are for webhooks whose last answer was.
-    pub quick_answer: Duration,
-    /// Attempts of other webhooks that begin at once, about a millisecond's work; after that no more in each `quick_answer`
+    pub lane_prefetch_max: u32,
+    /// A response within this time is quick, unless it is long. Half of all permits are for webhooks whose last response was quick.
+    pub quick_response: Duration,
+    /// Attempts of other webhooks that begin at once, about a millisecond's work; after that no more in each `quick_response`
     /// than half of `in_flight_max`.
     pub unproven_burst: u32,
     /// This many failures in a row open a webhook's breaker.
@@ -61,9 +61,9 @@ pub struct CoreConfig {
     /// The same in bytes of what endpoints answered.
     pub unrecorded_bytes_max: usize,
     /// How long a ping or redelivery waits for a permit.
-    pub ask_wait_max: Duration,
+    pub on_demand_wait_max: Duration,
     /// Pings and redeliveries that wait for a permit before people are told to come back; a quarter of it for one organization.
-    pub waiting_asks_max: usize,
+    pub on_demand_waiting_max: usize,
     /// How often the store is asked for lanes with something pending that nobody told us of.
     pub lanes_search_interval: Duration,
     /// How soon after a search the next one begins that another node wakes us up for.
@@ -96,10 +96,10 @@ impl Default for CoreConfig {
             organization_in_flight_max: 256,
             lane_limit_start: 2,
             lane_limit_max: 16,
-            ahead_max: 1024,
-            organization_ahead_max: 256,
-            lane_ahead_max: 256,
-            quick_answer: Duration::from_secs(1),
+            prefetch_max: 1024,
+            organization_prefetch_max: 256,
+            lane_prefetch_max: 256,
+            quick_response: Duration::from_secs(1),
             unproven_burst: 16,
             breaker_failures: 5,
             breaker_wait: Duration::from_secs(30),
@@ -116,8 +116,8 @@ impl Default for CoreConfig {
             waiting_events_max: 16_384,
             unrecorded_max: 4096,
             unrecorded_bytes_max: 64 * 1024 * 1024,
-            ask_wait_max: Duration::from_secs(30),
-            waiting_asks_max: 256,
+            on_demand_wait_max: Duration::from_secs(30),
+            on_demand_waiting_max: 256,
             lanes_search_interval: Duration::from_secs(30),
             woken_search_interval: Duration::from_millis(200),
             held_look_interval: Duration::from_secs(15),

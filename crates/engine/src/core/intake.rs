@@ -1,7 +1,7 @@
 //! Publish, match, group commit, answer.
 
-mod born;
 mod gathering;
+mod preleased;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use super::Core;
 use super::attempts::{RecordNote, record_bytes};
 use super::backoff::Backoff;
 use super::config::CoreConfig;
+use super::intake_queue::{PendingIntake, parts};
 use super::lane::Lane;
 use super::matching::{Rendered, Snapshot, Standing};
 use super::messages::{
     Authority, Command, CommitFault, CommitNumber, Publish, PublishRefusal, PublishTicket,
 };
-use super::permits::Pace;
-use super::waiting::{PendingIntake, parts};
-use born::{Place, Reserved};
+use super::permits::Tier;
 use gathering::{Gathering, bytes_of};
+use preleased::{Place, Reserved};
 
 /// An outcome that waits for a commit.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Core {
             self.commit_backoff.holds(now).map(PublishRefusal::from)
         };
         match refusal {
-            Some(refusal) => commands.push(Command::AnswerPublish { ticket, answer: Err(refusal) }),
+            Some(refusal) => commands.push(Command::RespondPublish { ticket, response: Err(refusal) }),
             None => {
                 self.intakes.push_back(PendingIntake { ticket, organization, authority, change, events });
             }
@@ -131,7 +131,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         for intake in self.intakes.drain(organization) {
-            commands.push(Command::AnswerPublish { ticket: intake.ticket, answer: Err(refusal) });
+            commands.push(Command::RespondPublish { ticket: intake.ticket, response: Err(refusal) });
         }
     }
 
@@ -191,16 +191,16 @@ impl Core {
                     continue;
                 }
                 Standing::Outdated => {
-                    let answer = Err(PublishRefusal::Outdated);
-                    commands.push(Command::AnswerPublish { ticket: intake.ticket, answer });
+                    let response = Err(PublishRefusal::Outdated);
+                    commands.push(Command::RespondPublish { ticket: intake.ticket, response });
                     continue;
                 }
             }
             let deliveries = intake.events.iter().map(|event| snapshot.listeners(event).count()).sum();
             let max = self.config.deliveries_in_publish_max;
             if deliveries > max {
-                let answer = Err(PublishRefusal::TooManyDeliveries { deliveries, max });
-                commands.push(Command::AnswerPublish { ticket: intake.ticket, answer });
+                let response = Err(PublishRefusal::TooManyDeliveries { deliveries, max });
+                commands.push(Command::RespondPublish { ticket: intake.ticket, response });
                 continue;
             }
             if !gathering.has_room(deliveries, intake.bytes(), &self.config) {
@@ -290,17 +290,17 @@ impl Core {
         let new = || Lane::of(webhook, neighbours.share_of(webhook.id), config, now);
         let lane = self.lanes.entry(webhook.id).or_insert_with(new);
         if lane.takes_new(webhook, now)
-            && let Some(permit) = self.permits.acquire(webhook.organization, lane.pace())
+            && let Some(permit) = self.permits.acquire(webhook.organization, lane.tier())
         {
             lane.attempt_begins();
             return Some(Place::Attempt(permit));
         }
-        if !lane.takes_new_ahead(webhook, bytes, now) {
+        if !lane.takes_new_prefetched(webhook, bytes, now) {
             return None;
         }
-        let place = self.places.acquire(webhook.organization, Pace::Quick)?;
+        let place = self.places.acquire(webhook.organization, Tier::Quick)?;
         lane.promise(1);
-        Some(Place::Ahead { place, changes: lane.changes })
+        Some(Place::Prefetch { place, changes: lane.changes })
     }
 
     pub(super) fn committed(
@@ -327,7 +327,7 @@ impl Core {
             let refusal = match outcome {
                 IntakeOutcome::Accepted(receipts) => {
                     self.accepted(item, &receipts, &mut reserved, &redelivered, now, commands);
-                    commands.push(Command::AnswerPublish { ticket, answer: Ok(receipts) });
+                    commands.push(Command::RespondPublish { ticket, response: Ok(receipts) });
                     continue;
                 }
                 IntakeOutcome::Stale => {
@@ -341,7 +341,7 @@ impl Core {
                 IntakeOutcome::OverQuota(part) => PublishRefusal::OverQuota(part),
             };
             self.drop_reserved(item, &mut reserved, now);
-            commands.push(Command::AnswerPublish { ticket, answer: Err(refusal) });
+            commands.push(Command::RespondPublish { ticket, response: Err(refusal) });
         }
         for ((record, outcome), note) in batch.attempts.iter().zip(outcome.attempts).zip(notes) {
             self.recorded(record, outcome, note, now, commands);
@@ -380,7 +380,7 @@ impl Core {
                     Some((lease, kept))
                         if !self.may_begin()
                             || self.is_under_way(delivery.id)
-                            || self.is_ahead(delivery.webhook, delivery.id)
+                            || self.is_prefetched(delivery.webhook, delivery.id)
                             || redelivered.contains(&delivery.id) =>
                     {
                         self.drop_one(kept, now);
@@ -388,8 +388,8 @@ impl Core {
                     }
                     Some((lease, kept)) => {
                         let payload = delivery.body.clone().unwrap_or_else(|| new.event.payload.clone());
-                        let born = LeasedDelivery { delivery: delivery.born(&new.event), payload };
-                        self.begin_born(born, lease, kept, now, commands);
+                        let preleased = LeasedDelivery { delivery: delivery.born(&new.event), payload };
+                        self.begin_preleased(preleased, lease, kept, now, commands);
                     }
                     None if receipt.duplicate => {}
                     None => self.note_due(item.organization, delivery.webhook, now, now),
@@ -416,7 +416,7 @@ impl Core {
                 self.permits.release_unspent(permit);
                 lane.into_iter().for_each(Lane::attempt_dropped);
             }
-            Place::Ahead { place, .. } => {
+            Place::Prefetch { place, .. } => {
                 self.places.release(place);
                 lane.into_iter().for_each(|lane| lane.keep_promise(1));
             }
@@ -478,7 +478,7 @@ impl Core {
 }
 
 fn refuse(producers: Vec<Producer>, fault: CommitFault, commands: &mut Vec<Command>) {
-    let refusal = |Producer { ticket, .. }| Command::AnswerPublish { ticket, answer: Err(fault.into()) };
+    let refusal = |Producer { ticket, .. }| Command::RespondPublish { ticket, response: Err(fault.into()) };
     commands.extend(producers.into_iter().map(refusal));
 }
 

@@ -1,8 +1,8 @@
 //! A lane: one webhook's way out. What it may send, and when.
 
-mod ahead;
 mod catching_up;
 mod hold;
+mod prefetch;
 mod speed;
 mod waits;
 
@@ -16,12 +16,12 @@ use stackbell_model::ids::OrganizationId;
 use stackbell_model::webhook::{PayloadUrl, Webhook};
 use stackbell_store::queue::LaneMode;
 
-use super::ahead::Ahead;
 use super::breaker::Breaker;
 use super::config::CoreConfig;
 use super::pacer::{Pacer, Rate};
-use super::permits::Pace;
-use super::share::Share;
+use super::permits::Tier;
+use super::prefetch::Prefetched;
+use super::rendezvous::Share;
 use catching_up::CatchingUp;
 pub(super) use hold::HealthChange;
 use hold::Hold;
@@ -32,8 +32,8 @@ const TAKEN_WAIT: Duration = Duration::from_millis(100);
 /// When a lane can go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// Now, with up to so many attempts, and so many deliveries ahead of them.
-    Now { attempts: u32, ahead: u32, mode: LaneMode },
+    /// Now, with up to so many attempts, and so many deliveries to prefetch beside them.
+    Now { attempts: u32, prefetch: u32, mode: LaneMode },
     /// Not before this.
     At(Timestamp),
     /// Not before something else happens: an answer, an edit, a new delivery.
@@ -47,19 +47,19 @@ pub(super) struct Lane {
     pub(super) next_due: Option<Timestamp>,
     /// A lease of it is being asked for.
     pub(super) is_leasing: bool,
-    /// What is leased and waits for the lane, oldest lease first.
-    pub(super) ahead: VecDeque<Ahead>,
-    /// How often its webhook or one of its deliveries was changed: what was asked for before that is not kept ahead.
+    /// Prefetched deliveries, oldest lease first.
+    pub(super) prefetched: VecDeque<Prefetched>,
+    /// How often its webhook or one of its deliveries has changed. A delivery that was requested before the last change is not prefetched.
     pub(super) changes: u64,
-    /// Places ahead that are promised to what is being committed or leased now.
+    /// Prefetch places that are promised to deliveries of a commit or a lease request under way.
     pub(super) promised: u32,
-    /// The most that it may have ahead.
-    ahead_limit: u32,
-    /// How long its endpoint takes to answer, on average over the last few.
-    answers_in: Duration,
-    /// Whether what was leased last was too large to be kept ahead.
+    /// The most deliveries that it may prefetch.
+    prefetch_limit: u32,
+    /// The response time of its endpoint, averaged over the last few attempts.
+    response_time: Duration,
+    /// Whether the last leased deliveries were too large to be prefetched.
     has_large: bool,
-    /// Whether what it had ahead grew old, and no answer has come since.
+    /// Whether its prefetched deliveries grew old, and no response has come since.
     has_stalled: bool,
     /// The time in [`super::Core::timers`] under which it stands.
     pub(super) timer: Option<Timestamp>,
@@ -72,7 +72,7 @@ pub(super) struct Lane {
     limit_start: u32,
     /// A share that comes to nothing is tried once, not before this.
     try_at: Timestamp,
-    pace: Pace,
+    tier: Tier,
     breaker: Breaker,
     /// Attempts that have ended and are not known to be recorded: the store does not count them yet.
     unrecorded: u32,
@@ -122,11 +122,11 @@ impl Lane {
         Self {
             organization,
             next_due: None,
-            ahead: VecDeque::new(),
+            prefetched: VecDeque::new(),
             changes: 0,
             promised: 0,
-            ahead_limit: config.lane_ahead_max,
-            answers_in: Duration::ZERO,
+            prefetch_limit: config.lane_prefetch_max,
+            response_time: Duration::ZERO,
             has_large: false,
             has_stalled: false,
             is_leasing: false,
@@ -136,7 +136,7 @@ impl Lane {
             limit: config.lane_limit_start,
             limit_start: config.lane_limit_start,
             try_at: Timestamp::from_millis(0),
-            pace: Pace::Unproven,
+            tier: Tier::Unproven,
             breaker: Breaker::CLOSED,
             unrecorded: 0,
             hold: Hold::None,
@@ -197,8 +197,8 @@ impl Lane {
         }
     }
 
-    pub(super) fn pace(&self) -> Pace {
-        self.pace
+    pub(super) fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// Something of it is due at `at`.
@@ -206,25 +206,27 @@ impl Lane {
         self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
     }
 
-    /// Whether a new delivery may be born leased: nothing stands before it, and nothing speaks against sending at once.
-    /// Never where there is a pace to keep: by when the commit is done, others may have gone.
+    /// Whether a new delivery may be leased at its commit and sent at once: no delivery stands before it, and nothing holds the
+    /// lane. Never for a paced lane: until the commit is done, other deliveries may use up the rate.
     pub(super) fn takes_new(&self, webhook: &Webhook, now: Timestamp) -> bool {
-        self.is_free_for_new(webhook, now) && self.ahead.is_empty() && self.in_flight < self.in_flight_max()
+        self.is_free_for_new(webhook, now)
+            && self.prefetched.is_empty()
+            && self.in_flight < self.in_flight_max()
     }
 
     /// When, and with how many attempts, it can go for what is due.
     pub(super) fn readiness(&mut self, now: Timestamp) -> Readiness {
-        let (attempts, ahead, mode) = match self.readiness_unpaced(now) {
-            Readiness::Now { attempts, ahead, mode } => {
-                (if self.is_known { attempts } else { attempts.min(1) }, ahead, mode)
+        let (attempts, prefetch, mode) = match self.readiness_unpaced(now) {
+            Readiness::Now { attempts, prefetch, mode } => {
+                (if self.is_known { attempts } else { attempts.min(1) }, prefetch, mode)
             }
             later @ (Readiness::At(_) | Readiness::No) => return later,
         };
-        let Some(pacer) = &mut self.pacer else { return Readiness::Now { attempts, ahead, mode } };
+        let Some(pacer) = &mut self.pacer else { return Readiness::Now { attempts, prefetch, mode } };
         pacer.tell(now);
         match pacer.available() {
             0 => Readiness::At(pacer.ready_at()),
-            available => Readiness::Now { attempts: attempts.min(available), ahead, mode },
+            available => Readiness::Now { attempts: attempts.min(available), prefetch, mode },
         }
     }
 
@@ -233,7 +235,7 @@ impl Lane {
         if self.is_leasing {
             return Readiness::No;
         }
-        let one = |mode| Readiness::Now { attempts: 1, ahead: 0, mode };
+        let one = |mode| Readiness::Now { attempts: 1, prefetch: 0, mode };
         let (due, mode) = if self.flushes { (due.min(now), LaneMode::Pending) } else { (due, LaneMode::Due) };
         match (self.hold, self.asked_until(now)) {
             (Hold::Inactive | Hold::Deleted, _) => return Readiness::No,
@@ -254,17 +256,17 @@ impl Lane {
                 _ => Readiness::No,
             };
         }
-        // What is ahead goes first: there is no attempt to spare for what is leased now.
+        // Prefetched deliveries go first: no attempt is left for deliveries that are leased now.
         let free = self.in_flight_max().saturating_sub(self.in_flight);
-        let attempts = if self.ahead.is_empty() { free } else { 0 };
-        let ahead = self.wanted_ahead();
+        let attempts = if self.prefetched.is_empty() { free } else { 0 };
+        let prefetch = self.wanted_prefetch();
         match self.catching_up {
-            _ if attempts == 0 && ahead == 0 => Readiness::No,
+            _ if attempts == 0 && prefetch == 0 => Readiness::No,
             _ if due > now => Readiness::At(due),
             Some(pacing) if !pacing.is_answered && self.in_flight > 0 => Readiness::No,
             Some(pacing) if pacing.not_before > now => Readiness::At(pacing.not_before),
             Some(_) => one(mode),
-            None => Readiness::Now { attempts, ahead, mode },
+            None => Readiness::Now { attempts, prefetch, mode },
         }
     }
 
@@ -363,15 +365,15 @@ impl Lane {
                 match attempt.outcome {
                     Outcome::Unanswered { silence: Silence::TimedOut, .. } => {
                         self.limit = 1;
-                        self.pace = Pace::Unproven;
+                        self.tier = Tier::Unproven;
                     }
                     Outcome::Answered(_) | Outcome::HiddenError(_) => {
                         self.learn_speed(attempt, config);
                     }
                     // Until it answers again it is one of those that wait for each other. Once may be a connection that its
-                    // side had closed, and would cost all that is ahead.
+                    // side had closed, and would cost all prefetched deliveries.
                     Outcome::Unanswered { .. } if self.breaker.has_failed_again() => {
-                        self.pace = Pace::Unproven;
+                        self.tier = Tier::Unproven;
                     }
                     Outcome::Unanswered { .. } | Outcome::OurFault { .. } | Outcome::Undeliverable { .. } => {
                     }
@@ -418,10 +420,10 @@ impl Lane {
         }
     }
 
-    /// A lease is asked for, as many as the rate lets go that is known now, and so many ahead.
-    pub(super) fn lease_begins(&mut self, ahead: usize) {
+    /// A lease request begins: attempts as the rate allows, and so many deliveries to prefetch.
+    pub(super) fn lease_begins(&mut self, prefetch: usize) {
         self.is_leasing = true;
-        self.promise(ahead);
+        self.promise(prefetch);
         self.has_new_rate = false;
         self.leases_wanted = std::mem::take(&mut self.wants_attempt);
         // Deliveries that become due from here on are noted again. They must not be lost when the answer comes.
@@ -429,9 +431,9 @@ impl Lane {
     }
 
     /// What was asked for is here, or will not come.
-    pub(super) fn lease_ends(&mut self, ahead: usize) {
+    pub(super) fn lease_ends(&mut self, prefetch: usize) {
         self.is_leasing = false;
-        self.keep_promise(ahead);
+        self.keep_promise(prefetch);
     }
 
     /// How many of the leased attempts may be made now: fewer than were asked for only if the rate has changed since, or if
@@ -456,7 +458,7 @@ impl Lane {
 
     /// Whether nothing needs it any more.
     pub(super) fn is_spent(&self) -> bool {
-        self.hold == Hold::Deleted && self.in_flight == 0 && self.ahead.is_empty() && !self.is_leasing
+        self.hold == Hold::Deleted && self.in_flight == 0 && self.prefetched.is_empty() && !self.is_leasing
     }
 
     /// So many deliveries were leased from it at `now`; the store says that the next can be had at `next_due`.

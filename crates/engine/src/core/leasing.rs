@@ -12,13 +12,13 @@ use stackbell_store::queue::{
 };
 
 use super::Core;
-use super::ahead::{AHEAD_BYTES_MAX, Ahead};
-use super::attempts::Subject;
+use super::attempts::Requester;
 use super::backoff::Recording;
-use super::in_hand::KeptLease;
+use super::in_progress::KeptLease;
 use super::lane::{Lane, Readiness};
-use super::messages::{AskRefusal, Command};
-use super::permits::{Pace, Permit};
+use super::messages::{Command, OnDemandRefusal};
+use super::permits::{Permit, Tier};
+use super::prefetch::{PREFETCH_BYTES_MAX, Prefetched};
 
 /// Lanes in one request: enough to serve many webhooks with one transaction, few enough to keep it short.
 pub(super) const LANES_IN_REQUEST_MAX: usize = 64;
@@ -144,11 +144,11 @@ impl Core {
             self.lanes.remove(&webhook);
             return;
         }
-        if !lane.ahead.is_empty() && lane.may_attempt_ahead(now) {
-            self.ahead_ring.push(lane.organization, webhook, lane.pace());
+        if !lane.prefetched.is_empty() && lane.may_attempt_prefetched(now) {
+            self.prefetched_turns.push(lane.organization, webhook, lane.tier());
         }
         match lane.readiness(now) {
-            Readiness::Now { .. } => self.ring.push(lane.organization, webhook, lane.pace()),
+            Readiness::Now { .. } => self.turns.push(lane.organization, webhook, lane.tier()),
             Readiness::At(at) => {
                 lane.timer = Some(at);
                 self.timers.insert((at, webhook));
@@ -157,7 +157,7 @@ impl Core {
         }
     }
 
-    pub(super) fn ring_due_lanes(&mut self, now: Timestamp) {
+    pub(super) fn queue_due_lanes(&mut self, now: Timestamp) {
         while let Some((at, webhook)) = self.timers.first().copied()
             && at <= now
         {
@@ -178,7 +178,9 @@ impl Core {
     ) {
         self.snapshots.remove(&organization);
         self.give_back_of(webhook);
-        self.refuse_asks(AskRefusal::Changed, commands, |waiting| waiting.ask.webhook().id == webhook);
+        self.refuse_on_demand(OnDemandRefusal::Changed, commands, |waiting| {
+            waiting.request.webhook().id == webhook
+        });
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.look_again(now);
             // A lane that waits would not learn before then that it need not.
@@ -228,8 +230,8 @@ impl Core {
         };
         let mut lanes = Vec::new();
         // Each pace gets half of the places, and what the other leaves.
-        for (pace, max) in [(Pace::Quick, max.div_ceil(2)), (Pace::Unproven, max), (Pace::Quick, max)] {
-            self.gather_lanes(pace, max, now, &mut lanes);
+        for (tier, max) in [(Tier::Quick, max.div_ceil(2)), (Tier::Unproven, max), (Tier::Quick, max)] {
+            self.gather_lanes(tier, max, now, &mut lanes);
         }
         if lanes.is_empty() {
             return;
@@ -239,16 +241,16 @@ impl Core {
         self.leasing = Some(LeaseInFlight { lanes, lease });
     }
 
-    fn gather_lanes(&mut self, pace: Pace, max: usize, now: Timestamp, lanes: &mut Vec<LeasingLane>) {
+    fn gather_lanes(&mut self, tier: Tier, max: usize, now: Timestamp, lanes: &mut Vec<LeasingLane>) {
         let mut refused_in_a_row = 0;
         while lanes.len() < max
-            && self.permits.node_has_room(pace)
-            && refused_in_a_row < self.ring.organizations(pace)
+            && self.permits.node_has_room(tier)
+            && refused_in_a_row < self.turns.organizations(tier)
         {
-            let Some((organization, webhook)) = self.ring.pop(pace) else { return };
-            let current = self.lanes.get(&webhook).map_or(pace, Lane::pace);
-            if current != pace {
-                self.ring.push(organization, webhook, current);
+            let Some((organization, webhook)) = self.turns.pop(tier) else { return };
+            let current = self.lanes.get(&webhook).map_or(tier, Lane::tier);
+            if current != tier {
+                self.turns.push(organization, webhook, current);
                 continue;
             }
             match self.reserve(organization, webhook, now) {
@@ -257,7 +259,7 @@ impl Core {
                     refused_in_a_row = 0;
                 }
                 Reservation::NoPermit => {
-                    self.ring.put_back(organization, webhook, pace);
+                    self.turns.put_back(organization, webhook, tier);
                     refused_in_a_row += 1;
                 }
                 Reservation::NotReady => self.reschedule(webhook, now),
@@ -269,12 +271,12 @@ impl Core {
 
     fn reserve(&mut self, organization: OrganizationId, webhook: WebhookId, now: Timestamp) -> Reservation {
         let Some(lane) = self.lanes.get_mut(&webhook) else { return Reservation::NotReady };
-        let Readiness::Now { attempts, ahead, mode } = lane.readiness(now) else {
+        let Readiness::Now { attempts, prefetch, mode } = lane.readiness(now) else {
             return Reservation::NotReady;
         };
         let mut permits = Vec::new();
         while permits.len() < attempts as usize
-            && let Some(permit) = self.permits.acquire(organization, lane.pace())
+            && let Some(permit) = self.permits.acquire(organization, lane.tier())
         {
             lane.attempt_begins();
             permits.push(permit);
@@ -282,8 +284,8 @@ impl Core {
         if permits.is_empty() && attempts > 0 {
             return Reservation::NoPermit;
         }
-        let places = std::iter::from_fn(|| self.places.acquire(organization, Pace::Quick));
-        let places: Vec<Permit> = places.take(ahead as usize).collect();
+        let places = std::iter::from_fn(|| self.places.acquire(organization, Tier::Quick));
+        let places: Vec<Permit> = places.take(prefetch as usize).collect();
         let limit = u32::try_from(permits.len() + places.len()).ok().and_then(NonZeroU32::new);
         let Some(limit) = limit else { return Reservation::NoPlace };
         lane.lease_begins(places.len());
@@ -299,12 +301,12 @@ impl Core {
 
     pub(super) fn leased(&mut self, leased: Leased, now: Timestamp, commands: &mut Vec<Command>) {
         let Some(LeaseInFlight { lanes, lease }) = self.leasing.take() else { return };
-        let Leased { lanes: answers, sending_held } = leased;
-        debug_assert_eq!(lanes.len(), answers.len());
+        let Leased { lanes: responses, sending_held } = leased;
+        debug_assert_eq!(lanes.len(), responses.len());
         self.sending_found(sending_held, now);
         self.lanes_in_request = (self.lanes_in_request * 2).min(LANES_IN_REQUEST_MAX);
-        for (asked, answer) in lanes.into_iter().zip(answers) {
-            self.lane_leased(asked, answer, lease, now, commands);
+        for (asked, response) in lanes.into_iter().zip(responses) {
+            self.lane_leased(asked, response, lease, now, commands);
         }
         self.sort_superseded(now, commands);
     }
@@ -312,23 +314,23 @@ impl Core {
     fn lane_leased(
         &mut self,
         asked: LeasingLane,
-        answer: LeasedLane,
+        response: LeasedLane,
         lease: Lease,
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
         let LeasingLane { organization, request, permits, places, changes } = asked;
         let (mut permits, mut places) = (permits.into_iter(), places.into_iter());
-        if !answer.deliveries.is_empty() {
-            let ids = answer.deliveries.iter().map(|leased| leased.delivery.id).collect();
-            self.forget_ahead(request.webhook, &ids);
+        if !response.deliveries.is_empty() {
+            let ids = response.deliveries.iter().map(|leased| leased.delivery.id).collect();
+            self.forget_prefetched(request.webhook, &ids);
         }
         // A lane of which a lease is asked is not dropped.
         let Some(lane) = self.lanes.get_mut(&request.webhook) else { return };
         lane.lease_ends(places.len());
-        if let Some(webhook) = answer.webhook {
+        if let Some(webhook) = response.webhook {
             let mut is_as_it_was = lane.changes == changes;
-            if let Some(bytes) = answer.deliveries.iter().map(|leased| leased.payload.len()).max() {
+            if let Some(bytes) = response.deliveries.iter().map(|leased| leased.payload.len()).max() {
                 lane.learn_bytes(bytes);
             }
             if lane.take_outdated() {
@@ -339,13 +341,13 @@ impl Core {
             lane.learn_rate(&webhook, now);
             let mut room = lane.room(now);
             is_as_it_was &= !lane.must_hold_new(now);
-            lane.leased(answer.deliveries.len(), request.mode, answer.next_due, now);
+            lane.leased(response.deliveries.len(), request.mode, response.next_due, now);
             let webhook = std::sync::Arc::new(webhook);
             let trigger = match request.mode {
                 LaneMode::Due | LaneMode::Pending | LaneMode::Asked => AttemptTrigger::Schedule,
                 LaneMode::Probe => AttemptTrigger::Probe,
             };
-            for leased in answer.deliveries {
+            for leased in response.deliveries {
                 let is_under_way = self.is_under_way(leased.delivery.id);
                 if is_under_way || lease.until <= now {
                     self.note_due(organization, request.webhook, lease.until, now);
@@ -358,16 +360,16 @@ impl Core {
                     && let Some(permit) = permits.next()
                 {
                     room -= 1;
-                    let subject = Subject::Leased { token: lease.token, trigger };
+                    let requester = Requester::Leased { token: lease.token, trigger };
                     let LeasedDelivery { delivery, payload } = leased;
-                    self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
+                    self.begin_attempt(webhook, delivery, payload, requester, permit, now, commands);
                 } else if self.may_begin()
                     && is_as_it_was
-                    && leased.payload.len() <= AHEAD_BYTES_MAX
+                    && leased.payload.len() <= PREFETCH_BYTES_MAX
                     && let Some(place) = places.next()
                 {
                     let since = self.leased_at(lease);
-                    self.keep_ahead(Ahead::new(webhook, leased, lease, since, place));
+                    self.keep_prefetched(Prefetched::new(webhook, leased, lease, since, place));
                 } else {
                     self.give_back_one(HeldDelivery {
                         webhook: webhook.id,
@@ -387,7 +389,7 @@ impl Core {
                 lane.attempt_dropped();
             }
         }
-        self.trim_ahead(request.webhook);
+        self.trim_prefetched(request.webhook);
         self.reschedule(request.webhook, now);
     }
 

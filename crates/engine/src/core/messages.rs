@@ -21,7 +21,7 @@ pub struct PublishTicket(pub u64);
 
 /// Stands for somebody who waits for a ping or a redelivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AskTicket(pub u64);
+pub struct OnDemandTicket(pub u64);
 
 /// Stands for an attempt on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,9 +60,9 @@ pub struct Publish {
     pub events: Vec<Event>,
 }
 
-/// What a person may ask of a webhook, past the queue.
+/// A request of a person to a webhook, past the queue.
 #[derive(Clone, Debug)]
-pub enum Ask {
+pub enum OnDemand {
     /// A ping.
     Ping {
         /// The webhook.
@@ -77,7 +77,7 @@ pub enum Ask {
     },
 }
 
-impl Ask {
+impl OnDemand {
     /// The webhook that it is for.
     pub const fn webhook(&self) -> &Arc<Webhook> {
         match self {
@@ -101,7 +101,7 @@ pub enum CommitFault {
 
 /// Which pending deliveries of a webhook a person wants sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaneAsk {
+pub enum SendNow {
     /// The one that is due first: one attempt. The others wait as before, unless it shows that the endpoint is back.
     One,
     /// All, due or not, beginning with one attempt where the endpoint has failed or asked to wait.
@@ -149,13 +149,13 @@ pub enum Input {
         webhook: WebhookId,
     },
     /// A person wants pending deliveries of a webhook sent now.
-    LaneAsked {
+    SendNow {
         /// Its organization.
         organization: OrganizationId,
         /// The webhook.
         webhook: WebhookId,
         /// Which of them.
-        ask: LaneAsk,
+        which: SendNow,
     },
     /// Somebody held or resumed sending.
     SendingChanged,
@@ -208,19 +208,19 @@ pub enum Input {
         /// Whether it was; if not, its leases last until their deadlines.
         done: bool,
     },
-    /// [`Command::Send`] is done.
+    /// [`Command::Attempt`] is done.
     AttemptEnded {
         /// Which.
         key: AttemptKey,
         /// The attempt.
         attempt: Box<Attempt>,
     },
-    /// Somebody asks for a ping or a redelivery.
-    Ask {
-        /// Who waits.
-        ticket: AskTicket,
+    /// A person requests a ping or a redelivery.
+    OnDemand {
+        /// The waiting caller.
+        ticket: OnDemandTicket,
         /// What for.
-        ask: Ask,
+        request: OnDemand,
     },
     /// The process is to end.
     Stop,
@@ -230,7 +230,7 @@ pub enum Input {
 
 /// An attempt to be made now.
 #[derive(Clone, Debug)]
-pub struct Send {
+pub struct AttemptRequest {
     /// Which attempt.
     pub key: AttemptKey,
     /// Why it is made.
@@ -281,12 +281,12 @@ pub enum PublishRefusal {
 
 /// Why a ping or redelivery was not made, or not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskRefusal {
+pub enum OnDemandRefusal {
     /// Too many wait already. Come back soon.
     Overloaded,
     /// The node is stopping, or the store cannot take the record now. The attempt may have been made; it is recorded later.
     Unavailable,
-    /// The webhook was changed while the ask waited. Ask again.
+    /// The webhook was changed while the request waited. Make it again.
     Changed,
     /// The webhook or the delivery was deleted meanwhile.
     Gone,
@@ -329,20 +329,20 @@ pub enum Command {
     /// Read whether sending is held: [`Input::SendingRead`] or [`Input::SendingNotRead`].
     ReadSendingHold,
     /// Attempt: [`Input::AttemptEnded`], always, whatever comes of it.
-    Send(Box<Send>),
+    Attempt(Box<AttemptRequest>),
     /// Tell a producer. In the same order as the events.
-    AnswerPublish {
+    RespondPublish {
         /// Who.
         ticket: PublishTicket,
         /// What.
-        answer: Result<Vec<Receipt>, PublishRefusal>,
+        response: Result<Vec<Receipt>, PublishRefusal>,
     },
     /// Tell somebody who asked.
-    AnswerAsk {
+    RespondOnDemand {
         /// Who.
-        ticket: AskTicket,
+        ticket: OnDemandTicket,
         /// What.
-        answer: Result<Box<StoredAttempt>, AskRefusal>,
+        response: Result<Box<StoredAttempt>, OnDemandRefusal>,
     },
     /// Come back at this time with an [`Input::Tick`], if nothing else happens before. The last one given counts.
     WakeAt(Timestamp),

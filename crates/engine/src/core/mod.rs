@@ -10,7 +10,7 @@
 //! - `lane`: one webhook's permits, breaker, pacing and hold
 //! - `breaker`: what becomes of an endpoint that fails
 //! - `permits`: caps of the node and of each organization
-//! - `in_hand`: deliveries that are under way, and leases of them that we hold beside that
+//! - `in_progress`: deliveries that are under way, and leases of them that we hold beside that
 //! - `backoff`: a store that fails
 //! - `pacer`: a webhook's own rate
 //! - `ring`: whose turn it is
@@ -20,25 +20,25 @@
 //! - `matching`: which webhooks hear of an event
 //! - `waits`: why pending deliveries are not sent now
 
-mod ahead;
-mod asks;
 mod attempts;
 mod backoff;
 mod breaker;
 mod config;
-mod in_hand;
+mod in_progress;
 mod intake;
+mod intake_queue;
 mod lane;
 mod leasing;
 mod matching;
 mod messages;
+mod on_demand;
 mod pacer;
 mod permits;
-mod ring;
+mod prefetch;
+mod rendezvous;
+mod round_robin;
 mod sending;
-mod share;
-mod starts;
-mod waiting;
+mod slow_start;
 mod waits;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -51,22 +51,22 @@ use url::Url;
 
 pub use config::CoreConfig;
 pub use messages::{
-    Ask, AskRefusal, AskTicket, AttemptKey, Authority, Command, CommitFault, CommitNumber, Input, LaneAsk,
-    Notice, Publish, PublishRefusal, PublishTicket, Send,
+    AttemptKey, AttemptRequest, Authority, Command, CommitFault, CommitNumber, Input, Notice, OnDemand,
+    OnDemandRefusal, OnDemandTicket, Publish, PublishRefusal, PublishTicket, SendNow,
 };
-pub use share::Neighbours;
+pub use rendezvous::Neighbours;
 pub use waits::{LaneView, LaneWait, OpenBreaker, OpenBreakers, Waits, hold_of};
 
-use asks::WaitingAsk;
 use attempts::InFlight;
-use in_hand::InHand;
+use in_progress::InProgress;
 use intake::{CommitInFlight, PendingRecord};
 use lane::Lane;
 use matching::Snapshot;
-use permits::{Pace, Permits};
-use ring::Ring;
+use on_demand::WaitingRequest;
+use permits::{Permits, Tier};
+use round_robin::RoundRobin;
 use sending::Sending;
-use starts::Starts;
+use slow_start::SlowStart;
 
 /// The machine. Drive it with [`Core::handle`] for each input and one [`Core::flush`] after a burst of them.
 pub struct Core {
@@ -86,7 +86,7 @@ pub struct Core {
 
     lanes: HashMap<WebhookId, Lane>,
     permits: Permits,
-    ring: Ring,
+    turns: RoundRobin,
     timers: BTreeSet<(Timestamp, WebhookId)>,
     /// Lanes of which a lease was asked; one request is under way at a time.
     leasing: Option<leasing::LeaseInFlight>,
@@ -95,25 +95,25 @@ pub struct Core {
     lanes_search: leasing::LanesSearch,
 
     in_flight: HashMap<AttemptKey, InFlight>,
-    asks: VecDeque<WaitingAsk>,
+    on_demand: VecDeque<WaitingRequest>,
     /// Deliveries that somebody asked for again, until that is recorded: the queue keeps its hands off them.
     redelivering: HashMap<DeliveryId, u32>,
     /// Those of them that were recorded while a lease was asked for, whose answer may be older than that.
     redelivered: Vec<DeliveryId>,
     /// Deliveries under way, from their lease until their outcome is recorded, with the lease that will record it.
-    in_hand: HashMap<DeliveryId, InHand>,
+    in_progress: HashMap<DeliveryId, InProgress>,
     /// Places for what is leased ahead.
     places: Permits,
     /// The lanes that have something ahead and may attempt it.
-    ahead_ring: Ring,
+    prefetched_turns: RoundRobin,
     /// When what lanes have ahead is too old, earliest first, but for a clock that jumps. May name what is gone by then.
-    ahead_ages: VecDeque<(Timestamp, WebhookId)>,
+    prefetched_ages: VecDeque<(Timestamp, WebhookId)>,
     /// What is to be given back to the store.
     to_release: Vec<HeldDelivery>,
     releases_under_way: usize,
     next_attempt: u64,
 
-    intakes: waiting::Intakes,
+    intakes: intake_queue::IntakeQueue,
     records: VecDeque<PendingRecord>,
     commits: HashMap<CommitNumber, CommitInFlight>,
     /// Outcomes that came too late, maybe because of a lease of ours that is being asked for.
@@ -141,8 +141,8 @@ impl Core {
     ) -> Self {
         Self {
             permits: Permits::new(config.in_flight_max, config.organization_in_flight_max)
-                .with_starts(Starts::new(&config, now)),
-            places: Permits::new(config.ahead_max, config.organization_ahead_max),
+                .with_slow_start(SlowStart::new(&config, now)),
+            places: Permits::new(config.prefetch_max, config.organization_prefetch_max),
             config,
             public_url,
             entropy: Ordered::new(entropy),
@@ -153,22 +153,22 @@ impl Core {
             loading: HashSet::new(),
             outdated_loads: HashSet::new(),
             lanes: HashMap::new(),
-            ring: Ring::default(),
+            turns: RoundRobin::default(),
             timers: BTreeSet::new(),
             leasing: None,
             lanes_in_request: leasing::LANES_IN_REQUEST_MAX,
             lanes_search: leasing::LanesSearch::due(now),
             in_flight: HashMap::new(),
-            asks: VecDeque::new(),
+            on_demand: VecDeque::new(),
             redelivering: HashMap::new(),
             redelivered: Vec::new(),
-            in_hand: HashMap::new(),
-            ahead_ring: Ring::default(),
-            ahead_ages: VecDeque::new(),
+            in_progress: HashMap::new(),
+            prefetched_turns: RoundRobin::default(),
+            prefetched_ages: VecDeque::new(),
             to_release: Vec::new(),
             releases_under_way: 0,
             next_attempt: 0,
-            intakes: waiting::Intakes::default(),
+            intakes: intake_queue::IntakeQueue::default(),
             records: VecDeque::new(),
             commits: HashMap::new(),
             superseded: Vec::new(),
@@ -201,14 +201,14 @@ impl Core {
             Input::LanesFound { lanes } => self.lanes_found(&lanes, now),
             Input::LanesNotFound => self.lanes_not_found(now),
             Input::AttemptEnded { key, attempt } => self.attempt_ended(key, *attempt, now),
-            Input::Ask { ticket, ask } => self.ask(ticket, ask, now, commands),
+            Input::OnDemand { ticket, request } => self.on_demand(ticket, request, now, commands),
             Input::Released { held, done } => self.released(&held, done, now),
             Input::LaneChanged { organization, webhook } => {
                 self.give_back_of(webhook);
                 self.note_due(organization, webhook, now, now);
             }
-            Input::LaneAsked { organization, webhook, ask } => {
-                self.lane_asked(organization, webhook, ask, now);
+            Input::SendNow { organization, webhook, which } => {
+                self.send_now(organization, webhook, which, now);
             }
             Input::SendingChanged => self.sending_changed(now),
             Input::SendingRead { hold } => self.sending_read(hold, now, commands),
@@ -224,12 +224,12 @@ impl Core {
     pub fn flush(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         self.permits.tell(now);
         self.start_sending_look(now, commands);
-        self.ring_due_lanes(now);
-        self.start_asks(now, commands);
+        self.queue_due_lanes(now);
+        self.start_on_demand_all(now, commands);
         // Lanes that have nothing ahead come first, so that those who do cannot keep permits among themselves; what is born
         // takes permits that nobody waits for. And last those that only now could go.
         self.start_lease(now, commands);
-        self.start_ahead(now, commands);
+        self.start_prefetched(now, commands);
         self.start_commits(now, commands);
         self.start_lease(now, commands);
         self.start_release(commands);
@@ -242,7 +242,7 @@ impl Core {
     /// Whether nothing is under way: no attempt, no commit, nobody waiting. Pending deliveries in the store do not count.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_empty()
-            && self.asks.is_empty()
+            && self.on_demand.is_empty()
             && self.intakes.is_empty()
             && self.records.is_empty()
             && self.superseded.is_empty()
@@ -285,24 +285,25 @@ impl Core {
             return commit;
         }
         let timer = self.timers.first().map(|(at, _)| *at);
-        let ask = self.asks.front().map(|ask| ask.asked_at.after(self.config.ask_wait_max));
+        let ask = self.on_demand.front().map(|ask| ask.asked_at.after(self.config.on_demand_wait_max));
         let search = self.lanes_search.wake_at(now);
         let look = self.sending.wake_at();
-        let old = self.ahead_is_old_at();
+        let old = self.prefetched_is_old_at();
         let unproven = self.unproven_wait_until();
         [timer, search, look, commit, ask, old, unproven].into_iter().flatten().min().map(|at| at.max(now))
     }
 
     /// When lanes of unproven endpoints go on that have their turn, and wait for nothing but the pace of all of them.
     fn unproven_wait_until(&self) -> Option<Timestamp> {
-        let waiting = self.ring.organizations(Pace::Unproven) + self.ahead_ring.organizations(Pace::Unproven);
+        let waiting =
+            self.turns.organizations(Tier::Unproven) + self.prefetched_turns.organizations(Tier::Unproven);
         self.permits.unproven_rested_at().filter(|_| waiting > 0 && self.may_send())
     }
 
     /// No new work from here on. What is under way ends and is recorded.
     fn stop(&mut self, commands: &mut Vec<Command>) {
         self.stopping = true;
-        self.refuse_asks(AskRefusal::Unavailable, commands, |_| true);
+        self.refuse_on_demand(OnDemandRefusal::Unavailable, commands, |_| true);
     }
 
     /// Commits may refer to more than one batch at a time; each has its own number.

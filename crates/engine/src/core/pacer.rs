@@ -8,7 +8,7 @@ use stackbell_model::Timestamp;
 use stackbell_model::token_bucket::{TokenBucket, TokenRate};
 use stackbell_model::webhook::{Format, Pace, Webhook};
 
-use super::share::Share;
+use super::rendezvous::Share;
 
 /// The rate of a lane's attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,22 +1,22 @@
-//! Caps: how many attempts may be in flight, in all and for each organization.
+//! Caps on attempts in flight, for the node and for each organization.
 //!
-//! Half of each cap is for lanes that have proven quick, so that slow and unknown endpoints, however many, leave room
-//! for the others; an eighth is for those others, so that quick ones, however busy, do not keep them out (invariant 5).
-//! And however many of them become ready at once, they begin a few at a time ([`Starts`]).
+//! Half of each cap is reserved for quick lanes, so that slow and unknown endpoints leave room for them. An eighth is
+//! reserved for unproven lanes, so that busy quick lanes do not keep them out (invariant 5).
+//! Unproven lanes that become ready together begin a few at a time ([`SlowStart`]).
 
 use std::collections::HashMap;
 
 use stackbell_model::Timestamp;
 use stackbell_model::ids::OrganizationId;
 
-use super::starts::Starts;
+use super::slow_start::SlowStart;
 
-/// What is known of a lane's endpoint.
+/// How fast a lane's endpoint is known to respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// Its last answer came quickly, and was no long one.
+pub(super) enum Tier {
+    /// Its last response was fast and short.
     Quick,
-    /// It was slow, long or missing, or it was never asked.
+    /// Its last response was slow, long or missing, or it has had no request yet.
     Unproven,
 }
 
@@ -25,9 +25,9 @@ pub(super) enum Pace {
 #[must_use]
 pub(super) struct Permit {
     organization: OrganizationId,
-    pace: Pace,
-    /// Whether it was counted among the [`Starts`].
-    spends_start: bool,
+    tier: Tier,
+    /// Whether the [`SlowStart`] has counted it.
+    counts_in_slow_start: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,22 +37,22 @@ struct Used {
 }
 
 impl Used {
-    fn has_room(self, max: u32, pace: Pace) -> bool {
+    fn has_room(self, max: u32, tier: Tier) -> bool {
         let room = self.all < max;
-        match pace {
-            Pace::Quick => room && self.all - self.unproven < max - max / 8,
-            Pace::Unproven => room && self.unproven < max.div_ceil(2),
+        match tier {
+            Tier::Quick => room && self.all - self.unproven < max - max / 8,
+            Tier::Unproven => room && self.unproven < max.div_ceil(2),
         }
     }
 
-    fn add(&mut self, pace: Pace) {
+    fn add(&mut self, tier: Tier) {
         self.all += 1;
-        self.unproven += u32::from(pace == Pace::Unproven);
+        self.unproven += u32::from(tier == Tier::Unproven);
     }
 
-    fn remove(&mut self, pace: Pace) {
+    fn remove(&mut self, tier: Tier) {
         self.all -= 1;
-        self.unproven -= u32::from(pace == Pace::Unproven);
+        self.unproven -= u32::from(tier == Tier::Unproven);
     }
 }
 
@@ -62,8 +62,8 @@ pub(super) struct Permits {
     organization_max: u32,
     node: Used,
     organizations: HashMap<OrganizationId, Used>,
-    /// How quickly attempts of unproven lanes begin, where they are paced.
-    starts: Option<Starts>,
+    /// The rate at which attempts of unproven lanes begin, if it is limited.
+    slow_start: Option<SlowStart>,
 }
 
 impl Permits {
@@ -73,84 +73,84 @@ impl Permits {
             organization_max,
             node: Used::default(),
             organizations: HashMap::new(),
-            starts: None,
+            slow_start: None,
         }
     }
 
-    /// The same, where attempts of unproven lanes begin no quicker than `starts` says.
-    pub(super) fn with_starts(self, starts: Starts) -> Self {
-        Self { starts: Some(starts), ..self }
+    /// Permits whose attempts of unproven lanes begin no faster than `slow_start` allows.
+    pub(super) fn with_slow_start(self, slow_start: SlowStart) -> Self {
+        Self { slow_start: Some(slow_start), ..self }
     }
 
-    /// Tells the time, before anything is asked.
+    /// Sets the current time. Call it before any question.
     pub(super) fn tell(&mut self, now: Timestamp) {
-        if let Some(starts) = &mut self.starts {
-            starts.tell(now);
+        if let Some(slow_start) = &mut self.slow_start {
+            slow_start.tell(now);
         }
     }
 
-    /// Whether the node has room for one more of this pace, of some organization.
-    pub(super) fn node_has_room(&self, pace: Pace) -> bool {
-        self.node.has_room(self.node_max, pace) && self.starts_of(pace).is_none_or(Starts::may_begin)
+    /// Whether the node has room for one more of this tier, of some organization.
+    pub(super) fn node_has_room(&self, tier: Tier) -> bool {
+        self.node.has_room(self.node_max, tier) && self.slow_start_of(tier).is_none_or(SlowStart::may_begin)
     }
 
     /// When unproven lanes may go on, where there is room for them, and too many have begun just now.
     pub(super) fn unproven_rested_at(&self) -> Option<Timestamp> {
-        let starts = self.starts_of(Pace::Unproven).filter(|starts| !starts.may_begin())?;
-        self.node.has_room(self.node_max, Pace::Unproven).then(|| starts.rested_at())
+        let slow_start = self.slow_start_of(Tier::Unproven).filter(|slow_start| !slow_start.may_begin())?;
+        self.node.has_room(self.node_max, Tier::Unproven).then(|| slow_start.rested_at())
     }
 
-    /// For an attempt that the queue makes.
-    pub(super) fn acquire(&mut self, organization: OrganizationId, pace: Pace) -> Option<Permit> {
-        if !self.starts_of(pace).is_none_or(Starts::may_begin) {
+    /// A permit for an attempt of the queue.
+    pub(super) fn acquire(&mut self, organization: OrganizationId, tier: Tier) -> Option<Permit> {
+        if !self.slow_start_of(tier).is_none_or(SlowStart::may_begin) {
             return None;
         }
-        let permit = self.acquire_for_ask(organization, pace)?;
-        match &mut self.starts {
-            Some(starts) if pace == Pace::Unproven => {
-                starts.take();
-                Some(Permit { spends_start: true, ..permit })
+        let permit = self.acquire_on_demand(organization, tier)?;
+        match &mut self.slow_start {
+            Some(slow_start) if tier == Tier::Unproven => {
+                slow_start.take();
+                Some(Permit { counts_in_slow_start: true, ..permit })
             }
             Some(_) | None => Some(permit),
         }
     }
 
-    /// For an attempt that somebody asked for, who waits.
-    pub(super) fn acquire_for_ask(&mut self, organization: OrganizationId, pace: Pace) -> Option<Permit> {
+    /// A permit for a ping or a redelivery, whose caller waits.
+    pub(super) fn acquire_on_demand(&mut self, organization: OrganizationId, tier: Tier) -> Option<Permit> {
         let used = self.organizations.entry(organization).or_default();
-        if !self.node.has_room(self.node_max, pace) || !used.has_room(self.organization_max, pace) {
+        if !self.node.has_room(self.node_max, tier) || !used.has_room(self.organization_max, tier) {
             return None;
         }
-        used.add(pace);
-        self.node.add(pace);
-        Some(Permit { organization, pace, spends_start: false })
+        used.add(tier);
+        self.node.add(tier);
+        Some(Permit { organization, tier, counts_in_slow_start: false })
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a permit that was given back must be gone")]
     pub(super) fn release(&mut self, permit: Permit) {
-        let Permit { organization, pace, .. } = permit;
-        self.node.remove(pace);
+        let Permit { organization, tier, .. } = permit;
+        self.node.remove(tier);
         if let Some(used) = self.organizations.get_mut(&organization) {
-            used.remove(pace);
+            used.remove(tier);
             if used.all == 0 {
                 self.organizations.remove(&organization);
             }
         }
     }
 
-    /// Gives back one that came to no attempt, or to one that cost others nothing: another may begin in its stead.
+    /// Gives back a permit whose attempt was not made, or cost other endpoints nothing: another attempt may begin in its stead.
     pub(super) fn release_unspent(&mut self, permit: Permit) {
-        if let Some(starts) = &mut self.starts
-            && permit.spends_start
+        if let Some(slow_start) = &mut self.slow_start
+            && permit.counts_in_slow_start
         {
-            starts.give_back();
+            slow_start.give_back();
         }
         self.release(permit);
     }
 
-    /// What attempts of this pace are counted among.
-    fn starts_of(&self, pace: Pace) -> Option<&Starts> {
-        self.starts.as_ref().filter(|_| pace == Pace::Unproven)
+    /// The slow start that counts attempts of this tier.
+    fn slow_start_of(&self, tier: Tier) -> Option<&SlowStart> {
+        self.slow_start.as_ref().filter(|_| tier == Tier::Unproven)
     }
 }
 
@@ -167,18 +167,18 @@ mod tests {
     fn half_is_kept_for_the_quick() {
         let mut permits = Permits::new(8, 4);
         let a = organization(1);
-        let slow: Vec<_> = std::iter::from_fn(|| permits.acquire(a, Pace::Unproven)).collect();
+        let slow: Vec<_> = std::iter::from_fn(|| permits.acquire(a, Tier::Unproven)).collect();
         assert_eq!(slow.len(), 2);
-        let quick: Vec<_> = std::iter::from_fn(|| permits.acquire(a, Pace::Quick)).collect();
+        let quick: Vec<_> = std::iter::from_fn(|| permits.acquire(a, Tier::Quick)).collect();
         assert_eq!(quick.len(), 2);
         for n in 2..4 {
-            while permits.acquire(organization(n), Pace::Unproven).is_some() {}
+            while permits.acquire(organization(n), Tier::Unproven).is_some() {}
         }
-        assert!(!permits.node_has_room(Pace::Unproven));
-        assert!(permits.node_has_room(Pace::Quick));
+        assert!(!permits.node_has_room(Tier::Unproven));
+        assert!(permits.node_has_room(Tier::Quick));
         for permit in slow.into_iter().chain(quick) {
             permits.release(permit);
         }
-        assert!(permits.acquire(a, Pace::Unproven).is_some());
+        assert!(permits.acquire(a, Tier::Unproven).is_some());
     }
 }

@@ -12,7 +12,7 @@ use stackbell_store::maintenance::LaneDepth;
 use super::Core;
 use super::breaker::{Breaker, Cause};
 use super::lane::Lane;
-use super::messages::LaneAsk;
+use super::messages::SendNow;
 
 /// How many pending deliveries wait, and for what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,17 +119,17 @@ impl Core {
     }
 
     /// A person wants pending deliveries of a webhook sent now.
-    pub(super) fn lane_asked(
+    pub(super) fn send_now(
         &mut self,
         organization: OrganizationId,
         webhook: WebhookId,
-        ask: LaneAsk,
+        which: SendNow,
         now: Timestamp,
     ) {
         self.give_back_of(webhook);
         self.note_due(organization, webhook, now, now);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.nudge(ask, now);
+            lane.nudge(which, now);
             self.reschedule(webhook, now);
         }
     }

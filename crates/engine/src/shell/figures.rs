@@ -95,11 +95,11 @@ impl Figures {
         Ok(())
     }
 
-    async fn timed<T>(&self, answer: impl Future<Output = T>, store_time: &mut Duration) -> T {
+    async fn timed<T>(&self, response: impl Future<Output = T>, store_time: &mut Duration) -> T {
         let asked_at = self.clock.now();
-        let answer = answer.await;
+        let response = response.await;
         *store_time += self.clock.now().since(asked_at);
-        answer
+        response
     }
 
     /// Asks the machine why these wait, unless it was found stuck in this round.
@@ -140,10 +140,10 @@ async fn ask<T>(
     time_max: Duration,
     look: impl FnOnce(oneshot::Sender<T>) -> Look,
 ) -> Option<T> {
-    let (reply, answer) = oneshot::channel();
+    let (reply, response) = oneshot::channel();
     let asked = async {
         inbox.send(Message::Look(look(reply))).await.ok()?;
-        answer.await.ok()
+        response.await.ok()
     };
     tokio::time::timeout(time_max, asked).await.ok().flatten()
 }

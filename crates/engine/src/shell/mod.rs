@@ -10,16 +10,16 @@
 //! Two nodes fit in one process: nothing here is global.
 
 mod clock;
+mod commit_outage;
 mod deployments;
 mod endpoints;
 mod figures;
+mod heartbeat;
 mod metrics;
-mod presence;
 mod recoverer;
 mod run;
 mod sender;
 mod sweeper;
-mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,8 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::core::{
-    Ask, AskRefusal, Authority, Core, CoreConfig, Input, LaneAsk, LaneView, Neighbours, PublishRefusal,
+    Authority, Core, CoreConfig, Input, LaneView, Neighbours, OnDemand, OnDemandRefusal, PublishRefusal,
+    SendNow,
 };
 use crate::outbound::OutboundClient;
 
@@ -112,19 +113,19 @@ enum Message {
         events: Vec<Event>,
         reply: PublishReply,
     },
-    Ask {
-        ask: Ask,
-        reply: AskReply,
+    OnDemand {
+        request: OnDemand,
+        reply: OnDemandReply,
     },
     Look(figures::Look),
     Input(Input),
 }
 
 type PublishReply = oneshot::Sender<Result<Vec<Receipt>, PublishRefusal>>;
-type AskReply = oneshot::Sender<Result<Box<StoredAttempt>, AskRefusal>>;
+type OnDemandReply = oneshot::Sender<Result<Box<StoredAttempt>, OnDemandRefusal>>;
 
 impl Engine {
-    /// Starts an engine. It begins with what an earlier one left.
+    /// SlowStart an engine. It begins with what an earlier one left.
     pub fn start(parts: Parts) -> Self {
         let Parts { store, keyring, outbound, clock, mut entropy, config, public_url, retention, metrics } =
             parts;
@@ -149,7 +150,7 @@ impl Engine {
             tasks: tasks.clone(),
             soft: soft.clone(),
             ended: ended.clone(),
-            trouble: Arc::default(),
+            commit_outage: Arc::default(),
         };
         let idle = CancellationToken::new();
         let has_ended = idle.clone().drop_guard();
@@ -162,10 +163,10 @@ impl Engine {
         if is_shared {
             let (store, clock, metrics) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics));
             let wake_ups =
-                presence::WakeUps { store: Arc::clone(&store), inbox: inbox.clone(), soft: soft.clone() };
+                heartbeat::WakeUps { store: Arc::clone(&store), inbox: inbox.clone(), soft: soft.clone() };
             spawn_part(&tasks, &ended, wake_ups.run());
             let inbox = inbox.clone();
-            let presence = presence::Presence { node, store, clock, metrics, inbox, nodes, idle };
+            let presence = heartbeat::Heartbeat { node, store, clock, metrics, inbox, nodes, idle };
             spawn_part(&tasks, &ended, presence.run());
         }
         let recovery_created = Arc::new(Notify::new());
@@ -264,13 +265,13 @@ impl EngineHandle {
         events: Vec<Event>,
     ) -> Result<Vec<Receipt>, PublishRefusal> {
         let count = events.len();
-        let answer = self.try_publish(organization, authority, change, events).await;
-        match answer {
+        let response = self.try_publish(organization, authority, change, events).await;
+        match response {
             Ok(_) => {}
             Err(PublishRefusal::EventsDropped(_)) => self.metrics.dropped(count),
             Err(refusal) => self.metrics.refused(refusal),
         }
-        answer
+        response
     }
 
     async fn try_publish(
@@ -283,37 +284,37 @@ impl EngineHandle {
         let bytes = events.iter().map(|event| event.payload.len()).sum::<usize>().min(PUBLISHING_BYTES_MAX);
         let bytes = u32::try_from(bytes).expect("the bound is less");
         let _room = self.publishing.try_acquire_many(bytes).map_err(|_| PublishRefusal::Overloaded)?;
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         let sent = self.inbox.send(Message::Publish { organization, authority, change, events, reply }).await;
         sent.map_err(|_| PublishRefusal::Unavailable)?;
-        answer.await.unwrap_or(Err(PublishRefusal::Unavailable))
+        response.await.unwrap_or(Err(PublishRefusal::Unavailable))
     }
 
     /// Pings a webhook and records it, whatever the endpoint answers.
     ///
     /// # Errors
-    /// [`AskRefusal`]; except for `Overloaded`, the ping may have been sent.
-    pub async fn ping(&self, webhook: Arc<Webhook>) -> Result<Box<StoredAttempt>, AskRefusal> {
-        self.ask(Ask::Ping { webhook }).await
+    /// [`OnDemandRefusal`]; except for `Overloaded`, the ping may have been sent.
+    pub async fn ping(&self, webhook: Arc<Webhook>) -> Result<Box<StoredAttempt>, OnDemandRefusal> {
+        self.on_demand(OnDemand::Ping { webhook }).await
     }
 
     /// Makes one more attempt of a delivery and records it, whatever the endpoint answers.
     ///
     /// # Errors
-    /// [`AskRefusal`]; except for `Overloaded`, the attempt may have been made.
+    /// [`OnDemandRefusal`]; except for `Overloaded`, the attempt may have been made.
     pub async fn redeliver(
         &self,
         webhook: Arc<Webhook>,
         delivery: StoredDelivery,
-    ) -> Result<Box<StoredAttempt>, AskRefusal> {
-        self.ask(Ask::Redeliver { webhook, delivery: Box::new(delivery) }).await
+    ) -> Result<Box<StoredAttempt>, OnDemandRefusal> {
+        self.on_demand(OnDemand::Redeliver { webhook, delivery: Box::new(delivery) }).await
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Box<StoredAttempt>, AskRefusal> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.inbox.send(Message::Ask { ask, reply }).await;
-        sent.map_err(|_| AskRefusal::Unavailable)?;
-        answer.await.unwrap_or(Err(AskRefusal::Unavailable))
+    async fn on_demand(&self, request: OnDemand) -> Result<Box<StoredAttempt>, OnDemandRefusal> {
+        let (reply, response) = oneshot::channel();
+        let sent = self.inbox.send(Message::OnDemand { request, reply }).await;
+        sent.map_err(|_| OnDemandRefusal::Unavailable)?;
+        response.await.unwrap_or(Err(OnDemandRefusal::Unavailable))
     }
 
     /// The state of webhooks' lanes on this node, in the order asked; each comes with its health as the store has it now.
@@ -338,8 +339,8 @@ impl EngineHandle {
 
     /// Says that a person wants pending deliveries of a webhook sent now. An attempt is made at once, even where the webhook's
     /// breaker is open or its endpoint asked to wait. Caps, pace and holds are kept to.
-    pub async fn lane_asked(&self, organization: OrganizationId, webhook: WebhookId, ask: LaneAsk) {
-        self.tell(Input::LaneAsked { organization, webhook, ask }).await;
+    pub async fn send_now(&self, organization: OrganizationId, webhook: WebhookId, which: SendNow) {
+        self.tell(Input::SendNow { organization, webhook, which }).await;
     }
 
     /// Says that a webhook was deleted: its pending deliveries are cancelled at once, and not with a later sweep.

@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::WaitingClock;
+use super::commit_outage::CommitOutage;
 use super::figures::Look;
 use super::metrics::Metrics;
 use super::sender::Sender;
-use super::trouble::Trouble;
-use super::{AskReply, Message, PublishReply};
+use super::{Message, OnDemandReply, PublishReply};
 use crate::core::{
-    Ask, AskTicket, Command, CommitFault, CommitNumber, Core, Input, Notice, Publish, PublishTicket, Send,
+    AttemptRequest, Command, CommitFault, CommitNumber, Core, Input, Notice, OnDemand, OnDemandTicket,
+    Publish, PublishTicket,
 };
 
 /// Messages taken in one go: what they make possible goes into one commit.
@@ -38,14 +39,14 @@ pub(super) struct Run {
     pub(super) soft: CancellationToken,
     /// Cancelled when the loop, or a task that it waits for, ends unasked.
     pub(super) ended: CancellationToken,
-    pub(super) trouble: Arc<Trouble>,
+    pub(super) commit_outage: Arc<CommitOutage>,
 }
 
 #[derive(Default)]
 struct Waiting {
     next: u64,
     publishes: HashMap<PublishTicket, PublishReply>,
-    asks: HashMap<AskTicket, AskReply>,
+    on_demand: HashMap<OnDemandTicket, OnDemandReply>,
 }
 
 impl Run {
@@ -81,7 +82,7 @@ impl Run {
                 let publish = |ticket| Publish { ticket, organization, authority, change, events };
                 Some(waiting.publish(publish, reply))
             }
-            Message::Ask { ask, reply } => Some(waiting.ask(ask, reply)),
+            Message::OnDemand { request, reply } => Some(waiting.on_demand(request, reply)),
             Message::Input(input) => Some(input),
             Message::Look(look) => {
                 self.look(look);
@@ -143,8 +144,8 @@ impl Run {
                 }
             }),
             Command::Commit { number, batch } => {
-                let (trouble, metrics) = (Arc::clone(&self.trouble), Arc::clone(&self.metrics));
-                self.come_back(move |store| commit(store, trouble, metrics, number, batch));
+                let (commit_outage, metrics) = (Arc::clone(&self.commit_outage), Arc::clone(&self.metrics));
+                self.come_back(move |store| commit(store, commit_outage, metrics, number, batch));
             }
             Command::Lease { lanes, lease } => {
                 let now = self.clock.now();
@@ -186,13 +187,13 @@ impl Run {
                     }
                 }
             }),
-            Command::Send(send) => self.send(send),
-            Command::AnswerPublish { ticket, answer } => {
+            Command::Attempt(send) => self.send(send),
+            Command::RespondPublish { ticket, response } => {
                 // A producer that went away does not want to know.
-                let _ = waiting.publishes.remove(&ticket).map(|reply| reply.send(answer));
+                let _ = waiting.publishes.remove(&ticket).map(|reply| reply.send(response));
             }
-            Command::AnswerAsk { ticket, answer } => {
-                let _ = waiting.asks.remove(&ticket).map(|reply| reply.send(answer));
+            Command::RespondOnDemand { ticket, response } => {
+                let _ = waiting.on_demand.remove(&ticket).map(|reply| reply.send(response));
             }
             Command::WakeAt(at) => *wake_at = Some(at),
             Command::Note(notice) => self.note(&notice),
@@ -203,18 +204,18 @@ impl Run {
     where
         F: Future<Output = Input> + std::marker::Send + 'static,
     {
-        let answer = ask(Arc::clone(&self.store));
+        let response = ask(Arc::clone(&self.store));
         let inbox = self.inbox.clone();
         // A task that panics never answers, and the loop would wait for it for ever.
         let unanswered = self.ended.clone().drop_guard();
         self.tasks.spawn(async move {
             // The loop ends only when it is idle; what comes later is of no use.
-            let _ = inbox.send(Message::Input(answer.await)).await;
+            let _ = inbox.send(Message::Input(response.await)).await;
             unanswered.disarm();
         });
     }
 
-    fn send(&self, send: Box<Send>) {
+    fn send(&self, send: Box<AttemptRequest>) {
         let sender = Arc::clone(&self.sender);
         let metrics = Arc::clone(&self.metrics);
         self.come_back(move |_| async move {
@@ -272,11 +273,11 @@ impl Waiting {
         Input::Publish(publish(ticket))
     }
 
-    fn ask(&mut self, ask: Ask, reply: AskReply) -> Input {
+    fn on_demand(&mut self, request: OnDemand, reply: OnDemandReply) -> Input {
         self.next += 1;
-        let ticket = AskTicket(self.next);
-        self.asks.insert(ticket, reply);
-        Input::Ask { ticket, ask }
+        let ticket = OnDemandTicket(self.next);
+        self.on_demand.insert(ticket, reply);
+        Input::OnDemand { ticket, request }
     }
 }
 
@@ -289,7 +290,7 @@ async fn sleep_until(clock: &dyn WaitingClock, at: Option<Timestamp>) {
 
 async fn commit(
     store: Arc<dyn EngineStore>,
-    trouble: Arc<Trouble>,
+    commit_outage: Arc<CommitOutage>,
     metrics: Arc<Metrics>,
     number: CommitNumber,
     batch: Arc<Batch>,
@@ -297,13 +298,13 @@ async fn commit(
     let started = Instant::now();
     match store.commit(Arc::clone(&batch)).await {
         Ok(outcome) => {
-            trouble.over();
+            commit_outage.succeeded();
             metrics.committed(started.elapsed());
             count_accepted(&metrics, &batch, &outcome);
             Input::Committed { number, outcome }
         }
         Err(error) => {
-            trouble.on(&error);
+            commit_outage.failed(&error);
             let fault = match error {
                 StoreError::Full { .. } => CommitFault::Full,
                 StoreError::Unknown { .. } => CommitFault::Unknown,
@@ -328,7 +329,7 @@ fn log(error: &StoreError, what: &'static str) {
     tracing::error!(error = %Chain(error), "{what}");
 }
 
-fn log_attempt(send: &Send, attempt: &Attempt) {
+fn log_attempt(send: &AttemptRequest, attempt: &Attempt) {
     let status = attempt.outcome.status();
     let duration_ms = attempt.duration.as_millis();
     let (delivery, webhook) = (send.delivery.id, send.webhook.id);

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deployments::{Deployments, Refused, Wanted};
 use super::endpoints::{Endpoint, EndpointError, Endpoints};
-use crate::core::Send;
+use crate::core::AttemptRequest;
 use crate::outbound::{Connections, Exchange, OutboundClient, OutboundRequest};
 
 /// How much of an answer's body is kept; the machine trims it for attempts between the first and the last.
@@ -59,7 +59,7 @@ impl Sender {
     }
 
     /// Makes an attempt. Ends in any case.
-    pub(super) async fn attempt(&self, send: &Send) -> Attempt {
+    pub(super) async fn attempt(&self, send: &AttemptRequest) -> Attempt {
         let made = match self.endpoints.prepare(&send.webhook).await {
             Ok(endpoint) => match send.delivery.format {
                 Format::Raw | Format::Slack | Format::MsTeams => self.post(send, &endpoint).await,
@@ -77,7 +77,7 @@ impl Sender {
         }
     }
 
-    async fn post(&self, send: &Send, endpoint: &Endpoint) -> Made {
+    async fn post(&self, send: &AttemptRequest, endpoint: &Endpoint) -> Made {
         let Some(target) = endpoint.target.clone() else {
             let text = "the webhook's payload URL has become a stack, to which no message can be sent";
             return Made::nothing(Outcome::Undeliverable { text: text.into() });
@@ -94,8 +94,8 @@ impl Sender {
         Made { url: None, headers: record, outcome, duration }
     }
 
-    /// Starts a deployment; a ping only looks at its stack.
-    async fn run(&self, send: &Send, endpoint: &Endpoint) -> Made {
+    /// SlowStart a deployment; a ping only looks at its stack.
+    async fn run(&self, send: &AttemptRequest, endpoint: &Endpoint) -> Made {
         let wanted = match send.trigger {
             AttemptTrigger::Ping => Wanted::Look,
             AttemptTrigger::Schedule | AttemptTrigger::Probe | AttemptTrigger::Redeliver => Wanted::Run,
@@ -131,7 +131,7 @@ impl Sender {
     }
 }
 
-fn headers(send: &Send, endpoint: &Endpoint) -> RequestHeaders {
+fn headers(send: &AttemptRequest, endpoint: &Endpoint) -> RequestHeaders {
     RequestHeaders::new(&Outgoing {
         id: send.delivery.event_id,
         kind: send.delivery.trigger.kind(),
@@ -144,7 +144,7 @@ fn headers(send: &Send, endpoint: &Endpoint) -> RequestHeaders {
 
 /// A first attempt takes whatever connection there is. All others are made because something went wrong, or because
 /// somebody asks how things stand: they are not left to a connection that may be closed.
-const fn connections(send: &Send) -> Connections {
+const fn connections(send: &AttemptRequest) -> Connections {
     match send.trigger {
         AttemptTrigger::Schedule if send.delivery.attempts_spent == 0 => Connections::Any,
         AttemptTrigger::Schedule
@@ -157,10 +157,10 @@ const fn connections(send: &Send) -> Connections {
 /// Teams' connectors answer 200 whatever Teams itself says. Source: wire-facts.md#microsoft-teams.
 fn judge_teams(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Answered(answer)
-            if (200..300).contains(&answer.status) && TeamsError::find(&answer.body).is_some() =>
+        Outcome::Answered(response)
+            if (200..300).contains(&response.status) && TeamsError::find(&response.body).is_some() =>
         {
-            Outcome::HiddenError(answer)
+            Outcome::HiddenError(response)
         }
         other => other,
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stackbell_engine::core::LaneAsk;
+use stackbell_engine::core::SendNow;
 use stackbell_model::delivery::{Outcome, State};
 use stackbell_model::health::Health;
 use stackbell_model::ids::{DataKeyId, EventId, WebhookId};
@@ -122,7 +122,7 @@ fn deliveries_leave_back_off_when_a_person_sees_to_it() {
         cluster.tell_edited(0, webhook);
     });
     check_leaves_back_off("a recovery", 1, |cluster, webhook| {
-        cluster.ask_for_lane(0, webhook, LaneAsk::Everything);
+        cluster.ask_for_lane(0, webhook, SendNow::Everything);
     });
 }
 
@@ -137,11 +137,11 @@ fn a_ping_that_fails_leaves_back_off_as_it_is() {
 #[test]
 fn a_recovery_begins_with_one_attempt_while_the_endpoint_fails() {
     let (mut cluster, webhook) = failing();
-    cluster.ask_for_lane(0, webhook, LaneAsk::Everything);
+    cluster.ask_for_lane(0, webhook, SendNow::Everything);
     assert_eq!(cluster.network.len(), 1);
     cluster.pass(SECOND * 20, &answered(500));
     assert_eq!(cluster.sent.len(), 1, "a failure ends it");
-    cluster.ask_for_lane(0, webhook, LaneAsk::Everything);
+    cluster.ask_for_lane(0, webhook, SendNow::Everything);
     cluster.pass(SECOND * 3, &answered(200));
     assert_eq!(cluster.sent.len(), 1 + 4);
 }

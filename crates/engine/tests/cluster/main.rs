@@ -2,12 +2,12 @@
 //!
 //! What each does by itself the simulation is about; here it is what they come to together, where nothing fails but endpoints.
 
-mod ahead;
 mod going_on;
 mod limits;
 mod news;
 mod order;
+mod prefetch;
 mod rights;
-mod starts;
+mod slow_start;
 mod waiting;
 mod world;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use stackbell_engine::core::{
-    Ask, AskTicket, Authority, Command, Core, CoreConfig, Input, LaneAsk, Neighbours, Publish,
-    PublishRefusal, PublishTicket, Send,
+    AttemptRequest, Authority, Command, Core, CoreConfig, Input, Neighbours, OnDemand, OnDemandTicket,
+    Publish, PublishRefusal, PublishTicket, SendNow,
 };
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Answer, Attempt, Delivery, Outcome, Silence};
@@ -49,7 +49,7 @@ type Happening = Box<dyn FnOnce(&mut Cluster)>;
 /// A request on its way.
 pub(crate) struct UnderWay {
     pub(crate) node: usize,
-    pub(crate) send: Box<Send>,
+    pub(crate) send: Box<AttemptRequest>,
 }
 
 pub(crate) struct Cluster {
@@ -224,11 +224,11 @@ impl Cluster {
         let event = self.last_event.expect("one was published");
         let delivery = now(self.store.find_delivery(id, event)).expect("the store works");
         self.tickets += 1;
-        let ask = Ask::Redeliver {
+        let request = OnDemand::Redeliver {
             webhook: Arc::new(webhook.expect("it is there")),
             delivery: Box::new(delivery.expect("it is there")),
         };
-        self.turn(node, vec![Input::Ask { ticket: AskTicket(self.tickets), ask }]);
+        self.turn(node, vec![Input::OnDemand { ticket: OnDemandTicket(self.tickets), request }]);
     }
 
     /// Somebody has a webhook's delivery of an event tried now, through a node.
@@ -237,19 +237,20 @@ impl Cluster {
         let audit = self.audit();
         let changed = now(self.store.retry_delivery(self.organization, delivery, audit));
         assert_eq!(changed.expect("the store works"), DeliveryChange::Done { webhook: id });
-        self.ask_for_lane(node, id, LaneAsk::One);
+        self.ask_for_lane(node, id, SendNow::One);
     }
 
     /// A node hears that somebody wants pending deliveries of a webhook sent now.
-    pub(crate) fn ask_for_lane(&mut self, node: usize, webhook: WebhookId, ask: LaneAsk) {
-        self.turn(node, vec![Input::LaneAsked { organization: self.organization, webhook, ask }]);
+    pub(crate) fn ask_for_lane(&mut self, node: usize, webhook: WebhookId, which: SendNow) {
+        self.turn(node, vec![Input::SendNow { organization: self.organization, webhook, which }]);
     }
 
     /// Somebody asks a node to ping a webhook.
     pub(crate) fn ping(&mut self, node: usize, id: WebhookId) {
         let webhook = Arc::new(self.stored(id));
         self.tickets += 1;
-        self.turn(node, vec![Input::Ask { ticket: AskTicket(self.tickets), ask: Ask::Ping { webhook } }]);
+        let (ticket, request) = (OnDemandTicket(self.tickets), OnDemand::Ping { webhook });
+        self.turn(node, vec![Input::OnDemand { ticket, request }]);
     }
 
     /// A webhook's delivery of an event.
@@ -388,21 +389,21 @@ impl Cluster {
             Command::ReadSendingHold => {
                 Input::SendingRead { hold: now(self.store.sending_hold()).expect("the store works") }
             }
-            Command::Send(send) => {
+            Command::Attempt(send) => {
                 self.sent.push((self.now, node));
                 self.sent_events.push(send.delivery.event_id);
                 self.network.push(UnderWay { node, send });
                 return None;
             }
-            Command::AnswerPublish { answer, .. } => {
-                self.answers.push(answer);
+            Command::RespondPublish { response, .. } => {
+                self.answers.push(response);
                 return None;
             }
             Command::WakeAt(at) => {
                 self.nodes[node].wake_at = Some(at);
                 return None;
             }
-            Command::AnswerAsk { .. } | Command::Note(_) => return None,
+            Command::RespondOnDemand { .. } | Command::Note(_) => return None,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stackbell_engine::core::{LaneAsk, LaneView};
+use stackbell_engine::core::{LaneView, SendNow};
 use stackbell_model::Clock as _;
 use stackbell_model::ids::EventId;
 use stackbell_model::wait::WaitReason;
@@ -54,7 +54,7 @@ async fn retry(world: &mut World, webhook: &Webhook, event: EventId) {
     let audit = world.audit();
     let changed = world.store.retry_delivery(world.organization, delivery, audit).await.expect("a store");
     assert_eq!(changed, DeliveryChange::Done { webhook: webhook.id });
-    world.handle().lane_asked(world.organization, webhook.id, LaneAsk::One).await;
+    world.handle().send_now(world.organization, webhook.id, SendNow::One).await;
 }
 
 /// The clock stands still: nothing but the person makes the attempt.
@@ -118,7 +118,7 @@ async fn all_pending_deliveries_go_when_a_person_sees_to_it() {
     })
     .await;
     check_sends("a recovery", false, async |world, webhook| {
-        world.handle().lane_asked(world.organization, webhook.id, LaneAsk::Everything).await;
+        world.handle().send_now(world.organization, webhook.id, SendNow::Everything).await;
     })
     .await;
 }

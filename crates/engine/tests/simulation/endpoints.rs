@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stackbell_engine::core::Send;
+use stackbell_engine::core::AttemptRequest;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::{Answer, Attempt, AttemptTrigger, Outcome, Silence};
 use stackbell_model::ids::{EventId, WebhookId};
@@ -100,7 +100,7 @@ impl Endpoints {
     /// What becomes of a request, out there.
     pub(crate) fn answers(
         &mut self,
-        send: &Send,
+        send: &AttemptRequest,
         place: usize,
         fate: RequestFate,
         now: Timestamp,

@@ -21,8 +21,8 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
     ]
 }
 
-fn embedded(commits_max: usize, chance: u64, operations: Vec<Operation>) -> Plan {
-    Plan { cast: Cast::Embedded { commits_max }, chance, operations }
+fn embedded(commits_max: usize, rng_seed: u64, operations: Vec<Operation>) -> Plan {
+    Plan { cast: Cast::Embedded { commits_max }, rng_seed, operations }
 }
 
 fn publish(subject: usize) -> Operation {

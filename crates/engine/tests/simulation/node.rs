@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use stackbell_engine::core::{AskTicket, Command, Core, CoreConfig, Input, Neighbours, PublishTicket, Send};
+use stackbell_engine::core::{
+    AttemptRequest, Command, Core, CoreConfig, Input, Neighbours, OnDemandTicket, PublishTicket,
+};
 use stackbell_model::Timestamp;
 use stackbell_model::ids::{EventId, NodeId, WebhookId};
 use stackbell_model::source::SourceCursor;
@@ -24,7 +26,7 @@ pub(crate) struct Asked {
 
 /// A request to an endpoint on its way.
 pub(crate) struct UnderWay {
-    pub send: Box<Send>,
+    pub send: Box<AttemptRequest>,
     /// Its place in the log of its delivery.
     pub place: usize,
     /// How many its webhook could have in flight when it was let go.
@@ -71,7 +73,7 @@ pub(crate) struct Node {
     pub mail: Vec<Mail>,
     pub publishing: BTreeMap<PublishTicket, Producer>,
     /// Who waits for a ping (`None`), or for a delivery to be sent again.
-    pub asking: BTreeMap<AskTicket, Option<Key>>,
+    pub asking: BTreeMap<OnDemandTicket, Option<Key>>,
     /// Whether sending goes on, as it was told in this life.
     pub sending_goes: Option<bool>,
     /// How many nodes it sees, and how often that has changed; none before it knows.
@@ -89,13 +91,13 @@ impl Node {
         id: NodeId,
         config: &CoreConfig,
         life: u32,
-        chance: u64,
+        rng_seed: u64,
         is_shared: bool,
         ahead_ms: i64,
         now: Timestamp,
     ) -> Self {
         let neighbours = if is_shared { Neighbours::unknown(id) } else { Neighbours::alone(id) };
-        let entropy = Box::new(SeededEntropy::new(chance.wrapping_add(u64::from(life))));
+        let entropy = Box::new(SeededEntropy::new(rng_seed.wrapping_add(u64::from(life))));
         Self {
             id,
             core: Core::new(config.clone(), neighbours, None, entropy, now),
@@ -162,9 +164,9 @@ pub(crate) fn config() -> CoreConfig {
     CoreConfig {
         in_flight_max: 8,
         organization_in_flight_max: 6,
-        ahead_max: 6,
-        organization_ahead_max: 5,
-        lane_ahead_max: 4,
+        prefetch_max: 6,
+        organization_prefetch_max: 5,
+        lane_prefetch_max: 4,
         lane_limit_max: 4,
         unproven_burst: 3,
         batch_events_max: 3,
@@ -174,7 +176,7 @@ pub(crate) fn config() -> CoreConfig {
         batch_beside_min: 1,
         waiting_events_max: 6,
         unrecorded_max: 4,
-        waiting_asks_max: 2,
+        on_demand_waiting_max: 2,
         quota: Quota { pending_max: 12, stored_bytes_max: u64::MAX },
         // Never within a history: a machine that is alone must not need them to find what it knows of.
         sending_look_interval: NEVER,

@@ -9,14 +9,14 @@ use stackbell_model::webhook::Format;
 pub(crate) struct Plan {
     pub cast: Cast,
     /// What ids, shares and jitter come from.
-    pub chance: u64,
+    pub rng_seed: u64,
     pub operations: Vec<Operation>,
 }
 
 /// One operation a line.
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{:?}, chance {}", self.cast, self.chance)?;
+        writeln!(f, "{:?}, rng_seed {}", self.cast, self.rng_seed)?;
         self.operations.iter().try_for_each(|operation| writeln!(f, "    {operation:?}"))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stackbell_engine::core::{Ask, AskTicket, Input};
+use stackbell_engine::core::{Input, OnDemand, OnDemandTicket};
 use stackbell_model::delivery::State;
 use stackbell_model::filter::Subscription;
 use stackbell_model::health::Health;
@@ -186,17 +186,21 @@ impl World {
         self.turn(n, vec![Input::WebhookChanged { organization, webhook: id }.into()]);
     }
 
-    pub(super) fn ask(&mut self, n: usize, key: Option<Key>, ask: Ask) {
-        let ticket = AskTicket(self.ticket());
+    pub(super) fn ask(&mut self, n: usize, key: Option<Key>, request: OnDemand) {
+        let ticket = OnDemandTicket(self.ticket());
         self.nodes[n].asking.insert(ticket, key);
-        self.turn(n, vec![Input::Ask { ticket, ask }.into()]);
+        self.turn(n, vec![Input::OnDemand { ticket, request }.into()]);
     }
 
     fn redeliver(&mut self, n: usize, event: usize, which: usize) {
         let Some(key) = self.pair(event, which) else { return };
         let Some(webhook) = self.find_webhook(key.0) else { return };
         let Some(delivery) = self.delivery(key.0, key.1) else { return };
-        self.ask(n, Some(key), Ask::Redeliver { webhook: Arc::new(webhook), delivery: Box::new(delivery) });
+        self.ask(
+            n,
+            Some(key),
+            OnDemand::Redeliver { webhook: Arc::new(webhook), delivery: Box::new(delivery) },
+        );
     }
 
     fn cancel(&mut self, n: usize, event: usize, which: usize, told: bool) {

@@ -20,7 +20,7 @@ pub(crate) fn plans() -> BoxedStrategy<Plan> {
     ];
     let operations = vec(operation(), 1..120);
     (cast, any::<u64>().no_shrink(), operations)
-        .prop_map(|(cast, chance, operations)| Plan { cast, chance, operations })
+        .prop_map(|(cast, rng_seed, operations)| Plan { cast, rng_seed, operations })
         .boxed()
 }
 

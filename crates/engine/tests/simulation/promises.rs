@@ -1,6 +1,6 @@
 //! What must hold at each step. Numbers are those of ARCHITECTURE.md's invariants.
 
-use stackbell_engine::core::Send;
+use stackbell_engine::core::AttemptRequest;
 use stackbell_model::delivery::{State, Verdict};
 use stackbell_model::retry::RetryPolicy;
 use stackbell_store::commit::Receipt;
@@ -12,7 +12,7 @@ use crate::world::{Given, World};
 
 impl World {
     /// A node sends by itself: it may, and under a lease that stands. Gives that lease.
-    pub(super) fn check_leaves(&self, n: usize, send: &Send) -> Given {
+    pub(super) fn check_leaves(&self, n: usize, send: &AttemptRequest) -> Given {
         let node = &self.nodes[n];
         let key = (send.webhook.id, send.delivery.event_id);
         assert!(node.sending_goes == Some(true), "hold: sent while sending is held: {send:?}");
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// Retry: nothing goes before what an endpoint asked for is over, as far as the node can know, unless somebody ended it.
-    fn check_wait(&self, n: usize, send: &Send, given: Given) {
+    fn check_wait(&self, n: usize, send: &AttemptRequest, given: Given) {
         let webhook = send.webhook.id;
         let was_set_going = |since: u64| self.set_going.get(&webhook).is_some_and(|step| *step > since);
         if let Some((until, step)) = self.nodes[n].asked.get(&webhook) {
@@ -50,7 +50,7 @@ impl World {
 
     /// Invariant 3: the lease is this node's, and has not run out; unless somebody changed the delivery meanwhile, or set
     /// the node's clock back.
-    fn check_lease(&self, n: usize, key: Key, send: &Send) -> Given {
+    fn check_lease(&self, n: usize, key: Key, send: &AttemptRequest) -> Given {
         let node = &self.nodes[n];
         let given = self.given.get(&send.delivery.id).map_or(&[][..], Vec::as_slice);
         let is_own = |given: &&Given| given.life == node.life && given.rearmed_at == send.delivery.rearmed_at;
@@ -105,7 +105,7 @@ impl World {
         assert!(unrecorded <= most, "invariant 6: {unrecorded} outcomes wait");
         let most = config.waiting_events_max + config.commits_in_flight_max * config.batch_events_max;
         assert!(node.publishing.len() <= most, "invariant 6: {} producers wait", node.publishing.len());
-        let most = config.waiting_asks_max + config.in_flight_max as usize + most_unrecorded(config);
+        let most = config.on_demand_waiting_max + config.in_flight_max as usize + most_unrecorded(config);
         assert!(node.asking.len() <= most, "invariant 6: {} people wait", node.asking.len());
         assert_eq!(node.core.attempts_in_flight(), self.under_way(n), "an attempt is one request");
     }

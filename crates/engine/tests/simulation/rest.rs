@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stackbell_engine::core::Ask;
+use stackbell_engine::core::OnDemand;
 use stackbell_model::webhook::Format;
 
 use crate::world::World;
@@ -13,9 +13,9 @@ impl World {
     /// organization at one node, which chance names.
     pub(crate) fn check_rest(&mut self) {
         let tally = self.tally.clone();
-        let nth = |count: usize, chance: u64| usize::try_from(chance % count as u64).expect("few");
-        let n = nth(self.nodes.len(), self.chance);
-        let organization = nth(self.organizations.len(), self.chance >> 32);
+        let nth = |count: usize, rng_seed: u64| usize::try_from(rng_seed % count as u64).expect("few");
+        let n = nth(self.nodes.len(), self.rng_seed);
+        let organization = nth(self.organizations.len(), self.rng_seed >> 32);
         // By then whoever has failed last tries again.
         self.move_time(self.time.after(self.set_back + Duration::from_secs(10)));
         while self.end_something() {}
@@ -35,7 +35,7 @@ impl World {
 
     pub(super) fn ping(&mut self, n: usize, which: usize) {
         if let Some(webhook) = self.webhook(which) {
-            self.ask(n, None, Ask::Ping { webhook: Arc::new(webhook) });
+            self.ask(n, None, OnDemand::Ping { webhook: Arc::new(webhook) });
         }
     }
 }

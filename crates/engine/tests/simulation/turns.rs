@@ -1,7 +1,7 @@
 //! What goes into a node's machine, and where what comes out goes.
 
 use stackbell_engine::core::{
-    Command, CommitFault, Core, Input, Notice, PublishRefusal, PublishTicket, Send,
+    AttemptRequest, Command, CommitFault, Core, Input, Notice, PublishRefusal, PublishTicket,
 };
 use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome, Silence, Verdict};
 use stackbell_model::ids::WebhookId;
@@ -55,17 +55,17 @@ impl World {
 
     fn do_command(&mut self, n: usize, command: Command) {
         match command {
-            Command::Send(send) => self.leaves(n, send),
+            Command::Attempt(send) => self.leaves(n, send),
             Command::WakeAt(at) => {
                 self.trace(at.as_millis() as u128);
                 self.nodes[n].wake_at = Some(at);
             }
-            Command::AnswerPublish { ticket, answer } => self.producer_is_told(n, ticket, answer),
-            Command::AnswerAsk { ticket, answer } => {
+            Command::RespondPublish { ticket, response } => self.producer_is_told(n, ticket, response),
+            Command::RespondOnDemand { ticket, response } => {
                 self.trace(u128::from(ticket.0));
                 let key = self.nodes[n].asking.remove(&ticket).expect("each who asks is answered once");
-                match answer {
-                    Ok(answer) => self.check_asked(key, &answer),
+                match response {
+                    Ok(stored) => self.check_asked(key, &stored),
                     Err(_) => self.tally.note(Met::AskRefused),
                 }
             }
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    fn leaves(&mut self, n: usize, send: Box<Send>) {
+    fn leaves(&mut self, n: usize, send: Box<AttemptRequest>) {
         self.tally.note(match send.trigger {
             AttemptTrigger::Schedule => Met::Sent,
             AttemptTrigger::Probe => Met::Probed,
@@ -220,7 +220,7 @@ impl World {
             // It may learn of another URL after this, and start again.
             Outcome::Unanswered { silence: Silence::TimedOut, .. } if is_moved => {}
             Outcome::Unanswered { silence: Silence::TimedOut, .. } => *limit = 1,
-            Outcome::Answered(_) if attempt.duration <= self.config.quick_answer => {
+            Outcome::Answered(_) if attempt.duration <= self.config.quick_response => {
                 *limit = (*limit + 1).min(max);
             }
             _ => {}

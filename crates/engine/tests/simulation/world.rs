@@ -61,7 +61,7 @@ pub(crate) struct World {
     /// The time that it is. Nodes' clocks may differ.
     pub time: Timestamp,
     pub config: CoreConfig,
-    pub chance: u64,
+    pub rng_seed: u64,
     pub entropy: SeededEntropy,
     pub nodes: Vec<Node>,
     /// Counts the lives of all nodes.
@@ -125,8 +125,8 @@ impl World {
             is_shared,
             time: Timestamp::from_millis(1_700_000_000_000),
             config,
-            chance: plan.chance,
-            entropy: SeededEntropy::new(plan.chance),
+            rng_seed: plan.rng_seed,
+            entropy: SeededEntropy::new(plan.rng_seed),
             nodes: Vec::new(),
             lives: 0,
             killed: HashSet::new(),
@@ -198,12 +198,12 @@ impl World {
     pub(super) fn new_node(&mut self, ahead_ms: i64) -> Node {
         self.lives += 1;
         let id = if self.is_shared {
-            node_id(u128::from(self.chance) << 32 | u128::from(self.lives))
+            node_id(u128::from(self.rng_seed) << 32 | u128::from(self.lives))
         } else {
             node_id(0)
         };
         let at = Timestamp::from_millis(self.time.as_millis() + ahead_ms);
-        Node::new(id, &self.config, self.lives, self.chance, self.is_shared, ahead_ms, at)
+        Node::new(id, &self.config, self.lives, self.rng_seed, self.is_shared, ahead_ms, at)
     }
 
     pub(crate) fn apply(&mut self, operation: Operation) {

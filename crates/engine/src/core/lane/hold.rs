@@ -15,7 +15,7 @@ use stackbell_model::webhook::{Endpoint, Webhook};
 use super::{CatchingUp, Lane};
 use crate::core::breaker::Breaker;
 use crate::core::config::CoreConfig;
-use crate::core::permits::Pace;
+use crate::core::permits::Tier;
 
 /// Why a lane waits for somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +147,8 @@ impl Lane {
     fn forget_endpoint(&mut self, config: &CoreConfig) {
         self.breaker = Breaker::CLOSED;
         self.limit = config.lane_limit_start;
-        self.pace = Pace::Unproven;
-        self.answers_in = Duration::ZERO;
+        self.tier = Tier::Unproven;
+        self.response_time = Duration::ZERO;
         self.has_stalled = false;
     }
 

@@ -4,24 +4,25 @@ use stackbell_model::delivery::Attempt;
 
 use super::Lane;
 use crate::core::config::CoreConfig;
-use crate::core::permits::Pace;
+use crate::core::permits::Tier;
 
 /// An answer that is longer than this is not quick, however soon it came: it costs everybody the time in which it is read
 /// and recorded. Far longer than any word of thanks.
-const QUICK_ANSWER_BYTES_MAX: usize = 16 * 1024;
+const QUICK_RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
 impl Lane {
     /// Learns from an attempt that was answered.
     pub(super) fn learn_speed(&mut self, attempt: &Attempt, config: &CoreConfig) {
-        let before = if self.answers_in.is_zero() { attempt.duration } else { self.answers_in };
-        self.answers_in = (before * 7 + attempt.duration) / 8;
+        let before = if self.response_time.is_zero() { attempt.duration } else { self.response_time };
+        self.response_time = (before * 7 + attempt.duration) / 8;
         self.has_stalled = false;
-        let bytes = attempt.outcome.answer().map_or(0, |answer| answer.headers.len() + answer.body.len());
-        if attempt.duration <= config.quick_answer && bytes <= QUICK_ANSWER_BYTES_MAX {
-            self.pace = Pace::Quick;
+        let bytes =
+            attempt.outcome.answer().map_or(0, |response| response.headers.len() + response.body.len());
+        if attempt.duration <= config.quick_response && bytes <= QUICK_RESPONSE_BYTES_MAX {
+            self.tier = Tier::Quick;
             self.limit = (self.limit + 1).min(config.lane_limit_max);
         } else {
-            self.pace = Pace::Unproven;
+            self.tier = Tier::Unproven;
         }
     }
 }

@@ -6,7 +6,7 @@ use stackbell_model::wait::WaitReason;
 
 use super::super::breaker::{Breaker, Cause};
 use super::super::config::CoreConfig;
-use super::super::messages::LaneAsk;
+use super::super::messages::SendNow;
 use super::super::waits::{LaneWait, OpenBreaker};
 use super::Lane;
 
@@ -21,9 +21,9 @@ impl Lane {
     }
 
     /// A person wants an attempt: it waits neither for the breaker nor for the time that the endpoint asked for.
-    pub(in crate::core) fn nudge(&mut self, ask: LaneAsk, now: Timestamp) {
+    pub(in crate::core) fn nudge(&mut self, which: SendNow, now: Timestamp) {
         self.wants_attempt = true;
-        if ask == LaneAsk::Everything {
+        if which == SendNow::Everything {
             self.flush(now);
         }
         if let Breaker::Open { until, .. } = &mut self.breaker {

@@ -8,10 +8,10 @@ use stackbell_store::commit::Lease;
 use stackbell_store::queue::{HeldDelivery, LeasedDelivery};
 
 use crate::core::Core;
-use crate::core::ahead::Ahead;
-use crate::core::attempts::Subject;
+use crate::core::attempts::Requester;
 use crate::core::messages::Command;
 use crate::core::permits::Permit;
+use crate::core::prefetch::Prefetched;
 
 /// What is kept for a delivery that is born leased.
 #[derive(Debug)]
@@ -25,13 +25,13 @@ pub(super) enum Place {
     /// It is sent at once.
     Attempt(Permit),
     /// It waits for its lane, unless that has changed more often than this by then.
-    Ahead { place: Permit, changes: u64 },
+    Prefetch { place: Permit, changes: u64 },
 }
 
 impl Core {
-    pub(super) fn begin_born(
+    pub(super) fn begin_preleased(
         &mut self,
-        born: LeasedDelivery,
+        preleased: LeasedDelivery,
         lease: Lease,
         kept: Reserved,
         now: Timestamp,
@@ -40,11 +40,11 @@ impl Core {
         let Reserved { place, webhook } = kept;
         match place {
             Place::Attempt(permit) => {
-                let LeasedDelivery { delivery, payload } = born;
-                let subject = Subject::leased(&delivery, lease.token);
-                self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
+                let LeasedDelivery { delivery, payload } = preleased;
+                let requester = Requester::leased(&delivery, lease.token);
+                self.begin_attempt(webhook, delivery, payload, requester, permit, now, commands);
             }
-            Place::Ahead { place, changes } => {
+            Place::Prefetch { place, changes } => {
                 let id = webhook.id;
                 let lane = self.lanes.get_mut(&id);
                 let is_as_it_was = lane.is_some_and(|lane| {
@@ -53,11 +53,11 @@ impl Core {
                 });
                 if is_as_it_was {
                     let since = self.leased_at(lease);
-                    self.keep_ahead(Ahead::new(webhook, born, lease, since, place));
+                    self.keep_prefetched(Prefetched::new(webhook, preleased, lease, since, place));
                     self.reschedule(id, now);
                 } else {
                     self.places.release(place);
-                    self.give_back_one(HeldDelivery { webhook: id, delivery: born.delivery.id, lease });
+                    self.give_back_one(HeldDelivery { webhook: id, delivery: preleased.delivery.id, lease });
                 }
             }
         }

@@ -44,13 +44,13 @@ struct Queue {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Intakes {
+pub(super) struct IntakeQueue {
     turns: VecDeque<OrganizationId>,
     queues: HashMap<OrganizationId, Queue>,
     parts: usize,
 }
 
-impl Intakes {
+impl IntakeQueue {
     /// True if an item of so many parts may wait. An organization gets a quarter of `max`, or the size of its first publish.
     pub(super) fn has_room(&self, organization: OrganizationId, parts: usize, max: usize) -> bool {
         let own = self.queues.get(&organization).map_or(0, |queue| queue.parts);
@@ -99,7 +99,7 @@ impl Intakes {
         Some(intake)
     }
 
-    /// Puts back what was popped, and lets its organization wait until [`Intakes::resume`].
+    /// Puts back what was popped, and lets its organization wait until [`IntakeQueue::resume`].
     pub(super) fn pause(&mut self, intake: PendingIntake) {
         let organization = intake.organization;
         self.push_front(intake);
@@ -138,13 +138,13 @@ mod tests {
         PendingIntake { ticket, organization, authority: Authority::Own, change: None, events }
     }
 
-    fn tickets(intakes: &mut Intakes) -> Vec<u64> {
+    fn tickets(intakes: &mut IntakeQueue) -> Vec<u64> {
         std::iter::from_fn(|| intakes.pop()).map(|intake| intake.ticket.0).collect()
     }
 
     #[test]
     fn organizations_take_turns() {
-        let mut intakes = Intakes::default();
+        let mut intakes = IntakeQueue::default();
         for (organization, ticket) in [(1, 10), (1, 11), (1, 12), (2, 20)] {
             intakes.push_back(intake(organization, ticket));
         }
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_paused_organization_holds_up_nobody() {
-        let mut intakes = Intakes::default();
+        let mut intakes = IntakeQueue::default();
         for (organization, ticket) in [(1, 10), (1, 11), (2, 20)] {
             intakes.push_back(intake(organization, ticket));
         }

@@ -143,7 +143,7 @@ fn large_deliveries_are_not_had_ahead() {
 #[test]
 fn an_organization_has_so_many_places_and_all_arrives() {
     let max = 8;
-    let (mut cluster, webhook) = quick(CoreConfig { organization_ahead_max: max, ..default() });
+    let (mut cluster, webhook) = quick(CoreConfig { organization_prefetch_max: max, ..default() });
     publish(&mut cluster);
     let ahead = EVENTS - cluster.network.len() - cluster.leasable(webhook);
     assert!((1..=max as usize).contains(&ahead), "{ahead}");

@@ -1,5 +1,5 @@
-//! Being one of several nodes: saying that we are at work, hearing who else is, and being woken up by them.
-//! For a store that other nodes may use; one that is ours alone has none of it.
+//! The heartbeat of a node that shares its store: it reports this node, learns the other nodes, and receives their wake-ups.
+//! A node that has its store for itself runs none of this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,36 +14,36 @@ use super::clock::WaitingClock;
 use super::metrics::Metrics;
 use crate::core::Input;
 
-/// How often a node says that it is at work.
+/// The interval of heartbeats.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A node that has said nothing for so long is taken for lost: two reports may fail.
+/// A node without a heartbeat for so long counts as lost: two heartbeats may fail.
 const LOST_AFTER: Duration = Duration::from_secs(15);
 
-/// How long it may take to say that we have ended. Others find out by themselves.
+/// The most time for the last report, that this node has ended. Without it the other nodes find out by themselves.
 const FORGET_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// This node among the others.
-pub(super) struct Presence {
+/// The task that reports this node.
+pub(super) struct Heartbeat {
     pub(super) node: NodeId,
     pub(super) store: Arc<dyn EngineStore>,
     pub(super) clock: Arc<dyn WaitingClock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) inbox: mpsc::Sender<Message>,
-    /// How many nodes are at work.
+    /// The number of nodes at work.
     pub(super) nodes: watch::Sender<usize>,
-    /// The run loop has ended: nothing is under way any more.
+    /// Cancelled once the run loop has ended: nothing is under way any more.
     pub(super) idle: CancellationToken,
 }
 
-impl Presence {
-    /// Says that this node is at work until nothing is under way any more, and then that it has ended.
+impl Heartbeat {
+    /// Reports this node at each interval until nothing is under way any more, and then reports that it has ended.
     pub(super) async fn run(self) {
         let mut is_failing = false;
         loop {
             match self.report().await {
                 Ok(()) => is_failing = false,
-                // Who was seen last is taken to be there yet.
+                // The nodes of the last report count as present.
                 Err(error) if !is_failing => {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(error, "this node could not say that it is at work; it is tried again");
@@ -85,12 +85,12 @@ impl Presence {
     }
 
     async fn tell(&self, input: Input) {
-        // An engine that has ended has nothing to be told.
+        // An engine that has ended needs no input.
         let _ = self.inbox.send(Message::Input(input)).await;
     }
 }
 
-/// Hears when another node has left something to be sent.
+/// The task that receives wake-ups: another node has left deliveries to be sent.
 pub(super) struct WakeUps {
     pub(super) store: Arc<dyn EngineStore>,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -100,7 +100,7 @@ pub(super) struct WakeUps {
 impl WakeUps {
     pub(super) async fn run(self) {
         while self.soft.run_until_cancelled(self.store.woken_up()).await.is_some() {
-            // An engine that has ended has nothing to be told.
+            // An engine that has ended needs no input.
             let _ = self.inbox.send(Message::Input(Input::WokenUp)).await;
         }
     }

@@ -1,7 +1,7 @@
 //! Deliveries leased ahead: leased, and kept here until their lane may send them.
 //!
 //! A lane whose endpoint answers quickly is done with what it has in flight before the store can be asked for more. So it
-//! leases ahead, as many as its endpoint takes in a quarter of a second ([`super::lane::Lane::ahead_max`]): new deliveries are born leased, and what is due
+//! leases ahead, as many as its endpoint takes in a quarter of a second ([`super::lane::Lane::prefetch_max`]): new deliveries are born leased, and what is due
 //! is leased many at a time. A lane has nothing ahead that is held, paced, failing, slow or has fallen silent, or of which
 //! nothing is known yet.
 //!
@@ -24,21 +24,21 @@ use stackbell_store::commit::Lease;
 use stackbell_store::queue::{HeldDelivery, LeasedDelivery};
 
 use super::Core;
-use super::attempts::Subject;
+use super::attempts::Requester;
 use super::backoff::Recording;
-use super::in_hand::KeptLease;
+use super::in_progress::KeptLease;
 use super::messages::Command;
-use super::permits::{Pace, Permit};
+use super::permits::{Permit, Tier};
 
 /// How long after its lease a delivery is still begun. Far shorter than a lease lasts, an exchange and a commit besides.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Deliveries with more bytes than this are not kept ahead, but read when they can be sent.
-pub(super) const AHEAD_BYTES_MAX: usize = 32 * 1024;
+pub(super) const PREFETCH_BYTES_MAX: usize = 32 * 1024;
 
 /// A delivery that is leased and waits for its lane.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(super) struct Prefetched {
     webhook: Arc<Webhook>,
     leased: LeasedDelivery,
     lease: Lease,
@@ -47,7 +47,7 @@ pub(super) struct Ahead {
     place: Option<Permit>,
 }
 
-impl Ahead {
+impl Prefetched {
     pub(super) fn new(
         webhook: Arc<Webhook>,
         leased: LeasedDelivery,
@@ -81,29 +81,31 @@ enum Turn {
 
 impl Core {
     /// Keeps a delivery until its lane may send it.
-    pub(super) fn keep_ahead(&mut self, ahead: Ahead) {
-        let webhook = ahead.webhook.id;
+    pub(super) fn keep_prefetched(&mut self, prefetched: Prefetched) {
+        let webhook = prefetched.webhook.id;
         match self.lanes.get_mut(&webhook) {
             Some(lane) => {
-                let old_at = ahead.since.after(AGE_MAX);
-                if self.ahead_ages.back() != Some(&(old_at, webhook)) {
-                    self.ahead_ages.push_back((old_at, webhook));
+                let old_at = prefetched.since.after(AGE_MAX);
+                if self.prefetched_ages.back() != Some(&(old_at, webhook)) {
+                    self.prefetched_ages.push_back((old_at, webhook));
                 }
-                lane.ahead.push_back(ahead);
+                lane.prefetched.push_back(prefetched);
             }
-            None => self.give_back(ahead),
+            None => self.give_back(prefetched),
         }
     }
 
     /// Whether a delivery is leased and waits for its lane.
-    pub(super) fn is_ahead(&self, webhook: WebhookId, delivery: DeliveryId) -> bool {
-        self.lanes.get(&webhook).is_some_and(|lane| lane.ahead.iter().any(|ahead| ahead.id() == delivery))
+    pub(super) fn is_prefetched(&self, webhook: WebhookId, delivery: DeliveryId) -> bool {
+        self.lanes
+            .get(&webhook)
+            .is_some_and(|lane| lane.prefetched.iter().any(|prefetched| prefetched.id() == delivery))
     }
 
     /// What we still hold a lease of goes as soon as its lane may.
     pub(super) fn go_on_with(&mut self, kept: KeptLease, now: Timestamp) {
         let id = kept.leased.delivery.id;
-        self.forget_ahead(kept.webhook.id, &HashSet::from([id]));
+        self.forget_prefetched(kept.webhook.id, &HashSet::from([id]));
         if self.is_under_way(id) {
             // Somebody who asked for it again may have it end meanwhile; it is read anew.
             self.note_due(kept.webhook.organization, kept.webhook.id, kept.lease.until, now);
@@ -111,11 +113,11 @@ impl Core {
         }
         self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
         let since = self.leased_at(kept.lease);
-        self.keep_ahead(Ahead::left_over(kept, since));
+        self.keep_prefetched(Prefetched::left_over(kept, since));
     }
 
     /// Starts what is ahead, lane by lane, as far as lanes and caps allow.
-    pub(super) fn start_ahead(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+    pub(super) fn start_prefetched(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         self.give_back_old(now);
         if !self.may_begin() {
             self.give_back_all();
@@ -130,18 +132,18 @@ impl Core {
             Recording::Works | Recording::Fails => return,
         };
         let before = self.in_flight.len();
-        for pace in [Pace::Quick, Pace::Unproven] {
+        for tier in [Tier::Quick, Tier::Unproven] {
             let mut refused_in_a_row = 0;
-            while self.permits.node_has_room(pace)
-                && refused_in_a_row < self.ahead_ring.organizations(pace)
+            while self.permits.node_has_room(tier)
+                && refused_in_a_row < self.prefetched_turns.organizations(tier)
                 && let room = attempts_max.saturating_sub(self.in_flight.len() - before)
                 && room > 0
-                && let Some((organization, webhook)) = self.ahead_ring.pop(pace)
+                && let Some((organization, webhook)) = self.prefetched_turns.pop(tier)
             {
-                match self.start_ahead_of(organization, webhook, room, now, commands) {
+                match self.start_prefetched_of(organization, webhook, room, now, commands) {
                     Turn::Over => refused_in_a_row = 0,
                     Turn::NoPermit => {
-                        self.ahead_ring.put_back(organization, webhook, pace);
+                        self.prefetched_turns.put_back(organization, webhook, tier);
                         refused_in_a_row += 1;
                     }
                 }
@@ -149,7 +151,7 @@ impl Core {
         }
     }
 
-    fn start_ahead_of(
+    fn start_prefetched_of(
         &mut self,
         organization: OrganizationId,
         webhook: WebhookId,
@@ -158,23 +160,25 @@ impl Core {
         commands: &mut Vec<Command>,
     ) -> Turn {
         while let Some(lane) = self.lanes.get_mut(&webhook)
-            && lane.may_attempt_ahead(now)
+            && lane.may_attempt_prefetched(now)
             && room > 0
-            && let Some(next) = lane.ahead.front()
+            && let Some(next) = lane.prefetched.front()
         {
-            let (is_fresh, id, pace) = (next.is_fresh(now), next.id(), lane.pace());
+            let (is_fresh, id, tier) = (next.is_fresh(now), next.id(), lane.tier());
             if !is_fresh || self.is_under_way(id) {
                 self.drop_first_of(webhook, now);
                 continue;
             }
-            let Some(permit) = self.permits.acquire(organization, pace) else { return Turn::NoPermit };
+            let Some(permit) = self.permits.acquire(organization, tier) else { return Turn::NoPermit };
             let Some(lane) = self.lanes.get_mut(&webhook) else { break };
             lane.attempt_begins();
-            let Some(Ahead { webhook, leased, lease, place, .. }) = lane.ahead.pop_front() else { break };
+            let Some(Prefetched { webhook, leased, lease, place, .. }) = lane.prefetched.pop_front() else {
+                break;
+            };
             place.into_iter().for_each(|place| self.places.release(place));
             let LeasedDelivery { delivery, payload } = leased;
-            let subject = Subject::leased(&delivery, lease.token);
-            self.begin_attempt(webhook, delivery, payload, subject, permit, now, commands);
+            let requester = Requester::leased(&delivery, lease.token);
+            self.begin_attempt(webhook, delivery, payload, requester, permit, now, commands);
             room -= 1;
         }
         self.reschedule(webhook, now);
@@ -183,7 +187,7 @@ impl Core {
 
     /// One that is too old is given back. One that is under way by somebody's wish is had again when its lease is over.
     fn drop_first_of(&mut self, webhook: WebhookId, now: Timestamp) {
-        let Some(first) = self.lanes.get_mut(&webhook).and_then(|lane| lane.ahead.pop_front()) else {
+        let Some(first) = self.lanes.get_mut(&webhook).and_then(|lane| lane.prefetched.pop_front()) else {
             return;
         };
         if self.is_under_way(first.id()) && first.lease.until > now {
@@ -195,13 +199,14 @@ impl Core {
     }
 
     /// Forgets what is ahead of these: another lease of them is known, or somebody sends them by their own wish.
-    pub(super) fn forget_ahead(&mut self, webhook: WebhookId, ids: &HashSet<DeliveryId>) {
+    pub(super) fn forget_prefetched(&mut self, webhook: WebhookId, ids: &HashSet<DeliveryId>) {
         let Some(lane) = self.lanes.get_mut(&webhook) else { return };
-        if lane.ahead.iter().any(|ahead| ids.contains(&ahead.id())) {
-            let (forgotten, others): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(&mut lane.ahead).into_iter().partition(|ahead| ids.contains(&ahead.id()));
-            lane.ahead = others;
-            let places = forgotten.into_iter().filter_map(|ahead| ahead.place);
+        if lane.prefetched.iter().any(|prefetched| ids.contains(&prefetched.id())) {
+            let (forgotten, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut lane.prefetched)
+                .into_iter()
+                .partition(|prefetched| ids.contains(&prefetched.id()));
+            lane.prefetched = others;
+            let places = forgotten.into_iter().filter_map(|prefetched| prefetched.place);
             places.for_each(|place| self.places.release(place));
         }
     }
@@ -209,19 +214,23 @@ impl Core {
     /// Somebody wants a delivery sent now: what was leased of it is left alone until its lease is over.
     pub(super) fn leave_to_asker(&mut self, webhook: WebhookId, delivery: DeliveryId, now: Timestamp) {
         let Some(lane) = self.lanes.get(&webhook) else { return };
-        let until = lane.ahead.iter().find(|ahead| ahead.id() == delivery).map(|ahead| ahead.lease.until);
+        let until = lane
+            .prefetched
+            .iter()
+            .find(|prefetched| prefetched.id() == delivery)
+            .map(|prefetched| prefetched.lease.until);
         if let Some(until) = until {
             let organization = lane.organization;
-            self.forget_ahead(webhook, &HashSet::from([delivery]));
+            self.forget_prefetched(webhook, &HashSet::from([delivery]));
             self.note_due(organization, webhook, until, now);
         }
     }
 
     /// Gives back what a lane has ahead beyond what it may have now. A little more than that is not worth a request.
-    pub(super) fn trim_ahead(&mut self, webhook: WebhookId) {
+    pub(super) fn trim_prefetched(&mut self, webhook: WebhookId) {
         let Some(lane) = self.lanes.get(&webhook) else { return };
-        let max = lane.ahead_max() as usize;
-        if lane.ahead.len() > 2 * max {
+        let max = lane.prefetch_max() as usize;
+        if lane.prefetched.len() > 2 * max {
             self.give_back_beyond(webhook, max);
         }
     }
@@ -236,9 +245,9 @@ impl Core {
 
     /// Gives back what has grown old, whether its lane may go or not: others may be quicker.
     fn give_back_old(&mut self, now: Timestamp) {
-        while let Some((_, webhook)) = self.ahead_ages.pop_front_if(|(old_at, _)| *old_at <= now) {
+        while let Some((_, webhook)) = self.prefetched_ages.pop_front_if(|(old_at, _)| *old_at <= now) {
             while let Some(lane) = self.lanes.get_mut(&webhook)
-                && let Some(first) = lane.ahead.pop_front_if(|ahead| !ahead.is_fresh(now))
+                && let Some(first) = lane.prefetched.pop_front_if(|prefetched| !prefetched.is_fresh(now))
             {
                 lane.stalls();
                 self.give_back(first);
@@ -247,8 +256,8 @@ impl Core {
     }
 
     /// When the next of what is ahead is too old.
-    pub(super) fn ahead_is_old_at(&self) -> Option<Timestamp> {
-        self.ahead_ages.front().map(|(old_at, _)| *old_at)
+    pub(super) fn prefetched_is_old_at(&self) -> Option<Timestamp> {
+        self.prefetched_ages.front().map(|(old_at, _)| *old_at)
     }
 
     /// When a lease of ours was asked for.
@@ -258,8 +267,8 @@ impl Core {
 
     fn give_back_beyond(&mut self, webhook: WebhookId, max: usize) {
         while let Some(lane) = self.lanes.get_mut(&webhook)
-            && lane.ahead.len() > max
-            && let Some(last) = lane.ahead.pop_back()
+            && lane.prefetched.len() > max
+            && let Some(last) = lane.prefetched.pop_back()
         {
             self.give_back(last);
         }
@@ -267,7 +276,7 @@ impl Core {
 
     fn give_back_all(&mut self) {
         // Whatever is ahead has its age in there.
-        for (_, webhook) in std::mem::take(&mut self.ahead_ages) {
+        for (_, webhook) in std::mem::take(&mut self.prefetched_ages) {
             self.give_back_beyond(webhook, 0);
         }
     }
@@ -277,8 +286,8 @@ impl Core {
         self.to_release.push(held);
     }
 
-    fn give_back(&mut self, ahead: Ahead) {
-        let Ahead { webhook, leased, lease, place, .. } = ahead;
+    fn give_back(&mut self, prefetched: Prefetched) {
+        let Prefetched { webhook, leased, lease, place, .. } = prefetched;
         place.into_iter().for_each(|place| self.places.release(place));
         // Also where the lease should be over: the store may see that otherwise, and its answer has us look again.
         self.to_release.push(HeldDelivery { webhook: webhook.id, delivery: leased.delivery.id, lease });

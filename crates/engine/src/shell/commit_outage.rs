@@ -1,26 +1,26 @@
-//! Telling of the store's trouble once, however many commits fail in it.
+//! Logs an outage of commits once, however many commits fail in it.
 
 use stackbell_model::Chain;
 use stackbell_store::StoreError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether commits go through. Shared by those who make them.
+/// Whether commits fail. The tasks that commit share it.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct CommitOutage {
     is_on: AtomicBool,
 }
 
-impl Trouble {
-    /// A commit went through.
-    pub(super) fn over(&self) {
+impl CommitOutage {
+    /// Notes a successful commit.
+    pub(super) fn succeeded(&self) {
         if self.is_on.swap(false, Ordering::Relaxed) {
             tracing::info!("commits go through again");
         }
     }
 
-    /// A commit failed. The first one is told of; those after it look the same, and there may be a thousand a second.
-    /// A row that cannot be read is another matter: it is one commit's.
-    pub(super) fn on(&self, error: &StoreError) {
+    /// Notes a failed commit. The first failure is logged as an error. Later ones look the same, and there may be a thousand a
+    /// second, so they are logged at debug level. A row that cannot be read fails one commit, and is logged each time.
+    pub(super) fn failed(&self, error: &StoreError) {
         let is_one_row = matches!(error, StoreError::Corrupt { .. });
         let error = Chain(error);
         if is_one_row {

@@ -17,7 +17,7 @@ use super::Core;
 
 /// What is known of a delivery that is under way.
 #[derive(Debug)]
-pub(super) struct InHand {
+pub(super) struct InProgress {
     /// The lease that will record its outcome.
     token: LeaseToken,
     /// Which beginning of it: somebody may cancel it and have it begin anew meanwhile.
@@ -34,7 +34,7 @@ pub(super) struct KeptLease {
     pub(super) lease: Lease,
 }
 
-impl InHand {
+impl InProgress {
     pub(super) fn new(delivery: &Delivery, token: LeaseToken) -> Self {
         Self { token, rearmed_at: delivery.rearmed_at, kept: None }
     }
@@ -52,25 +52,25 @@ impl InHand {
 impl Core {
     /// Whether an attempt of a delivery is on its way, or its outcome waits to be recorded.
     pub fn is_under_way(&self, delivery: DeliveryId) -> bool {
-        self.in_hand.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
+        self.in_progress.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
     }
 
     /// Takes note that a delivery that is under way was leased once more. An outcome that waits goes with that lease; but
     /// not if the delivery was cancelled and has begun anew since, which that outcome says nothing about.
     pub(super) fn keep_lease(&mut self, kept: KeptLease) {
         let delivery = &kept.leased.delivery;
-        if let Some(in_hand) = self.in_hand.get_mut(&delivery.id) {
-            if in_hand.rearmed_at == delivery.rearmed_at {
-                in_hand.token = kept.lease.token;
+        if let Some(in_progress) = self.in_progress.get_mut(&delivery.id) {
+            if in_progress.rearmed_at == delivery.rearmed_at {
+                in_progress.token = kept.lease.token;
             }
-            in_hand.kept = Some(Box::new(kept));
+            in_progress.kept = Some(Box::new(kept));
         }
     }
 
     /// Gives a record the lease that its delivery has now.
     pub(super) fn renew_lease_of(&self, record: &mut AttemptRecord) {
         if let AttemptSubject::Leased { delivery, token, .. } = &mut record.subject
-            && let Some(current) = self.in_hand.get(delivery)
+            && let Some(current) = self.in_progress.get(delivery)
         {
             *token = current.token;
         }
@@ -78,7 +78,7 @@ impl Core {
 
     /// Somebody who asked for a delivery again may have had it end: what we hold of it is read anew, once its lease has run out.
     pub(super) fn forget_kept_of(&mut self, delivery: DeliveryId, now: Timestamp) {
-        let kept = self.in_hand.get_mut(&delivery).and_then(|in_hand| in_hand.kept.take());
+        let kept = self.in_progress.get_mut(&delivery).and_then(|in_progress| in_progress.kept.take());
         if let Some(kept) = kept {
             self.note_due(kept.webhook.organization, kept.webhook.id, kept.lease.until, now);
         }

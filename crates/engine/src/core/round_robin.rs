@@ -1,14 +1,14 @@
-//! Whose turn it is: round robin over organizations, then over their lanes.
+//! Round robin over organizations, then over their lanes.
 //!
-//! One ring for quick lanes and one for the others, so that a thousand lanes that may not go
-//! are never looked through to find the one that may.
+//! Quick lanes and unproven lanes have queues of their own, so that no search passes a thousand lanes that may not send
+//! to find one that may.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use stackbell_model::ids::{OrganizationId, WebhookId};
 
-use super::permits::Pace;
+use super::permits::Tier;
 
 #[derive(Debug, Default)]
 struct Turns {
@@ -25,7 +25,7 @@ impl Turns {
         lanes.push_back(lane);
     }
 
-    /// Takes the next lane of the next organization, which goes to the end of the ring if it has more.
+    /// Takes the next lane of the next organization. The organization goes to the end if it has more lanes.
     fn pop(&mut self) -> Option<(OrganizationId, WebhookId)> {
         let organization = self.organizations.pop_front()?;
         let lanes = self.lanes.get_mut(&organization)?;
@@ -48,7 +48,7 @@ impl Turns {
         }
     }
 
-    /// Puts a lane back to where it was taken from, its organization to the ring's end.
+    /// Puts a lane back to the front of its organization, and the organization to the end.
     fn put_back(&mut self, organization: OrganizationId, lane: WebhookId) {
         let lanes = self.lanes.entry(organization).or_default();
         if lanes.is_empty() {
@@ -60,49 +60,49 @@ impl Turns {
 
 /// The lanes that could go now. A lane is in it once.
 #[derive(Debug, Default)]
-pub(super) struct Ring {
+pub(super) struct RoundRobin {
     quick: Turns,
     unproven: Turns,
-    members: HashMap<WebhookId, Pace>,
+    members: HashMap<WebhookId, Tier>,
 }
 
-impl Ring {
-    fn turns(&mut self, pace: Pace) -> &mut Turns {
-        match pace {
-            Pace::Quick => &mut self.quick,
-            Pace::Unproven => &mut self.unproven,
+impl RoundRobin {
+    fn turns(&mut self, tier: Tier) -> &mut Turns {
+        match tier {
+            Tier::Quick => &mut self.quick,
+            Tier::Unproven => &mut self.unproven,
         }
     }
 
-    /// Adds a lane at the end. One that is in it already keeps its place, unless its pace is another by now: what has proven
-    /// quick must not wait for what has not.
-    pub(super) fn push(&mut self, organization: OrganizationId, lane: WebhookId, pace: Pace) {
-        match self.members.insert(lane, pace) {
-            Some(before) if before == pace => return,
+    /// Adds a lane at the end. A queued lane keeps its place, unless its tier has changed: a lane that has proven quick must
+    /// not wait for unproven lanes.
+    pub(super) fn push(&mut self, organization: OrganizationId, lane: WebhookId, tier: Tier) {
+        match self.members.insert(lane, tier) {
+            Some(before) if before == tier => return,
             Some(before) => self.turns(before).remove(organization, lane),
             None => {}
         }
-        self.turns(pace).push(organization, lane);
+        self.turns(tier).push(organization, lane);
     }
 
-    pub(super) fn pop(&mut self, pace: Pace) -> Option<(OrganizationId, WebhookId)> {
-        let (organization, lane) = self.turns(pace).pop()?;
+    pub(super) fn pop(&mut self, tier: Tier) -> Option<(OrganizationId, WebhookId)> {
+        let (organization, lane) = self.turns(tier).pop()?;
         self.members.remove(&lane);
         Some((organization, lane))
     }
 
-    pub(super) fn put_back(&mut self, organization: OrganizationId, lane: WebhookId, pace: Pace) {
+    pub(super) fn put_back(&mut self, organization: OrganizationId, lane: WebhookId, tier: Tier) {
         if let Entry::Vacant(vacant) = self.members.entry(lane) {
-            vacant.insert(pace);
-            self.turns(pace).put_back(organization, lane);
+            vacant.insert(tier);
+            self.turns(tier).put_back(organization, lane);
         }
     }
 
-    /// How many organizations wait in the ring of this pace.
-    pub(super) fn organizations(&self, pace: Pace) -> usize {
-        match pace {
-            Pace::Quick => self.quick.organizations.len(),
-            Pace::Unproven => self.unproven.organizations.len(),
+    /// How many organizations have lanes of this tier queued.
+    pub(super) fn organizations(&self, tier: Tier) -> usize {
+        match tier {
+            Tier::Quick => self.quick.organizations.len(),
+            Tier::Unproven => self.unproven.organizations.len(),
         }
     }
 }
@@ -116,29 +116,29 @@ mod tests {
     fn organizations_take_turns() {
         let organization = |n| OrganizationId::from_uuid(Uuid::from_u128(n));
         let lane = |n| WebhookId::from_uuid(Uuid::from_u128(n));
-        let mut ring = Ring::default();
+        let mut turns = RoundRobin::default();
         for n in 0..3 {
-            ring.push(organization(1), lane(10 + n), Pace::Quick);
+            turns.push(organization(1), lane(10 + n), Tier::Quick);
         }
-        ring.push(organization(2), lane(20), Pace::Quick);
-        let order: Vec<_> = std::iter::from_fn(|| ring.pop(Pace::Quick)).map(|(_, lane)| lane).collect();
+        turns.push(organization(2), lane(20), Tier::Quick);
+        let order: Vec<_> = std::iter::from_fn(|| turns.pop(Tier::Quick)).map(|(_, lane)| lane).collect();
         assert_eq!(order, [lane(10), lane(20), lane(11), lane(12)]);
-        assert_eq!(ring.pop(Pace::Unproven), None);
+        assert_eq!(turns.pop(Tier::Unproven), None);
     }
 
     #[test]
     fn who_has_proven_quick_changes_over() {
         let organization = OrganizationId::from_uuid(Uuid::from_u128(1));
         let lane = |n| WebhookId::from_uuid(Uuid::from_u128(n));
-        let mut ring = Ring::default();
-        for (n, pace) in [(1, Pace::Unproven), (2, Pace::Unproven), (1, Pace::Quick), (1, Pace::Quick)] {
-            ring.push(organization, lane(n), pace);
+        let mut turns = RoundRobin::default();
+        for (n, tier) in [(1, Tier::Unproven), (2, Tier::Unproven), (1, Tier::Quick), (1, Tier::Quick)] {
+            turns.push(organization, lane(n), tier);
         }
-        assert_eq!(ring.pop(Pace::Quick), Some((organization, lane(1))));
-        assert_eq!(ring.pop(Pace::Quick), None);
-        ring.push(organization, lane(2), Pace::Quick);
-        assert_eq!(ring.organizations(Pace::Unproven), 0);
-        assert_eq!(ring.pop(Pace::Unproven), None);
-        assert_eq!(ring.pop(Pace::Quick), Some((organization, lane(2))));
+        assert_eq!(turns.pop(Tier::Quick), Some((organization, lane(1))));
+        assert_eq!(turns.pop(Tier::Quick), None);
+        turns.push(organization, lane(2), Tier::Quick);
+        assert_eq!(turns.organizations(Tier::Unproven), 0);
+        assert_eq!(turns.pop(Tier::Unproven), None);
+        assert_eq!(turns.pop(Tier::Quick), Some((organization, lane(2))));
     }
 }
