@@ -1,5 +1,5 @@
-//! The append-only audit log. A change that the store makes has its entry in the change's own transaction.
-//! Acts that are no change of the store, such as a ping or a backup, append their entry before they begin.
+//! The append-only audit log. A change of the store writes its entry in its own transaction.
+//! Actions that do not change the store, such as a ping or a backup, append their entry before they begin.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -7,30 +7,30 @@ use stackbell_model::ids::{AuditId, OrganizationId, TokenId};
 
 use crate::StoreError;
 
-/// One change that somebody made.
+/// An audit entry: one change, with its actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
     /// Its id, ordered by time.
     pub id: AuditId,
-    /// When.
+    /// The time of the change.
     pub at: Timestamp,
-    /// In which organization; `None` for the instance.
+    /// The organization; `None` for the instance.
     pub organization: Option<OrganizationId>,
-    /// Who: a login, a service token's name, or `stackbell` itself.
+    /// The actor: a login, a service token's name, or `stackbell` itself.
     pub actor: Box<str>,
-    /// With which token.
+    /// The token of the request.
     pub token: Option<TokenId>,
-    /// From which address.
+    /// The remote address of the request.
     pub remote: Option<Box<str>>,
-    /// What, as `noun.verb`.
+    /// The action, as `noun.verb`.
     pub action: &'static str,
-    /// To what, in words that find it.
+    /// The target, in words that identify it.
     pub target: Box<str>,
-    /// Which fields changed. Their names alone: values may be secrets.
+    /// The names of the changed fields, without their values, which may be secrets.
     pub fields: Vec<&'static str>,
 }
 
-/// An entry as it is read back.
+/// An audit entry as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
     /// See [`AuditEntry::id`].
@@ -69,16 +69,17 @@ impl From<AuditEntry> for AuditRecord {
     }
 }
 
-/// The audit log by itself.
+/// Access to the audit log.
 #[async_trait]
 pub trait Audit: Send + Sync {
-    /// Appends the entry of an act that is no change of the store: a ping, a redelivery, a backup.
+    /// Appends the entry of an action that does not change the store: a ping, a redelivery, a backup.
     ///
     /// # Errors
-    /// [`StoreError`]; the act must not begin then.
+    /// [`StoreError`]; the action must then not begin.
     async fn append_audit(&self, audit: AuditEntry) -> Result<(), StoreError>;
 
-    /// Up to `limit` entries of an organization (`None`: of the instance), newest first, older than `before`.
+    /// Returns up to `limit` entries of an organization (`None`: of the instance), newest first, older than
+    /// `before`.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! Copies of a store that stand by themselves. Not every store makes them: a database server has its own means.
+//! Self-contained copies of a store. Some stores do not make them: a database server has its own tools.
 
 use std::path::Path;
 
@@ -6,34 +6,34 @@ use async_trait::async_trait;
 
 use crate::StoreError;
 
-/// What a copy has of a table.
+/// The content of a table in a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableReport {
     /// The table's name.
     pub table: String,
-    /// How many rows it has.
+    /// The number of rows.
     pub rows: u64,
-    /// SHA-256 of its columns' names and its rows' values, in the order of their keys: the same for the same content,
-    /// wherever that lies in the file.
+    /// SHA-256 of the column names and the row values, in the order of the rows' keys. It is equal for equal
+    /// content, wherever the content is in the file.
     pub sha256: [u8; 32],
 }
 
-/// What a copy holds.
+/// The content of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyReport {
     /// The version of its schema.
     pub schema: u32,
-    /// All its tables, by name.
+    /// All tables, by name.
     pub tables: Vec<TableReport>,
 }
 
-/// Making copies while the store is used.
+/// Makes copies while the store is in use.
 #[async_trait]
 pub trait Backup: Send + Sync {
-    /// Writes a copy of the store as of one moment to a new file at `into`, and syncs it. Reads and writes go on.
-    /// The copy has no key that would open what is sealed in it.
+    /// Writes a consistent copy of the store to a new file at `into`, and syncs it. Reads and writes continue
+    /// in the meantime. The copy does not contain the master key, so its sealed values cannot be opened.
     ///
     /// # Errors
-    /// [`StoreError`]; whatever there is at `into` then is of no use.
+    /// [`StoreError`]; a file at `into` is then useless.
     async fn copy_to(&self, into: &Path) -> Result<(), StoreError>;
 }

@@ -7,10 +7,10 @@ use stackbell_model::ids::OrganizationId;
 use crate::StoreError;
 use crate::audit::AuditEntry;
 
-/// Keeping them: at most one for each organization.
+/// Stores the credentials: at most one for each organization.
 #[async_trait]
 pub trait Deployments: Send + Sync {
-    /// An organization's credential.
+    /// Returns an organization's credential.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -19,7 +19,8 @@ pub trait Deployments: Send + Sync {
         organization: OrganizationId,
     ) -> Result<Option<DeploymentsCredential>, StoreError>;
 
-    /// Sets an organization's credential in the place of any other; `false` when there is no such organization.
+    /// Sets an organization's credential, and replaces an existing one; `false` if there is no such
+    /// organization.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -29,7 +30,7 @@ pub trait Deployments: Send + Sync {
         audit: AuditEntry,
     ) -> Result<bool, StoreError>;
 
-    /// Removes an organization's credential; `false` when it has none.
+    /// Removes an organization's credential; `false` if it has none.
     ///
     /// # Errors
     /// [`StoreError`].

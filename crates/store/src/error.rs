@@ -1,45 +1,46 @@
 use std::error::Error;
 
-/// Why a store could not do what it was asked.
+/// The reason why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store could not be asked, or could not write: nothing was changed. Trying again later is sensible.
+    /// The store could not be reached, or could not write: nothing was changed. A later retry makes sense.
     #[error("the store is unavailable ({context})")]
     Unavailable {
-        /// What was being done, by the port's name for it.
+        /// The operation, by its name in the port.
         context: &'static str,
-        /// What the driver says.
+        /// The driver's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The connection was lost while committing: whether it happened is unknown.
+    /// The connection was lost during the commit: its outcome is unknown.
     #[error("the store did not say whether it committed ({context})")]
     Unknown {
-        /// What was being done, by the port's name for it.
+        /// The operation, by its name in the port.
         context: &'static str,
-        /// What the driver says.
+        /// The driver's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// There is no room left to write: nothing was changed.
+    /// There is no space left to write: nothing was changed.
     #[error("the store is full ({context})")]
     Full {
-        /// What was being done, by the port's name for it.
+        /// The operation, by its name in the port.
         context: &'static str,
-        /// What the driver says.
+        /// The driver's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A row does not hold what it must. Somebody else wrote to the database, or a disk lied.
+    /// A row contains a value that is not valid. Another program wrote to the database, or the disk is
+    /// faulty.
     #[error("{table}.{column} of row {id} cannot be read: {problem}")]
     Corrupt {
         /// The table.
         table: &'static str,
         /// The column.
         column: &'static str,
-        /// The row, in words that find it.
+        /// The row, in words that identify it.
         id: String,
-        /// What is wrong with it. Never the value of a secret.
+        /// The error. It never contains the value of a secret.
         problem: String,
     },
 }

@@ -13,89 +13,89 @@ use stackbell_model::webhook::Format;
 
 use crate::StoreError;
 
-/// An event as it was accepted.
+/// An accepted event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// The event.
     pub event: Event,
-    /// How many deliveries it got, those that are gone by now included.
+    /// The number of its deliveries, including those already removed.
     pub deliveries: u32,
 }
 
 impl StoredEvent {
-    /// The bytes of what has no small limit: what a list of these is cut by.
+    /// The size of its unbounded fields, by which lists are limited.
     pub fn size(&self) -> u64 {
         self.event.payload.len() as u64
     }
 }
 
-/// A delivery with the bytes that it sends.
+/// A delivery with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDelivery {
     /// The delivery.
     pub delivery: Delivery,
-    /// Its own bytes or its event's.
+    /// The delivery's own bytes, or its event's.
     pub payload: Bytes,
 }
 
-/// An attempt with what it was an attempt of.
+/// An attempt with its delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAttempt {
-    /// The delivery, as it stands now, and the bytes that were sent.
+    /// The delivery in its current state, with the bytes that were sent.
     pub delivery: StoredDelivery,
     /// The attempt.
     pub attempt: Attempt,
 }
 
 impl StoredAttempt {
-    /// The bytes of what has no small limit, on both sides of the attempt: what a list of these is cut by.
+    /// The size of the unbounded fields of delivery and attempt, by which lists are limited.
     pub fn size(&self) -> u64 {
         self.delivery.payload.len() as u64 + attempt_size(&self.attempt)
     }
 }
 
-/// The bytes of what an attempt has that has no small limit: headers and answer.
+/// The size of an attempt's unbounded fields: headers and response.
 pub fn attempt_size(attempt: &Attempt) -> u64 {
     let answered = attempt.outcome.answer().map_or(0, |answer| answer.headers.len() + answer.body.len());
     (attempt.request_headers.len() + answered) as u64
 }
 
-/// Which deliveries are wanted: those that are all of this.
+/// A filter for deliveries. All conditions that are set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
-    /// Of this webhook, which may be deleted.
+    /// The webhook, which may be deleted.
     pub webhook: Option<WebhookId>,
-    /// Of an event about this stack or environment.
+    /// The stack or environment of the event.
     pub subject: Option<Subject>,
-    /// Of this kind.
+    /// The kind.
     pub kind: Option<KindFilter>,
-    /// In this state now.
+    /// The current state.
     pub state: Option<StateKind>,
-    /// Made at this moment or later.
+    /// Only deliveries created at this time or later.
     pub from: Option<Timestamp>,
-    /// Made before this moment.
+    /// Only deliveries created before this time.
     pub to: Option<Timestamp>,
 }
 
-/// What kind a delivery has on the wire.
+/// A delivery's kind on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KindFilter {
-    /// That of an event.
+    /// The kind of an event.
     Event(EventKind),
     /// A ping.
     Ping,
 }
 
-/// A delivery without its bytes, with what people want to know beside it.
+/// A delivery without its payload, with data that users want to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryOverview {
     /// See [`Delivery::id`].
     pub id: DeliveryId,
     /// See [`Delivery::webhook`].
     pub webhook: WebhookId,
-    /// Where its webhook is or was registered.
+    /// The scope of its webhook, which may be deleted.
     pub webhook_scope: Scope,
-    /// What its webhook is or was named.
+    /// The name of its webhook, which may be deleted.
     pub webhook_name: WebhookName,
     /// Whether its webhook was deleted.
     pub is_webhook_deleted: bool,
@@ -103,7 +103,7 @@ pub struct DeliveryOverview {
     pub trigger: Trigger,
     /// See [`Delivery::event_id`].
     pub event_id: EventId,
-    /// What its event is about; `None` for a ping.
+    /// The subject of its event; `None` for a ping.
     pub subject: Option<Subject>,
     /// See [`Delivery::format`].
     pub format: Format,
@@ -115,39 +115,39 @@ pub struct DeliveryOverview {
     pub attempts_spent: u32,
     /// See [`Delivery::state`].
     pub state: State,
-    /// How many attempts there are, of every trigger.
+    /// The number of attempts, of every trigger.
     pub attempts: u32,
-    /// The last of them, by when it began, then as it was recorded; without the text of what the endpoint answered.
+    /// The last attempt, by its start and then by the order of recording; without the response's text.
     pub last_attempt: Option<LastAttempt>,
 }
 
-/// A delivery's last attempt in short.
+/// A summary of a delivery's last attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastAttempt {
-    /// When it began.
+    /// When it started.
     pub started_at: Timestamp,
-    /// How long it took.
+    /// Its duration.
     pub duration: std::time::Duration,
-    /// The status code; 0 without an answer.
+    /// The status code; 0 without a response.
     pub status: u16,
     /// See [`Outcome::reason`](stackbell_model::delivery::Outcome::reason).
     pub reason: Option<Box<str>>,
 }
 
-/// A part of a list of deliveries.
+/// A page of a list of deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryPage {
     /// Newest first.
     pub deliveries: Vec<DeliveryOverview>,
-    /// Beyond which delivery to go on; `None` when there are no more. A page may be short, or empty, and there be more:
-    /// no call looks at more than so many rows.
+    /// The delivery after which the next page begins; `None` at the end of the list. A page may be short or
+    /// empty before the end, because each call reads a limited number of rows.
     pub next: Option<DeliveryId>,
 }
 
-/// Reading what happened.
+/// Reads events, deliveries and attempts.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// The event that an organization knows by this id.
+    /// Returns an organization's event with this id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -157,8 +157,9 @@ pub trait History: Send + Sync {
         id: EventId,
     ) -> Result<Option<StoredEvent>, StoreError>;
 
-    /// Up to `limit` events of an organization, newest first, older than `before`; none behind the one at which their
-    /// [sizes](StoredEvent::size) together reach `bytes_max`. No more than these are held in memory.
+    /// Returns up to `limit` events of an organization, newest first, older than `before`. The list ends
+    /// after the event at which the total [size](StoredEvent::size) reaches `bytes_max`. No more than these
+    /// events are held in memory.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -170,7 +171,8 @@ pub trait History: Send + Sync {
         bytes_max: u64,
     ) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// The delivery (or ping) of a webhook that goes by this id on the wire; that of a deleted webhook as long as it is kept.
+    /// Returns a webhook's delivery (or ping) with this id on the wire. For a deleted webhook, only while the
+    /// delivery is kept.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -180,8 +182,9 @@ pub trait History: Send + Sync {
         event: EventId,
     ) -> Result<Option<StoredDelivery>, StoreError>;
 
-    /// Up to `limit` deliveries of an organization, newest first (by id), older than `before`, that pass `filter`.
-    /// Those of deleted webhooks are among them as long as they are kept. Looks at about `looked_at_max` rows at the most.
+    /// Returns up to `limit` deliveries of an organization that match `filter`, newest first (by id), older
+    /// than `before`. Deliveries of deleted webhooks are included while they are kept. Reads about
+    /// `looked_at_max` rows at most.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -194,7 +197,7 @@ pub trait History: Send + Sync {
         looked_at_max: u32,
     ) -> Result<DeliveryPage, StoreError>;
 
-    /// The delivery of this organization with this id, and the bytes that it sends.
+    /// Returns an organization's delivery with this id, and its payload.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -204,8 +207,9 @@ pub trait History: Send + Sync {
         id: DeliveryId,
     ) -> Result<Option<(DeliveryOverview, Bytes)>, StoreError>;
 
-    /// The newest `limit` attempts of a delivery, newest first as [`Self::list_attempts`] has them; none behind the one
-    /// at which their [sizes](attempt_size) together reach `bytes_max`. None when there is no such delivery.
+    /// Returns the newest `limit` attempts of a delivery, in the order of [`Self::list_attempts`]. The list
+    /// ends after the attempt at which the total [size](attempt_size) reaches `bytes_max`. Empty if there is
+    /// no such delivery.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -217,9 +221,9 @@ pub trait History: Send + Sync {
         bytes_max: u64,
     ) -> Result<Vec<Attempt>, StoreError>;
 
-    /// The newest `limit` attempts of a webhook, newest first: by when they started, then as they were recorded; none
-    /// behind the one at which their [sizes](StoredAttempt::size) together reach `bytes_max`. No more than these are held
-    /// in memory.
+    /// Returns the newest `limit` attempts of a webhook, newest first: by their start, then by the order of
+    /// recording. The list ends after the attempt at which the total [size](StoredAttempt::size) reaches
+    /// `bytes_max`. No more than these attempts are held in memory.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -10,31 +10,33 @@ use stackbell_model::permission::Role;
 use crate::StoreError;
 use crate::audit::AuditEntry;
 
-/// A token with everything that deciding what it may do needs.
+/// A token with all data that is needed to check its permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHolder {
     /// The token.
     pub token: Token,
     /// Its user; `None` for a service token.
     pub user: Option<User>,
-    /// Where its holder belongs, and as what, in no order. For a service token its organization, with the token's role.
-    /// A user's roles are not cut to the token's role here.
+    /// The holder's memberships, in no order. A service token has one: its organization, with the token's
+    /// role.
+    /// A user's roles are not limited to the token's role here.
     pub memberships: Vec<HeldMembership>,
 }
 
-/// Where somebody belongs, and as what.
+/// A membership of a token's holder or of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldMembership {
     /// The organization.
     pub organization: Organization,
     /// The holder's role in it.
     pub role: Role,
-    /// The organization's version ([`crate::webhooks::OrganizationWebhooks::version`]) as of the same read: as long as it
-    /// is the same, so is everything that is said here of the token and of what its holder may do in the organization.
+    /// The organization's version ([`crate::webhooks::OrganizationWebhooks::version`]) in the same read.
+    /// While the version is unchanged, the token's data and the holder's role in the organization are
+    /// unchanged too.
     pub version: u64,
 }
 
-/// What an empty store begins with.
+/// The first rows of an empty store.
 #[derive(Clone, Debug)]
 pub struct Beginnings {
     /// Its first organization.
@@ -45,49 +47,51 @@ pub struct Beginnings {
     pub token: Token,
     /// The token's hash.
     pub token_hash: TokenHash,
-    /// The entry for all of it.
+    /// The audit entry for all of it.
     pub audit: AuditEntry,
 }
 
-/// What became of a membership that was to be set.
+/// The result of setting a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetMembership {
-    /// It is in.
+    /// The membership is set.
     Done,
-    /// The user is the organization's last admin and was to be something less.
+    /// The user is the organization's last admin and would get a lesser role.
     LastAdmin,
 }
 
-/// What became of a membership that was to be ended.
+/// The result of removing a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveMembership {
-    /// It is ended.
+    /// The membership is removed.
     Done,
-    /// There was none.
+    /// The user is not a member.
     Missing,
     /// The user is the organization's last admin.
     LastAdmin,
 }
 
-/// Who there is. Each change writes its audit entry in the same transaction
-/// and bumps the version of every organization whose events it touches:
-/// a membership's or a service token's organization, and for a user's token all that the user is a member of.
-/// What was refused changes nothing and writes no entry.
+/// Organizations, users, memberships and tokens. Each change writes its audit entry in the same transaction.
+///
+/// A change also increments the version of every organization whose requests it affects: the organization of
+/// a membership or a service token, or all organizations of the user that owns a token. A rejected change
+/// changes nothing and writes no entry.
 #[async_trait]
 pub trait Identity: Send + Sync {
-    /// Whether there is no organization and no user at all.
+    /// Returns true if there is no organization and no user.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn is_empty(&self) -> Result<bool, StoreError>;
 
-    /// Inserts the first organization, user, membership and token, if the store is empty; `false` if it is not.
+    /// Inserts the first organization, user, membership and token if the store is empty; `false` if it is
+    /// not.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn begin(&self, beginnings: Beginnings) -> Result<bool, StoreError>;
 
-    /// Inserts an organization with its first admin; `false` when the name is taken.
+    /// Inserts an organization with its first admin; `false` if the name is taken.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -98,19 +102,19 @@ pub trait Identity: Send + Sync {
         audit: AuditEntry,
     ) -> Result<bool, StoreError>;
 
-    /// The organization of this name.
+    /// Returns the organization with this name.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn find_organization(&self, name: &OrganizationName) -> Result<Option<Organization>, StoreError>;
 
-    /// The organization with this id.
+    /// Returns the organization with this id.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError>;
 
-    /// Up to `limit` organizations by name, beyond `after`.
+    /// Returns up to `limit` organizations, ordered by name, after `after`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -120,7 +124,7 @@ pub trait Identity: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Organization>, StoreError>;
 
-    /// Inserts a user with their first token; `false` when the login is taken.
+    /// Inserts a user with their first token; `false` if the login is taken.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -132,19 +136,20 @@ pub trait Identity: Send + Sync {
         audit: AuditEntry,
     ) -> Result<bool, StoreError>;
 
-    /// The user with this login.
+    /// Returns the user with this login.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn find_user(&self, login: &Login) -> Result<Option<User>, StoreError>;
 
-    /// Up to `limit` users by login, beyond `after`.
+    /// Returns up to `limit` users, ordered by login, after `after`.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn list_users(&self, after: Option<&Login>, limit: u32) -> Result<Vec<User>, StoreError>;
 
-    /// Makes a user a member with this role, whether they were one or not. The last admin stays admin.
+    /// Makes a user a member with this role, or changes the role of a member. The role of the last admin
+    /// stays.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -154,7 +159,7 @@ pub trait Identity: Send + Sync {
         audit: AuditEntry,
     ) -> Result<SetMembership, StoreError>;
 
-    /// Ends a membership, if it is not the last admin's.
+    /// Removes a membership, except the last admin's.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -165,7 +170,7 @@ pub trait Identity: Send + Sync {
         audit: AuditEntry,
     ) -> Result<RemoveMembership, StoreError>;
 
-    /// Up to `limit` members of an organization by login, beyond `after`.
+    /// Returns up to `limit` members of an organization, ordered by login, after `after`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -176,7 +181,7 @@ pub trait Identity: Send + Sync {
         limit: u32,
     ) -> Result<Vec<(User, Role)>, StoreError>;
 
-    /// Inserts a token; `false` when its owner has `owner_max` already, expired ones counted.
+    /// Inserts a token; `false` if its owner has `owner_max` tokens already, including expired ones.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -188,20 +193,21 @@ pub trait Identity: Send + Sync {
         audit: AuditEntry,
     ) -> Result<bool, StoreError>;
 
-    /// The holder of the token with this hash, expired or not; `None` when there is none or it was revoked.
-    /// All of it as of one moment.
+    /// Returns the holder of the token with this hash, even if the token has expired; `None` if it does not
+    /// exist or was revoked. All data comes from one snapshot.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn find_token(&self, hash: TokenHash) -> Result<Option<TokenHolder>, StoreError>;
 
-    /// The organizations that a user is a member of, with the user's roles, in no order; none for an unknown user.
+    /// Returns a user's organizations with the user's roles, in no order; empty for an unknown user.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn list_memberships(&self, user: UserId) -> Result<Vec<HeldMembership>, StoreError>;
 
-    /// Up to `limit` tokens of an owner that were not revoked, expired ones too, oldest first (by id), beyond `after`.
+    /// Returns up to `limit` tokens of an owner, including expired ones but not revoked ones, oldest first
+    /// (by id), after `after`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -212,7 +218,7 @@ pub trait Identity: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Token>, StoreError>;
 
-    /// Revokes a token of this owner for good; `false` when there was none.
+    /// Revokes a token of this owner permanently; `false` if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -223,7 +229,8 @@ pub trait Identity: Send + Sync {
         audit: AuditEntry,
     ) -> Result<bool, StoreError>;
 
-    /// Notes when tokens were last used. Bumps no version, writes no audit entry, and never sets a time back.
+    /// Records when tokens were last used. It increments no version, writes no audit entry, and never moves a
+    /// time back.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! What concerns the installation as a whole.
+//! Operations on the installation as a whole.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -6,34 +6,36 @@ use stackbell_model::Timestamp;
 use crate::StoreError;
 use crate::audit::AuditEntry;
 
-/// Nothing is sent to any endpoint until somebody resumes: pings and redeliveries aside, which somebody asks for.
+/// A hold on all sending until an operator resumes it. Pings and redeliveries are still sent, because users
+/// request them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendingHold {
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
-    /// Why, in words for people.
+    /// The reason, for users.
     pub reason: Box<str>,
 }
 
-/// Holding and resuming all sending. It binds who sends, who looks here first: the queue leases as ever, and says with
-/// each lease and each commit whether sending is held.
-/// What waits meanwhile may grow as old as a held webhook's deliveries may, then and after it was resumed.
+/// Holds and resumes all sending. The hold binds the senders, which check it: the queue still leases
+/// deliveries, and reports the hold with each lease and each commit.
+/// Deliveries that wait during a hold have the age limit of a held webhook's deliveries, also after the
+/// resume.
 #[async_trait]
 pub trait Instance: Send + Sync {
-    /// Why nothing is sent; `None` when sending goes on.
+    /// Returns the hold; `None` if sending is not on hold.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn sending_hold(&self) -> Result<Option<SendingHold>, StoreError>;
 
-    /// Holds all sending; `false` when it is held already, which then stays as it is.
+    /// Holds all sending; `false` if it is on hold already, and then the existing hold stays.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn hold_sending(&self, hold: &SendingHold, audit: AuditEntry) -> Result<bool, StoreError>;
 
-    /// Resumes sending; `false` when it is not held. Every webhook counts as one whose hold ended at `audit.at`
-    /// ([`stackbell_model::health::Health::hold_ended_at`]).
+    /// Resumes sending; `false` if it is not on hold. Every webhook counts as one whose hold ended at
+    /// `audit.at` ([`stackbell_model::health::Health::hold_ended_at`]).
     ///
     /// # Errors
     /// [`StoreError`].

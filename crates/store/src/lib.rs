@@ -1,26 +1,27 @@
-//! The storage port: everything that the rest of Stackbell may ask of a store.
+//! The storage port: all operations that the rest of Stackbell may use on a store.
 //!
-//! The port has small traits by noun. [`Store`] has all of them; [`EngineStore`] has those that the engine uses.
-//! A method is one sentence, one transaction and one crash point. It happens whole or not at all:
-//! once it returned `Ok` it is synced to disk and holds for every later call (invariants 1 and 10).
-//! Callers never see a transaction; contention is retried inside.
-//! An `Err` means that we could not look or could not write; "not there" is `Ok(None)`.
+//! The port has a small trait for each noun. [`Store`] has all of them; [`EngineStore`] has those that the engine uses.
 //!
-//! Whatever the port promises is a case of the suite in `conformance` (a feature), which every store passes.
+//! A method is one transaction and one crash point: it happens completely or not at all. Once it returned
+//! `Ok`, its changes are synced to disk and visible to every later call (invariants 1 and 10). Callers never
+//! see a transaction; contention is retried inside. An `Err` means that reading or writing failed; a missing
+//! row is `Ok(None)`.
 //!
-//! - [`commit`]: the engine's group commit (events in, changes applied, outcomes recorded)
+//! Every guarantee of the port is a case of the suite in `conformance` (a feature), which every store passes.
+//!
+//! - [`commit`]: the engine's group commit (events accepted, changes applied, outcomes recorded)
 //! - [`decision`]: the decision about an intake item, for every store
 //! - [`sources`]: the cursors of sources
-//! - [`queue`]: leasing what is due; the deliveries table is the queue
+//! - [`queue`]: leasing of due deliveries; the deliveries table is the queue
 //! - [`history`]: reading events, deliveries and attempts
-//! - [`webhooks`], [`identity`], [`keys`]: what people edit, each change with its [`audit`] entry
-//! - [`recoveries`]: ended deliveries tried anew, pending ones given up
+//! - [`webhooks`], [`identity`], [`keys`]: data that users edit, each change with its [`audit`] entry
+//! - [`recoveries`]: retries of ended deliveries, and cancellation of pending ones
 //! - [`deployments`]: credentials for starting other stacks' deployments
-//! - [`statistics`]: counts over time, and what an organization keeps
+//! - [`statistics`]: counts over time, and the usage of an organization
 //! - [`maintenance`]: retention, expiry, liveness
-//! - [`nodes`]: who else uses the store
-//! - [`instance`]: holding and resuming all sending; [`backup`]: copies, where a store makes them
-//! - [`transfer`]: one store copied into another
+//! - [`nodes`]: the other nodes that use the store
+//! - [`instance`]: holding and resuming all sending; [`backup`]: copies, for stores that make them
+//! - [`transfer`]: copying one store into another
 
 pub mod audit;
 pub mod backup;
@@ -50,7 +51,7 @@ use stackbell_model::names::OrganizationName;
 
 pub use error::StoreError;
 
-/// A whole store. Object-safe: pass it as `Arc<dyn Store>`, which coerces to `Arc<dyn EngineStore>`.
+/// A complete store. Object-safe: pass it as `Arc<dyn Store>`, which coerces to `Arc<dyn EngineStore>`.
 pub trait Store:
     EngineStore
     + history::History
@@ -86,7 +87,7 @@ pub trait EngineStore:
     + instance::Instance
     + nodes::Nodes
 {
-    /// The name of an organization; `None` when there is no such organization.
+    /// Returns the name of an organization; `None` if there is no such organization.
     ///
     /// # Errors
     /// [`StoreError`].

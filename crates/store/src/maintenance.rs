@@ -1,4 +1,4 @@
-//! What nobody waits for.
+//! Background maintenance.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -7,47 +7,49 @@ use stackbell_model::retry::RetryPolicy;
 
 use crate::StoreError;
 
-/// What a sweep is to do.
+/// The settings of a sweep.
 #[derive(Clone, Debug)]
 pub struct SweepPolicy {
-    /// By whose ages pending deliveries expire.
+    /// The policy by which pending deliveries expire.
     pub retry: RetryPolicy,
-    /// Deliveries (pings too) finished before this go with their attempts, and events with none left accepted before it.
-    /// A store that keeps what happened by day may keep it until the whole day is past, and an event for a day more.
+    /// Deliveries (and pings) that finished before this time are removed with their attempts, and so are
+    /// events without deliveries that were accepted before it. A store that partitions its history by day may
+    /// keep it until the day is over, and an event for a day longer.
     pub finished_before: Timestamp,
-    /// Audit entries, ended recoveries and hours of statistics before this go.
+    /// Audit entries, ended recoveries and hours of statistics from before this time are removed.
     pub audit_before: Timestamp,
-    /// The most rows of each sort that one sweep touches, so that it never holds up the engine.
+    /// The maximum number of rows of each kind per sweep, so that a sweep never blocks the engine for long.
     pub rows_max: u32,
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepReport {
-    /// Pending deliveries of deleted webhooks that are now cancelled.
+    /// Pending deliveries of deleted webhooks that were cancelled.
     pub cancelled: u64,
-    /// Pending, unleased deliveries that were too old ([`RetryPolicy::is_expired`]) and are now failed.
+    /// Pending, unleased deliveries that were too old ([`RetryPolicy::is_expired`]) and have failed.
     pub expired: u64,
-    /// Finished deliveries that are gone.
+    /// Finished deliveries that were removed.
     pub deliveries_removed: u64,
-    /// Events that are gone.
+    /// Events that were removed.
     pub events_removed: u64,
-    /// Audit entries that are gone.
+    /// Audit entries that were removed.
     pub audit_removed: u64,
-    /// Whether a limit was reached, so that there may be more to do now.
+    /// Whether a limit was reached, so that another sweep may have more to do.
     pub more: bool,
 }
 
-/// How much there is.
+/// Counts of the whole store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Pending deliveries, held ones included: the sum of what [`crate::statistics::Usage::pending`] says of all organizations.
+    /// Pending deliveries, including held ones: the sum of [`crate::statistics::Usage::pending`] over all
+    /// organizations.
     pub pending: u64,
     /// Suspended webhooks.
     pub suspended: u64,
 }
 
-/// What is pending for one webhook.
+/// The pending deliveries of one webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneDepth {
     /// The webhook.
@@ -56,34 +58,37 @@ pub struct LaneDepth {
     pub active: bool,
     /// Whether it is suspended.
     pub suspended: bool,
-    /// Deliveries that are due, leased ones included.
+    /// Deliveries that are due, including leased ones.
     pub due: u64,
     /// Deliveries that are due later.
     pub later: u64,
-    /// When the first of all of them is due.
+    /// When the first of all these deliveries is due.
     pub first_due: Timestamp,
 }
 
-/// Upkeep.
+/// Maintenance of the store.
 #[async_trait]
 pub trait Maintenance: Send + Sync {
-    /// Cancels, expires and removes what is to be, in this order and up to the policy's limit: one transaction.
-    /// What it ends, it ends at `now`. Deliveries of deleted webhooks are cancelled, leased or not, and never expire.
+    /// Cancels, expires and removes rows, in this order and up to the policy's limit, in one transaction.
+    /// Deliveries end at `now`. Deliveries of deleted webhooks are cancelled, leased or not, and never
+    /// expire.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn sweep(&self, now: Timestamp, policy: &SweepPolicy) -> Result<SweepReport, StoreError>;
 
-    /// How much there is. The cost grows with the numbers of organizations and webhooks, not with what is pending.
+    /// Returns counts of the whole store. The cost grows with the number of organizations and webhooks, not
+    /// with that of pending deliveries.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn depth(&self) -> Result<Depth, StoreError>;
 
-    /// Up to `limit` webhooks that have something pending, in the order of [`crate::queue::Queue::due_lanes`], beyond
-    /// `after`, with how much of it is due by `now` (inclusive). Those of deleted webhooks are left out.
+    /// Returns up to `limit` webhooks with pending deliveries, in the order of
+    /// [`crate::queue::Queue::due_lanes`], after `after`, with the number of deliveries that are due by `now`
+    /// (inclusive). Deleted webhooks are left out.
     ///
-    /// Reads an entry of an index for each pending delivery: for what is asked now and then, and not for every request.
+    /// It reads an index entry for each pending delivery, so call it occasionally and not for every request.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -94,9 +99,9 @@ pub trait Maintenance: Send + Sync {
         limit: u32,
     ) -> Result<Vec<LaneDepth>, StoreError>;
 
-    /// Whether the store can be read and written now.
+    /// Checks whether the store can be read and written.
     ///
     /// # Errors
-    /// [`StoreError`], when it cannot.
+    /// [`StoreError`], if it cannot.
     async fn check(&self) -> Result<(), StoreError>;
 }

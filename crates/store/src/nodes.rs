@@ -1,4 +1,4 @@
-//! Which nodes are at work, and waking each other up.
+//! The running nodes, and notifications between them.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use stackbell_model::ids::NodeId;
 
 use crate::StoreError;
 
-/// Nodes that share a store. An embedded store has one.
+/// The nodes that share a store. An embedded store has one.
 #[async_trait]
 pub trait Nodes: Send + Sync {
-    /// Whether other nodes may use the store at the same time: what was read of it may have changed since, without a word.
+    /// Whether other nodes may use the store at the same time. They may change data without notice.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// Says that a node is at work. Answers all nodes that have said so within `within` by the store's clock, this one among
-    /// them, by id; the others are forgotten.
+    /// Records a heartbeat of a node. Returns all nodes with a heartbeat within `within` by the store's
+    /// clock, including this one, ordered by id. Older nodes are removed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -25,7 +25,7 @@ pub trait Nodes: Send + Sync {
         Ok(vec![node])
     }
 
-    /// Says that a node has ended, so that the others need not wait until they miss it.
+    /// Records that a node has ended, so that the others do not have to wait for its missing heartbeat.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -34,9 +34,11 @@ pub trait Nodes: Send + Sync {
         Ok(())
     }
 
-    /// Ends when another node may have put something into the store that is due and that nobody else takes.
-    /// It may end for nothing, and need not end when there is something: who waits looks now and then as well.
-    /// Never ends for an embedded store. To be awaited by one task at a time; dropped in between, it loses nothing.
+    /// Returns when another node may have stored due deliveries that no other node takes. Never returns for
+    /// an embedded store.
+    ///
+    /// A notification may be spurious or lost, so the caller must poll as well. One task at a time may await
+    /// it; cancellation between calls loses nothing.
     async fn woken_up(&self) {
         std::future::pending::<()>().await;
     }

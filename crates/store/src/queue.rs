@@ -1,7 +1,7 @@
 //! The queue: the deliveries table itself.
 //!
-//! A *lane* is what is pending for one webhook. The engine knows which lanes have something due,
-//! and leases from a lane no more than it will soon have permits for.
+//! A *lane* is the pending deliveries of one webhook. The engine knows which lanes have due deliveries, and
+//! leases no more from a lane than it will soon have permits for.
 
 use std::num::NonZeroU32;
 
@@ -15,37 +15,38 @@ use stackbell_model::webhook::Webhook;
 use crate::StoreError;
 use crate::commit::Lease;
 
-/// Which deliveries of a lane are wanted.
+/// The deliveries of a lane to lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneMode {
-    /// Those that are due (by `now`, inclusive), earliest first, then by id. Nothing while the webhook is held or its endpoint
-    /// asked to be left alone.
+    /// Due deliveries (by `now`, inclusive), earliest first, then by id. None while the webhook is held or
+    /// its endpoint requested a wait.
     Due,
-    /// Those that are pending, due or not, in the same order. Nothing while the webhook is held or its endpoint asked to be left
-    /// alone.
+    /// Pending deliveries, due or not, in the order of [`Self::Due`]. None while the webhook is held or its
+    /// endpoint requested a wait.
     Pending,
-    /// The unleased one that is due first, due or not, although the endpoint asked to be left alone: a person wants it tried.
-    /// Nothing while the webhook is held.
+    /// The first unleased delivery by due time, due or not, even if the endpoint requested a wait, because a
+    /// user wants it tried. None while the webhook is held.
     Asked,
-    /// The unleased one that is due first, be it only later, and although the webhook is suspended. Nothing while it is inactive
-    /// or its endpoint asked to be left alone.
+    /// The first unleased delivery by due time, due or not, even if the webhook is suspended. None while it
+    /// is inactive or its endpoint requested a wait.
     Probe,
 }
 
-/// What is wanted of one lane.
+/// A request to lease from one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneRequest {
     /// The webhook.
     pub webhook: WebhookId,
-    /// How many at the most. [`LaneMode::Asked`] and [`LaneMode::Probe`] take one.
+    /// The maximum number of deliveries. [`LaneMode::Asked`] and [`LaneMode::Probe`] take one.
     pub limit: NonZeroU32,
-    /// Which.
+    /// The deliveries to lease.
     pub mode: LaneMode,
 }
 
 impl LaneRequest {
-    /// How many deliveries of `webhook`, as it stands, may be leased for this request, and by when they have to be due:
-    /// the rule for every store.
+    /// Returns how many deliveries of `webhook` may be leased for this request, and by when they have to be
+    /// due.
+    /// This is the rule for every store.
     pub fn wanted(&self, webhook: &Webhook, now: Timestamp) -> Wanted {
         let is_held = match self.mode {
             LaneMode::Due | LaneMode::Pending | LaneMode::Asked => webhook.is_held(),
@@ -65,16 +66,16 @@ impl LaneRequest {
     }
 }
 
-/// How much of a lane may be leased.
+/// The part of a lane that may be leased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// How many at the most.
+    /// The maximum number of deliveries.
     pub count_max: u32,
-    /// By when they have to be due, inclusive; `None` for whenever.
+    /// The latest due time, inclusive; `None` for any.
     pub due_max: Option<Timestamp>,
 }
 
-/// A delivery that its holder may attempt now.
+/// A leased delivery, which its holder may attempt now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedDelivery {
     /// The delivery.
@@ -83,19 +84,20 @@ pub struct LeasedDelivery {
     pub payload: Bytes,
 }
 
-/// What a lane gave.
+/// The result for one lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedLane {
-    /// The webhook as it stands in this transaction; `None` when it was deleted.
+    /// The webhook as of this transaction; `None` if it was deleted.
     pub webhook: Option<Webhook>,
-    /// What was leased, earliest due first.
+    /// The leased deliveries, earliest due first.
     pub deliveries: Vec<LeasedDelivery>,
-    /// When the next of the lane is due (or its lease runs out) that was not leased now; `None` when there is none.
-    /// May be past, when the limit was reached. Takes no notice of the webhook being held; `None` when it was deleted.
+    /// When the next delivery of the lane that was not leased is due, or its lease expires; `None` if there
+    /// is none. It may be in the past if the limit was reached. A hold of the webhook does not affect it.
+    /// `None` if the webhook was deleted.
     pub next_due: Option<Timestamp>,
 }
 
-/// A delivery that somebody has leased.
+/// A delivery with a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldDelivery {
     /// Its webhook.
@@ -106,34 +108,34 @@ pub struct HeldDelivery {
     pub lease: Lease,
 }
 
-/// What was leased.
+/// The result of a lease request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leased {
-    /// What the lanes gave: one entry a lane, in the order in which they were asked for.
+    /// The results for the lanes: one entry per lane, in the order of the requests.
     pub lanes: Vec<LeasedLane>,
-    /// Whether all sending is held ([`crate::instance::Instance`]): of an event that was answered after a hold was,
-    /// nothing is leased without a word of that hold. False where nothing was asked for.
+    /// Whether all sending is on hold ([`crate::instance::Instance`]). A hold acknowledged before an event is
+    /// always reported with that event's leases. False if nothing was requested.
     pub sending_held: bool,
 }
 
-/// A lane with something pending.
+/// A lane with pending deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneDue {
     /// Its organization.
     pub organization: OrganizationId,
     /// Its webhook.
     pub webhook: WebhookId,
-    /// When the first of it is due, leased or not.
+    /// When its first delivery is due, leased or not.
     pub next_due: Timestamp,
 }
 
-/// Leasing.
+/// Leases deliveries.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Leases from each of these lanes; all leases carry `lease`.
+    /// Leases deliveries from each of these lanes; all leases have the token of `lease`.
     ///
-    /// One transaction. Until `lease.until` nobody else gets these deliveries; from then on anybody may.
-    /// An embedded store's leases end with its process.
+    /// One transaction. Until `lease.until` no other caller gets these deliveries; then any caller may. The
+    /// leases of an embedded store end with its process.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was leased.
@@ -144,19 +146,19 @@ pub trait Queue: Send + Sync {
         lease: Lease,
     ) -> Result<Leased, StoreError>;
 
-    /// Gives leases back: whoever asks next gets these deliveries. Nothing was sent of them under these leases.
-    /// One that has ended since, or has another lease by now, is left as it is.
+    /// Returns leases without an attempt, so that the next caller gets these deliveries. A delivery that has
+    /// ended or has another lease by now stays as it is.
     ///
     /// One transaction.
     ///
     /// # Errors
-    /// [`StoreError`]; the leases last until their deadlines.
+    /// [`StoreError`]; the leases last until they expire.
     async fn release_deliveries(&self, held: &[HeldDelivery]) -> Result<(), StoreError>;
 
-    /// Up to `limit` lanes that have something pending, in an order that stays, beyond `after`.
-    /// Lanes of inactive and suspended webhooks are among them, those of deleted webhooks are not.
+    /// Returns up to `limit` lanes with pending deliveries, in a stable order, after `after`. Lanes of
+    /// inactive and suspended webhooks are included, those of deleted webhooks are not.
     ///
-    /// The cost grows with the number of lanes that have something pending, not with what is pending.
+    /// The cost grows with the number of such lanes, not with the number of pending deliveries.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! Having ended deliveries tried anew: one, or all of a webhook as a job.
+//! Retries of ended deliveries: of one, or of all deliveries of a webhook as a job.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -9,40 +9,40 @@ use stackbell_model::recovery::Recovery;
 use crate::StoreError;
 use crate::audit::AuditEntry;
 
-/// What became of a change to one delivery.
+/// The result of a change to one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryChange {
-    /// It is made. Its webhook's lane may have something due.
+    /// The change was made. The lane of the webhook may have a due delivery now.
     Done {
         /// The delivery's webhook.
         webhook: WebhookId,
     },
     /// There is no such delivery, or it is a ping.
     Missing,
-    /// Nothing was changed: in this state it cannot be.
+    /// Nothing was changed: the delivery's state does not allow it.
     State(StateKind),
-    /// Nothing was changed: its webhook was deleted. Looked at before its state is.
+    /// Nothing was changed: its webhook was deleted. This is checked before the delivery's state.
     WebhookDeleted,
 }
 
-/// What became of a new recovery.
+/// The result of creating a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryCreated {
-    /// It is in.
+    /// The recovery was created.
     Done,
-    /// The webhook is not there.
+    /// The webhook does not exist.
     WebhookMissing,
-    /// The webhook has one that is running.
+    /// The webhook has a running recovery.
     Running {
-        /// That one.
+        /// Its id.
         id: RecoveryId,
     },
 }
 
-/// Having deliveries tried anew, and giving them up. Pings are none of this: each is over with its one attempt.
+/// Retries and cancels deliveries. Pings are excluded: each has a single attempt.
 #[async_trait]
 pub trait Recoveries: Send + Sync {
-    /// Cancels a pending delivery at `audit.at`, by `audit.actor`. An attempt of it that is under way goes on, and its
+    /// Cancels a pending delivery at `audit.at`, by `audit.actor`. An attempt in flight continues, and its
     /// outcome is superseded.
     ///
     /// # Errors
@@ -54,10 +54,13 @@ pub trait Recoveries: Send + Sync {
         audit: AuditEntry,
     ) -> Result<DeliveryChange, StoreError>;
 
-    /// Has a delivery tried at `audit.at` by its schedule: a pending one keeps what it has spent; a failed or cancelled one
-    /// begins anew ([`stackbell_model::delivery::Delivery::rearmed_at`], nothing spent).
-    /// It is due then, or just before whatever else of its webhook is due before: it goes first, even where single attempts
-    /// find out whether the endpoint is back. A leased one stays leased. A succeeded one is left alone.
+    /// Makes a delivery due at `audit.at`. A pending delivery keeps its spent attempts. A failed or cancelled
+    /// one starts over ([`stackbell_model::delivery::Delivery::rearmed_at`], no attempts spent). A succeeded
+    /// one is left alone.
+    ///
+    /// If other deliveries of the webhook are due earlier, the delivery is due just before them: it goes
+    /// first, even where single attempts test whether the endpoint has recovered. A leased delivery stays
+    /// leased.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -68,14 +71,15 @@ pub trait Recoveries: Send + Sync {
         audit: AuditEntry,
     ) -> Result<DeliveryChange, StoreError>;
 
-    /// How many failed or cancelled deliveries (pings aside) of a webhook were made at or after `since`.
-    /// May cost a scan of as many index entries.
+    /// Counts the failed or cancelled deliveries (without pings) of a webhook that were created at or after
+    /// `since`.
+    /// It may scan that many index entries.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn count_recoverable(&self, webhook: WebhookId, since: Timestamp) -> Result<u64, StoreError>;
 
-    /// Inserts a recovery that is running and has done nothing, unless its webhook is gone or has one running.
+    /// Inserts a recovery that has not done any work yet, unless its webhook is deleted or has a running one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -85,7 +89,7 @@ pub trait Recoveries: Send + Sync {
         audit: AuditEntry,
     ) -> Result<RecoveryCreated, StoreError>;
 
-    /// The recovery of this organization with this id.
+    /// Returns an organization's recovery with this id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -95,7 +99,7 @@ pub trait Recoveries: Send + Sync {
         id: RecoveryId,
     ) -> Result<Option<Recovery>, StoreError>;
 
-    /// Up to `limit` recoveries of an organization, newest first, older than `before`.
+    /// Returns up to `limit` recoveries of an organization, newest first, older than `before`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -106,18 +110,21 @@ pub trait Recoveries: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Recovery>, StoreError>;
 
-    /// Up to `limit` running recoveries of all organizations, oldest first.
+    /// Returns up to `limit` running recoveries of all organizations, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn running_recoveries(&self, limit: u32) -> Result<Vec<Recovery>, StoreError>;
 
-    /// Does the next step of a running recovery: of its deliveries that are failed or cancelled (since no later than it
-    /// was asked for), pings aside, up to `rows_max` become pending as [`Self::retry_delivery`] says, due at `now`: those
-    /// that were made first, then by id. A step that finds fewer
-    /// than `rows_max` ends the recovery; one whose webhook was deleted abandons it.
-    /// No delivery is made pending twice by one recovery, whatever becomes of it meanwhile.
-    /// Gives the recovery as it stands then; `None` when there is no such one. One that has ended stays as it is.
+    /// Does the next step of a running recovery. It takes up to `rows_max` of its deliveries, in the order of
+    /// creation and then by id, that failed or were cancelled by the time of its creation. Pings are
+    /// excluded. These deliveries become pending and due at `now`, like in [`Self::retry_delivery`].
+    ///
+    /// A step that finds fewer than `rows_max` deliveries ends the recovery. If the webhook was deleted, the
+    /// recovery is abandoned. A recovery makes no delivery pending twice, whatever happens to it in between.
+    ///
+    /// Returns the recovery after the step; `None` if it does not exist. A recovery that has ended stays as
+    /// it is.
     ///
     /// # Errors
     /// [`StoreError`]; the step was not done, unless it is [`StoreError::Unknown`].

@@ -1,4 +1,4 @@
-//! Counts over time, kept by the commits that they count.
+//! Counts over time. Each commit updates them for its own changes.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use crate::StoreError;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// What one UTC hour saw.
+/// The counts of one UTC hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Events accepted, duplicates aside. Always 0 where one webhook is asked for.
+    /// Events accepted, without duplicates. Always 0 in the counts of one webhook.
     pub events: u64,
-    /// Deliveries made, pings included.
+    /// Deliveries created, including pings.
     pub made: u64,
-    /// Deliveries that ended succeeded.
+    /// Deliveries that succeeded.
     pub succeeded: u64,
-    /// Deliveries that ended failed.
+    /// Deliveries that failed.
     pub failed: u64,
-    /// Deliveries that ended cancelled.
+    /// Deliveries that were cancelled.
     pub cancelled: u64,
-    /// Attempts recorded, by when they ended.
+    /// Attempts recorded, by the time of their end.
     pub attempts: u64,
-    /// Those of them that were not answered 2xx.
+    /// Attempts without a 2xx.
     pub attempts_failed: u64,
-    /// How long all of them took together.
+    /// The total duration of the attempts.
     pub attempts_took: Duration,
 }
 
@@ -45,36 +45,36 @@ impl AddAssign for Tally {
     }
 }
 
-/// When the UTC hour of a moment began.
+/// Returns the start of the UTC hour of a time.
 pub fn hour_of(at: Timestamp) -> Timestamp {
     Timestamp::from_millis(at.as_millis().div_euclid(HOUR_MS) * HOUR_MS)
 }
 
-/// An hour and what it saw.
+/// An hour and its counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HourTally {
-    /// When the hour began.
+    /// The start of the hour.
     pub hour: Timestamp,
-    /// What it saw.
+    /// The counts.
     pub tally: Tally,
 }
 
-/// What an organization keeps. Exact: it changes with what it counts, in the same transaction.
+/// The usage of an organization. It is exact: it changes in the same transaction as the counted rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Pending deliveries.
     pub pending: u64,
-    /// Bytes of payloads, of deliveries' own bodies, and of attempts' headers and answers, as they are stored: packed,
-    /// where the store packs.
+    /// Bytes of payloads, of deliveries' own bodies, and of attempts' headers and responses, as they are
+    /// stored, after compression if the store compresses.
     pub stored_bytes: u64,
 }
 
-/// Counting.
+/// Reads the counts.
 #[async_trait]
 pub trait Statistics: Send + Sync {
-    /// The hours of an organization, or of one of its webhooks, that begin in `from..to` and saw anything, oldest first.
-    /// An organization's are the sums of its webhooks', those of deleted ones included, and its events.
-    /// A webhook that was deleted can be asked for by itself as long as it has deliveries that are kept.
+    /// Returns the non-empty hours of an organization, or of one of its webhooks, that begin in `from..to`,
+    /// oldest first. The counts of an organization are the sums of those of its webhooks, including deleted
+    /// ones, and its events. A deleted webhook can be queried while some of its deliveries are kept.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -86,7 +86,7 @@ pub trait Statistics: Send + Sync {
         to: Timestamp,
     ) -> Result<Vec<HourTally>, StoreError>;
 
-    /// What an organization keeps; nothing when there is no such one.
+    /// Returns an organization's usage; zero if there is no such organization.
     ///
     /// # Errors
     /// [`StoreError`].

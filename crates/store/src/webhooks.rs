@@ -1,4 +1,4 @@
-//! Webhooks as people edit them.
+//! Webhooks and their edits.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -10,42 +10,44 @@ use stackbell_model::webhook::Webhook;
 use crate::StoreError;
 use crate::audit::AuditEntry;
 
-/// Everything that matching an organization's events needs, as of one moment.
+/// All data for matching an organization's events, from one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationWebhooks {
-    /// Grows with every edit of the organization, its webhooks, its members and its tokens. An intake must name it.
+    /// A number that grows with every edit of the organization, its webhooks, its members and its tokens. An
+    /// intake must name it.
     pub version: u64,
-    /// All its webhooks, inactive ones too, by id.
+    /// All its webhooks, including inactive ones, ordered by id.
     pub webhooks: Vec<Webhook>,
 }
 
-/// What became of a create.
+/// The result of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// It is in.
+    /// The webhook was created.
     Done,
-    /// Its scope has a webhook of this name. This is looked at before the number of webhooks is.
+    /// Its scope has a webhook with this name. This is checked before the number of webhooks.
     NameTaken,
-    /// Its scope has as many webhooks as allowed.
+    /// Its scope has the maximum number of webhooks.
     TooMany,
 }
 
-/// What became of an edit.
+/// The result of an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EditOutcome {
-    /// It is in.
+    /// The edit was made.
     Done,
-    /// The webhook is not there any more.
+    /// The webhook no longer exists.
     Missing,
-    /// Somebody else edited it since it was read. Read it again.
+    /// The webhook was edited since it was read. Read it again.
     Outdated,
 }
 
-/// Editing webhooks. Each change bumps the organization's version and writes its audit entry in the same transaction;
-/// what was refused changes nothing and writes none.
+/// Edits webhooks. Each change increments the organization's version and writes its audit entry in the same
+/// transaction. A rejected change changes nothing and writes no entry.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
-    /// All webhooks of an organization with the version that an intake must name; `None` when there is no such organization.
+    /// Returns all webhooks of an organization with the version that an intake must name; `None` if there is
+    /// no such organization.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -54,7 +56,7 @@ pub trait Webhooks: Send + Sync {
         organization: OrganizationId,
     ) -> Result<Option<OrganizationWebhooks>, StoreError>;
 
-    /// Inserts a webhook, unless its scope has `scope_max` already.
+    /// Inserts a webhook, unless its scope has `scope_max` webhooks already.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -65,16 +67,17 @@ pub trait Webhooks: Send + Sync {
         audit: AuditEntry,
     ) -> Result<CreateOutcome, StoreError>;
 
-    /// Replaces what people can edit of a webhook: everything but its id, organization, scope, name, creation and health.
-    /// `webhook.revision` is the one that was read; the row gets the next.
-    /// Setting it active after it was not marks the end of a hold (`Health::hold_ended_at`) at `audit.at`.
+    /// Replaces the editable fields of a webhook: all but its id, organization, scope, name, creation time
+    /// and health.
+    /// `webhook.revision` is the revision that was read; the row gets the next one. An edit that activates
+    /// the webhook sets the end of its hold (`Health::hold_ended_at`) to `audit.at`.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn edit_webhook(&self, webhook: &Webhook, audit: AuditEntry) -> Result<EditOutcome, StoreError>;
 
-    /// Deletes a webhook; `None` when there was none. Its name is free at once.
-    /// Its pending deliveries are never leased again; [`crate::maintenance::Maintenance::sweep`] marks them cancelled by `audit.actor`.
+    /// Deletes a webhook; `None` if there is none. Its name is free at once. Its pending deliveries are never
+    /// leased again; [`crate::maintenance::Maintenance::sweep`] marks them as cancelled by `audit.actor`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -86,7 +89,7 @@ pub trait Webhooks: Send + Sync {
         audit: AuditEntry,
     ) -> Result<Option<WebhookId>, StoreError>;
 
-    /// The webhook of this name in this scope.
+    /// Returns the webhook with this name in this scope.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -97,7 +100,7 @@ pub trait Webhooks: Send + Sync {
         name: &WebhookName,
     ) -> Result<Option<Webhook>, StoreError>;
 
-    /// The webhook of this organization with this id.
+    /// Returns an organization's webhook with this id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -107,7 +110,7 @@ pub trait Webhooks: Send + Sync {
         id: WebhookId,
     ) -> Result<Option<Webhook>, StoreError>;
 
-    /// Up to `limit` webhooks of an organization, of all scopes, oldest first (by id), beyond `after`.
+    /// Returns up to `limit` webhooks of an organization, of all scopes, oldest first (by id), after `after`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -118,7 +121,7 @@ pub trait Webhooks: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Webhook>, StoreError>;
 
-    /// Up to `limit` webhooks of a scope, oldest first (by id), beyond `after`.
+    /// Returns up to `limit` webhooks of a scope, oldest first (by id), after `after`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -130,7 +133,8 @@ pub trait Webhooks: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Webhook>, StoreError>;
 
-    /// Ends a webhook's suspension, as [`stackbell_model::health::Health::resumed`] says; `false` when it is not there.
+    /// Ends a webhook's suspension by [`stackbell_model::health::Health::resumed`]; `false` if the webhook
+    /// does not exist.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! Outcomes recorded: what follows from them, and that who comes too late changes nothing.
+//! Recording of outcomes: their effects, and the rejection of late records.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn scheduled(world: &World, status: u16) -> Attempt {
     attempt(AttemptTrigger::Schedule, world.now(), answered(status))
 }
 
-/// A success ends the delivery when the attempt ended.
+/// A success ends the delivery at the end of the attempt.
 pub async fn a_success_ends_the_delivery(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -37,7 +37,7 @@ pub async fn a_success_ends_the_delivery(harness: &dyn Harness) {
     assert_eq!(attempts, [StoredAttempt { delivery, attempt }]);
 }
 
-/// A retry makes the delivery due again at its time and counts it only when it was spent.
+/// A retry makes the delivery due again at its time, and counts only if the attempt was spent.
 pub async fn a_retry_makes_it_due_again(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (name, spent) in [("spent", true), ("not-spent", false)] {
@@ -67,7 +67,7 @@ pub async fn spent_attempts_add_up(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&webhook).await, 3);
 }
 
-/// A delivery that is given up says when and why.
+/// A failed delivery has a time and a reason.
 pub async fn a_failed_delivery_says_why(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for reason in FailReason::ALL.iter().copied() {
@@ -82,7 +82,7 @@ pub async fn a_failed_delivery_says_why(harness: &dyn Harness) {
     }
 }
 
-/// Every outcome comes back as it was recorded.
+/// Every outcome is read back as it was recorded.
 pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -116,7 +116,7 @@ pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
     }
 }
 
-/// Every trigger comes back as it was recorded.
+/// Every trigger is read back as it was recorded.
 pub async fn triggers_are_kept(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -130,7 +130,7 @@ pub async fn triggers_are_kept(harness: &dyn Harness) {
     }
 }
 
-/// Who shows a wrong token comes too late.
+/// A record with a wrong token is superseded.
 pub async fn a_wrong_token_records_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -146,7 +146,7 @@ pub async fn a_wrong_token_records_nothing(harness: &dyn Harness) {
     world.recorded(leased(&delivery, token, scheduled(&world, 200), Next::Succeeded)).await;
 }
 
-/// Whoever lost a lease to another comes too late, and the other does not.
+/// If another lease replaced the holder's, the old holder's record is superseded and the new holder's is not.
 pub async fn a_lease_that_another_took_over_records_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -162,7 +162,7 @@ pub async fn a_lease_that_another_took_over_records_nothing(harness: &dyn Harnes
     assert_eq!(world.attempt_count(&webhook).await, 1);
 }
 
-/// A lease that ran out and that nobody took over still records.
+/// An expired lease that nobody took over can still record.
 pub async fn a_lease_that_ran_out_records_until_another_takes_over(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -190,7 +190,7 @@ pub async fn a_lease_records_once(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&webhook).await, 1);
 }
 
-/// A record that comes too late costs the others of its batch nothing.
+/// A superseded record does not affect the others of its batch.
 pub async fn a_superseded_attempt_fails_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -210,7 +210,7 @@ pub async fn a_superseded_attempt_fails_alone(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&webhook).await, 2);
 }
 
-/// A redelivery that succeeds ends a pending delivery, and whoever had leased it comes too late.
+/// A successful redelivery ends a pending delivery and makes its lease void.
 pub async fn a_redelivery_ends_a_pending_delivery_and_its_lease(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -228,7 +228,7 @@ pub async fn a_redelivery_ends_a_pending_delivery_and_its_lease(harness: &dyn Ha
     assert!(world.lease_due(&webhook, 1, far_ahead).await.is_empty());
 }
 
-/// A redelivery that succeeds ends a failed delivery.
+/// A successful redelivery ends a failed delivery.
 pub async fn a_redelivery_ends_a_failed_delivery(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -241,7 +241,7 @@ pub async fn a_redelivery_ends_a_failed_delivery(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&webhook).await, 2);
 }
 
-/// A redelivery that fails leaves a pending delivery, its schedule and its lease as they were.
+/// A failed redelivery leaves a pending delivery, its schedule and its lease unchanged.
 pub async fn a_failed_redelivery_leaves_the_schedule(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -255,7 +255,7 @@ pub async fn a_failed_redelivery_leaves_the_schedule(harness: &dyn Harness) {
     world.recorded(leased(&delivery, token, scheduled(&world, 200), Next::Succeeded)).await;
 }
 
-/// A redelivery that fails leaves a finished delivery as it was.
+/// A failed redelivery leaves a finished delivery unchanged.
 pub async fn a_failed_redelivery_leaves_a_finished_delivery(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let ends = [("succeeded", Next::Succeeded), ("failed", Next::Failed(FailReason::Expired))];
@@ -270,7 +270,7 @@ pub async fn a_failed_redelivery_leaves_a_finished_delivery(harness: &dyn Harnes
     }
 }
 
-/// A ping comes into being with its attempt, and is never in the queue.
+/// A ping is created with its attempt, and is never in the queue.
 pub async fn a_ping_is_kept_with_its_attempt(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -303,8 +303,9 @@ pub async fn a_ping_can_be_redelivered(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&webhook).await, 2);
 }
 
-/// An attempt that was under way when its webhook was deleted is recorded, and ends its delivery: as succeeded with a 2xx, else
-/// as cancelled by who deleted the webhook; before the sweep has cancelled it, and after.
+/// An attempt in flight when its webhook was deleted is recorded, and ends its delivery: as succeeded with a
+/// 2xx, else as cancelled by the actor that deleted the webhook. This holds before and after the sweep
+/// cancels the delivery.
 pub async fn an_attempt_of_a_deleted_webhook_is_recorded(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (is_swept, name) in [(false, "not-swept"), (true, "swept")] {
@@ -347,7 +348,7 @@ pub async fn an_attempt_of_a_deleted_webhook_is_recorded(harness: &dyn Harness) 
     }
 }
 
-/// Pings and redeliveries that were under way when the webhook was deleted are recorded too.
+/// Pings and redeliveries in flight when the webhook was deleted are recorded too.
 pub async fn what_a_person_asked_of_a_deleted_webhook_is_recorded(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -365,7 +366,7 @@ pub async fn what_a_person_asked_of_a_deleted_webhook_is_recorded(harness: &dyn 
     assert_eq!((world.attempts_of(&delivery).await, world.attempts_of(&new_ping).await), (1, 1));
 }
 
-/// An attempt of a delivery that is not there, or is another webhook's, is superseded.
+/// An attempt is superseded if its delivery does not exist or is another webhook's.
 pub async fn attempts_of_unknown_deliveries_are_superseded(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);

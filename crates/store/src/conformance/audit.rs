@@ -1,4 +1,4 @@
-//! Each change has its entry, and what was refused has none.
+//! Each change has an audit entry, and rejected changes have none.
 
 use stackbell_model::identity::{Membership, TokenHash, TokenOwner};
 use stackbell_model::ids::{AuditId, OrganizationId};
@@ -16,7 +16,7 @@ async fn actions(world: &World, organization: Option<OrganizationId>) -> Vec<Str
     records.into_iter().rev().map(|record| record.action).collect()
 }
 
-/// Does everything that can be done to webhooks, and gives the entries' actions in order.
+/// Makes every kind of change to webhooks. Returns the entries' actions in order.
 async fn edit_webhooks(world: &World) -> [&'static str; 4] {
     let webhook = world.webhook("hook").await;
     let edited = Webhook { active: false, ..webhook.clone() };
@@ -27,7 +27,7 @@ async fn edit_webhooks(world: &World) -> [&'static str; 4] {
     ["webhook.create", "webhook.edit", "webhook.resume", "webhook.delete"]
 }
 
-/// Does everything that can be done to people, and gives the entries' actions in order.
+/// Makes every kind of change to identities. Returns the entries' actions in order.
 async fn edit_identities(world: &World) -> [&'static str; 6] {
     let organization = world.new_organization("other");
     let audit = world.audit("organization.create");
@@ -45,7 +45,7 @@ async fn edit_identities(world: &World) -> [&'static str; 6] {
     ["organization.create", "user.create", "member.set", "member.remove", "token.create", "token.revoke"]
 }
 
-/// Each change has its entry.
+/// Each change has an entry.
 pub async fn each_change_has_its_entry(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected = edit_webhooks(&world).await.to_vec();
@@ -54,7 +54,7 @@ pub async fn each_change_has_its_entry(harness: &dyn Harness) {
     assert_eq!(actions(&world, None).await, ["instance.begin"]);
 }
 
-/// An act that is no change of the store has its entry, in an organization's log or in the instance's.
+/// An action that does not change the store has an entry, in the log of an organization or of the instance.
 pub async fn an_act_has_its_entry(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.store.append_audit(world.audit("webhook.ping")).await.expect("append_audit");
@@ -64,7 +64,7 @@ pub async fn an_act_has_its_entry(harness: &dyn Harness) {
     assert_eq!(actions(&world, None).await, ["instance.begin", "instance.backup"]);
 }
 
-/// What was refused, or found nothing to change, has no entry.
+/// A rejected change, and one that changes nothing, have no entry.
 pub async fn what_was_refused_has_no_entry(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let store = &world.store;
@@ -104,7 +104,7 @@ pub async fn what_was_refused_has_no_entry(harness: &dyn Harness) {
     assert_eq!(actions(&world, Some(world.organization)).await, before);
 }
 
-/// An entry comes back as it was written.
+/// An entry is read back as it was written.
 pub async fn an_entry_is_kept_whole(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let full = world.audit("user.create");
@@ -123,7 +123,7 @@ pub async fn an_entry_is_kept_whole(harness: &dyn Harness) {
     }
 }
 
-/// Entries are listed newest first; pages meet without gap or overlap.
+/// Entries are listed newest first; pages have no gap and no overlap.
 pub async fn entries_are_listed_newest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected: Vec<AuditId> = Vec::new();

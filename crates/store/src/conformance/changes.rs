@@ -1,4 +1,4 @@
-//! One delivery given up, or tried anew, because somebody asked for it.
+//! Cancelling and retrying one delivery on request.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::recoveries::DeliveryChange;
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
-/// A cancelled delivery says when, why and by whom, is otherwise as it was, and is out of the queue.
+/// A cancelled delivery has a time, a reason and an actor; its other fields stay. It is out of the queue.
 pub async fn a_cancelled_delivery_says_by_whom(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -33,7 +33,7 @@ pub async fn a_cancelled_delivery_says_by_whom(harness: &dyn Harness) {
     assert_eq!(world.store.due_lanes(None, 10).await.expect("due_lanes"), []);
 }
 
-/// An attempt that was under way when its delivery was cancelled is recorded, once. Only a 2xx changes the delivery.
+/// An attempt in flight when its delivery was cancelled is recorded once. Only a 2xx changes the delivery.
 pub async fn an_attempt_of_a_cancelled_delivery_is_recorded(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (status, next) in [(200, Next::Succeeded), (500, Next::Retry { at: world.now(), spent: true })] {
@@ -60,7 +60,7 @@ pub async fn an_attempt_of_a_cancelled_delivery_is_recorded(harness: &dyn Harnes
     }
 }
 
-/// What has ended is not cancelled, and stays as it was.
+/// A delivery that has ended is not cancelled, and stays unchanged.
 pub async fn what_has_ended_is_not_cancelled(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -73,7 +73,7 @@ pub async fn what_has_ended_is_not_cancelled(harness: &dyn Harness) {
     }
 }
 
-/// A cancelled delivery can be sent again, and a success ends it.
+/// A cancelled delivery can be redelivered, and a success ends it.
 pub async fn a_redelivery_ends_a_cancelled_delivery(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -89,7 +89,7 @@ pub async fn a_redelivery_ends_a_cancelled_delivery(harness: &dyn Harness) {
     assert_eq!(world.find(&expected).await, Some(expected.clone()));
 }
 
-/// A pending delivery is due when somebody asks, and keeps what it has spent and its age.
+/// A retried pending delivery is due at once, and keeps its spent attempts and its age.
 pub async fn a_pending_delivery_is_hastened(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -108,7 +108,7 @@ pub async fn a_pending_delivery_is_hastened(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 1, at).await, [expected.id]);
 }
 
-/// A leased delivery that is hastened stays its holder's, who may record.
+/// A retried leased delivery keeps its lease, and the holder may record.
 pub async fn hastening_keeps_a_lease(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -124,7 +124,8 @@ pub async fn hastening_keeps_a_lease(harness: &dyn Harness) {
     assert_eq!(world.state(&delivery).await.kind(), StateKind::Succeeded);
 }
 
-/// What failed or was cancelled begins anew: due at once, nothing spent, its age counting from now, its attempts kept.
+/// A retried failed or cancelled delivery starts over: due at once, no attempts spent, its age counted from
+/// now, its attempts kept.
 pub async fn what_did_not_arrive_begins_anew(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (name, is_failed) in [("failed", true), ("cancelled", false)] {
@@ -154,7 +155,7 @@ pub async fn what_did_not_arrive_begins_anew(harness: &dyn Harness) {
     }
 }
 
-/// A lease from before a delivery was given up is no good once it is tried anew.
+/// A lease from before a delivery ended is void after a retry.
 pub async fn beginning_anew_leaves_old_leases_void(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -170,7 +171,7 @@ pub async fn beginning_anew_leaves_old_leases_void(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [delivery.id], "nobody holds it");
 }
 
-/// What arrived is left alone.
+/// A succeeded delivery is left alone.
 pub async fn what_succeeded_is_not_tried_anew(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -180,7 +181,7 @@ pub async fn what_succeeded_is_not_tried_anew(harness: &dyn Harness) {
     assert_eq!(world.find(&delivery).await, Some(delivery));
 }
 
-/// Pings, other organizations' deliveries and those that are not there are missing.
+/// Pings, deliveries of other organizations and unknown deliveries are missing.
 pub async fn what_cannot_be_changed_is_missing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -201,7 +202,7 @@ pub async fn what_cannot_be_changed_is_missing(harness: &dyn Harness) {
     }
 }
 
-/// What a deleted webhook left behind is neither cancelled by people nor tried anew, whatever its state.
+/// Deliveries of a deleted webhook can be neither cancelled nor retried, in any state.
 pub async fn a_deleted_webhooks_deliveries_are_left_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -215,7 +216,7 @@ pub async fn a_deleted_webhooks_deliveries_are_left_alone(harness: &dyn Harness)
     }
 }
 
-/// What was changed has an entry; what was refused has none.
+/// Each change has an entry; rejected changes have none.
 pub async fn changes_have_their_entries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;

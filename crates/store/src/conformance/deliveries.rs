@@ -1,4 +1,4 @@
-//! Deliveries as people look for them.
+//! Lists of deliveries, and single deliveries.
 
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ fn environment(name: &str) -> Subject {
     }
 }
 
-/// All that pass a filter, page by page; fails where a page goes back or the pages have no end.
+/// Returns all deliveries that match a filter, page by page. Fails if a page goes back or the pages do not
+/// end.
 async fn walk(
     world: &World,
     filter: &DeliveryFilter,
@@ -66,7 +67,7 @@ async fn delivery(
     world.store.delivery(organization, id).await.expect("delivery")
 }
 
-/// A delivery's overview, as its list and its own page both have it.
+/// Returns a delivery's overview, after checking that the list and the single lookup agree.
 async fn overview(world: &World, of: &Delivery) -> DeliveryOverview {
     let (overview, _) = delivery(world, world.organization, of.id).await.expect("the delivery is there");
     let listed = all(world).await.into_iter().find(|listed| listed.id == of.id);
@@ -74,7 +75,7 @@ async fn overview(world: &World, of: &Delivery) -> DeliveryOverview {
     overview
 }
 
-/// Deliveries of two webhooks, of several kinds and subjects, in every state, and a ping of each.
+/// Creates deliveries of two webhooks, of several kinds and subjects, in every state, and a ping for each.
 async fn all_sorts(world: &World) -> [Webhook; 2] {
     let webhooks = [world.webhook("one").await, world.webhook("two").await];
     for webhook in &webhooks {
@@ -106,7 +107,7 @@ fn passes(overview: &DeliveryOverview, filter: &DeliveryFilter) -> bool {
         && filter.to.is_none_or(|to| overview.created_at < to)
 }
 
-/// Every combination of what can be asked for.
+/// Returns every combination of conditions.
 fn filters(webhooks: &[Webhook], times: [Timestamp; 2]) -> Vec<DeliveryFilter> {
     let webhooks: Vec<Option<WebhookId>> =
         webhooks.iter().map(|webhook| Some(webhook.id)).chain([None]).collect();
@@ -130,13 +131,13 @@ fn filters(webhooks: &[Webhook], times: [Timestamp; 2]) -> Vec<DeliveryFilter> {
     filters
 }
 
-/// Deliveries are listed newest first by id, of all webhooks; pages meet without gap or overlap.
+/// Deliveries of all webhooks are listed newest first by id; pages have no gap and no overlap.
 pub async fn deliveries_are_listed_newest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhooks = [world.webhook("one").await, world.webhook("two").await];
     let mut expected = Vec::new();
     for index in [0, 1, 1, 0, 1, 0, 0] {
-        // Later ids, earlier moments.
+        // Later ids get earlier times.
         let at = Timestamp::from_millis(2_000_000_000_000).before(Duration::from_secs(expected.len() as u64));
         expected.insert(0, world.pending_at(&webhooks[index], at).await.id);
     }
@@ -147,7 +148,7 @@ pub async fn deliveries_are_listed_newest_first(harness: &dyn Harness) {
     }
 }
 
-/// Each filter gives exactly what is all of it, whatever it is combined with.
+/// Each filter selects exactly the deliveries that satisfy all its conditions.
 pub async fn filters_combine(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhooks = all_sorts(&world).await;
@@ -162,7 +163,7 @@ pub async fn filters_combine(harness: &dyn Harness) {
     }
 }
 
-/// Where few rows may be looked at, pages are short and go on to the end, and have every delivery once.
+/// With a low row limit, pages are short, continue to the end, and contain every delivery once.
 pub async fn bounded_pages_go_on_to_the_end(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhooks = all_sorts(&world).await;
@@ -184,7 +185,7 @@ pub async fn bounded_pages_go_on_to_the_end(harness: &dyn Harness) {
     }
 }
 
-/// A filter that nothing passes ends, though no call looks at all there is.
+/// A filter without matches ends, although no call reads all rows.
 pub async fn a_search_for_nothing_ends(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -197,7 +198,7 @@ pub async fn a_search_for_nothing_ends(harness: &dyn Harness) {
     assert!((5..=41).contains(&pages), "{pages} pages of about 4 rows");
 }
 
-/// Organizations' deliveries do not mix, and an unknown webhook has none.
+/// Deliveries of organizations do not mix, and an unknown webhook has none.
 pub async fn organizations_deliveries_do_not_mix(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -217,7 +218,7 @@ pub async fn organizations_deliveries_do_not_mix(harness: &dyn Harness) {
     assert_eq!(walk(&world, &unknown, 10, ALL).await.0, []);
 }
 
-/// A deleted webhook's deliveries are listed, with what it was named and where, and that it is deleted.
+/// A deleted webhook's deliveries are listed with its name, its scope, and a mark that it is deleted.
 pub async fn a_deleted_webhooks_deliveries_are_listed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = Webhook { scope: stack_scope("prod"), ..world.new_webhook("hook") };
@@ -237,7 +238,7 @@ pub async fn a_deleted_webhooks_deliveries_are_listed(harness: &dyn Harness) {
     assert_eq!(walk(&world, &filter, 10, ALL).await.0.len(), 1);
 }
 
-/// An overview says what its delivery is, now.
+/// An overview shows the current state of its delivery.
 pub async fn an_overview_says_what_the_delivery_is(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -277,13 +278,14 @@ pub async fn an_overview_says_what_the_delivery_is(harness: &dyn Harness) {
     assert_eq!((shown.attempts, shown.state), (1, ping.state));
 }
 
-/// An error of Teams behind a 200.
+/// An error of Teams in the body of a 200.
 fn hidden_error(status: u16) -> Outcome {
     let body = format!("Microsoft Teams endpoint returned HTTP error {status}").into();
     Outcome::HiddenError(Answer { status: 200, headers: "".into(), body, retry_after: None })
 }
 
-/// An overview has the last attempt by when it began, then as it was recorded; and why there was no answer.
+/// An overview has the last attempt, by its start and then by the order of recording, and the reason why
+/// there was no response.
 pub async fn an_overview_has_the_last_attempt(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -294,7 +296,7 @@ pub async fn an_overview_has_the_last_attempt(harness: &dyn Harness) {
     let lost = "Microsoft Teams did not take the message: behind this answer is HTTP error 413; it is lost, as no retry helps";
     let silent = Outcome::Unanswered { silence: Silence::TimedOut, text: "no answer".into() };
     let duration = Duration::from_millis(40);
-    // The third begins before the second, and is not the last.
+    // The third attempt starts before the second, so it is not the last.
     for (count, seconds, outcome, last) in [
         (1, 1, answered(500), (1, 500, None)),
         (2, 2, silent, (2, 0, Some("no answer".into()))),
@@ -311,7 +313,7 @@ pub async fn an_overview_has_the_last_attempt(harness: &dyn Harness) {
     }
 }
 
-/// A delivery comes with the bytes that it sends: its own, or its event's.
+/// A delivery is read with its payload: its own bytes, or its event's.
 pub async fn a_delivery_comes_with_its_bytes(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -333,7 +335,8 @@ pub async fn a_delivery_comes_with_its_bytes(harness: &dyn Harness) {
     assert_eq!(bytes(world.ordered(DeliveryId::generate)).await, None);
 }
 
-/// A delivery's attempts are listed whole, newest first by when they began, then as they were recorded, up to the limits.
+/// A delivery's attempts are listed in full up to the limits, newest first by their start and then by the
+/// order of recording.
 pub async fn a_deliverys_attempts_are_listed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;

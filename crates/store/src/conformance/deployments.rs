@@ -33,7 +33,7 @@ async fn find(world: &World, organization: OrganizationId) -> Option<Deployments
     world.store.deployments_credential(organization).await.expect("deployments_credential")
 }
 
-/// A credential comes back as it was set, its stacks in their order.
+/// A credential is read back as it was set, with its stacks in order.
 pub async fn a_credential_is_kept_whole(harness: &dyn Harness) {
     let world = World::open(harness).await;
     assert_eq!(find(&world, world.organization).await, None);
@@ -43,7 +43,7 @@ pub async fn a_credential_is_kept_whole(harness: &dyn Harness) {
     assert_eq!(find(&world, world.organization).await, Some(credential));
 }
 
-/// A credential takes the place of the one before, whole.
+/// A credential replaces the previous one completely.
 pub async fn a_credential_replaces_the_one_before(harness: &dyn Harness) {
     let world = World::open(harness).await;
     set(&world, &credential(&world, "https://one.example.com/", &["web/prod"])).await;
@@ -52,7 +52,7 @@ pub async fn a_credential_replaces_the_one_before(harness: &dyn Harness) {
     assert_eq!(find(&world, world.organization).await, Some(second));
 }
 
-/// A removed credential is gone, once.
+/// A credential can be removed once.
 pub async fn a_removed_credential_is_gone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     set(&world, &credential(&world, "https://api.example.com/", &["web/prod"])).await;
@@ -61,7 +61,7 @@ pub async fn a_removed_credential_is_gone(harness: &dyn Harness) {
     assert!(!remove(&world, world.organization).await);
 }
 
-/// Credentials are each organization's own, and an organization that is not there has none.
+/// Each organization has its own credential, and an unknown organization has none.
 pub async fn credentials_do_not_mix(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (other, nobody) = (world.other_organization("other").await.id, world.new_organization("nobody").id);
@@ -81,7 +81,7 @@ pub async fn credentials_do_not_mix(harness: &dyn Harness) {
     assert_eq!(find(&world, other).await, Some(theirs));
 }
 
-/// Each change has an entry; what was refused has none.
+/// Each change has an entry; rejected changes have none.
 pub async fn credentials_have_their_entries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let nobody = world.new_organization("nobody").id;

@@ -1,4 +1,4 @@
-//! How a webhook has been doing follows from what is recorded, in the same transaction.
+//! A webhook's health follows from the recorded attempts, in the same transaction.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::fixtures::{World, answered, attempt, ended_at, failing_for_days, leas
 use crate::commit::AttemptRecord;
 use crate::queue::LaneMode;
 
-/// An attempt of whatever trigger that changes nothing of its delivery, unless it is a success.
+/// A record of an attempt with any trigger. It changes its delivery only if it is a success.
 fn tried(delivery: &Delivery, at: Timestamp, trigger: AttemptTrigger, outcome: Outcome) -> AttemptRecord {
     let mut record = redelivered(delivery, at, outcome);
     record.attempt.trigger = trigger;
     record
 }
 
-/// For each trigger and verdict, one after the other, health is what the rule says, in answer and row.
+/// For each trigger and verdict in turn, health follows the rule, both in the result and in the row.
 pub async fn health_follows_the_rule(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -44,7 +44,7 @@ pub async fn health_follows_the_rule(harness: &dyn Harness) {
     }
 }
 
-/// A 410 suspends the webhook: what is pending is held.
+/// A 410 suspends the webhook, and its pending deliveries are held.
 pub async fn a_410_suspends(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -57,7 +57,7 @@ pub async fn a_410_suspends(harness: &dyn Harness) {
     assert!(world.lease_due(&webhook, 1, world.now()).await.is_empty());
 }
 
-/// While an endpoint asks to be left alone, its lane gives nothing, not even a probe; afterwards it does.
+/// While an endpoint requests a wait, its lane gives no deliveries, not even to a probe. Afterwards it does.
 pub async fn an_endpoint_that_asks_to_wait_is_left_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -80,7 +80,7 @@ pub async fn an_endpoint_that_asks_to_wait_is_left_alone(harness: &dyn Harness) 
     assert_eq!(world.lease_due(&webhook, 10, until).await, [first.id, second.id]);
 }
 
-/// A person may have one delivery tried while an endpoint asks to be left alone, but not while the webhook is held.
+/// A user may have one delivery tried while an endpoint requests a wait, but not while the webhook is held.
 pub async fn one_delivery_may_be_asked_for_while_an_endpoint_asks_to_wait(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -96,7 +96,7 @@ pub async fn one_delivery_may_be_asked_for_while_an_endpoint_asks_to_wait(harnes
     assert!(lane.deliveries.is_empty(), "{} is held", second.id);
 }
 
-/// A person who resumes the webhook, changes its URL or switches it off and on ends what its endpoint asked for.
+/// A requested wait ends when a user resumes the webhook, changes its URL, or switches it off and on.
 pub async fn a_person_ends_what_an_endpoint_asked_for(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let edits: [&[fn(&mut Webhook)]; 2] = [
@@ -129,8 +129,8 @@ async fn ask_to_wait(world: &World, delivery: &Delivery) {
     world.recorded(AttemptRecord { retry_until, ..record }).await;
 }
 
-/// A request that left before an edit says nothing about the endpoint of now: a 410 does not suspend, a 429 holds nothing, and
-/// a success does not resume.
+/// An attempt that started before an edit does not affect the health of the new endpoint: a 410 does not
+/// suspend, a 429 requests no wait, and a success does not resume.
 pub async fn an_attempt_from_before_an_edit_leaves_health_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -169,7 +169,7 @@ pub async fn failing_for_days_suspends(harness: &dyn Harness) {
     assert!(*last && !earlier.contains(&true), "{suspended:?}");
 }
 
-/// A 2xx that somebody asked for resumes a suspended webhook and says when its hold ended.
+/// A 2xx that a user requested resumes a suspended webhook and sets the end of its hold.
 pub async fn a_success_resumes(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
@@ -189,7 +189,7 @@ pub async fn a_success_resumes(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [next.id]);
 }
 
-/// A probe that fails puts the next one off.
+/// A failed probe postpones the next one.
 pub async fn a_failed_probe_puts_the_next_one_off(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
@@ -215,7 +215,7 @@ pub async fn every_attempt_of_a_batch_counts(harness: &dyn Harness) {
     assert_eq!(world.current(&webhook).await.health.failures, 3);
 }
 
-/// An attempt that comes too late says nothing about the endpoint.
+/// A superseded attempt does not change the health.
 pub async fn a_superseded_attempt_does_not_count(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -228,7 +228,7 @@ pub async fn a_superseded_attempt_does_not_count(harness: &dyn Harness) {
     assert!(matches!(world.state(&delivery).await, State::Succeeded { .. }));
 }
 
-/// Health changes without a new revision and leaves no intake stale.
+/// Health changes increment no revision and make no intake stale.
 pub async fn health_bumps_neither_revision_nor_version(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -239,7 +239,7 @@ pub async fn health_bumps_neither_revision_nor_version(harness: &dyn Harness) {
     assert_eq!(world.current(&webhook).await.revision, webhook.revision);
 }
 
-/// One webhook's failures are not another's.
+/// Failures of one webhook do not affect another.
 pub async fn health_is_each_webhooks_own(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);

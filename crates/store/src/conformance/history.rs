@@ -12,7 +12,7 @@ use super::Harness;
 use super::fixtures::{World, answered, redelivered};
 use crate::commit::{NewDelivery, NewEvent};
 
-/// An event is found by its own organization alone.
+/// An event is found in its own organization only.
 pub async fn an_event_is_found_by_its_organization_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.new_organization("other");
@@ -29,7 +29,7 @@ pub async fn an_event_is_found_by_its_organization_alone(harness: &dyn Harness) 
     assert_eq!(world.store.find_event(world.organization, unknown).await.expect("find_event"), None);
 }
 
-/// Events are listed newest first; pages meet without gap or overlap.
+/// Events are listed newest first; pages have no gap and no overlap.
 pub async fn events_are_listed_newest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected: Vec<EventKey> = Vec::new();
@@ -51,7 +51,7 @@ pub async fn events_are_listed_newest_first(harness: &dyn Harness) {
     assert_eq!(found, expected);
 }
 
-/// A delivery is found by its webhook and the event's id on the wire, and by nothing else.
+/// A delivery is found by its webhook and the event's id on the wire only.
 pub async fn a_delivery_is_found_by_webhook_and_event(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
@@ -63,7 +63,7 @@ pub async fn a_delivery_is_found_by_webhook_and_event(harness: &dyn Harness) {
     assert_eq!(mixed_up.expect("find_delivery"), None);
 }
 
-/// Bytes come back as they went in, up to the largest payload, rendered ones too.
+/// Payloads and rendered bodies are read back unchanged, up to the maximum size.
 pub async fn payloads_are_kept_to_the_byte(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -91,13 +91,14 @@ pub async fn payloads_are_kept_to_the_byte(harness: &dyn Harness) {
     }
 }
 
-/// Attempts are listed newest first by when they began, then as they were recorded, up to the limit.
+/// Attempts are listed newest first by their start and then by the order of recording, up to the limit.
 pub async fn attempts_are_listed_newest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (one, two) = (world.pending(&webhook).await, world.pending(&webhook).await);
     let start = world.now();
-    // Begun at 2 s, 1 s, 2 s again, 0 s, so that the third is the newest and the first comes next.
+    // The starts are 2 s, 1 s, 2 s again and 0 s, so the third attempt is the newest, and the first comes
+    // next.
     for (delivery, seconds, status) in [(&one, 2, 500), (&two, 1, 501), (&two, 2, 502), (&one, 0, 503)] {
         let at = start.after(Duration::from_secs(seconds));
         world.recorded(redelivered(delivery, at, answered(status))).await;
@@ -110,7 +111,7 @@ pub async fn attempts_are_listed_newest_first(harness: &dyn Harness) {
     assert_eq!(listed(3).await, [502, 500, 501]);
 }
 
-/// An attempt is listed with its delivery as that is now, under its own webhook alone.
+/// An attempt is listed with the current state of its delivery, under its own webhook only.
 pub async fn attempts_are_listed_with_their_delivery(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
@@ -126,7 +127,7 @@ pub async fn attempts_are_listed_with_their_delivery(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&other).await, 0);
 }
 
-/// Lists end with the row at which their bytes are enough, and have one row whatever its size.
+/// A list ends with the row that reaches the size limit. It has at least one row, whatever its size.
 pub async fn lists_are_cut_by_bytes_too(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;

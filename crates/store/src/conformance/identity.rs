@@ -59,13 +59,13 @@ async fn version(world: &World, organization: OrganizationId) -> u64 {
     snapshot.expect("organization_webhooks").expect("it is there").version
 }
 
-/// A membership as it is found now.
+/// The expected membership with the organization's current version.
 async fn held(world: &World, organization: Organization, role: Role) -> HeldMembership {
     let version = version(world, organization.id).await;
     HeldMembership { organization, role, version }
 }
 
-/// A new store is empty until it begins.
+/// A new store is empty until its first rows are inserted.
 pub async fn a_new_store_is_empty(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     assert!(world.store.is_empty().await.expect("is_empty"));
@@ -73,12 +73,12 @@ pub async fn a_new_store_is_empty(harness: &dyn Harness) {
     assert!(!world.store.is_empty().await.expect("is_empty"));
 }
 
-/// An entry for the log of a store in which there is nobody yet.
+/// An entry for the log of a store without users.
 fn nobodys_audit(world: &World, action: &'static str) -> AuditEntry {
     AuditEntry { organization: None, token: None, ..world.audit(action) }
 }
 
-/// A store with a user alone is not empty and does not begin.
+/// A store with only a user is not empty and does not accept first rows.
 pub async fn a_store_with_a_user_is_not_empty(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     let (user, audit) = (world.new_user("builder"), nobodys_audit(&world, "user.create"));
@@ -87,7 +87,7 @@ pub async fn a_store_with_a_user_is_not_empty(harness: &dyn Harness) {
     assert!(!world.store.begin(world.beginnings()).await.expect("begin"));
 }
 
-/// A store with an organization alone is not empty and does not begin.
+/// A store with only an organization is not empty and does not accept first rows.
 pub async fn a_store_with_an_organization_is_not_empty(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     let (organization, audit) =
@@ -98,7 +98,7 @@ pub async fn a_store_with_an_organization_is_not_empty(harness: &dyn Harness) {
     assert!(!world.store.begin(world.beginnings()).await.expect("begin"));
 }
 
-/// What a store begins with is all there.
+/// All first rows of a store are inserted.
 pub async fn beginnings_are_all_there(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     let beginnings = world.beginnings();
@@ -115,7 +115,7 @@ pub async fn beginnings_are_all_there(harness: &dyn Harness) {
     assert_eq!(holder(&world, 1).await, Some(TokenHolder { token, user: Some(user), memberships }));
 }
 
-/// A store begins once; who comes second changes nothing.
+/// The first rows can be inserted once; a second attempt changes nothing.
 pub async fn a_store_begins_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let second = Beginnings {
@@ -131,7 +131,7 @@ pub async fn a_store_begins_once(harness: &dyn Harness) {
     assert_eq!(holder(&world, 2).await, None);
 }
 
-/// An organization's name is taken once.
+/// The name of an organization is unique.
 pub async fn an_organizations_name_is_taken_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let first = add_organization(&world, "first").await;
@@ -145,7 +145,7 @@ pub async fn an_organizations_name_is_taken_once(harness: &dyn Harness) {
     assert_eq!(world.store.organization(second.id).await.expect("organization"), None);
 }
 
-/// An organization may come with its first admin, or without.
+/// An organization can be created with or without its first admin.
 pub async fn an_organization_may_come_with_an_admin(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (name, admin) in [("with", Some(world.user)), ("without", None)] {
@@ -160,7 +160,7 @@ pub async fn an_organization_may_come_with_an_admin(harness: &dyn Harness) {
     }
 }
 
-/// Organizations are listed by name; pages meet.
+/// Organizations are listed by name; pages have no gap and no overlap.
 pub async fn organizations_are_listed_by_name(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (zoo, bar) = (add_organization(&world, "zoo").await, add_organization(&world, "bar").await);
@@ -174,7 +174,7 @@ pub async fn organizations_are_listed_by_name(harness: &dyn Harness) {
     assert_eq!(list(first.last()).await, [zoo]);
 }
 
-/// A login is taken once.
+/// A login is unique.
 pub async fn a_login_is_taken_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let first = add_user(&world, "builder").await;
@@ -184,7 +184,7 @@ pub async fn a_login_is_taken_once(harness: &dyn Harness) {
     assert_eq!(world.store.find_user(&login("nobody")).await.expect("find_user"), None);
 }
 
-/// A user comes with a first token; where the login is taken there is neither.
+/// A user is created with a first token. If the login is taken, neither is created.
 pub async fn a_user_comes_with_a_token(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (hash, is_new) in [(5, true), (6, false)] {
@@ -198,7 +198,7 @@ pub async fn a_user_comes_with_a_token(harness: &dyn Harness) {
     }
 }
 
-/// Users are listed by login; pages meet.
+/// Users are listed by login; pages have no gap and no overlap.
 pub async fn users_are_listed_by_login(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (writer, builder) = (add_user(&world, "writer").await, add_user(&world, "builder").await);
@@ -209,7 +209,7 @@ pub async fn users_are_listed_by_login(harness: &dyn Harness) {
     assert_eq!(list(Some(&builder.login)).await, [writer]);
 }
 
-/// A membership is set, set anew and removed; each bumps the version of its organization alone.
+/// A membership can be set, changed and removed. Each change increments the version of its organization only.
 pub async fn memberships_come_change_and_go(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (organization, other) =
@@ -242,7 +242,7 @@ async fn remove(world: &World, organization: OrganizationId, user: &User) -> Rem
     world.store.remove_membership(organization, user.id, audit).await.expect("remove_membership")
 }
 
-/// The last admin of an organization neither goes nor becomes less; admins elsewhere do not count.
+/// The last admin of an organization can be neither removed nor demoted; admins elsewhere do not count.
 pub async fn the_last_admin_stays(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let organization = add_organization(&world, "one").await.id;
@@ -271,7 +271,7 @@ pub async fn the_last_admin_stays(harness: &dyn Harness) {
     assert_eq!(remove(&world, organization, &first).await, RemoveMembership::Done);
 }
 
-/// Members are listed by login; pages meet.
+/// Members are listed by login; pages have no gap and no overlap.
 pub async fn members_are_listed_by_login(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (writer, builder) = (add_user(&world, "writer").await, add_user(&world, "builder").await);
@@ -285,7 +285,7 @@ pub async fn members_are_listed_by_login(harness: &dyn Harness) {
     assert_eq!(rest.expect("list_members"), [(writer, Role::Viewer)]);
 }
 
-/// A user's token is found with all that the user is; nobody else's with another's.
+/// A user's token is found with the user and all memberships, and with no data of other users.
 pub async fn a_users_token_is_found_with_its_user(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (add_organization(&world, "one").await, add_organization(&world, "two").await);
@@ -302,7 +302,7 @@ pub async fn a_users_token_is_found_with_its_user(harness: &dyn Harness) {
     assert_eq!(holder(&world, 6).await, None);
 }
 
-/// A service token belongs to its organization in the token's role.
+/// A service token has one membership: its organization, with the token's role.
 pub async fn a_service_token_is_its_organizations(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let organization = add_organization(&world, "one").await;
@@ -320,7 +320,7 @@ pub async fn a_service_token_is_its_organizations(harness: &dyn Harness) {
     assert_eq!(holder(&world, 5).await, Some(TokenHolder { token, user: None, memberships }));
 }
 
-/// A token that expired is still found: whether it is good is not the store's to say.
+/// An expired token is still found; the caller decides whether it is valid.
 pub async fn an_expired_token_is_still_found(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let new = world.new_token(TokenOwner::User(world.user));
@@ -332,7 +332,7 @@ pub async fn an_expired_token_is_still_found(harness: &dyn Harness) {
     assert_eq!(holder(&world, 5).await.map(|holder| holder.token), Some(token));
 }
 
-/// An owner's tokens are listed oldest first; pages meet, and owners do not mix.
+/// An owner's tokens are listed oldest first; pages have no gap and no overlap, and owners do not mix.
 pub async fn tokens_are_listed_by_owner(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let user = add_user(&world, "builder").await;
@@ -356,7 +356,8 @@ pub async fn tokens_are_listed_by_owner(harness: &dyn Harness) {
     }
 }
 
-/// An owner has at most so many tokens, expired ones counted and other owners' not; a revoked one makes room.
+/// The number of an owner's tokens is limited. Expired tokens count, tokens of other owners do not, and a
+/// revoked token makes room.
 pub async fn an_owner_has_so_many_tokens(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let owner = TokenOwner::Organization(world.organization);
@@ -378,7 +379,7 @@ pub async fn an_owner_has_so_many_tokens(harness: &dyn Harness) {
     assert!(create(owner, 8, 2).await.is_some());
 }
 
-/// A revoked token is gone for good; only its owner's revocation counts.
+/// A revoked token is removed permanently; only its owner can revoke it.
 pub async fn a_revoked_token_is_gone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let owner = TokenOwner::Organization(world.organization);
@@ -393,7 +394,7 @@ pub async fn a_revoked_token_is_gone(harness: &dyn Harness) {
     assert_eq!(world.store.list_tokens(owner, None, 10).await.expect("list_tokens"), []);
 }
 
-/// What was published or done with a token outlives it.
+/// Events and audit entries of a token outlive it.
 pub async fn a_revoked_tokens_events_stay(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let event = world.new_event();
@@ -405,7 +406,8 @@ pub async fn a_revoked_tokens_events_stay(harness: &dyn Harness) {
     assert_eq!(found.map(|stored| stored.event), Some(event));
 }
 
-/// Making and revoking a service token bumps its organization's version; a user's token bumps all of theirs.
+/// Creating and revoking a service token increments its organization's version; a user's token increments
+/// those of all the user's organizations.
 pub async fn tokens_bump_the_versions_they_are_good_for(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (add_organization(&world, "one").await, add_organization(&world, "two").await);
@@ -425,8 +427,8 @@ pub async fn tokens_bump_the_versions_they_are_good_for(harness: &dyn Harness) {
     }
 }
 
-/// A holder is found with the versions that stand at that moment, of user's and service tokens alike: they grow with every
-/// edit of the organization, and what was found before can be told from what is.
+/// A holder is found with the versions of that moment, for user and service tokens. Versions grow with every
+/// edit of the organization, so that an older result can be recognized.
 pub async fn a_holder_comes_with_the_versions_it_is_of(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = add_organization(&world, "other").await;
@@ -454,7 +456,7 @@ pub async fn a_holder_comes_with_the_versions_it_is_of(harness: &dyn Harness) {
     }
 }
 
-/// A user's memberships are listed as they are now, for tokens of whom there may be none.
+/// A user's current memberships are listed, even without a token.
 pub async fn a_users_memberships_are_listed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = add_organization(&world, "other").await;
@@ -467,7 +469,7 @@ pub async fn a_users_memberships_are_listed(harness: &dyn Harness) {
     assert_eq!(world.store.list_memberships(stranger).await.expect("list_memberships"), []);
 }
 
-/// A token's last use is noted, never set back, and changes no version.
+/// A token's last use is recorded, is never moved back, and changes no version.
 pub async fn a_last_use_never_goes_back(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = add_token(&world, TokenOwner::User(world.user), 5).await;

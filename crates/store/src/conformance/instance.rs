@@ -1,4 +1,4 @@
-//! Sending, held and resumed as a whole.
+//! Holding and resuming all sending.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn hold(world: &World) -> SendingHold {
     hold
 }
 
-/// Resumes, and says when.
+/// Resumes sending. Returns the time.
 async fn resume(world: &World) -> Timestamp {
     let audit = audit(world, "sending.resume");
     let at = audit.at;
@@ -57,13 +57,13 @@ async fn expired(world: &World, now: Timestamp) -> u64 {
     world.store.sweep(now, &policy).await.expect("sweep").expired
 }
 
-/// A new store sends.
+/// A new store has no hold.
 pub async fn a_new_store_sends(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     assert_eq!(found(&world).await, None);
 }
 
-/// Sending is held once: who comes second changes nothing.
+/// Sending can be put on hold once; a second hold changes nothing.
 pub async fn sending_is_held_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let first = hold(&world).await;
@@ -74,7 +74,7 @@ pub async fn sending_is_held_once(harness: &dyn Harness) {
     assert_eq!(found(&world).await, Some(first));
 }
 
-/// Sending is resumed once, and can be held again.
+/// Sending can be resumed once, and can be held again.
 pub async fn sending_is_resumed_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     hold(&world).await;
@@ -85,7 +85,7 @@ pub async fn sending_is_resumed_once(harness: &dyn Harness) {
     assert_eq!(found(&world).await, Some(again));
 }
 
-/// Resuming marks the end of a hold for every webhook of every organization, and touches nothing else of them.
+/// A resume sets the end of a hold for every webhook of every organization, and changes nothing else of them.
 pub async fn resuming_ends_every_webhooks_hold(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.other_organization("other").await.id;
@@ -110,7 +110,7 @@ pub async fn resuming_ends_every_webhooks_hold(harness: &dyn Harness) {
     assert_eq!(found, Some(ended(theirs)));
 }
 
-/// Resuming what is not held marks nothing.
+/// A resume without a hold changes nothing.
 pub async fn resuming_what_is_not_held_marks_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -118,7 +118,7 @@ pub async fn resuming_what_is_not_held_marks_nothing(harness: &dyn Harness) {
     assert_eq!(world.current(&webhook).await, webhook);
 }
 
-/// What waits while sending is held expires at the age of what is held, then and afterwards.
+/// Deliveries that wait during a hold have the age limit of held deliveries, also after the hold.
 pub async fn what_a_hold_covers_expires_later(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -138,7 +138,7 @@ pub async fn what_a_hold_covers_expires_later(harness: &dyn Harness) {
     assert_eq!(expired(&world, at_last).await, 1);
 }
 
-/// A hold that lasts for ever does not keep deliveries for ever.
+/// A hold without an end does not keep deliveries forever.
 pub async fn what_is_held_expires_at_last(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -147,7 +147,7 @@ pub async fn what_is_held_expires_at_last(harness: &dyn Harness) {
     assert_eq!(expired(&world, start.after(DAY * 14)).await, 1);
 }
 
-/// A hold binds who sends, not the queue: what is due can be leased.
+/// A hold binds the senders, not the queue: due deliveries can be leased.
 pub async fn a_hold_leaves_the_queue_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -157,7 +157,7 @@ pub async fn a_hold_leaves_the_queue_alone(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await, [delivery.id]);
 }
 
-/// Whether a commit and a lease say that sending is held.
+/// Returns whether a commit and a lease report the hold.
 async fn told(world: &World, webhook: &Webhook) -> (bool, bool) {
     let event = NewEvent { event: world.new_event(), deliveries: vec![world.new_delivery(webhook)] };
     let of_intakes = world.commit(vec![world.intake(vec![event]).await], Vec::new()).await.sending_held;
@@ -170,7 +170,7 @@ async fn told(world: &World, webhook: &Webhook) -> (bool, bool) {
     (of_intakes, leased.expect("lease_deliveries").sending_held)
 }
 
-/// Each commit and each lease says whether sending is held, so that whoever sends need not look.
+/// Each commit and each lease reports whether sending is on hold, so that senders need no separate lookup.
 pub async fn commits_and_leases_tell_of_a_hold(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -181,7 +181,7 @@ pub async fn commits_and_leases_tell_of_a_hold(harness: &dyn Harness) {
     assert_eq!(told(&world, &webhook).await, (false, false));
 }
 
-/// Holding and resuming have entries in the instance's log; what changed nothing has none.
+/// Holding and resuming have entries in the instance's log; calls that change nothing have none.
 pub async fn holds_have_their_entries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.store.resume_sending(audit(&world, "refused")).await.expect("resume_sending");

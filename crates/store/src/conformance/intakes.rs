@@ -1,4 +1,4 @@
-//! Events in: what is accepted, what is refused, and that a refusal costs nobody else.
+//! Intake of events: acceptance, rejection, and the independence of the items of a batch.
 
 use stackbell_model::delivery::{AttemptTrigger, Delivery, State, Trigger};
 use stackbell_model::event::Event;
@@ -14,7 +14,7 @@ use super::fixtures::{World, answered, attempt, leased};
 use crate::commit::{AttemptOutcome, IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, Receipt};
 use crate::history::StoredEvent;
 
-/// An event that a producer chose the id of.
+/// An event with an id that its producer chose.
 fn chosen(world: &World, id: EventId, digest: u8) -> Event {
     Event { id, digest: Some([digest; 32]), ..world.new_event() }
 }
@@ -51,7 +51,7 @@ fn born(event: &Event, new: &NewDelivery) -> Delivery {
     }
 }
 
-/// An event is in with all its deliveries, pending and due at once.
+/// An event is stored with all its deliveries, which are pending and due at once.
 pub async fn an_event_comes_in_with_its_deliveries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (raw, slack) = (world.webhook("raw").await, world.webhook("slack").await);
@@ -75,7 +75,7 @@ pub async fn an_event_comes_in_with_its_deliveries(harness: &dyn Harness) {
     }
 }
 
-/// An event that nobody hears of is kept all the same.
+/// An event without deliveries is stored too.
 pub async fn an_event_without_deliveries_is_kept(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let event = world.new_event();
@@ -83,7 +83,7 @@ pub async fn an_event_without_deliveries_is_kept(harness: &dyn Harness) {
     assert!(is_in(&world, &event).await);
 }
 
-/// Every field of an event comes back as it went in.
+/// Every field of an event is read back unchanged.
 pub async fn an_event_is_kept_whole(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let event = Event {
@@ -105,7 +105,7 @@ pub async fn an_event_is_kept_whole(harness: &dyn Harness) {
     }
 }
 
-/// A delivery that is born leased can be recorded by its sender, and nobody else gets it.
+/// A delivery can be created with a lease. Its holder can record, and no other caller gets it.
 pub async fn a_delivery_may_be_born_leased(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -122,7 +122,7 @@ pub async fn a_delivery_may_be_born_leased(harness: &dyn Harness) {
     assert!(matches!(world.state(&delivery).await, State::Succeeded { .. }));
 }
 
-/// A batch's attempts are looked at once its events are in.
+/// A batch's events are stored before its attempts are recorded.
 pub async fn the_events_of_a_batch_come_before_its_attempts(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -139,7 +139,7 @@ pub async fn the_events_of_a_batch_come_before_its_attempts(harness: &dyn Harnes
     assert!(matches!(outcome.attempts[0], AttemptOutcome::Recorded { .. }), "{outcome:?}");
 }
 
-/// A batch with nothing in it is answered with nothing.
+/// An empty batch has an empty result.
 pub async fn an_empty_batch_is_answered(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.commit(Vec::new(), Vec::new()).await;
@@ -161,7 +161,7 @@ pub async fn receipts_are_in_the_order_of_the_events(harness: &dyn Harness) {
     assert_eq!(outcome.intakes, [IntakeOutcome::Accepted(receipts)]);
 }
 
-/// Commits three items of which one is refused at its second event.
+/// Commits three items, one of which is rejected at its second event.
 async fn refuse_one_of_three(harness: &dyn Harness, refused: usize) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -190,22 +190,22 @@ async fn refuse_one_of_three(harness: &dyn Harness, refused: usize) {
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await.len(), 2);
 }
 
-/// A batch's first item is refused alone, whole.
+/// The first item of a batch is rejected completely, and alone.
 pub async fn the_first_item_of_a_batch_is_refused_alone(harness: &dyn Harness) {
     refuse_one_of_three(harness, 0).await;
 }
 
-/// A batch's middle item is refused alone, whole.
+/// The middle item of a batch is rejected completely, and alone.
 pub async fn the_middle_item_of_a_batch_is_refused_alone(harness: &dyn Harness) {
     refuse_one_of_three(harness, 1).await;
 }
 
-/// A batch's last item is refused alone, whole.
+/// The last item of a batch is rejected completely, and alone.
 pub async fn the_last_item_of_a_batch_is_refused_alone(harness: &dyn Harness) {
     refuse_one_of_three(harness, 2).await;
 }
 
-/// The same id with the same digest is answered as before, and delivers nothing.
+/// A repeated id with an equal digest gets the first result again, and delivers nothing.
 pub async fn the_same_id_and_digest_again_delivers_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
@@ -221,7 +221,7 @@ pub async fn the_same_id_and_digest_again_delivers_nothing(harness: &dyn Harness
     assert!(world.lease_due(&two, 10, world.now()).await.is_empty());
 }
 
-/// The same, within one item.
+/// A duplicate within one item delivers nothing.
 pub async fn a_duplicate_within_an_item_delivers_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -239,7 +239,7 @@ pub async fn a_duplicate_within_an_item_delivers_nothing(harness: &dyn Harness) 
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await.len(), 1);
 }
 
-/// The same, between two items of a batch.
+/// A duplicate in another item of the batch delivers nothing.
 pub async fn a_duplicate_within_a_batch_delivers_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -257,7 +257,8 @@ pub async fn a_duplicate_within_a_batch_delivers_nothing(harness: &dyn Harness) 
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await.len(), 1);
 }
 
-/// The same id with another digest, or where either has none, is a conflict, and the first stays as it was.
+/// A repeated id with another digest, or without a digest on either side, is a conflict. The first event
+/// stays unchanged.
 pub async fn the_same_id_with_another_digest_is_a_conflict(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let cases = [(Some([1; 32]), Some([2; 32])), (Some([1; 32]), None), (None, Some([1; 32])), (None, None)];
@@ -271,7 +272,7 @@ pub async fn the_same_id_with_another_digest_is_a_conflict(harness: &dyn Harness
     }
 }
 
-/// An item that is in conflict with itself is refused whole.
+/// An item with a conflict between its own events is rejected completely.
 pub async fn an_item_may_be_in_conflict_with_itself(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let first = world.new_event();
@@ -286,7 +287,7 @@ pub async fn an_item_may_be_in_conflict_with_itself(harness: &dyn Harness) {
     assert!(!is_in(&world, &second).await);
 }
 
-/// Two organizations may use the same id.
+/// Two organizations may use an equal id.
 pub async fn ids_of_events_are_each_organizations_own(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.new_organization("other");
@@ -310,7 +311,7 @@ pub async fn ids_of_events_are_each_organizations_own(harness: &dyn Harness) {
     }
 }
 
-/// An intake that was matched before a webhook changed is stale, and nothing of it is in.
+/// An intake that was matched before an edit of a webhook is stale, and none of its events is stored.
 pub async fn an_intake_matched_before_an_edit_is_stale(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let event = world.new_event();
@@ -323,7 +324,7 @@ pub async fn an_intake_matched_before_an_edit_is_stale(harness: &dyn Harness) {
     assert!(!is_in(&world, &event).await);
 }
 
-/// Whether an intake is stale is looked at before its events are.
+/// Staleness is checked before conflicts.
 pub async fn stale_comes_before_conflict(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let taken = world.new_event();
@@ -337,7 +338,7 @@ pub async fn stale_comes_before_conflict(harness: &dyn Harness) {
     assert_eq!(outcome.intakes, [IntakeOutcome::Stale]);
 }
 
-/// An intake of an organization that is not there is stale.
+/// An intake of an unknown organization is stale.
 pub async fn an_intake_of_an_unknown_organization_is_stale(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let organization = world.new_organization("nobody").id;

@@ -19,7 +19,7 @@ fn keys(world: &World) -> Vec<SealedDataKey> {
     (0_u8..).zip(Purpose::ALL.iter().copied()).map(key).collect()
 }
 
-/// A new store has no data keys; the first are installed whole and come back oldest first.
+/// A new store has no data keys. The first keys are installed together and are listed oldest first.
 pub async fn the_first_data_keys_are_installed(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     assert_eq!(world.store.data_keys().await.expect("data_keys"), []);
@@ -29,7 +29,7 @@ pub async fn the_first_data_keys_are_installed(harness: &dyn Harness) {
     assert_eq!(world.store.data_keys().await.expect("data_keys"), keys);
 }
 
-/// Data keys are installed once: who comes second gets those that are there.
+/// Data keys can be installed once; a second attempt changes nothing.
 pub async fn data_keys_are_installed_once(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     let (first, second) = (keys(&world), keys(&world));
@@ -38,7 +38,7 @@ pub async fn data_keys_are_installed_once(harness: &dyn Harness) {
     assert_eq!(world.store.data_keys().await.expect("data_keys"), first);
 }
 
-/// Data keys that are sealed anew keep all but their bytes, in whatever order they come.
+/// Resealed data keys keep everything but their bytes, in any order.
 pub async fn data_keys_are_sealed_anew(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let keys = keys(&world);
@@ -52,7 +52,8 @@ pub async fn data_keys_are_sealed_anew(harness: &dyn Harness) {
     assert_eq!(world.actions().await, ["keys.rotate"]);
 }
 
-/// Data keys are replaced by exactly themselves: not by fewer, by more, by others, or by one twice.
+/// Data keys can be replaced only by the same set of keys: not by fewer, more or other keys, and not with a
+/// duplicate.
 pub async fn other_data_keys_replace_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let installed = keys(&world);

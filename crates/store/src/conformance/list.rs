@@ -1,7 +1,9 @@
-/// One `#[tokio::test]` for each case of the suite, by its name, each with a harness of its own.
+/// Makes a `#[tokio::test]` for each case of the suite, with the name of the case. Each test has its own
+/// harness.
 ///
-/// Takes an expression for a [`Harness`](crate::conformance::Harness). It is evaluated in modules below the caller's,
-/// so it names things by `crate::…`. The caller's crate has `tokio` with `macros` and `rt` for its tests.
+/// The argument is an expression for a [`Harness`](crate::conformance::Harness). It is evaluated in modules
+/// below the caller's, so it must use paths that start with `crate::`. The caller's crate needs `tokio` with
+/// `macros` and `rt` for its tests.
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {

@@ -1,4 +1,4 @@
-//! Upkeep.
+//! Background maintenance.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::queue::LaneMode;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Expires by the default rule and removes nothing.
+/// A policy that expires by the default rule and removes nothing.
 fn policy() -> SweepPolicy {
     let never = Timestamp::from_millis(0);
     SweepPolicy { retry: RetryPolicy::default(), finished_before: never, audit_before: never, rows_max: 1000 }
@@ -36,7 +36,7 @@ async fn is_in(world: &World, delivery: &Delivery) -> bool {
     found.expect("find_event").is_some()
 }
 
-/// A sweep with nothing to do does nothing.
+/// A sweep without work does nothing.
 pub async fn a_sweep_with_nothing_to_do_does_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -45,7 +45,7 @@ pub async fn a_sweep_with_nothing_to_do_does_nothing(harness: &dyn Harness) {
     assert_eq!(world.find(&delivery).await, Some(delivery));
 }
 
-/// What a deleted webhook left pending is cancelled in the name of who deleted it, leased or not.
+/// Pending deliveries of a deleted webhook are cancelled by the actor that deleted it, leased or not.
 pub async fn a_deleted_webhooks_deliveries_are_cancelled(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
@@ -66,7 +66,7 @@ pub async fn a_deleted_webhooks_deliveries_are_cancelled(harness: &dyn Harness) 
     assert_eq!(world.find(&untouched).await, Some(untouched));
 }
 
-/// What is pending expires at its age; younger ones stay.
+/// A pending delivery expires at the age limit; younger ones stay.
 pub async fn what_is_too_old_expires(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -82,7 +82,7 @@ pub async fn what_is_too_old_expires(harness: &dyn Harness) {
     assert_eq!(world.find(&young).await, Some(young));
 }
 
-/// What was held, or is, may grow older.
+/// A delivery that is or was held has a higher age limit.
 pub async fn what_is_or_was_held_expires_later(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let suspended = world.suspended_webhook("suspended").await;
@@ -110,7 +110,7 @@ pub async fn what_is_or_was_held_expires_later(harness: &dyn Harness) {
     }
 }
 
-/// What was tried anew expires at its age since then, not since it was made.
+/// The age of a retried delivery counts from the retry, not from its creation.
 pub async fn what_was_tried_anew_expires_at_its_new_age(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -126,7 +126,7 @@ pub async fn what_was_tried_anew_expires_at_its_new_age(harness: &dyn Harness) {
     assert_eq!(world.state(&delivery).await, State::Failed { at: now, reason: FailReason::Expired });
 }
 
-/// A delivery that was tried anew after a hold is none of those that the hold covered.
+/// A delivery that was retried after a hold does not count as held.
 pub async fn what_was_tried_anew_after_a_hold_was_not_held(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -140,7 +140,7 @@ pub async fn what_was_tried_anew_after_a_hold_was_not_held(harness: &dyn Harness
     assert_eq!(world.find(&held).await, Some(held));
 }
 
-/// What is leased does not expire until its lease has run out.
+/// A leased delivery does not expire before its lease does.
 pub async fn what_is_leased_does_not_expire(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -151,7 +151,7 @@ pub async fn what_is_leased_does_not_expire(harness: &dyn Harness) {
     assert_eq!(sweep(&world, late.after(DAY), &policy()).await.expired, 1);
 }
 
-/// What has expired is out of the queue, for probes too.
+/// An expired delivery is out of the queue, for probes too.
 pub async fn an_expired_delivery_is_not_leased(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -162,7 +162,7 @@ pub async fn an_expired_delivery_is_not_leased(harness: &dyn Harness) {
     assert_eq!((lane.deliveries.len(), lane.next_due), (0, None));
 }
 
-/// Finished deliveries go with their attempts, and events with their last delivery.
+/// Finished deliveries are removed with their attempts, and events with their last delivery.
 pub async fn what_is_finished_goes(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -186,7 +186,7 @@ pub async fn what_is_finished_goes(harness: &dyn Harness) {
     );
 }
 
-/// What finished too late to go stays, with its attempts and its event.
+/// Recently finished deliveries stay, with their attempts and their events.
 pub async fn what_finished_lately_stays(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -198,7 +198,7 @@ pub async fn what_finished_lately_stays(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&webhook).await, 1);
 }
 
-/// Pings go when deliveries do.
+/// Pings are removed like deliveries.
 pub async fn pings_go_too(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -210,7 +210,7 @@ pub async fn pings_go_too(harness: &dyn Harness) {
     assert_eq!((world.find(&ping).await, world.attempt_count(&webhook).await), (None, 0));
 }
 
-/// An event stays as long as one of its deliveries is pending, and its payload with it.
+/// An event and its payload stay while one of its deliveries is pending.
 pub async fn a_pending_deliverys_event_stays(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (fast, slow) = (world.webhook("fast").await, world.webhook("slow").await);
@@ -230,7 +230,7 @@ pub async fn a_pending_deliverys_event_stays(harness: &dyn Harness) {
     assert_eq!(stored.map(|stored| stored.deliveries), Some(2), "as many as it got");
 }
 
-/// An event without deliveries goes by its own age, and its id is free then.
+/// An event without deliveries is removed by its own age, and then its id is free.
 pub async fn a_lonely_event_goes_by_its_age(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (old, young) = (world.new_event(), world.new_event());
@@ -251,7 +251,7 @@ pub async fn a_lonely_event_goes_by_its_age(harness: &dyn Harness) {
     assert!(matches!(world.accept(&again, &[]).await, IntakeOutcome::Accepted(_)));
 }
 
-/// Audit entries go by their age.
+/// Audit entries are removed by their age.
 pub async fn old_audit_entries_go(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.webhook("old").await;
@@ -259,7 +259,7 @@ pub async fn old_audit_entries_go(harness: &dyn Harness) {
     let audit_before = entry.at;
     world.create_user(&world.new_user("young"), entry).await;
     let policy = SweepPolicy { audit_before, ..policy() };
-    // The instance's entry for the beginning, and one webhook's.
+    // The two entries are the instance's first and that of one webhook.
     let report = sweep(&world, world.now(), &policy).await;
     assert_eq!(report, SweepReport { audit_removed: 2, ..SweepReport::default() });
     let left = world.store.list_audit(Some(world.organization), None, 10).await.expect("list_audit");
@@ -267,7 +267,7 @@ pub async fn old_audit_entries_go(harness: &dyn Harness) {
     assert_eq!(world.store.list_audit(None, None, 10).await.expect("list_audit"), []);
 }
 
-/// A sweep touches no more rows of a sort than it may, says that there is more, and comes to an end.
+/// A sweep touches no more rows of each kind than its limit, reports that there is more, and comes to an end.
 pub async fn a_sweep_keeps_to_its_limit(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (deleted, old, done) =
@@ -302,7 +302,7 @@ pub async fn a_sweep_keeps_to_its_limit(harness: &dyn Harness) {
     assert_eq!(total, expected);
 }
 
-/// Depth counts what is pending, held or leased too.
+/// The depth counts pending deliveries, including held and leased ones.
 pub async fn depth_counts_what_is_pending(harness: &dyn Harness) {
     let world = World::open(harness).await;
     assert_eq!(world.store.depth().await.expect("depth"), Depth::default());
@@ -325,7 +325,7 @@ async fn lane_depths(world: &World, now: Timestamp, after: Option<&Webhook>, lim
     world.store.lane_depths(now, after, limit).await.expect("lane_depths")
 }
 
-/// Each webhook's pending deliveries are counted apart: due ones, leased or not, and later ones.
+/// The pending deliveries of each webhook are counted separately: due ones, leased or not, and later ones.
 pub async fn lane_depths_tell_due_from_later(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let start = world.now();
@@ -351,7 +351,7 @@ pub async fn lane_depths_tell_due_from_later(harness: &dyn Harness) {
     assert_eq!(lane_depths(&world, again_at, None, 10).await, [LaneDepth { due: 2, later: 0, ..lane }]);
 }
 
-/// Held webhooks are marked, deleted ones are left out, and pages follow each other.
+/// Held webhooks are marked, deleted ones are left out, and pages continue.
 pub async fn lane_depths_mark_what_is_held(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (plain, deleted) = (world.webhook("plain").await, world.webhook("deleted").await);
@@ -376,7 +376,7 @@ pub async fn lane_depths_mark_what_is_held(harness: &dyn Harness) {
     assert_eq!(lane_depths(&world, start, Some(&suspended), 2).await, all[2..]);
 }
 
-/// A store that works says so.
+/// The check of a working store succeeds.
 pub async fn a_store_that_works_says_so(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     world.store.check().await.expect("check");

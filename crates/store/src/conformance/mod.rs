@@ -1,13 +1,14 @@
 //! The suite that every store passes.
 //!
-//! Whatever the port promises is a case here, under a name that says it. A store's tests say
+//! Every guarantee of the port is a case here, with a descriptive name. The tests of a store contain
 //!
 //! ```ignore
 //! stackbell_store::conformance_tests!(crate::FileHarness::new());
 //! ```
 //!
-//! and have one test for each case. A case is added by writing it and naming it in [`conformance_tests!`](crate::conformance_tests).
-//! Cases use the port alone; what a restart is, the harness knows.
+//! and have one test for each case. To add a case, write it and add its name to
+//! [`conformance_tests!`](crate::conformance_tests).
+//! Cases use only the port; the harness defines what a restart is.
 
 pub mod attempts;
 pub mod audit;
@@ -40,11 +41,12 @@ use crate::Store;
 /// One database of a store under test, empty at first. Each case has its own.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// Opens the database. A case never has it open twice: opening it after all that the last call gave was dropped
-    /// is a restart, after which all data is there and an embedded store's leases are void.
+    /// Opens the database. A case never has it open twice. Opening it after everything from the last call was
+    /// dropped is a restart: all data is still there, and the leases of an embedded store are void.
     async fn open(&self) -> Arc<dyn Store>;
 
-    /// Whether leases end with the process that opened the store, as they do where no other process can hold any.
+    /// Whether leases end with the process that opened the store. They do if no other process can hold a
+    /// lease.
     fn is_embedded(&self) -> bool {
         true
     }
@@ -52,7 +54,7 @@ pub trait Harness: Send + Sync {
 
 #[cfg(test)]
 mod tests {
-    /// The cases that a file holds.
+    /// The cases in a file.
     fn cases(source: &str) -> Vec<&str> {
         let names = source.lines().filter_map(|line| line.strip_prefix("pub async fn "));
         names.map(|rest| rest.split('(').next().unwrap_or(rest)).collect()

@@ -1,4 +1,4 @@
-//! Leasing what is due.
+//! Leasing of due deliveries.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -18,7 +18,7 @@ use crate::queue::{HeldDelivery, LaneDue, LaneMode, LaneRequest, Leased, LeasedD
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Deliveries that are due a second after each other, inserted in no such order, given in due order.
+/// Creates three deliveries, due a second apart, and inserts them in another order. Returns them by due time.
 async fn lane_of_three(world: &World, webhook: &Webhook) -> (Timestamp, [Delivery; 3]) {
     let start = world.now();
     let third = world.pending_at(webhook, start.after(SECOND * 2)).await;
@@ -32,7 +32,7 @@ async fn deactivate(world: &World, webhook: &Webhook) {
     world.store.edit_webhook(&inactive, world.audit("webhook.edit")).await.expect("edit_webhook");
 }
 
-/// What is due comes earliest first, up to the limit, and the rest says when it is due.
+/// Due deliveries are leased earliest first, up to the limit, and the due time of the next one is reported.
 pub async fn what_is_due_comes_earliest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -46,7 +46,7 @@ pub async fn what_is_due_comes_earliest_first(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 2, start.after(HOUR)).await, [third.id]);
 }
 
-/// What is not due yet stays, and says when it is.
+/// A delivery that is not due yet is not leased, and its due time is reported.
 pub async fn what_is_not_due_yet_stays(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -62,7 +62,7 @@ pub async fn what_is_not_due_yet_stays(harness: &dyn Harness) {
     assert_eq!(lane.next_due, Some(start.after(SECOND * 2)));
 }
 
-/// An empty lane gives nothing and waits for nothing.
+/// An empty lane has no deliveries and no next due time.
 pub async fn an_empty_lane_gives_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -73,7 +73,7 @@ pub async fn an_empty_lane_gives_nothing(harness: &dyn Harness) {
     }
 }
 
-/// A lane gives its webhook as it is now, and each delivery with the bytes to send.
+/// A lane has the current webhook, and each delivery with its payload.
 pub async fn a_lane_gives_all_that_sending_needs(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -100,7 +100,7 @@ pub async fn a_lane_gives_all_that_sending_needs(harness: &dyn Harness) {
     assert_eq!(lane.deliveries, expected);
 }
 
-/// What is leased is nobody else's, whose lane waits for the lease to run out.
+/// A leased delivery is not leased again. Its lane waits for the lease to expire.
 pub async fn what_is_leased_is_not_leased_twice(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -114,7 +114,7 @@ pub async fn what_is_leased_is_not_leased_twice(harness: &dyn Harness) {
     }
 }
 
-/// A lease that ran out frees the delivery, at its very moment.
+/// A delivery can be leased again exactly when its lease expires.
 pub async fn an_expired_lease_is_taken_again(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -127,7 +127,8 @@ pub async fn an_expired_lease_is_taken_again(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 1, until).await, [delivery.id]);
 }
 
-/// An inactive webhook's lane gives nothing, not even to a probe, and goes on once it is active again.
+/// An inactive webhook's lane gives no deliveries, not even to a probe. It does once the webhook is active
+/// again.
 pub async fn an_inactive_lane_gives_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -146,7 +147,7 @@ pub async fn an_inactive_lane_gives_nothing(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 1, world.now()).await, [delivery.id]);
 }
 
-/// A suspended webhook's lane gives one delivery to a probe alone, be it due only later.
+/// A suspended webhook's lane gives one delivery, to a probe only, even if the delivery is not due yet.
 pub async fn a_suspended_lane_gives_one_to_a_probe(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
@@ -160,7 +161,7 @@ pub async fn a_suspended_lane_gives_one_to_a_probe(harness: &dyn Harness) {
     assert_eq!(lane.next_due, second.created_at.into());
 }
 
-/// The lane of a webhook that was deleted, or never was, says so.
+/// The lane of a deleted or unknown webhook has no webhook.
 pub async fn a_deleted_lane_says_so(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -172,7 +173,7 @@ pub async fn a_deleted_lane_says_so(harness: &dyn Harness) {
     }
 }
 
-/// Several lanes are answered in the order in which they were asked for, each by its own limit.
+/// The results for several lanes are in the order of the requests, each with its own limit.
 pub async fn several_lanes_are_leased_at_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut requests = Vec::new();
@@ -207,7 +208,7 @@ pub async fn several_lanes_are_leased_at_once(harness: &dyn Harness) {
     assert_eq!(found, expected);
 }
 
-/// No lanes are asked for, none are given.
+/// A request without lanes has no results.
 pub async fn no_lanes_give_none(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let now = world.now();
@@ -219,7 +220,7 @@ fn held(delivery: &Delivery, lease: Lease) -> HeldDelivery {
     HeldDelivery { webhook: delivery.webhook, delivery: delivery.id, lease }
 }
 
-/// What is given back can be had at once, and no outcome is taken under the lease that it had.
+/// A returned delivery can be leased at once, and its old lease can no longer record.
 pub async fn what_is_given_back_can_be_had_at_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -241,7 +242,7 @@ pub async fn what_is_given_back_can_be_had_at_once(harness: &dyn Harness) {
     assert!(matches!(world.record(kept).await, AttemptOutcome::Recorded { .. }));
 }
 
-/// Neither somebody else's lease is given back nor one of a delivery that has ended or that nobody knows.
+/// Leases of other holders, and of ended or unknown deliveries, are not returned.
 pub async fn only_ones_own_lease_is_given_back(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -264,7 +265,8 @@ pub async fn only_ones_own_lease_is_given_back(harness: &dyn Harness) {
     assert!(matches!(world.state(&ended).await, State::Succeeded { .. }));
 }
 
-/// Lanes with something pending are listed, held and leased ones too; finished, empty and deleted ones are not.
+/// Lanes with pending deliveries are listed, including held and leased ones. Finished, empty and deleted
+/// lanes are not.
 pub async fn due_lanes_are_those_with_something_pending(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected = Vec::new();
@@ -297,7 +299,7 @@ pub async fn due_lanes_are_those_with_something_pending(harness: &dyn Harness) {
     assert_eq!(world.store.due_lanes(None, 100).await.expect("due_lanes"), expected);
 }
 
-/// Pages of lanes meet without gap or overlap.
+/// Pages of lanes have no gap and no overlap.
 pub async fn due_lanes_come_in_pages(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! What an organization may keep: what would be beyond it is refused, and nothing else is.
+//! Quotas: intakes beyond an organization's quota are rejected, and no others.
 
 use stackbell_model::delivery::AttemptTrigger;
 use stackbell_model::event::Event;
@@ -21,14 +21,14 @@ const fn bytes(stored_bytes_max: u64) -> Quota {
 const TOO_MANY: IntakeOutcome = IntakeOutcome::OverQuota(QuotaPart::Pending);
 const TOO_LARGE: IntakeOutcome = IntakeOutcome::OverQuota(QuotaPart::StoredBytes);
 
-/// A new event for these webhooks, that has a digest.
+/// A new event for these webhooks, with a digest.
 fn event_for(world: &World, webhooks: &[&Webhook]) -> NewEvent {
     let event = Event { digest: Some([1; 32]), ..world.new_event() };
     let deliveries = webhooks.iter().map(|webhook| world.new_delivery(webhook)).collect();
     NewEvent { event, deliveries }
 }
 
-/// The same event again, as its producer sends it a second time.
+/// The event again, as its producer would repeat it.
 fn again(world: &World, new: &NewEvent) -> NewEvent {
     let event = Event { key: world.new_event().key, ..new.event.clone() };
     NewEvent { event, deliveries: new.deliveries.clone() }
@@ -47,7 +47,7 @@ async fn count_events(world: &World, organization: OrganizationId) -> usize {
     world.store.list_events(organization, None, 100, u64::MAX).await.expect("list_events").len()
 }
 
-/// As many may be pending as the quota says, those included that an item brings along.
+/// Pending deliveries may reach the quota, including those of the item itself.
 pub async fn as_many_may_be_pending_as_the_quota_says(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
@@ -62,7 +62,7 @@ pub async fn as_many_may_be_pending_as_the_quota_says(harness: &dyn Harness) {
     assert_eq!(offer(&world, vec![event_for(&world, &[&one])], pending(4)).await, TOO_MANY);
 }
 
-/// An event that nobody hears of adds nothing that is pending, and comes in where as many are as may be.
+/// An event without deliveries adds no pending deliveries, and is accepted at the limit.
 pub async fn an_event_without_deliveries_adds_nothing_pending(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -70,7 +70,7 @@ pub async fn an_event_without_deliveries_adds_nothing_pending(harness: &dyn Harn
     assert!(is_accepted(&offer(&world, vec![event_for(&world, &[])], pending(1)).await));
 }
 
-/// Leased and held deliveries count as pending; those that ended make room.
+/// Leased and held deliveries count as pending; ended ones make room.
 pub async fn what_has_ended_makes_room(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -87,7 +87,7 @@ pub async fn what_has_ended_makes_room(harness: &dyn Harness) {
     assert!(is_accepted(&offer(&world, events(), pending(1)).await));
 }
 
-/// Something new comes in as long as less is stored than may be, whatever its own size.
+/// A new item of any size is accepted while less than the quota is stored.
 pub async fn something_new_comes_in_until_as_much_is_stored(harness: &dyn Harness) {
     let world = World::open(harness).await;
     assert_eq!(offer(&world, vec![event_for(&world, &[])], bytes(0)).await, TOO_LARGE);
@@ -98,7 +98,7 @@ pub async fn something_new_comes_in_until_as_much_is_stored(harness: &dyn Harnes
     assert!(is_accepted(&offer(&world, vec![event_for(&world, &[])], bytes(stored + 1)).await));
 }
 
-/// What is pending is looked at first.
+/// The pending quota is checked first.
 pub async fn pending_comes_before_bytes(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -107,7 +107,8 @@ pub async fn pending_comes_before_bytes(harness: &dyn Harness) {
     assert_eq!(offer(&world, vec![event_for(&world, &[])], none).await, TOO_LARGE);
 }
 
-/// What is in already is answered as ever; something new beside it is refused with it.
+/// A duplicate gets its usual result over quota; a new event in one item with it is rejected together with
+/// it.
 pub async fn duplicates_are_answered_over_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -127,7 +128,7 @@ pub async fn duplicates_are_answered_over_quota(harness: &dyn Harness) {
     assert_eq!(world.usage().await.pending, 2);
 }
 
-/// An event that an item has twice counts once.
+/// A duplicate within an item counts once.
 pub async fn a_duplicate_within_an_item_counts_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -137,7 +138,7 @@ pub async fn a_duplicate_within_an_item_counts_once(harness: &dyn Harness) {
     assert_eq!(world.usage().await.pending, 1);
 }
 
-/// Whether an item is stale or in conflict is looked at before its quota is.
+/// Staleness and conflicts are checked before quotas.
 pub async fn stale_and_conflict_come_before_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -153,7 +154,7 @@ pub async fn stale_and_conflict_come_before_quota(harness: &dyn Harness) {
     assert_eq!(world.commit(vec![item], Vec::new()).await.intakes, [IntakeOutcome::Stale]);
 }
 
-/// An item over its quota is refused alone; what came before it in the batch counts, what comes after it may fit.
+/// An item over quota is rejected alone. Earlier items of the batch count, and later ones may fit.
 pub async fn an_item_over_quota_fails_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
@@ -173,7 +174,7 @@ pub async fn an_item_over_quota_fails_alone(harness: &dyn Harness) {
     assert_eq!(world.usage().await.pending, 2);
 }
 
-/// What came before an item in its batch is stored before it, too.
+/// The bytes of earlier items in the batch count too.
 pub async fn bytes_of_the_same_batch_count(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut items = Vec::new();
@@ -185,7 +186,7 @@ pub async fn bytes_of_the_same_batch_count(harness: &dyn Harness) {
     assert_eq!(outcome.intakes[1], TOO_LARGE);
 }
 
-/// Outcomes are recorded however much is kept, beside an item that is refused.
+/// Outcomes are recorded over quota, even beside a rejected item.
 pub async fn outcomes_are_recorded_over_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -198,7 +199,7 @@ pub async fn outcomes_are_recorded_over_quota(harness: &dyn Harness) {
     assert!(matches!(outcome.attempts[0], AttemptOutcome::Recorded { .. }));
 }
 
-/// What one organization keeps is nothing to another.
+/// The usage of one organization does not affect another.
 pub async fn quotas_are_each_organizations_own(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;

@@ -1,4 +1,4 @@
-//! All of a webhook's deliveries that did not arrive, tried anew as a job in steps.
+//! Recoveries: retrying all failed and cancelled deliveries of a webhook as a job, in steps.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::recoveries::RecoveryCreated;
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
-/// From the beginning of time.
+/// The start of time.
 const EVER: Timestamp = Timestamp::from_millis(0);
 
 async fn are_pending(world: &World, deliveries: &[Delivery]) -> Vec<bool> {
@@ -36,7 +36,7 @@ async fn several_failed(world: &World, webhook: &Webhook, count: usize) -> Vec<D
     failed
 }
 
-/// A recovery with nothing to do is done after its first step.
+/// A recovery without work is done after its first step.
 pub async fn a_recovery_of_nothing_ends_at_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -53,7 +53,8 @@ pub async fn a_recovery_of_nothing_ends_at_once(harness: &dyn Harness) {
     assert_eq!(found, Some(done));
 }
 
-/// What failed or was cancelled begins anew; what is pending or arrived, pings and other webhooks' stay as they are.
+/// Failed and cancelled deliveries start over. Pending and succeeded ones, pings and those of other webhooks
+/// stay unchanged.
 pub async fn what_did_not_arrive_is_recovered(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
@@ -78,11 +79,11 @@ pub async fn what_did_not_arrive_is_recovered(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 10, now).await.len(), 3, "nobody holds them");
 }
 
-/// A step takes as many as it may, those that were made first, and a full one is not the last.
+/// A step takes the oldest deliveries up to its limit. A full step is not the last.
 pub async fn steps_take_the_oldest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
-    // The later the id, the earlier it was made.
+    // Later ids get earlier creation times.
     let latest = world.now();
     let mut lost = Vec::new();
     for seconds in 0..4 {
@@ -102,7 +103,7 @@ pub async fn steps_take_the_oldest_first(harness: &dyn Harness) {
     assert_eq!((step.rearmed, step.state), (4, RecoveryState::Done { at: now }));
 }
 
-/// Those that were made at one moment are taken by their ids, each once.
+/// Deliveries with equal creation times are taken by id, each once.
 pub async fn steps_part_those_of_one_moment(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -120,7 +121,7 @@ pub async fn steps_part_those_of_one_moment(harness: &dyn Harness) {
     }
 }
 
-/// A recovery begins with what was made at its moment, which counting agrees with.
+/// A recovery includes deliveries created exactly at its start, and the count agrees.
 pub async fn a_recovery_begins_at_its_moment(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -136,7 +137,7 @@ pub async fn a_recovery_begins_at_its_moment(harness: &dyn Harness) {
     assert_eq!(all, 1, "what is pending again is not to be recovered");
 }
 
-/// What ended when the recovery was asked for is its own; what ended later is left alone.
+/// A recovery takes deliveries that had ended when it was requested. Later ones are left alone.
 pub async fn what_ended_later_is_left_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -154,7 +155,7 @@ pub async fn what_ended_later_is_left_alone(harness: &dyn Harness) {
     assert_eq!(are_pending(&world, &[lost, later]).await, [true, false]);
 }
 
-/// What a recovery has tried anew and what failed again is not taken twice, even where a clock went back meanwhile.
+/// A recovery does not take a delivery twice if it fails again, even if a clock went back in between.
 pub async fn nothing_is_recovered_twice(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -175,7 +176,7 @@ pub async fn nothing_is_recovered_twice(harness: &dyn Harness) {
     assert_eq!(are_pending(&world, &lost).await, [false, false, true]);
 }
 
-/// What people tried anew before its turn came is not counted, and not touched.
+/// Deliveries that a user retried before their turn are not counted and not touched.
 pub async fn what_people_did_meanwhile_stands(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -190,7 +191,7 @@ pub async fn what_people_did_meanwhile_stands(harness: &dyn Harness) {
     assert_eq!(world.find(&lost[1]).await, retried);
 }
 
-/// A delivery that is retried is due before all others of its webhook, whether it was pending or had ended.
+/// A retried delivery is due before all others of its webhook, whether it was pending or had ended.
 pub async fn a_retried_delivery_goes_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -209,7 +210,7 @@ pub async fn a_retried_delivery_goes_first(harness: &dyn Harness) {
     assert_eq!(world.find(&elsewhere).await, Some(elsewhere));
 }
 
-/// A recovery whose webhook is deleted in the middle is given up, and tries nothing more.
+/// A recovery whose webhook is deleted in the middle is abandoned, and retries nothing more.
 pub async fn a_deleted_webhooks_recovery_is_abandoned(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -227,7 +228,7 @@ pub async fn a_deleted_webhooks_recovery_is_abandoned(harness: &dyn Harness) {
     assert_eq!(world.store.running_recoveries(10).await.expect("running_recoveries"), []);
 }
 
-/// A webhook has one recovery that is running; when that has ended it may have another.
+/// A webhook has at most one running recovery. After its end another can be created.
 pub async fn a_webhook_has_one_recovery_at_a_time(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
@@ -242,7 +243,7 @@ pub async fn a_webhook_has_one_recovery_at_a_time(harness: &dyn Harness) {
     assert_eq!(world.create_recovery(&second).await, RecoveryCreated::Done);
 }
 
-/// A webhook that is deleted, another organization's, or was never there has no recovery.
+/// A recovery cannot be created for a webhook that is deleted, unknown or in another organization.
 pub async fn a_missing_webhook_has_no_recovery(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (deleted, webhook) = (world.webhook("deleted").await, world.webhook("hook").await);
@@ -256,7 +257,7 @@ pub async fn a_missing_webhook_has_no_recovery(harness: &dyn Harness) {
     assert_eq!(world.store.running_recoveries(10).await.expect("running_recoveries"), []);
 }
 
-/// A recovery that is done stays as it is and tries nothing more; one that was never there is none.
+/// A recovery that is done stays unchanged and retries nothing more; an unknown one is not found.
 pub async fn a_recovery_that_is_done_stays_done(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -270,7 +271,7 @@ pub async fn a_recovery_that_is_done_stays_done(harness: &dyn Harness) {
     assert_eq!(advanced.expect("advance_recovery"), None);
 }
 
-/// Recoveries are listed newest first in their organization alone; those that are running oldest first, of all.
+/// An organization's recoveries are listed newest first; running ones of all organizations oldest first.
 pub async fn recoveries_are_listed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut oldest_first = Vec::new();
@@ -300,7 +301,7 @@ pub async fn recoveries_are_listed(harness: &dyn Harness) {
     assert_eq!(running(1).await, [first]);
 }
 
-/// A recovery has an entry; one that was refused has none, and neither have its steps.
+/// A new recovery has an entry; a rejected one and the steps have none.
 pub async fn recoveries_have_their_entries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -315,7 +316,7 @@ pub async fn recoveries_have_their_entries(harness: &dyn Harness) {
     assert_eq!(world.actions().await[before..], ["recovery.create"]);
 }
 
-/// Recoveries that have ended go with the audit log's age; those that are running stay.
+/// Ended recoveries are removed at the age of audit entries; running ones stay.
 pub async fn old_recoveries_go_once_they_have_ended(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);

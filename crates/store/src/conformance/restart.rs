@@ -1,4 +1,4 @@
-//! What was answered is there after a restart, and leases bind nobody beyond their time.
+//! Acknowledged data survives a restart, and leases do not outlast their time.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::audit::AuditEntry;
 use crate::commit::{AttemptOutcome, IntakeOutcome};
 use crate::instance::SendingHold;
 
-/// Longer than any lease that a case takes.
+/// Longer than the lease of any case.
 const BEYOND_LEASES: Duration = Duration::from_secs(3600);
 
-/// Webhooks, versions, health, people, tokens, keys and the audit log outlive a restart.
+/// Webhooks, versions, health, identities, tokens, keys and the audit log survive a restart.
 pub async fn what_people_edit_outlives_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
@@ -48,7 +48,7 @@ pub async fn what_people_edit_outlives_a_restart(harness: &dyn Harness) {
     assert!(!world.store.is_empty().await.expect("is_empty"));
 }
 
-/// Events, deliveries and attempts outlive a restart, and so does what follows next.
+/// Events, deliveries and attempts survive a restart, and the queue continues from them.
 pub async fn what_happened_outlives_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -75,7 +75,8 @@ pub async fn what_happened_outlives_a_restart(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 10, due_at).await, [waiting.id]);
 }
 
-/// A delivery that was leased before a restart can be had once its lease would have run out, at the latest.
+/// A delivery that was leased before a restart can be leased again when its lease would have expired, at the
+/// latest.
 pub async fn what_was_leased_before_a_restart_comes_again(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -86,7 +87,7 @@ pub async fn what_was_leased_before_a_restart_comes_again(harness: &dyn Harness)
     assert_eq!(world.lease_due(&webhook, 10, now.after(BEYOND_LEASES)).await, [delivery.id]);
 }
 
-/// An id that was taken before a restart is taken after it.
+/// An event id from before a restart is still taken after it.
 pub async fn duplicates_are_known_after_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -101,7 +102,8 @@ pub async fn duplicates_are_known_after_a_restart(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await.len(), 1);
 }
 
-/// An embedded store's leases end with its process: nothing waits for them, and their holders come too late.
+/// The leases of an embedded store end with its process: their deliveries are free at once, and records under
+/// them are superseded.
 pub async fn an_embedded_stores_leases_end_with_its_process(harness: &dyn Harness) {
     if !harness.is_embedded() {
         return;
@@ -118,7 +120,7 @@ pub async fn an_embedded_stores_leases_end_with_its_process(harness: &dyn Harnes
     assert_eq!(world.lease_due(&webhook, 10, world.now()).await, [delivery.id]);
 }
 
-/// A recovery goes on after a restart where it was, and takes nothing twice.
+/// A recovery continues after a restart, and takes no delivery twice.
 pub async fn a_recovery_goes_on_after_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -140,7 +142,7 @@ pub async fn a_recovery_goes_on_after_a_restart(harness: &dyn Harness) {
     assert_eq!(world.state(&second).await, State::Pending { due_at: now });
 }
 
-/// Counts, credentials and the hold of all sending outlive a restart.
+/// Counts, credentials and the hold of all sending survive a restart.
 pub async fn what_concerns_the_whole_outlives_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;

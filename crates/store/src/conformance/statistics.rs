@@ -1,4 +1,4 @@
-//! What is counted, and what is kept.
+//! Counts over time, and usage.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::statistics::{HourTally, Tally, Usage};
 const AN_HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Before and after all that a case does.
+/// A range that includes everything in a case.
 const EVER: (Timestamp, Timestamp) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
 
-/// How long attempts take here.
+/// The duration of attempts.
 const TOOK: Duration = Duration::from_millis(40);
 
 async fn hours(world: &World, webhook: Option<WebhookId>) -> Vec<HourTally> {
@@ -29,7 +29,7 @@ async fn hours(world: &World, webhook: Option<WebhookId>) -> Vec<HourTally> {
     world.store.tallies(world.organization, webhook, from, to).await.expect("tallies")
 }
 
-/// The sum of all hours of a webhook, or of the organization.
+/// Returns the sum of all hours of a webhook, or of the organization.
 async fn total(world: &World, webhook: Option<&Webhook>) -> Tally {
     let hours = hours(world, webhook.map(|webhook| webhook.id)).await;
     hours.into_iter().fold(Tally::default(), |sum, hour| plus(sum, hour.tally))
@@ -48,7 +48,7 @@ fn plus(one: Tally, other: Tally) -> Tally {
     }
 }
 
-/// What so many attempts count for, of which so many failed.
+/// The counts of `attempts` attempts, of which `attempts_failed` failed.
 fn attempts(attempts: u32, attempts_failed: u64) -> Tally {
     Tally {
         attempts: u64::from(attempts),
@@ -64,12 +64,12 @@ async fn sweep(world: &World, now: Timestamp, finished_before: Timestamp, audit_
     assert!(!report.more);
 }
 
-/// When the hour of a moment began.
+/// The start of the hour of a time.
 fn hour_of(at: Timestamp) -> Timestamp {
     Timestamp::from_millis(at.as_millis() / 3_600_000 * 3_600_000)
 }
 
-/// Nothing was counted where nothing happened, nor for what is not there.
+/// There are no counts before any activity, and none for unknown ids.
 pub async fn nothing_has_no_tallies(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -81,7 +81,7 @@ pub async fn nothing_has_no_tallies(harness: &dyn Harness) {
     assert_eq!(world.store.usage(nobody).await.expect("usage"), Usage::default());
 }
 
-/// An event counts once, with each of its deliveries; duplicates and what was refused do not.
+/// An event counts once, with each of its deliveries. Duplicates and rejected events do not count.
 pub async fn an_event_counts_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
@@ -103,7 +103,7 @@ pub async fn an_event_counts_once(harness: &dyn Harness) {
     assert_eq!(total(&world, None).await, Tally { events: 1, made: 2, ..Tally::default() });
 }
 
-/// Each attempt counts, and each end of a delivery, however it came about.
+/// Each attempt counts, and so does each end of a delivery, whatever its cause.
 pub async fn attempts_and_ends_are_counted(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -118,7 +118,7 @@ pub async fn attempts_and_ends_are_counted(harness: &dyn Harness) {
     assert_eq!(total(&world, None).await, Tally { events: 3, ..expected });
 }
 
-/// A ping counts as made, as ended and as an attempt, and as no event.
+/// A ping counts as created, as ended and as an attempt, but not as an event.
 pub async fn pings_are_counted(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -126,7 +126,7 @@ pub async fn pings_are_counted(harness: &dyn Harness) {
     assert_eq!(total(&world, None).await, Tally { made: 1, failed: 1, ..attempts(1, 1) });
 }
 
-/// What comes too late is not counted.
+/// Superseded records are not counted.
 pub async fn superseded_records_are_not_counted(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -138,7 +138,7 @@ pub async fn superseded_records_are_not_counted(harness: &dyn Harness) {
     assert_eq!(total(&world, None).await, Tally { events: 1, made: 1, ..Tally::default() });
 }
 
-/// What a sweep ends is counted when it ends; what it removes stays counted.
+/// Deliveries that a sweep ends are counted then; the counts stay when a sweep removes them.
 pub async fn what_a_sweep_ends_is_counted(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, deleted) = (world.webhook("hook").await, world.webhook("deleted").await);
@@ -160,7 +160,7 @@ pub async fn what_a_sweep_ends_is_counted(harness: &dyn Harness) {
     assert_eq!(total(&world, None).await, expected);
 }
 
-/// A delivery that is tried anew is not made anew; it counts as ended each time that it ends.
+/// A retried delivery does not count as created again. It counts as ended each time that it ends.
 pub async fn ends_are_counted_each_time(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -177,7 +177,7 @@ pub async fn ends_are_counted_each_time(harness: &dyn Harness) {
     assert_eq!(total(&world, None).await, expected);
 }
 
-/// A redelivery counts as an attempt; it ends a delivery once.
+/// A redelivery counts as an attempt, and its delivery as ended only once.
 pub async fn redeliveries_are_counted(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -189,7 +189,7 @@ pub async fn redeliveries_are_counted(harness: &dyn Harness) {
     assert_eq!(total(&world, Some(&webhook)).await, expected);
 }
 
-/// Things are counted in the UTC hour when they happened: an attempt and what it ended when it ended.
+/// Changes count in their UTC hour: an attempt and the end that it causes in the hour of the attempt's end.
 pub async fn things_count_in_their_hour(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -210,7 +210,7 @@ pub async fn things_count_in_their_hour(harness: &dyn Harness) {
     assert_eq!(hours(&world, None).await, with_event);
 }
 
-/// Hours are listed oldest first, those that began from the one moment on and before the other, without empty ones.
+/// Non-empty hours are listed oldest first. The range includes its start and excludes its end.
 pub async fn hours_are_listed_by_when_they_began(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -236,7 +236,7 @@ pub async fn hours_are_listed_by_when_they_began(harness: &dyn Harness) {
     assert_eq!(listed(fourth, first).await, []);
 }
 
-/// An organization's hours are the sums of its webhooks', deleted ones' too, and of its events.
+/// An organization's hours are the sums of its webhooks' hours, including deleted ones, and its events.
 pub async fn an_organizations_hours_are_its_webhooks_together(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
@@ -263,7 +263,7 @@ pub async fn an_organizations_hours_are_its_webhooks_together(harness: &dyn Harn
     assert_eq!(total(&world, None).await.events, 5);
 }
 
-/// Organizations' tallies and usage do not mix.
+/// Tallies and usage of organizations do not mix.
 pub async fn organizations_tallies_do_not_mix(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -275,7 +275,7 @@ pub async fn organizations_tallies_do_not_mix(harness: &dyn Harness) {
     assert_eq!(world.store.usage(other).await.expect("usage"), Usage::default());
 }
 
-/// Old hours go with the audit log's age.
+/// Old hours are removed at the age of audit entries.
 pub async fn old_hours_go(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -291,7 +291,7 @@ pub async fn old_hours_go(harness: &dyn Harness) {
     }
 }
 
-/// What is pending follows every change of a delivery's state.
+/// The number of pending deliveries follows every change of a delivery's state.
 pub async fn pending_is_exact(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, deleted) = (world.webhook("hook").await, world.webhook("deleted").await);
@@ -323,7 +323,8 @@ pub async fn pending_is_exact(harness: &dyn Harness) {
     assert_eq!(pending().await, 0);
 }
 
-/// Stored bytes grow with events, rendered bodies, pings and attempts, and shrink to nothing when all is removed.
+/// Stored bytes grow with events, rendered bodies, pings and attempts, and are zero after everything is
+/// removed.
 pub async fn stored_bytes_grow_and_shrink(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;

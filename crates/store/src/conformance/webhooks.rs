@@ -1,4 +1,4 @@
-//! Webhooks as people edit them.
+//! Webhooks and their edits.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn find(world: &World, webhook: &Webhook) -> Option<Webhook> {
     found.expect("find_webhook")
 }
 
-/// A secret under a data key that is there, with one before it.
+/// A secret under a stored data key, with a previous secret.
 async fn secret(world: &World) -> StoredSecret {
     let key = DataKeyId::from_uuid(*world.token.as_uuid());
     let data_key =
@@ -42,7 +42,7 @@ async fn secret(world: &World) -> StoredSecret {
     }
 }
 
-/// A webhook with everything that one can have.
+/// A webhook with all optional fields set.
 async fn full_webhook(world: &World) -> Webhook {
     let subscription = Subscription::new(
         ScopeKind::Stack,
@@ -64,7 +64,7 @@ async fn full_webhook(world: &World) -> Webhook {
     }
 }
 
-/// A created webhook comes back as it was, wherever one looks.
+/// A created webhook is read back unchanged by every lookup.
 pub async fn a_created_webhook_is_there(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for webhook in [full_webhook(&world).await, world.new_webhook("plain")] {
@@ -75,7 +75,7 @@ pub async fn a_created_webhook_is_there(harness: &dyn Harness) {
     }
 }
 
-/// A name is taken in its scope alone; who comes second changes nothing.
+/// A name is unique in its scope. A second create changes nothing.
 pub async fn a_name_is_taken_in_its_scope_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut all = scopes().to_vec();
@@ -91,7 +91,7 @@ pub async fn a_name_is_taken_in_its_scope_alone(harness: &dyn Harness) {
     }
 }
 
-/// Names differ when their case does.
+/// Names are case-sensitive.
 pub async fn names_differ_by_case(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (lower, upper) = (world.webhook("hook").await, world.webhook("Hook").await);
@@ -99,7 +99,7 @@ pub async fn names_differ_by_case(harness: &dyn Harness) {
     assert_eq!(find(&world, &upper).await, Some(upper));
 }
 
-/// Lists of scopes do not mix, not even those of stack and environment of the same name.
+/// Lists of scopes do not mix, even if a stack and an environment have equal names.
 pub async fn scopes_do_not_mix(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected = Vec::new();
@@ -115,7 +115,7 @@ pub async fn scopes_do_not_mix(harness: &dyn Harness) {
     assert_eq!(world.snapshot().await.webhooks, expected);
 }
 
-/// Another organization's webhooks are not seen.
+/// Webhooks of another organization are not visible.
 pub async fn organizations_do_not_mix(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.new_organization("other");
@@ -132,7 +132,7 @@ pub async fn organizations_do_not_mix(harness: &dyn Harness) {
     assert_eq!(snapshot.map(|snapshot| snapshot.webhooks), Some(vec![theirs]));
 }
 
-/// There are no webhooks of an organization that is not there.
+/// An unknown organization has no webhooks.
 pub async fn an_unknown_organization_has_no_webhooks(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let nobody = world.new_organization("nobody").id;
@@ -140,7 +140,8 @@ pub async fn an_unknown_organization_has_no_webhooks(harness: &dyn Harness) {
     assert_eq!(snapshot.expect("organization_webhooks"), None);
 }
 
-/// A scope has room for so many webhooks; others' do not count, and a taken name is said first.
+/// The number of webhooks in a scope is limited. Other scopes do not count, and a taken name is reported
+/// first.
 pub async fn a_scope_has_its_limit(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let create = async |webhook: &Webhook| {
@@ -159,7 +160,7 @@ pub async fn a_scope_has_its_limit(harness: &dyn Harness) {
     }
 }
 
-/// An edit replaces what can be edited, nothing else, and bumps revision and version.
+/// An edit replaces the editable fields and nothing else, and increments revision and version.
 pub async fn an_edit_replaces_what_can_be_edited(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let before = Webhook { scope: stack_scope("test"), ..world.new_webhook("hook") };
@@ -193,7 +194,7 @@ pub async fn an_edit_replaces_what_can_be_edited(harness: &dyn Harness) {
     assert_eq!(find(&world, &before).await, Some(Webhook { revision: 3, ..cleared }));
 }
 
-/// Who edits what has changed since changes nothing.
+/// An edit of an older revision changes nothing.
 pub async fn an_edit_of_an_older_revision_is_outdated(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -204,7 +205,7 @@ pub async fn an_edit_of_an_older_revision_is_outdated(harness: &dyn Harness) {
     assert_eq!(world.snapshot().await, before);
 }
 
-/// Who edits what is gone changes nothing.
+/// An edit of a deleted webhook changes nothing.
 pub async fn an_edit_of_a_deleted_webhook_is_missing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
@@ -215,7 +216,7 @@ pub async fn an_edit_of_a_deleted_webhook_is_missing(harness: &dyn Harness) {
     assert_eq!(world.snapshot().await, before);
 }
 
-/// An edit leaves health as it is in the store, whatever the editor read.
+/// An edit keeps the stored health, whatever health the editor read.
 pub async fn an_edit_leaves_health(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
@@ -224,7 +225,7 @@ pub async fn an_edit_leaves_health(harness: &dyn Harness) {
     assert_eq!(world.current(&webhook).await.health, webhook.health);
 }
 
-/// Setting a webhook active ends a hold; whatever else is edited does not.
+/// Setting a webhook active ends a hold; other edits do not.
 pub async fn activation_ends_a_hold(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = Webhook { active: false, ..world.new_webhook("hook") };
@@ -241,8 +242,8 @@ pub async fn activation_ends_a_hold(harness: &dyn Harness) {
     }
 }
 
-/// A suspension ends when the payload URL or the secret is changed, also while the webhook is inactive, and when the webhook is
-/// switched off and on. Other edits leave it.
+/// A suspension ends when the payload URL or the secret changes, even while the webhook is inactive, and when
+/// the webhook is switched off and on. Other edits keep it.
 pub async fn a_new_url_or_switching_on_ends_a_suspension(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let url = |path: &str| PayloadUrl::from_stored(&format!("https://example.com/{path}"));
@@ -289,7 +290,7 @@ pub async fn a_new_secret_ends_a_suspension(harness: &dyn Harness) {
     }
 }
 
-/// A deleted webhook is gone, its name is free at once, and the new one has none of its past.
+/// The name of a deleted webhook is free at once, and a new webhook of that name has none of its history.
 pub async fn a_deleted_webhooks_name_is_free(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
@@ -305,7 +306,7 @@ pub async fn a_deleted_webhooks_name_is_free(harness: &dyn Harness) {
     assert_eq!(world.attempt_count(&second).await, 0);
 }
 
-/// Deleting what is not there says so and changes nothing.
+/// Deleting an unknown webhook returns `None` and changes nothing.
 pub async fn deleting_what_is_not_there_says_so(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.webhook("hook").await;
@@ -323,7 +324,7 @@ pub async fn deleting_what_is_not_there_says_so(harness: &dyn Harness) {
     assert_eq!(world.snapshot().await, before);
 }
 
-/// A scope's webhooks are listed oldest first; pages meet without gap or overlap.
+/// A scope's webhooks are listed oldest first; pages have no gap and no overlap.
 pub async fn webhooks_are_listed_oldest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected = Vec::new();
@@ -345,7 +346,8 @@ pub async fn webhooks_are_listed_oldest_first(harness: &dyn Harness) {
     assert_eq!(found, expected);
 }
 
-/// An organization's webhooks of all scopes are listed oldest first, without deleted ones and others'.
+/// An organization's webhooks of all scopes are listed oldest first, without deleted ones and those of
+/// others.
 pub async fn all_of_an_organizations_webhooks_are_listed_oldest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.new_organization("other");
@@ -376,7 +378,7 @@ pub async fn all_of_an_organizations_webhooks_are_listed_oldest_first(harness: &
     assert_eq!(found, expected);
 }
 
-/// A webhook is found by its id, in its own organization, until it is deleted.
+/// A webhook is found by its id in its own organization until it is deleted.
 pub async fn a_webhook_is_found_by_its_id_in_its_organization_alone(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.new_organization("other");
@@ -390,7 +392,7 @@ pub async fn a_webhook_is_found_by_its_id_in_its_organization_alone(harness: &dy
     assert_eq!(by_id(world.organization).await, None);
 }
 
-/// A person may end a suspension: a change like any other, but without a new revision.
+/// A user can end a suspension. The change has an audit entry, but no new revision.
 pub async fn resuming_ends_a_suspension(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
@@ -407,7 +409,7 @@ pub async fn resuming_ends_a_suspension(harness: &dyn Harness) {
     assert_eq!(world.lease_due(&expected, 1, world.now()).await, [delivery.id]);
 }
 
-/// Resuming what is not there says so.
+/// Resuming an unknown webhook returns false.
 pub async fn resuming_what_is_not_there_says_so(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;

@@ -4,7 +4,7 @@ use stackbell_model::delivery::{Answer, Attempt, AttemptTrigger, Outcome, Silenc
 
 use super::Columns;
 
-/// Of `attempts a`.
+/// The columns of `attempts a`.
 #[macro_export]
 macro_rules! attempt_columns {
     () => {
@@ -13,10 +13,10 @@ macro_rules! attempt_columns {
     };
 }
 
-/// An attempt: what it goes by, then `trigger` to `text`.
+/// Reads an attempt: its identifying columns, then `trigger` to `text`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_attempt<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Attempt, C::Fault> {
     cursor.enter("attempts");
     cursor.skip("number")?;
@@ -71,20 +71,20 @@ fn parse_silence(word: &str) -> Option<Silence> {
     SILENCES.iter().copied().find(|silence| silence_word(*silence) == word)
 }
 
-/// What of an outcome stands in a row.
+/// The columns of an outcome.
 #[derive(Default)]
 pub struct OutcomeColumns<'outcome> {
-    /// Its word.
+    /// The kind of the outcome.
     pub outcome: &'static str,
-    /// What the endpoint answered.
+    /// The endpoint's response.
     pub answer: Option<&'outcome Answer>,
-    /// Why it answered nothing.
+    /// The reason why there was no response.
     pub silence: Option<&'static str>,
-    /// The same, in words for people.
+    /// The reason, for users.
     pub text: Option<&'outcome str>,
 }
 
-/// The columns of an outcome.
+/// Splits an outcome into its columns.
 pub fn outcome_columns(outcome: &Outcome) -> OutcomeColumns<'_> {
     let none = OutcomeColumns::default();
     match outcome {

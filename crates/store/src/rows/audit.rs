@@ -4,7 +4,7 @@ use crate::audit::AuditRecord;
 
 use super::{Columns, split};
 
-/// Of `audit`.
+/// The columns of `audit`.
 #[macro_export]
 macro_rules! audit_columns {
     () => {
@@ -12,10 +12,10 @@ macro_rules! audit_columns {
     };
 }
 
-/// An audit entry: `id` to `fields`.
+/// Reads an audit entry: `id` to `fields`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_audit<'row, C: Columns<'row>>(cursor: &mut C) -> Result<AuditRecord, C::Fault> {
     Ok(AuditRecord {
         id: cursor.id("id")?,

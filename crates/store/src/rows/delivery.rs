@@ -7,8 +7,9 @@ use stackbell_model::webhook::Format;
 
 use super::Columns;
 
-/// Of `deliveries d`, its `webhooks w`, their `organizations o` and, for all but pings, its `events e`.
-/// The event's payload is read only where the delivery has no bytes of its own.
+/// The columns of `deliveries d`, its `webhooks w`, their `organizations o` and, except for pings, its
+/// `events e`.
+/// The event's payload is read only if the delivery has no bytes of its own.
 #[macro_export]
 macro_rules! delivery_columns {
     () => {
@@ -18,11 +19,11 @@ macro_rules! delivery_columns {
     };
 }
 
-/// A delivery with its bytes: `id`, its organization's and its webhook's ids, `ping_id` to `body`, and of its event `key`, `id`, `kind`
-/// and, where the delivery has no bytes of its own, `payload`.
+/// Reads a delivery with its payload: `id`, the ids of its organization and its webhook, `ping_id` to `body`,
+/// and its event's `key`, `id`, `kind` and, if the delivery has no bytes of its own, `payload`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_delivery<'row, C: Columns<'row>>(cursor: &mut C) -> Result<StoredDelivery, C::Fault> {
     cursor.enter("deliveries");
     let id = cursor.id("id")?;
@@ -74,7 +75,7 @@ fn skip_event<'row, C: Columns<'row>>(cursor: &mut C) -> Result<(), C::Fault> {
     Ok(())
 }
 
-/// The columns `state` to `cancelled_by`.
+/// Reads the columns `state` to `cancelled_by`.
 pub fn read_state<'row, C: Columns<'row>>(cursor: &mut C) -> Result<State, C::Fault> {
     let state = cursor.text("state")?;
     let due_at = cursor.time_or_null("due_at")?;
@@ -93,24 +94,24 @@ pub fn read_state<'row, C: Columns<'row>>(cursor: &mut C) -> Result<State, C::Fa
     }
 }
 
-/// What of a state stands in a row: `state` to `cancelled_by`.
+/// The columns of a state: `state` to `cancelled_by`.
 #[derive(Default)]
 pub struct StateColumns<'state> {
-    /// Its word.
+    /// The text form of the state.
     pub state: &'static str,
     /// When it is due.
     pub due_at: Option<i64>,
     /// When it ended.
     pub finished_at: Option<i64>,
-    /// Why it failed.
+    /// The reason for a failure.
     pub fail_reason: Option<&'static str>,
-    /// Why it was cancelled.
+    /// The reason for a cancellation.
     pub cancel_reason: Option<&'static str>,
-    /// By whom.
+    /// The actor of a cancellation.
     pub cancelled_by: Option<&'state str>,
 }
 
-/// The columns of a state.
+/// Splits a state into its columns.
 pub fn state_columns(state: &State) -> StateColumns<'_> {
     let none = StateColumns { state: state.as_str(), ..StateColumns::default() };
     match state {

@@ -8,7 +8,7 @@ use stackbell_model::scope::Subject;
 
 use super::Columns;
 
-/// Of `events e` and its `organizations o`.
+/// The columns of `events e` and its `organizations o`.
 #[macro_export]
 macro_rules! event_columns {
     () => {
@@ -17,10 +17,10 @@ macro_rules! event_columns {
     };
 }
 
-/// An event: `key`, `id`, its organization's id, then `kind` to `payload`.
+/// Reads an event: `key`, `id`, its organization's id, then `kind` to `payload`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_event<'row, C: Columns<'row>>(cursor: &mut C) -> Result<StoredEvent, C::Fault> {
     cursor.enter("events");
     let key = cursor.id("key")?;
@@ -40,7 +40,7 @@ pub fn read_event<'row, C: Columns<'row>>(cursor: &mut C) -> Result<StoredEvent,
     Ok(StoredEvent { event, deliveries })
 }
 
-/// The columns `subject_kind` to `subject_name`.
+/// Reads the columns `subject_kind` to `subject_name`.
 pub fn read_subject<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Subject, C::Fault> {
     let kind = cursor.text("subject_kind")?;
     match kind {
@@ -56,7 +56,7 @@ pub fn read_subject<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Subject, C
     }
 }
 
-/// A subject's columns: kind, project, name.
+/// Splits a subject into its columns: kind, project, name.
 pub fn subject_columns(subject: &Subject) -> [&str; 3] {
     match subject {
         Subject::Stack { project, stack } => ["stack", project.as_str(), stack.as_str()],

@@ -6,7 +6,7 @@ use stackbell_model::permission::Role;
 
 use super::Columns;
 
-/// Of `organizations o`.
+/// The columns of `organizations o`.
 #[macro_export]
 macro_rules! organization_columns {
     () => {
@@ -14,10 +14,10 @@ macro_rules! organization_columns {
     };
 }
 
-/// An organization: `id` to `created_at`.
+/// Reads an organization: `id` to `created_at`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_organization<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Organization, C::Fault> {
     cursor.enter("organizations");
     Ok(Organization {
@@ -29,7 +29,7 @@ pub fn read_organization<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Organ
     })
 }
 
-/// Of `users u`.
+/// The columns of `users u`.
 #[macro_export]
 macro_rules! user_columns {
     () => {
@@ -37,10 +37,10 @@ macro_rules! user_columns {
     };
 }
 
-/// A user: `id` to `created_at`.
+/// Reads a user: `id` to `created_at`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_user<'row, C: Columns<'row>>(cursor: &mut C) -> Result<User, C::Fault> {
     cursor.enter("users");
     Ok(User {
@@ -54,7 +54,7 @@ pub fn read_user<'row, C: Columns<'row>>(cursor: &mut C) -> Result<User, C::Faul
     })
 }
 
-/// Of `tokens t` and what of `users u` and `organizations o` is its owner.
+/// The columns of `tokens t`, and its owner from `users u` or `organizations o`.
 #[macro_export]
 macro_rules! token_columns {
     () => {
@@ -62,10 +62,10 @@ macro_rules! token_columns {
     };
 }
 
-/// A token: `id`, the ids of its owner, `name` to `last_used_at`.
+/// Reads a token: `id`, the ids of its owner, `name` to `last_used_at`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_token<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Token, C::Fault> {
     cursor.enter("tokens");
     let id = cursor.id("id")?;
@@ -90,10 +90,10 @@ pub fn read_token<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Token, C::Fa
     })
 }
 
-/// A role.
+/// Reads a role.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_role<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Role, C::Fault> {
     cursor.word("role", Role::parse)
 }

@@ -4,10 +4,10 @@ use stackbell_model::secret::{Purpose, SealedDataKey};
 
 use super::Columns;
 
-/// The columns id, purpose, bytes and created_at.
+/// Reads the columns id, purpose, bytes and created_at.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_data_key<'row, C: Columns<'row>>(cursor: &mut C) -> Result<SealedDataKey, C::Fault> {
     Ok(SealedDataKey {
         id: cursor.id("id")?,

@@ -1,4 +1,5 @@
-//! What a transaction changes of the counts, added up while it goes; a store writes the sums once, at its end.
+//! The changes of counts in a transaction. They are summed up during the transaction and written once, at its
+//! end.
 
 use std::collections::BTreeMap;
 
@@ -7,44 +8,44 @@ use stackbell_model::delivery::{Attempt, StateKind, Verdict};
 
 use crate::statistics::{Tally, hour_of};
 
-/// The webhook that stands for its organization as a whole.
+/// The webhook number that stands for an organization as a whole.
 pub const WHOLE_ORGANIZATION: i64 = 0;
 
-/// A webhook, by the numbers that it is counted under.
+/// A webhook, by the numbers under which it is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Account {
-    /// Its organization's.
+    /// The number of its organization.
     pub organization: i64,
-    /// Its own, or [`WHOLE_ORGANIZATION`].
+    /// Its own number, or [`WHOLE_ORGANIZATION`].
     pub webhook: i64,
 }
 
-/// How an organization's usage changes.
+/// A change of an organization's usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageChange {
-    /// So many more deliveries are pending, or fewer.
+    /// The change of the number of pending deliveries.
     pub pending: i64,
-    /// So many more bytes are stored, or fewer.
+    /// The change of the number of stored bytes.
     pub stored_bytes: i64,
 }
 
-/// The row that a tally goes into; in the order of the table's key.
+/// The key of a tally's row, ordered as in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TallyKey {
-    /// When the hour began, in UTC milliseconds.
+    /// The start of the hour, in UTC milliseconds.
     pub hour: i64,
     /// The organization's number.
     pub organization: i64,
-    /// The webhook's, or [`WHOLE_ORGANIZATION`].
+    /// The number of the webhook, or [`WHOLE_ORGANIZATION`].
     pub webhook: i64,
 }
 
-/// What there is to write: nothing in it is zero.
+/// The changes to write; none of them is zero.
 #[derive(Debug)]
 pub struct Sums {
-    /// Those of webhooks, and those of organizations as a whole, in the order in which they are to be written.
+    /// The tallies of webhooks and of whole organizations, in the order of writing.
     pub tallies: BTreeMap<TallyKey, Tally>,
-    /// By the organization's number.
+    /// The changes of usage, by the organization's number.
     pub usage: BTreeMap<i64, UsageChange>,
 }
 
@@ -56,18 +57,18 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// An event came in.
+    /// Counts an accepted event.
     pub fn event(&mut self, organization: i64, at: Timestamp, stored_bytes: i64) {
         self.tally(Account { organization, webhook: WHOLE_ORGANIZATION }, at).events += 1;
         self.stored(organization, stored_bytes);
     }
 
-    /// A delivery was made.
+    /// Counts a new delivery.
     pub fn made(&mut self, account: Account, at: Timestamp) {
         self.tally(account, at).made += 1;
     }
 
-    /// A delivery came into a state that ends it.
+    /// Counts a delivery that ended in this state.
     pub fn ended(&mut self, account: Account, at: Timestamp, state: StateKind) {
         let tally = self.tally(account, at);
         match state {
@@ -78,7 +79,7 @@ impl Counts {
         }
     }
 
-    /// An attempt was recorded.
+    /// Counts a recorded attempt.
     pub fn attempt(&mut self, account: Account, attempt: &Attempt, stored_bytes: i64) {
         let tally = self.tally(account, attempt.started_at.after(attempt.duration));
         tally.attempts += 1;
@@ -87,17 +88,17 @@ impl Counts {
         self.stored(account.organization, stored_bytes);
     }
 
-    /// So many more are pending, or fewer.
+    /// Changes the number of pending deliveries.
     pub fn pending(&mut self, organization: i64, more: i64) {
         self.usage.entry(organization).or_default().pending += more;
     }
 
-    /// So many more bytes are stored, or fewer.
+    /// Changes the number of stored bytes.
     pub fn stored(&mut self, organization: i64, more: i64) {
         self.usage.entry(organization).or_default().stored_bytes += more;
     }
 
-    /// How an organization's usage has changed so far.
+    /// Returns the change of an organization's usage so far.
     pub fn usage(&self, organization: i64) -> UsageChange {
         self.usage.get(&organization).copied().unwrap_or_default()
     }
@@ -107,7 +108,7 @@ impl Counts {
         self.tallies.entry(TallyKey { hour, organization, webhook }).or_default()
     }
 
-    /// What there is to write of it; of organizations, what their webhooks come to as well.
+    /// Returns the changes to write. The tallies of webhooks are added to those of their organizations.
     pub fn sums(self) -> Sums {
         let Self { mut tallies, mut usage } = self;
         let of_webhooks: Vec<_> = tallies.iter().map(|(key, tally)| (*key, *tally)).collect();

@@ -1,9 +1,10 @@
-//! Stored rows to types: what a store's columns mean, the same in every dialect of SQL.
+//! Conversion of stored rows to types. The meaning of the columns is equal in every SQL dialect.
 //!
-//! A store reads a row's columns from left to right through its own [`Columns`]; each function here names the columns that
-//! it reads, in their order, so that a list of columns in SQL can be held against it.
-//! Times are UTC milliseconds, durations milliseconds, words those of the model, lists of words joined by commas.
-//! A row that does not make sense is reported by table, column and row, and never by its content: it may be a credential.
+//! A store reads the columns of a row from left to right through its own [`Columns`]. Each function here
+//! names the columns that it reads, in their order, so that they can be compared with the column list in SQL.
+//! Times are UTC milliseconds, durations are milliseconds, words are those of the model, and lists of words
+//! are joined by commas.
+//! An error about a row names table, column and row, but never the content, because it may be a credential.
 
 pub mod attempt;
 pub mod audit;
@@ -28,15 +29,15 @@ use stackbell_model::ids::{
 };
 use uuid::Uuid;
 
-/// An id, as the UUID that is stored.
+/// An id, stored as a UUID.
 pub trait Id: Sized {
-    /// From a stored one.
+    /// Converts a stored UUID.
     fn from_uuid(uuid: Uuid) -> Self;
 
-    /// What is stored.
+    /// Returns the UUID to store.
     fn uuid(&self) -> Uuid;
 
-    /// The same as its 16 bytes.
+    /// Returns the 16 bytes of the UUID.
     fn bytes(&self) -> &[u8; 16];
 }
 
@@ -60,185 +61,185 @@ macro_rules! ids {
 
 ids!(AuditId BatchId DataKeyId DeliveryId EventId EventKey LeaseToken NodeId OrganizationId RecoveryId SourceId TokenId UserId WebhookId);
 
-/// A row, read from left to right: each call takes the next column, whose name is for what is reported.
+/// A row, read from left to right. Each call reads the next column; its name is for errors.
 pub trait Columns<'row> {
-    /// Why a column could not be read.
+    /// The reason why a column could not be read.
     type Fault;
 
-    /// The next columns are those of `table`, and the first of them names its row.
+    /// Starts the columns of `table`. The first of them identifies the row.
     fn enter(&mut self, table: &'static str);
 
-    /// Passes over the next column.
+    /// Skips the next column.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     fn skip(&mut self, column: &'static str) -> Result<(), Self::Fault>;
 
-    /// A whole number.
+    /// Reads a whole number or null.
     ///
     /// # Errors
-    /// When it is none.
+    /// If the value is of another type.
     fn integer_or_null(&mut self, column: &'static str) -> Result<Option<i64>, Self::Fault>;
 
-    /// Yes or no.
+    /// Reads a boolean.
     ///
     /// # Errors
-    /// When it is neither.
+    /// If the value is not a boolean.
     fn flag(&mut self, column: &'static str) -> Result<bool, Self::Fault>;
 
-    /// A text.
+    /// Reads a text or null.
     ///
     /// # Errors
-    /// When it is none.
+    /// If the value is of another type.
     fn text_or_null(&mut self, column: &'static str) -> Result<Option<&'row str>, Self::Fault>;
 
-    /// Bytes, as they are stored.
+    /// Reads bytes as they are stored, or null.
     ///
     /// # Errors
-    /// When they are none.
+    /// If the value is of another type.
     fn bytes_or_null(&mut self, column: &'static str) -> Result<Option<&'row [u8]>, Self::Fault>;
 
-    /// A UUID.
+    /// Reads a UUID or null.
     ///
     /// # Errors
-    /// When it is none.
+    /// If the value is not a UUID.
     fn uuid_or_null(&mut self, column: &'static str) -> Result<Option<Uuid>, Self::Fault>;
 
-    /// Bytes of a payload, a body or headers, as they were before the store packed them in its own way.
+    /// Reads the bytes of a payload, a body or headers, or null. The store's compression is removed.
     ///
     /// # Errors
-    /// When they cannot be unpacked.
+    /// If they cannot be decompressed.
     fn unpacked_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Self::Fault>;
 
-    /// What to report about a column of the table. `problem` must not hold the value.
+    /// Makes an error about a column of the table. `problem` must not contain the value.
     fn fault(&self, column: &'static str, problem: &dyn Display) -> Self::Fault;
 
-    /// A whole number that is there.
+    /// Reads a whole number.
     ///
     /// # Errors
-    /// When it is not.
+    /// If it is null.
     fn integer(&mut self, column: &'static str) -> Result<i64, Self::Fault> {
         let found = self.integer_or_null(column)?;
         found.ok_or_else(|| self.fault(column, &IS_NULL))
     }
 
-    /// A number of a type with fewer of them.
+    /// Reads a number of a smaller type.
     ///
     /// # Errors
-    /// When it is out of its range.
+    /// If it is out of range.
     fn number<T: TryFrom<i64>>(&mut self, column: &'static str) -> Result<T, Self::Fault> {
         let number = self.integer(column)?;
         T::try_from(number).map_err(|_| self.fault(column, &"is out of range"))
     }
 
-    /// The same, or nothing.
+    /// Reads a number of a smaller type, or null.
     ///
     /// # Errors
-    /// When it is out of its range.
+    /// If it is out of range.
     fn number_or_null<T: TryFrom<i64>>(&mut self, column: &'static str) -> Result<Option<T>, Self::Fault> {
         let number = self.integer_or_null(column)?;
         let number = number.map(T::try_from).transpose();
         number.map_err(|_| self.fault(column, &"is out of range"))
     }
 
-    /// A number that is never negative.
+    /// Reads a number that is never negative.
     ///
     /// # Errors
-    /// When it is.
+    /// If it is negative.
     fn count(&mut self, column: &'static str) -> Result<u64, Self::Fault> {
         self.number(column)
     }
 
-    /// A text that is there.
+    /// Reads a text.
     ///
     /// # Errors
-    /// When it is not.
+    /// If it is null.
     fn text(&mut self, column: &'static str) -> Result<&'row str, Self::Fault> {
         let found = self.text_or_null(column)?;
         found.ok_or_else(|| self.fault(column, &IS_NULL))
     }
 
-    /// Bytes that are there.
+    /// Reads bytes.
     ///
     /// # Errors
-    /// When they are not.
+    /// If they are null.
     fn bytes(&mut self, column: &'static str) -> Result<&'row [u8], Self::Fault> {
         let found = self.bytes_or_null(column)?;
         found.ok_or_else(|| self.fault(column, &IS_NULL))
     }
 
-    /// A digest of 32 bytes.
+    /// Reads a digest of 32 bytes, or null.
     ///
     /// # Errors
-    /// When it has another length.
+    /// If it has another length.
     fn digest_or_null(&mut self, column: &'static str) -> Result<Option<[u8; 32]>, Self::Fault> {
         let found = self.bytes_or_null(column)?.map(<[u8; 32]>::try_from).transpose();
         found.map_err(|error| self.fault(column, &error))
     }
 
-    /// An id.
+    /// Reads an id.
     ///
     /// # Errors
-    /// When it is none.
+    /// If it is null or not an id.
     fn id<I: Id>(&mut self, column: &'static str) -> Result<I, Self::Fault> {
         let found = self.id_or_null(column)?;
         found.ok_or_else(|| self.fault(column, &IS_NULL))
     }
 
-    /// An id, or nothing.
+    /// Reads an id or null.
     ///
     /// # Errors
-    /// When it is something else.
+    /// If it is not an id.
     fn id_or_null<I: Id>(&mut self, column: &'static str) -> Result<Option<I>, Self::Fault> {
         Ok(self.uuid_or_null(column)?.map(I::from_uuid))
     }
 
-    /// A moment.
+    /// Reads a time.
     ///
     /// # Errors
-    /// When it is none.
+    /// If it is null or not a number.
     fn time(&mut self, column: &'static str) -> Result<Timestamp, Self::Fault> {
         self.integer(column).map(Timestamp::from_millis)
     }
 
-    /// A moment, or nothing.
+    /// Reads a time or null.
     ///
     /// # Errors
-    /// When it is something else.
+    /// If it is not a number.
     fn time_or_null(&mut self, column: &'static str) -> Result<Option<Timestamp>, Self::Fault> {
         Ok(self.integer_or_null(column)?.map(Timestamp::from_millis))
     }
 
-    /// A length of time.
+    /// Reads a duration.
     ///
     /// # Errors
-    /// When it is none.
+    /// If it is not a valid duration.
     fn duration(&mut self, column: &'static str) -> Result<Duration, Self::Fault> {
         self.number(column).map(Duration::from_millis)
     }
 
-    /// A length of time, or nothing.
+    /// Reads a duration or null.
     ///
     /// # Errors
-    /// When it is something else.
+    /// If it is not a valid duration.
     fn duration_or_null(&mut self, column: &'static str) -> Result<Option<Duration>, Self::Fault> {
         Ok(self.number_or_null(column)?.map(Duration::from_millis))
     }
 
-    /// What [`Self::unpacked_or_null`] gives, of what must be text.
+    /// Reads a text by [`Self::unpacked_or_null`].
     ///
     /// # Errors
-    /// When it is none.
+    /// If it is not UTF-8.
     fn unpacked_text(&mut self, column: &'static str) -> Result<Option<Box<str>>, Self::Fault> {
         let bytes = self.unpacked_or_null(column)?.map(Vec::from);
         let text = bytes.map(String::from_utf8).transpose().map_err(|error| self.fault(column, &error))?;
         Ok(text.map(Into::into))
     }
 
-    /// A text that is to be parsed.
+    /// Reads a text and parses it.
     ///
     /// # Errors
-    /// When it cannot be.
+    /// If it cannot be parsed.
     fn parsed<T, E: Display>(
         &mut self,
         column: &'static str,
@@ -248,10 +249,10 @@ pub trait Columns<'row> {
         parse(text).map_err(|error| self.fault(column, &error))
     }
 
-    /// A text that is one of a closed list.
+    /// Reads a word of a closed list.
     ///
     /// # Errors
-    /// When it is none of them.
+    /// If it is not in the list.
     fn word<T>(
         &mut self,
         column: &'static str,
@@ -260,10 +261,10 @@ pub trait Columns<'row> {
         self.parsed(column, |text| parse(text).ok_or("is none of the words that it may be"))
     }
 
-    /// Words of a closed list, as [`join`] joined them.
+    /// Reads words of a closed list that [`join`] joined.
     ///
     /// # Errors
-    /// When one is none of them.
+    /// If one of them is not in the list.
     fn words<T, L: FromIterator<T>>(
         &mut self,
         column: &'static str,
@@ -275,22 +276,22 @@ pub trait Columns<'row> {
 
 const IS_NULL: &str = "is null";
 
-/// Counters of ours, far below the limit.
+/// Converts one of our counters, which are far below the limit.
 pub fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Three hundred million years at the most.
+/// Converts a duration to milliseconds; saturates at three hundred million years.
 pub fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Joins words for one column; [`split`] takes them apart.
+/// Joins words for one column; [`split`] splits them.
 pub fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(",")
 }
 
-/// The words of a column.
+/// Splits the words of a column.
 pub fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(|word| !word.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Deliveries without their bytes.
+//! Deliveries without their payload.
 
 use crate::history::{DeliveryOverview, LastAttempt};
 use stackbell_model::delivery::Trigger;
@@ -12,10 +12,11 @@ use super::delivery::read_state;
 use super::event::read_subject;
 use super::webhook::read_scope;
 
-/// A delivery without its bytes: of it, of its webhook, how many attempts it had, of the last one, and of its event.
+/// Reads a delivery without its payload: its own columns, then its webhook, the number of attempts, the last
+/// attempt, and its event.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_overview<'row, C: Columns<'row>>(cursor: &mut C) -> Result<DeliveryOverview, C::Fault> {
     cursor.enter("deliveries");
     let id = cursor.id("id")?;

@@ -4,7 +4,7 @@ use stackbell_model::recovery::{Recovery, RecoveryState};
 
 use super::Columns;
 
-/// Of `recoveries r` and its `organizations o`.
+/// The columns of `recoveries r` and its `organizations o`.
 #[macro_export]
 macro_rules! recovery_columns {
     () => {
@@ -12,10 +12,10 @@ macro_rules! recovery_columns {
     };
 }
 
-/// A recovery: `id`, its organization's id, `webhook` to `ended_at`.
+/// Reads a recovery: `id`, its organization's id, `webhook` to `ended_at`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_recovery<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Recovery, C::Fault> {
     cursor.enter("recoveries");
     Ok(Recovery {

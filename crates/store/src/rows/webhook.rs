@@ -10,7 +10,7 @@ use stackbell_model::webhook::{Format, Pace, PauseReason, PayloadUrl, StoredSecr
 
 use super::{Columns, join};
 
-/// Of `webhooks w` and its `organizations o`.
+/// The columns of `webhooks w` and its `organizations o`.
 #[macro_export]
 macro_rules! webhook_columns {
     () => {
@@ -24,10 +24,10 @@ macro_rules! webhook_columns {
     };
 }
 
-/// A webhook: the columns `id` to `retry_until`, of which the second is its organization's id.
+/// Reads a webhook: the columns `id` to `retry_until`. The second column is its organization's id.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_webhook<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Webhook, C::Fault> {
     cursor.enter("webhooks");
     let id = cursor.id("id")?;
@@ -62,10 +62,10 @@ fn read_pause_reason<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Option<Pa
     Ok(cursor.text_or_null("pause_reason")?.map(PauseReason::from_stored))
 }
 
-/// The columns `scope_kind` to `scope_name`.
+/// Reads the columns `scope_kind` to `scope_name`.
 ///
 /// # Errors
-/// When the row does not make sense.
+/// If the row is not valid.
 pub fn read_scope<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Scope, C::Fault> {
     let kind = cursor.text("scope_kind")?;
     match kind {
@@ -113,7 +113,7 @@ fn read_sealed<'row, C: Columns<'row>>(
     Ok(key.zip(bytes).map(|(key, bytes)| Sealed { key, bytes: bytes.into() }))
 }
 
-/// The columns `failures` to `retry_until`.
+/// Reads the columns `failures` to `retry_until`.
 pub fn read_health<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Health, C::Fault> {
     let failures = cursor.number("failures")?;
     let failing_since = cursor.time_or_null("failing_since")?;
@@ -138,7 +138,7 @@ pub fn read_health<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Health, C::
     Ok(Health { failures, failing_since, suspension, hold_ended_at, retry_after })
 }
 
-/// A scope's columns: kind, project, name.
+/// Splits a scope into its columns: kind, project, name.
 pub fn scope_columns(scope: &Scope) -> [&str; 3] {
     let (project, name) = match scope {
         Scope::Organization => ("", ""),
@@ -150,21 +150,21 @@ pub fn scope_columns(scope: &Scope) -> [&str; 3] {
 
 /// The columns of a secret, in the order of [`StoredSecret`].
 pub struct SecretColumns<'webhook> {
-    /// Which data key sealed it.
+    /// The data key that sealed it.
     pub key: Option<&'webhook DataKeyId>,
-    /// Sealed.
+    /// The sealed secret.
     pub bytes: Option<&'webhook [u8]>,
-    /// What clients compare.
+    /// The value that clients compare.
     pub fingerprint: Option<&'webhook [u8; 32]>,
-    /// Which data key sealed the one before.
+    /// The data key that sealed the previous secret.
     pub previous_key: Option<&'webhook DataKeyId>,
-    /// The one before, sealed.
+    /// The previous secret, sealed.
     pub previous_bytes: Option<&'webhook [u8]>,
-    /// How long the one before signs too.
+    /// The time until which the previous secret also signs.
     pub previous_until: Option<i64>,
 }
 
-/// The columns of a webhook's secret.
+/// Splits a webhook's secret into its columns.
 pub fn secret_columns(webhook: &Webhook) -> SecretColumns<'_> {
     let secret = webhook.secret.as_ref();
     let previous = secret.and_then(|secret| secret.previous.as_ref());
@@ -178,12 +178,12 @@ pub fn secret_columns(webhook: &Webhook) -> SecretColumns<'_> {
     }
 }
 
-/// The column `filters`.
+/// Formats the column `filters`.
 pub fn filters_column(subscription: &Subscription) -> String {
     join(subscription.filters().iter().map(|filter| filter.as_str()))
 }
 
-/// The column `groups`.
+/// Formats the column `groups`.
 pub fn groups_column(subscription: &Subscription) -> String {
     join(subscription.groups().map(Group::as_str))
 }
