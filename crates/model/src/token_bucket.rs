@@ -13,7 +13,7 @@ use crate::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenRate {
     interval: Duration,
-    /// How far a taken token may be ahead of its time.
+    /// The maximum time that a taken token may be ahead of its schedule.
     tolerance: Duration,
     burst: u32,
 }
@@ -51,8 +51,8 @@ impl TokenRate {
 pub struct Moment(i128);
 
 impl Moment {
-    /// The same moment as a time since the Unix epoch, if that is its origin. Rounded up to a millisecond, so that it is not
-    /// before the moment.
+    /// Converts a moment whose origin is the Unix epoch. It is rounded up to a millisecond, so that the
+    /// result is not before the moment.
     pub fn to_timestamp(self) -> Timestamp {
         let millis = -(-self.0).div_euclid(1_000_000);
         Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
@@ -73,7 +73,7 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// How much of a burst is used up. The rate is an argument of each method, so that many buckets can share one rate.
+/// The used part of a burst. The rate is an argument of each method, so that many buckets can share one rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
     /// The moment at which the bucket will be full again, less one interval.

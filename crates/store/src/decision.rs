@@ -67,7 +67,7 @@ pub trait Lookups {
     /// [`Self::Fault`].
     fn cursor(&mut self, source: SourceId) -> Result<Option<SourceCursor>, Self::Fault>;
 
-    /// What the organization keeps.
+    /// The usage of the organization.
     ///
     /// # Errors
     /// [`Self::Fault`].

@@ -43,7 +43,7 @@ pub struct Beginnings {
     pub organization: Organization,
     /// Its first user, admin of that organization.
     pub user: User,
-    /// That user's first token.
+    /// The first token of that user.
     pub token: Token,
     /// The token's hash.
     pub token_hash: TokenHash,
