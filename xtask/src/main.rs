@@ -1,4 +1,4 @@
-//! The chores of this repository: `cargo run -p xtask -- tidy`.
+//! Maintenance tasks of this repository: `cargo run -p xtask -- tidy`.
 
 mod tidy;
 

@@ -1,6 +1,6 @@
-//! What compilers and linters do not check: the shape of the project and what it says.
+//! Checks of the project that compilers and linters do not make.
 //!
-//! Each check is a pure function from files to findings; only this module looks at the disk.
+//! Each check is a pure function from files to findings; only this module reads the disk.
 
 mod documents;
 mod edges;
@@ -24,18 +24,18 @@ pub(crate) struct SourceFile {
     pub(crate) text: String,
 }
 
-/// Something that is not as it should be.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
     pub(crate) path: String,
-    /// From 1.
+    /// The line number, from 1.
     pub(crate) line: usize,
     pub(crate) what: String,
     pub(crate) remedy: &'static str,
 }
 
 impl SourceFile {
-    /// What follows the last dot of the name; a script without one is told by its first line.
+    /// The part of the name after the last dot. A file without one is a script if its first line says so.
     pub(crate) fn extension(&self) -> &str {
         let name = self.path.rsplit('/').next().unwrap_or(&self.path);
         match name.rsplit_once('.') {
@@ -81,7 +81,7 @@ pub(crate) fn run() -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Every file that is in the repository or would be added to it.
+/// Lists every file that is in the repository or would be added to it.
 fn list_paths(root: &Path) -> Result<Vec<String>> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -93,7 +93,7 @@ fn list_paths(root: &Path) -> Result<Vec<String>> {
     let mut paths: Vec<String> = listed.split_terminator('\0').map(str::to_owned).collect();
     paths.sort();
     paths.dedup();
-    // Deleted in the work tree, but still in the index.
+    // Files deleted in the work tree may still be in the index.
     paths.retain(|path| root.join(path).exists());
     Ok(paths)
 }
@@ -102,7 +102,7 @@ fn read_texts(root: &Path, paths: &[String]) -> Result<Vec<SourceFile>> {
     let mut files = Vec::with_capacity(paths.len());
     for path in paths.iter().filter(|path| root.join(path).is_file()) {
         let bytes = std::fs::read(root.join(path)).with_context(|| format!("cannot read {path}"))?;
-        // What is not UTF-8 is not text: there is nothing in it to check.
+        // Files that are not UTF-8 are not text, and are not checked.
         if let Ok(text) = String::from_utf8(bytes) {
             files.push(SourceFile { path: path.clone(), text });
         }
@@ -118,7 +118,7 @@ mod tests {
         SourceFile { path: path.to_owned(), text: text.to_owned() }
     }
 
-    /// The findings as `file:line: what`, for comparing.
+    /// Formats findings as `file:line: what`, for comparisons.
     pub(super) fn brief(findings: &[Finding]) -> Vec<String> {
         findings.iter().map(|found| format!("{}:{}: {}", found.path, found.line, found.what)).collect()
     }

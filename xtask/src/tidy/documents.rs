@@ -1,4 +1,4 @@
-//! No message of the binary names a document of this repository: its readers have no checkout.
+//! Messages of the binary must not name documents of this repository, because their readers have no checkout.
 //!
 //! Messages are the string literals of the code, and the doc comments that clap prints as help. Comments and other doc
 //! comments may name documents, and so may a literal that begins with `../`: it is a path for the compiler.
@@ -7,7 +7,7 @@ use proc_macro2::{Delimiter, Literal, TokenStream, TokenTree};
 
 use super::{Finding, SourceFile};
 
-/// The folder of documents, and how the name of a document ends.
+/// The folder of documents, and the extension of their names.
 const FOLDER: &str = "docs/";
 const EXTENSION: &str = ".md";
 
@@ -43,7 +43,7 @@ fn check_message(file: &SourceFile, message: &Literal) -> Option<Finding> {
     Some(file.finding(line, format!("a document in a message ({name})"), REMEDY))
 }
 
-/// Collects the messages of `tokens`. `is_help` says that doc comments are messages too.
+/// Collects the messages of `tokens`. If `is_help` is set, doc comments are messages too.
 fn collect(tokens: TokenStream, is_help: bool, messages: &mut Vec<Literal>) {
     // The doc comments of the item that comes next, and whether clap reads them.
     let (mut docs, mut is_clap) = (Vec::new(), false);
@@ -108,7 +108,8 @@ fn literals(tokens: TokenStream) -> impl Iterator<Item = Literal> {
     })
 }
 
-/// The first document that a literal names, and the byte at which its name begins in the literal's source text.
+/// Returns the first document that a literal names, and the byte position of its name in the literal's source
+/// text.
 fn find(text: &str) -> Option<(usize, &str)> {
     let (_, content) = text.split_once('"')?;
     if content.starts_with("../") {
@@ -122,7 +123,8 @@ fn find(text: &str) -> Option<(usize, &str)> {
     Some((skipped + at, name))
 }
 
-/// Whether this is the file name of a document, without folders: a URL's path is no file of a checkout.
+/// Whether this is the file name of a document, without folders. The path of a URL is not a file of a
+/// checkout.
 fn is_document(name: &str) -> bool {
     name.strip_suffix(EXTENSION).is_some_and(|stem| !stem.is_empty() && !stem.contains('/'))
 }

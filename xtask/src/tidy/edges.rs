@@ -1,4 +1,4 @@
-//! Which of our crates may use which: the arrows point down.
+//! The dependencies allowed between our crates.
 
 use anyhow::{Context as _, Result};
 use cargo_metadata::{DependencyKind, Metadata};
@@ -13,8 +13,8 @@ enum MayUse {
     AllButTestkit,
 }
 
-/// Of each crate, without the prefix of the names, what it may use. `testkit` is for tests: no crate of ours names it
-/// outside them but `chaos`, which is nothing else.
+/// The dependencies allowed for each crate, without the prefix of the names. `testkit` is for tests: outside
+/// of tests only `chaos` may use it, because it is itself a test.
 const EDGES: &[(&str, MayUse)] = &[
     ("model", MayUse::These(&[])),
     ("system", MayUse::These(&["model"])),
@@ -109,7 +109,7 @@ fn check_package(package: &Package, files: &[SourceFile]) -> Vec<Finding> {
         .collect()
 }
 
-/// Where the manifest names the dependency; 1 when that cannot be told.
+/// Returns the line of the dependency in the manifest; 1 if it is unknown.
 fn line_of(files: &[SourceFile], manifest: &str, used: &str) -> usize {
     let dependency = format!("{PREFIX}{used}");
     let names_it = |line: &str| {

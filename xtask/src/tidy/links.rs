@@ -1,21 +1,22 @@
-//! Links between our own files lead somewhere, and so do the facts that code cites.
+//! Links between our own files, and citations of facts in code, must have an existing target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, SourceFile, markdown};
 
-/// Where the facts about other programs are; code cites its headings.
+/// The file with facts about other programs. Code cites its headings.
 const FACTS: &str = "docs/wire-facts.md";
-/// How code cites them, before the anchor. Put together from pieces, so that this file cites nothing.
+/// The text of a citation before the anchor. It is concatenated from pieces, so that this file contains no
+/// citation.
 const CITATION: &str = concat!("wire-facts", ".md#");
 
 const CITING: &[&str] = &["rs", "sql", "py"];
 
-/// What there is to link to.
+/// The possible targets of links.
 struct Targets<'a> {
-    /// Files and the folders that they are in.
+    /// Files and their folders.
     paths: BTreeSet<&'a str>,
-    /// Of each Markdown file, its anchors.
+    /// The anchors of each Markdown file.
     anchors: BTreeMap<&'a str, Vec<String>>,
 }
 
@@ -93,7 +94,7 @@ fn check_citations(file: &SourceFile, targets: &Targets<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The path from the root of what `target` means in `from`; `None` when it leads out of the repository.
+/// Resolves `target` in the file `from` to a path from the root; `None` if it is outside the repository.
 fn resolve(from: &str, target: &str) -> Option<String> {
     if target.is_empty() {
         return Some(from.to_owned());

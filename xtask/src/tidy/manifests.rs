@@ -1,11 +1,12 @@
-//! Every crate says what it is, and follows the lints of the workspace; an example can be copied out of it.
+//! Every crate has a description and inherits the lints of the workspace. An example must not depend on the
+//! workspace, so that it can be copied.
 
 use anyhow::{Context as _, Result};
 use toml::{Table, Value};
 
 use super::{Finding, SourceFile};
 
-/// Where examples are, for others to copy.
+/// The folder of examples that users copy.
 const EXAMPLES: &str = "examples/";
 
 pub(super) fn check(files: &[SourceFile]) -> Result<Vec<Finding>> {
@@ -37,7 +38,7 @@ fn check_manifest(file: &SourceFile) -> Result<Vec<Finding>> {
         .collect())
 }
 
-/// The lines that mean nothing outside the workspace.
+/// Returns the lines that are invalid outside the workspace.
 fn inherited(file: &SourceFile) -> Vec<Finding> {
     let lines = file.numbered_lines().filter(|(_, line)| !line.trim_start().starts_with('#'));
     lines

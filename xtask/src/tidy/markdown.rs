@@ -1,10 +1,11 @@
-//! As much of Markdown as the checks need: links, headings, and what is code and so neither.
+//! The part of Markdown that the checks need: links, headings, and code, which contains neither.
 
 use std::collections::BTreeMap;
 
 use super::SourceFile;
 
-/// The targets of inline links `[text](target)` and of definitions `[name]: target`, with their lines.
+/// Returns the targets of inline links `[text](target)` and of definitions `[name]: target`, with their
+/// lines.
 pub(super) fn links(file: &SourceFile) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (number, line) in prose(file) {
@@ -15,7 +16,7 @@ pub(super) fn links(file: &SourceFile) -> Vec<(usize, String)> {
     found
 }
 
-/// The anchors that the headings make, as GitHub makes them: the second of a name gets `-1`.
+/// Returns the anchors of the headings, as GitHub makes them: the second of a name gets `-1`.
 pub(super) fn anchors(file: &SourceFile) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut anchors = Vec::new();
@@ -48,7 +49,7 @@ fn prose(file: &SourceFile) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The line with each `code` between backticks blanked.
+/// Blanks each `code` between backticks.
 fn without_code(line: &str) -> String {
     line.split('`').enumerate().map(|(index, piece)| if index % 2 == 0 { piece } else { "" }).collect()
 }
@@ -62,7 +63,7 @@ fn definition_target(line: &str) -> Option<&str> {
     if name.starts_with('^') { None } else { first_word(target) }
 }
 
-/// A target without the title that may follow it, and without the brackets that may be around it.
+/// Returns a target without a title after it and without brackets around it.
 fn first_word(text: &str) -> Option<&str> {
     text.split_whitespace().next().map(|word| word.trim_start_matches('<').trim_end_matches('>'))
 }

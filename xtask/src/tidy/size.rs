@@ -1,8 +1,8 @@
-//! No file of ours is longer than a person reads in one sitting.
+//! Limits the length of files.
 
 use super::{Finding, SourceFile};
 
-/// The most lines of a file.
+/// The maximum number of lines of a file.
 const LINES_MAX: usize = 500;
 
 const EXTENSIONS: &[&str] = &["rs", "sh", "py", "html", "css", "js", "ts"];
