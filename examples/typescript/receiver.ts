@@ -1,20 +1,20 @@
-// Receives webhooks, and believes none that is not signed.
+// Receives webhooks, and rejects every request without a valid signature.
 //
 //     WEBHOOK_SECRET='a secret' node build/receiver.js PORT [standard|pulumi]
 //
-// Needs nothing but Node 20 or later once it is compiled. Each event becomes a line of JSON on standard output.
+// It needs only Node 20 or later after compilation. Each event becomes a line of JSON on standard output.
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-// Stackbell sends at most 256 KiB, unless its `payload_bytes_max` says otherwise.
+// Stackbell sends at most 256 KiB, unless its `payload_bytes_max` is set higher.
 const BODY_BYTES_MAX = 1024 * 1024;
-// As the libraries of Standard Webhooks have it: room for clocks that differ, not for replays.
+// The tolerance of the Standard Webhooks libraries: enough for clocks that differ, too little for replays.
 const TOLERANCE_SECONDS = 5 * 60;
-// More than come within the tolerance, so that a replay is either a known id or too old.
+// More ids than can arrive within the tolerance, so a replay has either a known id or an old time.
 const IDS_MAX = 10_000;
-// Whoever takes longer is not waited for. Stackbell gives up after 15 seconds itself.
+// The timeout for a request. Stackbell itself gives up after 15 seconds.
 const REQUEST_MILLISECONDS = 15_000;
 
 /** A request that is not taken, and what its sender is told. */
@@ -44,7 +44,7 @@ function standardKey(secret: string): Buffer {
     if (!secret.startsWith("whsec_")) return Buffer.from(secret);
     const text = secret.slice("whsec_".length);
     const key = Buffer.from(text, "base64");
-    // Node skips what is not base64, and would sign with another key than the sender.
+    // Node skips characters that are not base64, and would then use another key than the sender.
     if (key.length === 0 || key.toString("base64") !== text) {
         throw new UsageError("WEBHOOK_SECRET begins with whsec_, and what follows is not base64");
     }
@@ -60,11 +60,11 @@ function verifyStandard(key: Buffer, headers: IncomingHttpHeaders, body: Buffer)
         throw new Refused(401, "not signed: webhook-id, webhook-timestamp and webhook-signature are needed");
     }
     const right = `v1,${createHmac("sha256", key).update(`${id}.${sentAt}.`).update(body).digest("base64")}`;
-    // After a rotation there are two: one of the new secret, and for a day one of the old.
+    // After a rotation there are two signatures: one by the new secret and, for a day, one by the old.
     if (!signatures.split(" ").some((signature) => isSame(right, signature))) {
         throw new Refused(401, "wrong signature");
     }
-    // Written so that a time which is no number is refused, too.
+    // The condition is written so that an invalid time is rejected too.
     if (!(Math.abs(Date.now() / 1000 - Number(sentAt)) <= TOLERANCE_SECONDS)) {
         throw new Refused(401, "signed too long ago, or for the future: a replay, or a clock that is wrong");
     }
@@ -107,7 +107,7 @@ class Ids {
     add(id: string): boolean {
         if (this.#ids.has(id)) return false;
         this.#ids.add(id);
-        // A set keeps the order of insertion, so the first is the oldest.
+        // A set keeps the order of insertion, so the first id is the oldest.
         const [oldest] = this.#ids;
         if (this.#ids.size > IDS_MAX && oldest !== undefined) this.#ids.delete(oldest);
         return true;
@@ -116,7 +116,7 @@ class Ids {
 
 /** The bytes as they came: JSON that was read and written again need not have the same signature. */
 async function readBody(request: IncomingMessage): Promise<Buffer> {
-    // Looked at before anything is read, and held to by Node afterwards.
+    // The length is checked before the body is read; Node then enforces it.
     const length = Number(request.headers["content-length"] ?? NaN);
     if (Number.isNaN(length)) throw new Refused(411, "the body's length is needed");
     if (length > BODY_BYTES_MAX) throw new Refused(413, `the body has more than ${BODY_BYTES_MAX} bytes`);
@@ -157,16 +157,17 @@ async function receive(verify: Verify, ids: Ids, request: IncomingMessage): Prom
     if (request.method !== "POST") throw new Refused(405, "only POST is taken");
     const body = await readBody(request);
     const id = verify(request.headers, body);
-    // Only now is it worth reading. The kind is in no signature: what matters is decided by the body.
+    // The body is parsed only after the signature was verified. The signature does not cover the kind header,
+    // so decide by the body.
     const line = summary(header(request.headers, "pulumi-webhook-kind"), parse(body));
-    // A double is answered as the first was, or it would be sent again.
+    // A duplicate gets the response of the first request, or it would be sent again.
     if (ids.add(id)) console.log(line);
 }
 
 function refuse(response: ServerResponse, error: unknown): void {
     const isRefused = error instanceof Refused;
     if (!isRefused) console.error(error);
-    // What is left of a body that is not wanted is not read.
+    // The rest of a rejected body is not read.
     response.writeHead(isRefused ? error.status : 500, { "Content-Type": "text/plain", Connection: "close" });
     response.end(isRefused ? error.message : "the receiver failed");
 }
@@ -184,7 +185,7 @@ function main(secret: string | undefined, [port, scheme = "standard", ...more]: 
             (error: unknown) => refuse(response, error),
         );
     });
-    // Loopback: what is reachable from outside belongs behind a proxy with TLS.
+    // The address is on loopback. To be reachable from outside, put a proxy with TLS in front of it.
     server.listen(Number(port), "127.0.0.1", () => {
         console.error(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     });

@@ -1,9 +1,10 @@
 use std::collections::{HashSet, VecDeque};
 
-/// More than come while a signature is young enough, so that a replay is either a known id or too old.
+/// More ids than can arrive within the tolerance for times, so a replay has either a known id or an old time.
 const IDS_MAX: usize = 10_000;
 
-/// The newest ids. They are lost with the process: who must not act twice keeps them with what was done.
+/// The newest ids. They are lost when the process ends; a receiver that must not act twice stores them with
+/// its results.
 #[derive(Default)]
 pub(crate) struct Ids {
     known: HashSet<String>,

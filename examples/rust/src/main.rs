@@ -1,4 +1,4 @@
-//! Receives webhooks, and believes none that is not signed.
+//! Receives webhooks, and rejects every request without a valid signature.
 //!
 //! ```sh
 //! WEBHOOK_SECRET='a secret' webhook-receiver PORT [standard|pulumi]
@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use ids::Ids;
 use signature::Verifier;
 
-/// Stackbell sends at most 256 KiB, unless its `payload_bytes_max` says otherwise.
+/// Stackbell sends at most 256 KiB, unless its `payload_bytes_max` is set higher.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 struct Receiver {
@@ -48,13 +48,14 @@ async fn main() -> anyhow::Result<()> {
         .route("/", post(receive))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(receiver));
-    // Loopback: what is reachable from outside belongs behind a proxy with TLS.
+    // The address is on loopback. To be reachable from outside, put a proxy with TLS in front of it.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.context("cannot listen")?;
     eprintln!("listening on http://{}/", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)
 }
 
-/// The body is taken as the bytes that came: JSON that was read and written again need not have the same signature.
+/// The signature covers the received bytes, so the body is kept as it is. JSON that was parsed and serialized
+/// again may differ.
 async fn receive(
     State(receiver): State<Arc<Receiver>>,
     headers: HeaderMap,
@@ -64,23 +65,23 @@ async fn receive(
         .verifier
         .verify(&headers, &body)
         .map_err(|refusal| (StatusCode::UNAUTHORIZED, refusal.to_string()))?;
-    // Only now is it worth reading.
+    // The body is parsed only after the signature was verified.
     let payload = serde_json::from_slice(&body)
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
-    // A double is answered as the first was, or it would be sent again.
+    // A duplicate gets the response of the first request, or it would be sent again.
     if receiver.ids.lock().expect("nothing panics while it holds this").add(id) {
         println!("{}", summary(&headers, &payload));
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// One line: JSON, so that nothing in a payload can begin another line.
+/// One line of JSON, so that a payload cannot start a line of its own.
 fn summary(headers: &HeaderMap, payload: &Value) -> Value {
     let text = |field: &str| payload[field].as_str();
     let of = text("stackName").or_else(|| text("environmentName"));
     let name = text("projectName").zip(of).map(|(project, of)| format!("{project}/{of}"));
     let result = ["result", "status", "action", "level"].into_iter().find_map(text);
-    // The kind is in no signature: what matters is decided by the body.
+    // The signature does not cover the kind header, so decide by the body.
     let kind = headers.get("Pulumi-Webhook-Kind").and_then(|kind| kind.to_str().ok());
     json!({"kind": kind, "name": name, "result": result})
 }

@@ -4,17 +4,18 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use standardwebhooks::Webhook;
 
-/// What is asked of a request. That is ours to say: were it the request's, a replay would just leave the time out.
+/// The required scheme. The receiver sets it: if the request could choose, a replay would simply omit the
+/// time.
 pub(crate) enum Verifier {
-    /// The headers of Standard Webhooks, which sign id and time, too.
+    /// The headers of Standard Webhooks, which sign id and time too.
     Standard(Webhook),
-    /// Pulumi's own header. It signs neither, so this cannot tell a replay.
+    /// Pulumi's own header. It signs neither, so a replay is not detected.
     Pulumi(Hmac<Sha256>),
 }
 
 impl Verifier {
     pub(crate) fn new(scheme: &str, secret: &str) -> anyhow::Result<Self> {
-        // An empty key could be had by anybody.
+        // Anybody could sign with an empty key.
         ensure!(!matches!(secret, "" | "whsec_"), "WEBHOOK_SECRET is empty");
         match scheme {
             "standard" if secret.starts_with("whsec_") => {
@@ -28,18 +29,19 @@ impl Verifier {
         }
     }
 
-    /// Gives the event's id, which is the same however often the event is sent.
+    /// Returns the event's id, which is equal in every delivery of the event.
     pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8]) -> anyhow::Result<String> {
         match self {
             Self::Standard(key) => {
-                // Several signatures are fine, as after a rotation; five minutes are what clocks may differ.
+                // There may be several signatures, for example after a rotation. The tolerance for times is
+                // five minutes.
                 key.verify(body, headers).map_err(|error| anyhow!("Standard Webhooks: {error}"))?;
                 text(headers, "webhook-id")
             }
             Self::Pulumi(key) => {
                 let signature = hex::decode(text(headers, "Pulumi-Webhook-Signature")?)
                     .context("the signature is not hex")?;
-                // Takes as long for a near miss as for a far one, so nobody can guess byte by byte.
+                // The comparison takes constant time, so that nobody can guess a signature byte by byte.
                 key.clone().chain_update(body).verify_slice(&signature).context("wrong signature")?;
                 text(headers, "Pulumi-Webhook-Id")
             }
