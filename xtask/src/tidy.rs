@@ -7,6 +7,7 @@ mod edges;
 mod links;
 mod manifests;
 mod markdown;
+mod openings;
 mod size;
 mod words;
 
@@ -75,6 +76,7 @@ pub(crate) fn run() -> Result<Vec<Finding>> {
         size::check(&files),
         manifests::check(&files)?,
         links::check(&files, &paths),
+        openings::check(&files),
     ]
     .concat();
     findings.sort();

@@ -35,7 +35,7 @@ pub(super) fn anchors(file: &SourceFile) -> Vec<String> {
 }
 
 /// The lines outside fenced code.
-fn prose(file: &SourceFile) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn prose(file: &SourceFile) -> impl Iterator<Item = (usize, &str)> {
     let mut fence: Option<&str> = None;
     file.numbered_lines().filter(move |(_, line)| {
         let marker = ["```", "~~~"].into_iter().find(|marker| line.trim_start().starts_with(marker));
