@@ -42,6 +42,8 @@ pub(crate) struct Sent {
     pub spent: u32,
     /// What its webhook was paced to then, and how often that had been set.
     pub pace: (Option<Pace>, Format, usize),
+    /// The revision of its webhook then.
+    pub revision: u64,
     /// How many nodes its node saw then, and how often that had changed.
     pub view: (usize, u32),
     /// When the node heard what came of it, by the place among all that happened; with whether another may follow.

@@ -129,6 +129,7 @@ impl World {
                 send.webhook.format,
                 self.endpoints.paces_set(send.webhook.id, send.webhook.revision),
             ),
+            revision: send.webhook.revision,
             view: node.view,
             ended: None,
             accepted: false,
@@ -215,10 +216,13 @@ impl World {
     fn note_end(&mut self, n: usize, key: Key, place: usize, attempt: &Attempt) {
         let (start, max) = (self.config.lane_limit_start, self.config.lane_limit_max);
         let is_moved = self.moved.contains(&key.0);
+        // The node may know of an edit since, and then learns nothing from this attempt.
+        let sent_with = self.endpoints.log[&key][place].revision;
+        let is_old = self.find_webhook(key.0).is_some_and(|webhook| webhook.revision > sent_with);
         let limit = self.nodes[n].limits.entry(key.0).or_insert(start);
         match attempt.outcome {
             // It may learn of another URL after this, and start again.
-            Outcome::Unanswered { silence: Silence::TimedOut, .. } if is_moved => {}
+            Outcome::Unanswered { silence: Silence::TimedOut, .. } if is_moved || is_old => {}
             Outcome::Unanswered { silence: Silence::TimedOut, .. } => *limit = 1,
             Outcome::Answered(_) if attempt.duration <= self.config.quick_response => {
                 *limit = (*limit + 1).min(max);
@@ -226,7 +230,7 @@ impl World {
             _ => {}
         }
         let step = self.endpoints.next_step();
-        self.note_asked(n, key.0, step, attempt);
+        self.note_asked(n, key.0, step, attempt, is_old);
         let sent = &mut self.endpoints.log.get_mut(&key).expect("it left")[place];
         sent.ended = Some((step, is_repeatable(sent.pace.1, &attempt.outcome)));
         if attempt.outcome.verdict() == Verdict::Success {
@@ -235,8 +239,9 @@ impl World {
     }
 
     /// Notes what an endpoint asked for, and that it is over when somebody got a 2xx from it since.
-    fn note_asked(&mut self, n: usize, webhook: WebhookId, step: u64, attempt: &Attempt) {
-        if let Some(wait) = attempt.outcome.answer().and_then(|answer| answer.retry_after) {
+    fn note_asked(&mut self, n: usize, webhook: WebhookId, step: u64, attempt: &Attempt, is_old: bool) {
+        let wait = attempt.outcome.answer().and_then(|answer| answer.retry_after);
+        if let Some(wait) = wait.filter(|_| !is_old) {
             let until = self.clock(n).after(wait);
             let asked = self.nodes[n].asked.entry(webhook).or_insert((until, step));
             *asked = (asked.0.max(until), step);
