@@ -1,5 +1,5 @@
 use serde_json::json;
-use stackbell_testkit::Reply;
+use stackbell_testkit::{Reply, wait};
 
 use crate::support::{Desk, ended};
 
@@ -89,6 +89,25 @@ async fn edits_change_what_they_name() {
     edit("--resume --pace default").await;
     let listed = desk.run("webhook list acme --state active --output json").await.json(0);
     assert_eq!((listed[0].get("attemptsPerMinute"), listed[0].get("pauseReason")), (None, None));
+}
+
+/// The circuit breaker opens after five failures in a row.
+#[tokio::test]
+async fn get_says_why_a_circuit_breaker_is_open() {
+    let desk = Desk::open().await;
+    desk.receiver.answer(Reply::status(500));
+    desk.webhook("down").await;
+    for _ in 0..5 {
+        desk.publish().await;
+    }
+    let look = || async {
+        let shown = desk.run("webhook get acme down").await.text(0).to_owned();
+        shown.contains("open: backing off").then_some(shown)
+    };
+    let shown = wait::until("an open circuit breaker", look).await;
+    assert!(shown.contains(", because the endpoint answered 500 ("), "{shown}");
+    let shown = desk.run("webhook get acme down --output json").await.json(0);
+    assert_eq!(shown["breaker"]["because"], "the endpoint answered 500");
 }
 
 /// `list`, `get`, `new` and `edit` print a webhook with the same fields: all fields of both APIs.

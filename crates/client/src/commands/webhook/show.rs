@@ -15,7 +15,10 @@ pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
     // This request reports a missing webhook.
     verb.client.call(Method::GET, &one.scope.hook(&one.org, &one.name), Payload::Empty)?;
     // Pulumi's API does not show a webhook's health.
-    let webhook = one.scope.find(verb, &one.org, &one.name)?;
+    let found = one.scope.find(verb, &one.org, &one.name)?;
+    // A list leaves out why a circuit breaker is open.
+    let path = ["v1", "orgs", &one.org, "webhooks", text_at(&found, "/id")];
+    let webhook = verb.client.call(Method::GET, &path, Payload::Empty)?;
     if verb.output == Output::Json {
         return Ok(verb.output.one(verb.out, &webhook, "")?);
     }
