@@ -12,15 +12,37 @@ const OPENINGS: &[&str] = &["Who", "What", "That", "Of", "As", "The same", "Whoe
 /// The most such sentences in one part of the repository.
 const COUNT_MAX: usize = 4;
 
+/// Parts that are not rewritten yet, with the number of such sentences that they have. A number here only falls.
+const UNFINISHED: &[(&str, usize)] = &[
+    ("crates/engine", 178),
+    ("crates/store-postgres", 105),
+    ("crates/store-sqlite", 59),
+    ("crates/app", 38),
+    ("crates/store", 36),
+    ("crates/http", 35),
+    ("crates/store-memory", 11),
+    ("tests", 10),
+    (".", 19),
+];
+
 const REMEDY: &str = "begin the sentence with its subject";
 
-/// Finds the sentences of each part that has more than [`COUNT_MAX`].
+/// Finds the sentences of each part that has more of them than it may have.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut parts: BTreeMap<&str, Vec<Finding>> = BTreeMap::new();
     for file in files {
         parts.entry(part(&file.path)).or_default().extend(check_file(file));
     }
-    parts.into_values().filter(|findings| findings.len() > COUNT_MAX).flatten().collect()
+    parts
+        .into_iter()
+        .filter(|(part, found)| found.len() > count_max(part))
+        .flat_map(|(_, found)| found)
+        .collect()
+}
+
+fn count_max(part: &str) -> usize {
+    let unfinished = UNFINISHED.iter().find(|(unfinished, _)| *unfinished == part);
+    unfinished.map_or(COUNT_MAX, |(_, count)| *count)
 }
 
 /// A crate, a folder of the root, or the files of the root.
