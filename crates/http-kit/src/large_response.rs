@@ -55,7 +55,7 @@ impl LargeResponses {
     /// Waits until there is room for one more.
     ///
     /// # Errors
-    /// 503 if there is no room for [`WAIT_MAX`].
+    /// 503 if there is no room for `WAIT_MAX`.
     pub async fn begin(&self) -> Result<LargeResponse, HttpError> {
         let permit = tokio::time::timeout(WAIT_MAX, Arc::clone(&self.0).acquire_owned()).await;
         let permit = permit.map_err(|_| {

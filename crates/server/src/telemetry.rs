@@ -1,6 +1,6 @@
 //! The log: its destination and format, with panics in it.
 //!
-//! - [`lines`]: the queue between loggers and standard error
+//! - `lines`: the queue between loggers and standard error
 
 mod lines;
 
@@ -39,7 +39,7 @@ pub enum TelemetryError {
 
 /// Starts the log on standard error; standard output is for results.
 ///
-/// Write errors of standard error are not errors here; they delay nothing and do not end the process: see [`lines`].
+/// Write errors of standard error are not errors here; they delay nothing and do not end the process: see `lines`.
 ///
 /// # Errors
 /// [`TelemetryError`].

@@ -124,7 +124,7 @@ fn parse_token(text: &str, origin: &'static str) -> Result<SecretText, SettingsE
 /// no effect.
 ///
 /// # Errors
-/// [`NotAServer`].
+/// `NotAServer`.
 pub fn parse_server(text: &str) -> Result<Url, NotAServer> {
     let url = parse_url(text)?;
     let has_user = !url.username().is_empty() || url.password().is_some();
