@@ -46,7 +46,7 @@ pub enum OpenError {
     },
     /// Another store is being copied into it.
     #[error(
-        "{database} holds a part of {origin}: end that with `stackbell store copy`, or drop the database and make it anew"
+        "{database} is the target of an unfinished copy of {origin}: run `stackbell store copy` again, or use another database"
     )]
     CopyUnfinished {
         /// Which, without the password.
@@ -113,6 +113,12 @@ pub(crate) enum Fault {
     /// See [`StoreError::Corrupt`].
     #[error("{table}.{column} of row {id} cannot be read: {problem}")]
     Unreadable { table: &'static str, column: &'static str, id: String, problem: String },
+    /// The store that is copied into this one could not be read.
+    #[error("the source of the copy cannot be read")]
+    Source(#[source] StoreError),
+    /// The copied rows are not the rows of the source.
+    #[error("the copy differs from its source")]
+    Differs,
 }
 
 impl Fault {
@@ -131,14 +137,16 @@ impl Fault {
         match self {
             Self::Contended => true,
             Self::Driver(error) => error.as_db_error().is_some_and(is_contention),
-            Self::Pool(_) | Self::TimedOut | Self::Unreadable { .. } => false,
+            Self::Pool(_) | Self::TimedOut | Self::Unreadable { .. } | Self::Source(_) | Self::Differs => {
+                false
+            }
         }
     }
 
     /// Whether the connection is still fit for a transaction.
     pub(crate) fn leaves_connection(&self) -> bool {
         match self {
-            Self::Contended | Self::Unreadable { .. } => true,
+            Self::Contended | Self::Unreadable { .. } | Self::Source(_) | Self::Differs => true,
             // A server that became a standby says so, and is not to be asked again by this connection.
             Self::Driver(error) => {
                 error.code().is_some_and(|code| *code != SqlState::READ_ONLY_SQL_TRANSACTION)
@@ -155,7 +163,7 @@ impl Fault {
                 let class = refusal.code().code().get(..2).unwrap_or_default();
                 refusal.parsed_severity() == Some(Severity::Error) && !UNDECIDED_CLASSES.contains(&class)
             }),
-            Self::Contended | Self::Unreadable { .. } => true,
+            Self::Contended | Self::Unreadable { .. } | Self::Source(_) | Self::Differs => true,
             Self::Pool(_) | Self::TimedOut => false,
         }
     }
@@ -173,7 +181,8 @@ impl Fault {
                 StoreError::Unavailable { context, source: Box::new(DriverError::from(source)) }
             }
             Self::Pool(source) => StoreError::Unavailable { context, source: Box::new(source) },
-            other @ (Self::TimedOut | Self::Contended) => {
+            Self::Source(error) => error,
+            other @ (Self::TimedOut | Self::Contended | Self::Differs) => {
                 StoreError::Unavailable { context, source: Box::new(io::Error::other(other)) }
             }
         }

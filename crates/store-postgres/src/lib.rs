@@ -57,6 +57,7 @@ pub use crate::error::OpenError;
 use crate::nodes::WakeUps;
 pub use crate::session::Pooling;
 use crate::session::{Access, Sessions, Transaction};
+pub use crate::transfer::CopyProgress;
 pub use crate::url::DatabaseUrl;
 
 /// Whose clock leases go by.
@@ -135,7 +136,7 @@ impl PostgresStore {
         Ok(Self::of(options))
     }
 
-    /// The same for who copies another store into it: it need not be whole.
+    /// Opens the database as the target of a copy. An unfinished copy does not matter.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -108,11 +108,6 @@ pub(crate) async fn make_days(tx: &Transaction) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The day that an id falls into, if it begins with a moment.
-pub(crate) fn day_of(id: Uuid) -> i64 {
-    i64::try_from(id.as_u128() >> 80).expect("48 bits") / DAY_MS
-}
-
 /// Those of these days that are not there, in their order. None that is further ahead than days are made.
 pub(crate) async fn missing_days(tx: &Transaction, wanted: &[i64]) -> Result<Vec<i64>, Fault> {
     let today = tx.first(&TODAY, &[], "partitions", |cursor| cursor.integer("today")).await?;

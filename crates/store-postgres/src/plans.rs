@@ -8,7 +8,7 @@ use tokio_postgres::NoTls;
 
 use crate::commit::{attempt_rows, attempts, health, intake, known};
 use crate::statement::Statement;
-use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, tokens, transfer, webhooks};
+use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, tokens, webhooks};
 
 /// Of tables that stay small, whatever happens.
 const SMALL: &[&str] = &["meta", "nodes", "copies"];
@@ -140,9 +140,4 @@ async fn what_people_and_sweeps_ask_goes_by_indices() {
         &maintenance::LANE_DEPTHS,
     ])
     .await;
-}
-
-#[tokio::test]
-async fn a_copy_is_compared_by_indices() {
-    check(&transfer::EXPORTS).await;
 }

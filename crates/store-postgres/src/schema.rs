@@ -18,6 +18,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0002_copies", sql: include_str!("../migrations/0002_copies.sql") },
     Migration { name: "0003_retry_after", sql: include_str!("../migrations/0003_retry_after.sql") },
     Migration { name: "0004_source_cursors", sql: include_str!("../migrations/0004_source_cursors.sql") },
+    Migration { name: "0005_whole_copies", sql: include_str!("../migrations/0005_whole_copies.sql") },
 ];
 
 /// Any number that is ours, and no other lock's: who migrates holds it.

@@ -11,8 +11,8 @@ use deadpool_postgres::{Object, Pool};
 use futures_util::future::try_join;
 use stackbell_store::StoreError;
 use tokio::time::timeout;
-use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, RowStream};
 
 use crate::error::Fault;
 use crate::rows::Cursor;
@@ -46,8 +46,10 @@ pub(crate) enum Access {
     Write,
     /// Upkeep, which nobody waits for and which gives way.
     Upkeep,
-    /// A part of what takes hours, where nobody is in the way: a copy while no node is there, a day that is past.
+    /// A part of what takes hours, where nobody is in the way: a day that is past.
     Long,
+    /// A copy of another store, while no node uses the database: reads and writes whole tables in one transaction.
+    Copy,
 }
 
 impl Access {
@@ -76,6 +78,11 @@ impl Access {
                  SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = '30s'; \
                  SET LOCAL idle_in_transaction_session_timeout = '60s'"
             }
+            Self::Copy => {
+                "/* begin_copy */ BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL jit = off; \
+                 SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'; \
+                 SET LOCAL idle_in_transaction_session_timeout = '60s'"
+            }
         }
     }
 
@@ -85,6 +92,7 @@ impl Access {
             Self::Read | Self::Write => Duration::from_secs(15),
             Self::Upkeep => Duration::from_secs(120),
             Self::Long => Duration::from_secs(1800),
+            Self::Copy => Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
@@ -310,5 +318,24 @@ impl Transaction {
     /// The same for one that answers rows, made for this one time.
     pub(crate) async fn ask(&self, sql: &str) -> Result<Vec<Row>, Fault> {
         Ok(self.client().query_typed(sql, &[]).await?)
+    }
+}
+
+/// Statements that are made at run time, for whole tables.
+impl Transaction {
+    /// Runs a statement that answers no rows.
+    pub(crate) async fn load(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<(), Fault> {
+        self.client().execute_typed(sql, parameters).await?;
+        Ok(())
+    }
+
+    /// The rows of a query, as they arrive: memory does not grow with their number.
+    pub(crate) async fn stream(&self, sql: &str) -> Result<RowStream, Fault> {
+        let parameters = std::iter::empty::<(&(dyn ToSql + Sync), Type)>();
+        Ok(self.client().query_typed_raw(sql, parameters).await?)
     }
 }

@@ -85,7 +85,7 @@ pub enum OpenError {
         /// What was found first.
         problem: String,
     },
-    /// It is moved to another store, or was: what is in it is that one's to send.
+    /// The file has the mark of a copy: the other store sends its deliveries.
     #[error(
         "{path} {} {target}: {}; where this file is to be served after all, run `stackbell store take-back sqlite:{path}`",
         if *is_there { "was moved to" } else { "is being moved to" },

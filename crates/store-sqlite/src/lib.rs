@@ -10,7 +10,7 @@
 //! - by noun, the port: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
 //!   `maintenance`, `recoveries`, `statistics`, `deployments`, `sources`, `instance`, `backup`,
 //!   `transfer`
-//! - `moving`: what marks a file that is moved to another store
+//! - `move_marker`: marks a file that is copied to another store, so that no server serves it
 //!
 //! What is committed is synced (`synchronous=FULL`) before it is answered, and readers begin after it: invariants 1 and 10.
 //! Not promised: that two processes can share the file. The second is refused.
@@ -28,7 +28,7 @@ mod keys;
 mod leases;
 mod ledger;
 mod maintenance;
-mod moving;
+mod move_marker;
 mod numbers;
 #[cfg(test)]
 mod plans;
@@ -58,7 +58,7 @@ pub use crate::error::OpenError;
 pub use crate::files::has_no_room;
 use crate::files::{FileLock, Files};
 use crate::leases::Leases;
-pub use crate::moving::Move;
+pub use crate::move_marker::Move;
 use crate::session::{Access, Kept, Session, Writer};
 use crate::threads::Pool;
 
@@ -88,17 +88,17 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let lock = FileLock::take(path)?;
         schema::migrate(path)?;
-        moving::check_not_moved(path)?;
+        move_marker::check_not_marked(path)?;
         Self::start(path, lock)
     }
 
-    /// Opens the store at `path`, which must be there, to move it elsewhere or to take it back. It may be marked by then:
-    /// see [`Move`]. Brings it up to date, and blocks while it does so.
+    /// Opens the existing store at `path` for a copy, or to take it back. It can have a mark: see [`Move`].
+    /// Migrates the file, and blocks while it does so.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open_to_move(path: &Path) -> Result<Self, OpenError> {
-        // Who opens it would make it.
+        // Opening a file that does not exist would create it.
         std::fs::metadata(path)?;
         let lock = FileLock::take(path)?;
         schema::migrate(path)?;

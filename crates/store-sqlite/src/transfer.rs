@@ -1,223 +1,111 @@
-//! Reading everything, in the order in which it came in: along the file, and without sorting.
+//! Reading all rows of a file, table by table, for a copy.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 use stackbell_store::StoreError;
-use stackbell_store::history::StoredEvent;
 use stackbell_store::rows::Columns as _;
-use stackbell_store::rows::audit::read_audit;
-use stackbell_store::rows::event::read_event;
-use stackbell_store::rows::identity::read_user;
-use stackbell_store::rows::key::read_data_key;
-use stackbell_store::rows::transfer::{
-    read_copied_attempt, read_copied_cursor, read_copied_delivery, read_copied_organization,
-    read_copied_recovery, read_copied_tally, read_copied_token, read_copied_webhook, read_credential,
-    read_membership,
-};
-use stackbell_store::transfer::rows::{CopiedAttempt, CopiedDelivery};
-use stackbell_store::transfer::{Export, Noun, Page, PageLimits, Place, Rows};
-use stackbell_store::{
-    attempt_columns, audit_columns, event_columns, organization_columns, recovery_columns, token_columns,
-    user_columns, webhook_columns,
-};
+use stackbell_store::transfer::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batches, Export, Kind, Table, Value};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::error::Fault;
-use crate::rows::{Cursor, first, list_while};
+use crate::rows::{first, list, packed};
 
-// Each begins with the columns of a `Place`, and takes those of the one before it as ?1 to ?4, and as ?5 how many rows.
-// CROSS JOIN keeps the order of the tables, so that none is walked through but the first.
+/// Columns that are compressed here. Other stores keep them as they are.
+const COMPRESSED: &[&str] = &["payload", "body", "request_headers", "response_headers", "response_body"];
 
-pub(crate) const ORGANIZATIONS: &str = concat!(
-    "/* export.organizations */ SELECT o.number, 0, 0, NULL, ",
-    organization_columns!(),
-    ", o.version FROM organizations o WHERE o.number > ?1 ORDER BY o.number LIMIT ?5"
-);
+const DAYS: &str = "/* export.days */ SELECT accepted_at / 86400000 FROM events \
+    UNION SELECT created_at / 86400000 FROM deliveries";
 
-pub(crate) const USERS: &str = concat!(
-    "/* export.users */ SELECT u.number, 0, 0, NULL, ",
-    user_columns!(),
-    " FROM users u WHERE u.number > ?1 ORDER BY u.number LIMIT ?5"
-);
-
-pub(crate) const MEMBERSHIPS: &str = "/* export.memberships */ SELECT m.organization_number, m.user_number, 0, NULL, \
-    o.id, u.id, m.role FROM memberships m CROSS JOIN organizations o ON o.number = m.organization_number \
-    CROSS JOIN users u ON u.number = m.user_number \
-    WHERE (m.organization_number, m.user_number) > (?1, ?2) \
-    ORDER BY m.organization_number, m.user_number LIMIT ?5";
-
-pub(crate) const TOKENS: &str = concat!(
-    "/* export.tokens */ SELECT t.number, 0, 0, NULL, ",
-    token_columns!(),
-    ", t.hash FROM tokens t LEFT JOIN users u ON u.number = t.user_number \
-     LEFT JOIN organizations o ON o.number = t.organization_number \
-     WHERE t.number > ?1 ORDER BY t.number LIMIT ?5"
-);
-
-pub(crate) const DATA_KEYS: &str = "/* export.data_keys */ SELECT 0, 0, 0, id, id, purpose, bytes, created_at \
-    FROM data_keys WHERE id > ?4 ORDER BY id LIMIT ?5";
-
-pub(crate) const CREDENTIALS: &str = "/* export.deployments_credentials */ SELECT c.organization_number, 0, 0, NULL, \
-    o.id, c.api_url, c.token_key, c.token, c.stacks, c.set_at FROM deployments_credentials c \
-    CROSS JOIN organizations o ON o.number = c.organization_number \
-    WHERE c.organization_number > ?1 ORDER BY c.organization_number LIMIT ?5";
-
-pub(crate) const SOURCE_CURSORS: &str = "/* export.source_cursors */ SELECT c.organization_number, 0, 0, c.source, \
-    o.id, c.source, c.cursor FROM source_cursors c CROSS JOIN organizations o ON o.number = c.organization_number \
-    WHERE (c.organization_number, c.source) > (?1, ?4) ORDER BY c.organization_number, c.source LIMIT ?5";
-
-pub(crate) const WEBHOOKS: &str = concat!(
-    "/* export.webhooks */ SELECT w.number, 0, 0, NULL, ",
-    webhook_columns!(),
-    ", w.deleted_at, w.deleted_by FROM webhooks w CROSS JOIN organizations o ON o.number = w.organization_number \
-     WHERE w.number > ?1 ORDER BY w.number LIMIT ?5"
-);
-
-pub(crate) const EVENTS: &str = concat!(
-    "/* export.events */ SELECT e.number, 0, 0, NULL, ",
-    event_columns!(),
-    " FROM events e CROSS JOIN organizations o ON o.number = e.organization_number \
-     WHERE e.number > ?1 ORDER BY e.number LIMIT ?5"
-);
-
-pub(crate) const DELIVERIES: &str = "/* export.deliveries */ SELECT d.number, 0, 0, NULL, \
-    d.id, w.id, e.key, d.ping_id, d.format, d.created_at, d.rearmed_at, d.attempts_spent, \
-    d.state, d.due_at, d.finished_at, d.fail_reason, d.cancel_reason, d.cancelled_by, d.body \
-    FROM deliveries d CROSS JOIN webhooks w ON w.number = d.webhook_number \
-    LEFT JOIN events e ON e.number = d.event_number \
-    WHERE d.number > ?1 ORDER BY d.number LIMIT ?5";
-
-pub(crate) const ATTEMPTS: &str = concat!(
-    "/* export.attempts */ SELECT a.number, 0, 0, NULL, a.number, d.id, w.id, ",
-    attempt_columns!(),
-    " FROM attempts a CROSS JOIN deliveries d ON d.number = a.delivery_number \
-     CROSS JOIN webhooks w ON w.number = a.webhook_number \
-     WHERE a.number > ?1 ORDER BY a.number LIMIT ?5"
-);
-
-pub(crate) const RECOVERIES: &str = concat!(
-    "/* export.recoveries */ SELECT 0, 0, 0, r.id, ",
-    recovery_columns!(),
-    ", r.after_created_at, nullif(r.after_id, x'') FROM recoveries r \
-     CROSS JOIN organizations o ON o.number = r.organization_number WHERE r.id > ?4 ORDER BY r.id LIMIT ?5"
-);
-
-pub(crate) const TALLIES: &str = "/* export.tallies */ SELECT t.hour, t.organization_number, t.webhook_number, NULL, \
-    t.hour, o.id, w.id, t.events, t.made, t.succeeded, t.failed, t.cancelled, t.attempts, t.attempts_failed, \
-    t.attempts_took FROM tallies t CROSS JOIN organizations o ON o.number = t.organization_number \
-    LEFT JOIN webhooks w ON w.number = t.webhook_number \
-    WHERE (t.hour, t.organization_number, t.webhook_number) > (?1, ?2, ?3) \
-    AND (t.webhook_number = 0 OR w.number IS NOT NULL) \
-    ORDER BY t.hour, t.organization_number, t.webhook_number LIMIT ?5";
-
-pub(crate) const AUDIT: &str = concat!(
-    "/* export.audit */ SELECT 0, 0, 0, id, ",
-    audit_columns!(),
-    " FROM audit WHERE id > ?4 ORDER BY id LIMIT ?5"
-);
-
-const fn count_sql(noun: Noun) -> &'static str {
-    match noun {
-        Noun::Organizations => "/* count.organizations */ SELECT COUNT(*) FROM organizations",
-        Noun::Users => "/* count.users */ SELECT COUNT(*) FROM users",
-        Noun::Memberships => "/* count.memberships */ SELECT COUNT(*) FROM memberships",
-        Noun::Tokens => "/* count.tokens */ SELECT COUNT(*) FROM tokens",
-        Noun::DataKeys => "/* count.data_keys */ SELECT COUNT(*) FROM data_keys",
-        Noun::DeploymentsCredentials => {
-            "/* count.deployments_credentials */ SELECT COUNT(*) FROM deployments_credentials"
+/// What a column is read from. Rows refer to events and deliveries by number here, and by id in other stores.
+fn expression(table: &'static str, column: &'static str) -> &'static str {
+    match (table, column) {
+        ("deliveries", "organization_number") => {
+            "(SELECT w.organization_number FROM webhooks w WHERE w.number = webhook_number)"
         }
-        Noun::SourceCursors => "/* count.source_cursors */ SELECT COUNT(*) FROM source_cursors",
-        Noun::Webhooks => "/* count.webhooks */ SELECT COUNT(*) FROM webhooks",
-        Noun::Events => "/* count.events */ SELECT COUNT(*) FROM events",
-        Noun::Deliveries => "/* count.deliveries */ SELECT COUNT(*) FROM deliveries",
-        Noun::Attempts => "/* count.attempts */ SELECT COUNT(*) FROM attempts",
-        Noun::Recoveries => "/* count.recoveries */ SELECT COUNT(*) FROM recoveries",
-        Noun::Tallies => {
-            "/* count.tallies */ SELECT COUNT(*) FROM tallies t WHERE webhook_number = 0 \
-             OR EXISTS (SELECT 1 FROM webhooks w WHERE w.number = t.webhook_number)"
-        }
-        Noun::Audit => "/* count.audit */ SELECT COUNT(*) FROM audit",
+        ("deliveries", "event_key") => "(SELECT e.key FROM events e WHERE e.number = event_number)",
+        ("attempts", "delivery_id") => "(SELECT d.id FROM deliveries d WHERE d.number = delivery_number)",
+        // A recovery that has not begun has no bytes here, and the least id elsewhere.
+        ("recoveries", "after_id") => "iif(after_id = x'', zeroblob(16), after_id)",
+        ("tallies", "slot") => "0",
+        _ => column,
     }
+}
+
+/// Without joins and without sorting: every row of the table, in the order of the file.
+pub(crate) fn select(table: &'static Table) -> String {
+    let columns: Vec<_> = table.columns().map(|(column, _)| expression(table.name, column)).collect();
+    format!("/* export.{} */ SELECT {} FROM {}", table.name, columns.join(", "), table.name)
 }
 
 #[async_trait]
 impl Export for SqliteStore {
-    async fn count_rows(&self, noun: Noun) -> Result<u64, StoreError> {
+    async fn count_rows(&self, table: &'static Table) -> Result<u64, StoreError> {
         self.read("count_rows", move |connection| {
-            let counted =
-                first(connection, count_sql(noun), [], noun.as_str(), |cursor| cursor.count("number"))?;
+            let sql = format!("/* count.{} */ SELECT COUNT(*) FROM {}", table.name, table.name);
+            let counted = first(connection, &sql, [], table.name, |cursor| cursor.count("count"))?;
             Ok(counted.unwrap_or_default())
         })
         .await
     }
 
-    async fn export_page(&self, noun: Noun, after: Place, limits: PageLimits) -> Result<Page, StoreError> {
-        self.read("export_page", move |connection| Reader { connection, noun, after, limits }.page()).await
+    async fn days(&self) -> Result<Vec<i64>, StoreError> {
+        self.read("days", |connection| list(connection, DAYS, [], "events", |cursor| cursor.integer("day")))
+            .await
+    }
+
+    async fn export(&self, table: &'static Table, batches: Batches) -> Result<(), StoreError> {
+        self.read("export", move |connection| export(connection, table, batches)).await
     }
 }
 
-struct Reader<'page> {
-    connection: &'page Connection,
-    noun: Noun,
-    after: Place,
-    limits: PageLimits,
-}
-
-impl Reader<'_> {
-    fn page(self) -> Result<Page, Fault> {
-        match self.noun {
-            Noun::Organizations => {
-                self.rows(ORGANIZATIONS, Rows::Organizations, |_| 0, |row| read_copied_organization(row))
+fn export(connection: &Connection, table: &'static Table, mut batches: Batches) -> Result<(), Fault> {
+    let columns: Vec<_> = table.columns().collect();
+    let mut statement = connection.prepare(&select(table))?;
+    let mut rows = statement.query([])?;
+    let (mut batch, mut bytes, mut position) = (Vec::new(), 0, 0_u64);
+    while let Some(row) = rows.next()? {
+        position += 1;
+        let read = |(index, (column, kind)): (usize, &(&'static str, Kind))| {
+            value(row, index, column, *kind).map_err(|problem| Fault::Unreadable {
+                table: table.name,
+                column,
+                id: format!("{position} of the table"),
+                problem,
+            })
+        };
+        let values = columns.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+        bytes += values.iter().map(Value::size).sum::<usize>();
+        batch.push(values);
+        if batch.len() >= BATCH_ROWS_MAX || bytes >= BATCH_BYTES_MAX {
+            bytes = 0;
+            if !batches(std::mem::take(&mut batch)) {
+                return Ok(());
             }
-            Noun::Users => self.rows(USERS, Rows::Users, |_| 0, |row| read_user(row)),
-            Noun::Memberships => self.rows(MEMBERSHIPS, Rows::Memberships, |_| 0, |row| read_membership(row)),
-            Noun::Tokens => self.rows(TOKENS, Rows::Tokens, |_| 0, |row| read_copied_token(row)),
-            Noun::DataKeys => self.rows(DATA_KEYS, Rows::DataKeys, |_| 0, |row| read_data_key(row)),
-            Noun::DeploymentsCredentials => {
-                self.rows(CREDENTIALS, Rows::DeploymentsCredentials, |_| 0, |row| read_credential(row))
-            }
-            Noun::SourceCursors => {
-                self.rows(SOURCE_CURSORS, Rows::SourceCursors, |_| 0, |row| read_copied_cursor(row))
-            }
-            Noun::Webhooks => self.rows(WEBHOOKS, Rows::Webhooks, |_| 0, |row| read_copied_webhook(row)),
-            Noun::Events => self.rows(EVENTS, Rows::Events, StoredEvent::size, |row| read_event(row)),
-            Noun::Deliveries => {
-                self.rows(DELIVERIES, Rows::Deliveries, CopiedDelivery::size, |row| read_copied_delivery(row))
-            }
-            Noun::Attempts => {
-                self.rows(ATTEMPTS, Rows::Attempts, CopiedAttempt::size, |row| read_copied_attempt(row))
-            }
-            Noun::Recoveries => {
-                self.rows(RECOVERIES, Rows::Recoveries, |_| 0, |row| read_copied_recovery(row))
-            }
-            Noun::Tallies => self.rows(TALLIES, Rows::Tallies, |_| 0, |row| read_copied_tally(row)),
-            Noun::Audit => self.rows(AUDIT, Rows::Audit, |_| 0, |row| read_audit(row)),
         }
     }
+    if !batch.is_empty() {
+        batches(batch);
+    }
+    Ok(())
+}
 
-    /// The rows of a statement, up to the one with which they are as large as they may be.
-    fn rows<T>(
-        &self,
-        sql: &str,
-        wrap: fn(Vec<T>) -> Rows,
-        size: impl Fn(&T) -> u64,
-        read: impl Fn(&mut Cursor<'_>) -> Result<T, Fault>,
-    ) -> Result<Page, Fault> {
-        let [first, second, third] = self.after.numbers;
-        let parameters = params![first, second, third, self.after.id.as_bytes(), self.limits.rows_max];
-        let (mut bytes, mut end) = (0, self.after);
-        let table = self.noun.as_str();
-        let read = |cursor: &mut Cursor<'_>| {
-            let numbers = [cursor.integer("number")?, cursor.integer("number")?, cursor.integer("number")?];
-            let id = cursor.uuid_or_null("id")?.unwrap_or(Uuid::nil());
-            cursor.enter(table);
-            Ok((Place { numbers, id }, read(cursor)?))
-        };
-        let rows = list_while(self.connection, sql, parameters, table, read, |(place, row)| {
-            (bytes, end) = (bytes + size(row), *place);
-            bytes < self.limits.bytes_max
-        })?;
-        Ok(Page { rows: wrap(rows.into_iter().map(|(_, row)| row).collect()), end })
+fn value(row: &Row<'_>, index: usize, column: &str, kind: Kind) -> Result<Value, String> {
+    match (kind, row.get_ref(index).map_err(|error| error.to_string())?) {
+        (_, ValueRef::Null) => Ok(Value::Null),
+        (Kind::Integer, ValueRef::Integer(number)) => Ok(Value::Integer(number)),
+        (Kind::Flag, ValueRef::Integer(number)) => Ok(Value::Flag(number != 0)),
+        (Kind::Text, ValueRef::Text(text)) => std::str::from_utf8(text)
+            .map(|text| Value::Text(text.to_owned()))
+            .map_err(|error| error.to_string()),
+        (Kind::Id, ValueRef::Blob(bytes)) => {
+            Uuid::from_slice(bytes).map(Value::Id).map_err(|error| error.to_string())
+        }
+        (Kind::Bytes, ValueRef::Blob(bytes)) if COMPRESSED.contains(&column) => {
+            packed::unpack(bytes).map(Value::Bytes).map_err(|error| error.to_string())
+        }
+        (Kind::Bytes, ValueRef::Blob(bytes)) => Ok(Value::Bytes(bytes.to_vec())),
+        (_, value) => Err(format!("is {} and not {kind:?}", value.data_type())),
     }
 }

@@ -15,7 +15,6 @@ pub mod key;
 pub mod ledger;
 pub mod overview;
 pub mod recovery;
-pub mod transfer;
 pub mod webhook;
 
 use std::fmt::Display;

@@ -1,46 +1,54 @@
-//! `stackbell store copy`: moves an embedded store into PostgreSQL.
+//! `stackbell store copy`: copies an embedded store into PostgreSQL.
 //!
-//! The file is marked, copied page by page, and compared; only after that may nodes use the database. After an interruption,
-//! such as a signal or a lost connection, the same command continues.
+//! The database is claimed and the file is marked, both with the same random id. Then one transaction copies all rows and
+//! compares both sides. No server opens a marked file, and no node opens a claimed database before the copy is complete, so
+//! that two servers never serve the same data. An interrupted copy leaves no rows: it starts again from the first one.
 
+use std::cell::OnceCell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
-use stackbell_client::{Output, Progress, counted, seconds};
+use stackbell_client::{Column, Output, Progress, counted, seconds};
 use stackbell_config::{ConfigError, DatabaseSettings, Found, SettingFlags, StoreSettings};
-use stackbell_model::Clock as _;
+use stackbell_model::{Clock as _, Entropy as _};
 use stackbell_server::storage::{database_options, told_of_trust};
 use stackbell_store::instance::{Instance as _, SendingHold};
-use stackbell_store::transfer::{CopyState, Copying, Export, Import as _, Noun, PageLimits};
-use stackbell_store_postgres::PostgresStore;
-use stackbell_store_sqlite::SqliteStore;
-use stackbell_system::{Environment, Signals, SystemClock, block_on, note};
+use stackbell_store::transfer::{Compared, CopyBegun, CopyId, Export as _, TABLES};
+use stackbell_store_postgres::{CopyProgress, PostgresStore};
+use stackbell_store_sqlite::{Move, SqliteStore};
+use stackbell_system::{Environment, Signals, SystemClock, SystemEntropy, block_on, note};
 use stackbell_wire::rest::rfc3339;
 use tokio::time::Instant;
 
-use super::agreement::Sides;
-use super::verify::{COLUMNS, Compared, compare};
+use super::super::backup::hex;
 use super::{audit, close_file, file_label, open_file, parse_file};
 
 /// The action in the audit log.
 const ACTION: &str = "instance.copy";
 
-/// The reason of a requested hold.
+/// The reason of the sending hold that `--hold` starts.
 const HELD: &str = "copied from an embedded store";
+
+const COLUMNS: &[Column] = &[
+    Column::id("NOUN", "/noun"),
+    Column::id("ROWS", "/rows"),
+    Column::id("SHA-256", "/sha256"),
+    Column::text("SAME", "/same"),
+];
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   stackbell migrate --store postgres://stackbell@db.example.com/stackbell
   stackbell store copy --from sqlite:stackbell-data/stackbell.db --to postgres://stackbell@db.example.com/stackbell
 
-The server is stopped before, and stays so: the file is marked, and no server takes it any more.
-A copy that was interrupted goes on with the same command.
-The nodes need the master key that the file's server had.")]
+Stop the server first. The copy marks the file, and no server opens it any more.
+After an interruption, run the same command: the copy starts again from the first row.
+The nodes need the master key of the file's server.")]
 pub(super) struct CopyArgs {
     /// The file to copy
     #[arg(long, value_name = "sqlite:PATH", value_parser = parse_file)]
@@ -79,13 +87,13 @@ pub(super) fn run(
     copied.print(args.output, out)
 }
 
-/// Stops the work at a signal: uncommitted rows are copied again by the next run.
+/// Stops at a signal; the database then undoes what was not committed.
 async fn until_signal<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     tokio::select! {
         done = work => done,
         signal = signals.next() => {
-            bail!("interrupted by {}: the same command goes on where this one was", signal.as_str())
+            bail!("interrupted by {}: the same command starts the copy again", signal.as_str())
         }
     }
 }
@@ -94,17 +102,15 @@ async fn until_signal<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyho
 struct Copied {
     from: String,
     into: String,
-    state: CopyState,
-    /// `None` if an earlier run completed the copy.
+    finished_at: Option<String>,
+    /// `None` for a copy that an earlier run has completed.
     done: Option<Done>,
     hold: Option<SendingHold>,
 }
 
-/// The result of this run.
+/// What this run has copied.
 struct Done {
     compared: Vec<Compared>,
-    /// The number of rows that this run copied. It is less than the total if an earlier run had begun.
-    rows: u64,
     took: Duration,
 }
 
@@ -114,62 +120,108 @@ async fn copy(args: &CopyArgs, database: &DatabaseSettings) -> anyhow::Result<Co
     let source = open_file(&args.from).await?;
     let (from, into) = (file_label(&args.from)?, database.url.label());
     let sides = Sides { source: &source, from: &from, target: &target, into: &into };
-    let state = sides.agree().await?;
-    let done = match state.finished_at {
-        Some(_) => None,
-        None => Some(copy_rows(&source, &target, &state).await?),
-    };
-    // A copy with differences must not be marked as finished.
-    if done.as_ref().is_none_or(Done::is_same) {
-        if done.is_some() {
-            finish(args.hold, &source, &target, &state, &from).await?;
+    let done = match sides.claim().await? {
+        Claim::Complete(id) => {
+            source.end_move(id, SystemClock.now()).await?;
+            None
         }
-        source.end_move(state.id, SystemClock.now()).await?;
-    }
-    let hold = target.sending_hold().await?;
-    let state = target.copy_state().await?.unwrap_or(state);
-    close_file(source).await?;
-    Ok(Copied { from, into, state, done, hold })
-}
-
-async fn copy_rows(source: &SqliteStore, target: &PostgresStore, state: &CopyState) -> anyhow::Result<Done> {
-    let mut total = 0;
-    for noun in Noun::ALL {
-        total += source.count_rows(*noun).await?;
-    }
-    let before = state.progress.rows;
-    if before > 0 {
-        note(&format!("{} of {total} are in already; going on", counted(before, "row", "rows")));
-    }
-    let since = Instant::now();
-    let progress = Progress::counted("rows copied", total);
-    let mut copying = Copying::new(source, target, state.id, state.progress, PageLimits::default());
-    let mut rows = before;
-    while let Some(step) = copying.step().await.context("the same command goes on with the copy")? {
-        rows = step.rows;
-        progress.at(rows);
-    }
-    progress.finish();
-    let took = since.elapsed();
-    target.settle().await?;
-    let compared = compare(source, target, total).await?;
-    Ok(Done { compared, rows: rows - before, took })
-}
-
-/// Finishes the copy; nodes may use the database after that.
-async fn finish(
-    is_held: bool,
-    source: &SqliteStore,
-    target: &PostgresStore,
-    state: &CopyState,
-    from: &str,
-) -> anyhow::Result<()> {
-    let audit = audit(ACTION, from)?;
-    let hold = match source.sending_hold().await? {
-        None if is_held => Some(SendingHold { since: audit.at, reason: HELD.into() }),
-        hold => hold,
+        Claim::Begun(id) => Some(sides.copy(id, args.hold).await?),
     };
-    Ok(target.finish_copy(state.id, hold.as_ref(), audit).await?)
+    let hold = target.sending_hold().await?;
+    let finished_at = target.copy_state().await?.and_then(|state| state.finished_at).map(rfc3339);
+    close_file(source).await?;
+    Ok(Copied { from, into, finished_at, done, hold })
+}
+
+/// Both sides, and their names in messages.
+struct Sides<'sides> {
+    source: &'sides SqliteStore,
+    from: &'sides str,
+    target: &'sides PostgresStore,
+    into: &'sides str,
+}
+
+/// Whether there is something to copy.
+enum Claim {
+    /// An earlier run has copied everything.
+    Complete(CopyId),
+    /// The database is claimed, and the file is marked.
+    Begun(CopyId),
+}
+
+impl Sides<'_> {
+    /// Claims the database and marks the file.
+    ///
+    /// # Errors
+    /// When the file is marked for another database, or the database is not empty.
+    async fn claim(&self) -> anyhow::Result<Claim> {
+        let (state, mark) = (self.target.copy_state().await?, self.source.find_move().await?);
+        let id = match (&state, &mark) {
+            (Some(state), Some(mark)) if state.id == mark.id => {
+                if state.finished_at.is_some() {
+                    return Ok(Claim::Complete(state.id));
+                }
+                note("an earlier copy was interrupted and left no rows: starting again");
+                mark.id
+            }
+            (_, Some(mark)) => {
+                ensure!(mark.ended_at.is_none() && mark.target == self.into, self.elsewhere(mark));
+                mark.id
+            }
+            (_, None) => SystemEntropy::seeded()?.uuid_v4(),
+        };
+        let now = SystemClock.now();
+        if let CopyBegun::NotEmpty { what } = self.target.begin_copy(id, self.from, now).await? {
+            bail!(
+                "{} holds {what}: a store is copied into an empty database that no node has served; make one, or drop the \
+                 database and make it again, and run `stackbell migrate` on it",
+                self.into
+            );
+        }
+        self.source.begin_move(id, self.into, now).await?;
+        Ok(Claim::Begun(id))
+    }
+
+    async fn copy(&self, id: CopyId, is_held: bool) -> anyhow::Result<Done> {
+        let mut total = 0;
+        for table in TABLES {
+            total += self.source.count_rows(table).await?;
+        }
+        let audit = audit(ACTION, self.from)?;
+        let hold = match self.source.sending_hold().await? {
+            None if is_held => Some(SendingHold { since: audit.at, reason: HELD.into() }),
+            hold => hold,
+        };
+        let since = Instant::now();
+        let (copying, comparing) = (Progress::counted("rows copied", total), OnceCell::new());
+        let progress = |step| match step {
+            CopyProgress::Copied(rows) => copying.at(rows),
+            CopyProgress::Compared(rows) => {
+                copying.finish();
+                comparing.get_or_init(|| Progress::counted("rows compared", total)).at(rows);
+            }
+        };
+        let compared = self.target.copy(self.source, id, hold.as_ref(), &audit, &progress).await;
+        let done = Done {
+            compared: compared.context("the same command starts the copy again")?,
+            took: since.elapsed(),
+        };
+        if done.is_same() {
+            self.source.end_move(id, SystemClock.now()).await?;
+        }
+        Ok(done)
+    }
+
+    fn elsewhere(&self, mark: &Move) -> String {
+        let was = if mark.ended_at.is_some() { "was copied" } else { "is being copied" };
+        format!(
+            "{} {was} to {}, since {}: go on there, or take it back first with `stackbell store take-back {}`",
+            self.from,
+            mark.target,
+            seconds(&rfc3339(mark.begun_at)),
+            self.from
+        )
+    }
 }
 
 impl Done {
@@ -177,60 +229,72 @@ impl Done {
         self.compared.iter().all(Compared::is_same)
     }
 
-    /// Copied rows per second.
+    fn rows(&self) -> u64 {
+        self.compared.iter().map(|table| table.source.rows).sum()
+    }
+
+    /// Rows per second, with the comparison.
     fn rate(&self) -> u64 {
         let milliseconds = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1);
-        self.rows.saturating_mul(1000) / milliseconds
+        self.rows().saturating_mul(1000) / milliseconds
     }
 
     fn values(&self) -> Vec<Value> {
-        self.compared.iter().map(Compared::value).collect()
+        self.compared.iter().map(value).collect()
     }
 }
 
-impl Copied {
-    fn is_same(&self) -> bool {
-        self.done.as_ref().is_none_or(Done::is_same)
+/// A table, for programs and for people.
+fn value(compared: &Compared) -> Value {
+    let Compared { table, source, target } = compared;
+    let mut value = json!({
+        "noun": table.name,
+        "rows": source.rows,
+        "sha256": hex(&source.sha256),
+        "same": compared.is_same(),
+    });
+    if !compared.is_same() {
+        value["target"] = json!({ "rows": target.rows, "sha256": hex(&target.sha256) });
     }
+    value
+}
 
+impl Copied {
     fn print(&self, output: Output, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match output {
             Output::Json => output.one(out, &self.document(), "")?,
             Output::Table => self.print_words(out)?,
         }
-        if self.is_same() {
-            return Ok(ExitCode::SUCCESS);
-        }
-        bail!(
-            "{} does not hold what {} holds, and no node serves it: is the file sound, and nobody else at either? Drop the \
-             database, make it anew, and copy again",
+        ensure!(
+            self.done.as_ref().is_none_or(Done::is_same),
+            "{} did not take what {} holds, and nothing is kept in it: does a trigger or a rule change rows there? Then copy again",
             self.into,
             self.from
-        )
+        );
+        Ok(ExitCode::SUCCESS)
     }
 
     fn document(&self) -> Value {
         json!({
             "from": self.from,
             "to": self.into,
-            "rows": self.state.progress.rows,
-            "copiedNow": self.done.as_ref().map(|done| done.rows),
+            "rows": self.done.as_ref().map(Done::rows),
             "seconds": self.done.as_ref().map(|done| done.took.as_secs_f64()),
             "nouns": self.done.as_ref().map(Done::values),
-            "finishedAt": self.state.finished_at.map(rfc3339),
+            "finishedAt": self.finished_at,
             "sendingHeld": self.hold.is_some(),
         })
     }
 
     fn print_words(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let Some(done) = &self.done else {
-            let at = self.state.finished_at.map(rfc3339).unwrap_or_default();
+            let at = self.finished_at.as_deref().unwrap_or_default();
             writeln!(
                 out,
                 "{} was copied to {} at {}: nothing is left to do.",
                 self.from,
                 self.into,
-                seconds(&at)
+                seconds(at)
             )?;
             return Ok(());
         };
@@ -238,14 +302,12 @@ impl Copied {
         if !done.is_same() {
             return Ok(());
         }
-        let rows = done.compared.iter().map(Compared::rows).sum();
         writeln!(
             out,
-            "\n{} is copied to {}: {} ({} now, {} a second), the same on both sides.",
+            "\n{} is copied to {}: {} ({} a second), the same on both sides.",
             self.from,
             self.into,
-            counted(rows, "row", "rows"),
-            done.rows,
+            counted(done.rows(), "row", "rows"),
             done.rate()
         )?;
         if let Some(hold) = &self.hold {
@@ -253,7 +315,7 @@ impl Copied {
         }
         writeln!(
             out,
-            "No server takes the file any more. Start the nodes with the master key that its server had."
+            "No server opens the file any more. Start the nodes with the master key that its server had."
         )?;
         Ok(())
     }

@@ -1,9 +1,7 @@
-//! `stackbell store`: moves a store to PostgreSQL, and takes a file back.
+//! `stackbell store`: copies an embedded store into PostgreSQL, and takes the file back.
 
-mod agreement;
 mod copy;
 mod take_back;
-mod verify;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +15,7 @@ use stackbell_store::audit::AuditEntry;
 use stackbell_store_sqlite::{OpenError, SqliteStore};
 use stackbell_system::{Environment, SystemClock, SystemEntropy};
 
-/// The prefix of a file's name.
+/// The prefix of a file in flags and messages.
 const FILE_PREFIX: &str = "sqlite:";
 
 /// The actor in the audit log.
@@ -31,7 +29,7 @@ pub(crate) struct StoreArgs {
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
-    /// Copy all of an embedded store into an empty PostgreSQL database; continue an interrupted copy
+    /// Copy all of an embedded store into an empty PostgreSQL database
     Copy(Box<copy::CopyArgs>),
     /// Let servers use a file again that was copied elsewhere
     TakeBack(take_back::TakeBackArgs),
@@ -56,7 +54,7 @@ fn parse_file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// The name of a file for people.
+/// The name of a file in messages.
 fn file_label(path: &Path) -> anyhow::Result<String> {
     let absolute = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
     Ok(format!("{FILE_PREFIX}{}", absolute.display()))

@@ -1,4 +1,4 @@
-//! `stackbell store take-back`: lets servers use a file again that was copied elsewhere.
+//! `stackbell store take-back`: removes the mark from a file that was copied elsewhere, so that it can be served again.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const ACTION: &str = "instance.take_back";
 #[command(after_help = "Example:
   stackbell store take-back sqlite:stackbell-data/stackbell.db
 
-Where the copy was finished, let no node serve it any more: what was pending would go out twice.")]
+Stop all nodes of a finished copy for good first: pending deliveries would be sent twice.")]
 pub(super) struct TakeBackArgs {
     /// The file
     #[arg(value_name = "sqlite:PATH", value_parser = parse_file)]

@@ -1,4 +1,4 @@
-//! A copy of many events that is killed on its way.
+//! A large store, with a SIGKILL in the middle of the copy.
 //!
 //! `STACKBELL_COPY_EVENTS=200000 cargo test -p stackbell --release --test cluster copied_once -- --nocapture` runs the same
 //! test with more events; without the variable there are 20,000.
@@ -18,7 +18,7 @@ fn events_to_copy() -> usize {
     std::env::var("STACKBELL_COPY_EVENTS").map_or(20_000, |text| text.parse().expect("a number of events"))
 }
 
-/// Starts a copy, and kills it once it reports to be about half done. Returns the seconds that it ran.
+/// Starts a copy, and kills it after about 40 % of the rows. Returns how many seconds it ran.
 async fn killed_half_way(mut command: tokio::process::Command) -> f64 {
     let since = Instant::now();
     let mut child = command.spawn().expect("the binary starts");

@@ -1,14 +1,13 @@
-//! A copy that is cut, wherever that is, goes on where it was.
+//! An interrupted copy leaves no rows, and starts again.
 
 use std::time::Duration;
 
 use stackbell_store::StoreError;
 use stackbell_store::conformance::fixtures::World;
-use stackbell_store::transfer::{Copying, Import as _};
 use stackbell_testkit::{Fault, Proxy};
 
 use super::fill::fill;
-use super::{File, SMALL, begin, check_same, copy, target};
+use super::{File, begin, check_same, copy, target};
 use crate::support::Site;
 
 async fn filled() -> File {
@@ -18,87 +17,63 @@ async fn filled() -> File {
     file
 }
 
-/// After each page another process takes it up.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_copy_goes_on_after_each_page() {
-    let file = filled().await;
-    let (site, target) = target().await;
-    let source = file.to_move().await;
-    begin(&target).await;
-    let (mut pages, mut rows) = (0, 0);
-    loop {
-        let state = target.copy_state().await.expect("copy_state").expect("it was begun");
-        assert_eq!(state.progress.rows, rows);
-        let mut copying = Copying::new(&source, &*target, state.id, state.progress, SMALL);
-        let Some(step) = copying.step().await.expect("a page goes in") else { break };
-        assert!(step.rows > rows && step.rows <= rows + u64::from(SMALL.rows_max));
-        (pages, rows) = (pages + 1, step.rows);
+fn check_no_rows(site: &Site) {
+    for table in ["organizations", "events", "event_ids", "deliveries", "usage", "audit"] {
+        assert_eq!(site.database.psql(&format!("SELECT count(*) FROM {table}")), "0", "{table}");
     }
-    assert!(pages > 20, "{pages}");
-    check_same(&source, &target).await;
-    site.check_counts();
 }
 
-/// Nobody waits for a page that is on its way: it is in whole, or not at all.
+/// Dropped at any moment, which closes the connection as the end of its process does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_goes_on_after_a_page_that_was_let_go() {
+async fn a_dropped_copy_starts_again() {
     let file = filled().await;
     let (site, target) = target().await;
     let source = file.to_move().await;
-    begin(&target).await;
-    let mut patience = Duration::ZERO;
-    loop {
-        let state = target.copy_state().await.expect("copy_state").expect("it was begun");
-        let mut copying = Copying::new(&source, &*target, state.id, state.progress, SMALL);
-        // Longer each time, until it is long enough.
-        patience += Duration::from_micros(200);
-        match tokio::time::timeout(patience, copying.step()).await {
-            Ok(step) => {
-                if step.expect("a page goes in").is_none() {
-                    break;
-                }
+    let (mut patience, mut interruptions) = (Duration::from_millis(1), 0);
+    let compared = loop {
+        begin(&target).await;
+        match tokio::time::timeout(patience, copy(&source, &target)).await {
+            Ok(compared) => break compared.expect("copy"),
+            Err(_) => {
+                check_no_rows(&site);
+                (patience, interruptions) = (patience * 4 / 3, interruptions + 1);
             }
-            Err(_) => drop(copying),
         }
-    }
-    check_same(&source, &target).await;
+    };
+    assert!(interruptions > 5, "{interruptions}");
+    check_same(&source, &compared).await;
     site.check_counts();
 }
 
-/// The connection is lost while a page goes in, and while its commit is answered.
+/// The connection is lost before a statement arrives, or before its answer does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_goes_on_after_a_lost_connection() {
+async fn a_copy_starts_again_after_a_lost_connection() {
     let file = filled().await;
     let direct = Site::new().await;
     let proxy = Proxy::start(direct.database.server().port()).await;
     let site = direct.at(proxy.port());
     let source = file.to_move().await;
-    begin(&*site.store_to_copy().await).await;
     for fault in [
-        Fault::LoseRequest(b"/* import.users */"),
-        Fault::LoseAnswer(b"/* import.webhooks */"),
         Fault::LoseRequest(b"ATTACH PARTITION events_d"),
-        Fault::LoseRequest(b"/* import.events */"),
-        Fault::LoseRequest(b"/* import.deliveries */"),
         Fault::LoseAnswer(b"/* commit */"),
-        Fault::LoseRequest(b"/* import.attempts */"),
-        Fault::LoseAnswer(b"/* commit */"),
+        Fault::LoseRequest(b"/* copy.users */"),
+        Fault::LoseAnswer(b"/* copy.webhooks */"),
+        Fault::LoseRequest(b"/* copy.attempts */"),
+        Fault::LoseAnswer(b"/* copy.derive */"),
+        Fault::LoseAnswer(b"/* compare.deliveries */"),
+        Fault::LoseAnswer(b"/* copy.finish */"),
     ] {
         let target = site.store_to_copy().await;
-        let state = target.copy_state().await.expect("copy_state").expect("it was begun");
+        begin(&target).await;
         proxy.set(fault);
-        let mut copying = Copying::new(&source, &*target, state.id, state.progress, SMALL);
-        let error = loop {
-            match copying.step().await {
-                Ok(step) => assert!(step.is_some(), "{fault:?} did not happen"),
-                Err(error) => break error,
-            }
-        };
+        let error = copy(&source, &target).await.expect_err("the connection is lost");
         assert!(matches!(error, StoreError::Unavailable { .. } | StoreError::Unknown { .. }), "{error}");
         assert_eq!(proxy.fault(), Fault::None);
+        check_no_rows(&site);
     }
     let target = site.store_to_copy().await;
-    copy(&source, &target, SMALL).await;
-    check_same(&source, &target).await;
+    begin(&target).await;
+    let compared = copy(&source, &target).await.expect("copy");
+    check_same(&source, &compared).await;
     site.check_counts();
 }

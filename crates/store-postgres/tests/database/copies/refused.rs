@@ -1,4 +1,4 @@
-//! What cannot be copied, or copied into, and who must not work with half a store.
+//! Databases and files that are refused.
 
 use std::time::Duration;
 
@@ -7,13 +7,12 @@ use stackbell_model::ids::NodeId;
 use stackbell_store::Store;
 use stackbell_store::conformance::fixtures::World;
 use stackbell_store::instance::SendingHold;
-use stackbell_store::transfer::{CopyBegun, CopyState, Copying, Import as _, Progress};
+use stackbell_store::transfer::CopyBegun;
 use stackbell_store_postgres::{OpenError, PostgresStore};
 use stackbell_store_sqlite::{Move, OpenError as FileError, SqliteStore};
 use uuid::Uuid;
 
-use super::{BEGUN_AT, COPY, File, SMALL, begin, copy, finish, target};
-use crate::support::Site;
+use super::{BEGUN_AT, COPY, File, audit, begin, check_same, copy, target};
 
 async fn check_not_empty(target: &PostgresStore, expected: &str) {
     let begun = target.begin_copy(COPY, "a file", BEGUN_AT).await.expect("begin_copy");
@@ -37,78 +36,72 @@ async fn target_has_node(target: &PostgresStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_works_with_half_a_store() {
+async fn no_node_opens_a_claimed_database() {
     let file = File::new();
     let world = World::open(&file).await;
     let (site, target) = target().await;
     begin(&target).await;
-    check_not_empty(&target, "a copy").await;
     let refused = PostgresStore::open(site.options()).await.expect_err("refused");
     assert!(matches!(&refused, OpenError::CopyUnfinished { origin, .. } if origin == "a file"), "{refused}");
     assert!(refused.to_string().contains("`stackbell store copy`"), "{refused}");
 
-    let world = world.restarted(&File::new()).await;
+    let _world = world.restarted(&File::new()).await;
     let source = file.to_move().await;
-    copy(&source, &target, SMALL).await;
-    PostgresStore::open(site.options()).await.expect_err("it is not said to be finished");
-    finish(&source, &target, &world).await;
-    PostgresStore::open(site.options()).await.expect("it is whole");
+    let compared = copy(&source, &target).await.expect("copy");
+    check_same(&source, &compared).await;
+    PostgresStore::open(site.options()).await.expect("the copy is complete");
     let state = target.copy_state().await.expect("copy_state").expect("it was begun");
-    assert_eq!((state.id, state.source.as_str(), state.begun_at), (COPY, "a file", BEGUN_AT));
+    assert_eq!((state.id, state.source.as_str()), (COPY, "a file"));
     assert!(state.finished_at.is_some());
-    // Once is enough.
-    let again = target.finish_copy(COPY, None, world.audit("instance.copy")).await;
-    assert!(again.expect_err("refused").to_string().contains("another one is at it"));
+    check_not_empty(&target, "a copy of a file").await;
+    let again = copy(&source, &target).await.expect_err("it is complete");
+    assert!(again.to_string().contains("copies"), "{again}");
 }
 
-/// Two processes at the same copy: what the one has done the other does not do again.
+/// An unfinished copy has no rows, and another copy can take its place. The first one cannot go on then.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_goes_in_once() {
+async fn a_later_copy_takes_the_claim() {
     let file = File::new();
-    World::open(&file).await;
+    let world = World::open(&file).await;
+    let _world = world.restarted(&File::new()).await;
     let (site, target) = target().await;
     let source = file.to_move().await;
     begin(&target).await;
-    let from = |progress| Copying::new(&source, &*target, COPY, progress, SMALL);
-    let (mut one, mut other) = (from(Progress::BEGINNING), from(Progress::BEGINNING));
-    one.step().await.expect("a page goes in").expect("there is one");
-    let late = other.step().await.expect_err("it is in");
-    assert!(late.to_string().contains("another one is at it"), "{late}");
-    let state: CopyState = target.copy_state().await.expect("copy_state").expect("it was begun");
-    assert_eq!(state.progress.rows, 1);
-    assert_eq!(site.database.psql("SELECT count(*) FROM organizations"), "1");
+    let begun = target.begin_copy(Uuid::from_u128(8), "another file", BEGUN_AT).await.expect("begin_copy");
+    assert_eq!(begun, CopyBegun::Done);
+    let late = copy(&source, &target).await.expect_err("the claim is lost");
+    assert!(late.to_string().contains(&COPY.to_string()), "{late}");
+    assert_eq!(site.database.psql("SELECT count(*) FROM organizations"), "0");
 }
 
-/// Who holds all sending holds it from the copy's first moment on; one that is held already stays as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn sending_can_be_held_from_the_beginning() {
     let file = File::new();
     let world = World::open(&file).await;
-    let world = world.restarted(&File::new()).await;
-    let site = Site::new().await;
-    let target = site.store_to_copy().await;
+    let _world = world.restarted(&File::new()).await;
+    let (_site, target) = target().await;
     begin(&target).await;
-    copy(&file.to_move().await, &target, SMALL).await;
     let hold = SendingHold { since: Timestamp::from_millis(9), reason: "copied".into() };
-    target.finish_copy(COPY, Some(&hold), world.audit("instance.copy")).await.expect("finish_copy");
+    let source = file.to_move().await;
+    target.copy(&source, COPY, Some(&hold), &audit(), &|_| {}).await.expect("copy");
     let store: &dyn Store = &*target;
     assert_eq!(store.sending_hold().await.expect("sending_hold"), Some(hold));
 }
 
-/// A file that is moved elsewhere is served by nobody, until it is taken back; and then it is another one.
+/// No server opens a marked file, until it is taken back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_moved_file_is_not_served() {
+async fn a_marked_file_is_not_served() {
     let file = File::new();
     let world = World::open(&file).await;
     let world = world.restarted(&File::new()).await;
     let source = file.to_move().await;
     assert_eq!(source.find_move().await.expect("find_move"), None);
-    let begun = source.begin_move(COPY, "postgres://db/bell", BEGUN_AT).await.expect("begin_move");
+    source.begin_move(COPY, "postgres://db/bell", BEGUN_AT).await.expect("begin_move");
     let expected =
         Move { id: COPY, target: "postgres://db/bell".to_owned(), begun_at: BEGUN_AT, ended_at: None };
-    assert_eq!(begun, expected);
-    let second = source.begin_move(Uuid::nil(), "elsewhere", world.now()).await.expect("begin_move");
-    assert_eq!(second, expected);
+    assert_eq!(source.find_move().await.expect("find_move").as_ref(), Some(&expected));
+    source.begin_move(Uuid::nil(), "elsewhere", world.now()).await.expect("begin_move");
+    assert_eq!(source.find_move().await.expect("find_move"), Some(expected));
     drop(source);
     let check_refused = async |text: &str| {
         let error = file.opened(SqliteStore::open).await.expect_err("refused");

@@ -1,4 +1,7 @@
-//! What marks a store that is moved elsewhere: nobody serves it any more, and so nothing in it changes, until it is taken back.
+//! The mark of a file that is copied to another store.
+//!
+//! No server opens a marked file, so that its rows do not change during the copy and are not served twice after it.
+//! `stackbell store take-back` removes the mark.
 
 use std::path::Path;
 
@@ -26,21 +29,21 @@ const END: &str =
 const TAKE_BACK: &str = "/* take_back */ UPDATE meta SET move_id = NULL, move_target = NULL, \
     move_begun_at = NULL, move_ended_at = NULL WHERE move_id IS NOT NULL";
 
-/// Where a store is moved to.
+/// The mark of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// What the other store knows the copy by.
+    /// The id of the copy, which the other store has too.
     pub id: CopyId,
     /// The other store, in words for people.
     pub target: String,
-    /// Since when nobody serves this one.
+    /// When the file was marked.
     pub begun_at: Timestamp,
-    /// When all was there; `None` while it is not.
+    /// When the copy was completed; `None` before.
     pub ended_at: Option<Timestamp>,
 }
 
 impl SqliteStore {
-    /// Where the store is moved to, if it is.
+    /// The mark; `None` for a file without one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -48,20 +51,20 @@ impl SqliteStore {
         self.read("find_move", find).await
     }
 
-    /// Marks the store, unless it is marked; gives what marks it then. From now on [`Self::open`] refuses it.
+    /// Marks the file, unless it has a mark. From now on [`Self::open`] refuses it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn begin_move(&self, id: CopyId, target: &str, now: Timestamp) -> Result<Move, StoreError> {
+    pub async fn begin_move(&self, id: CopyId, target: &str, now: Timestamp) -> Result<(), StoreError> {
         let target = target.to_owned();
         self.write("begin_move", move |connection, _| {
             change(connection, BEGIN, params![id.as_bytes(), target, now.as_millis()])?;
-            find(connection)?.ok_or_else(|| Fault::missing("meta", &"move_id"))
+            Ok(())
         })
         .await
     }
 
-    /// Notes that all is there.
+    /// Stores in the mark that the copy is complete.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -73,7 +76,7 @@ impl SqliteStore {
         .await
     }
 
-    /// Takes the mark away; `false` when there is none. What the store was moved to goes its own way from then on.
+    /// Removes the mark; `false` when there is none. A copy of the file is a store of its own from then on.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -103,8 +106,8 @@ fn find(connection: &Connection) -> Result<Option<Move>, Fault> {
     Ok(found.flatten())
 }
 
-/// Refuses a file that is moved elsewhere.
-pub(crate) fn check_not_moved(path: &Path) -> Result<(), OpenError> {
+/// Refuses a file with a mark.
+pub(crate) fn check_not_marked(path: &Path) -> Result<(), OpenError> {
     let at_path = |source| OpenError::at(path, source);
     let connection = connect(path, Access::Read).map_err(at_path)?;
     let found = find(&connection).map_err(|fault| match fault {
