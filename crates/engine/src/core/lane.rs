@@ -461,20 +461,24 @@ impl Lane {
         self.hold == Hold::Deleted && self.in_flight == 0 && self.prefetched.is_empty() && !self.is_leasing
     }
 
-    /// So many deliveries were leased from it at `now`; the store says that the next can be had at `next_due`.
+    /// So many deliveries were leased from it at `now`; the store says that the next can be had at `next_due`, and that the
+    /// endpoint asked to be left alone until `wait_until`.
     pub(super) fn leased(
         &mut self,
         count: usize,
         mode: LaneMode,
         next_due: Option<Timestamp>,
+        wait_until: Option<Timestamp>,
         now: Timestamp,
     ) {
         let was_wanted = std::mem::take(&mut self.leases_wanted);
         // Another node was asked to wait: the answer has just said so.
         self.wants_attempt |=
             was_wanted && mode != LaneMode::Asked && count == 0 && self.asked_until(now).is_some();
-        // What is there and could not be had is in the hands of another node, which has just taken it.
-        let next_due = next_due.map(|due| if count == 0 { due.max(now.after(TAKEN_WAIT)) } else { due });
+        // Due deliveries that the store did not give are leased by another node, or the endpoint asked to be left alone. The
+        // lane may take that wait for over, after a clock was set back.
+        let not_before = now.after(TAKEN_WAIT).max(wait_until.unwrap_or(now));
+        let next_due = next_due.map(|due| if count == 0 { due.max(not_before) } else { due });
         next_due.into_iter().for_each(|due| self.note_due(due));
         let due_later = self.next_due.filter(|due| *due > now);
         if mode == LaneMode::Probe && count == 0 {

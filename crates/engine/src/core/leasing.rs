@@ -341,7 +341,8 @@ impl Core {
             lane.learn_rate(&webhook, now);
             let mut room = lane.room(now);
             is_as_it_was &= !lane.must_hold_new(now);
-            lane.leased(response.deliveries.len(), request.mode, response.next_due, now);
+            let wait_until = webhook.health.waits_until(now);
+            lane.leased(response.deliveries.len(), request.mode, response.next_due, wait_until, now);
             let webhook = std::sync::Arc::new(webhook);
             let trigger = match request.mode {
                 LaneMode::Due | LaneMode::Pending | LaneMode::Asked => AttemptTrigger::Schedule,

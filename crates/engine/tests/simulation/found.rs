@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stackbell_model::webhook::Format;
 
-use crate::operations::{Cast, Operation, Plan, RequestFate, StoreFate};
+use crate::operations::{Behaviour, Cast, Operation, Plan, RequestFate, StoreFate};
 
 /// With what they broke.
 pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
@@ -17,6 +17,10 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
         (
             "born under a lease that another had taken the place of, as the clock was set back",
             born_behind_a_lease(),
+        ),
+        (
+            "a lane asks the store again and again for the end of a wait that it takes for over",
+            wait_taken_for_over(),
         ),
     ]
 }
@@ -47,6 +51,24 @@ fn redeliver(webhook: usize) -> Operation {
 
 fn answered() -> Operation {
     Operation::Request { node: 0, which: 0, fate: RequestFate::Answered }
+}
+
+fn wait_taken_for_over() -> Plan {
+    let source =
+        Operation::Source { node: 0, organization: 0, subject: 0, events: 1, again: None, is_behind: false };
+    let mut operations =
+        vec![Operation::SetActive { node: 0, webhook: 1, active: true, told: false }, source];
+    operations.extend([publish(0); 3]);
+    operations.extend([
+        Operation::Wake { node: 0, hears_all: false },
+        Operation::Endpoint { webhook: 1, behaviour: Behaviour::AsksToWait },
+        Operation::Advance(Duration::from_secs(40)),
+        Operation::SetBack { node: 0, by: Duration::from_secs(3700) },
+    ]);
+    operations.extend([publish(0); 2]);
+    operations.push(Operation::SetHeld { node: 0, held: true, told: false });
+    operations.extend([publish(0); 2]);
+    embedded(1, 2_169_283_933_164_960_925, operations)
 }
 
 fn busy_while_stopping() -> Plan {
