@@ -14,11 +14,11 @@ const COUNT_MAX: usize = 4;
 
 /// Parts that are not rewritten yet, with the number of such sentences that they have. A number here only falls.
 const UNFINISHED: &[(&str, usize)] = &[
-    ("crates/engine", 178),
-    ("crates/store-postgres", 105),
-    ("crates/store-sqlite", 59),
+    ("crates/engine", 175),
+    ("crates/store-postgres", 96),
+    ("crates/store-sqlite", 56),
     ("crates/app", 38),
-    ("crates/store", 36),
+    ("crates/store", 9),
     ("crates/http", 35),
     ("crates/store-memory", 11),
     ("tests", 10),

@@ -1,24 +1,21 @@
 //! The engine as a pure state machine: [`Input`]s in, [`Command`]s out.
 //!
-//! No IO, no clock, no tasks: [`crate::shell`] does what a command says and brings back what came of it.
-//! The same machine runs under the simulation, where the disk fails between two lines and the node dies at any of them.
+//! The core does no IO, reads no clock and starts no task: [`crate::shell`] executes commands and reports their results.
+//! The simulation runs the same core under failed commits, lost responses and killed nodes.
 //!
-//! What it keeps is small and disposable. Whatever matters is in the store;
-//! the machine knows which lanes have something due, who holds a permit, and what is on its way to a commit.
+//! All state of the core may be lost at any moment, because the store holds everything that matters. The core knows which lanes
+//! have due deliveries, which permits are taken, and which records are on their way to a commit.
 //!
-//! - [`intake`](self): publish, match, group commit, answer
-//! - `lane`: one webhook's permits, breaker, pacing and hold
-//! - `breaker`: what becomes of an endpoint that fails
-//! - `permits`: caps of the node and of each organization
-//! - `in_progress`: deliveries that are under way, and leases of them that we hold beside that
-//! - `backoff`: a store that fails
-//! - `pacer`: a webhook's own rate
-//! - `ring`: whose turn it is
-//! - `starts`: how quickly attempts begin at endpoints that are not known to be quick
-//! - `share`: what of it all is this node's, where several send
-//! - `sending`: whether anything is sent at all
-//! - `matching`: which webhooks hear of an event
+//! - `intake`, `intake_queue`, `matching`: publish, match, group commit, response
+//! - `leasing`, `prefetch`, `in_progress`: leases of due deliveries, also ahead of time
+//! - `attempts`: attempts and their outcomes
+//! - `on_demand`: pings and redeliveries
+//! - `lane`, `pacer`, `breaker`: one webhook's sending, its rate limit and its circuit breaker
+//! - `permits`, `round_robin`, `slow_start`: limits of the node and of each organization, and the next lane
+//! - `rendezvous`: this node's part, where several nodes send
+//! - `sending`: the hold of all sending
 //! - `waits`: why pending deliveries are not sent now
+//! - `backoff`: failures of the store
 
 mod attempts;
 mod backoff;
