@@ -22,6 +22,7 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
             "a lane asks the store again and again for the end of a wait that it takes for over",
             wait_taken_for_over(),
         ),
+        ("sent within a wait that was not recorded yet, once sending was resumed", wait_not_recorded_yet()),
     ]
 }
 
@@ -69,6 +70,35 @@ fn wait_taken_for_over() -> Plan {
     operations.push(Operation::SetHeld { node: 0, held: true, told: false });
     operations.extend([publish(0); 2]);
     embedded(1, 2_169_283_933_164_960_925, operations)
+}
+
+fn wait_not_recorded_yet() -> Plan {
+    let source =
+        Operation::Source { node: 0, organization: 0, subject: 0, events: 0, again: None, is_behind: false };
+    let published =
+        |node, organization| Operation::Publish { node, organization, subject: 0, again: None, behind: 0 };
+    let operations = vec![
+        source,
+        source,
+        publish(0),
+        Operation::SetActive { node: 0, webhook: 0, active: false, told: false },
+        published(0, 1),
+        store(StoreFate::Done),
+        published(2, 0),
+        published(1, 1),
+        Operation::Endpoint { webhook: 3, behaviour: Behaviour::AsksToWait },
+        store(StoreFate::Done),
+        Operation::Advance(Duration::from_secs(40)),
+        Operation::Pause { node: 0 },
+        published(0, 0),
+        published(1, 0),
+        Operation::Advance(Duration::from_secs(900)),
+        Operation::Redeliver { node: 0, event: 4, webhook: 0 },
+        Operation::Request { node: 1, which: 0, fate: RequestFate::Answered },
+        retry(false),
+        Operation::SetHeld { node: 0, held: true, told: false },
+    ];
+    Plan { cast: Cast::Shared { nodes: 2 }, rng_seed: 18_225_572_188_585_021_282, operations }
 }
 
 fn busy_while_stopping() -> Plan {

@@ -73,12 +73,18 @@ impl Lane {
         self.asked = after;
     }
 
-    /// Learns what the store knows of that, which may be older than what is known here.
+    /// Learns the wait that the store knows. It may be older than the wait that is known here.
     fn learn_asked(&mut self, asked: Option<RetryAfter>) {
         let is_over = |asked: &RetryAfter| self.asked_is_over_to.is_some_and(|to| asked.asked_at <= to);
         if let Some(asked) = asked.filter(|asked| !is_over(asked)) {
             self.asked = Some(asked.and(self.asked));
         }
+    }
+
+    /// Takes the wait that the store knows in place of the one that is known here.
+    fn replace_asked(&mut self, asked: Option<RetryAfter>) {
+        self.forget_asked();
+        self.asked = asked;
     }
 
     fn forget_asked(&mut self) {
@@ -129,10 +135,13 @@ impl Lane {
         if is_other {
             self.forget_endpoint(config);
         }
-        if is_other || is_set_going {
-            self.forget_asked();
+        // The store's wait is newer than every wait that is known here, unless an attempt of this revision is not recorded yet.
+        let is_store_newer = webhook.revision > self.revision || self.unrecorded == 0;
+        if is_other || (is_set_going && is_store_newer) {
+            self.replace_asked(health.retry_after);
+        } else {
+            self.learn_asked(health.retry_after);
         }
-        self.learn_asked(health.retry_after);
         let is_held = webhook.is_held();
         let is_changed = is_other || is_set_going;
         if !is_held && (self.was_held || (is_changed && was_in_trouble)) {
