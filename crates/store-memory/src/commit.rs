@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
+use stackbell_model::delivery::{Attempt, Delivery, State};
 use stackbell_model::health::Health;
 use stackbell_model::ids::{DeliveryId, EventId, OrganizationId, SourceId, WebhookId};
-use stackbell_model::retry::Next;
 use stackbell_model::source::{Change, SourceCursor};
 use stackbell_store::StoreError;
 use stackbell_store::commit::{
     AttemptOutcome, AttemptRecord, AttemptSubject, Batch, BatchOutcome, Commit, IntakeItem, IntakeOutcome,
     NewEvent,
 };
-use stackbell_store::decision::{Decision, Earlier, Lookups, count, decide};
+use stackbell_store::decision::attempt::{Effect, late, leased, on_demand};
+use stackbell_store::decision::intake::{Decision, Earlier, Lookups, count, decide};
 use stackbell_store::statistics::Usage;
 
 use crate::MemoryStore;
@@ -97,54 +97,59 @@ impl Tables {
     }
 
     fn record(&mut self, record: AttemptRecord) -> AttemptOutcome {
-        let live = self.webhooks.get(&record.webhook);
-        let live = live.map(|webhook| (record.health_after(webhook.health, webhook.revision), None));
-        let deleted = || {
-            let row = self.deleted_webhooks.get(&record.webhook)?;
-            Some((row.webhook.health, Some(row.by.clone())))
-        };
-        let Some((health, deleted_by)) = live.or_else(deleted) else {
-            return AttemptOutcome::Superseded;
-        };
-        let AttemptRecord { webhook, attempt, subject, .. } = record;
+        let id = record.webhook;
+        let live = self.webhooks.get(&id).map(|webhook| (webhook, None));
+        let deleted = || self.deleted_webhooks.get(&id).map(|row| (&row.webhook, Some(row.by.clone())));
+        let Some((webhook, deleted_by)) = live.or_else(deleted) else { return AttemptOutcome::Superseded };
+        let health = record.health_after(webhook.health, webhook.revision, deleted_by.is_some());
+        let AttemptRecord { attempt, subject, .. } = record;
         let attempt = Attempt { duration: whole_milliseconds(attempt.duration), ..attempt };
-        let ended_at = attempt.ended_at();
-        let is_success = attempt.outcome.verdict() == Verdict::Success;
-        let row = match subject {
+        let ended = match subject {
             AttemptSubject::Leased { delivery, token, next } => {
-                self.delivery_of(webhook, delivery).and_then(|row| match row.delivery.state {
-                    State::Pending { .. } if row.lease.is_some_and(|lease| lease.token == token) => {
-                        let delivery = followed(row.delivery, next, ended_at, deleted_by.as_deref());
-                        Some(DeliveryRow { delivery, lease: None })
-                    }
-                    State::Cancelled { .. } if !self.has_attempt(&row.delivery, &attempt) => {
-                        Some(if is_success { succeeded(row, ended_at) } else { row })
-                    }
-                    State::Pending { .. }
-                    | State::Cancelled { .. }
-                    | State::Succeeded { .. }
-                    | State::Failed { .. } => None,
-                })
+                let Some(row) = self.delivery_of(id, delivery) else { return AttemptOutcome::Superseded };
+                let effect = if row.lease.is_some_and(|lease| lease.token == token) {
+                    Effect::Moved(leased(next, &attempt, deleted_by.as_deref()))
+                } else {
+                    let is_recorded = self.has_attempt(&row.delivery, &attempt);
+                    late(row.delivery.state.kind(), is_recorded, &attempt)
+                };
+                self.write_effect(row, effect, attempt)
             }
-            AttemptSubject::Redelivery { delivery } => self
-                .delivery_of(webhook, delivery)
-                .map(|row| if is_success { succeeded(row, ended_at) } else { row }),
+            AttemptSubject::Redelivery { delivery } => {
+                let Some(row) = self.delivery_of(id, delivery) else { return AttemptOutcome::Superseded };
+                let effect = on_demand(row.delivery.state.kind(), &attempt);
+                self.write_effect(row, effect, attempt)
+            }
             AttemptSubject::Ping(delivery) if self.deliveries.contains_key(&delivery.id) => None,
-            AttemptSubject::Ping(delivery) => Some(pinged(webhook, *delivery)),
+            AttemptSubject::Ping(delivery) => {
+                let row = pinged(id, *delivery);
+                self.put_attempt(&row.delivery, attempt);
+                self.put_delivery(row);
+                Some(None)
+            }
         };
-        let Some(row) = row else { return AttemptOutcome::Superseded };
-
-        let before = self.deliveries.get(&row.delivery.id).map(|row| row.delivery.state.kind());
-        let state = &row.delivery.state;
-        let has_ended =
-            state.kind() != StateKind::Pending && before.is_some_and(|before| before != state.kind());
-        let ended = has_ended.then(|| state.clone());
-        self.put_attempt(&row.delivery, attempt);
-        self.put_delivery(row);
-        if let Some(webhook) = self.webhooks.get_mut(&webhook) {
+        let Some(ended) = ended else { return AttemptOutcome::Superseded };
+        if let Some(webhook) = self.webhooks.get_mut(&id) {
             webhook.health = health;
         }
         AttemptOutcome::Recorded { health, ended }
+    }
+
+    /// Writes the effect of an attempt on its delivery. `None` if the attempt is superseded; otherwise how it ended the delivery.
+    fn write_effect(&mut self, row: DeliveryRow, effect: Effect, attempt: Attempt) -> Option<Option<State>> {
+        let (row, ended) = match effect {
+            Effect::Superseded => return None,
+            Effect::Recorded => (row, None),
+            Effect::Moved(transition) => {
+                let ended = transition.ended().cloned();
+                let spent = row.delivery.attempts_spent.saturating_add(u32::from(transition.spent));
+                let delivery = Delivery { state: transition.to, attempts_spent: spent, ..row.delivery };
+                (DeliveryRow { delivery, lease: None }, ended)
+            }
+        };
+        self.put_attempt(&row.delivery, attempt);
+        self.put_delivery(row);
+        Some(ended)
     }
 
     /// Whether an attempt of a delivery is in.
@@ -185,17 +190,6 @@ impl Lookups for Found<'_> {
     fn usage(&mut self) -> Result<Usage, Infallible> {
         Ok(self.tables.usage(self.organization))
     }
-}
-
-/// A pending delivery after a leased attempt. Only pending ones have a lease.
-fn followed(delivery: Delivery, next: Next, ended_at: Timestamp, deleted_by: Option<&str>) -> Delivery {
-    let (state, spent) = next.state(ended_at, deleted_by);
-    let attempts_spent = delivery.attempts_spent.saturating_add(u32::from(spent));
-    Delivery { state, attempts_spent, ..delivery }
-}
-
-fn succeeded(row: DeliveryRow, at: Timestamp) -> DeliveryRow {
-    DeliveryRow { delivery: Delivery { state: State::Succeeded { at }, ..row.delivery }, lease: None }
 }
 
 fn pinged(webhook: WebhookId, delivery: Delivery) -> DeliveryRow {

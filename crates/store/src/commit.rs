@@ -196,10 +196,11 @@ pub struct AttemptRecord {
 impl AttemptRecord {
     /// The webhook's health after this attempt, if it was `health` before and the webhook now has `revision`.
     ///
-    /// An edit while the request was under way may have changed the URL or the secret. The response then says nothing about the
-    /// endpoint of now, so health stays as it is.
-    pub fn health_after(&self, health: Health, revision: u64) -> Health {
-        if self.revision < revision { health } else { health.after(&self.attempt, self.retry_until) }
+    /// An edit while the request was in flight may have changed the URL or the secret. The response then says nothing about the
+    /// current endpoint, so health stays as it is. The health of a deleted webhook stays as it is too.
+    pub fn health_after(&self, health: Health, revision: u64, is_deleted: bool) -> Health {
+        let is_outdated = is_deleted || self.revision < revision;
+        if is_outdated { health } else { health.after(&self.attempt, self.retry_until) }
     }
 }
 

@@ -1,15 +1,15 @@
-//! Outcomes recorded.
+//! Recording of attempts.
 //!
-//! Those of leased deliveries go together. What a person asked for is recorded one by one, in its turn: it is rare, and may
-//! be about the same deliveries.
+//! Attempts of leased deliveries are recorded together, in one statement. Attempts that a user requested are recorded one by one,
+//! in the order of the batch, because they are rare and may concern the same deliveries.
 
 use std::collections::HashSet;
 
 use futures_util::future::try_join;
-use stackbell_model::delivery::{Attempt, CancelReason, Delivery, State, StateKind, Verdict};
+use stackbell_model::delivery::{Delivery, State, StateKind};
 use stackbell_model::ids::{DeliveryId, LeaseToken};
-use stackbell_model::retry::Next;
 use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
+use stackbell_store::decision::attempt::{Effect, Transition, late, leased, on_demand};
 use stackbell_store::rows::delivery::state_columns;
 use stackbell_store::rows::{Columns as _, Id as _};
 use tokio_postgres::types::ToSql;
@@ -53,8 +53,8 @@ statement!(SUCCEED = "/* commit.succeed */ UPDATE deliveries SET state = 'succee
     WHERE id = $1 AND webhook_number = $2"; UUID, INT8, INT8);
 
 statement!(CANCEL = "/* commit.cancel */ UPDATE deliveries SET state = 'cancelled', due_at = NULL, finished_at = $4, \
-    cancel_reason = 'webhook_deleted', cancelled_by = $5, lease_token = NULL, lease_until = NULL \
-    WHERE id = $1 AND webhook_number = $2 AND lease_token = $3"; UUID, INT8, UUID, INT8, TEXT);
+    cancel_reason = $5, cancelled_by = $6, lease_token = NULL, lease_until = NULL \
+    WHERE id = $1 AND webhook_number = $2 AND lease_token = $3"; UUID, INT8, UUID, INT8, TEXT, TEXT);
 
 statement!(DELETED_BY =
     "/* commit.deleted_by */ SELECT number, deleted_by FROM webhooks WHERE number = $1"; INT8);
@@ -69,13 +69,13 @@ statement!(INSERT_PING = "/* commit.insert_ping */ INSERT INTO deliveries (id, o
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     UUID, INT8, INT8, UUID, TEXT, INT8, INT8, TEXT, INT8, TEXT, TEXT, TEXT, BYTEA);
 
-/// The outcome of a leased delivery, and which of the batch's records it is.
+/// A leased delivery after its attempt.
 struct LeasedRecord {
+    /// The position of the record in the batch.
     index: usize,
     delivery: DeliveryId,
     token: LeaseToken,
-    state: State,
-    spent: bool,
+    transition: Transition,
 }
 
 pub(super) struct Recorder<'batch> {
@@ -89,7 +89,7 @@ impl<'batch> Recorder<'batch> {
         Self { known, ledger, recorded: Vec::new() }
     }
 
-    /// Has the deliveries follow their outcomes, in the order of the records.
+    /// Records the attempts in the order of the batch.
     pub(super) async fn record(
         &mut self,
         tx: &Transaction,
@@ -99,23 +99,17 @@ impl<'batch> Recorder<'batch> {
         let mut deliveries = HashSet::new();
         for (index, record) in records.iter().enumerate() {
             let Some(webhook) = self.known.webhooks.get(&record.webhook) else { continue };
-            let is_next = match &record.subject {
-                AttemptSubject::Leased { delivery, token, next }
-                    if (!webhook.is_deleted || *next == Next::Succeeded) && deliveries.insert(*delivery) =>
-                {
-                    let (state, spent) = next.state(record.attempt.ended_at(), None);
-                    together.push(LeasedRecord { index, delivery: *delivery, token: *token, state, spent });
-                    false
-                }
-                AttemptSubject::Leased { .. }
-                | AttemptSubject::Redelivery { .. }
-                | AttemptSubject::Ping(_) => true,
-            };
-            if is_next {
-                self.follow(tx, std::mem::take(&mut together), records).await?;
-                deliveries.clear();
-                self.record_one(tx, index, record, webhook, records).await?;
+            if let AttemptSubject::Leased { delivery, token, next } = &record.subject
+                && !webhook.is_deleted
+                && deliveries.insert(*delivery)
+            {
+                let transition = leased(*next, &record.attempt, None);
+                together.push(LeasedRecord { index, delivery: *delivery, token: *token, transition });
+                continue;
             }
+            self.follow(tx, std::mem::take(&mut together), records).await?;
+            deliveries.clear();
+            self.record_one(tx, index, record, webhook, records).await?;
         }
         self.follow(tx, together, records).await
     }
@@ -129,18 +123,20 @@ impl<'batch> Recorder<'batch> {
         records: &'batch [AttemptRecord],
     ) -> Result<(), Fault> {
         match &record.subject {
-            AttemptSubject::Leased { delivery, token, next }
-                if webhook.is_deleted && *next != Next::Succeeded =>
-            {
-                self.cancel(tx, index, record, webhook, (*delivery, *token)).await
-            }
             AttemptSubject::Leased { delivery, token, next } => {
-                let (state, spent) = next.state(record.attempt.ended_at(), None);
-                let again = LeasedRecord { index, delivery: *delivery, token: *token, state, spent };
-                self.follow(tx, vec![again], records).await
+                let deleted_by = if webhook.is_deleted { Some(deleted_by(tx, webhook).await?) } else { None };
+                let transition = leased(*next, &record.attempt, deleted_by.as_deref());
+                let one = LeasedRecord { index, delivery: *delivery, token: *token, transition };
+                if matches!(one.transition.to, State::Cancelled { .. }) {
+                    self.cancel(tx, one, record, webhook).await
+                } else {
+                    self.follow(tx, vec![one], records).await
+                }
             }
             AttemptSubject::Redelivery { delivery } => {
-                self.record_redelivery(tx, webhook, index, *delivery, record).await
+                let Some(state) = find_state(tx, webhook, *delivery).await? else { return Ok(()) };
+                let effect = on_demand(state, &record.attempt);
+                self.write_effect(tx, webhook, index, *delivery, record, effect).await
             }
             AttemptSubject::Ping(delivery) => {
                 if self.insert_ping(tx, webhook, delivery).await? {
@@ -161,7 +157,7 @@ impl<'batch> Recorder<'batch> {
         self.recorded.push(Recorded { index, delivery, record, ended });
     }
 
-    /// Has leased deliveries, each of them once, follow their outcomes, where the lease is still the one that they show.
+    /// Writes the transitions of leased deliveries. Each delivery is in `leased` once. An attempt whose lease is lost is late.
     async fn follow(
         &mut self,
         tx: &Transaction,
@@ -173,7 +169,7 @@ impl<'batch> Recorder<'batch> {
         }
         let webhooks: Vec<KnownWebhook> =
             leased.iter().map(|one| self.known.webhooks[&records[one.index].webhook]).collect();
-        let columns: Vec<_> = leased.iter().map(|one| state_columns(&one.state)).collect();
+        let columns: Vec<_> = leased.iter().map(|one| state_columns(&one.transition.to)).collect();
         let numbers: Vec<i64> = (0..).take(leased.len()).collect();
         let ids: Vec<Uuid> = leased.iter().map(|one| one.delivery.uuid()).collect();
         let webhook_numbers: Vec<i64> = webhooks.iter().map(|webhook| webhook.number).collect();
@@ -182,7 +178,7 @@ impl<'batch> Recorder<'batch> {
         let due_at: Vec<Option<i64>> = columns.iter().map(|columns| columns.due_at).collect();
         let finished_at: Vec<Option<i64>> = columns.iter().map(|columns| columns.finished_at).collect();
         let fail_reasons: Vec<Option<&str>> = columns.iter().map(|columns| columns.fail_reason).collect();
-        let spent: Vec<i64> = leased.iter().map(|one| i64::from(one.spent)).collect();
+        let spent: Vec<i64> = leased.iter().map(|one| i64::from(one.transition.spent)).collect();
         let followed: HashSet<usize> = tx
             .list(
                 &FOLLOW,
@@ -207,76 +203,40 @@ impl<'batch> Recorder<'batch> {
         for (number, (one, webhook)) in leased.into_iter().zip(webhooks).enumerate() {
             let record = &records[one.index];
             if !followed.contains(&number) {
-                self.record_cancelled(tx, &webhook, one.index, one.delivery, record).await?;
+                self.record_late(tx, &webhook, one.index, one.delivery, record).await?;
                 continue;
             }
-            let has_ended = one.state.kind() != StateKind::Pending;
-            if has_ended {
-                self.ledger.pending(webhook.organization_number, -1);
-                self.ledger.ended(webhook.account(), record.attempt.ended_at(), one.state.kind());
-            }
-            self.note(one.index, one.delivery, record, has_ended.then_some(one.state));
+            self.moved(&webhook, one.index, one.delivery, record, &one.transition);
         }
         Ok(())
     }
 
-    /// Cancels a leased delivery whose webhook was deleted while its attempt was on its way.
+    /// Cancels a leased delivery whose webhook was deleted while the request was in flight.
     async fn cancel(
         &mut self,
         tx: &Transaction,
-        index: usize,
+        one: LeasedRecord,
         record: &'batch AttemptRecord,
         webhook: &KnownWebhook,
-        (delivery, token): (DeliveryId, LeaseToken),
     ) -> Result<(), Fault> {
-        let by: Option<Box<str>> = tx
-            .first(&DELETED_BY, &[&webhook.number], "webhooks", |cursor| {
-                cursor.skip("number")?;
-                Ok(cursor.text("deleted_by")?.into())
-            })
-            .await?;
-        let by = by.ok_or_else(|| Fault::missing("webhooks", &webhook.number))?;
-        let at = record.attempt.ended_at();
-        let parameters: &[&(dyn ToSql + Sync)] =
-            &[&delivery.uuid(), &webhook.number, &token.uuid(), &at.as_millis(), &&*by];
+        let columns = state_columns(&one.transition.to);
+        let parameters: &[&(dyn ToSql + Sync)] = &[
+            &one.delivery.uuid(),
+            &webhook.number,
+            &one.token.uuid(),
+            &columns.finished_at,
+            &columns.cancel_reason,
+            &columns.cancelled_by,
+        ];
         if tx.change(&CANCEL, parameters).await? == 0 {
-            return self.record_cancelled(tx, webhook, index, delivery, record).await;
+            return self.record_late(tx, webhook, one.index, one.delivery, record).await;
         }
-        let state = State::Cancelled { at, reason: CancelReason::WebhookDeleted, by };
-        self.ledger.pending(webhook.organization_number, -1);
-        self.ledger.ended(webhook.account(), at, state.kind());
-        self.note(index, delivery, record, Some(state));
+        self.moved(webhook, one.index, one.delivery, record, &one.transition);
         Ok(())
     }
 
-    /// Records an attempt whose delivery was cancelled while it was on its way, unless it is in.
-    async fn record_cancelled(
-        &mut self,
-        tx: &Transaction,
-        webhook: &KnownWebhook,
-        index: usize,
-        delivery: DeliveryId,
-        record: &'batch AttemptRecord,
-    ) -> Result<(), Fault> {
-        if find_state(tx, webhook, delivery).await? != Some(StateKind::Cancelled) {
-            return Ok(());
-        }
-        let (started_at, trigger) = (record.attempt.started_at.as_millis(), record.attempt.trigger.as_str());
-        let is_in = !tx.rows(&FIND_ATTEMPT, &[&delivery.uuid(), &started_at, &trigger]).await?.is_empty();
-        let is_noted = self.recorded.iter().any(|one| {
-            let other = &one.record.attempt;
-            one.delivery == delivery
-                && (other.started_at, other.trigger) == (record.attempt.started_at, record.attempt.trigger)
-        });
-        if is_in || is_noted {
-            return Ok(());
-        }
-        let ended = self.succeed(tx, webhook, delivery, StateKind::Cancelled, &record.attempt).await?;
-        self.note(index, delivery, record, ended);
-        Ok(())
-    }
-
-    async fn record_redelivery(
+    /// Records an attempt whose lease is lost.
+    async fn record_late(
         &mut self,
         tx: &Transaction,
         webhook: &KnownWebhook,
@@ -285,36 +245,53 @@ impl<'batch> Recorder<'batch> {
         record: &'batch AttemptRecord,
     ) -> Result<(), Fault> {
         let Some(state) = find_state(tx, webhook, delivery).await? else { return Ok(()) };
-        let ended = self.succeed(tx, webhook, delivery, state, &record.attempt).await?;
-        self.note(index, delivery, record, ended);
-        Ok(())
+        let (started_at, trigger) = (record.attempt.started_at.as_millis(), record.attempt.trigger.as_str());
+        let is_in = !tx.rows(&FIND_ATTEMPT, &[&delivery.uuid(), &started_at, &trigger]).await?.is_empty();
+        let is_noted = self.recorded.iter().any(|one| {
+            let other = &one.record.attempt;
+            one.delivery == delivery
+                && (other.started_at, other.trigger) == (record.attempt.started_at, record.attempt.trigger)
+        });
+        let effect = late(state, is_in || is_noted, &record.attempt);
+        self.write_effect(tx, webhook, index, delivery, record, effect).await
     }
 
-    /// A delivery succeeds with a 2xx, whatever its state. Any other answer leaves it as it is. How that ended it, if it did.
-    async fn succeed(
+    /// Writes the effect of an attempt that has no lease. Such an attempt can only make its delivery succeeded.
+    async fn write_effect(
         &mut self,
         tx: &Transaction,
         webhook: &KnownWebhook,
+        index: usize,
         delivery: DeliveryId,
-        before: StateKind,
-        attempt: &Attempt,
-    ) -> Result<Option<State>, Fault> {
-        if attempt.outcome.verdict() != Verdict::Success {
-            return Ok(None);
+        record: &'batch AttemptRecord,
+        effect: Effect,
+    ) -> Result<(), Fault> {
+        match effect {
+            Effect::Superseded => {}
+            Effect::Recorded => self.note(index, delivery, record, None),
+            Effect::Moved(transition) => {
+                let at = record.attempt.ended_at().as_millis();
+                tx.change(&SUCCEED, &[&delivery.uuid(), &webhook.number, &at]).await?;
+                self.moved(webhook, index, delivery, record, &transition);
+            }
         }
-        let at = attempt.ended_at();
-        tx.change(&SUCCEED, &[&delivery.uuid(), &webhook.number, &at.as_millis()]).await?;
-        if before == StateKind::Pending {
-            self.ledger.pending(webhook.organization_number, -1);
-        }
-        if before == StateKind::Succeeded {
-            return Ok(None);
-        }
-        self.ledger.ended(webhook.account(), at, StateKind::Succeeded);
-        Ok(Some(State::Succeeded { at }))
+        Ok(())
     }
 
-    /// Whether it is new: not when it is in already, by a commit whose answer was lost.
+    /// Counts a delivery's change of state, and notes its attempt.
+    fn moved(
+        &mut self,
+        webhook: &KnownWebhook,
+        index: usize,
+        delivery: DeliveryId,
+        record: &'batch AttemptRecord,
+        transition: &Transition,
+    ) {
+        self.ledger.moved(webhook.account(), record.attempt.ended_at(), transition);
+        self.note(index, delivery, record, transition.ended().cloned());
+    }
+
+    /// Inserts a ping. False if a commit whose response was lost has inserted it already.
     async fn insert_ping(
         &mut self,
         tx: &Transaction,
@@ -346,17 +323,11 @@ impl<'batch> Recorder<'batch> {
         )
         .await?;
         self.ledger.stored(webhook.organization_number, delivery.body.as_deref().map_or(0, length));
-        self.ledger.made(webhook.account(), delivery.created_at);
-        match &delivery.state {
-            State::Pending { .. } => self.ledger.pending(webhook.organization_number, 1),
-            State::Succeeded { at } | State::Failed { at, .. } | State::Cancelled { at, .. } => {
-                self.ledger.ended(webhook.account(), *at, delivery.state.kind());
-            }
-        }
+        self.ledger.inserted(webhook.account(), delivery);
         Ok(true)
     }
 
-    /// Inserts the attempts that are recorded, and has the webhooks' health follow them. What became of each record.
+    /// Inserts the recorded attempts and updates the webhooks' health. Returns the outcome of each record.
     pub(super) async fn finish(
         self,
         tx: &Transaction,
@@ -379,6 +350,17 @@ impl<'batch> Recorder<'batch> {
         }
         Ok(outcomes)
     }
+}
+
+/// The actor that deleted a webhook.
+async fn deleted_by(tx: &Transaction, webhook: &KnownWebhook) -> Result<Box<str>, Fault> {
+    let by = tx
+        .first(&DELETED_BY, &[&webhook.number], "webhooks", |cursor| {
+            cursor.skip("number")?;
+            Ok(cursor.text("deleted_by")?.into())
+        })
+        .await?;
+    by.ok_or_else(|| Fault::missing("webhooks", &webhook.number))
 }
 
 /// The state of a webhook's delivery, which stays as it is until the transaction's end; `None` when it is not there.

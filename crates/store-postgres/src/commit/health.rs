@@ -33,15 +33,12 @@ pub(super) struct Recorded<'batch> {
 }
 
 impl Recorded<'_> {
-    /// The health after this attempt, which `standings` now says too, and whether it is another than before.
-    /// The health of a deleted webhook stays as it is.
+    /// Updates `standings` with this attempt. Returns the health after it, and true if it changed.
     fn follow(&self, known: &Known, standings: &mut BTreeMap<WebhookId, Standing>) -> (Health, bool) {
         let webhook = self.record.webhook;
         let (revision, health) = standings.get_mut(&webhook).expect("known, or it would not be recorded");
-        if known.webhooks[&webhook].is_deleted {
-            return (*health, false);
-        }
-        let before = std::mem::replace(health, self.record.health_after(*health, *revision));
+        let is_deleted = known.webhooks[&webhook].is_deleted;
+        let before = std::mem::replace(health, self.record.health_after(*health, *revision, is_deleted));
         (*health, *health != before)
     }
 }

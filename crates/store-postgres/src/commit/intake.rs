@@ -10,7 +10,7 @@ use stackbell_model::filter::Filter;
 use stackbell_model::ids::{EventId, OrganizationId, SourceId};
 use stackbell_model::source::SourceCursor;
 use stackbell_store::commit::{Batch, IntakeItem, IntakeOutcome, NewDelivery, NewEvent};
-use stackbell_store::decision::{Decision, Earlier, Lookups, count, decide};
+use stackbell_store::decision::intake::{Decision, Earlier, Lookups, count, decide};
 use stackbell_store::rows::event::subject_columns;
 use stackbell_store::rows::{Id as _, join};
 use stackbell_store::statistics::Usage;

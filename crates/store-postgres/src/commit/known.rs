@@ -6,7 +6,7 @@ use futures_util::future::{try_join, try_join5};
 use stackbell_model::health::Health;
 use stackbell_model::ids::{EventId, OrganizationId, WebhookId};
 use stackbell_store::commit::Batch;
-use stackbell_store::decision::Earlier;
+use stackbell_store::decision::intake::Earlier;
 use stackbell_store::rows::webhook::read_health;
 use stackbell_store::rows::{Columns as _, Id as _};
 use tokio_postgres::types::ToSql;

@@ -1,10 +1,11 @@
-//! Outcomes recorded.
+//! Recording of attempts.
 
 use rusqlite::{CachedStatement, Connection, params};
-use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
+use stackbell_model::delivery::{Attempt, Delivery, State, StateKind};
 use stackbell_model::ids::{DeliveryId, LeaseToken};
 use stackbell_model::retry::Next;
 use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
+use stackbell_store::decision::attempt::{Effect, Transition, late, leased, on_demand};
 
 use super::known::{Known, KnownWebhook};
 use crate::error::Fault;
@@ -38,7 +39,7 @@ pub(crate) const DELETED_BY: &str =
 pub(crate) const FIND_ATTEMPT: &str = "/* commit.find_attempt */ SELECT number FROM attempts \
     WHERE delivery_number = ?1 AND started_at = ?2 AND trigger = ?3";
 
-/// A delivery of which an attempt is recorded, and how that ended it, if it did.
+/// A delivery whose attempt is recorded, and the state in which the attempt ended it, if it did.
 struct Recorded {
     number: i64,
     ended: Option<State>,
@@ -91,15 +92,14 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         };
         let stored_bytes = insert_attempt(&mut self.insert_attempt, number, webhook.number, attempt)?;
         self.ledger.attempt(webhook.account(), attempt, stored_bytes);
-        if webhook.is_deleted {
-            return Ok(AttemptOutcome::Recorded { health: webhook.health, ended });
+        let health = record.health_after(webhook.health, webhook.revision, webhook.is_deleted);
+        if health != webhook.health {
+            self.known.set_health(*webhook_id, health);
         }
-        let health = record.health_after(webhook.health, webhook.revision);
-        self.known.set_health(*webhook_id, health);
         Ok(AttemptOutcome::Recorded { health, ended })
     }
 
-    /// The delivery, if it was still the holder's to record, or was cancelled meanwhile.
+    /// Records an attempt of a leased delivery. `None` if it is superseded.
     fn record_leased(
         &mut self,
         webhook: &KnownWebhook,
@@ -117,14 +117,14 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         let Some(number) = number else { return Ok(None) };
         let is_holder = self.leases.get(number).is_some_and(|lease| lease.token == token);
         if !is_holder {
-            return self.record_cancelled(webhook, delivery, attempt);
+            return self.record_late(webhook, delivery, attempt);
         }
         let deleted_by = if webhook.is_deleted { self.deleted_by(webhook)? } else { None };
-        let (state, spent) = next.state(attempt.ended_at(), deleted_by.as_deref());
-        let changed = if let State::Cancelled { at, by, .. } = &state {
+        let transition = leased(next, attempt, deleted_by.as_deref());
+        let changed = if let State::Cancelled { at, by, .. } = &transition.to {
             change(self.connection, CANCEL, params![number, at.as_millis(), by])?
         } else {
-            let columns = state_columns(&state);
+            let columns = state_columns(&transition.to);
             self.follow.execute(params![
                 number,
                 webhook.number,
@@ -132,22 +132,16 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
                 columns.due_at,
                 columns.finished_at,
                 columns.fail_reason,
-                u32::from(spent),
+                u32::from(transition.spent),
             ])?
         };
         if changed == 0 {
-            return self.record_cancelled(webhook, delivery, attempt);
+            return self.record_late(webhook, delivery, attempt);
         }
-        self.leases.end(number);
-        let has_ended = state.kind() != StateKind::Pending;
-        if has_ended {
-            self.ledger.pending(webhook.organization_number, -1);
-            self.ledger.ended(webhook.account(), attempt.ended_at(), state.kind());
-        }
-        Ok(Some(Recorded { number, ended: has_ended.then_some(state) }))
+        Ok(Some(self.moved(webhook, number, &transition, attempt)))
     }
 
-    /// The person or token that deleted a webhook.
+    /// The actor that deleted a webhook.
     fn deleted_by(&self, webhook: &KnownWebhook) -> Result<Option<Box<str>>, Fault> {
         first(self.connection, DELETED_BY, [webhook.number], "webhooks", |cursor| {
             cursor.skip("number")?;
@@ -155,26 +149,21 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         })
     }
 
-    /// The delivery, if it was cancelled while the attempt was on its way, which is not in yet.
-    fn record_cancelled(
+    /// Records an attempt whose lease is lost. `None` if it is superseded.
+    fn record_late(
         &mut self,
         webhook: &KnownWebhook,
         delivery: DeliveryId,
         attempt: &Attempt,
     ) -> Result<Option<Recorded>, Fault> {
-        let Some((number, StateKind::Cancelled)) = self.find_of_webhook(webhook, delivery)? else {
-            return Ok(None);
-        };
+        let Some((number, state)) = self.find_of_webhook(webhook, delivery)? else { return Ok(None) };
         let same = params![number, attempt.started_at.as_millis(), attempt.trigger.as_str()];
-        if first(self.connection, FIND_ATTEMPT, same, "attempts", |cursor| cursor.get::<i64>("number"))?
-            .is_some()
-        {
-            return Ok(None);
-        }
-        self.succeed(webhook, number, StateKind::Cancelled, attempt).map(Some)
+        let recorded =
+            first(self.connection, FIND_ATTEMPT, same, "attempts", |cursor| cursor.get::<i64>("number"))?;
+        self.write_effect(webhook, number, late(state, recorded.is_some(), attempt), attempt)
     }
 
-    /// The delivery, if it is there.
+    /// Records an attempt that a user requested. `None` if its delivery does not exist.
     fn record_redelivery(
         &mut self,
         webhook: &KnownWebhook,
@@ -182,7 +171,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         attempt: &Attempt,
     ) -> Result<Option<Recorded>, Fault> {
         let Some((number, state)) = self.find_of_webhook(webhook, delivery)? else { return Ok(None) };
-        self.succeed(webhook, number, state, attempt).map(Some)
+        self.write_effect(webhook, number, on_demand(state, attempt), attempt)
     }
 
     fn find_of_webhook(
@@ -196,31 +185,38 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         })
     }
 
-    /// A delivery succeeds with a 2xx, whatever its state. Any other answer leaves it as it is.
-    fn succeed(
+    /// Writes the effect of an attempt that has no lease. Such an attempt can only make its delivery succeeded.
+    fn write_effect(
         &mut self,
         webhook: &KnownWebhook,
         number: i64,
-        before: StateKind,
+        effect: Effect,
         attempt: &Attempt,
-    ) -> Result<Recorded, Fault> {
-        if attempt.outcome.verdict() != Verdict::Success {
-            return Ok(Recorded { number, ended: None });
-        }
-        let at = attempt.ended_at();
-        self.connection.prepare_cached(SUCCEED)?.execute(params![number, at.as_millis()])?;
-        self.leases.end(number);
-        if before == StateKind::Pending {
-            self.ledger.pending(webhook.organization_number, -1);
-        }
-        let has_ended = before != StateKind::Succeeded;
-        if has_ended {
-            self.ledger.ended(webhook.account(), at, StateKind::Succeeded);
-        }
-        Ok(Recorded { number, ended: has_ended.then_some(State::Succeeded { at }) })
+    ) -> Result<Option<Recorded>, Fault> {
+        let transition = match effect {
+            Effect::Superseded => return Ok(None),
+            Effect::Recorded => return Ok(Some(Recorded { number, ended: None })),
+            Effect::Moved(transition) => transition,
+        };
+        let parameters = params![number, attempt.ended_at().as_millis()];
+        self.connection.prepare_cached(SUCCEED)?.execute(parameters)?;
+        Ok(Some(self.moved(webhook, number, &transition, attempt)))
     }
 
-    /// The new delivery; `None` when it is in already, by a commit whose answer was lost.
+    /// Ends the lease of a delivery that has changed its state, and counts the change.
+    fn moved(
+        &mut self,
+        webhook: &KnownWebhook,
+        number: i64,
+        transition: &Transition,
+        attempt: &Attempt,
+    ) -> Recorded {
+        self.leases.end(number);
+        self.ledger.moved(webhook.account(), attempt.ended_at(), transition);
+        Recorded { number, ended: transition.ended().cloned() }
+    }
+
+    /// Inserts a ping. `None` if a commit whose response was lost has inserted it already.
     fn insert_ping(
         &mut self,
         webhook: &KnownWebhook,
@@ -236,13 +232,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         let stored_bytes = insert_delivery(&mut insert, webhook.number, None, delivery)?;
         let number = self.connection.last_insert_rowid();
         self.ledger.stored(webhook.organization_number, stored_bytes);
-        self.ledger.made(webhook.account(), delivery.created_at);
-        match &delivery.state {
-            State::Pending { .. } => self.ledger.pending(webhook.organization_number, 1),
-            State::Succeeded { at } | State::Failed { at, .. } | State::Cancelled { at, .. } => {
-                self.ledger.ended(webhook.account(), *at, delivery.state.kind());
-            }
-        }
+        self.ledger.inserted(webhook.account(), delivery);
         Ok(Some(Recorded { number, ended: None }))
     }
 }

@@ -4,7 +4,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use stackbell_model::ids::{EventId, OrganizationId, SourceId, WebhookId};
 use stackbell_model::source::SourceCursor;
 use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewEvent, Receipt};
-use stackbell_store::decision::{Decision, Earlier, Lookups, count, decide};
+use stackbell_store::decision::intake::{Decision, Earlier, Lookups, count, decide};
 use stackbell_store::statistics::Usage;
 
 use super::known::{Known, KnownOrganization, KnownWebhook};

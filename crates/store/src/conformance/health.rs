@@ -37,7 +37,7 @@ pub async fn health_follows_the_rule(harness: &dyn Harness) {
     for trigger in AttemptTrigger::ALL.iter().copied() {
         for outcome in &outcomes {
             let record = tried(&delivery, world.now(), trigger, outcome.clone());
-            expected = record.health_after(expected, webhook.revision);
+            expected = record.health_after(expected, webhook.revision, false);
             assert_eq!(world.recorded(record).await, expected, "{trigger:?} {outcome:?}");
             assert_eq!(world.current(&webhook).await.health, expected, "{trigger:?} {outcome:?}");
         }

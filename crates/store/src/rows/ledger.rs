@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Attempt, StateKind, Verdict};
+use stackbell_model::delivery::{Attempt, Delivery, State, StateKind, Verdict};
 
+use crate::decision::attempt::Transition;
 use crate::statistics::{Tally, hour_of};
 
 /// The webhook number that stands for an organization as a whole.
@@ -61,6 +62,28 @@ impl Counts {
     pub fn event(&mut self, organization: i64, at: Timestamp, stored_bytes: i64) {
         self.tally(Account { organization, webhook: WHOLE_ORGANIZATION }, at).events += 1;
         self.stored(organization, stored_bytes);
+    }
+
+    /// Counts an inserted delivery, and its end if it is inserted with one.
+    pub fn inserted(&mut self, account: Account, delivery: &Delivery) {
+        self.made(account, delivery.created_at);
+        match &delivery.state {
+            State::Pending { .. } => self.pending(account.organization, 1),
+            State::Succeeded { at } | State::Failed { at, .. } | State::Cancelled { at, .. } => {
+                self.ended(account, *at, delivery.state.kind());
+            }
+        }
+    }
+
+    /// Counts a transition at `at`.
+    pub fn moved(&mut self, account: Account, at: Timestamp, transition: &Transition) {
+        let to = transition.to.kind();
+        if transition.from == StateKind::Pending && to != StateKind::Pending {
+            self.pending(account.organization, -1);
+        }
+        if transition.ended().is_some() {
+            self.ended(account, at, to);
+        }
     }
 
     /// Counts a new delivery.
