@@ -13,7 +13,7 @@
 use stackbell_model::delivery::{Attempt, State, StateKind, Verdict};
 use stackbell_model::retry::Next;
 
-/// What a store writes for an attempt.
+/// The writes of a store for an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing: the attempt came too late.
