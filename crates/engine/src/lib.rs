@@ -1,8 +1,8 @@
-//! The data plane: events in, deliveries out, durably.
+//! The data plane: takes events in and sends deliveries out, durably.
 //!
-//! - [`core`]: what to do, as a pure state machine
-//! - [`shell`]: doing it, with tokio, a store and sockets
-//! - [`outbound`]: the one HTTP client for addresses that others chose
+//! - [`core`]: decides what to do, as a pure state machine
+//! - [`shell`]: does it, with tokio, a store and sockets
+//! - [`outbound`]: the one HTTP client for untrusted addresses
 
 pub mod core;
 pub mod outbound;

@@ -14,7 +14,7 @@ const COUNT_MAX: usize = 4;
 
 /// Parts that are not rewritten yet, with the number of such sentences that they have. A number here only falls.
 const UNFINISHED: &[(&str, usize)] = &[
-    ("crates/engine", 175),
+    ("crates/engine", 61),
     ("crates/store-postgres", 96),
     ("crates/store-sqlite", 56),
     ("crates/app", 38),

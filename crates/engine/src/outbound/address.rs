@@ -1,10 +1,10 @@
-//! What kinds of addresses there are, and which of them are not for everybody.
+//! Kinds of IP addresses, and which of them are not public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// Why an address is refused: what kind of address it is, and what would allow it.
+/// Why the policy refuses an address. `Display` names the kind of address and the setting that would allow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{} is refused by the outbound policy; it is allowed with {}", self.kind(), self.remedy())]
 pub enum Refusal {
@@ -12,36 +12,36 @@ pub enum Refusal {
     Loopback,
     /// A private network (10.0.0.0/8 and its like).
     Private,
-    /// The wire that we are on.
+    /// The local link.
     LinkLocal,
-    /// The provider's network (100.64.0.0/10), which clouds use for services of their own.
+    /// Carrier-grade NAT (100.64.0.0/10). Clouds use it for services of their own.
     CarrierGradeNat,
-    /// Many at once.
+    /// A multicast address.
     Multicast,
-    /// No address, which connects to this machine all the same.
+    /// The unspecified address, which connects to this machine anyway.
     Unspecified,
-    /// All on the wire.
+    /// The broadcast address.
     Broadcast,
-    /// For examples in documents.
+    /// Reserved for examples in documentation.
     Documentation,
-    /// For measuring networks.
+    /// Reserved for network benchmarks.
     Benchmarking,
-    /// For nobody, or for purposes that no endpoint has.
+    /// Reserved for protocols that no endpoint uses, or not assigned.
     Reserved,
-    /// A private network of IPv6.
+    /// A unique local IPv6 address (a private network).
     UniqueLocal,
-    /// A private network of IPv6, as it once was.
+    /// A site-local IPv6 address (deprecated private network).
     SiteLocal,
-    /// Where a cloud hands this machine its credentials.
+    /// A cloud's metadata service, which hands out this machine's credentials.
     Metadata,
-    /// An IPv4 address in IPv6 notation. It is allowed where an allowance names the IPv4 address.
+    /// An IPv4 address in IPv6 notation. It needs an allowance that covers the IPv4 address.
     Mapped,
-    /// An IPv6 address that leads to an IPv4 address: compatible, NAT64 of one site, 6to4, Teredo, ISATAP.
+    /// An IPv6 address that embeds an IPv4 address: compatible, NAT64 of one site, 6to4, Teredo, ISATAP.
     Transition,
 }
 
 impl Refusal {
-    /// What kind of address it is, with its article.
+    /// The kind of address, with its article.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Loopback => "a loopback address",
@@ -93,15 +93,15 @@ const fn v6(segments: [u16; 8], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
 }
 
-/// Addresses at which clouds hand out credentials or control a machine, most of them within other refused
-/// networks: they are listed because a wide allowance must not open them.
+/// Addresses at which clouds hand out credentials or control a machine. Most are within other refused networks. They are listed
+/// because a wide allowance must not open them.
 const METADATA_V4: &[Ipv4Addr] = &[
     Ipv4Addr::new(169, 254, 169, 254), // AWS, Azure, Google, DigitalOcean, Oracle, OpenStack, …
     Ipv4Addr::new(169, 254, 170, 2),   // AWS: credentials of ECS tasks
     Ipv4Addr::new(169, 254, 170, 23),  // AWS: credentials of EKS pods
     Ipv4Addr::new(169, 254, 0, 23),    // Tencent
     Ipv4Addr::new(169, 254, 42, 42),   // Scaleway
-    Ipv4Addr::new(168, 63, 129, 16),   // Azure: a public address by its looks
+    Ipv4Addr::new(168, 63, 129, 16),   // Azure: looks like a public address
     Ipv4Addr::new(100, 100, 100, 200), // Alibaba
     Ipv4Addr::new(100, 96, 0, 96),     // Volcengine
     Ipv4Addr::new(192, 0, 0, 192),     // Oracle, older machines
@@ -114,7 +114,7 @@ const METADATA_V6: &[Ipv6Addr] = &[
     Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),   // Scaleway
 ];
 
-/// The first that matches counts. Source: IANA's registry of special-purpose IPv4 addresses.
+/// The first match counts. Source: IANA's registry of special-purpose IPv4 addresses.
 const NETWORKS_V4: &[(Ipv4Net, Refusal)] = &[
     (v4(0, 0, 0, 0, 8), Refusal::Unspecified),
     (v4(10, 0, 0, 0, 8), Refusal::Private),
@@ -124,7 +124,7 @@ const NETWORKS_V4: &[(Ipv4Net, Refusal)] = &[
     (v4(172, 16, 0, 0, 12), Refusal::Private),
     (v4(192, 0, 0, 0, 24), Refusal::Reserved),
     (v4(192, 0, 2, 0, 24), Refusal::Documentation),
-    (v4(192, 88, 99, 0, 24), Refusal::Reserved), // once the relays of 6to4
+    (v4(192, 88, 99, 0, 24), Refusal::Reserved), // formerly the relays of 6to4
     (v4(192, 168, 0, 0, 16), Refusal::Private),
     (v4(198, 18, 0, 0, 15), Refusal::Benchmarking),
     (v4(198, 51, 100, 0, 24), Refusal::Documentation),
@@ -143,7 +143,7 @@ const TEREDO: Ipv6Net = v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32);
 const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
-/// The first that matches counts. Source: IANA's registry of special-purpose IPv6 addresses.
+/// The first match counts. Source: IANA's registry of special-purpose IPv6 addresses.
 const NETWORKS_V6: &[(Ipv6Net, Refusal)] = &[
     (v6([0; 8], 128), Refusal::Unspecified),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), Refusal::Loopback),
@@ -163,8 +163,8 @@ const NETWORKS_V6: &[(Ipv6Net, Refusal)] = &[
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), Refusal::Multicast),
 ];
 
-/// The address by which an address is judged: the IPv4 address inside a NAT64 address, else itself. A NAT64 address reaches
-/// exactly that IPv4 address, by a translator that IPv6-only networks have for all of IPv4. Source: RFC 6052, section 2.1.
+/// The address to judge: for a NAT64 address the IPv4 address inside, else the address itself. A NAT64 address reaches exactly
+/// that IPv4 address, through a translator that IPv6-only networks use for all of IPv4. Source: RFC 6052, section 2.1.
 pub(super) fn translated(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if NAT64.contains(&v6) => {
@@ -175,7 +175,7 @@ pub(super) fn translated(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether a NAT64 address of one site may lead to a metadata address. The site alone knows the length of its prefix.
+/// Whether a NAT64 address of one site may lead to a metadata address. Only the site knows the length of its prefix.
 /// Source: RFC 8215, and RFC 6052, section 2.2.
 pub(super) fn may_lead_to_metadata(address: IpAddr) -> bool {
     let IpAddr::V6(v6) = address else { return false };
@@ -185,7 +185,7 @@ pub(super) fn may_lead_to_metadata(address: IpAddr) -> bool {
     NAT64_LOCAL.contains(&v6) && places.into_iter().any(|place| METADATA_V4.contains(&leads(place)))
 }
 
-/// Why an address is refused where nothing allows it; `None` when it is public.
+/// Why an address is refused without an allowance; `None` if it is public.
 pub(super) fn classify(address: IpAddr) -> Option<Refusal> {
     match translated(address) {
         IpAddr::V4(address) => classify_v4(address),
@@ -210,11 +210,11 @@ fn classify_v6(address: Ipv6Addr) -> Option<Refusal> {
     if is_isatap(address) {
         return Some(Refusal::Transition);
     }
-    // Public addresses are all in one block; what lies outside belongs to nobody yet.
+    // All public addresses are in one block. Addresses outside of it are not assigned yet.
     (!GLOBAL_UNICAST.contains(&address)).then_some(Refusal::Reserved)
 }
 
-/// The IPv4 address to which a transition address leads, where that can be told from the address alone.
+/// The IPv4 address to which a transition address leads, if the address alone shows it.
 pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [_, first, second, .., high, low] = address.segments();
     if [MAPPED, TRANSLATED, COMPATIBLE].iter().any(|network| network.contains(&address)) {
@@ -222,7 +222,7 @@ pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     } else if SIX_TO_FOUR.contains(&address) {
         Some(ipv4(first, second))
     } else if TEREDO.contains(&address) {
-        // Teredo writes its client's address with all bits turned over.
+        // Teredo inverts all bits of the client's address.
         Some(ipv4(!high, !low))
     } else if is_isatap(address) {
         Some(ipv4(high, low))
@@ -231,7 +231,7 @@ pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// ISATAP has no network of its own, only a mark in front of the IPv4 address.
+/// ISATAP has no network of its own, only a mark before the IPv4 address.
 fn is_isatap(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     matches!((segments[4], segments[5]), (0 | 0x0200, 0x5efe))

@@ -10,8 +10,8 @@ use stackbell_model::names::{NameError, OrganizationName};
 
 /// A network that may be reached although it is not public: `CIDR[:PORT][@ORG]`.
 ///
-/// A bare address stands for itself alone. IPv6 is written `fd00::/8`, `[fd00::1]`, `[fd00::1]:443`,
-/// `[fd00::]/8:443` or `fd00::/8:443`. IPv4-mapped networks are read as the IPv4 networks that they are.
+/// A bare address is a network of one address. IPv6 networks are written `fd00::/8`, `[fd00::1]`, `[fd00::1]:443`,
+/// `[fd00::]/8:443` or `fd00::/8:443`. IPv4-mapped networks are read as IPv4 networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
     network: IpNet,
@@ -22,41 +22,41 @@ pub struct Allowance {
 /// Why a text is not an [`Allowance`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllowanceError {
-    /// No address where one has to be.
+    /// The text does not begin with an address.
     #[error(
         "{0:?} is not an IP address; an allowance is written CIDR[:PORT][@ORG], such as 10.0.0.0/8:443@acme"
     )]
     Address(String),
-    /// No prefix length behind the slash.
+    /// The text after the slash is not a prefix length.
     #[error("{found:?} is not a prefix length: it must be a number from 0 to {max}")]
     Prefix {
-        /// What stands there.
+        /// The text after the slash.
         found: String,
-        /// The longest prefix of such an address.
+        /// The longest prefix for this kind of address.
         max: u8,
     },
-    /// The address has bits behind its prefix: which network was meant?
+    /// The address has bits set after its prefix, so it is unclear which network is meant.
     #[error(
         "the address is not the first of its network: write {0}, or the whole address with its longest prefix"
     )]
     HostBits(IpNet),
-    /// No port behind the colon.
+    /// The text after the colon is not a port.
     #[error("{0:?} is not a port: it must be a number from 1 to 65535")]
     Port(String),
-    /// No organization's name behind the `@`.
+    /// The text after the `@` is not an organization name.
     #[error("the organization behind '@' is not a name")]
     Organization(#[source] NameError),
 }
 
 impl Allowance {
-    /// What allows this machine to reach itself, for every organization: `127.0.0.0/8` and `::1`.
+    /// The allowances for this machine itself, for every organization: `127.0.0.0/8` and `::1`.
     pub fn loopback() -> [Self; 2] {
         let v4 = Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8);
         let all = |network| Self { network, port: None, organization: None };
         [all(IpNet::V4(v4)), all(IpNet::from(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)))]
     }
 
-    /// Whose allowance this is; `None` when it is everybody's.
+    /// The organization that may use the allowance; `None` if all may.
     pub fn organization(&self) -> Option<&OrganizationName> {
         self.organization.as_ref()
     }
@@ -65,7 +65,7 @@ impl Allowance {
         self.network.contains(&address.ip()) && self.port.is_none_or(|port| port.get() == address.port())
     }
 
-    /// Whether it covers this address and no other.
+    /// Whether the allowance covers this address and no other.
     pub(super) fn covers_alone(&self, address: SocketAddr) -> bool {
         self.network.prefix_len() == self.network.max_prefix_len() && self.covers(address)
     }
@@ -89,7 +89,7 @@ impl FromStr for Allowance {
     }
 }
 
-/// The text's parts, not yet looked at.
+/// The parts of the text, not validated yet.
 struct Parts<'a> {
     address: &'a str,
     prefix: Option<&'a str>,
@@ -104,7 +104,7 @@ impl<'a> Parts<'a> {
                 None if rest.is_empty() => (None, None),
                 None => match rest.strip_prefix(':') {
                     Some(port) => (None, Some(port)),
-                    // Neither prefix nor port: the whole of it is no address.
+                    // Neither a prefix nor a port. The whole text is passed on, and fails to parse.
                     None => return Self { address: place, prefix: None, port: None },
                 },
             };
@@ -137,7 +137,7 @@ fn network(address: IpAddr, prefix: Option<&str>) -> Result<IpNet, AllowanceErro
     if network.trunc() == network { Ok(network) } else { Err(AllowanceError::HostBits(network.trunc())) }
 }
 
-/// A network within `::ffff:0:0/96` as the IPv4 network that it stands for.
+/// Converts a network within `::ffff:0:0/96` into its IPv4 network.
 fn unmapped(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
@@ -145,7 +145,7 @@ fn unmapped(network: IpNet) -> IpNet {
 }
 
 impl fmt::Display for Allowance {
-    /// In the form that is parsed.
+    /// Writes the form that `FromStr` reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.network)?;
         if let Some(port) = self.port {

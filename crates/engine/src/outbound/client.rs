@@ -1,4 +1,4 @@
-//! The client itself: pools of connections, one exchange after the other.
+//! The client: connection pools, and one exchange at a time on each connection.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,20 +27,21 @@ use super::resolve::Resolve;
 use super::spelling::Spellings;
 use super::target::Target;
 
-/// How long a connection is waited for that was answered before its request was written. It is closed then.
+/// How long a connection may take to become ready again when its response came before the request was fully written. It is
+/// closed after this time.
 const READY_TIME: Duration = Duration::from_secs(1);
 
-/// What can be set.
+/// The settings of the client.
 #[derive(Clone, Debug)]
 pub struct OutboundSettings {
-    /// For a whole exchange, from connect to last byte. Two thirds of it are for the connection, so that a
-    /// connection that never comes is told from an answer that never comes.
+    /// The time limit of a whole exchange, from connect to the last byte. Connecting gets two thirds of it, so that a slow
+    /// connect can be told from a slow response.
     pub exchange_time: Duration,
-    /// How long a connection waits for its next request.
+    /// How long an idle connection is kept.
     pub idle_time: Duration,
-    /// The most connections to one scheme, host and port that wait for their next request.
+    /// The most idle connections to one scheme, host and port.
     pub idle_per_host_max: usize,
-    /// PEM file of authorities that are trusted besides the usual ones.
+    /// A PEM file with authorities that are trusted in addition to the usual ones.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -49,44 +50,42 @@ impl Default for OutboundSettings {
         Self {
             // Source: wire-facts.md#outgoing-request.
             exchange_time: Duration::from_secs(15),
-            // Shorter than the shortest time after which common servers close idle connections (Node.js: 5
-            // s), so that we seldom send on one that is being closed; and endpoints that are called rarely
-            // hold no sockets.
+            // Common servers close idle connections after 5 s or more (Node.js: 5 s). A shorter time avoids requests on
+            // connections that are being closed. Endpoints that are rarely called hold no sockets.
             idle_time: Duration::from_secs(4),
-            // The most that one webhook has in flight.
+            // The most attempts that one webhook has in flight.
             idle_per_host_max: 16,
             ca_file: None,
         }
     }
 }
 
-/// Why there is no client.
+/// Why the client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// The certificates to trust could not be read.
     #[error("the outbound client cannot verify endpoints")]
     Trust(#[from] TrustError),
-    /// hyper did not make its map of header names.
+    /// hyper did not produce its map of header names.
     #[error("the spelling of header names could not be set up")]
     Spelling(#[source] hyper::Error),
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// An answer, or why there is none.
+    /// A response, or why there is none.
     pub outcome: Outcome,
-    /// From the call to the last byte, or to giving up.
+    /// The time from the call to the last byte, or until the client gave up.
     pub duration: Duration,
-    /// How the answer's body ended; `None` without an answer.
+    /// How the body of the response ended; `None` without a response.
     pub body_end: Option<BodyEnd>,
 }
 
-/// The one client for untrusted addresses. Cheap to share in an `Arc`; dropping it closes all idle
-/// connections.
+/// The one client for untrusted addresses. Share it in an `Arc`; dropping it closes all idle connections.
 ///
-/// Each organization with allowances of its own has a way out of its own, and all others share one: a way's connections
-/// were all judged by the rules that hold for all who use it.
+/// Each organization with allowances of its own has its own connections. All other organizations share theirs. The connections
+/// of a `Way` were therefore all judged by the rules of everyone who uses it.
 pub struct OutboundClient {
     shared: Way,
     own: HashMap<OrganizationName, Way>,
@@ -96,27 +95,27 @@ pub struct OutboundClient {
     tasks: TaskTracker,
 }
 
-/// New connections, and those that wait for their next request.
+/// A connector and a pool of idle connections, for organizations with equal rules.
 struct Way {
     connector: Connector,
     pool: Arc<Pool>,
-    /// Closes those that wait for too long.
+    /// The task that closes connections after their idle time.
     _closer: AbortOnDropHandle<()>,
 }
 
-/// Why a request on a link has no answer.
+/// Why a request on a connection got no response.
 enum Lost {
-    /// The connection was closed before any byte of an answer. Nothing says that the endpoint failed.
+    /// The connection was closed before the first byte of a response, which does not show that the endpoint failed.
     Stale,
-    /// All else.
+    /// Any other failure.
     Failed(Outcome),
 }
 
 impl OutboundClient {
-    /// Makes a client; reads the certificates to trust from disk, and connects to nothing.
+    /// Creates a client. Reads the trusted certificates from disk, and connects to nothing.
     ///
     /// # Errors
-    /// [`OutboundError`], when the certificates cannot be read.
+    /// [`OutboundError`], if the certificates could not be read or the client could not be set up.
     pub async fn new(
         settings: &OutboundSettings,
         policy: &OutboundPolicy,
@@ -152,16 +151,16 @@ impl OutboundClient {
         })
     }
 
-    /// Sends a request and waits for its answer, of whose body `keep_body` bytes are kept.
+    /// Sends a request, waits for the response, and keeps at most `keep_body` bytes of its body.
     ///
-    /// Once the answer's head is here it counts as answered, even if the body then stalls, breaks or never
-    /// ends: the status line decides, and what was kept until then is recorded. A head that never ends is no
-    /// answer.
+    /// The attempt counts as answered once the head of the response has arrived, even if the body then stalls, breaks or never
+    /// ends. The status line decides, and the part of the body that arrived is recorded. A head that never ends is not a
+    /// response.
     ///
-    /// The bytes of a request are written to one new connection at most. They may have been written to one that had
-    /// served others before, if that was closed before any byte of an answer: see [`Connections`].
+    /// The request is written to at most one new connection. Before that it may have been written to a reused connection that
+    /// was closed before the first byte of a response; see [`Connections`].
     ///
-    /// Dropping the future closes the connection; the request may have been sent.
+    /// Dropping the future closes the connection; the request may have been sent by then.
     pub async fn send(&self, request: OutboundRequest, keep_body: usize) -> Exchange {
         let started = Instant::now();
         let exchange = Attempting {
@@ -179,7 +178,7 @@ impl OutboundClient {
     }
 }
 
-/// One exchange under way.
+/// One exchange in progress.
 struct Attempting<'a> {
     client: &'a OutboundClient,
     way: &'a Way,
@@ -261,13 +260,13 @@ impl Attempting<'_> {
         Ok((Outcome::Answered(answer), end))
     }
 
-    /// Keeps a connection for the next request, once hyper has done with this one.
+    /// Returns a connection to the pool, once hyper has finished with this exchange.
     fn put_back(&self, mut link: Link) {
         let (pool, origin) = (&self.way.pool, self.target().origin());
         if link.sender.is_ready() {
             pool.put(origin, link);
         } else if !link.sender.is_closed() {
-            // It has an end of its request to write, or the end of an answer to read.
+            // hyper still has to write the end of the request, or to read the end of the response.
             let (pool, origin) = (Arc::downgrade(pool), origin.clone());
             self.client.tasks.spawn(async move {
                 let is_ready = matches!(timeout(READY_TIME, link.sender.ready()).await, Ok(Ok(())));

@@ -1,4 +1,4 @@
-//! A connection that is ready for requests: dialed, under TLS where the URL asks for it, and handed to hyper.
+//! A connection that is ready for requests: dialed, with TLS if the URL asks for it, and handed to hyper.
 
 use std::io;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use super::stream::{AnswerStream, Exchanging};
 use super::target::Origin;
 use super::tls::{Greeting, TlsRequests};
 
-/// The most that hyper reads at once, heads apart.
+/// The most bytes that hyper reads at once, not counting heads.
 const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// Why there is no connection. Nothing of the request has been sent.
+/// Why there is no connection. No byte of the request was sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     /// The policy forbids each of the host's addresses.
@@ -34,32 +34,32 @@ pub(super) enum ConnectError {
     /// The host has no addresses.
     #[error("the host could not be resolved")]
     Unresolved(#[source] ResolveError),
-    /// No address took the connection; this is what the last of them said.
+    /// No address accepted the connection. The source is the error of the last address.
     #[error("no connection could be made")]
     Unreachable(#[source] io::Error),
-    /// No certificate can be for this host.
+    /// The host is not a name for which certificates exist.
     #[error("no certificate can be for this host")]
     NoName,
-    /// The server's TLS is not to be trusted, or is none.
+    /// TLS failed: the server's certificate is not trusted, or the server does not speak TLS.
     #[error("TLS could not be set up")]
     Tls(#[source] TlsError),
-    /// Connected, and TLS was not set up in time.
+    /// The connection was made, but TLS was not set up in time.
     #[error("no connection was ready in time")]
     TimedOut,
-    /// hyper did not take the connection.
+    /// hyper rejected the connection.
     #[error("the connection could not be used")]
     Unusable(#[source] hyper::Error),
 }
 
-/// Why TLS was not set up.
+/// Why the TLS handshake failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the handshake failed")]
 pub(super) struct TlsError {
     #[source]
     pub(super) source: io::Error,
-    /// Whether the server asked for a client's certificate.
+    /// Whether the server asked for a client certificate.
     pub(super) asked_for_certificate: bool,
-    /// Whether it answered in plain HTTP.
+    /// Whether the server responded in plain HTTP.
     pub(super) is_http: bool,
 }
 
@@ -67,12 +67,12 @@ pub(super) struct TlsError {
 pub(super) struct Connector {
     pub(super) dialer: Dialer,
     pub(super) tls: Arc<ClientConfig>,
-    /// For a connection, TLS included.
+    /// The time limit for a connection, including TLS.
     pub(super) time: Duration,
 }
 
 impl Connector {
-    /// Connects, and lets hyper's half run as one of `tasks`.
+    /// Connects, and spawns hyper's connection task on `tasks`.
     pub(super) async fn connect(&self, origin: &Origin, tasks: &TaskTracker) -> Result<Link, ConnectError> {
         let deadline = Instant::now() + self.time;
         let dialed = timeout_at(deadline, self.dialer.dial(&origin.host, origin.port)).await;
@@ -108,7 +108,7 @@ where
     builder.max_buf_size(READ_BYTES_MAX).title_case_headers(true);
     let (sender, connection) = builder.handshake(stream).await.map_err(ConnectError::Unusable)?;
     let driver = tasks.spawn(async move {
-        // Whoever sends on it is told.
+        // The sender on this connection gets the error too.
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection ended");
         }
@@ -117,7 +117,7 @@ where
 }
 
 impl TlsError {
-    /// What rustls says, where it is the one who says something.
+    /// The error of rustls, if rustls caused the failure.
     pub(super) fn tls(&self) -> Option<&rustls::Error> {
         find_cause::<rustls::Error>(&self.source)
     }

@@ -1,4 +1,4 @@
-//! From a name to a connection: resolve, judge, connect. Sockets to endpoints are opened here and nowhere else.
+//! From a name to a TCP connection: resolve, judge, connect. This is the only place that opens sockets to endpoints.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,22 +14,22 @@ use super::race::race;
 use super::reachability::Reachability;
 use super::resolve::{Resolve, ResolveError, Resolved, dialled_host};
 
-/// What the system keeps of an answer that nobody has read yet, about twice: as much as is kept of one. Left to itself
-/// it takes some megabytes for each connection, from any endpoint that sends them.
+/// The kernel's receive buffer for unread bytes of a response. It is about as large as the part of a response that is kept. By
+/// default the kernel buffers some megabytes for each connection, for any endpoint that sends them.
 const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
-/// Opens TCP connections to hosts, as far as its rules allow.
+/// Opens TCP connections to hosts that its rules allow.
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) rules: Arc<Rules>,
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) reachability: Arc<Reachability>,
-    /// For resolving and connecting together.
+    /// The time limit for resolving and connecting together.
     pub(super) time: Duration,
 }
 
 impl Dialer {
-    /// Connects to a host: an address, or a name, which is resolved first.
+    /// Connects to a host: an IP address, or a name, which is resolved first.
     pub(super) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let deadline = Instant::now() + self.time;
         let host = dialled_host(host);
@@ -60,12 +60,12 @@ impl Dialer {
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-    // A request is written in one piece or two: waiting for more to send would only delay it.
+    // A request is written in one or two pieces, so waiting for more data would only delay it.
     socket.set_nodelay(true)?;
     socket.connect(address).await
 }
 
-/// The address that a host in its normal spelling is; `None` when it is a name.
+/// The IP address in a normalized host; `None` if the host is a name.
 pub(super) fn literal(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host).parse().ok()
 }

@@ -1,7 +1,7 @@
-//! What an error says about the endpoint: decided by the errors' types, told in words for people.
+//! Outcomes of failed exchanges: decided by the types of errors, with a text for people.
 //!
-//! Texts begin with scheme, host and port, and show nothing else of the URL (invariant 8). Addresses that a name resolved to
-//! are shown where the outbound policy refuses them all.
+//! Texts begin with scheme, host and port, and contain nothing else of the URL (invariant 8). The resolved addresses of a name
+//! are included only if the outbound policy refuses all of them.
 
 use std::io;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::head::HeadError;
 use super::resolve::ResolveError;
 use super::target::Target;
 
-/// The setting that adds certificates to those that endpoints may show.
+/// The setting that adds trusted certificates.
 const CA_SETTING: &str = "--outbound-ca-file";
 
-/// What became of a request for which there was no connection.
+/// The outcome of a request without a connection.
 pub(super) fn not_connected(error: &ConnectError, target: &Target) -> Outcome {
     if let Some(ours) = find_cause::<io::Error>(error).and_then(our_fault) {
         return Outcome::OurFault { text: format!("{target}: {ours}").into() };
@@ -40,8 +40,8 @@ pub(super) fn not_connected(error: &ConnectError, target: &Target) -> Outcome {
     unanswered(silence, target, &reason)
 }
 
-/// What became of a request whose connection ended before an answer's head. `is_unsent` says that nothing of it was written;
-/// `asked_for_certificate` that the server asked for a client's certificate, and has said nothing since.
+/// The outcome of a request whose connection ended before the head of a response. `is_unsent`: no byte of the request was
+/// written. `asked_for_certificate`: the server asked for a client certificate and has sent nothing since.
 pub(super) fn lost(
     error: &hyper::Error,
     is_unsent: bool,
@@ -52,7 +52,7 @@ pub(super) fn lost(
         return unanswered(Silence::Broken, target, &error.to_string());
     }
     if let Some(error) = find_cause::<rustls::Error>(error) {
-        // With TLS 1.3 a server refuses a client only after the handshake, and then reads no request.
+        // With TLS 1.3 a server rejects a client only after the handshake, and then reads no request.
         let is_refused = is_certificate_required(error);
         let silence = if is_refused { Silence::Unreachable } else { Silence::Broken };
         return unanswered(silence, target, &tls_failure(error, asked_for_certificate, CA_SETTING));
@@ -68,7 +68,7 @@ pub(super) fn lost(
     unanswered(silence, target, &reason)
 }
 
-/// The whole exchange was over before an answer's head had come.
+/// The outcome if the time limit passed before the head of a response arrived.
 pub(super) fn timed_out(time: Duration, target: &Target) -> Outcome {
     unanswered(Silence::TimedOut, target, &format!("no answer within {time:?}"))
 }
@@ -97,8 +97,8 @@ fn unresolved(error: &ResolveError) -> String {
     }
 }
 
-/// Whether we lacked something that has nothing to do with the endpoint. `ErrorKind` has no words for these;
-/// the numbers are the same on every Unix.
+/// Returns our own fault, if the error is one: this machine lacks a resource. `ErrorKind` does not name these errors, but their
+/// numbers are equal on every Unix.
 fn our_fault(error: &io::Error) -> Option<&'static str> {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;

@@ -1,4 +1,4 @@
-//! How the body of an answer is framed: where it ends, and whether its connection can be used again.
+//! The framing of a response body: where it ends, and whether its connection can be reused.
 
 use std::io::Write as _;
 
@@ -13,17 +13,17 @@ pub(super) enum FramingError {
     Different,
 }
 
-/// Lengths above this are read until the connection ends, as curl does.
+/// Bodies with a larger length are read until the connection ends, as in curl.
 const LENGTH_MAX: u64 = i64::MAX.unsigned_abs();
 
-/// What the header lines of a head say about its body.
+/// The framing that the header lines of a head declare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Framing {
     length: Option<Result<u64, FramingError>>,
     is_chunked: bool,
-    /// Codings of the transfer but for `chunked`.
+    /// The number of transfer codings, without `chunked`.
     codings: usize,
-    /// Whether one of them came after `chunked`, so that only the connection's end ends the body.
+    /// Whether a coding came after `chunked`, so that only the end of the connection ends the body.
     is_coded_last: bool,
     keeps_alive: bool,
     closes: bool,
@@ -31,13 +31,13 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// `keeps_alive`: whether the version of HTTP does so by itself.
+    /// `keeps_alive`: whether connections of this HTTP version persist by default.
     pub(super) fn new(keeps_alive: bool) -> Self {
         Self { keeps_alive, ..Self::default() }
     }
 
-    /// A value of `Content-Length`: a number, or a list of the same number. As curl reads it, a `+` may come before the
-    /// digits, and anything after them.
+    /// Takes a value of `Content-Length`: a number, or a list of one repeated number. Like curl, it accepts a `+` before the
+    /// digits and any text after them.
     pub(super) fn content_length(&mut self, value: &[u8]) {
         let mut parts = value.split(|byte| *byte == b',').map(trim).peekable();
         while let Some(part) = parts.next() {
@@ -60,7 +60,7 @@ impl Framing {
         }
     }
 
-    /// A value of `Transfer-Encoding`. Gives the codings other than `chunked`.
+    /// Takes a value of `Transfer-Encoding`. Returns the codings other than `chunked`.
     pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Vec<Box<str>> {
         let mut others = Vec::new();
         for coding in list(value) {
@@ -75,12 +75,12 @@ impl Framing {
         others
     }
 
-    /// How many codings [`Self::transfer_encoding`] gave.
+    /// The number of codings that [`Self::transfer_encoding`] has returned.
     pub(super) fn transfer_codings(&self) -> usize {
         self.codings
     }
 
-    /// A value of `Connection`.
+    /// Takes a value of `Connection`.
     pub(super) fn connection(&mut self, value: &[u8]) {
         for option in list(value) {
             self.closes |= option.eq_ignore_ascii_case("close");
@@ -88,14 +88,14 @@ impl Framing {
         }
     }
 
-    /// The connection ended within the head.
+    /// Records that the connection ended within the head.
     pub(super) fn was_cut(&mut self) {
         *self = Self { closes: true, ..Self::default() };
     }
 
     /// # Errors
-    /// [`FramingError`], where the body's end cannot be known. `Transfer-Encoding` overrides any length, and some
-    /// statuses have no body. Source: RFC 9112, section 6.3.
+    /// [`FramingError`], if the end of the body cannot be known. `Transfer-Encoding` overrides any length, and some statuses
+    /// have no body. Source: RFC 9112, section 6.3.
     pub(super) fn check(&self, status: u16) -> Result<(), FramingError> {
         match self.length {
             Some(Err(error)) if has_body(status) && !self.is_chunked && self.codings == 0 => Err(error),
@@ -103,17 +103,17 @@ impl Framing {
         }
     }
 
-    /// Writes the header lines that say the same without any doubt.
+    /// Writes unambiguous header lines with the same meaning.
     pub(super) fn write(&self, status: u16, to: &mut Vec<u8>) {
         let is_coded = self.is_chunked || self.codings > 0;
         let length = self.length.and_then(Result::ok);
         let keeps_alive = self.keeps_alive && !self.closes && !self.is_doubtful;
         let is_reusable = if !has_body(status) {
-            // A body that comes all the same would be taken for the next answer.
+            // A body that is sent anyway would be read as the next response.
             status != 101 && !is_coded && matches!(self.length, None | Some(Ok(0)))
         } else if self.is_chunked && !self.is_coded_last {
             to.extend_from_slice(b"transfer-encoding: chunked\r\n");
-            // Another length is a sign that the two ends may not agree. Source: RFC 9112, section 6.1.
+            // An additional length is a sign of disagreement between the two ends. Source: RFC 9112, section 6.1.
             self.length.is_none()
         } else if let (false, Some(length @ 0..=LENGTH_MAX)) = (is_coded, length) {
             write!(to, "content-length: {length}\r\n").expect("memory takes it");
@@ -127,12 +127,12 @@ impl Framing {
     }
 }
 
-/// Whether answers of this status have a body. Source: RFC 9112, section 6.3.
+/// Whether responses of this status have a body. Source: RFC 9112, section 6.3.
 const fn has_body(status: u16) -> bool {
     !matches!(status, 100..=199 | 204 | 304)
 }
 
-/// The parts of a list that is separated by commas, without empty ones.
+/// The non-empty parts of a comma-separated list.
 pub(super) fn list(value: &[u8]) -> Vec<Box<str>> {
     let parts = value.split(|byte| *byte == b',').map(trim).filter(|part| !part.is_empty());
     parts.map(|part| String::from_utf8_lossy(part).into()).collect()

@@ -1,28 +1,28 @@
-//! The head of an answer, read at least as leniently as curl reads it.
+//! The head of a response, parsed at least as leniently as in curl.
 //!
-//! hyper refuses a whole answer for one untidy header line, and then a delivery that was taken is sent again.
-//! [`HeadReader`] therefore reads heads before hyper does: it takes the status line, works out how the body is framed,
-//! keeps the header lines that fit, and drops the rest. hyper gets [`Head::plain`], a head that it cannot
-//! misread, and does what it is good at: framing, and using connections again.
+//! hyper rejects a whole response for one malformed header line; a delivery that was accepted would then be sent again.
+//! [`HeadReader`] therefore parses heads before hyper: it reads the status line, determines the framing of the body, keeps the
+//! header lines that fit, and drops the others. hyper gets a plain head ([`Head::write_plain`]) that cannot be misread, and
+//! does the framing and the reuse of connections.
 //!
-//! Only a broken status line, a contradictory `Content-Length` and a head without end are errors.
+//! Only a malformed status line, a contradictory `Content-Length` and an endless head are errors.
 
 use std::io::Write as _;
 
 use super::framing::{Framing, FramingError};
 use super::record::Lines;
 
-/// The most bytes of heads before a body, those of interim answers included. Source: curl's own limit.
+/// The most bytes of heads before a body, including interim responses. Source: curl's own limit.
 pub(super) const HEAD_BYTES_MAX: usize = 300 * 1024;
 
-/// The most interim answers (1xx) before the final one. Servers send one for `Expect`, early hints, or one every few
-/// seconds while they work.
+/// The most interim responses (1xx) before the final one. Servers send one for `Expect`, early hints, or one every few seconds
+/// while they work.
 pub(super) const INTERIM_MAX: usize = 100;
 
-/// The longest line that is looked at. A longer header line is dropped; of a status line the beginning is enough.
+/// The longest line that is parsed. Longer header lines are dropped; a longer status line is cut.
 pub(super) const LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// Why no answer can be read from what the endpoint sent.
+/// Why the endpoint's bytes are not a valid response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeadError {
     #[error("the answer does not begin with an HTTP/1.1 status line")]
@@ -37,24 +37,24 @@ pub(super) enum HeadError {
     Framing(#[from] FramingError),
 }
 
-/// The head of a final answer.
+/// The head of a final response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
-    /// From 100 to 999.
+    /// The status code, from 100 to 999.
     pub(super) status: u16,
-    /// Header lines as they are recorded.
+    /// The header lines to record.
     pub(super) lines: Lines,
     /// The values of the first `Retry-After` and the first `Content-Type`.
     pub(super) retry_after: Option<Box<str>>,
     pub(super) content_type: Option<Box<str>>,
-    /// How the body is encoded, in the order in which that was done: `Content-Encoding`, then `Transfer-Encoding`
-    /// but for `chunked`.
+    /// The encodings of the body, in the order in which they were applied: `Content-Encoding`, then `Transfer-Encoding` without
+    /// `chunked`.
     pub(super) codings: Vec<Box<str>>,
     pub(super) framing: Framing,
 }
 
 impl Head {
-    /// The head for hyper: the status and the framing, and nothing else of what the endpoint sent.
+    /// Writes the head for hyper: only the status and the framing.
     pub(super) fn write_plain(&self, to: &mut Vec<u8>) {
         write!(to, "HTTP/1.1 {} \r\n", self.status).expect("memory takes it");
         self.framing.write(self.status, to);
@@ -62,24 +62,24 @@ impl Head {
     }
 }
 
-/// How far a head was read.
+/// The progress of reading a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fed {
-    /// All bytes are used up, and the head is not at its end.
+    /// All bytes are consumed, and the head is not complete.
     More,
-    /// The head is whole. It ended after this many of the bytes.
+    /// The head is complete. It ended after this many of the bytes.
     Done(Head, usize),
 }
 
-/// Reads one head, however its bytes are cut. Its memory is bounded: see [`LINE_BYTES_MAX`] and [`Lines`].
+/// Reads one head from chunks of any size. Its memory is bounded: see [`LINE_BYTES_MAX`] and [`Lines`].
 #[derive(Debug, Default)]
 pub(super) struct HeadReader {
     read_bytes: usize,
     interim_count: usize,
-    /// The beginning of the line that is being read.
+    /// The start of the current line.
     line: Vec<u8>,
     is_line_too_long: bool,
-    /// The last header line. The next one may continue it.
+    /// The previous header line, which the next line may continue.
     field: Vec<u8>,
     head: Option<Head>,
 }
@@ -88,7 +88,7 @@ impl HeadReader {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`HeadError`]. Nothing that follows can be read.
+    /// [`HeadError`]. The bytes after it cannot be read.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Fed, HeadError> {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -102,7 +102,7 @@ impl HeadReader {
                 let mut whole = std::mem::take(&mut self.line);
                 if std::mem::take(&mut self.is_line_too_long) && self.head.is_some() {
                     self.end_field();
-                    // An empty field, which a continuation cannot revive.
+                    // The empty field stays empty: a continuation line must not extend it.
                     whole.clear();
                     self.line = whole;
                     continue;
@@ -125,7 +125,7 @@ impl HeadReader {
         Ok(Fed::More)
     }
 
-    /// Makes ready for the next head, and keeps its memory.
+    /// Prepares for the next head, and keeps the allocated memory.
     pub(super) fn restart(&mut self) {
         (self.read_bytes, self.interim_count, self.is_line_too_long) = (0, 0, false);
         self.line.clear();
@@ -133,8 +133,8 @@ impl HeadReader {
         self.head = None;
     }
 
-    /// The connection ended. Gives the head, without a line that was cut off, if its status line is whole; curl does the
-    /// same.
+    /// Handles the end of the connection. Returns the head without a truncated line, if its status line is complete, as in
+    /// curl.
     pub(super) fn end(&mut self) -> Option<Head> {
         self.end_field();
         let mut head = self.head.take().filter(|head| !is_interim(head.status))?;
@@ -142,7 +142,7 @@ impl HeadReader {
         Some(head)
     }
 
-    /// How much it holds of what it was given, but for the lines that are kept.
+    /// The number of bytes in its buffers, without the kept lines.
     #[cfg(any(test, feature = "properties"))]
     pub(super) fn kept_bytes(&self) -> usize {
         self.line.len() + self.field.len()
@@ -159,11 +159,11 @@ impl HeadReader {
         self.is_line_too_long |= bytes.len() > room;
     }
 
-    /// Whether the head is at its end.
+    /// Takes a line, and returns whether the head is complete.
     fn take_line(&mut self, line: &[u8]) -> Result<bool, HeadError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some(head) = &mut self.head else {
-            // Some servers end a body with a line too many.
+            // Some servers send an extra line end after a body.
             if !line.is_empty() {
                 check_beginning(line)?;
                 let (status, framing) = status_line(line).ok_or(HeadError::NotHttp)?;
@@ -184,7 +184,7 @@ impl HeadReader {
                 if self.interim_count > INTERIM_MAX { Err(HeadError::Interim) } else { Ok(false) }
             }
             Some(b' ' | b'\t') => {
-                // A folded line, which continues the one before it.
+                // A folded line, which continues the previous one.
                 if !self.field.is_empty() && self.field.len() + line.len() <= LINE_BYTES_MAX {
                     self.field.push(b' ');
                     self.field.extend_from_slice(trim(line));
@@ -225,7 +225,7 @@ impl Head {
         } else if name.eq_ignore_ascii_case(b"content-type") {
             self.content_type.get_or_insert_with(text);
         } else if name.eq_ignore_ascii_case(b"content-encoding") {
-            // Before those of the transfer, which came on top.
+            // These encodings come before the transfer codings, which were applied last.
             let count = self.codings.len() - self.framing.transfer_codings();
             self.codings.splice(count..count, super::framing::list(value));
         }
@@ -233,15 +233,15 @@ impl Head {
     }
 }
 
-/// 101 is final here: nobody asked for another protocol, and nothing in HTTP/1.1 follows it.
+/// Whether more heads follow. 101 is final here: no request asks for another protocol, and no HTTP/1.1 follows it.
 const fn is_interim(status: u16) -> bool {
     matches!(status, 100 | 102..=199)
 }
 
-/// Whether a status line can begin like this: an endpoint that speaks something else is not waited for.
+/// Checks that a status line can start with these bytes, so that an endpoint with another protocol fails at once.
 fn check_beginning(line: &[u8]) -> Result<(), HeadError> {
     const NAME: &[u8] = b"HTTP/";
-    /// The content types of TLS records that a server can begin with: alert, and handshake.
+    /// The start of TLS records that a server sends first: alert, and handshake.
     const TLS_RECORDS: [&[u8]; 2] = [&[21, 3], &[22, 3]];
     let name = &NAME[..NAME.len().min(line.len())];
     let begins_with = |record: &&[u8]| line.starts_with(record);
@@ -254,9 +254,9 @@ fn check_beginning(line: &[u8]) -> Result<(), HeadError> {
     }
 }
 
-/// `HTTP/1.1 200 OK`: the version, blanks, three digits, and then no digit. What follows says nothing.
+/// Parses `HTTP/1.1 200 OK`: the version, blanks, three digits, and then a character that is not a digit. The rest is ignored.
 ///
-/// `HTTP/2` is taken as well: curl does, and some servers write it over HTTP/1.1.
+/// `HTTP/2` is accepted too: curl does so, and some servers write it over HTTP/1.1.
 fn status_line(line: &[u8]) -> Option<(u16, Framing)> {
     let version_end = line.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
     let (version, rest) = line.split_at(version_end);
@@ -276,7 +276,7 @@ fn status_line(line: &[u8]) -> Option<(u16, Framing)> {
     (status >= 100).then(|| (status, Framing::new(keeps_alive)))
 }
 
-/// Without blanks and tabs at both ends.
+/// Removes blanks and tabs at both ends.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;

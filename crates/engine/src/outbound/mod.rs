@@ -1,20 +1,20 @@
-//! The one HTTP client for addresses that others choose, and the policy of where it may go.
+//! The one HTTP client for untrusted addresses, and the policy that says which of them it may reach.
 //!
-//! - [`OutboundClient`]: sends one request and says what became of it; whatever a server does, it ends in time.
-//! - [`OutboundPolicy`]: which addresses may be reached, built of the operator's [`Allowance`]s.
-//! - [`Target`]: a URL made ready for sending, once.
-//! - [`Resolve`]: where names come from, so that tests can play the ones that lie; [`DnsResolver`]: the one that does not.
+//! - [`OutboundClient`]: sends one request and returns the outcome. It finishes in time, whatever a server does.
+//! - [`OutboundPolicy`]: the addresses that may be reached, with the operator's [`Allowance`]s
+//! - [`Target`]: a URL that is prepared once for many requests
+//! - [`Resolve`]: name resolution, a trait so that tests can simulate hostile names; [`DnsResolver`]: the real one
 //!
-//! What it guarantees (invariant 7):
-//! - The policy judges each resolved address at each connect, and only addresses that it allows are connected to. A name
-//!   without an allowed address is refused, and the reason names its addresses.
-//! - A connection is reused only by organizations that have the allowances under which it was made.
-//! - Redirects are answers like any other, and no proxy is ever taken from the environment.
-//! - A request is written to a connection at most once, and to a second one only where the first had served others and was
-//!   closed before any byte of an answer: see [`OutboundClient::send`].
+//! Guarantees (invariant 7):
+//! - The policy judges each resolved address at each connect, and only allowed addresses are connected to. A name without an
+//!   allowed address is refused, and the reason lists its addresses.
+//! - A connection is reused only by organizations with the allowances under which it was made.
+//! - Redirects are responses like any other, and no proxy is taken from the environment.
+//! - A request is written to a connection at most once. It is written to a second connection only if the first was reused and
+//!   was closed before the first byte of a response; see [`OutboundClient::send`].
 //!
-//! What it does not promise: that an allowed server is the one that the operator meant (TLS says that), or
-//! anything about a body beyond what the caller asked to keep.
+//! It does not promise that an allowed server is the one that the operator meant; TLS verifies that. It promises nothing about
+//! the part of a body that the caller did not ask to keep.
 
 mod address;
 mod allowance;

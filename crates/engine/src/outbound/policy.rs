@@ -1,4 +1,4 @@
-//! Which addresses may be reached, and by whom.
+//! The addresses that each organization may reach.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,17 +12,17 @@ use super::address::{Refusal, classify, embedded, may_lead_to_metadata, translat
 use super::allowance::Allowance;
 use super::resolve::{Unanswered, normal_host};
 
-/// The outbound policy: public addresses are allowed, all others only where an [`Allowance`] names their
-/// network.
+/// The outbound policy. Public addresses are allowed; all others need an [`Allowance`] that names their network.
 ///
-/// - A cloud's metadata address needs an allowance of exactly that address: no wider one opens it.
-/// - An IPv4-mapped address needs an allowance of the IPv4 address that it stands for, public ones too:
-///   nobody has a use for that spelling but to slip past a check.
-/// - A NAT64 address (`64:ff9b::/96`) is judged as the IPv4 address inside it: an IPv6-only network reaches all of IPv4 so.
-/// - Any other IPv6 transition address needs an allowance of its network, and the IPv4 address to which it leads must be
-///   allowed as well: allowing 6to4 opens no way to loopback. An allowance of exactly that address is enough by itself.
-/// - `64:ff9b:1::/48` is for the NAT64 of one site, which alone knows where the IPv4 address stands in it. An allowance of the
-///   network is trusted, except where one of the usual places holds a metadata address.
+/// - A cloud's metadata address needs an allowance of exactly that address. No wider allowance opens it.
+/// - An IPv4-mapped address needs an allowance of its IPv4 address, even a public one. The only use of that spelling is to
+///   bypass a check.
+/// - A NAT64 address (`64:ff9b::/96`) is judged by the IPv4 address inside it, because IPv6-only networks reach all of IPv4
+///   through NAT64.
+/// - Any other IPv6 transition address needs an allowance of its network, and its IPv4 address must be allowed too: an
+///   allowance of 6to4 does not open loopback. An allowance of exactly that address is enough by itself.
+/// - `64:ff9b:1::/48` is for the NAT64 of one site, and only the site knows the position of the IPv4 address in it. An
+///   allowance of the network is trusted, unless one of the usual positions holds a metadata address.
 #[derive(Clone, Debug, Default)]
 pub struct OutboundPolicy {
     shared: Arc<Rules>,
@@ -30,7 +30,7 @@ pub struct OutboundPolicy {
 }
 
 impl OutboundPolicy {
-    /// The policy with these exceptions; without any, public addresses alone are allowed.
+    /// Creates the policy with these exceptions. Without exceptions, only public addresses are allowed.
     pub fn new(allowances: impl IntoIterator<Item = Allowance>) -> Self {
         let (named, shared): (Vec<_>, Vec<_>) =
             allowances.into_iter().partition(|allowance| allowance.organization().is_some());
@@ -48,14 +48,13 @@ impl OutboundPolicy {
     /// Whether `organization` may connect to `address`.
     ///
     /// # Errors
-    /// [`Refusal`], saying what kind of address it is and what would allow it.
+    /// [`Refusal`], with the kind of address and the setting that would allow it.
     pub fn judge(&self, address: SocketAddr, organization: &OrganizationName) -> Result<(), Refusal> {
         self.own.get(organization).unwrap_or(&self.shared).judge(address)
     }
 
-    /// Whether a webhook of `organization` may be saved with this URL, so far as the URL alone can tell: a
-    /// literal address is judged, in any spelling, for the URL's port; a name passes and is judged at each
-    /// connect.
+    /// Whether a webhook of `organization` may be saved with this URL, as far as the URL alone shows. A literal address is
+    /// judged, in any spelling, with the URL's port. A name passes here and is judged at each connect.
     ///
     /// # Errors
     /// [`Refusal`], as above.
@@ -63,14 +62,14 @@ impl OutboundPolicy {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            // To a URL, an address with two dots behind it is a name; to the dialer and its resolver it is the address.
+            // To a URL parser, an address with two final dots is a name. To the dialer and its resolver it is the address.
             Some(Host::Domain(name)) => match Host::parse(&normal_host(name)) {
                 Ok(Host::Ipv4(address)) => IpAddr::V4(address),
                 Ok(Host::Ipv6(_) | Host::Domain(_)) | Err(_) => return Ok(()),
             },
             None => return Ok(()),
         };
-        // Without a port nothing can be sent; port 0 is in no allowance that names one.
+        // Without a port no request can be sent. No allowance names port 0.
         self.judge(SocketAddr::new(address, url.port_or_known_default().unwrap_or(0)), organization)
     }
 
@@ -79,13 +78,13 @@ impl OutboundPolicy {
         &self.shared
     }
 
-    /// The organizations that have allowances of their own, with all that is allowed to them.
+    /// The organizations with allowances of their own, each with all rules that apply to it.
     pub(super) fn own(&self) -> impl Iterator<Item = (&OrganizationName, &Arc<Rules>)> {
         self.own.iter()
     }
 }
 
-/// What is allowed to one organization, or to all that are named nowhere.
+/// The allowances of one organization, or of all organizations that no allowance names.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     allowances: Vec<Allowance>,
@@ -95,7 +94,7 @@ impl Rules {
     /// Whether a connection may go to `address`.
     pub(super) fn judge(&self, address: SocketAddr) -> Result<(), Refusal> {
         let judged = SocketAddr::new(translated(address.ip()), address.port());
-        // An allowance may also spell out the NAT64 address itself.
+        // An allowance may also name the NAT64 address itself.
         let names_nat64 = || judged != address && self.name_exactly(address);
         match classify(judged.ip()) {
             Some(refusal) if !self.excepts(judged, refusal) && !names_nat64() => Err(refusal),
@@ -139,19 +138,19 @@ impl Rules {
     }
 }
 
-/// How many refused addresses a reason names.
+/// The most refused addresses in one reason.
 const NAMED_MAX: usize = 4;
 
-/// The refused addresses of a host. `Display` names them, and the settings that would allow them.
+/// The refused addresses of a host. `Display` lists them, with the settings that would allow them.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     refused: Vec<(IpAddr, Refusal)>,
-    /// Why the host's addresses of one family are not known, if they are not.
+    /// Why the addresses of one family are unknown, if they are.
     pub(super) unanswered: Option<Unanswered>,
 }
 
 impl Refusals {
-    /// None so far. `unanswered` says why the addresses of one family are not known.
+    /// Starts empty. `unanswered` says why the addresses of one family are unknown.
     pub(super) fn of_half(unanswered: Option<Unanswered>) -> Self {
         Self { refused: Vec::new(), unanswered }
     }
@@ -304,7 +303,7 @@ mod tests {
         check("64:ff9b:1::/48", "[64:ff9b:1::1.1.1.1]:80", Ok(()));
         check("64:ff9b:1::/48", "[64:ff9b:1::10.1.2.3]:80", Ok(()));
         check("10.0.0.0/8", "[64:ff9b:1::10.1.2.3]:80", Err(Refusal::Transition));
-        // The places for prefixes of 96, 64, 56 and 48 bits.
+        // The positions for prefixes of 96, 64, 56 and 48 bits.
         for metadata in [
             "64:ff9b:1::169.254.169.254",
             "64:ff9b:1:0:a9:fea9:fe00:0",

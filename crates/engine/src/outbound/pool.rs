@@ -1,7 +1,7 @@
-//! Connections that wait for their next request.
+//! Idle connections.
 //!
-//! A pool knows connections by scheme, host and port, and nothing of organizations: all who use one must be bound by the
-//! same rules of the outbound policy.
+//! A pool groups connections by scheme, host and port, and ignores organizations. All users of one pool must have equal rules
+//! of the outbound policy.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,12 +17,12 @@ use super::stream::Exchanging;
 use super::target::Origin;
 use super::tls::TlsRequests;
 
-/// A connection on which one request at a time can be sent. Dropping it closes the connection at once, whatever is under way.
+/// A connection that carries one request at a time. Dropping it closes the connection at once, even during an exchange.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Full<Bytes>>,
     pub(super) exchanging: Arc<Exchanging>,
     pub(super) tls_requests: TlsRequests,
-    /// hyper's half, which reads and writes.
+    /// hyper's connection task, which reads and writes.
     driver: AbortOnDropHandle<()>,
 }
 
@@ -36,7 +36,7 @@ impl Link {
         Self { sender, exchanging, tls_requests, driver }
     }
 
-    /// Takes leave as TLS asks for, which an abort does not.
+    /// Closes the connection with TLS's `close_notify`, which an abort would skip.
     fn close(self) {
         drop(self.sender);
         drop(self.driver.detach());
@@ -48,7 +48,7 @@ struct Idle {
     since: Instant,
 }
 
-/// Idle connections, the last one first.
+/// Idle connections, the most recent one last.
 pub(super) struct Pool {
     idle: Mutex<HashMap<Origin, Vec<Idle>>>,
     idle_time: Duration,
@@ -60,7 +60,7 @@ impl Pool {
         Self { idle: Mutex::default(), idle_time, idle_per_origin_max }
     }
 
-    /// A connection that has served a request, and did not look closed a moment ago.
+    /// Takes an idle connection that does not look closed.
     pub(super) fn take(&self, origin: &Origin) -> Option<Link> {
         let now = Instant::now();
         let mut idle = self.lock();
@@ -71,7 +71,7 @@ impl Pool {
         Some(waiting.remove(last).link)
     }
 
-    /// Takes a connection back whose answer was read to its end.
+    /// Returns a connection whose last response was read to its end.
     pub(super) fn put(&self, origin: &Origin, link: Link) {
         if link.sender.is_closed() {
             return;
@@ -90,9 +90,9 @@ impl Pool {
         }
     }
 
-    /// Closes connections that have waited for too long, for as long as there is a pool.
+    /// Closes connections after their idle time, as long as the pool exists.
     pub(super) async fn close_idle(pool: Weak<Self>, idle_time: Duration) {
-        // A connection is closed soon after its time; it is not used after it.
+        // A connection is closed shortly after its idle time. [`Pool::take`] does not return it in between.
         let mut ticks = interval((idle_time / 4).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

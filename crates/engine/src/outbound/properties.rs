@@ -1,4 +1,4 @@
-//! What holds of the parsers here, whatever they are given: see `stackbell_model::properties` for who asks.
+//! Properties of the parsers in this module, for any input. `stackbell_model::properties` says which tests use them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use super::resolve::normal_host;
 use super::stream::{AnswerStream, Exchanging};
 use super::target::Target;
 
-/// Bytes of a body that are kept here.
+/// The kept bytes of a body in these properties.
 const KEEP: usize = 100;
 
-/// Where clouds hand out credentials, and what no wide network may open.
+/// Metadata services of clouds. No wide network may open them.
 const METADATA: [&str; 4] =
     ["169.254.169.254:80", "168.63.129.16:80", "[fd00:ec2::254]:80", "[::ffff:169.254.169.254]:80"];
 
@@ -37,7 +37,7 @@ fn acme() -> OrganizationName {
     OrganizationName::parse("acme").expect("a name")
 }
 
-/// No allowance opens a cloud's metadata address but one of exactly that address, and none closes what is public.
+/// Only an allowance of exactly a metadata address opens it, and no allowance closes a public address.
 pub fn allowance(text: &str) {
     let Ok(allowance) = text.parse::<Allowance>() else { return };
     let policy = OutboundPolicy::new([allowance.clone()]);
@@ -56,7 +56,7 @@ pub fn allowance(text: &str) {
     assert!(!only || policy.judge(loopback, &acme).is_err(), "an allowance is its organization's alone");
 }
 
-/// What may be saved as a payload URL leads to no address that the policy forbids, and shows no more than scheme and host.
+/// A valid payload URL leads to no address that the policy forbids, and shows no more than scheme and host.
 pub fn endpoint(text: &str) {
     let Ok(saved) = PayloadUrl::parse(text, Format::Raw, &[]) else { return };
     let url = saved.to_url().expect("what was accepted can be called");
@@ -68,7 +68,7 @@ pub fn endpoint(text: &str) {
     assert!(target.path().authority().is_none(), "the request names its host in a header alone");
     assert!(!sent[0].contains(&b'@'), "no credential is in the request's host");
     let judged = OutboundPolicy::default().judge_literal(&url, &acme());
-    // The dialer knows addresses in their usual spelling, and the resolver of a system may know others.
+    // The dialer parses addresses in their usual spelling; the system's resolver may accept other spellings.
     match (literal(&host), Host::parse(&host)) {
         (Some(address), _) => assert_eq!(judged.err(), classify(address), "{text} leads to {address}"),
         (None, Ok(Host::Ipv4(v4))) => {
@@ -84,7 +84,7 @@ pub fn endpoint(text: &str) {
     assert_eq!(target.authorization().is_some(), !url.username().is_empty() || url.password().is_some());
 }
 
-/// Whatever an endpoint answers: what is kept of it is within its limits, and is text.
+/// For any response of an endpoint, the kept part is within its limits and is text.
 pub fn answer(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(answer_with(bytes));
@@ -117,7 +117,7 @@ async fn answer_with(bytes: &[u8]) {
     }
 }
 
-/// A head reads the same however its bytes are cut, what it keeps is bounded, and hyper can read what is made of it.
+/// A head reads the same in chunks of any size, its kept bytes are bounded, and hyper can parse the plain head.
 pub fn head(bytes: &[u8]) {
     let mut whole = HeadReader::default();
     let at_once = whole.feed(bytes);
@@ -135,7 +135,7 @@ pub fn head(bytes: &[u8]) {
                 assert_eq!((again.status, end), (head.status, plain.len()));
                 return;
             }
-            // Byte by byte a wrong beginning is seen before the line is at its end, and so is too much of all.
+            // Byte by byte, a wrong start or an exceeded limit is detected before the end of the line.
             (Err(_), Err(_)) => return,
             (fed, other) => panic!("{fed:?} at byte {index}, and {other:?} at once"),
         }
@@ -143,16 +143,16 @@ pub fn head(bytes: &[u8]) {
     assert!(matches!(at_once, Ok(Fed::More)), "{at_once:?}");
 }
 
-/// Answers, and ends.
+/// Writes a response, and closes the stream.
 async fn write(mut pipe: DuplexStream, bytes: &[u8]) {
-    // Who reads may have had enough.
+    // The reader may have stopped reading.
     let _ = pipe.write_all(bytes).await;
     let _ = pipe.shutdown().await;
-    // Kept until the request is written, so that the answer is read before the end is.
+    // The stream stays open until the request is written, so that the response is read before the end.
     tokio::task::yield_now().await;
 }
 
-/// Whether an address is public, for any that there is: what is no IPv4 address must not become one on the way.
+/// Checks for any address whether it is public: an address that is not IPv4 must not become one on the way.
 pub fn address(bytes: &[u8]) {
     let Some(octets) = bytes.first_chunk::<16>() else { return };
     let address = IpAddr::from(*octets);
@@ -168,7 +168,7 @@ pub fn address(bytes: &[u8]) {
     }
 }
 
-/// Whatever a name server answers.
+/// Checks any message of a name server.
 pub fn dns_reply(bytes: &[u8]) {
     super::dns::reply_property(bytes);
 }

@@ -1,5 +1,5 @@
-//! Connecting to one of a host's addresses, by RFC 8305 ("Happy Eyeballs"): the next one is tried when the one before fails,
-//! or has not answered for a while, and the first connection wins. Only addresses that were judged good are ever tried.
+//! Connects to one of a host's addresses, by RFC 8305 ("Happy Eyeballs"). The next address is tried if the previous one fails
+//! or does not respond for a while, and the first connection wins. Only addresses that the policy allows are tried.
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
@@ -18,21 +18,21 @@ use super::policy::Refusals;
 use super::reachability::Reachability;
 use super::resolve::{ResolveError, Resolved};
 
-/// How long an address is waited for before the next one is tried as well. Source: RFC 8305, section 5.
+/// The wait for an address before the next one is tried too. Source: RFC 8305, section 5.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// How many addresses of a host are tried. All of them are judged.
+/// The most addresses of a host that are tried. All of them are judged.
 const ADDRESSES_TRIED_MAX: usize = 8;
 
-/// How many addresses are tried at the same time: an endpoint's dead addresses hold few sockets.
+/// The most addresses that are tried at the same time, so that dead addresses of an endpoint hold few sockets.
 const RUNNING_MAX: usize = 4;
 
 /// Connects to one of the addresses that `judge` allows.
 ///
 /// # Errors
-/// - [`ConnectError::Forbidden`], when none is allowed.
-/// - [`ConnectError::Unresolved`], when there is none at all.
-/// - [`ConnectError::Unreachable`], with the last error, when none took the connection until `deadline`.
+/// - [`ConnectError::Forbidden`]: no address is allowed.
+/// - [`ConnectError::Unresolved`]: the host has no addresses.
+/// - [`ConnectError::Unreachable`]: no address accepted a connection before `deadline`. Contains the last error.
 pub(super) async fn race<S, F: Future<Output = io::Result<S>>>(
     resolved: Resolved,
     judge: impl Fn(SocketAddr) -> Result<(), Refusal>,
@@ -50,7 +50,7 @@ pub(super) async fn race<S, F: Future<Output = io::Result<S>>>(
     let mut last_error = io::Error::from(io::ErrorKind::TimedOut);
     loop {
         if tried >= ADDRESSES_TRIED_MAX {
-            // No address that comes now would be tried.
+            // Further addresses would not be tried.
             later = None;
         }
         let may_start = tried < ADDRESSES_TRIED_MAX && !line.waiting.is_empty();
@@ -96,14 +96,14 @@ pub(super) async fn race<S, F: Future<Output = io::Result<S>>>(
     }
 }
 
-/// A connection on its way.
+/// A connection attempt in progress.
 struct Attempt<F> {
     address: SocketAddr,
     started: Instant,
     future: Pin<Box<F>>,
 }
 
-/// The first of them that ends, which then is not among them any more.
+/// Waits for the first attempt to end, and removes it from `running`.
 async fn first_of<S, F: Future<Output = io::Result<S>>>(
     running: &mut Vec<Attempt<F>>,
 ) -> (SocketAddr, io::Result<S>) {
@@ -125,7 +125,7 @@ async fn or_pending<T>(later: &mut Option<BoxFuture<'static, T>>) -> T {
     }
 }
 
-/// The addresses that were not tried yet, and those that never will be.
+/// The allowed addresses that were not tried yet, and the refused ones.
 struct Line<'a, J> {
     judge: J,
     known: &'a Reachability,
@@ -135,7 +135,7 @@ struct Line<'a, J> {
 }
 
 impl<J: Fn(SocketAddr) -> Result<(), Refusal>> Line<'_, J> {
-    /// Judges addresses. Nothing else puts one into the line.
+    /// Judges addresses and queues the allowed ones. This is the only way into the queue.
     fn admit(&mut self, addresses: Vec<SocketAddr>) {
         let mut waiting = Vec::from(std::mem::take(&mut self.waiting));
         let before = waiting.len();
@@ -149,14 +149,14 @@ impl<J: Fn(SocketAddr) -> Result<(), Refusal>> Line<'_, J> {
         self.waiting = self.known.order(waiting);
     }
 
-    /// A host's only address is tried anyway: nothing is remembered about it.
+    /// Records a failed address, unless it is the host's only one, which is tried in any case.
     fn failed(&self, address: SocketAddr) {
         if self.allowed > 1 {
             self.known.failed(address);
         }
     }
 
-    /// Remembers which address won, and which ones could have won before.
+    /// Records the winner, and as failed the attempts that have run for at least `ATTEMPT_DELAY`.
     fn settle<F>(&self, winner: Option<SocketAddr>, running: &[Attempt<F>]) {
         if let Some(winner) = winner {
             self.known.worked(winner);

@@ -1,4 +1,4 @@
-//! Which addresses and families took connections lately, so that a dead one costs its wait once.
+//! Remembers which addresses and families accepted connections lately, so that a dead one costs its wait only once.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a failure counts. Source: RFC 6555, section 4.2, recommends ten minutes.
+/// How long a failure is remembered. Source: RFC 6555, section 4.2, recommends ten minutes.
 const FAILURE_TIME: Duration = Duration::from_secs(600);
 
-/// How many failed addresses are known at most.
+/// The most failed addresses that are remembered.
 const FAILURES_MAX: usize = 4096;
 
-/// What is known of addresses. It decides about their order alone: each is tried when the others fail.
+/// The known state of addresses. It affects only their order: a failed address is still tried if the others fail.
 #[derive(Debug, Default)]
 pub(super) struct Reachability(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Until when an address counts as failed.
+    /// The time until which an address counts as failed.
     failed: HashMap<SocketAddr, Instant>,
     v4: Family,
     v6: Family,
 }
 
-/// A family counts as failed only while none of its addresses worked lately: one host's dead address says nothing about the
-/// addresses of others.
+/// The state of a family. A family counts as failed only while none of its addresses worked lately, because one dead address
+/// says nothing about the addresses of other hosts.
 #[derive(Debug, Default)]
 struct Family {
     worked_at: Option<Instant>,
@@ -41,14 +41,14 @@ impl Family {
 }
 
 impl Reachability {
-    /// The address took a connection.
+    /// Records that the address accepted a connection.
     pub(super) fn worked(&self, address: SocketAddr) {
         let mut state = self.lock();
         state.failed.remove(&address);
         state.family(address).worked_at = Some(Instant::now());
     }
 
-    /// The address took no connection, or not as soon as another one of its host.
+    /// Records that the address accepted no connection, or only later than another address of its host.
     pub(super) fn failed(&self, address: SocketAddr) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -62,8 +62,8 @@ impl Reachability {
         state.family(address).failed_at = Some(now);
     }
 
-    /// The order in which a host's addresses are tried: both families by turns, IPv6 first unless it failed, and addresses
-    /// that failed last. Otherwise the order stays. Source: RFC 8305, section 4.
+    /// The order in which a host's addresses are tried: families alternate, IPv6 first unless it failed, and failed addresses
+    /// come last. Otherwise the order is kept. Source: RFC 8305, section 4.
     pub(super) fn order(&self, addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
         let now = Instant::now();
         let state = self.lock();
@@ -74,7 +74,7 @@ impl Reachability {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic is done under it.
+        // No code that can panic runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! An answer as it is kept.
+//! The recorded form of a response.
 
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -10,29 +10,28 @@ use tokio::time::{Instant, timeout_at};
 use super::head::Head;
 use super::text::{self, Beginning};
 
-/// The most bytes of header lines that are kept; whole lines only.
+/// The most bytes of header lines that are kept. Only whole lines are kept.
 pub(super) const KEPT_HEADER_BYTES_MAX: usize = 8 * 1024;
 
-/// The longest body that is read to its end, kept or not, so that its connection can be used again. For a longer one, or one
-/// that does not say how long it is, a new connection is cheaper than what is not kept of it.
+/// The longest body that is read to its end, kept or not, so that its connection can be reused. For a longer body, or one of
+/// unknown length, a new connection is cheaper than reading the rest.
 const WHOLE_BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// How the body of an answer ended.
+/// How the body of a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
-    /// All of it was read, though perhaps not all was kept.
+    /// The whole body was read, though perhaps not all was kept.
     Whole,
-    /// There was more than we cared to read.
+    /// The body was longer than the client reads.
     TooLong,
-    /// The time was up.
+    /// The time limit passed.
     TimedOut,
-    /// The connection broke off.
+    /// The connection broke.
     Broken,
 }
 
-/// Reads an answer until `deadline` at the latest. Its status line decides, so that whatever happens to the
-/// body, this is an answer: 2xx is the endpoint's word that it took the event, and sending it again would
-/// deliver it twice.
+/// Reads a response until `deadline` at the latest. The status line decides, so a failure of the body does not matter: 2xx
+/// means that the endpoint accepted the event, and another attempt would deliver it twice.
 pub(super) async fn read(
     head: Head,
     mut incoming: Incoming,
@@ -53,10 +52,10 @@ pub(super) async fn read(
 async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (Beginning, BodyEnd) {
     let said = incoming.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let enough = match said {
-        // It ends by itself.
+        // The body ends by itself.
         Some(bytes) if bytes <= WHOLE_BODY_BYTES_MAX => usize::MAX,
         Some(_) => keep,
-        // One more says that there is more.
+        // One extra byte shows that the body is longer.
         None => keep + 1,
     };
     let mut kept = Vec::new();
@@ -81,18 +80,18 @@ async fn read_body(incoming: &mut Incoming, keep: usize, deadline: Instant) -> (
     (Beginning { bytes: kept, is_cut }, end)
 }
 
-/// Header lines as they are recorded. Source: wire-facts.md#webhook-delivery.
+/// The header lines to record. Source: wire-facts.md#webhook-delivery.
 ///
-/// Whole lines are kept as long as there is room; one that is no header, or has control characters, is dropped.
+/// Whole lines are kept as long as they fit. Invalid header lines and lines with control characters are dropped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Lines {
     text: String,
-    /// Where each line begins and ends.
+    /// The start and the end of each line.
     bounds: Vec<(usize, usize)>,
 }
 
 impl Lines {
-    /// Takes a line, if it can be kept.
+    /// Adds a line, if it can be kept.
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
         let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
         let Some(name) = std::str::from_utf8(name).ok().filter(|name| is_token(name)) else { return };
@@ -111,13 +110,13 @@ impl Lines {
         }
     }
 
-    /// `Name: value` lines sorted by name, each ended by CRLF.
+    /// Returns `Name: value` lines sorted by name, each ended by CRLF.
     pub(super) fn into_sorted(mut self) -> String {
         let name = |bounds: &(usize, usize)| {
             let line = &self.text[bounds.0..bounds.1];
             line.split_once(':').map_or(line, |(name, _)| name)
         };
-        // Stable: values of one name stay in the order in which they came.
+        // The sort is stable, so values of one name keep their order.
         self.bounds.sort_by(|a, b| name(a).cmp(name(b)));
         let mut sorted = String::with_capacity(self.text.len());
         for (start, end) in self.bounds {
@@ -127,13 +126,13 @@ impl Lines {
     }
 }
 
-/// Whether this can be the name of a header. Source: RFC 9110, section 5.6.2.
+/// Whether the text is a valid header name. Source: RFC 9110, section 5.6.2.
 fn is_token(name: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_part)
 }
 
-/// A header's name in Title-Case: `content-type` becomes `Content-Type`.
+/// Converts a header name to Title-Case: `content-type` becomes `Content-Type`.
 pub fn canonical_name(name: &str) -> String {
     canonical(name).collect()
 }

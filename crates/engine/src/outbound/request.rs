@@ -1,4 +1,4 @@
-//! A request as callers give it, and as hyper takes it.
+//! A request, in the form of callers and in the form of hyper.
 
 use std::sync::Arc;
 
@@ -12,39 +12,38 @@ use stackbell_wire::headers as wire;
 use super::spelling::{EXACT, Spellings, is_kept};
 use super::target::Target;
 
-/// Which connections a request may go out on.
+/// The connections that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connections {
-    /// One that has served others, where there is one: cheap. If it turns out to be closed before any byte of an
-    /// answer, the request is written once more, on a new one.
+    /// An idle connection if there is one, which is cheap. If it turns out to be closed before the first byte of a response,
+    /// the request is written once more, on a new connection.
     Any,
-    /// A new one alone, so that the request is written once at the most, and never to a connection that may be closed.
+    /// Only a new connection. The request is written at most once, and never to a connection that may be closed.
     New,
 }
 
 /// One request to an endpoint.
 #[derive(Clone, Debug)]
 pub struct OutboundRequest {
-    /// On whose behalf: its allowances count.
+    /// The organization that sends the request. Its allowances apply.
     pub organization: OrganizationName,
-    /// `POST`, but for pings that only look.
+    /// `POST`, or `GET` for pings that only check.
     pub method: Method,
-    /// Where it goes.
+    /// The destination.
     pub target: Arc<Target>,
-    /// Its headers, in Title-Case or as Standard Webhooks spells its own (`webhook-id`). They go out spelled
-    /// as they are.
+    /// The headers, in Title-Case or in the spelling of Standard Webhooks (`webhook-id`). The spelling is sent unchanged.
     ///
-    /// `Host`, `Content-Length`, `Accept-Encoding`, `User-Agent` and the `Authorization` of the target are added. The
-    /// last three give way to headers given here.
+    /// The client adds `Host`, `Content-Length`, `Accept-Encoding`, `User-Agent` and the target's `Authorization`. Headers
+    /// given here replace the last three.
     pub headers: Vec<(&'static str, String)>,
-    /// Its bytes.
+    /// The body.
     pub body: Bytes,
-    /// Which connections it may go out on.
+    /// The connections that the request may use.
     pub connections: Connections,
 }
 
 impl OutboundRequest {
-    /// A `POST`, on any connection.
+    /// A `POST` on any connection.
     pub fn post(
         organization: OrganizationName,
         target: Arc<Target>,
@@ -54,7 +53,7 @@ impl OutboundRequest {
         Self { organization, method: Method::POST, target, headers, body, connections: Connections::Any }
     }
 
-    /// A `GET`, which has no bytes, on any connection.
+    /// A `GET` without a body, on any connection.
     pub fn get(
         organization: OrganizationName,
         target: Arc<Target>,
@@ -64,14 +63,14 @@ impl OutboundRequest {
         Self { organization, method: Method::GET, target, headers, body, connections: Connections::Any }
     }
 
-    /// The same on such connections.
+    /// Changes the connections that the request may use.
     #[must_use]
     pub fn on(self, connections: Connections) -> Self {
         Self { connections, ..self }
     }
 }
 
-/// Why a request could not be built: our own fault, each of them.
+/// Why a request could not be built. Every cause is our own fault.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
     #[error("{0:?} is not the name of a header that could be sent in this spelling")]
@@ -80,7 +79,7 @@ pub(super) enum BuildError {
     Value(&'static str),
 }
 
-/// Makes hyper's request of ours.
+/// Builds hyper's request.
 pub(super) fn build(
     request: &OutboundRequest,
     spellings: &Spellings,
@@ -94,7 +93,7 @@ pub(super) fn build(
     }
     let map = built.headers_mut();
     map.insert(HOST, target.host().clone());
-    // Some servers compress what they were not asked to: that is undone.
+    // Some servers compress anyway; the response is then decompressed.
     map.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     map.insert(USER_AGENT, HeaderValue::from_static(wire::USER_AGENT));
     if let Some(authorization) = target.authorization() {

@@ -1,4 +1,4 @@
-//! Finding the addresses of names.
+//! Name resolution.
 
 use std::fmt;
 use std::io;
@@ -8,22 +8,22 @@ use futures_util::future::BoxFuture;
 
 use super::dial::literal;
 
-/// Why a name has no addresses.
+/// Why a name could not be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// No name server could be reached.
+    /// No name server is reachable.
     #[error("no name server could be asked")]
     Unasked(#[source] io::Error),
-    /// The name servers answered that they failed.
+    /// The name servers reported a failure.
     #[error("the name servers could not say")]
     Failed,
-    /// There is no such name.
+    /// The name does not exist.
     #[error("there is no such name")]
     NoName,
     /// The name exists without an address.
     #[error("the name has no address")]
     NoAddress,
-    /// It took too long.
+    /// The time limit passed.
     #[error("the name was not resolved in time")]
     TimedOut,
 }
@@ -31,7 +31,7 @@ pub enum ResolveError {
 impl Clone for ResolveError {
     fn clone(&self) -> Self {
         match self {
-            // The operating system's error code is kept: it tells this machine's faults from others.
+            // The operating system's error code is kept, because it distinguishes faults of this machine from others.
             Self::Unasked(error) => Self::Unasked(
                 error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
             ),
@@ -43,29 +43,29 @@ impl Clone for ResolveError {
     }
 }
 
-/// The question for the addresses of one family, without an answer.
+/// A question for the addresses of one family that got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {question} question was not answered: {failure}")]
 pub struct Unanswered {
     /// `A` or `AAAA`.
     pub question: &'static str,
-    /// The name servers' failure, in words.
+    /// The failure of the name servers, in words.
     pub failure: &'static str,
 }
 
-/// The addresses of a host.
+/// The resolved addresses of a host.
 pub struct Resolved {
     /// The addresses that are known now.
     pub addresses: Vec<SocketAddr>,
-    /// Why the other family's addresses are not among them, if they are not.
+    /// Why the addresses of the other family are missing, if they are.
     pub unanswered: Option<Unanswered>,
-    /// The other family's addresses, when their answer is late: one lost answer holds up no connection. The future ends
-    /// with the answer, or when the name servers are given up.
+    /// The addresses of the other family, if their answer is late, so that one lost answer does not delay a connection. The
+    /// future ends with the answer, or when the name servers have failed.
     pub later: Option<BoxFuture<'static, Result<Vec<SocketAddr>, Unanswered>>>,
 }
 
 impl From<Vec<SocketAddr>> for Resolved {
-    /// All of the addresses, now.
+    /// All addresses are known; no family is late.
     fn from(addresses: Vec<SocketAddr>) -> Self {
         Self { addresses, unanswered: None, later: None }
     }
@@ -80,30 +80,30 @@ impl fmt::Debug for Resolved {
     }
 }
 
-/// Finds the addresses of names.
+/// Resolves names.
 ///
-/// Answers are not trusted: each address is judged at each connect, and the connection goes to the very address that was
-/// judged, without another lookup.
+/// Results are not trusted. Each address is judged at each connect, and the connection goes to exactly the judged address,
+/// without another lookup.
 pub trait Resolve: Send + Sync {
-    /// The addresses of `host`, each with `port`. The host is in lower case and no literal address. One dot at its end means
-    /// that the name is absolute: no search domain may be added to it.
+    /// Resolves `host` to addresses with `port`. The host is in lower case and is not a literal address. A final dot makes the
+    /// name absolute: no search domain may be added.
     ///
     /// # Errors
-    /// [`ResolveError`], when there is none. No addresses, now or later, mean the same as [`ResolveError::NoAddress`].
+    /// [`ResolveError`], if there are no addresses. An empty list, now and later, means [`ResolveError::NoAddress`].
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, Result<Resolved, ResolveError>>;
 
-    /// The policy forbids all addresses of `host`, and the question for one family was not answered. A resolver that keeps
-    /// answers keeps this one no longer than a failure: the missing family may be allowed.
+    /// Reports that the policy forbids all addresses of `host`, and that one family is unanswered. A resolver with a cache
+    /// should keep this answer no longer than a failure, because the missing family may be allowed.
     fn half_is_forbidden(&self, _host: &str) {}
 }
 
-/// The one spelling of a host: in lower case, without the dots at its end, so that the host that is judged when a webhook is
-/// saved is the host that is dialled.
+/// The normal spelling of a host: in lower case, without final dots. The host that is judged when a webhook is saved is thus
+/// the host that is dialled.
 pub(super) fn normal_host(host: &str) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// The same with one dot at its end where a name had any: the spelling under which it is looked up.
+/// The spelling of a host for lookups: the normal one, with one final dot if the name had any.
 pub(super) fn dialled_host(host: &str) -> String {
     let normal = normal_host(host);
     if host.ends_with('.') && literal(&normal).is_none() && !normal.is_empty() {

@@ -1,11 +1,10 @@
-//! How header names are spelled on the wire.
+//! The spelling of header names on the wire.
 //!
-//! HTTP does not care, but some receivers compare names as they are written. hyper keeps names in lower case
-//! and can write them in Title-Case, which spells `Pulumi-Webhook-Id` and all common names right. Names that
-//! are spelled otherwise are in [`EXACT`]: hyper writes them as it finds them in a map of spellings which
-//! rides in a request's extensions. Such a map cannot be built from outside: it is what hyper makes of
-//! headers that it reads with `preserve_header_case`, so that proxies can pass them on unchanged. We let it
-//! read one answer that holds them all, once, and pass that map on.
+//! HTTP ignores case in header names, but some receivers compare them with case. hyper stores names in lower case and can write
+//! them in Title-Case, which is right for `Pulumi-Webhook-Id` and all common names. [`EXACT`] lists the names with another
+//! spelling. hyper writes such a name as it is in a map of spellings in the request's extensions. The map has no public
+//! constructor: hyper builds it from headers that it reads with `preserve_header_case`, for the use of proxies. We let hyper
+//! read one response with all these names once, and reuse its map.
 
 use bytes::Bytes;
 use http::{Extensions, Request};
@@ -14,19 +13,19 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-/// Names that are sent as they are spelled here; all others are sent in Title-Case.
+/// The names that are sent in this spelling. All other names are sent in Title-Case.
 /// Source: wire-facts.md#standard-webhooks.
 pub(super) const EXACT: &[&str] = &["webhook-id", "webhook-timestamp", "webhook-signature"];
 
-/// Room for the request and the answer that make the map.
+/// The buffer for the request and the response that produce the map.
 const PIPE_BYTES: usize = 4096;
 
-/// Hyper's map of the spellings in [`EXACT`].
+/// hyper's map of the spellings in [`EXACT`].
 #[derive(Clone)]
 pub(super) struct Spellings(Extensions);
 
 impl Spellings {
-    /// Makes the map. Touches no network.
+    /// Produces the map, without network access.
     pub(super) async fn read() -> Result<Self, hyper::Error> {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         let mut builder = http1::Builder::new();
@@ -37,7 +36,7 @@ impl Spellings {
         Ok(Self(answer?.into_parts().0.extensions))
     }
 
-    /// The extensions of a request that has headers of these names.
+    /// The extensions for a request with these headers.
     pub(super) fn extensions(&self) -> Extensions {
         self.0.clone()
     }
@@ -50,7 +49,7 @@ async fn answer_with_all(mut pipe: DuplexStream) -> std::io::Result<()> {
     pipe.write_all(format!("HTTP/1.1 204 No Content\r\n{lines}\r\n").as_bytes()).await
 }
 
-/// Whether a name goes out exactly as it is spelled here.
+/// Whether a header name is sent in exactly this spelling.
 pub(super) fn is_kept(name: &str) -> bool {
     EXACT
         .iter()

@@ -1,4 +1,4 @@
-//! The bytes of a connection between the socket and hyper: the heads of answers are read here, and hyper gets plain ones.
+//! The byte stream between the socket and hyper. Heads of responses are parsed here, and hyper gets plain ones.
 
 use std::io;
 use std::pin::Pin;
@@ -10,40 +10,40 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{Fed, Head, HeadReader};
 
-/// What the reader of a connection and its user tell each other about the exchange that is under way.
+/// The state of the current exchange, shared by the stream and the client.
 #[derive(Debug, Default)]
 pub(super) struct Exchanging {
-    /// A request is about to be written, so that the next bytes begin an answer.
+    /// A request is about to be written, so the next bytes start a response.
     is_awaited: AtomicBool,
     has_begun: AtomicBool,
     head: Mutex<Option<Head>>,
 }
 
 impl Exchanging {
-    /// To be called before each request.
+    /// Must be called before each request.
     pub(super) fn begin(&self) {
         self.has_begun.store(false, Ordering::SeqCst);
         self.is_awaited.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a byte of the answer has come.
+    /// Whether the first byte of the response has arrived.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::SeqCst)
     }
 
-    /// The answer's head, once hyper has its own.
+    /// Takes the head of the response, once hyper has read the plain one.
     pub(super) fn take_head(&self) -> Option<Head> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// A stream whose answers begin with heads that hyper cannot misread.
+/// A stream that replaces the head of each response with one that hyper cannot misread.
 pub(super) struct AnswerStream<S> {
     stream: S,
     exchanging: Arc<Exchanging>,
     reader: HeadReader,
     is_in_head: bool,
-    /// For hyper: a head, and what came after it in one piece.
+    /// Bytes for hyper: a plain head, and the bytes that arrived together with it.
     pending: Vec<u8>,
 }
 
@@ -67,7 +67,7 @@ impl<S> AnswerStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> AnswerStream<S> {
-    /// Reads until a head is whole, or the stream has nothing more to give for now.
+    /// Reads until the head is complete, or the stream has no more data for now.
     fn poll_head(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let start = buffer.filled().len();
         loop {

@@ -1,4 +1,4 @@
-//! A URL made ready for sending.
+//! A URL, prepared for requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use url::{Position, Url};
 
 use super::resolve::{dialled_host, normal_host};
 
-/// What a connection is made to: requests to one origin can share connections.
+/// The scheme, host and port of a connection. Requests to one origin can share connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub(super) is_tls: bool,
-    /// A name or an address in its normal spelling; an IPv6 address is in brackets. A name that ends with a dot is absolute.
+    /// A name or an address in its normal spelling. IPv6 addresses are in brackets. A name with a final dot is absolute.
     pub(super) host: Arc<str>,
     pub(super) port: u16,
 }
 
-/// Where a request goes: worked out of a URL once, and cheap to use often.
+/// The destination of requests: parsed once from a URL, and cheap to reuse.
 ///
-/// User and password of the URL become an `Authorization` header. A credential as a whole: `Display` and
-/// `Debug` show scheme, host and port alone (invariant 8).
+/// The user and password of the URL become an `Authorization` header. The whole target counts as a credential: `Display` and
+/// `Debug` show only scheme, host and port (invariant 8).
 #[derive(Clone)]
 pub struct Target {
     origin: Origin,
-    /// Path and query.
+    /// The path and the query.
     path: Uri,
     /// The value of the `Host` header.
     host: HeaderValue,
@@ -35,25 +35,25 @@ pub struct Target {
     shown: Box<str>,
 }
 
-/// Why nothing can ever be sent to a URL.
+/// Why no request can be sent to a URL.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Neither http nor https.
+    /// The scheme is neither http nor https.
     #[error("the URL must begin with http:// or https://, not {0}:")]
     Scheme(String),
-    /// No host.
+    /// The URL has no host.
     #[error("the URL must name a host")]
     NoHost,
-    /// It, or what authorizes us there, has characters that cannot be in a request.
+    /// The URL or the credential has characters that a request cannot contain.
     #[error("the URL cannot be written in a request")]
     Syntax(#[source] http::Error),
 }
 
 impl Target {
-    /// Makes a URL ready.
+    /// Prepares a URL.
     ///
     /// # Errors
-    /// [`TargetError`], when it is not one that a request could go to.
+    /// [`TargetError`], if no request can be sent to the URL.
     pub fn new(url: &Url) -> Result<Self, TargetError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(TargetError::Scheme(url.scheme().to_owned()));
@@ -75,15 +75,15 @@ impl Target {
             host: dialled_host(url.host_str().unwrap_or_default()).into(),
             port,
         };
-        // Servers do not expect the dot of an absolute name.
+        // Servers do not expect the final dot of an absolute name.
         let host = HeaderValue::try_from(authority).map_err(syntax)?;
         Ok(Self { origin, path, host, authorization, shown })
     }
 
-    /// The same with this `Authorization`, in the place of any that the URL brought along.
+    /// Replaces the target's `Authorization`, including one from the URL.
     ///
     /// # Errors
-    /// [`TargetError::Syntax`], when it has characters that cannot be in a header.
+    /// [`TargetError::Syntax`], if the value has characters that a header cannot contain.
     pub fn with_authorization(self, authorization: &str) -> Result<Self, TargetError> {
         let mut value = HeaderValue::try_from(authorization)
             .map_err(|error| TargetError::Syntax(http::Error::from(error)))?;

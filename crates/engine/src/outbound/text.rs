@@ -1,23 +1,23 @@
-//! The beginning of a body as text: unpacked, and decoded from the charset that the answer declares.
+//! The start of a body as text: decompressed, and decoded from the charset of the response.
 //!
-//! Nothing is unpacked beyond what is kept, however much it would come to.
+//! Decompression stops at the number of bytes to keep, so a compressed bomb does no harm.
 
 use std::io::{self, Read};
 
 use encoding_rs::{Encoding, UTF_8};
 use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
-/// The most codings of one body that are undone. More than one is a curiosity.
+/// The most encodings of one body that are decoded. More than one is rare.
 const CODINGS_MAX: usize = 4;
 
-/// The beginning of a body.
+/// The start of a body.
 pub(super) struct Beginning {
     pub(super) bytes: Vec<u8>,
-    /// Whether there was more.
+    /// Whether the body was longer.
     pub(super) is_cut: bool,
 }
 
-/// At most `keep` bytes of text. `codings` are the names in the order in which the body was encoded.
+/// Returns at most `keep` bytes of text. `codings` are the encodings in the order in which they were applied.
 pub(super) fn of(
     mut body: Beginning,
     codings: &[Box<str>],
@@ -33,12 +33,12 @@ pub(super) fn of(
     decoded(body, content_type.and_then(charset).unwrap_or(UTF_8), keep)
 }
 
-/// `None` where a body is not what its coding says, or the coding is not known: it is kept as it came.
+/// `None` if the body does not match its encoding, or the encoding is unknown. The body is then kept as received.
 fn unpacked(bytes: &[u8], coding: &str, keep: usize) -> Option<Beginning> {
     if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
         beginning(GzDecoder::new(bytes), keep)
     } else if coding.eq_ignore_ascii_case("deflate") {
-        // Some servers leave the wrapping of zlib away, which the standard asks for.
+        // Some servers omit the zlib header that the standard requires.
         beginning(ZlibDecoder::new(bytes), keep).or_else(|| beginning(DeflateDecoder::new(bytes), keep))
     } else if coding.eq_ignore_ascii_case("identity") {
         Some(Beginning { bytes: bytes.to_vec(), is_cut: false })
@@ -47,11 +47,11 @@ fn unpacked(bytes: &[u8], coding: &str, keep: usize) -> Option<Beginning> {
     }
 }
 
-/// What can be read, up to `keep` bytes. `None` where the first byte already cannot.
+/// Reads up to `keep` bytes. `None` if not even the first byte can be read.
 fn beginning(reader: impl Read, keep: usize) -> Option<Beginning> {
     let limit = u64::try_from(keep).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
-    // What was read before an error stays: the input may be the beginning of a longer one.
+    // The bytes before an error are kept, because the input may be cut.
     let read: io::Result<usize> = reader.take(limit).read_to_end(&mut bytes);
     if read.is_err() && bytes.is_empty() {
         return None;
@@ -61,13 +61,13 @@ fn beginning(reader: impl Read, keep: usize) -> Option<Beginning> {
     Some(Beginning { bytes, is_cut })
 }
 
-/// A byte order mark says more than the header does. Invalid bytes become U+FFFD; a character that was cut off at the end
-/// is left out.
+/// Decodes the text. A byte order mark overrides the declared charset. Invalid bytes become U+FFFD, and an incomplete character
+/// at the end of a cut body is dropped.
 fn decoded(body: Beginning, declared: &'static Encoding, keep: usize) -> Box<str> {
     let Beginning { bytes, is_cut } = body;
     let (encoding, mark_bytes) = Encoding::for_bom(&bytes).unwrap_or((declared, 0));
     let bytes = if encoding == UTF_8 && mark_bytes == 0 {
-        // Nearly all is, and looking is much quicker than decoding.
+        // Most bodies are UTF-8, and validating is much faster than decoding.
         match String::from_utf8(bytes) {
             Ok(text) => return text.into(),
             Err(error) => error.into_bytes(),
@@ -84,7 +84,7 @@ fn decoded(body: Beginning, declared: &'static Encoding, keep: usize) -> Box<str
     text.into()
 }
 
-/// The encoding that a `Content-Type` names, if it is one of the web's.
+/// The encoding that a `Content-Type` names, if it is a standard web encoding.
 fn charset(content_type: &str) -> Option<&'static Encoding> {
     let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
     let named = |(name, value): (&str, &'_ str)| {

@@ -1,4 +1,4 @@
-//! Facts about a server that are learned during the TLS handshake. Error messages use them.
+//! Facts about a server that are observed during the TLS handshake, for error messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use rustls::{ClientConfig, SignatureScheme};
 use tokio::io::AsyncRead;
 use tokio_util::io::InspectReader;
 
-/// Whether a server asked for a client's certificate. The client has none.
+/// Whether a server asked for a client certificate. The client has none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TlsRequests(Arc<Requested>);
 
@@ -17,7 +17,7 @@ pub(super) struct TlsRequests(Arc<Requested>);
 struct Requested(AtomicBool);
 
 impl TlsRequests {
-    /// The configuration for one connection, with its requests for certificates observed.
+    /// Returns the configuration for one connection, which records requests for certificates.
     pub(super) fn watching(&self, config: &ClientConfig) -> ClientConfig {
         let mut config = config.clone();
         config.client_auth_cert_resolver = Arc::<Requested>::clone(&self.0);
@@ -40,14 +40,14 @@ impl ResolvesClientCert for Requested {
     }
 }
 
-/// Whether a server answers the handshake in plain HTTP.
+/// Whether a server responds to the handshake in plain HTTP.
 #[derive(Debug, Default)]
 pub(super) struct Greeting(Arc<AtomicBool>);
 
 impl Greeting {
     const HTTP: &[u8] = b"HTTP/";
 
-    /// The stream, with its first bytes observed.
+    /// Wraps the stream, and inspects its first bytes.
     pub(super) fn observe<S: AsyncRead>(&self, stream: S) -> InspectReader<S, impl FnMut(&[u8]) + use<S>> {
         let is_http = Arc::clone(&self.0);
         let mut expected = Some(Self::HTTP);
@@ -61,7 +61,7 @@ impl Greeting {
         })
     }
 
-    /// Whether the first bytes were those of HTTP without TLS.
+    /// Whether the first bytes were plain HTTP.
     pub(super) fn is_http(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }

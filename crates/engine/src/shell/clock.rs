@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use stackbell_model::{Clock, Timestamp};
 use stackbell_system::SystemClock;
 
-/// A clock that one can wait for.
+/// A clock with a timer.
 #[async_trait]
 pub trait WaitingClock: Clock {
-    /// Returns once it is `at` or later. May return too early; never sleeps through a change of the clock that passes `at`.
+    /// Returns at or after the time `at`. It may return early, but a clock that jumps past `at` always ends the sleep.
     async fn sleep_until(&self, at: Timestamp);
 }
 
-/// A system clock that jumps ahead is noticed within this time.
+/// A jump of the system clock is noticed within this time.
 const NAP_MAX: Duration = Duration::from_secs(60);
 
 #[async_trait]

@@ -1,25 +1,25 @@
-//! Logs an outage of commits once, however many commits fail in it.
+//! Logs one line for an outage of commits, however many commits fail during it.
 
 use stackbell_model::Chain;
 use stackbell_store::StoreError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether commits fail. The tasks that commit share it.
+/// Whether commits are failing now. All tasks that commit share this state.
 #[derive(Debug, Default)]
 pub(super) struct CommitOutage {
     is_on: AtomicBool,
 }
 
 impl CommitOutage {
-    /// Notes a successful commit.
+    /// Records a successful commit.
     pub(super) fn succeeded(&self) {
         if self.is_on.swap(false, Ordering::Relaxed) {
             tracing::info!("commits go through again");
         }
     }
 
-    /// Notes a failed commit. The first failure is logged as an error. Later ones look the same, and there may be a thousand a
-    /// second, so they are logged at debug level. A row that cannot be read fails one commit, and is logged each time.
+    /// Records a failed commit. The first failure of an outage is logged as an error. Later failures are logged at debug level,
+    /// because there can be a thousand a second. An unreadable row fails only its own commit and is always logged as an error.
     pub(super) fn failed(&self, error: &StoreError) {
         let is_one_row = matches!(error, StoreError::Corrupt { .. });
         let error = Chain(error);

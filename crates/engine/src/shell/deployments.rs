@@ -1,6 +1,6 @@
-//! Where another stack's deployment is started, and by what right: the organization's credential, read at each attempt.
+//! Requests for starting another stack's deployment: their URL, and the organization's credential, read for each attempt.
 //!
-//! The token is opened, goes into the request, and is wiped. It is in no record, log or error (invariant 8).
+//! The token is decrypted, put into the request and wiped. No record, log line or error contains it (invariant 8).
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use zeroize::Zeroizing;
 
 use crate::outbound::{Target, TargetError};
 
-/// What is wanted of the API.
+/// The purpose of a request to the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// A new deployment.
+    /// Start a new deployment.
     Run,
-    /// Whether the stack is there for us; starts nothing.
+    /// Check that the stack exists and is accessible. Starts nothing.
     Look,
 }
 
-/// Why nothing can be asked of the API.
+/// Why no request can be made to the API.
 pub(super) enum Refused {
-    /// Our own fault, which may pass.
+    /// A fault on our side, which may be temporary.
     NotNow(Fault),
-    /// Not before somebody does what it says.
+    /// A configuration problem. Somebody must fix it first, as its text says.
     Never(Refusal),
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Fault {
     Token(#[from] OpenError),
 }
 
-/// Every text names who can mend it, and how.
+/// Each message says who can fix the problem, and how.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(
@@ -64,14 +64,14 @@ pub(super) struct Deployments {
 }
 
 impl Deployments {
-    /// The version of the API that is spoken. Source: wire-facts.md#formats.
+    /// The version of the API that requests ask for. Source: wire-facts.md#formats.
     pub(super) const ACCEPT: &str = "application/vnd.pulumi+8";
 
     pub(super) fn new(store: Arc<dyn EngineStore>, keyring: Arc<Keyring>) -> Self {
         Self { store, keyring }
     }
 
-    /// The URL to call, which may be recorded, and the target that carries the token.
+    /// Returns the URL to call, which may be recorded, and the target, which carries the token.
     pub(super) async fn prepare(
         &self,
         organization: OrganizationId,

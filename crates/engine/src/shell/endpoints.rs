@@ -1,4 +1,4 @@
-//! What can be prepared once for a webhook, and not for each of its deliveries: its target and its signing keys.
+//! A cache of the data that all deliveries of a webhook share: its target and its signing keys.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,19 +13,19 @@ use stackbell_wire::signature::{SigningKey, SigningKeys};
 
 use crate::outbound::{Target, TargetError};
 
-/// Endpoints that are kept ready. Beyond this all are let go and made anew as they are needed.
+/// The size of the cache. A full cache is cleared, and entries are rebuilt when they are needed.
 const ENDPOINTS_MAX: usize = 10_000;
 
-/// A webhook's endpoint, ready to be sent to.
+/// The prepared data of a webhook.
 pub(super) struct Endpoint {
     revision: u64,
     pub(super) organization: OrganizationName,
-    /// Where its payload URL leads; `None` where that names a stack.
+    /// The target of its payload URL; `None` if the payload URL names a stack.
     pub(super) target: Option<Arc<Target>>,
     pub(super) keys: Option<SigningKeys>,
 }
 
-/// Why an endpoint cannot be sent to. Our fault, never the endpoint's.
+/// Why an endpoint could not be prepared. The cause is always on our side, never at the endpoint.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EndpointError {
     #[error("the webhook's organization could not be read")]
@@ -42,7 +42,7 @@ pub(super) struct Endpoints {
     store: Arc<dyn EngineStore>,
     keyring: Arc<Keyring>,
     ready: Mutex<HashMap<WebhookId, Arc<Endpoint>>>,
-    /// Names never change, and nothing else of an organization is needed.
+    /// Organization names never change, so entries stay valid.
     names: Mutex<HashMap<OrganizationId, OrganizationName>>,
 }
 
@@ -51,7 +51,7 @@ impl Endpoints {
         Self { store, keyring, ready: Mutex::default(), names: Mutex::default() }
     }
 
-    /// The endpoint of this revision of a webhook.
+    /// Returns the endpoint for this revision of a webhook.
     pub(super) async fn prepare(&self, webhook: &Webhook) -> Result<Arc<Endpoint>, EndpointError> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(&webhook.id).cloned();
         if let Some(endpoint) = ready.filter(|endpoint| endpoint.revision == webhook.revision) {

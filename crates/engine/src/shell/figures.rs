@@ -1,7 +1,7 @@
-//! The figures that are worked out now and then: how many deliveries are pending, and why they wait.
+//! Computes the gauges that need the store: the number of pending deliveries, and why they wait.
 //!
-//! They have a task of their own, because long sweeps and recoveries must not leave old figures standing. A run loop that is
-//! stuck does not delay them either: they are what tells an operator of it.
+//! A task of its own computes them, so that long sweeps and recoveries do not delay them. They appear even if the run loop is
+//! stuck, because operators need them to see that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,34 +19,35 @@ use super::clock::WaitingClock;
 use super::metrics::Metrics;
 use crate::core::{LaneView, OpenBreakers, Waits, hold_of};
 
-/// Between two rounds.
+/// The time between two rounds, if the store is fast.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Between two rounds at the most: alerts look at the change within ten minutes, which takes several values.
+/// The longest time between two rounds. Alerts look at the change within ten minutes, which needs several values.
 const INTERVAL_MAX: Duration = Duration::from_secs(120);
 
-/// The store works on rounds for this part of the time, whatever the backlog, up to [`INTERVAL_MAX`]. A million pending
+/// Rounds use at most 1/`TIME_SHARE` of the store's time, but the pause never exceeds [`INTERVAL_MAX`]. A million pending
 /// deliveries take a few tens of milliseconds.
 const TIME_SHARE: u32 = 100;
 
-/// Webhooks that are asked of at once: about as much of the run loop's time as a commit takes.
+/// The number of webhooks in one query. A page takes about as much time of the run loop as a commit does.
 const LANES_IN_PAGE: u32 = 1000;
 
-/// How long a round waits for the run loop. One that takes longer is stuck, and then no due delivery has a good reason to wait.
+/// How long a round waits for the run loop. If the run loop takes longer, it is stuck, and the reasons for which it holds
+/// deliveries back no longer count.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How long a person's request waits for the run loop. Its answer is complete enough without it.
+/// How long an API request waits for the run loop. Without it the response only lacks some detail.
 const ANSWER_TIME_FOR_PEOPLE_MAX: Duration = Duration::from_secs(1);
 
-/// Questions to the machine, which it answers out of what it keeps.
+/// Queries that the core answers from memory.
 pub(super) enum Look {
     /// Why the pending deliveries of these webhooks wait.
     Waits { lanes: Vec<LaneDepth>, reply: oneshot::Sender<Waits> },
-    /// How many breakers are open.
+    /// The number of open circuit breakers.
     Breakers { reply: oneshot::Sender<OpenBreakers> },
-    /// Whether this delivery is being attempted, or its outcome is not yet recorded.
+    /// Whether this delivery is in flight, or its outcome is not yet recorded.
     UnderWay { delivery: DeliveryId, reply: oneshot::Sender<bool> },
-    /// The state of these webhooks' lanes, given their health by the store.
+    /// The state of these webhooks' lanes, given their health in the store.
     Lanes { webhooks: Vec<(WebhookId, Health)>, reply: oneshot::Sender<Vec<LaneView>> },
 }
 
@@ -73,7 +74,7 @@ impl Figures {
         }
     }
 
-    /// Adds to `store_time` how long the store took.
+    /// Runs one round, and adds the time that the store took to `store_time`.
     async fn round(&self, now: Timestamp, store_time: &mut Duration) -> Result<(), StoreError> {
         self.metrics.depth(&self.timed(self.store.depth(), store_time).await?);
         let mut waits = Waits::default();
@@ -102,7 +103,7 @@ impl Figures {
         response
     }
 
-    /// Asks the machine why these wait, unless it was found stuck in this round.
+    /// Asks the core why these deliveries wait. Does not ask again if the core was stuck earlier in this round.
     async fn sort(&self, lanes: Vec<LaneDepth>, is_stuck: &mut bool) -> Waits {
         if !*is_stuck {
             let asked = lanes.clone();
@@ -121,12 +122,12 @@ impl Figures {
     }
 }
 
-/// How long after the begin of a round the next one begins.
+/// The time from the start of one round to the start of the next.
 fn interval(store_time: Duration) -> Duration {
     store_time.saturating_mul(TIME_SHARE).clamp(INTERVAL, INTERVAL_MAX)
 }
 
-/// Asks the machine for a person; `None` where it does not answer soon.
+/// Queries the core for an API request; `None` if it does not reply in time.
 pub(super) async fn ask_for_person<T>(
     inbox: &mpsc::Sender<Message>,
     look: impl FnOnce(oneshot::Sender<T>) -> Look,
@@ -134,7 +135,7 @@ pub(super) async fn ask_for_person<T>(
     ask(inbox, ANSWER_TIME_FOR_PEOPLE_MAX, look).await
 }
 
-/// Asks the machine; `None` where no answer came in time.
+/// Queries the core; `None` if it does not reply within `time_max`.
 async fn ask<T>(
     inbox: &mpsc::Sender<Message>,
     time_max: Duration,
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// The time of the test's runtime, which passes at once.
+    /// A clock that follows the paused time of the test runtime.
     struct TestClock(Instant);
 
     impl Clock for TestClock {

@@ -1,5 +1,5 @@
-//! The heartbeat of a node that shares its store: it reports this node, learns the other nodes, and receives their wake-ups.
-//! A node that has its store for itself runs none of this.
+//! The heartbeat of a node that shares its store: it reports this node, lists the other nodes, and receives their wake-ups. A
+//! node with an embedded store runs none of this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,33 +17,34 @@ use crate::core::Input;
 /// The interval of heartbeats.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A node without a heartbeat for so long counts as lost: two heartbeats may fail.
+/// A node without a heartbeat for this long counts as lost. Two heartbeats in a row may fail.
 const LOST_AFTER: Duration = Duration::from_secs(15);
 
-/// The most time for the last report, that this node has ended. Without it the other nodes find out by themselves.
+/// The time limit of the last report, which says that this node has stopped. If it fails, the other nodes notice after
+/// [`LOST_AFTER`].
 const FORGET_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// The task that reports this node.
+/// The task that sends the heartbeats.
 pub(super) struct Heartbeat {
     pub(super) node: NodeId,
     pub(super) store: Arc<dyn EngineStore>,
     pub(super) clock: Arc<dyn WaitingClock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) inbox: mpsc::Sender<Message>,
-    /// The number of nodes at work.
+    /// The number of live nodes.
     pub(super) nodes: watch::Sender<usize>,
-    /// Cancelled once the run loop has ended: nothing is under way any more.
+    /// Cancelled once the run loop has ended and nothing is in flight.
     pub(super) idle: CancellationToken,
 }
 
 impl Heartbeat {
-    /// Reports this node at each interval until nothing is under way any more, and then reports that it has ended.
+    /// Sends a heartbeat at each interval until nothing is in flight, then reports that this node has stopped.
     pub(super) async fn run(self) {
         let mut is_failing = false;
         loop {
             match self.report().await {
                 Ok(()) => is_failing = false,
-                // The nodes of the last report count as present.
+                // The nodes of the last successful report still count as live.
                 Err(error) if !is_failing => {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(error, "this node could not say that it is at work; it is tried again");
@@ -85,12 +86,12 @@ impl Heartbeat {
     }
 
     async fn tell(&self, input: Input) {
-        // An engine that has ended needs no input.
+        // The engine has ended if nobody receives this.
         let _ = self.inbox.send(Message::Input(input)).await;
     }
 }
 
-/// The task that receives wake-ups: another node has left deliveries to be sent.
+/// The task that receives wake-ups: another node has left deliveries to send.
 pub(super) struct WakeUps {
     pub(super) store: Arc<dyn EngineStore>,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -100,7 +101,7 @@ pub(super) struct WakeUps {
 impl WakeUps {
     pub(super) async fn run(self) {
         while self.soft.run_until_cancelled(self.store.woken_up()).await.is_some() {
-            // An engine that has ended needs no input.
+            // The engine has ended if nobody receives this.
             let _ = self.inbox.send(Message::Input(Input::WokenUp)).await;
         }
     }

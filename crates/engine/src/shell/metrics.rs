@@ -1,35 +1,36 @@
-//! What is counted. No metric carries the name of an organization or a webhook (they are people's own).
+//! The metrics of the engine. No metric has the name of an organization or a webhook as a label, because people choose them.
 //!
-//! | name | kind | labels | what |
+//! | name | kind | labels | meaning |
 //! | --- | --- | --- | --- |
-//! | `stackbell_events_accepted_total` | counter | `kind` | events that were accepted, duplicates aside |
-//! | `stackbell_publishes_refused_total` | counter | `reason` | publishes that were refused |
+//! | `stackbell_events_accepted_total` | counter | `kind` | accepted events, without duplicates |
+//! | `stackbell_publishes_refused_total` | counter | `reason` | refused publishes |
 //! | `stackbell_events_dropped_total` | counter | | events that a full quota dropped, while their change of state was accepted |
-//! | `stackbell_deliveries_ended_total` | counter | `state` | deliveries that came to their end |
-//! | `stackbell_attempts_total` | counter | `result` | attempts that ended, those that were not sent included |
-//! | `stackbell_attempt_duration_seconds` | histogram | | how long attempts took that an endpoint was asked for |
-//! | `stackbell_attempts_in_flight` | gauge | | attempts that are on their way |
+//! | `stackbell_deliveries_ended_total` | counter | `state` | deliveries that reached a final state |
+//! | `stackbell_attempts_total` | counter | `result` | finished attempts, including those that sent nothing |
+//! | `stackbell_attempt_duration_seconds` | histogram | | duration of attempts that sent a request |
+//! | `stackbell_attempts_in_flight` | gauge | | attempts in flight |
 //! | `stackbell_outcomes_unrecorded` | gauge | | outcomes that are not known to be on disk |
-//! | `stackbell_deliveries_pending` | gauge | | deliveries that are not done, waiting ones included |
+//! | `stackbell_deliveries_pending` | gauge | | unfinished deliveries, including waiting ones |
 //! | `stackbell_deliveries_due` | gauge | | pending deliveries that nothing holds back |
 //! | `stackbell_deliveries_waiting` | gauge | `reason` | pending deliveries that wait, by reason |
-//! | `stackbell_oldest_due_seconds` | gauge | | how long the first delivery has been due that nothing holds back |
-//! | `stackbell_webhooks_suspended` | gauge | | webhooks that are suspended |
+//! | `stackbell_oldest_due_seconds` | gauge | | how long the oldest delivery that nothing holds back has been due |
+//! | `stackbell_webhooks_suspended` | gauge | | suspended webhooks |
 //! | `stackbell_breakers_open` | gauge | `cause` | webhooks whose circuit breaker is open |
-//! | `stackbell_recoveries_running` | gauge | | recoveries that are not done |
+//! | `stackbell_recoveries_running` | gauge | | running recoveries |
 //! | `stackbell_sending_held` | gauge | | 1 while all sending is held, else 0 |
-//! | `stackbell_nodes` | gauge | | nodes that share the store and are at work, as this one sees them; 1 where it has its own |
-//! | `stackbell_commit_duration_seconds` | histogram | | how long commits took, their sync included |
-//! | `stackbell_commits_failed_total` | counter | `fault` | commits that failed |
+//! | `stackbell_nodes` | gauge | | live nodes on the store, as this node sees them; 1 if the store is not shared |
+//! | `stackbell_commit_duration_seconds` | histogram | | duration of commits, including the sync |
+//! | `stackbell_commits_failed_total` | counter | `fault` | failed commits |
 //!
 //! `result`: `success`, `status`, `throttled`, `silence`, `our_fault`, `undeliverable`.
-//! `state`: `succeeded`, `failed`, `cancelled`; those that people cancel one by one are not counted.
+//! `state`: `succeeded`, `failed`, `cancelled`; deliveries that people cancel one by one are not counted.
 //! `reason` of a refused publish: `conflict`, `change_refused`, `no_organization`, `quota_pending`, `quota_stored_bytes`, `overloaded`,
 //! `unavailable`, `full`, `too_many_deliveries`. `reason` of a waiting delivery: `backoff`, `breaker`, `pace`, `busy`,
 //! `suspended`, `inactive`, `sending_held`. `cause`: `failures`, `our_fault`.
 //! `fault`: `unavailable`, `full`, `unknown`, `corrupt`.
-//! Every series is there from the start. The help text of a gauge says how often it is worked out; those of the whole store
-//! are the same on every node, apart from what each node sees.
+//!
+//! Every series exists from the start. The help text of a gauge says how often it is computed. Gauges of the whole store have
+//! equal values on every node, within the delay of each node's own computation.
 
 mod labels;
 
@@ -53,7 +54,7 @@ use self::labels::{
 };
 use crate::core::{CommitFault, OpenBreakers, PublishRefusal, Waits};
 
-/// The engine's counters, in Prometheus' text format.
+/// The engine's metrics, in Prometheus' text format.
 pub struct Metrics {
     registry: Registry,
     events: Family<EventLabels, Counter>,
@@ -80,9 +81,9 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("stackbell");
-        // 1 ms to 33 s: an exchange takes 25 s at the most.
+        // From 1 ms to 33 s: an exchange takes at most 25 s.
         let attempt_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 16));
-        // A quarter of a millisecond, a fast disk's sync, to 8 s.
+        // From a quarter of a millisecond, the sync of a fast disk, to 8 s.
         let commit_seconds = Histogram::new(exponential_buckets(0.00025, 2.0, 16));
         let registry = &mut registry;
         Self {
@@ -206,10 +207,10 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &'static str, help: &'s
 }
 
 impl Metrics {
-    /// Everything that is counted, as OpenMetrics text without the line that ends it.
+    /// All metrics as OpenMetrics text, without the final `# EOF` line.
     ///
     /// # Errors
-    /// If a metric cannot be written as text, which would be a defect.
+    /// A metric could not be written as text, which would be a defect.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
@@ -309,7 +310,7 @@ mod tests {
         Metrics::default().encode().expect("text")
     }
 
-    /// The table above is what people build dashboards and alerts on.
+    /// Dashboards and alerts rely on the table above.
     #[test]
     fn every_metric_is_in_the_table_and_the_other_way_round() {
         let text = from_the_start();
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(actual, expected);
     }
 
-    /// All kinds of events would be a long list, and they are the API's own.
+    /// The table does not list the kinds of events: the list would be long, and the API documents it.
     #[test]
     fn every_label_is_told_of_with_its_values_and_is_there_from_the_start() {
         let text = from_the_start();

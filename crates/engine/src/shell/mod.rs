@@ -1,13 +1,12 @@
-//! The shell around the machine: one task that drives it, and the tasks that do what it says.
+//! The shell around the core: one task that drives the core, and the tasks that execute its commands.
 //!
 //! ```text
 //! producers, people ──Message──> run loop ──Command──> store, sender ──Input──> run loop
 //! ```
 //!
-//! The run loop never waits for anything but its next message, so no lock is held and no IO is done between two decisions.
-//! Beside it a sweeper removes what is old, and a recoverer has deliveries tried anew. Where other nodes use the same store,
-//! they hear of this one, and it of them.
-//! Two nodes fit in one process: nothing here is global.
+//! The run loop waits only for its next message. It holds no lock and does no IO between two decisions.
+//! The sweeper removes old rows, and the recoverer sets deliveries back to pending. If the store is shared, the heartbeat
+//! exchanges news with the other nodes. Nothing here is global, so two nodes fit in one process.
 
 mod clock;
 mod commit_outage;
@@ -48,35 +47,35 @@ pub use clock::WaitingClock;
 pub use metrics::Metrics;
 pub use sweeper::Retention;
 
-/// Messages that wait for the run loop. Producers beyond this wait in their own tasks.
+/// The capacity of the run loop's inbox. Further producers wait in their own tasks.
 const INBOX_MAX: usize = 4096;
 
-/// Payload bytes of events that wait to be accepted, in all. Beyond this producers are told to come back.
+/// The most payload bytes of events that wait to be accepted. Further publishes are refused as overloaded.
 const PUBLISHING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Everything that an engine is made of.
+/// Everything that an engine needs.
 pub struct Parts {
-    /// Where everything is kept.
+    /// The store of all durable state.
     pub store: Arc<dyn EngineStore>,
-    /// What opens webhooks' secrets.
+    /// Decrypts the secrets of webhooks.
     pub keyring: Arc<Keyring>,
-    /// What sends.
+    /// Sends requests to endpoints.
     pub outbound: OutboundClient,
-    /// The one clock.
+    /// The clock, shared by all tasks.
     pub clock: Arc<dyn WaitingClock>,
-    /// Chance for ids, leases and jitter.
+    /// Randomness for ids, leases and jitter.
     pub entropy: Box<dyn Entropy>,
-    /// The machine's limits.
+    /// The limits of the core.
     pub config: CoreConfig,
-    /// Where this server is reached: what links in messages are built from.
+    /// The public URL of this server, the base of links in messages.
     pub public_url: Option<Url>,
-    /// How long finished things are kept.
+    /// How long finished deliveries and audit entries are kept.
     pub retention: Retention,
-    /// Where to count.
+    /// The metrics to update.
     pub metrics: Arc<Metrics>,
 }
 
-/// A running engine. Stop it with [`Engine::stop`]; dropped, it ends with nothing recorded of what is in flight.
+/// A running engine. Stop it with [`Engine::stop`]. Dropping it loses the outcomes of attempts in flight.
 pub struct Engine {
     handle: EngineHandle,
     tasks: TaskTracker,
@@ -85,7 +84,7 @@ pub struct Engine {
     ended: CancellationToken,
 }
 
-/// A way to ask things of the engine.
+/// A handle for requests to the engine.
 #[derive(Clone)]
 pub struct EngineHandle {
     inbox: mpsc::Sender<Message>,
@@ -99,9 +98,9 @@ pub struct EngineHandle {
 /// How an engine stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// Everything under way was recorded.
+    /// Every outcome was recorded.
     Clean,
-    /// Time ran out while the store did not take what was left. It will be sent again: nothing is lost.
+    /// The store did not record all outcomes in time. Those deliveries will be sent again; nothing is lost.
     Cut,
 }
 
@@ -125,7 +124,7 @@ type PublishReply = oneshot::Sender<Result<Vec<Receipt>, PublishRefusal>>;
 type OnDemandReply = oneshot::Sender<Result<Box<StoredAttempt>, OnDemandRefusal>>;
 
 impl Engine {
-    /// SlowStart an engine. It begins with what an earlier one left.
+    /// Starts an engine. It continues with the work that an earlier one left in the store.
     pub fn start(parts: Parts) -> Self {
         let Parts { store, keyring, outbound, clock, mut entropy, config, public_url, retention, metrics } =
             parts;
@@ -205,25 +204,25 @@ impl Engine {
         Self { handle, tasks, soft, hard, ended }
     }
 
-    /// A way to ask things of it.
+    /// Returns a handle for requests.
     pub fn handle(&self) -> EngineHandle {
         self.handle.clone()
     }
 
-    /// Ends once any part of the engine has ended, which it does by itself only through a defect.
+    /// Returns once any task of the engine has ended. A task ends by itself only because of a defect.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Takes no new work and lets attempts in flight end within `limit`; then cuts what is left, which spends no attempt.
-    /// What came of them is recorded.
+    /// Takes no new work and lets attempts in flight end within `limit`. Then the remaining attempts are cut, which does not
+    /// count as an attempt. All outcomes are recorded.
     pub async fn stop(self, limit: Duration) -> Stopped {
         self.soft.cancel();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_ok() {
             return Stopped::Clean;
         }
         self.hard.cancel();
-        // Recording takes a commit or two; a store that cannot take them now would not later either.
+        // Recording takes a commit or two. If the store cannot commit now, more time would not help.
         match tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await {
             Ok(()) => Stopped::Clean,
             Err(_) => Stopped::Cut,
@@ -231,7 +230,7 @@ impl Engine {
     }
 }
 
-/// A task that ends unasked, by a panic, ends the engine.
+/// Spawns a task of the engine. If it panics, the whole engine ends.
 fn spawn_part(
     tasks: &TaskTracker,
     ended: &CancellationToken,
@@ -245,18 +244,18 @@ fn spawn_part(
 }
 
 impl EngineHandle {
-    /// How many nodes are at work on the store, as this one sees them: what is limited for all of them together is shared
-    /// out among so many. 1 where the store is this node's alone, and until others were seen.
+    /// The number of live nodes on this store, as this node sees them. Limits for all nodes together are divided by it. 1 if
+    /// the store is not shared, or if no other node has been seen yet.
     pub fn nodes(&self) -> usize {
         *self.nodes.borrow()
     }
 
-    /// Accepts events and a change of an organization, all or none. After `Ok` they and the deliveries are on disk (invariant 1).
-    /// A right to publish that is given with its version held at the commit (invariant 10).
+    /// Accepts events and a change of an organization, all or nothing. After `Ok`, they and their deliveries are on disk
+    /// (invariant 1). If the caller's right to publish is given, the commit validates its version (invariant 10).
     ///
     /// # Errors
-    /// [`PublishRefusal`]. Nothing was accepted, with two exceptions: after `Unavailable` everything may have been, and after
-    /// `EventsDropped` the change is.
+    /// [`PublishRefusal`]. Nothing was accepted, with two exceptions: after `Unavailable` everything may have been accepted,
+    /// and after `EventsDropped` the change was accepted.
     pub async fn publish(
         &self,
         organization: OrganizationId,
@@ -290,18 +289,18 @@ impl EngineHandle {
         response.await.unwrap_or(Err(PublishRefusal::Unavailable))
     }
 
-    /// Pings a webhook and records it, whatever the endpoint answers.
+    /// Pings a webhook and records the attempt, whatever the endpoint responds.
     ///
     /// # Errors
-    /// [`OnDemandRefusal`]; except for `Overloaded`, the ping may have been sent.
+    /// [`OnDemandRefusal`]. Except after `Overloaded`, the ping may have been sent.
     pub async fn ping(&self, webhook: Arc<Webhook>) -> Result<Box<StoredAttempt>, OnDemandRefusal> {
         self.on_demand(OnDemand::Ping { webhook }).await
     }
 
-    /// Makes one more attempt of a delivery and records it, whatever the endpoint answers.
+    /// Makes one more attempt of a delivery and records it, whatever the endpoint responds.
     ///
     /// # Errors
-    /// [`OnDemandRefusal`]; except for `Overloaded`, the attempt may have been made.
+    /// [`OnDemandRefusal`]. Except after `Overloaded`, the attempt may have been made.
     pub async fn redeliver(
         &self,
         webhook: Arc<Webhook>,
@@ -317,61 +316,60 @@ impl EngineHandle {
         response.await.unwrap_or(Err(OnDemandRefusal::Unavailable))
     }
 
-    /// The state of webhooks' lanes on this node, in the order asked; each comes with its health as the store has it now.
-    /// `None` where the engine has ended, or does not answer within a second.
+    /// The state of the webhooks' lanes on this node, in the order of `webhooks`. Each webhook comes with its current health in
+    /// the store. `None` if the engine has ended, or does not reply within a second.
     pub async fn lane_views(&self, webhooks: Vec<(WebhookId, Health)>) -> Option<Vec<LaneView>> {
         figures::ask_for_person(&self.inbox, |reply| figures::Look::Lanes { webhooks, reply }).await
     }
 
-    /// Whether this node is attempting a delivery, or has yet to record the outcome. False where the engine does not answer
-    /// within a second.
+    /// Whether this node is attempting a delivery, or has yet to record its outcome. False if the engine does not reply within
+    /// a second.
     pub async fn is_under_way(&self, delivery: DeliveryId) -> bool {
         let look = |reply| figures::Look::UnderWay { delivery, reply };
         figures::ask_for_person(&self.inbox, look).await.unwrap_or(false)
     }
 
-    /// Says that a webhook was created, edited, resumed or deleted, so that what is held may go on at once.
-    /// Without it what is held goes on a little later: every intake is checked against the store, and held lanes are
-    /// looked at again now and then.
+    /// Reports that a webhook was created, edited, resumed or deleted, so that its held deliveries continue at once. Without
+    /// this call they continue a little later: the store checks every intake, and the engine reloads held lanes regularly.
     pub async fn webhook_changed(&self, organization: OrganizationId, webhook: WebhookId) {
         self.tell(Input::WebhookChanged { organization, webhook }).await;
     }
 
-    /// Says that a person wants pending deliveries of a webhook sent now. An attempt is made at once, even where the webhook's
-    /// breaker is open or its endpoint asked to wait. Caps, pace and holds are kept to.
+    /// Reports that a person wants pending deliveries of a webhook sent now. An attempt starts at once, even if the webhook's
+    /// circuit breaker is open or its endpoint asked to wait. Concurrency limits, rate limits and holds still apply.
     pub async fn send_now(&self, organization: OrganizationId, webhook: WebhookId, which: SendNow) {
         self.tell(Input::SendNow { organization, webhook, which }).await;
     }
 
-    /// Says that a webhook was deleted: its pending deliveries are cancelled at once, and not with a later sweep.
+    /// Reports that a webhook was deleted, so that its pending deliveries are cancelled at once and not in a later sweep.
     pub async fn webhook_deleted(&self, organization: OrganizationId, webhook: WebhookId) {
         self.webhook_changed(organization, webhook).await;
         self.webhook_deleted.notify_one();
     }
 
-    /// Says that a change of a webhook ended a suspension or what the endpoint asked for, or forgot its failures: its pending
-    /// deliveries go on.
+    /// Reports that an edit of a webhook ended a suspension or a `Retry-After`, or reset its failure count. Its pending
+    /// deliveries continue.
     pub async fn webhook_set_going(&self, organization: OrganizationId, webhook: WebhookId) {
         self.tell(Input::WebhookSetGoing { organization, webhook }).await;
     }
 
-    /// Says that one of a webhook's deliveries was cancelled. Without it that is found a little later.
+    /// Reports that one of a webhook's deliveries was cancelled. Without this call the engine notices a little later.
     pub async fn lane_changed(&self, organization: OrganizationId, webhook: WebhookId) {
         self.tell(Input::LaneChanged { organization, webhook }).await;
     }
 
-    /// Says that sending was held or resumed, so that it is read anew at once. Without it that is read a little later.
+    /// Reports that sending was held or resumed, so that it is read again at once. Without this call it is read a little later.
     pub async fn sending_changed(&self) {
         self.tell(Input::SendingChanged).await;
     }
 
-    /// Says that a recovery was created, so that it begins at once. Without it that is found a little later.
+    /// Reports that a recovery was created, so that it starts at once. Without this call it starts a little later.
     pub fn recovery_created(&self) {
         self.recovery_created.notify_one();
     }
 
     async fn tell(&self, input: Input) {
-        // An engine that has ended has nothing to be told.
+        // The engine has ended if nobody receives this.
         let _ = self.inbox.send(Message::Input(input)).await;
     }
 }

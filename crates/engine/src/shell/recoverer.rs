@@ -1,7 +1,7 @@
-//! Recoveries, done in steps: a webhook's failed and cancelled deliveries become pending again.
+//! Recoveries, in steps: failed and cancelled deliveries of a webhook become pending again.
 //!
-//! A reconciler: it looks at what is running in the store, whoever began it, and does the next step of each in turn.
-//! A crash between two steps loses and repeats nothing; a wake-up carries no data and may be lost.
+//! The recoverer is a reconciler: it reads the running recoveries from the store, and does the next step of each in turn. A
+//! crash between two steps loses nothing and repeats nothing. Wake-ups carry no data and may be lost.
 
 use stackbell_model::Chain;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use super::clock::WaitingClock;
 use super::metrics::Metrics;
 use crate::core::Input;
 
-/// How often the store is asked for recoveries that nobody told us of.
+/// How often the store is polled for recoveries without a wake-up.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Between two rounds: the writer serves the engine meanwhile.
+/// The pause between two rounds, so that the writer can serve the engine.
 const STEP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Rows that one step touches: a few milliseconds of the writer's time.
+/// The rows of one step. They take a few milliseconds of the writer's time.
 const ROWS_MAX: u32 = 500;
 
-/// Recoveries of one round, each of which gets one step.
+/// The recoveries of one round. Each gets one step.
 const RECOVERIES_MAX: u32 = 100;
 
 pub(super) struct Recoverer {
@@ -41,7 +41,7 @@ pub(super) struct Recoverer {
 impl Recoverer {
     pub(super) async fn run(self) {
         loop {
-            // Registered before looking: what is created from here on is not missed.
+            // Registered before the lookup, so that no later wake-up is missed.
             let created = self.created.notified();
             let wait = match self.round().await {
                 Ok(true) => STEP_INTERVAL,
@@ -67,7 +67,7 @@ impl Recoverer {
         }
     }
 
-    /// One step of each that is running, so that none waits for another's end. Says whether there is more to do now.
+    /// Runs one step of each running recovery, so that none waits for another to finish. Returns whether more can be done now.
     async fn round(&self) -> Result<bool, StoreError> {
         let running = self.store.running_recoveries(RECOVERIES_MAX).await?;
         let mut still_running = 0;
@@ -82,7 +82,7 @@ impl Recoverer {
                     goes_on |= is_running;
                 }
                 Err(error) => {
-                    // A row that cannot be read stops its own recovery alone.
+                    // An unreadable row stops only its own recovery.
                     tracing::error!(
                         recovery.id = %recovery.id,
                         error = %Chain(&error),
@@ -99,7 +99,7 @@ impl Recoverer {
     async fn step(&self, recovery: &Recovery) -> Result<bool, StoreError> {
         let stands = self.store.advance_recovery(recovery.id, self.clock.now(), ROWS_MAX).await?;
         let input = Input::LaneChanged { organization: recovery.organization, webhook: recovery.webhook };
-        // An engine that has ended has nothing to be told; the store has it all.
+        // The engine has ended if nobody receives this. The store has all state.
         let _ = self.inbox.send(Message::Input(input)).await;
         let Some(stands) = stands else { return Ok(false) };
         let (recovery_id, webhook, rearmed) = (stands.id, stands.webhook, stands.rearmed);

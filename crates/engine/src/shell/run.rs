@@ -25,7 +25,7 @@ use crate::core::{
     Publish, PublishTicket,
 };
 
-/// Messages taken in one go: what they make possible goes into one commit.
+/// The most messages taken at once. Their effects go into one commit.
 const BURST_MAX: usize = 1024;
 
 pub(super) struct Run {
@@ -37,7 +37,7 @@ pub(super) struct Run {
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) tasks: TaskTracker,
     pub(super) soft: CancellationToken,
-    /// Cancelled when the loop, or a task that it waits for, ends unasked.
+    /// Cancelled if the loop, or a task that it waits for, ends unexpectedly.
     pub(super) ended: CancellationToken,
     pub(super) commit_outage: Arc<CommitOutage>,
 }
@@ -75,7 +75,7 @@ impl Run {
         }
     }
 
-    /// What the machine is to take in. A look at it is answered at once.
+    /// Returns the core's input for a message. Queries are answered at once.
     fn input_of(&mut self, message: Message, waiting: &mut Waiting) -> Option<Input> {
         match message {
             Message::Publish { organization, authority, change, events, reply } => {
@@ -91,7 +91,7 @@ impl Run {
         }
     }
 
-    /// Nobody has to wait for the answer.
+    /// Answers a query. A caller that has given up does not matter.
     fn look(&mut self, look: Look) {
         match look {
             Look::Waits { lanes, reply } => {
@@ -112,7 +112,7 @@ impl Run {
         }
     }
 
-    /// One turn of the machine: inputs in, commands out and begun.
+    /// Runs one turn of the core: feeds it the inputs and starts its commands.
     fn turn(
         &mut self,
         waiting: &mut Waiting,
@@ -189,7 +189,7 @@ impl Run {
             }),
             Command::Attempt(send) => self.send(send),
             Command::RespondPublish { ticket, response } => {
-                // A producer that went away does not want to know.
+                // The producer may have gone away; its response is dropped then.
                 let _ = waiting.publishes.remove(&ticket).map(|reply| reply.send(response));
             }
             Command::RespondOnDemand { ticket, response } => {
@@ -206,10 +206,10 @@ impl Run {
     {
         let response = ask(Arc::clone(&self.store));
         let inbox = self.inbox.clone();
-        // A task that panics never answers, and the loop would wait for it for ever.
+        // Ends the engine if the task panics. Otherwise the loop would wait for its input forever.
         let unanswered = self.ended.clone().drop_guard();
         self.tasks.spawn(async move {
-            // The loop ends only when it is idle; what comes later is of no use.
+            // The loop ends only when it is idle, so a later input is of no use.
             let _ = inbox.send(Message::Input(response.await)).await;
             unanswered.disarm();
         });

@@ -1,4 +1,4 @@
-//! One attempt: sign, send, say what became of it.
+//! One attempt: signs the request, sends it, and returns the outcome.
 
 use stackbell_model::Chain;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::endpoints::{Endpoint, EndpointError, Endpoints};
 use crate::core::AttemptRequest;
 use crate::outbound::{Connections, Exchange, OutboundClient, OutboundRequest};
 
-/// How much of an answer's body is kept; the machine trims it for attempts between the first and the last.
+/// The most bytes of a response body that are kept. The core trims it further for attempts between the first and the last.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// What is said of an attempt that our own stop cut.
+/// The recorded reason of an attempt that was cut by our shutdown.
 const CUT: &str = "cut short: the server was stopped before the endpoint had answered";
 
-/// The same where another attempt might start a second run.
+/// The recorded reason if a second request might start a second deployment.
 const CUT_RUN: &str = "cut short: the server was stopped before the API had answered; it may have started the deployment, so that \
      it is not asked again";
 
@@ -28,13 +28,13 @@ pub(super) struct Sender {
     endpoints: Endpoints,
     deployments: Deployments,
     outbound: OutboundClient,
-    /// Cut what is in flight: the process must end.
+    /// Cuts attempts in flight, because the process must end.
     hard: CancellationToken,
 }
 
-/// What was asked, and what became of it.
+/// The request that was made, and its outcome.
 struct Made {
-    /// Another than the webhook's payload URL, where that only names a stack.
+    /// The URL that was called, if it is not the webhook's payload URL, because the payload URL names a stack.
     url: Option<Box<str>>,
     headers: String,
     outcome: Outcome,
@@ -42,7 +42,7 @@ struct Made {
 }
 
 impl Made {
-    /// Nothing was sent.
+    /// No request was sent.
     fn nothing(outcome: Outcome) -> Self {
         Self { url: None, headers: String::new(), outcome, duration: Duration::ZERO }
     }
@@ -58,7 +58,7 @@ impl Sender {
         Self { endpoints, deployments, outbound, hard }
     }
 
-    /// Makes an attempt. Ends in any case.
+    /// Makes an attempt. Always returns an outcome.
     pub(super) async fn attempt(&self, send: &AttemptRequest) -> Attempt {
         let made = match self.endpoints.prepare(&send.webhook).await {
             Ok(endpoint) => match send.delivery.format {
@@ -94,7 +94,7 @@ impl Sender {
         Made { url: None, headers: record, outcome, duration }
     }
 
-    /// SlowStart a deployment; a ping only looks at its stack.
+    /// Starts a deployment. A ping only checks that its stack exists.
     async fn run(&self, send: &AttemptRequest, endpoint: &Endpoint) -> Made {
         let wanted = match send.trigger {
             AttemptTrigger::Ping => Wanted::Look,
@@ -114,8 +114,8 @@ impl Sender {
             Wanted::Run => OutboundRequest::post(organization, target, headers, send.payload.clone()),
             Wanted::Look => OutboundRequest::get(organization, target, headers),
         };
-        // A request that was written to a connection which then breaks may have started a run. On a new connection that is
-        // known, and the attempt is the last; on one that has served others nobody could tell, so that none is used.
+        // If a connection breaks after the request was written, the request may have started a deployment. On a new connection
+        // this case is detected, and the attempt is the last. On a reused connection it is not, so none is reused.
         let request = request.on(Connections::New);
         let (outcome, duration) = match (self.exchange(request).await, wanted) {
             (Some(Exchange { outcome, duration, .. }), _) => (outcome, duration),
@@ -125,7 +125,7 @@ impl Sender {
         Made { url: Some(url), headers: record, outcome, duration }
     }
 
-    /// `None` when our own stop cut it.
+    /// `None` if our shutdown cut the exchange.
     async fn exchange(&self, request: OutboundRequest) -> Option<Exchange> {
         self.hard.run_until_cancelled(self.outbound.send(request, BODY_BYTES_MAX)).await
     }
@@ -142,8 +142,8 @@ fn headers(send: &AttemptRequest, endpoint: &Endpoint) -> RequestHeaders {
     })
 }
 
-/// A first attempt takes whatever connection there is. All others are made because something went wrong, or because
-/// somebody asks how things stand: they are not left to a connection that may be closed.
+/// A first attempt may use any connection. All other attempts follow a failure or test an endpoint on request, so they do not
+/// rely on an idle connection that may be closed.
 const fn connections(send: &AttemptRequest) -> Connections {
     match send.trigger {
         AttemptTrigger::Schedule if send.delivery.attempts_spent == 0 => Connections::Any,
@@ -154,7 +154,7 @@ const fn connections(send: &AttemptRequest) -> Connections {
     }
 }
 
-/// Teams' connectors answer 200 whatever Teams itself says. Source: wire-facts.md#microsoft-teams.
+/// Connectors of Microsoft Teams respond 200 even if Teams reports an error. Source: wire-facts.md#microsoft-teams.
 fn judge_teams(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Answered(response)

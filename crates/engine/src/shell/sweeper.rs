@@ -1,4 +1,4 @@
-//! Retention and expiry: what nobody waits for, in small steps.
+//! Retention and expiry, in small steps in the background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::clock::WaitingClock;
 use super::metrics::Metrics;
 
-/// How long finished things are kept.
+/// How long finished deliveries and audit entries are kept.
 #[derive(Clone, Debug)]
 pub struct Retention {
-    /// Finished deliveries with their attempts, and events with their last delivery.
+    /// Finished deliveries with their attempts. Events are removed with their last delivery.
     pub finished: Duration,
     /// Audit entries.
     pub audit: Duration,
@@ -29,17 +29,17 @@ impl Default for Retention {
     }
 }
 
-/// Between two sweeps when there is nothing left to do.
+/// The pause between two sweeps if nothing is left to remove.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Between two sweeps when there is: the writer serves the engine meanwhile.
+/// The pause between two sweeps if more is left, so that the writer can serve the engine.
 const STEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Between two counts of what is pending, while sweeps go on.
+/// The pause between two counts of pending deliveries while sweeps continue.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Rows that one sweep touches: less than two milliseconds of the writer's time, so that nobody notices, and 5,000 deliveries
-/// a second removed at the most.
+/// The rows of one sweep. They take less than two milliseconds of the writer's time. Sweeps remove at most 5,000 deliveries a
+/// second.
 const ROWS_MAX: u32 = 100;
 
 pub(super) struct Sweeper {
@@ -48,7 +48,7 @@ pub(super) struct Sweeper {
     pub(super) retention: Retention,
     pub(super) retry: RetryPolicy,
     pub(super) metrics: Arc<Metrics>,
-    /// Somebody deleted a webhook: what is pending for it is cancelled now.
+    /// Woken when a webhook is deleted, so that its pending deliveries are cancelled at once.
     pub(super) webhook_deleted: Arc<Notify>,
     pub(super) soft: CancellationToken,
 }

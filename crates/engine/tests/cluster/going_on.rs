@@ -1,4 +1,4 @@
-//! What a person does for a webhook has its pending deliveries sent: edits, pings, retries and recoveries.
+//! Actions of a person that release a webhook's pending deliveries: edits, pings, retries and recoveries.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn secret(fingerprint: u8) -> Option<StoredSecret> {
     Some(StoredSecret { sealed, fingerprint: [fingerprint; 32], previous: None })
 }
 
-/// One webhook with an open breaker and four deliveries in back-off. The next attempt would be made in half a minute.
+/// One webhook with an open circuit breaker and four deliveries in backoff. The next attempt is due in half a minute.
 fn failing() -> (Cluster, WebhookId) {
     let mut cluster = Cluster::acquainted(1);
     let webhook = cluster.webhook_with(|webhook| webhook.secret = secret(1));
@@ -85,7 +85,7 @@ fn a_secret_that_is_sealed_again_is_the_same() {
     assert_eq!(cluster.network.len(), 0);
 }
 
-/// A webhook with one delivery in back-off, whose endpoint answers again: its breaker counts no failure.
+/// A webhook with one delivery in backoff, whose endpoint works again: its circuit breaker counts no failure.
 fn backing_off() -> (Cluster, WebhookId, EventId) {
     let mut cluster = Cluster::acquainted(1);
     let webhook = cluster.webhook();
@@ -146,7 +146,7 @@ fn a_recovery_begins_with_one_attempt_while_the_endpoint_fails() {
     assert_eq!(cluster.sent.len(), 1 + 4);
 }
 
-/// Two nodes share a webhook whose endpoint asked for a minute; the second node has not heard of it.
+/// Two nodes share a webhook whose endpoint asked to wait for a minute. The second node does not know of the request.
 fn check_retry_while_asked(node: usize, outcome: u16) {
     let mut cluster = Cluster::acquainted(2);
     let webhook = cluster.webhook();
@@ -174,7 +174,7 @@ fn a_retried_delivery_goes_at_once_although_the_endpoint_asked_to_wait() {
     }
 }
 
-/// A delivery is under way to the old endpoint when the edit comes; it ends after that with `late`.
+/// An attempt to the old endpoint is in flight during the edit, and ends afterwards with `late`.
 fn check_late(what: &str, late: &Outcome, edit: impl Fn(&mut Cluster, WebhookId)) {
     let mut cluster = Cluster::acquainted(1);
     let webhook = cluster.webhook_with(|webhook| webhook.secret = secret(1));

@@ -1,4 +1,4 @@
-//! What all nodes together do to a webhook.
+//! The limits of a webhook for all nodes together.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::world::{Cluster, answered, timed_out};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Leaves something to be sent at every node, and has each look for what others left.
+/// Publishes events through every node, then has each node look for deliveries that others left.
 fn load(cluster: &mut Cluster, nodes: usize, events: usize) {
     for n in 0..events {
         cluster.publish(n % nodes);
@@ -39,7 +39,7 @@ fn a_webhook_that_times_out_is_sent_to_by_one_node_alone() {
     cluster.webhook();
     load(&mut cluster, 3, 50);
     assert_eq!(cluster.network.len(), 3);
-    // Fewer failures than open the breaker.
+    // These are fewer failures than open the circuit breaker.
     cluster.end_all(&timed_out());
     let mut alone = None;
     for _ in 0..5 {
@@ -48,12 +48,12 @@ fn a_webhook_that_times_out_is_sent_to_by_one_node_alone() {
         assert_eq!(in_flight.iter().sum::<usize>(), 1, "{in_flight:?}");
         let node = in_flight.iter().position(|count| *count == 1);
         assert_eq!(alone.replace(node).unwrap_or(node), node, "always the same one");
-        // Answers that come, but slowly, teach nothing.
+        // Slow responses do not change the limit.
         cluster.end_all_after(SECOND * 14, &answered(200));
     }
 }
 
-/// Who has no share tries once in a while, and so finds out that the endpoint is well again.
+/// A node without a share of the limit makes an attempt once in a while. It thus finds out that the endpoint works again.
 #[test]
 fn an_endpoint_that_is_well_again_is_sent_to_by_all() {
     let mut cluster = Cluster::acquainted(3);
@@ -64,7 +64,7 @@ fn an_endpoint_that_is_well_again_is_sent_to_by_all() {
     load(&mut cluster, 3, 60);
     let in_flight = cluster.in_flight();
     assert_eq!(in_flight.iter().filter(|count| **count == 1).count(), 2, "two try: {in_flight:?}");
-    // Who is well leases ahead, so that now and then nothing is left for the others to learn from.
+    // A node with quick responses prefetches, so sometimes nothing is left for the others to attempt.
     for _ in 0..6 {
         cluster.pass(SECOND * 10, &answered(200));
         load(&mut cluster, 3, 60);
@@ -108,10 +108,10 @@ fn a_breaker_that_our_own_fault_opened_stays_open_whatever_the_store_says() {
     cluster.publish(0);
     cluster.end_all(&Outcome::OurFault { text: "no master key".into() });
     let before = cluster.sent.len();
-    // The webhook is healthy, as the store knows it, and there is something to be sent.
+    // The webhook is healthy in the store, and a delivery is due.
     cluster.publish(0);
     assert_eq!(cluster.sent.len(), before);
-    // What another node sends says nothing of this one.
+    // Attempts of another node do not affect this node's circuit breaker.
     cluster.publish(1);
     assert!(cluster.sent[before..].iter().all(|(_, node)| *node == 1), "{:?}", cluster.sent);
 }

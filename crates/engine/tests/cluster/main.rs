@@ -1,6 +1,6 @@
-//! Several machines ([`stackbell_engine::core`]) on one store, on a manual clock, each told at once of all that happens to it.
+//! Several cores ([`stackbell_engine::core`]) on one store and a manual clock. Each core receives every input at once.
 //!
-//! What each does by itself the simulation is about; here it is what they come to together, where nothing fails but endpoints.
+//! The simulation tests each core under faults. These tests cover what the cores do together, where only endpoints fail.
 
 mod going_on;
 mod limits;

@@ -1,4 +1,4 @@
-//! What a node hears of the others, and what it finds out by itself.
+//! News from other nodes, and changes that a node finds by itself.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn nothing_is_sent_before_it_is_known_who_sends() {
 fn what_is_committed_while_sending_is_held_is_not_begun() {
     let mut cluster = Cluster::acquainted(2);
     cluster.webhook();
-    // Both know the webhook, and have looked whether sending is held.
+    // Both nodes know the webhook, and have checked whether sending is held.
     for node in [0, 1] {
         cluster.publish(node);
         cluster.end_all(&answered(200));
@@ -46,7 +46,7 @@ fn what_is_leased_while_sending_is_held_is_not_begun() {
     cluster.publish(0);
     cluster.end_all(&answered(500));
     cluster.set_held(true);
-    // Its time comes before the node looks whether sending is held.
+    // The attempt is due before the node checks again whether sending is held.
     let soon = SECOND * 7;
     assert!(soon < cluster.config.sending_look_interval);
     cluster.pass(soon, &answered(200));
@@ -65,7 +65,7 @@ fn who_is_woken_up_all_the_time_looks_now_and_then() {
         cluster.pass(SECOND / 100, &answered(200));
         cluster.turn(0, vec![Input::WokenUp]);
     }
-    // In two seconds, not more often than every 200 ms.
+    // Two seconds with at most one search every 200 ms.
     let searches = cluster.searches(0) - before;
     assert!((9..=11).contains(&searches), "{searches}");
 }
@@ -75,7 +75,7 @@ fn who_is_woken_up_finds_what_another_left() {
     let mut cluster = Cluster::acquainted(2);
     cluster.webhook();
     cluster.meet(vec![0]);
-    // Node 0 takes what it may at once; the rest is for whoever is free.
+    // Node 0 takes as many as it may; the rest is for any free node.
     for _ in 0..4 {
         cluster.publish(0);
     }

@@ -1,4 +1,4 @@
-//! Paced webhooks get one message at a time, in the order of their events.
+//! Webhooks with a slow rate limit get one message at a time, in the order of events.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn publish(cluster: &mut Cluster, node: usize) -> EventId {
     cluster.last_event.expect("one was published")
 }
 
-/// Without doubles.
+/// The sent events in order, without repetitions.
 fn first_sends(cluster: &Cluster) -> Vec<EventId> {
     let mut seen = Vec::new();
     for event in &cluster.sent_events {
@@ -40,7 +40,7 @@ fn first_sends(cluster: &Cluster) -> Vec<EventId> {
     seen
 }
 
-/// However slowly the endpoint answers, and through whichever node events come.
+/// Holds for slow endpoints too, and for events through any node.
 #[test]
 fn one_at_a_time_in_the_order_of_events() {
     for set_up in [slack, ms_teams, slow] {
@@ -58,7 +58,7 @@ fn one_at_a_time_in_the_order_of_events() {
     }
 }
 
-/// A message that never left is the first that leaves afterwards.
+/// A message that was not delivered is sent again before later messages.
 fn check_keeps_its_place(outcome: &Outcome) {
     for nodes in 1..=2_usize {
         let mut cluster = Cluster::acquainted(nodes as u128);
@@ -90,7 +90,7 @@ fn a_message_that_the_service_does_not_take_for_now_keeps_its_place() {
     check_keeps_its_place(&answered(429));
 }
 
-/// A failure is the message's own: the others do not wait for it.
+/// A failure concerns only its own message; the others do not wait for it.
 #[test]
 fn a_message_that_failed_holds_up_no_other() {
     let mut cluster = Cluster::acquainted(1);
@@ -104,7 +104,7 @@ fn a_message_that_failed_holds_up_no_other() {
     assert_eq!(cluster.sent_events[3..], events[..1]);
 }
 
-/// A webhook without a pace, or with a fast one, gets as many at once as it takes.
+/// A webhook without a rate limit, or with a fast one, gets concurrent requests.
 #[test]
 fn a_fast_webhook_does_not_wait_for_one_answer_after_the_other() {
     for pace in [None, Pace::per_minute(6000)] {

@@ -1,4 +1,4 @@
-//! What a node has leased and not begun: whose it is, and when it is given back.
+//! Prefetched deliveries: which node holds them, and when it returns them.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use stackbell_model::ids::WebhookId;
 
 use crate::world::{Cluster, answered};
 
-/// More than may be in flight to one endpoint.
+/// More events than may be in flight to one endpoint.
 const EVENTS: usize = 40;
 
-/// An endpoint that is known to answer quickly at the first of two nodes.
+/// An endpoint that has proven quick at the first of two nodes.
 fn quick(config: CoreConfig) -> (Cluster, WebhookId) {
     let mut cluster = Cluster::with(config, 2);
     cluster.meet(vec![0, 1]);
@@ -24,14 +24,14 @@ fn quick(config: CoreConfig) -> (Cluster, WebhookId) {
     (cluster, webhook)
 }
 
-/// More than may be in flight; none of it is answered.
+/// Publishes more events than may be in flight. No attempt ends.
 fn publish(cluster: &mut Cluster) {
     for _ in 0..EVENTS {
         assert_eq!(cluster.publish(0), 1);
     }
 }
 
-/// Everything is answered, and no time passes.
+/// Ends all attempts with 200, without the passing of time.
 fn deliver(cluster: &mut Cluster) {
     while !cluster.network.is_empty() {
         cluster.end_all(&answered(200));
@@ -42,7 +42,7 @@ fn default() -> CoreConfig {
     CoreConfig::default().shared()
 }
 
-/// An endpoint that is known to be quick, as many as go in flight, and the others ahead.
+/// A quick endpoint with as many attempts in flight as allowed, and the other deliveries prefetched.
 fn with_some_ahead() -> (Cluster, WebhookId) {
     let (mut cluster, webhook) = quick(default());
     publish(&mut cluster);
@@ -66,7 +66,7 @@ fn who_stops_gives_it_back() {
     assert_eq!(cluster.leasable(webhook), EVENTS - cluster.network.len());
     deliver(&mut cluster);
     assert!(cluster.sent.len() < EVENTS);
-    // The other one looks now and then.
+    // The other node searches at its usual interval.
     cluster.pass(cluster.config.lanes_search_interval, &answered(200));
     deliver(&mut cluster);
     assert_eq!(cluster.sent.len(), EVENTS);

@@ -1,4 +1,4 @@
-//! By what right events are published.
+//! The right to publish, as of a version of the organization.
 
 use stackbell_engine::core::PublishRefusal;
 
@@ -12,7 +12,7 @@ fn a_right_holds_as_long_as_its_version_does() {
     assert_eq!(cluster.publish_as_of(1, before), Ok(1));
     cluster.webhook();
     let after = cluster.version();
-    // The node knows the webhooks as of `before`: what is later than that makes it look again.
+    // The node knows the webhooks as of `before`. A later version makes it read them again.
     assert_eq!(cluster.publish_as_of(1, after), Ok(2));
     assert_eq!(cluster.publish_as_of(1, before), Err(PublishRefusal::Outdated));
     assert_eq!(cluster.publish_as_of(1, after), Ok(2));
@@ -34,7 +34,7 @@ fn a_right_that_ended_before_the_commit_is_outdated() {
     assert_eq!(cluster.publish(1), 2);
 }
 
-/// A node that has never heard of the organization.
+/// The node has no snapshot of the organization yet.
 #[test]
 fn a_right_of_long_ago_is_outdated() {
     let mut cluster = Cluster::acquainted(2);

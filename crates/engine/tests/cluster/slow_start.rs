@@ -1,4 +1,4 @@
-//! How quickly attempts begin at endpoints that are not known to be quick.
+//! Slow start: how quickly attempts to unproven endpoints begin.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use stackbell_model::ids::WebhookId;
 
 use crate::world::{Cluster, answered};
 
-/// More than begin at once, in number and in time.
+/// More webhooks than can start at once or within a second.
 const WEBHOOKS: usize = 600;
 
-/// Begin at once.
+/// The attempts that start at once.
 const BURST: usize = 16;
 
-/// Begin in a second.
+/// The attempts that start within a second.
 const IN_A_SECOND: usize = 512;
 
 const QUICKLY: Duration = Duration::from_millis(1);
@@ -24,7 +24,7 @@ fn refused() -> Outcome {
     Outcome::Unanswered { silence: Silence::Unreachable, text: "refused".into() }
 }
 
-/// One node, and an event for so many webhooks of which nothing is known.
+/// One node, and an event for this many unproven webhooks.
 fn unknown(webhooks: usize) -> (Cluster, Vec<WebhookId>) {
     let mut cluster = Cluster::acquainted(1);
     let ids = (0..webhooks).map(|_| cluster.webhook()).collect();
@@ -36,7 +36,7 @@ fn unknown(webhooks: usize) -> (Cluster, Vec<WebhookId>) {
 fn endpoints_that_fail_at_once_are_tried_a_few_at_a_time() {
     let (mut cluster, _) = unknown(WEBHOOKS);
     assert_eq!(cluster.network.len(), BURST);
-    // Before any of them is due again.
+    // The time until before the first retry is due.
     cluster.pass(Duration::from_secs(4), &refused());
     let sent: Vec<Timestamp> = cluster.sent.iter().map(|(at, _)| *at).collect();
     assert_eq!(sent.len(), WEBHOOKS);
@@ -51,14 +51,14 @@ fn endpoints_that_fail_at_once_are_tried_a_few_at_a_time() {
     assert!(took < due.mul_f64(1.2), "{took:?} where {due:?} were enough");
 }
 
-/// Each of them had a good word, and so nothing was known against it.
+/// Every endpoint was quick before, so no failure was known.
 #[test]
 fn endpoints_that_were_quick_and_go_down_together_are_not_all_tried_at_once_again_and_again() {
     let (mut cluster, _) = unknown(WEBHOOKS);
     while !cluster.network.is_empty() {
         cluster.end_all(&answered(200));
     }
-    // All of them learn it, one by one: once is nothing yet.
+    // All endpoints fail one by one. A single failure does not count yet.
     for _ in 0..2 {
         cluster.publish(0);
         assert!(cluster.network.len() > BURST, "{}", cluster.network.len());
@@ -70,11 +70,11 @@ fn endpoints_that_were_quick_and_go_down_together_are_not_all_tried_at_once_agai
     assert_eq!(cluster.network.len(), BURST);
 }
 
-/// After a start nothing is known of any endpoint, and much may wait.
+/// After a start no endpoint is proven, and many deliveries may be pending.
 #[test]
 fn who_has_proven_quick_does_not_wait_among_those_who_have_not() {
     const EVENTS: usize = 20;
-    // It sends nothing before it knows who else does.
+    // The node sends nothing before it knows the other nodes.
     let mut cluster = Cluster::of(1);
     let ids: Vec<_> = (0..WEBHOOKS).map(|_| cluster.webhook()).collect();
     for _ in 0..EVENTS {
@@ -82,7 +82,7 @@ fn who_has_proven_quick_does_not_wait_among_those_who_have_not() {
     }
     cluster.meet(vec![0]);
     let mut at = Vec::new();
-    // An answer takes a millisecond, in which what is due has its turn to come.
+    // A response takes a millisecond, and due deliveries can start in that time.
     for _ in 0..4000 {
         let sent = cluster.network.iter().filter(|one| one.send.webhook.id == ids[0]).count();
         at.extend(std::iter::repeat_n(cluster.now, sent));
@@ -94,7 +94,7 @@ fn who_has_proven_quick_does_not_wait_among_those_who_have_not() {
     assert!(took < Duration::from_millis(100), "{took:?} from the first to the last");
 }
 
-/// The webhooks change at the last moment: what was kept for the attempts is free again.
+/// The webhooks change at the last moment. The slots that were reserved for the attempts become free again.
 #[test]
 fn a_commit_that_came_too_late_spends_nothing() {
     let mut cluster = Cluster::acquainted(1);
@@ -117,7 +117,7 @@ fn endpoints_that_hang_have_all_the_permits_that_are_for_them() {
     let permits = cluster.config.organization_in_flight_max as usize / 2;
     cluster.wake(Duration::from_secs(1));
     assert_eq!(cluster.network.len(), permits);
-    // As many as hung, once these have timed out; within the time in which they would be slow and no more.
+    // The number of new attempts equals the number that timed out. Their time stays below the limit for slow responses.
     let slow = answered(200);
     cluster.end_all_after(Duration::from_secs(2), &slow);
     cluster.wake(Duration::from_secs(1));
@@ -153,7 +153,7 @@ fn who_is_known_to_be_quick_does_not_wait_for_the_others() {
     for _ in 1..WEBHOOKS {
         cluster.webhook();
     }
-    // None of them is left to begin.
+    // No further delivery may start.
     cluster.publish(0);
     for _ in 0..3 {
         assert_eq!(cluster.network.iter().filter(|one| one.send.webhook.id == quick[0]).count(), 1);

@@ -1,4 +1,4 @@
-//! Endpoints that ask to be left alone, and what sets a webhook going again.
+//! Endpoints that ask to wait, and the events that end the wait.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::world::{Cluster, answered, throttled};
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// One webhook, whose endpoint was sent an event by the first node and asked to be left alone for a minute.
+/// One webhook whose endpoint asked to wait for a minute, in its response to the first node.
 fn asked(nodes: u128) -> (Cluster, WebhookId) {
     let mut cluster = Cluster::acquainted(nodes);
     let webhook = cluster.webhook();
@@ -50,7 +50,7 @@ fn other_webhooks_do_not_wait() {
     assert_ne!(cluster.network[0].send.webhook.id, slow);
 }
 
-/// Two requests are under way when the first is answered.
+/// Two requests are in flight when the first response arrives.
 fn check_second_answer(second: &stackbell_model::delivery::Outcome) {
     let mut cluster = Cluster::acquainted(1);
     cluster.webhook();
@@ -73,7 +73,7 @@ fn what_was_under_way_does_not_shorten_the_wait() {
     check_second_answer(&answered(500));
 }
 
-/// A commit that was under way brings a delivery that was to be sent at once.
+/// A commit in progress adds a delivery that was meant to be sent at once.
 #[test]
 fn a_new_delivery_waits_although_it_was_to_go_at_once() {
     let mut cluster = Cluster::acquainted(1);
@@ -111,7 +111,7 @@ fn a_ping_that_asks_to_wait_holds_the_queue() {
     assert_eq!(cluster.sent.len(), 2);
 }
 
-/// Waiting deliveries go as soon as a person has seen to it.
+/// Waiting deliveries are sent as soon as a person acts.
 fn check_goes_on(what: &str, expected: usize, see_to_it: impl Fn(&mut Cluster, WebhookId)) {
     for nodes in 1..=2 {
         let (mut cluster, webhook) = asked(nodes);
@@ -162,13 +162,13 @@ fn the_breaker_waits_no_longer_than_asked() {
     }
 }
 
-/// A webhook whose endpoint wants no more, with an event that was sent and five that are held.
+/// A suspended webhook whose endpoint responded 410, with one event that was sent and five that are held.
 fn suspended(nodes: u128, due_later: bool) -> (Cluster, WebhookId) {
     let mut cluster = Cluster::acquainted(nodes);
     let webhook = cluster.webhook();
     cluster.publish(0);
     if due_later {
-        // Its next attempt comes an hour later.
+        // The next attempt is due an hour later.
         for _ in 0..5 {
             cluster.end_all(&answered(500));
             cluster.wake(Duration::from_secs(2100));
@@ -237,7 +237,7 @@ fn an_edit_of_anything_else_resets_nothing() {
     assert!(cluster.stored(webhook).is_held());
 }
 
-/// An endpoint that still fails gets no more than the probe and what is due.
+/// An endpoint that still fails gets only the probe and the deliveries that are due.
 #[test]
 fn what_is_due_later_stays_so_while_the_endpoint_fails() {
     let mut cluster = Cluster::acquainted(1);
@@ -256,7 +256,7 @@ fn what_is_due_later_stays_so_while_the_endpoint_fails() {
     assert_eq!(cluster.sent.len(), before + 1);
 }
 
-/// A breaker that is open, with nothing due for a while.
+/// The circuit breaker is open, and no delivery is due for a while.
 #[test]
 fn another_url_or_a_ping_sends_what_waits_for_the_breaker() {
     for is_pinged in [true, false] {
@@ -281,13 +281,13 @@ fn another_url_or_a_ping_sends_what_waits_for_the_breaker() {
     }
 }
 
-/// A node that has just started knows nothing of what a webhook waits for.
+/// A node that has just started does not know why a webhook waits.
 #[test]
 fn a_node_that_has_seen_nothing_has_a_webhook_go_on() {
     let mut cluster = Cluster::acquainted(2);
     let webhook = cluster.webhook();
     cluster.publish(0);
-    // Its next attempt comes an hour later.
+    // The next attempt is due an hour later.
     for _ in 0..5 {
         cluster.end_all(&answered(500));
         cluster.turn_after(0, Duration::from_secs(2100));

@@ -1,4 +1,4 @@
-//! Nodes, their store, and what is on its way to endpoints.
+//! Nodes, their store, and requests in flight.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -39,14 +39,14 @@ pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
 struct Node {
     core: Core,
     wake_at: Option<Timestamp>,
-    /// How many pages of lanes it has looked for.
+    /// The number of its searches for lanes.
     searches: usize,
 }
 
-/// Something that happens in between.
+/// An action at a chosen moment.
 type Happening = Box<dyn FnOnce(&mut Cluster)>;
 
-/// A request on its way.
+/// A request in flight.
 pub(crate) struct UnderWay {
     pub(crate) node: usize,
     pub(crate) send: Box<AttemptRequest>,
@@ -57,38 +57,38 @@ pub(crate) struct Cluster {
     pub(crate) now: Timestamp,
     pub(crate) config: CoreConfig,
     pub(crate) network: Vec<UnderWay>,
-    /// When requests left, and from which node.
+    /// When requests were sent, and from which node.
     pub(crate) sent: Vec<(Timestamp, usize)>,
-    /// Their events.
+    /// The events of the requests.
     pub(crate) sent_events: Vec<EventId>,
-    /// How many commits found that the webhooks had changed.
+    /// The number of commits that found changed webhooks.
     pub(crate) stale: usize,
-    /// What events say.
+    /// The payload of events.
     pub(crate) payload: Bytes,
-    /// The last one that was published.
+    /// The last published event.
     pub(crate) last_event: Option<EventId>,
-    /// Whether leases can be given back.
+    /// Whether the store accepts returned leases.
     pub(crate) can_release: bool,
     organization: OrganizationId,
     entropy: SeededEntropy,
     nodes: Vec<Node>,
     tickets: u64,
     answers: Vec<Result<Vec<Receipt>, PublishRefusal>>,
-    /// Happens once, before the next commit.
+    /// Runs once, before the next commit.
     before_commit: Option<Happening>,
-    /// Happens once, when the next commit is done and its node has not heard of it.
+    /// Runs once, after the next commit and before its node is told.
     after_commit: Option<Happening>,
-    /// Happens once, when webhooks are read and the node has not heard of it.
+    /// Runs once, after webhooks are read and before the node is told.
     after_load: Option<Happening>,
 }
 
 impl Cluster {
-    /// So many nodes that do not know of each other yet.
+    /// Creates this many nodes, which do not know of each other yet.
     pub(crate) fn of(nodes: u128) -> Self {
         Self::with(CoreConfig::default().shared(), nodes)
     }
 
-    /// The same with other settings.
+    /// Creates nodes with other settings.
     pub(crate) fn with(config: CoreConfig, nodes: u128) -> Self {
         let mut cluster = Self {
             store: MemoryStore::shared(),
@@ -128,14 +128,14 @@ impl Cluster {
         cluster
     }
 
-    /// The same, who have seen each other.
+    /// Creates nodes that know of each other.
     pub(crate) fn acquainted(nodes: u128) -> Self {
         let mut cluster = Self::of(nodes);
         cluster.meet((0..cluster.nodes.len()).collect());
         cluster
     }
 
-    /// These nodes, and no others, see each other at work.
+    /// These nodes see each other, and no others.
     pub(crate) fn meet(&mut self, nodes: Vec<usize>) {
         let ids: Vec<_> = nodes.iter().map(|n| id(*n as u128)).collect();
         for node in nodes {
@@ -157,12 +157,12 @@ impl Cluster {
         }
     }
 
-    /// A webhook for everything. No node is told.
+    /// Creates a webhook for all events, without telling a node.
     pub(crate) fn webhook(&mut self) -> WebhookId {
         self.webhook_with(|_| ())
     }
 
-    /// A webhook for everything that is set up otherwise.
+    /// Creates a changed webhook for all events.
     pub(crate) fn webhook_with(&mut self, change: impl FnOnce(&mut Webhook)) -> WebhookId {
         let id = WebhookId::generate(self.now, &mut self.entropy);
         let mut webhook = Webhook {
@@ -189,18 +189,18 @@ impl Cluster {
         id
     }
 
-    /// A webhook as it stands now.
+    /// The current webhook in the store.
     pub(crate) fn stored(&self, id: WebhookId) -> Webhook {
         let found = now(self.store.webhook(self.organization, id)).expect("the store works");
         found.expect("it is there")
     }
 
-    /// Edits a webhook's URL. No node is told.
+    /// Edits a webhook's URL, without telling a node.
     pub(crate) fn edit(&mut self, id: WebhookId, url: &str) {
         self.change(id, |webhook| webhook.payload_url = PayloadUrl::from_stored(url));
     }
 
-    /// Edits a webhook. No node is told.
+    /// Edits a webhook, without telling a node.
     pub(crate) fn change(&mut self, id: WebhookId, change: impl FnOnce(&mut Webhook)) {
         let mut webhook = self.stored(id);
         change(&mut webhook);
@@ -208,17 +208,17 @@ impl Cluster {
         now(self.store.edit_webhook(&webhook, audit)).expect("the store works");
     }
 
-    /// A node hears that somebody edited a webhook through it.
+    /// Tells a node that somebody edited a webhook through it.
     pub(crate) fn tell_edited(&mut self, node: usize, webhook: WebhookId) {
         self.turn(node, vec![Input::WebhookChanged { organization: self.organization, webhook }]);
     }
 
-    /// A node hears that somebody had a webhook go on through it.
+    /// Tells a node that somebody released a webhook's deliveries through it.
     pub(crate) fn tell_set_going(&mut self, node: usize, webhook: WebhookId) {
         self.turn(node, vec![Input::WebhookSetGoing { organization: self.organization, webhook }]);
     }
 
-    /// Somebody asks a node to send the last event to a webhook once more.
+    /// Asks a node to redeliver the last event to a webhook.
     pub(crate) fn redeliver(&mut self, node: usize, id: WebhookId) {
         let webhook = now(self.store.webhook(self.organization, id)).expect("the store works");
         let event = self.last_event.expect("one was published");
@@ -231,7 +231,7 @@ impl Cluster {
         self.turn(node, vec![Input::OnDemand { ticket: OnDemandTicket(self.tickets), request }]);
     }
 
-    /// Somebody has a webhook's delivery of an event tried now, through a node.
+    /// Asks a node to retry a webhook's delivery of an event.
     pub(crate) fn retry(&mut self, node: usize, id: WebhookId, event: EventId) {
         let delivery = self.delivery(id, event).id;
         let audit = self.audit();
@@ -240,12 +240,12 @@ impl Cluster {
         self.ask_for_lane(node, id, SendNow::One);
     }
 
-    /// A node hears that somebody wants pending deliveries of a webhook sent now.
+    /// Tells a node that somebody wants pending deliveries of a webhook sent now.
     pub(crate) fn ask_for_lane(&mut self, node: usize, webhook: WebhookId, which: SendNow) {
         self.turn(node, vec![Input::SendNow { organization: self.organization, webhook, which }]);
     }
 
-    /// Somebody asks a node to ping a webhook.
+    /// Asks a node to ping a webhook.
     pub(crate) fn ping(&mut self, node: usize, id: WebhookId) {
         let webhook = Arc::new(self.stored(id));
         self.tickets += 1;
@@ -253,23 +253,23 @@ impl Cluster {
         self.turn(node, vec![Input::OnDemand { ticket, request }]);
     }
 
-    /// A webhook's delivery of an event.
+    /// The delivery of an event to a webhook.
     pub(crate) fn delivery(&self, id: WebhookId, event: EventId) -> Delivery {
         let found = now(self.store.find_delivery(id, event)).expect("the store works");
         found.expect("it is there").delivery
     }
 
-    /// How many deliveries of a webhook anybody could lease now.
+    /// The number of deliveries of a webhook that a new node could lease now.
     pub(crate) fn leasable(&mut self, webhook: WebhookId) -> usize {
         let token = LeaseToken::generate(&mut self.entropy);
         let request = LaneRequest { webhook, limit: NonZeroU32::MAX, mode: LaneMode::Due };
-        // Over as soon as it has begun.
+        // The lease ends at once.
         let lease = Lease { token, until: self.now };
         let leased = now(self.store.lease_deliveries(&[request], self.now, lease));
         leased.expect("the store works").lanes[0].deliveries.len()
     }
 
-    /// All sending is held, or resumed. No node is told.
+    /// Holds or resumes all sending, without telling a node.
     pub(crate) fn set_held(&mut self, held: bool) {
         let audit = self.audit();
         let hold = SendingHold { since: self.now, reason: "to see".into() };
@@ -281,13 +281,13 @@ impl Cluster {
         assert!(done.expect("the store works"));
     }
 
-    /// The organization's version as it stands.
+    /// The current version of the organization.
     pub(crate) fn version(&self) -> u64 {
         let webhooks = now(self.store.organization_webhooks(self.organization)).expect("the store works");
         webhooks.expect("the organization is there").version
     }
 
-    /// Publishes an event through a node, by a right as of a version; the answer.
+    /// Publishes an event through a node, with a right as of a version, and returns the response.
     pub(crate) fn publish_as_of(&mut self, node: usize, version: u64) -> Result<u32, PublishRefusal> {
         self.tickets += 1;
         let event = Event {
@@ -315,28 +315,28 @@ impl Cluster {
         answer.map(|receipts| receipts[0].deliveries)
     }
 
-    /// The same by a right that stands.
+    /// Publishes an event with a current right.
     pub(crate) fn publish(&mut self, node: usize) -> u32 {
         let version = self.version();
         self.publish_as_of(node, version).expect("accepted")
     }
 
-    /// Does something once, before the next commit.
+    /// Runs an action once, before the next commit.
     pub(crate) fn before_commit(&mut self, what: impl FnOnce(&mut Self) + 'static) {
         self.before_commit = Some(Box::new(what));
     }
 
-    /// Does something once, when the next commit is done and its node has not heard of it.
+    /// Runs an action once, after the next commit and before its node is told.
     pub(crate) fn after_commit(&mut self, what: impl FnOnce(&mut Self) + 'static) {
         self.after_commit = Some(Box::new(what));
     }
 
-    /// Does something once, when webhooks are read and the node has not heard of it.
+    /// Runs an action once, after webhooks are read and before the node is told.
     pub(crate) fn after_load(&mut self, what: impl FnOnce(&mut Self) + 'static) {
         self.after_load = Some(Box::new(what));
     }
 
-    /// A node takes in what happened; what it asks of the store is done, and it hears of that.
+    /// Feeds inputs to a node, executes its store commands, and feeds it the results.
     pub(crate) fn turn(&mut self, node: usize, mut inputs: Vec<Input>) {
         while !inputs.is_empty() {
             let Node { core, wake_at, .. } = &mut self.nodes[node];
@@ -407,17 +407,17 @@ impl Cluster {
         })
     }
 
-    /// Every request under way ends like this, quickly.
+    /// Ends every request in flight with this outcome, after a short time.
     pub(crate) fn end_all(&mut self, outcome: &Outcome) {
         self.end_all_after(Duration::from_millis(1), outcome);
     }
 
-    /// The same after so long; the clock is not moved.
+    /// Ends every request in flight after this time; the clock does not move.
     pub(crate) fn end_all_after(&mut self, duration: Duration, outcome: &Outcome) {
         self.end_each(duration, |_| outcome.clone());
     }
 
-    /// The same, as it is for each webhook.
+    /// Ends every request in flight with the outcome for its webhook.
     pub(crate) fn end_each(&mut self, duration: Duration, outcome: impl Fn(WebhookId) -> Outcome) {
         for under_way in std::mem::take(&mut self.network) {
             let outcome = outcome(under_way.send.webhook.id);
@@ -425,7 +425,7 @@ impl Cluster {
         }
     }
 
-    /// The first request under way ends like this, quickly.
+    /// Ends the first request in flight, after a short time.
     pub(crate) fn end_first(&mut self, outcome: &Outcome) {
         let first = self.network.remove(0);
         self.end(first, Duration::from_millis(1), outcome.clone());
@@ -443,12 +443,12 @@ impl Cluster {
         self.turn(node, vec![Input::AttemptEnded { key: send.key, attempt: Box::new(attempt) }]);
     }
 
-    /// Time passes, and nodes wake up when they want to; what they send ends like this.
+    /// Advances the time. Nodes wake up as they asked, and their requests end with this outcome.
     pub(crate) fn pass(&mut self, time: Duration, outcome: &Outcome) {
         self.pass_with(time, |cluster| cluster.end_all(outcome));
     }
 
-    /// The same; nothing that is under way ends.
+    /// Advances the time; no request ends.
     pub(crate) fn wake(&mut self, time: Duration) {
         self.pass_with(time, |_| ());
     }
@@ -465,7 +465,7 @@ impl Cluster {
         self.now = until;
     }
 
-    /// Time passes, and only this node notices.
+    /// Advances the time, and wakes only this node.
     pub(crate) fn turn_after(&mut self, node: usize, time: Duration) {
         self.now = self.now.after(time);
         self.turn(node, vec![Input::Tick]);
@@ -475,7 +475,7 @@ impl Cluster {
         self.nodes[node].searches
     }
 
-    /// How many requests are under way from each node.
+    /// The number of requests in flight from each node.
     pub(crate) fn in_flight(&self) -> Vec<usize> {
         (0..self.nodes.len()).map(|n| self.network.iter().filter(|one| one.node == n).count()).collect()
     }
@@ -489,7 +489,7 @@ pub(crate) fn answered(status: u16) -> Outcome {
     Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after: None })
 }
 
-/// A 429 that asks to be left alone for so many seconds.
+/// A 429 that asks to wait for this many seconds.
 pub(crate) fn throttled(seconds: u64) -> Outcome {
     let retry_after = Some(Duration::from_secs(seconds));
     Outcome::Answered(Answer { status: 429, headers: "".into(), body: "".into(), retry_after })

@@ -1,4 +1,4 @@
-//! Connections: made, tried in turn, used again, and not shared with those who may not have them.
+//! Connections: how they are made, raced and reused, and with whom they are not shared.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn organizations_share_connections_only_under_the_same_allowances() {
     }
 }
 
-/// A server that tells when a client has closed its connection; it closes its own end first if it is told to.
+/// A server that reports when a client has closed its connection. If `closes_first`, the server closes its end first.
 async fn telling_of_ends(closes_first: bool) -> (Server, mpsc::UnboundedReceiver<()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let server = Server::start(move |mut stream| {
@@ -64,18 +64,18 @@ async fn a_connection_that_the_server_closed_is_not_used_again() {
     }
 }
 
-/// How a server ends a connection on which a second request came.
+/// How a server ends a connection at its second request.
 #[derive(Clone, Copy)]
 enum End {
     Reset,
     Close,
-    /// Before the second request came, with a reset that the client may not have seen.
+    /// Before the second request, with a reset that the client may not have seen.
     Early,
-    /// After the first byte of an answer.
+    /// After the first byte of a response.
     Halfway,
 }
 
-/// A server that answers the first request of each connection, and ends the connection at the second.
+/// A server that responds to the first request of each connection, and ends the connection at the second.
 async fn ending(end: End, requests: mpsc::UnboundedSender<Vec<u8>>) -> Server {
     Server::start(move |mut stream| {
         let requests = requests.clone();
@@ -99,7 +99,7 @@ async fn ending(end: End, requests: mpsc::UnboundedSender<Vec<u8>>) -> Server {
     .await
 }
 
-/// A connection that was closed while it waited is not the endpoint's failure.
+/// An idle connection that the server closed is not a failure of the endpoint.
 #[tokio::test]
 async fn a_connection_that_breaks_before_an_answer_is_replaced_once_within_the_attempt() {
     for end in [End::Reset, End::Close, End::Early] {
@@ -128,7 +128,7 @@ async fn a_connection_that_breaks_within_an_answer_is_not_replaced() {
     assert_eq!(server.accepted(), 1);
 }
 
-/// The second connection is a new one, and what becomes of it is what is reported.
+/// The second connection is a new one, and its outcome is reported.
 #[tokio::test]
 async fn an_endpoint_that_breaks_each_connection_is_asked_twice_at_most() {
     let (sender, mut requests) = mpsc::unbounded_channel();
@@ -231,7 +231,7 @@ async fn addresses_are_tried_in_turn() {
     assert_eq!(answer(send(&client, &url).await).status, 200);
 }
 
-/// A listener whose queue is full: the system leaves further connections without a word.
+/// A listener whose queue is full: the system ignores further connections.
 async fn dead_at(address: &str, port: u16) -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(format!("{address}:{port}").parse().expect("an address")).expect("a free port");

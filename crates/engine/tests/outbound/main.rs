@@ -1,4 +1,4 @@
-//! The outbound client against servers that are listed in no textbook. All of them listen on loopback.
+//! The outbound client against unusual servers. All of them listen on loopback.
 
 mod connections;
 mod policy;

@@ -1,4 +1,4 @@
-//! Nothing reaches what the policy forbids (invariant 7): shown by a listener that counts.
+//! Nothing reaches a forbidden address (invariant 7). A listener that counts connections shows it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use stackbell_model::delivery::Silence;
 
 use super::support::{Names, OK, Server, Setup, answer, assert_silent, request, send};
 
-/// No spelling of a host gets to a listener on loopback without an allowance.
+/// No spelling of a host reaches a listener on loopback without an allowance.
 async fn check_refused(host: &str, names: &[&[&str]], text: &str) {
     let server = Server::answering(OK).await;
     let client = Setup::allowing("").names(&Names::new(names)).client().await;
@@ -80,7 +80,7 @@ async fn nat64_is_judged_by_the_ipv4_address_inside() {
     check_refused("[64:ff9b::127.0.0.1]", &[], "leads to 127.0.0.1, a loopback address").await;
     check_refused("hooks.example.com", &[&["[64:ff9b::10.0.0.1]"]], "leads to 10.0.0.1, a private address")
         .await;
-    // There is no translator here, but the policy lets it pass.
+    // The policy allows the address, although no translator exists here.
     let names = Names::new(&[&["[64:ff9b::127.0.0.1]", "127.0.0.1"]]);
     let server = Server::answering(OK).await;
     let client = Setup::allowing("127.0.0.0/8").names(&names).client().await;
@@ -146,7 +146,7 @@ async fn names_are_asked_for_in_one_spelling() {
     for host in ["hooks.example.com", "HOOKS.Example.COM", "hooks.example.com.", "hooks.example.com.."] {
         answer(send(&client, &format!("http://{host}:{}/secret", server.port())).await);
     }
-    // The others found the connection of the first in their spelling.
+    // The other requests reused the first connection, under its normal spelling.
     assert_eq!(
         names.asked(),
         ["hooks.example.com", "hooks.example.com."],

@@ -1,6 +1,7 @@
 //! No proxy is taken from the environment (invariant 7).
 //!
-//! A process cannot safely change its own environment, so the test runs itself again in one that names a proxy.
+//! A process cannot safely change its own environment, so the test runs itself in a child process whose environment names a
+//! proxy.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! Whatever a server does, the exchange ends in time and says what happened.
+//! The exchange ends in time and reports what happened, whatever a server does.
 
 use std::io::Write;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::support::{KEEP, Server, Setup, answer, assert_silent, hold, read_request, request, send};
 
-/// Long enough for a busy machine to get an answer's head through, short enough to wait for its end.
+/// Long enough for a busy machine to receive the head of a response, and short enough to wait for in a test.
 const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn no_more_of_a_long_body_is_read_than_is_worth_it() {
     check(chunked("first"), 4, BodyEnd::TooLong, 2).await;
 }
 
-/// What was said to come is not waited for once no more of it is kept.
+/// The client does not wait for the rest of a body once it keeps no more of it.
 #[tokio::test]
 async fn a_long_body_that_stops_is_not_waited_for() {
     let server = Server::start(|mut stream| async move {
@@ -117,7 +117,7 @@ async fn a_body_without_end_is_cut_and_its_connection_dropped() {
     assert_eq!(server.accepted(), 2);
 }
 
-/// Serves `head`, then byte after byte of `drip` with a little time between.
+/// Serves `head`, then `drip` byte by byte with short pauses.
 async fn dripping(head: &'static str, drip: &'static str) -> Server {
     Server::start(move |mut stream| async move {
         read_request(&mut stream).await;
@@ -178,7 +178,7 @@ async fn what_is_not_http_is_broken() {
     .await;
 }
 
-/// Whatever the header lines are like, the endpoint took the event.
+/// The endpoint has accepted the event, whatever its header lines are.
 #[tokio::test]
 async fn untidy_header_lines_do_not_matter() {
     let check = async |lines: &[u8], kept: &str| {
@@ -203,7 +203,7 @@ async fn untidy_header_lines_do_not_matter() {
     check(long.as_bytes(), "Content-Length: 2\r\n").await;
 }
 
-/// The head may come in any pieces, and the body with it.
+/// The head may come in pieces of any size, and together with the body.
 #[tokio::test]
 async fn heads_come_in_pieces() {
     let server = Server::start(|mut stream| async move {
@@ -260,7 +260,7 @@ async fn heads_without_end_are_broken() {
     check_broken(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(1 << 20)).into(), text).await;
 }
 
-/// A body that cannot be is not taken for the next answer.
+/// A body that is not allowed must not be read as the next response.
 #[tokio::test]
 async fn a_204_with_a_body_ends_its_connection() {
     let server = Server::answering("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok").await;
@@ -278,7 +278,7 @@ async fn another_protocol_is_no_success() {
     assert_eq!(answer(send(&Setup::default().client().await, &server.url()).await).status, 101);
 }
 
-/// An endpoint may answer before it has read the request, and hang up.
+/// An endpoint may respond and close the connection before it has read the request.
 #[tokio::test]
 async fn an_answer_before_the_whole_request_counts() {
     let server = Server::start(|mut stream| async move {
@@ -296,7 +296,7 @@ async fn an_answer_before_the_whole_request_counts() {
     assert_eq!((answer.status, &*answer.body), (413, "no"));
 }
 
-/// Nothing was asked for but plain bytes. Some servers know better.
+/// The client asks for uncompressed bytes, but some servers compress anyway.
 #[tokio::test]
 async fn packed_bodies_and_charsets_are_undone() {
     let check = async |lines: &str, body: &[u8]| {
@@ -320,7 +320,7 @@ async fn an_end_before_the_answer_is_broken() {
     check_broken("HTTP/1.1 100 Continue\r\n\r\n".into(), "the connection ended before an answer").await;
 }
 
-/// Makes the system send a reset instead of an orderly end.
+/// Makes the system send a reset instead of an orderly close.
 fn reset(stream: TcpStream) {
     stream.set_zero_linger().expect("a socket");
     drop(stream);
@@ -349,7 +349,7 @@ async fn an_end_within_the_body_is_an_answer() {
     }
 }
 
-/// Nothing is waited for, and little is read.
+/// The client does not wait, and reads little.
 #[tokio::test]
 async fn endless_interim_answers_end_the_attempt_at_once() {
     let (sender, mut written) = mpsc::unbounded_channel();

@@ -1,4 +1,4 @@
-//! Servers that do as they are told, names that resolve as they are told, and a client between them.
+//! Servers and names that follow a script, and a client between them.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,11 +24,11 @@ pub(crate) const KEEP: usize = 1024;
 
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A listener that counts whom it accepts; stops when dropped.
+/// A listener that counts its connections. It stops when it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
-    // Dropped, and with it the connections, which belong to it.
+    // Dropping the task closes its connections too.
     _task: JoinSet<()>,
 }
 
@@ -62,20 +62,20 @@ impl Server {
         Self { address, accepted, _task: task }
     }
 
-    /// Answers every request of every connection with these bytes, then keeps the connection open.
+    /// Responds to every request of every connection with these bytes, and keeps the connection open.
     pub(crate) async fn answering(answer: impl Into<Bytes>) -> Self {
         let answer = answer.into();
         Self::start(move |stream| keep_answering(stream, answer.clone())).await
     }
 
-    /// Answers one request with these bytes and closes the connection.
+    /// Responds to one request with these bytes, and closes the connection.
     pub(crate) async fn answering_once(answer: impl Into<Bytes>) -> Self {
         let answer = answer.into();
         Self::start(move |mut stream| {
             let answer = answer.clone();
             async move {
                 read_request(&mut stream).await;
-                // The client may have gone already: that is its right.
+                // The client may already have closed the connection.
                 let _ = stream.write_all(&answer).await;
                 let _ = stream.shutdown().await;
             }
@@ -91,7 +91,7 @@ impl Server {
         format!("http://{}/secret", self.address)
     }
 
-    /// What reasons begin with.
+    /// The start of every recorded reason.
     pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -109,7 +109,7 @@ async fn keep_answering(mut stream: TcpStream, answer: Bytes) {
     }
 }
 
-/// Reads one request with its body; empty when the connection was closed instead.
+/// Reads one request with its body; empty if the connection was closed instead.
 pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut request = Vec::new();
     loop {
@@ -132,13 +132,13 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
-/// Waits for ever, holding the connection open.
+/// Waits forever with an open connection.
 pub(crate) async fn hold(stream: TcpStream) {
     std::future::pending::<()>().await;
     drop(stream);
 }
 
-/// A resolver that gives the scripted answers in turn, the last one for ever.
+/// A resolver that returns the scripted answers in turn, and repeats the last one.
 pub(crate) struct Names {
     answers: Mutex<VecDeque<Vec<SocketAddr>>>,
     asked: Mutex<Vec<String>>,
@@ -151,7 +151,7 @@ impl Names {
         Arc::new(Self { answers: Mutex::new(answers), asked: Mutex::new(Vec::new()) })
     }
 
-    /// What was asked for so far.
+    /// The names that were looked up so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("not poisoned").clone()
     }
@@ -168,7 +168,7 @@ impl Resolve for Names {
     }
 }
 
-/// A clock that stands still.
+/// A clock that never moves.
 pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(FixedClock)
 }
@@ -182,7 +182,7 @@ impl Clock for FixedClock {
     }
 }
 
-/// What a test sets about its client.
+/// The settings of a test's client.
 pub(crate) struct Setup {
     pub(crate) allow: &'static str,
     pub(crate) names: Arc<dyn Resolve>,

@@ -1,4 +1,4 @@
-//! What is made of each sort of endpoint that costs time. `answers`, `connections` and `tls` have more of each.
+//! The outcome for each sort of endpoint that costs time. `responses`, `connections` and `tls` test more of each.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use stackbell_testkit::{Tarpit, wait};
 
 use super::support::{Setup, answer, request, send};
 
-/// Long enough for a busy machine to get an answer's head through, short enough to wait for its end.
+/// Long enough for a busy machine to receive the head of a response, and short enough to wait for in a test.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// Why there is no answer; `None` where there is one.
+/// Why there is no response; `None` if there is one.
 const fn expected(sort: Tarpit) -> Option<Silence> {
     match sort {
         Tarpit::NeverAccepts | Tarpit::UnfinishedTls => Some(Silence::Unreachable),
@@ -20,14 +20,14 @@ const fn expected(sort: Tarpit) -> Option<Silence> {
             Some(Silence::TimedOut)
         }
         Tarpit::Resets => Some(Silence::Broken),
-        // The status line decides: who sends the event again delivers it twice.
+        // The status line decides. Another attempt would deliver the event twice.
         Tarpit::EndlessBody => None,
     }
 }
 
 async fn check(sort: Tarpit) {
     let tarpit = sort.open().await;
-    // Nothing of a body is kept, so that the first byte is too much.
+    // No byte of a body is kept, so the first byte is too much.
     let exchange = Setup::within(SHORT).client().await.send(request("acme", &tarpit.url("/secret")), 0).await;
     match (exchange.outcome, expected(sort)) {
         (Outcome::Unanswered { silence, .. }, Some(expected)) => assert_eq!(silence, expected, "{sort:?}"),
@@ -45,7 +45,7 @@ async fn every_sort_ends() {
     join_all(Tarpit::ALL.map(check)).await;
 }
 
-/// An answer counts until the time is up.
+/// A response counts until the time limit.
 #[tokio::test]
 async fn a_late_answer_is_an_answer() {
     let tarpit = Tarpit::Late.open().await;

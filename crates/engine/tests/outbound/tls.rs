@@ -1,4 +1,4 @@
-//! Certificates are verified, and nothing is sent to whom they do not prove.
+//! Certificates are verified, and nothing is sent to unverified servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::support::{Names, OK, Server, Setup, answer, assert_silent, hold, read_request, send};
 
-/// A certificate of a server's own making, with its key.
+/// A self-signed certificate with its key.
 fn self_signed(name: &str, edit: impl FnOnce(&mut CertificateParams)) -> (Certificate, KeyPair) {
     let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
     edit(&mut params);
@@ -24,12 +24,12 @@ fn self_signed(name: &str, edit: impl FnOnce(&mut CertificateParams)) -> (Certif
     (params.self_signed(&key).expect("a certificate"), key)
 }
 
-/// As `openssl req -x509` makes them: an authority's, by what it says.
+/// Edits the certificate like `openssl req -x509`, which marks it as an authority.
 fn as_openssl_does(params: &mut CertificateParams) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
 }
 
-/// Which clients a server wants.
+/// The clients that a server accepts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wants {
     Anybody,
@@ -75,7 +75,7 @@ async fn serving_with(pair: &(Certificate, KeyPair)) -> Server {
     serving(server_config(pair, rustls::ALL_VERSIONS, Wants::Anybody)).await
 }
 
-/// A server with a certificate of its own making for `name`, and that certificate as PEM.
+/// A server with a self-signed certificate for `name`, and that certificate as PEM.
 async fn tls_server(name: &str) -> (Server, String) {
     let pair = self_signed(name, |_| ());
     (serving_with(&pair).await, pair.0.pem())
@@ -125,7 +125,7 @@ async fn a_certificate_for_another_name_is_refused() {
     assert_silent(&exchange, Silence::Unreachable, text);
 }
 
-/// What trusting `pem` comes to at a server that shows `shown`, by the name `hooks.example.com`.
+/// The exchange with a server that shows the certificate `shown`, for the name `hooks.example.com`, if `pem` is trusted.
 async fn asked(shown: &(Certificate, KeyPair), pem: Option<&str>) -> Exchange {
     let server = serving_with(shown).await;
     let url = format!("https://hooks.example.com:{}/secret", server.port());
@@ -138,12 +138,12 @@ async fn asked(shown: &(Certificate, KeyPair), pem: Option<&str>) -> Exchange {
     }
 }
 
-/// The very certificate in the file is trusted, whatever it says of itself.
+/// The certificate in the file itself is trusted, even if it claims to be an authority.
 #[tokio::test]
 async fn a_self_signed_certificate_that_calls_itself_an_authority_can_be_listed() {
     let shown = self_signed("hooks.example.com", as_openssl_does);
     assert_eq!(answer(asked(&shown, Some(&shown.0.pem())).await).status, 200);
-    // Beside others, and in any place.
+    // The certificate may be among others, at any position.
     let others: String = (0..3).map(|_| self_signed("x.example", as_openssl_does).0.pem()).collect();
     assert_eq!(answer(asked(&shown, Some(&format!("{others}{}", shown.0.pem()))).await).status, 200);
 }
@@ -179,7 +179,7 @@ async fn a_listed_certificate_counts_for_its_names_and_its_time_alone() {
     check("hooks.example.com", for_clients, "not one for servers").await;
 }
 
-/// Reasons speak of trust and of the setting.
+/// Reasons name trust and the setting.
 #[tokio::test]
 async fn what_is_not_listed_is_not_trusted() {
     let shown = self_signed("hooks.example.com", as_openssl_does);
@@ -195,7 +195,7 @@ async fn what_is_not_listed_is_not_trusted() {
     }
 }
 
-/// An authority in the file speaks for those whom it signed.
+/// An authority in the file is trusted for the certificates that it signed.
 #[tokio::test]
 async fn an_authority_signs_for_others() {
     let (authority, authority_key) = self_signed("ca.example", as_openssl_does);
@@ -218,7 +218,7 @@ async fn a_server_that_wants_a_certificate_of_its_client() {
     }
 }
 
-/// A server that answers the beginning of TLS with these bytes.
+/// A server that responds to the TLS handshake with these bytes.
 async fn greeting(bytes: &'static [u8]) -> String {
     let server = Server::start(move |mut stream| async move {
         stream.read_u8().await.expect("a client speaks");
@@ -248,7 +248,7 @@ async fn servers_with_which_tls_has_nothing_in_common() {
     alert(b"HTTP/1.0 400 Bad Request\r\n\r\n", "the port speaks plain HTTP").await;
 }
 
-/// Under TLS a connection can be closed while it waits, too.
+/// An idle connection under TLS can be closed, too.
 #[tokio::test]
 async fn a_connection_under_tls_that_breaks_before_an_answer_is_replaced() {
     let pair = self_signed("127.0.0.1", as_openssl_does);
@@ -283,7 +283,7 @@ async fn an_address_can_have_a_certificate() {
 #[tokio::test]
 async fn a_port_that_speaks_http_alone() {
     let server = Server::start(|mut stream| async move {
-        // Servers answer what they take for a bad request.
+        // Servers respond to what they read as a bad request.
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("the client waits");
         hold(stream).await;
     })

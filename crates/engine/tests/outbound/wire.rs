@@ -1,4 +1,4 @@
-//! What goes out, byte by byte.
+//! Outgoing requests, byte by byte.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::support::{KEEP, Names, OK, Server, Setup, answer, read_request, request};
 
-/// Sends a request and gives the lines of its head, sorted behind the first, and its body.
+/// Sends a request. Returns the lines of its head, sorted after the first, and its body.
 async fn sent(request: impl FnOnce(&str) -> OutboundRequest) -> (Vec<String>, String) {
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let server = Server::start(move |mut stream| {

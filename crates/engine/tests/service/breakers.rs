@@ -1,4 +1,4 @@
-//! Circuit breakers, as those who ask see them.
+//! Circuit breakers, as API requests see them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ async fn view(world: &World, webhook: &Webhook) -> LaneView {
     views[0]
 }
 
-/// Publishes until the breaker is open.
+/// Publishes until the circuit breaker is open.
 async fn open(world: &mut World, webhook: &Webhook) {
     world.receiver.answer(Reply::status(500));
     for failures in 1..=5 {
@@ -48,7 +48,7 @@ async fn a_breaker_opens_after_five_failures_and_closes_with_a_success() {
     wait::until("a closed breaker", look).await;
 }
 
-/// Has a delivery tried now, as a person does.
+/// Retries a delivery, as a person does.
 async fn retry(world: &mut World, webhook: &Webhook, event: EventId) {
     let delivery = world.delivery(webhook, event).await.delivery.id;
     let audit = world.audit();
@@ -57,7 +57,7 @@ async fn retry(world: &mut World, webhook: &Webhook, event: EventId) {
     world.handle().send_now(world.organization, webhook.id, SendNow::One).await;
 }
 
-/// The clock stands still: nothing but the person makes the attempt.
+/// The clock stands still, so only the person's request can start the attempt.
 #[tokio::test]
 async fn a_retried_delivery_goes_first_although_the_breaker_is_open() {
     let mut world = World::start().await;
@@ -66,7 +66,7 @@ async fn a_retried_delivery_goes_first_although_the_breaker_is_open() {
     let (before, _) = world.publish().await;
     let (wanted, _) = world.publish().await;
     assert_eq!(world.receiver.count(), 5, "the breaker holds them");
-    // One that fails makes no other go.
+    // A failed retry releases no other delivery.
     retry(&mut world, &webhook, wanted).await;
     let due_at = world.due_after(&webhook, wanted, 1).await;
     assert!(due_at > world.clock.now());
@@ -83,8 +83,8 @@ async fn a_retried_delivery_goes_first_although_the_breaker_is_open() {
     assert!(order.contains(&before.to_string()));
 }
 
-/// The clock stands still: nothing but the person's act sends what waits for the breaker, and what is in back-off. After an edit
-/// the latter goes slowly, which takes a clock.
+/// The clock stands still, so only the person's act can send the deliveries that wait for the circuit breaker or are in
+/// backoff. After an edit, deliveries in backoff are sent slowly, which needs a moving clock.
 async fn check_sends(what: &str, takes_clock: bool, act: impl AsyncFn(&mut World, &Webhook)) {
     let mut world = World::start().await;
     let webhook = world.webhook("hook", |_| ()).await;

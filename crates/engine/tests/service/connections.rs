@@ -1,4 +1,4 @@
-//! Which attempts may go out on a connection that has served others.
+//! Which attempts may use an idle connection.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn first_attempts_share_a_connection_and_all_others_take_new_ones() {
     assert_eq!(world.receiver.connections(), 4, "the redelivery");
 }
 
-/// The endpoint closes its connections when it likes, and that is no failure of its.
+/// Endpoints may close idle connections at any time; this is not a failure.
 #[tokio::test]
 async fn a_connection_that_was_closed_while_it_waited_costs_no_attempt() {
     let mut world = World::start().await;

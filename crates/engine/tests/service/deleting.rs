@@ -1,4 +1,4 @@
-//! Webhooks that are deleted while something is pending for them, or on its way.
+//! Webhooks that are deleted while deliveries are pending or in flight.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use stackbell_testkit::{Gate, Reply, wait};
 
 use crate::world::World;
 
-/// What `/metrics` says is pending.
+/// The number of pending deliveries in `/metrics`.
 fn pending(world: &World) -> Option<u64> {
     let text = world.metrics.encode().expect("text");
     let line = text.lines().find_map(|line| line.strip_prefix("stackbell_deliveries_pending "))?;
     line.parse().ok()
 }
 
-/// The clock stands still: nothing waits for the next sweep.
+/// The clock stands still, so the next regular sweep cannot do this.
 #[tokio::test]
 async fn what_is_pending_for_a_deleted_webhook_is_cancelled_at_once() {
     let mut world = World::start().await;
@@ -40,7 +40,7 @@ async fn what_is_pending_for_a_deleted_webhook_is_cancelled_at_once() {
     wait::until("nothing pending, in statistics and metrics", agree).await;
 }
 
-/// The endpoint answers after its webhook was deleted, and after the sweep has cancelled the delivery.
+/// The endpoint responds after its webhook was deleted and the sweep has cancelled the delivery.
 #[tokio::test]
 async fn an_attempt_that_is_on_its_way_ends_its_delivery() {
     for (status, is_success) in [(200, true), (500, false)] {

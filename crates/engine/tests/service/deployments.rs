@@ -1,4 +1,4 @@
-//! Starting other stacks' deployments, against a double of the API that does it.
+//! Starting deployments of other stacks, against a simulated API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ async fn an_event_starts_a_deployment_with_the_organizations_token() {
     assert_eq!(attempt.outcome.answer().map(|answer| &*answer.body), Some(STARTED));
 }
 
-/// Where a run may have been started, or never will be, nothing is asked again.
+/// A request is not repeated if it may have started a deployment, or if no repetition can succeed.
 #[tokio::test]
 async fn what_may_have_started_a_run_is_not_tried_again() {
     let replies = [
@@ -107,7 +107,7 @@ async fn what_may_have_started_a_run_is_not_tried_again() {
     assert_eq!(world.receiver.count(), 4);
 }
 
-/// A request that was written to a connection which broke may have started a run. It is written once.
+/// If the connection breaks after the request was written, a deployment may have started. The request is written once.
 #[tokio::test]
 async fn a_run_is_never_asked_for_on_a_connection_that_has_served_others() {
     let (mut world, webhook) = world_with_credential().await;
@@ -151,7 +151,7 @@ async fn without_a_connection_it_is_tried_again() {
     assert_eq!(world.receiver.requests()[0].path, "/api/stacks/acme/infra/prod/deployments");
 }
 
-/// Invariant 7 holds for the API as for any endpoint.
+/// Invariant 7 applies to the API as to any endpoint.
 #[tokio::test]
 async fn the_policy_holds_for_the_api() {
     let (mut world, webhook) = world_with_credential().await;
@@ -207,7 +207,7 @@ async fn a_ping_looks_and_starts_nothing() {
     }
 }
 
-/// It may have started a run: nobody but a person starts another.
+/// The request may have started a deployment, so only a person may start another.
 #[tokio::test]
 async fn a_run_that_our_stop_cut_is_not_started_again() {
     let (mut world, webhook) = world_with_credential().await;

@@ -1,4 +1,4 @@
-//! Chat formats: what goes out, and what comes back.
+//! Chat formats: the requests, and the responses of chat services.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn is_failed_once(delivery: &Delivery) -> bool {
     delivery.attempts_spent == 1 && matches!(delivery.state, State::Pending { .. })
 }
 
-/// One message for one event and format, signed as it is sent.
+/// One message for one event and format, signed when it is sent.
 #[tokio::test]
 async fn messages_are_rendered_once_and_signed_as_they_are_sent() {
     for format in [Format::Slack, Format::MsTeams] {
@@ -44,7 +44,7 @@ async fn messages_are_rendered_once_and_signed_as_they_are_sent() {
     }
 }
 
-/// Invariant 4: what is fixed when the event is accepted stays so, whatever the webhook becomes.
+/// Invariant 4: the payload is fixed when the event is accepted, however the webhook changes.
 #[tokio::test]
 async fn a_changed_format_is_for_later_events() {
     let mut world = World::start().await;
@@ -62,7 +62,7 @@ async fn a_changed_format_is_for_later_events() {
     assert_eq!(requests[2].text(), PAYLOAD);
 }
 
-/// The record shows what the endpoint answered; delivery, health and counts know better.
+/// The record shows the endpoint's response; delivery, health and metrics show the error in it.
 #[tokio::test]
 async fn a_throttled_message_for_teams_is_a_failure_behind_a_200() {
     let mut world = World::start().await;
@@ -89,7 +89,7 @@ async fn a_throttled_message_for_teams_is_a_failure_behind_a_200() {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// No retry helps a message that Teams refuses: it is lost at once, and the attempt says so.
+/// A retry cannot help if Teams rejects a message: the delivery fails at once, and the attempt says so.
 #[tokio::test]
 async fn a_message_that_teams_refuses_is_lost_at_once() {
     let mut world = World::start().await;
@@ -117,7 +117,7 @@ async fn a_message_that_teams_refuses_is_lost_at_once() {
     assert!(metrics.contains("stackbell_attempts_total{result=\"status\"} 2"), "{metrics}");
 }
 
-/// An error of Teams itself passes.
+/// A temporary error of Teams is retried.
 #[tokio::test]
 async fn a_message_that_teams_failed_to_take_is_tried_again() {
     let mut world = World::start().await;
@@ -129,7 +129,7 @@ async fn a_message_that_teams_failed_to_take_is_tried_again() {
     world.succeeded(&webhook, event).await;
 }
 
-/// Others may say what they like behind a 2xx.
+/// Other endpoints may send any text with a 2xx.
 #[tokio::test]
 async fn the_same_body_from_another_endpoint_is_success() {
     let mut world = World::start().await;

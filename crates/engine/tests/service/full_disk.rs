@@ -1,4 +1,4 @@
-//! A disk without room: what was accepted is kept, nothing is sent that could not be recorded, and it goes on by itself.
+//! A full disk: accepted events are kept, nothing is sent that could not be recorded, and sending continues by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn a_full_disk_loses_nothing_and_sends_nothing_twice() {
         World::start_on(BEGIN, CoreConfig::default(), |inner| Arc::new(FullStore { inner, disk: below }))
             .await;
     let webhook = world.webhook("hook", |_| ()).await;
-    // One waits for its next attempt, one is on its way when the disk is full.
+    // One delivery waits for its next attempt, and one is in flight when the disk fills up.
     let gate = Gate::new();
     world.receiver.then([Reply::status(500), Reply::status(200).behind(&gate)]);
     let (failed_once, _) = world.publish().await;
@@ -39,7 +39,7 @@ async fn a_full_disk_loses_nothing_and_sends_nothing_twice() {
     gate.open();
     world.clock.advance_to(due);
     refused(&disk, 2).await;
-    // Longer than a lease: what came of the attempt waits, and the attempt is not made again.
+    // The wait is longer than a lease: the outcome waits in memory, and the attempt is not repeated.
     for count in 3..20 {
         world.clock.advance(SECOND * 10);
         refused(&disk, count).await;
@@ -65,7 +65,7 @@ async fn a_full_disk_loses_nothing_and_sends_nothing_twice() {
     wait::until("every outcome on disk", all_recorded).await;
 }
 
-/// Only producers found it out, and nothing is left to be recorded: what is due goes on being tried, one lane at a time.
+/// Only producers saw the full disk, and no outcome is unrecorded. Due deliveries are tried again, one lane at a time.
 #[tokio::test]
 async fn a_disk_that_only_producers_found_full_is_tried_by_what_is_due() {
     let disk = Arc::new(Disk::default());

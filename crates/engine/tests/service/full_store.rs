@@ -1,4 +1,4 @@
-//! A store whose disk is full for a while: no commit goes through, and all else does.
+//! A store whose disk is full for a while: commits fail, everything else works.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,7 +48,7 @@ impl Disk {
         self.is_full.store(is_full, Ordering::SeqCst);
     }
 
-    /// How many commits found no room.
+    /// The number of commits that found no space.
     pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! All sending, held and resumed.
+//! Sending held and resumed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn held(world: &World) -> bool {
     world.metrics.encode().expect("text").contains("stackbell_sending_held 1\n")
 }
 
-/// As after a restore: it is held before the engine begins.
+/// Sending is held before the engine starts, as after a restore.
 #[tokio::test]
 async fn nothing_goes_out_by_itself_until_somebody_resumes() {
     let mut world = World::start().await;
@@ -40,7 +40,7 @@ async fn nothing_goes_out_by_itself_until_somebody_resumes() {
     world.clock.advance(Duration::from_secs(3600));
     let (event, deliveries) = world.publish().await;
     assert_eq!(deliveries, 1);
-    // What somebody asks for goes out.
+    // Pings and redeliveries are sent.
     let ping = world.handle().ping(Arc::new(webhook.clone())).await.expect("made");
     assert_eq!(ping.attempt.outcome.status(), 200);
     let stored = world.delivery(&webhook, before).await;
@@ -58,7 +58,7 @@ async fn nothing_goes_out_by_itself_until_somebody_resumes() {
     assert_eq!(world.receiver.count(), 4);
 }
 
-/// Another node was told, or the notice was lost: it is looked at now and then.
+/// Another node got the notice, or the notice was lost. The engine checks from time to time.
 #[tokio::test]
 async fn a_hold_is_found_by_looking() {
     let mut world = World::start().await;

@@ -1,4 +1,4 @@
-//! A process that is killed while sources bring events: each cursor agrees with its events afterwards.
+//! A process that is killed while sources publish events. Afterwards each cursor agrees with its events.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ use crate::world::{BEGIN, audit, new_event, open, start_engine};
 const FOLDER: &str = "STACKBELL_TEST_FOLDER";
 const ROUND: &str = "STACKBELL_TEST_ROUND";
 
-/// Sources that bring events at the same time, so that commits hold items of several.
+/// The number of sources that publish at the same time, so that commits hold items of several.
 const SOURCES: u64 = 4;
 
-/// How many answers of the process are heard before it is killed, by round.
+/// The number of responses from the process before it is killed, in each round.
 const ANSWERS: [usize; 4] = [1, 40, 97, 23];
 
 const ORGANIZATION: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(1));
@@ -37,7 +37,7 @@ fn source(n: u64) -> SourceId {
     SourceId::from_uuid(Uuid::from_u128(u128::from(n)))
 }
 
-/// The events before the cursor `number` and behind the one before it.
+/// The events between the cursor before `number` and the cursor `number`.
 fn events(source: u64, number: u64) -> Vec<EventId> {
     let id = |part| {
         EventId::from_uuid(Uuid::from_u128(
@@ -82,7 +82,7 @@ async fn a_kill_leaves_cursors_and_events_in_agreement() {
     }
 }
 
-/// Cursors are not behind an answer. All events up to a cursor are in, and none behind it.
+/// Checks that no acknowledged cursor is lost, that all events up to a cursor are stored, and that none after it is.
 async fn check(folder: &Path, answered: &BTreeMap<u64, u64>) {
     let store = open(folder);
     for n in 0..SOURCES {
@@ -125,7 +125,7 @@ async fn child() {
     futures_util::future::join_all((0..SOURCES).map(bring)).await;
 }
 
-/// Brings events of a source without end, and says so after each answer.
+/// Publishes events of a source without end, and reports each response.
 async fn bring(store: Arc<dyn Store>, engine: EngineHandle, n: u64, mut entropy: SeededEntropy) {
     let at = cursor(&*store, n).await;
     let parse = |number: u64| SourceCursor::parse(&number.to_string());

@@ -1,7 +1,7 @@
-//! The whole data plane with a driven clock: the embedded store on disk, the shell, the outbound client, a real endpoint.
+//! The whole data plane with a manual clock: the embedded store on disk, the shell, the outbound client, a real endpoint.
 //!
-//! What is driven is the clock of decisions; an exchange itself takes the machine's time, of which nothing here depends.
-//! Nothing is proved by waiting for nothing: where something must not happen, something else that comes later does.
+//! The manual clock drives all decisions. An exchange takes real time, and no test depends on it. No test waits to prove that
+//! something does not happen. Instead, it waits for a later event, and checks that the earlier one did not come.
 
 mod breakers;
 mod connections;

@@ -1,4 +1,4 @@
-//! Webhooks that are paced, by people or by their format.
+//! Webhooks with a rate limit, set by a person or implied by their format.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn count(requests: &[Request], webhook: &str) -> usize {
     requests.iter().filter(|request| request.path == path).count()
 }
 
-/// What comes after has come: nothing more was sent to the paced one before it.
+/// Checks that the webhook `paced` got exactly this many requests. A later ping has arrived by then, so no more are coming.
 async fn check_count(world: &mut World, witness: &Webhook, expected: usize) {
     world.receiver.wait_until("those that may go", |requests| count(requests, "paced") >= expected).await;
     let made = world.handle().ping(std::sync::Arc::new(witness.clone())).await.expect("made");
@@ -57,7 +57,7 @@ async fn a_pace_that_people_set_holds_from_the_next_attempt_on() {
         check_count(&mut world, &witness, expected).await;
         world.clock.advance(SECOND);
     }
-    // None again, and at once.
+    // Without a rate limit the message is sent at once.
     world.publish().await;
     world.publish().await;
     check_count(&mut world, &witness, 5).await;
@@ -65,7 +65,7 @@ async fn a_pace_that_people_set_holds_from_the_next_attempt_on() {
     check_count(&mut world, &witness, 6).await;
 }
 
-/// Somebody who asks does not wait; the queue waits for what they took.
+/// A ping does not wait, but the queue waits for the capacity that it used.
 #[tokio::test]
 async fn pings_go_at_once_and_count() {
     let mut world = World::start().await;

@@ -1,4 +1,4 @@
-//! What people ask for: redeliver, ping, deactivate, delete.
+//! Actions that people request: redeliver, ping, deactivate, delete.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn deletion_cancels_what_is_pending() {
     assert_eq!(paths.filter(|path| path == "/hook").count(), 1);
 }
 
-/// Invariant 4: the bytes are the event's, URL and secret are those of the moment.
+/// Invariant 4: the bytes are fixed with the event; URL and secret are the current ones.
 #[tokio::test]
 async fn a_retry_goes_to_where_the_webhook_points_now() {
     let mut world = World::start().await;

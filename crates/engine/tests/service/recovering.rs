@@ -1,4 +1,4 @@
-//! Deliveries that are given up, and tried anew: one, or all of a webhook.
+//! Deliveries that failed or were cancelled, and become pending again: one, or all of a webhook.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn is_failed(delivery: &Delivery) -> bool {
     matches!(delivery.state, State::Failed { .. })
 }
 
-/// A webhook of which so many deliveries failed.
+/// A webhook with this many failed deliveries.
 async fn world_of_failures(count: usize) -> (World, Webhook, Vec<EventId>) {
     let retry = RetryPolicy { waits: Vec::new(), ..RetryPolicy::default() };
     let mut world = World::start_with(BEGIN, CoreConfig { retry, ..CoreConfig::default() }).await;
@@ -33,7 +33,7 @@ async fn world_of_failures(count: usize) -> (World, Webhook, Vec<EventId>) {
         events.push(event);
     }
     world.receiver.answer(Reply::status(200));
-    // Past the breaker's wait.
+    // The wait of the circuit breaker is over.
     world.clock.advance(LONG);
     (world, webhook, events)
 }
@@ -79,7 +79,7 @@ async fn a_recovery_tries_all_that_failed_anew() {
     assert_eq!(world.receiver.count(), 6);
 }
 
-/// Whoever asked for it is gone, and so is the process that was told.
+/// The caller is gone, and so is the process that started the recovery.
 #[tokio::test]
 async fn a_recovery_outlives_the_process() {
     let (mut world, webhook, events) = world_of_failures(1).await;
@@ -117,7 +117,8 @@ async fn a_cancelled_delivery_is_not_sent() {
     assert!(matches!(state, State::Cancelled { reason: CancelReason::Asked, .. }), "{state:?}");
 }
 
-/// What came of an attempt from before says nothing about a delivery that has begun anew: it gets its own.
+/// The outcome of an earlier attempt does not end a delivery that was retried in the meantime. The delivery gets its own
+/// attempt.
 #[tokio::test]
 async fn a_delivery_that_begins_anew_is_not_ended_by_an_older_attempt() {
     let retry = RetryPolicy { waits: Vec::new(), ..RetryPolicy::default() };

@@ -1,4 +1,4 @@
-//! Retries: when, with what, and how long.
+//! Retries: their times, their content, and their end.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::world::{BEGIN, PAYLOAD, World};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The first nine waits, as the documentation has them.
+/// The first nine waits, as documented.
 const WAITS: [Duration; 9] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
@@ -26,7 +26,7 @@ const WAITS: [Duration; 9] = [
     Duration::from_secs(8 * 3600),
 ];
 
-/// Invariants 3 and 4: the same id and the same bytes each time.
+/// Invariants 3 and 4: each attempt has an equal id and equal bytes.
 #[tokio::test]
 async fn an_endpoint_that_fails_for_a_while_is_tried_again_on_schedule() {
     let mut world = World::start().await;
@@ -38,7 +38,7 @@ async fn an_endpoint_that_fails_for_a_while_is_tried_again_on_schedule() {
         let due = world.due_after(&webhook, event, spent).await;
         let actual = due.since(world.clock.now());
         assert!(actual >= wait && actual <= wait.mul_f64(1.1), "attempt {spent}: {actual:?} for {wait:?}");
-        // Too early by a millisecond: nothing is due yet.
+        // A millisecond too early: nothing is due yet.
         world.clock.advance_to(due.before(Duration::from_millis(1)));
         assert_eq!(world.receiver.count(), spent as usize);
         world.clock.advance_to(due);
@@ -83,7 +83,7 @@ async fn an_endpoint_may_ask_for_a_longer_wait() {
     check_retry_after("soon", Duration::from_secs(5)).await;
 }
 
-/// The wait must be `expected`, apart from jitter where the schedule's own is longer.
+/// Checks that the wait is `expected`, apart from jitter if the schedule's own wait is longer.
 async fn check_retry_after(value: &str, expected: Duration) {
     let mut world = World::start().await;
     let webhook = world.webhook("hook", |_| ()).await;
@@ -97,7 +97,7 @@ async fn check_retry_after(value: &str, expected: Duration) {
     world.succeeded(&webhook, event).await;
 }
 
-/// The endpoint is left alone for as long as it asked, whoever asks it again.
+/// The endpoint is left alone for the requested time, even after a restart.
 #[tokio::test]
 async fn what_an_endpoint_asked_for_survives_a_restart() {
     let mut world = World::start().await;
@@ -119,7 +119,7 @@ async fn what_an_endpoint_asked_for_survives_a_restart() {
     assert_eq!((delivery.attempts_spent, to_hook(&world)), (0, 3));
 }
 
-/// As in `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Formats a date like `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn date_of(at: Timestamp) -> String {
     let seconds = u64::try_from(at.as_secs()).expect("after 1970");
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
@@ -140,7 +140,7 @@ async fn the_last_attempt_ends_it() {
     assert_eq!(world.receiver.count(), 2);
 }
 
-/// Invariant 5, and that nothing is global.
+/// Invariant 5; it also shows that no state is global.
 #[tokio::test]
 async fn two_engines_run_in_one_process() {
     let (mut one, mut other) = tokio::join!(World::start(), World::start());

@@ -25,7 +25,7 @@ async fn an_attempt_that_ends_in_time_is_recorded() {
     assert_eq!(world.receiver.count(), 2, "nothing was sent twice");
 }
 
-/// "Through our own fault": the endpoint pays nothing for our stop.
+/// Our own fault: the stop does not count as an attempt.
 #[tokio::test]
 async fn an_attempt_that_does_not_end_is_cut_and_made_again_without_charge() {
     let mut world = World::start().await;
@@ -47,7 +47,7 @@ async fn an_attempt_that_does_not_end_is_cut_and_made_again_without_charge() {
     assert_eq!(health.failures, 0);
 }
 
-/// The same, and the second try fails: it is the first that counts.
+/// After the cut attempt a second one fails, and counts as the first.
 #[tokio::test]
 async fn a_cut_attempt_is_not_charged() {
     let mut world = World::start().await;

@@ -1,4 +1,4 @@
-//! A suspended webhook: held, probed, resumed.
+//! Suspended webhooks: held, probed, resumed.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::world::World;
 
 const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// Waits until a webhook is suspended and its next probe is later than `after`; says when that is.
+/// Waits until a webhook is suspended and its next probe is later than `after`; returns the time of the probe.
 async fn probe_after(world: &World, webhook: &Webhook, after: Timestamp) -> Timestamp {
     let look = || async {
         let suspension = world.stored(webhook).await.health.suspension?;
@@ -23,7 +23,7 @@ async fn probe_after(world: &World, webhook: &Webhook, after: Timestamp) -> Time
     wait::until("a suspension", look).await
 }
 
-/// Counted from the end of the exchange, which took the machine's time.
+/// The hour counts from the end of the exchange, which took real time.
 #[track_caller]
 fn assert_an_hour(begun: Timestamp, next: Timestamp) {
     let wait = next.since(begun);
@@ -77,7 +77,7 @@ async fn gone_holds_what_comes_probes_hourly_and_goes_on_oldest_first() {
     assert_eq!(probes.count(), 2);
 }
 
-/// Ten failures in five days without a success.
+/// Ten failures in five days without a success suspend a webhook.
 #[tokio::test]
 async fn days_of_failure_suspend_too() {
     let mut world = World::start().await;
@@ -94,11 +94,11 @@ async fn days_of_failure_suspend_too() {
             break suspension;
         }
         match world.delivery(&webhook, event).await.delivery.state {
-            // Its breaker, which is open by then, waits for half a minute at the most.
+            // The circuit breaker is open by now, and waits for at most half a minute.
             State::Pending { due_at } => world.clock.advance_to(due_at.after(Duration::from_secs(30))),
             State::Succeeded { .. } | State::Cancelled { .. } => panic!("by whom?"),
             State::Failed { .. } => {
-                // That one is given up; the next goes on with the webhook's record.
+                // The delivery has failed for good. The next one continues the webhook's record of failures.
                 world.clock.advance(Duration::from_secs(12 * 3600));
                 event = world.publish().await.0;
             }

@@ -1,7 +1,7 @@
-//! Endpoints that cost time, a hundred of them beside a healthy one, which hears of everything all the same (invariant 5).
+//! Endpoints that cost time: a hundred of them beside a healthy one, which still receives all its events (invariant 5).
 //!
-//! An exchange has far more time here than a test: no attempt at a tarpit that holds ends of itself, and so all that the
-//! healthy one gets, it gets while they hang.
+//! An exchange may take far longer than a test. No attempt at a tarpit ends by itself, so all deliveries to the healthy
+//! endpoint happen while the others hang.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use stackbell_testkit::{OpenTarpit, Tarpit, wait};
 
 use crate::world::{BEGIN, World};
 
-/// Webhooks of the one sort.
+/// The number of webhooks at tarpits.
 const TARPITS: usize = 100;
 
-/// Events that each webhook hears of.
+/// The number of events for each webhook.
 const EVENTS: usize = 20;
 
-/// Attempts in flight at once.
+/// The most attempts in flight.
 const IN_FLIGHT_MAX: u32 = 16;
 
-/// Of those, how many may go to endpoints that have not proven quick.
+/// The most attempts in flight to unproven endpoints.
 const UNPROVEN_MAX: usize = 8;
 
 const FOR_EVER: Duration = Duration::from_secs(3600);
@@ -31,7 +31,7 @@ async fn world() -> World {
     let config = CoreConfig {
         in_flight_max: IN_FLIGHT_MAX,
         organization_in_flight_max: IN_FLIGHT_MAX,
-        // The clock stands still, and would let no more begin than these.
+        // The manual clock would otherwise let no further attempts start.
         unproven_burst: 10_000,
         ..CoreConfig::default()
     };
@@ -53,14 +53,14 @@ async fn tarpits(world: &mut World, tarpit: &OpenTarpit) -> Vec<Webhook> {
     webhooks
 }
 
-/// Attempts that are on their way, as the metrics have it.
+/// The attempts in flight, from the metrics.
 fn in_flight(world: &World) -> usize {
     let metrics = world.metrics.encode().expect("text");
     let line = metrics.lines().find_map(|line| line.strip_prefix("stackbell_attempts_in_flight "));
     line.expect("the gauge").parse().expect("a number")
 }
 
-/// How many attempts of each have ended.
+/// The number of finished attempts of each webhook.
 async fn ended(world: &World, webhooks: &[Webhook]) -> Vec<usize> {
     let mut ended = Vec::with_capacity(webhooks.len());
     for webhook in webhooks {
@@ -73,7 +73,7 @@ async fn check(sort: Tarpit) {
     let mut world = world().await;
     let tarpit = sort.open().await;
     let healthy = world.webhook("healthy", |_| ()).await;
-    // It has answered once, and is known to be quick.
+    // The endpoint has responded once, and counts as quick.
     let (first, _) = world.publish().await;
     world.succeeded(&healthy, first).await;
     let webhooks = tarpits(&mut world, &tarpit).await;
@@ -93,12 +93,12 @@ async fn check(sort: Tarpit) {
         check_given_up(&world, sort, &webhooks).await;
     }
     assert!(tarpit.connections_max() <= UNPROVEN_MAX, "{sort:?}: {}", tarpit.connections_max());
-    // A person who asks is heard, too.
+    // A ping gets through, too.
     let made = world.handle().ping(std::sync::Arc::new(healthy)).await.expect("made");
     assert_eq!(made.attempt.outcome.status(), 200, "{sort:?}");
 }
 
-/// They have all that is theirs, and no more: a connection for each attempt.
+/// Checks that the tarpits hold exactly their share: one connection for each attempt.
 async fn check_held(world: &World, sort: Tarpit, tarpit: &OpenTarpit, webhooks: &[Webhook]) {
     wait::until("as many attempts as there may be", || async {
         let is_open = sort == Tarpit::NeverAccepts || tarpit.connections() == UNPROVEN_MAX;
@@ -109,10 +109,10 @@ async fn check_held(world: &World, sort: Tarpit, tarpit: &OpenTarpit, webhooks: 
     assert_eq!(in_flight(world), UNPROVEN_MAX, "{sort:?}");
 }
 
-/// Each is left alone after a few failures, with what is for it still to come.
+/// Checks that each tarpit is left alone after a few failures, with its deliveries still pending.
 async fn check_given_up(world: &World, sort: Tarpit, webhooks: &[Webhook]) {
     let config = CoreConfig::default();
-    // Those that were under way when the last one failed still end.
+    // Attempts that were in flight at the last failure still end.
     let most = (config.breaker_failures + config.lane_limit_start) as usize;
     let look = || async {
         let ended = ended(world, webhooks).await;

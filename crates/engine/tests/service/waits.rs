@@ -1,4 +1,4 @@
-//! The figures of what waits, and for what.
+//! Metrics of waiting deliveries, by reason.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Figures are worked out so often.
+/// The interval at which the metrics are computed.
 const FIGURES: Duration = Duration::from_secs(30);
 
 fn value(world: &World, series: &str) -> u64 {
@@ -27,8 +27,8 @@ fn waiting(world: &World, reason: WaitReason) -> u64 {
     value(world, &format!("stackbell_deliveries_waiting{{reason=\"{}\"}}", reason.as_str()))
 }
 
-/// Lets the next round of figures come, and waits for it: so many are due, and the others wait for these reasons alone.
-/// The clock moves once, so the state that is expected has to stand before and half a minute later.
+/// Lets the next round of metrics run, and waits until `due` deliveries are due and the others wait for exactly these reasons.
+/// The clock moves once, so the expected state must hold both before and half a minute later.
 async fn figures(world: &World, due: u64, expected: &[(WaitReason, u64)]) {
     world.clock.advance(FIGURES);
     let look = || async {
@@ -43,7 +43,7 @@ async fn figures(world: &World, due: u64, expected: &[(WaitReason, u64)]) {
     wait::until("figures", look).await;
 }
 
-/// Publishes, and lets the attempt of it fail.
+/// Publishes an event whose attempt fails.
 async fn fail(world: &mut World, webhook: &Webhook) -> EventId {
     world.receiver.then([Reply::status(500)]);
     let (event, _) = world.publish().await;
@@ -65,11 +65,11 @@ async fn a_dead_endpoint_waits_and_is_not_due() {
         world.due_after(&webhook, event, spent).await;
     }
     figures(&world, 0, &[(WaitReason::Backoff, 1)]).await;
-    // The breaker is open: what comes now is due, and does not go out.
+    // The circuit breaker is open: new deliveries are due and are not sent.
     for _ in 0..3 {
         world.publish().await;
     }
-    // One of them is tried now and one after half a minute.
+    // One of them is attempted now, and one after half a minute.
     world.clock.advance(FIGURES);
     let are_counted = || async {
         let counted = waiting(&world, WaitReason::Breaker) + waiting(&world, WaitReason::Backoff);
@@ -158,7 +158,7 @@ async fn a_slow_endpoint_waits_for_its_answers() {
     figures(&world, 0, &[]).await;
 }
 
-/// Nothing is wrong with the endpoint: the node has no room, and that is what pages.
+/// The endpoint works, but the node has no permits left. Such deliveries count as due, so that the alert fires.
 #[tokio::test]
 async fn a_queue_that_is_stuck_is_due() {
     let config = CoreConfig { in_flight_max: 2, organization_in_flight_max: 2, ..CoreConfig::default() };

@@ -1,4 +1,4 @@
-//! What goes over the wire, byte for byte.
+//! Outgoing requests, byte for byte.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use stackbell_engine::core::CoreConfig;
@@ -10,7 +10,7 @@ use stackbell_testkit::Request;
 
 use crate::world::{PAYLOAD, World};
 
-/// The lines of a request as they came, sorted, with what differs in each run replaced.
+/// The lines of a request as received, sorted, with placeholders for values that differ between runs.
 fn lines(request: &Request, world: &World) -> Vec<String> {
     let host = world.receiver.address().to_string();
     let mut lines: Vec<String> =
@@ -68,10 +68,10 @@ async fn the_head_of_a_signed_request() {
     assert_eq!(lines(&requests[0], &world), expected);
 }
 
-/// By the published library, which also looks at the time.
+/// The published library verifies the signature and the time.
 #[tokio::test]
 async fn stock_libraries_verify() {
-    // 24 bytes, which the library wants in base64 behind `whsec_`: the two forms of a secret.
+    // Both forms of a secret. The library wants its 24 bytes in base64 after `whsec_`.
     for (secret, configured) in [
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("correct horse battery st", "whsec_Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0"),
@@ -88,7 +88,7 @@ async fn stock_libraries_verify() {
     }
 }
 
-/// For a day after a rotation both secrets verify, and Pulumi's own signature is of the new one alone.
+/// For a day after a rotation both secrets verify. Pulumi's own signature uses only the new one.
 #[tokio::test]
 async fn a_rotated_secret_verifies_for_a_day_more() {
     let mut world = World::start_with(SystemClock.now(), CoreConfig::default()).await;

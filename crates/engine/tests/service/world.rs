@@ -28,10 +28,10 @@ use stackbell_store_sqlite::SqliteStore;
 use stackbell_testkit::{ManualClock, Receiver, SeededEntropy, wait};
 use tempfile::TempDir;
 
-/// When the tests begin, if they do not say otherwise.
+/// The time at which tests start, unless they say otherwise.
 pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_778_653_205_000);
 
-/// What is sent, unless a test says otherwise.
+/// The payload of events, unless a test says otherwise.
 pub(crate) const PAYLOAD: &str =
     r#"{"projectName":"web","stackName":"prod","kind":"update","result":"succeeded"}"#;
 
@@ -58,7 +58,7 @@ impl World {
         Self::start_on(now, config, |store| store).await
     }
 
-    /// The same with something between the engine and its store.
+    /// Starts with a wrapper between the engine and its store.
     pub(crate) async fn start_on(
         now: Timestamp,
         config: CoreConfig,
@@ -67,7 +67,7 @@ impl World {
         Self::start_calling(now, config, OutboundSettings::default(), between).await
     }
 
-    /// The same with a client that is set up otherwise.
+    /// Starts with other settings of the client.
     pub(crate) async fn start_calling(
         now: Timestamp,
         config: CoreConfig,
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Stops the engine within `limit` and starts it again on the same file.
+    /// Stops the engine within `limit`, and starts it again on the same file.
     pub(crate) async fn restart(self, limit: Duration) -> Self {
         let Self {
             clock,
@@ -148,7 +148,7 @@ impl World {
         self.engine.handle()
     }
 
-    /// Registers a webhook for everything at the receiver's path `/{name}`.
+    /// Registers a webhook for all events at the receiver's path `/{name}`.
     pub(crate) async fn webhook(&mut self, name: &str, change: impl FnOnce(&mut Webhook)) -> Webhook {
         let now = self.clock.now();
         let url = self.receiver.url(&format!("/{name}"));
@@ -177,7 +177,7 @@ impl World {
         webhook
     }
 
-    /// The same with a secret.
+    /// Registers a webhook with a secret.
     pub(crate) async fn signed_webhook(&mut self, name: &str, secret: &str) -> Webhook {
         let (keyring, mut entropy) = (Arc::clone(&self.keyring), SeededEntropy::new(2));
         self.webhook(name, |webhook| {
@@ -189,7 +189,7 @@ impl World {
         .await
     }
 
-    /// Edits a webhook as it stands now.
+    /// Edits the stored webhook.
     pub(crate) async fn edit(&mut self, webhook: &Webhook, change: impl FnOnce(&mut Webhook)) {
         let mut now = self.stored(webhook).await;
         change(&mut now);
@@ -206,19 +206,19 @@ impl World {
         self.handle().webhook_deleted(self.organization, webhook.id).await;
     }
 
-    /// The webhook as it stands now.
+    /// The current webhook in the store.
     pub(crate) async fn stored(&self, webhook: &Webhook) -> Webhook {
         let found = self.store.find_webhook(self.organization, &webhook.scope, &webhook.name).await;
         found.expect("a store").expect("a webhook")
     }
 
-    /// Publishes an event that no two webhooks hear differently, and says how many deliveries it got.
+    /// Publishes an event, and returns its id and the number of its deliveries.
     pub(crate) async fn publish(&mut self) -> (EventId, u32) {
         let receipts = self.try_publish().await.expect("accepted");
         (receipts[0].id, receipts[0].deliveries)
     }
 
-    /// The same, where it may be refused.
+    /// Publishes an event that may be refused.
     pub(crate) async fn try_publish(&mut self) -> Result<Vec<Receipt>, PublishRefusal> {
         let event = new_event(self.organization, self.clock.now(), &mut self.entropy);
         self.handle().publish(self.organization, Authority::Own, None, vec![event]).await
@@ -229,7 +229,7 @@ impl World {
         found.expect("a store").expect("a delivery")
     }
 
-    /// Waits until a delivery is as `is_met` wants it.
+    /// Waits until a delivery meets `is_met`.
     pub(crate) async fn delivery_when(
         &self,
         what: &str,
@@ -242,7 +242,7 @@ impl World {
         wait::until(what, look).await
     }
 
-    /// Waits until so many attempts of a delivery are recorded as spent, and gives when the next is due.
+    /// Waits until this many attempts of a delivery count as spent, and returns when the next is due.
     pub(crate) async fn due_after(&self, webhook: &Webhook, event: EventId, spent: u32) -> Timestamp {
         let is_spent = |delivery: &Delivery| delivery.attempts_spent == spent;
         let delivery = self.delivery_when("a recorded attempt", webhook, event, is_spent).await;
@@ -257,13 +257,13 @@ impl World {
         self.delivery_when("success", webhook, event, is_done).await
     }
 
-    /// A webhook's attempts, newest first.
+    /// The attempts of a webhook, newest first.
     pub(crate) async fn attempts(&self, webhook: &Webhook) -> Vec<Attempt> {
         let attempts = self.store.list_attempts(webhook.id, 100, u64::MAX).await.expect("a store");
         attempts.into_iter().map(|stored| stored.attempt).collect()
     }
 
-    /// Moves the clock by `step` again and again until so many requests have come.
+    /// Advances the clock by `step` until this many requests have arrived.
     pub(crate) async fn drive_until(&self, count: usize, step: Duration) {
         let look = || async {
             let is_there = self.receiver.count() >= count;
@@ -322,7 +322,7 @@ pub(crate) fn audit(now: Timestamp, entropy: &mut SeededEntropy) -> AuditEntry {
     }
 }
 
-/// An event that is not in yet.
+/// An event that is not published yet.
 pub(crate) fn new_event(organization: OrganizationId, now: Timestamp, entropy: &mut SeededEntropy) -> Event {
     Event {
         key: EventKey::generate(now, entropy),

@@ -1,5 +1,5 @@
-//! The store: what nodes ask of it, what it does, and what they hear of it. A new command for the store is an arm of
-//! [`World::store_does`], and what its failure is called one of [`failed`].
+//! The store: executes the commands of nodes, and reports the results to them. A new command for the store needs an arm in
+//! [`World::store_does`], and its failure one in [`failed`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::operations::StoreFate;
 use crate::tally::Met;
 use crate::world::{Given, World, now};
 
-/// The webhooks that have to hear of an event, and their revisions; in the same order.
+/// The webhooks that must receive an event, and their revisions, in the same order.
 type Hearers = (Vec<WebhookId>, Vec<u64>);
 
 impl World {
@@ -115,8 +115,8 @@ impl World {
         answer
     }
 
-    /// Notes that a node has the lease of a delivery from here on, with the webhook's revision, the beginning of the delivery
-    /// that it is for, and whether the webhook had to wait.
+    /// Records that a node has the lease of a delivery, with the webhook's revision, the delivery's last rearming, and whether
+    /// the webhook had to wait.
     fn give(
         &mut self,
         n: usize,
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// Notes that whoever has a delivery's lease has lost it.
+    /// Records that the holder of a delivery's lease has lost it.
     pub(super) fn lose_lease(&mut self, key: Key) {
         let step = self.endpoints.next_step();
         self.lost.entry(key).or_default().push(step);
@@ -172,7 +172,8 @@ impl World {
         outcome
     }
 
-    /// Invariants 1 and 10: who has to hear of an event by what the store knows now, does.
+    /// Invariants 1 and 10: an event gets a delivery for exactly the webhooks that must receive it, by the store's current
+    /// state.
     fn accepted(
         &mut self,
         n: usize,
@@ -235,7 +236,7 @@ impl World {
             && is_recorded
             && record.attempt.outcome.verdict() == Verdict::Success
         {
-            // It has ended, whoever has its lease.
+            // The delivery has ended, whichever node has its lease.
             self.touch(key);
         }
         let (life, set_back_step) = (self.nodes[n].life, self.nodes[n].set_back_step);
@@ -254,7 +255,7 @@ impl World {
         }
     }
 
-    /// Who has to hear of each event of an item, by the store at this moment, with their revisions; in order.
+    /// The webhooks that must receive each event of an item, by the store's current state, with their revisions, in order.
     fn who_hears(&self, item: &IntakeItem) -> Vec<Hearers> {
         let all = now(self.store.organization_webhooks(item.organization)).expect("the store works");
         let mut webhooks = all.expect("the organization is there").webhooks;
@@ -266,7 +267,7 @@ impl World {
         item.events.iter().map(|new| who(&new.event.subject)).collect()
     }
 
-    /// What leases go by that a node takes.
+    /// The time by which the leases of a node are judged.
     pub(super) fn lease_now(&self, n: usize) -> Timestamp {
         if self.is_shared { self.time } else { self.clock(n) }
     }

@@ -1,4 +1,4 @@
-//! The other side: what endpoints got, and what they answer.
+//! The endpoints: the requests that they received, and their responses.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use stackbell_model::webhook::{Format, Pace};
 
 use crate::operations::{Behaviour, RequestFate};
 
-/// A delivery, as the wire names it.
+/// A delivery, by webhook and event.
 pub(crate) type Key = (WebhookId, EventId);
 
-/// The longest that a request takes.
+/// The time limit of a request.
 pub(crate) const EXCHANGE_TIME: Duration = Duration::from_secs(15);
 
-/// Whether nobody asked for an attempt.
+/// Whether the engine made the attempt by itself.
 pub(crate) fn is_by_itself(trigger: AttemptTrigger) -> bool {
     matches!(trigger, AttemptTrigger::Schedule | AttemptTrigger::Probe)
 }
@@ -28,35 +28,35 @@ pub(crate) fn is_by_itself(trigger: AttemptTrigger) -> bool {
 pub(crate) struct Sent {
     pub trigger: AttemptTrigger,
     pub payload: Bytes,
-    /// Its place among all that happened; clocks may be set back.
+    /// The step at which it was sent. Steps order everything that happens, because clocks may be set back.
     pub sent_step: u64,
-    /// When it left, by the node's clock.
+    /// When it was sent, by the node's clock.
     pub started_at: Timestamp,
-    /// The place of the lease under which it was sent. What begins anew after it does so whatever comes of this.
+    /// The step of the lease under which it was sent. A rearming after this step is not affected by the outcome.
     pub leased_step: u64,
-    /// Which life of which node sent it.
+    /// The life of the node that sent it.
     pub life: u32,
-    /// When it left, by the time that has gone by at the node.
+    /// When it was sent, by the time that has passed at the node.
     pub elapsed: Duration,
-    /// How many attempts the delivery had spent.
+    /// The number of attempts that the delivery had spent.
     pub spent: u32,
-    /// What its webhook was paced to then, and how often that had been set.
+    /// The rate limit and format of its webhook at that time, and how often the rate limit had been set.
     pub pace: (Option<Pace>, Format, usize),
-    /// The revision of its webhook then.
+    /// The revision of its webhook at that time.
     pub revision: u64,
-    /// How many nodes its node saw then, and how often that had changed.
+    /// The number of nodes that its node saw at that time, and how often that had changed.
     pub view: (usize, u32),
-    /// When the node heard what came of it, by the place among all that happened; with whether another may follow.
+    /// The step at which the node got the outcome, and whether another attempt may follow.
     pub ended: Option<(u64, bool)>,
-    /// Whether the endpoint got it and accepted it.
+    /// Whether the endpoint received and accepted it.
     pub accepted: bool,
-    /// When the node heard of a 2xx, by the place among all that happened.
+    /// The step at which the node got a 2xx.
     pub seen: Option<u64>,
-    /// Whether the store was told of it, and whether it took that down.
+    /// Whether the store was given the outcome, and whether it recorded it.
     pub told: Option<bool>,
 }
 
-/// Whether deliveries go one at a time, in the order of their events.
+/// Whether deliveries are sent one at a time, in the order of events.
 pub(crate) fn keeps_order(pace: Option<Pace>, format: Format) -> bool {
     let is_slow = pace.is_some_and(|pace| pace.interval() >= Duration::from_millis(500));
     is_slow || matches!(format, Format::Slack | Format::MsTeams)
@@ -66,7 +66,7 @@ pub(crate) fn keeps_order(pace: Option<Pace>, format: Format) -> bool {
 pub(crate) struct Endpoints {
     behaviours: HashMap<WebhookId, Behaviour>,
     step: u64,
-    /// The revisions of webhooks with which somebody set their pace.
+    /// The revisions of each webhook at which its rate limit was set.
     pub paces_set: HashMap<WebhookId, Vec<u64>>,
     pub log: HashMap<Key, Vec<Sent>>,
 }
@@ -80,26 +80,26 @@ impl Endpoints {
         self.behaviours.clear();
     }
 
-    /// The place of something else that happens, among all.
+    /// The number of the next step.
     pub(crate) fn next_step(&mut self) -> u64 {
         self.step += 1;
         self.step
     }
 
-    /// How often the pace had been set of a webhook as it is here.
+    /// How often the rate limit of a webhook had been set up to this revision.
     pub(crate) fn paces_set(&self, webhook: WebhookId, revision: u64) -> usize {
         let set = self.paces_set.get(&webhook).map_or(&[][..], Vec::as_slice);
         set.iter().filter(|at| **at <= revision).count()
     }
 
-    /// Notes that a request leaves; gives its place in the log.
+    /// Records a request, and returns its place in the log.
     pub(crate) fn leaves(&mut self, key: Key, sent: Sent) -> usize {
         let log = self.log.entry(key).or_default();
         log.push(sent);
         log.len() - 1
     }
 
-    /// What becomes of a request, out there.
+    /// Returns the attempt that results from a request's fate and the endpoint's behaviour.
     pub(crate) fn answers(
         &mut self,
         send: &AttemptRequest,
@@ -134,7 +134,7 @@ impl Endpoints {
         }
     }
 
-    /// The request of which the store is told, that it has not taken down before. Two of the same moment are told of in turn.
+    /// Finds the request of an attempt that the store has not recorded yet. Two requests with equal times are taken in turn.
     pub(crate) fn untold(&mut self, key: Key, life: u32, attempt: &Attempt) -> Option<&mut Sent> {
         let is_it = |sent: &&mut Sent| {
             sent.life == life && sent.started_at == attempt.started_at && sent.trigger == attempt.trigger

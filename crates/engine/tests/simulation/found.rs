@@ -1,4 +1,4 @@
-//! Histories that once broke something, as they were shrunken: each is run again by every test.
+//! Shrunken histories that once broke something. Every run of the tests replays them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use stackbell_model::webhook::Format;
 
 use crate::operations::{Behaviour, Cast, Operation, Plan, RequestFate, StoreFate};
 
-/// With what they broke.
+/// Each with a description of the defect.
 pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
     vec![
         ("a node that ends while its store fails never sleeps", busy_while_stopping()),

@@ -1,4 +1,4 @@
-//! Histories, each of a seed of its own: run, on all cores, and shrunken where they fail.
+//! Runs histories on all cores, each from its own seed, and shrinks the ones that fail.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -17,20 +17,20 @@ use crate::plans::plans;
 use crate::tally::Tally;
 use crate::world::World;
 
-/// How often a shrunken history is tried.
+/// The most attempts at shrinking a history.
 const SHRINKS_MAX: u32 = 4000;
 
-/// Between two lines of progress.
+/// The time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 
-/// What came of a history.
+/// The result of a history that passed.
 pub(crate) struct Done {
     pub tally: Tally,
-    /// Sums up all that its nodes did.
+    /// A hash of everything that the nodes did.
     pub trace: u64,
 }
 
-/// A history that broke something.
+/// A history that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub seed: u64,
@@ -40,9 +40,9 @@ pub(crate) struct Failure {
 static QUIETED: Once = Once::new();
 
 thread_local! {
-    /// What the last panic of this thread said, where histories run and none is to be printed.
+    /// The last panic message of this thread, while panics are captured and not printed.
     static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
-    /// Made once, for it is large.
+    /// Built once, because it is large.
     static PLANS: BoxedStrategy<Plan> = plans();
     static IS_QUIET: RefCell<bool> = const { RefCell::new(false) };
 }
@@ -59,7 +59,7 @@ pub(crate) fn plan(seed: u64) -> impl ValueTree<Value = Plan> {
 /// Runs a history to its end.
 ///
 /// # Errors
-/// What was broken.
+/// The message of the failed check.
 pub(crate) fn run(plan: &Plan) -> Result<Done, String> {
     QUIETED.call_once(|| {
         let hook = std::panic::take_hook();
@@ -78,7 +78,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Done, String> {
     outcome.map_err(|_| SAID.take().expect("a panic says something"))
 }
 
-/// The smallest history that breaks something, as far as it is found, with what it breaks.
+/// The smallest failing history that shrinking finds, and its message.
 pub(crate) fn shrink(seed: u64, message: String) -> (Plan, String) {
     let mut tree = plan(seed);
     let mut smallest = (tree.current(), message);
@@ -98,10 +98,10 @@ pub(crate) fn shrink(seed: u64, message: String) -> (Plan, String) {
     smallest
 }
 
-/// Runs the histories of so many seeds from `first` on, on all cores, up to the first that fails.
+/// Runs the histories of `count` seeds, starting at `first`, on all cores, until one fails.
 ///
 /// # Errors
-/// The failure of the lowest seed among those that were met.
+/// The failure with the lowest seed among those that occurred.
 pub(crate) fn run_all(first: u64, count: u64, shows_progress: bool) -> Result<Tally, Failure> {
     let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let (sender, reports) = mpsc::channel();
@@ -123,7 +123,7 @@ enum Report {
     Failed(Failure),
 }
 
-/// Takes seeds in blocks, so that progress costs nothing.
+/// Takes seeds in blocks, so that progress reports cost nothing.
 fn work(first: u64, count: u64, next: &AtomicU64, is_over: &AtomicBool, sender: &mpsc::Sender<Report>) {
     const BLOCK: u64 = 100;
     loop {
@@ -176,7 +176,7 @@ fn collect(reports: &mpsc::Receiver<Report>, count: u64, shows_progress: bool) -
     (tally, failure)
 }
 
-/// What breaks a history is kept; all else is printed as ever.
+/// Captures the panic of a failing history, and prints all other panics as usual.
 fn keep_or_print(info: &PanicHookInfo<'_>, print: &(dyn Fn(&PanicHookInfo<'_>) + Sync)) {
     if !IS_QUIET.with_borrow(|is_quiet| *is_quiet) {
         return print(info);

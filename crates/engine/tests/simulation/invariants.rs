@@ -1,4 +1,4 @@
-//! What must hold once everything has settled. Numbers are those of ARCHITECTURE.md's invariants.
+//! Checks once everything has settled. The numbers are those of the invariants in ARCHITECTURE.md.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) fn check(world: &World) {
     }
 }
 
-/// Whether something happened between two moments, by their places among all that happened.
+/// Whether something happened between two steps.
 fn is_between(steps: Option<&Vec<u64>>, first: u64, last: u64) -> bool {
     steps.is_some_and(|steps| steps.iter().any(|step| (first..last).contains(step)))
 }
@@ -51,7 +51,7 @@ fn check_delivery(world: &World, key: Key) {
     assert!(stored.delivery.attempts_spent as usize <= most, "Retry: too many attempts");
 }
 
-/// Invariant 2: it ended, and says why; invariant 3: what succeeded was accepted by its endpoint.
+/// Invariant 2: every delivery ends and says why. Invariant 3: a succeeded delivery was accepted by its endpoint.
 fn check_end(world: &World, key: Key, state: &State, sent: &[Sent]) {
     match state {
         State::Pending { .. } => {}
@@ -86,8 +86,8 @@ fn check_end(world: &World, key: Key, state: &State, sent: &[Sent]) {
     }
 }
 
-/// Invariant 3: nothing is sent again by itself after a 2xx that this life of the node has seen, unless somebody had it
-/// begin anew or its lease was lost meanwhile; and what starts runs not after anything else either that may have started one.
+/// Invariant 3: a delivery is not sent again automatically after a 2xx that this life of the node has seen, unless it was
+/// rearmed or its lease was lost meanwhile. Deployments are not started again after any outcome that may have started one.
 fn check_sends(world: &World, key: Key, sent: &[Sent]) {
     for (n, first) in sent.iter().enumerate() {
         for again in
@@ -108,8 +108,8 @@ fn check_sends(world: &World, key: Key, sent: &[Sent]) {
     }
 }
 
-/// Invariant 3: what came of a request is in, unless the node was killed that knew it. It comes too late only where the
-/// lease was lost, or somebody changed the delivery.
+/// Invariant 3: the outcome of each request is recorded, unless the node that knew it was killed. It is rejected as late only
+/// if the lease was lost or somebody changed the delivery.
 fn check_outcome(world: &World, key: Key, request: &Sent) {
     if request.ended.is_none() || world.killed.contains(&request.life) {
         return;
@@ -117,7 +117,7 @@ fn check_outcome(world: &World, key: Key, request: &Sent) {
     match request.told {
         Some(true) => {}
         Some(false) => {
-            // Somebody who gives a delivery up does not undo what was sent.
+            // Cancelling a delivery does not undo a request that was already sent.
             let is_cancelled = world
                 .delivery(key.0, key.1)
                 .is_some_and(|stored| matches!(stored.delivery.state, State::Cancelled { .. }));
@@ -136,8 +136,8 @@ fn check_outcome(world: &World, key: Key, request: &Sent) {
     }
 }
 
-/// Fairness: no window of time has more attempts than its webhook's pace lets go: what a node in one life sent by itself,
-/// while the pace and the nodes that it saw were the same.
+/// Fairness: no window of time has more attempts than its webhook's rate limit allows. A window covers the automatic attempts
+/// of one life of a node, while the rate limit and the visible nodes stay the same.
 fn check_paces(world: &World) {
     let mut of_webhooks: HashMap<(WebhookId, u32), Vec<&Sent>> = HashMap::new();
     for ((webhook, _), sent) in &world.endpoints.log {
@@ -149,7 +149,7 @@ fn check_paces(world: &World) {
         sent.sort_by_key(|request| request.sent_step);
         for run in sent.chunk_by(|a, b| (a.pace, a.view) == (b.pace, b.view)) {
             if let Some((interval, burst)) = run.first().and_then(|first| rate(first.pace)) {
-                // Those that go in order are the first node's alone.
+                // Webhooks that keep order are sent to by one node alone.
                 let is_ordered = keeps_order(run[0].pace.0, run[0].pace.1);
                 let nodes = if is_ordered { 1 } else { run[0].view.0.max(1) };
                 let burst = burst.div_ceil(nodes as u128);

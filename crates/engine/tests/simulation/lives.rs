@@ -1,4 +1,4 @@
-//! Nodes that stand still, die, end, begin, and hear of each other.
+//! Nodes that pause, are killed, stop, start, and see each other.
 
 use stackbell_engine::core::Input;
 
@@ -35,7 +35,7 @@ impl World {
                 self.store_does(n, &asked);
             }
         }
-        // Requests under way may or may not have arrived; nobody sees their answers.
+        // Requests in flight may or may not have arrived; nobody sees their responses.
         let now = self.clock(n);
         for (nth, under_way) in std::mem::take(&mut self.nodes[n].network).into_iter().enumerate() {
             let UnderWay { send, place, .. } = under_way;
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// A node that was asked to end and has nothing under way any more ends, and begins anew.
+    /// Restarts a node that was asked to stop and has nothing in flight.
     pub(super) fn end_if_idle(&mut self, n: usize) -> bool {
         let node = &self.nodes[n];
         let ends = node.is_stopping && !node.is_paused && node.core.is_idle() && node.mail.is_empty();
@@ -66,13 +66,13 @@ impl World {
             );
             assert!(node.network.is_empty(), "nothing is under way at the end");
             self.begin(n, true);
-            // It said that it would end, and that it is there again.
+            // The node reported its stop and its new start.
             (0..self.nodes.len()).for_each(|n| self.see_all(n));
         }
         ends
     }
 
-    /// A node's next life.
+    /// Starts a node's next life.
     fn begin(&mut self, n: usize, told: bool) {
         if !self.is_shared {
             self.store.void_leases();
@@ -85,13 +85,13 @@ impl World {
         }
     }
 
-    /// A node hears who is at work.
+    /// Tells a node which nodes are live.
     pub(super) fn see_all(&mut self, n: usize) {
         let nodes = self.nodes.iter().map(|node| node.id).collect();
         self.tell(n, Input::NodesSeen { nodes }.into());
     }
 
-    /// A node hears something else: too little, or of some who are there no more.
+    /// Tells a node something false: too few nodes, or nodes that no longer exist.
     pub(super) fn see_some(&mut self, n: usize, bits: u8) {
         let is_named = |nth: usize| bits >> nth & 1 == 1;
         let there = self.nodes.iter().enumerate().filter(|(nth, _)| is_named(*nth)).map(|(_, node)| node.id);

@@ -1,41 +1,42 @@
-//! The engine under everything that can go wrong, on manual clocks.
+//! The engine under all faults that can happen, on manual clocks.
 //!
-//! One to three machines ([`stackbell_engine::core`]) run against the in-memory store and a network of endpoints that a list
-//! of operations drives: publishes, sources with cursors, edits, pings, redeliveries, retries, recoveries, sending held and resumed; commits, leases
-//! and requests that come through, fail before, fail after, come late, or are cut by a kill; nodes that stand still and go on
-//! with what they knew, are asked to end, die, and see the wrong others; clocks that are apart, set ahead and set back;
-//! endpoints that refuse and come back.
-//! A node that is alone has an embedded store, whose leases go by its clock. Several share one whose leases go by its own, and
-//! hear of each other's work only by looking.
-//! Each step is checked as it happens (`promises`); then everything is let to settle, and what must hold in the end is
-//! checked (`invariants`).
+//! One to three cores ([`stackbell_engine::core`]) run against the in-memory store and simulated endpoints. A list of
+//! operations drives them:
+//! - publishes, sources with cursors, edits, pings, redeliveries, retries, recoveries, and sending held and resumed
+//! - commits, leases and requests that succeed, fail before or after their effect, come late, or are cut by a kill
+//! - nodes that pause and continue with old knowledge, are asked to stop, are killed, or see the wrong other nodes
+//! - clocks that differ, and are set ahead and back
+//! - endpoints that refuse and recover
 //!
-//! What is failure: an invariant broken, a delivery that never ends, an outcome that is dropped, a machine that never comes to
-//! rest, a panic.
-//! What is not: a second send after a kill, or after a lease was lost between answer and record; a publish refused.
-//! What chance remains: none within a history, which its seed says whole.
+//! A single node has an embedded store, whose leases use the node's clock. Several nodes share a store whose leases use its own
+//! clock, and they find each other's work only by looking. Each step is checked as it happens (`promises`). Then everything is
+//! left to settle, and the final state is checked (`invariants`).
 //!
-//! Each seed is a history of its own. `./test` runs the first few thousand; `scripts/simulate` runs a million, counts the faults
-//! that were met, and shrinks a history that fails. `scripts/simulate --seed N` runs one again. Variables do the same:
+//! A failure is a broken invariant, a delivery that never ends, a dropped outcome, a core that never comes to rest, or a panic.
+//! A second send is no failure after a kill, or after a lease was lost between response and record; nor is a refused publish. A
+//! history has no randomness beyond its seed.
+//!
+//! Each seed is one history. `./test` runs the first few thousand. `scripts/simulate` runs a million, counts the faults that
+//! occurred, and shrinks a history that fails. `scripts/simulate --seed N` replays one. Environment variables do the same:
 //! `SIMULATION_HISTORIES`, `SIMULATION_FIRST`, `SIMULATION_SEED`.
 //!
-//! | decided | simulated | not here |
+//! | rule | simulated | tested elsewhere |
 //! | --- | --- | --- |
-//! | the engine is a machine; time and chance handed in (11) | all of it; a seed run twice comes to the same | the shell: `tests/service` |
-//! | one commit; 2xx means committed (1, 10) | matched by what the store knows at the commit, by a right that stands; lost, late, full and doubtful commits, four at a time | a real disk: kills of the process, the stores' suites |
-//! | the deliveries table is the queue; leases (3) | every send under a lease that stands; stolen, lost, late and voided leases; clocks apart; no outcome dropped | |
-//! | events and a change of state commit together | cursors and events of sources, under the same faults: both or neither, by what the store holds in the end; refused changes; events that a full quota drops | other changes: none yet |
-//! | every delivery ends, and says why (2) | at rest nothing is pending but what is held | removal after retention: the stores' suite |
-//! | bytes are fixed; URL of the moment (4) | bytes of every send; the webhook no older than its lease | secrets: `tests/service` |
-//! | two stores, one port | leases by the node's clock and by the store's | SQL, and a shared store's clock that is set: its own suite |
-//! | outcome, retry | waits no shorter than the schedule, attempts no more, none too old; runs not started twice; our own fault | the schedule itself: `model` |
-//! | suspension, not loss | 410 and steady failure, probes, holds, edits, deletion; what was held goes on | one probe among several nodes: the store's suite |
-//! | redeliver, recover, ping | under the same faults; a 2xx ends, who asks is answered once, a recovery rearms once | that recovery is a job: `tests/service` |
-//! | fairness (5) | caps of node, organization and webhook at every send, and whole again at rest; paces in every window | latency of the others, reserved halves: unit tests; what nodes come to together: `tests/cluster` |
-//! | limits (6) | outcomes, producers and people that wait are bounded; quota, overload and a full store refuse | bytes of bodies: unit tests |
-//! | sending held | nothing goes by itself once the node knows | |
-//! | several nodes | joined, lost, misseen, paused, woken with old knowledge; wake-ups lost | elections: there are none |
-//! | outbound policy, keys, signatures, formats, events, lists, backup, the API | | not the machine's: `tests/outbound`, `wire`, `app`, `http`, the binary's tests |
+//! | the engine is a state machine; time and randomness are arguments (11) | all of it; two runs of a seed are equal | the shell: `tests/service` |
+//! | one commit; 2xx means committed (1, 10) | matching by the store's state at the commit, with a current right; lost, late, full and unknown commits, four at a time | a real disk: process kills, the stores' suites |
+//! | the deliveries table is the queue; leases (3) | every send under a valid lease; stolen, lost, late and voided leases; clocks that differ; no outcome dropped | |
+//! | events and a change of state commit together | cursors and events of sources, under equal faults: both or neither in the final state; refused changes; events that a full quota drops | other changes: none yet |
+//! | every delivery ends, and says why (2) | at rest only held deliveries are pending | removal after retention: the stores' suite |
+//! | fixed bytes; current URL (4) | bytes of every send; the webhook no older than its lease | secrets: `tests/service` |
+//! | several stores, one port | leases by the node's clock and by the store's | SQL, and jumps of a shared store's clock: its own suite |
+//! | outcome, retry | waits no shorter than the schedule, no extra attempts, no expired ones; deployments not started twice; our own faults | the schedule itself: `model` |
+//! | suspension without loss | 410 and steady failure, probes, holds, edits, deletion; held deliveries continue | one probe among several nodes: the store's suite |
+//! | redeliver, recover, ping | under equal faults; a 2xx ends the delivery, each caller gets one response, a recovery rearms once | recoveries in steps: `tests/service` |
+//! | fairness (5) | limits of node, organization and webhook at every send, and full again at rest; rate limits in every window | latency of the others, reserved halves: unit tests; nodes together: `tests/cluster` |
+//! | limits (6) | bounded numbers of waiting outcomes, producers and callers; quota, overload and a full store refuse | bytes of bodies: unit tests |
+//! | sending held | no automatic send once the node knows of the hold | |
+//! | several nodes | joined, lost, wrongly seen, paused, resumed with old knowledge; lost wake-ups | elections: there are none |
+//! | outbound policy, keys, signatures, formats, events, lists, backup, the API | | not in the core: `tests/outbound`, `wire`, `app`, `http`, the binary's tests |
 
 mod disk;
 mod endpoints;
@@ -59,7 +60,7 @@ use proptest::strategy::ValueTree;
 
 use histories::{Failure, plan, run, run_all, shrink};
 
-/// How many histories `./test` runs.
+/// The number of histories that `./test` runs.
 const HISTORIES: u64 = 4000;
 
 #[test]
@@ -79,7 +80,7 @@ fn any_history_keeps_the_invariants() {
     }
 }
 
-/// Runs one history again, and prints what happens in it.
+/// Replays one history, and prints what happens in it.
 fn replay(seed: u64) {
     let plan = plan(seed).current();
     println!("seed {seed}: {plan}");
@@ -89,7 +90,7 @@ fn replay(seed: u64) {
     }
 }
 
-/// Fails, with the shrunken history and how to run it again.
+/// Fails with the shrunken history, and the command that replays it.
 fn report(Failure { seed, message }: Failure) -> ! {
     println!("seed {seed}: {message}\nlooking for a shorter history that fails ...");
     let (plan, message) = shrink(seed, message);
@@ -109,7 +110,7 @@ fn what_once_broke_something_does_so_no_more() {
     }
 }
 
-/// The same history comes to the same, to the last request and answer (invariant 11).
+/// A history replays identically, down to the last request and response (invariant 11).
 #[test]
 fn a_seed_says_all_that_happens() {
     for seed in 0..200 {

@@ -1,4 +1,4 @@
-//! A node: its machine, its clock, and all that is on its way to it and from it.
+//! A node: its core, its clock, and everything in flight to it and from it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -14,29 +14,29 @@ use stackbell_testkit::SeededEntropy;
 
 use crate::endpoints::Key;
 
-/// A request to the store on its way.
+/// A request to the store in flight.
 pub(crate) struct Asked {
     pub command: Command,
-    /// When it left, by the node's clock, and its place among all that happened.
+    /// When it was sent, by the node's clock.
     pub at: Timestamp,
     pub step: u64,
-    /// How many attempts each webhook that it is about may have in flight from here, as of then.
+    /// The most attempts in flight from this node for each webhook of the request, at that time.
     pub caps: Vec<(WebhookId, u32)>,
 }
 
-/// A request to an endpoint on its way.
+/// A request to an endpoint in flight.
 pub(crate) struct UnderWay {
     pub send: Box<AttemptRequest>,
     /// Its place in the log of its delivery.
     pub place: usize,
-    /// How many its webhook could have in flight when it was let go.
+    /// The most attempts in flight that its webhook could have when it was sent.
     pub cap: u32,
 }
 
-/// Something on its way to the machine.
+/// An input for the core.
 pub(crate) struct Mail {
     pub input: Input,
-    /// The request that it is the end of.
+    /// The request that it ends.
     pub request: Option<(Key, usize)>,
 }
 
@@ -46,7 +46,7 @@ impl From<Input> for Mail {
     }
 }
 
-/// A producer that waits: for these events, and for a source's cursor, by a right as of this version.
+/// A producer that waits for its events and its cursor, with a right as of `version`.
 pub(crate) struct Producer {
     pub events: Vec<EventId>,
     pub version: u64,
@@ -56,33 +56,33 @@ pub(crate) struct Producer {
 pub(crate) struct Node {
     pub id: NodeId,
     pub core: Core,
-    /// Which life of which node this is: no two have the same.
+    /// The number of its life. No two lives of any nodes are equal.
     pub life: u32,
     pub is_paused: bool,
     pub is_stopping: bool,
     /// How far its clock is ahead of the store's, in milliseconds.
     pub ahead_ms: i64,
-    /// How much time has gone by, as its clock has it; setting that back takes nothing off.
+    /// The time that has passed by its clock. Setting the clock back does not reduce it.
     pub elapsed: Duration,
-    /// When its clock was last set back, by the place among all that happened.
+    /// The step at which its clock was last set back.
     pub set_back_step: u64,
     pub wake_at: Option<Timestamp>,
     pub disk: Vec<Asked>,
     pub network: Vec<UnderWay>,
-    /// What was done and it has not heard of.
+    /// Inputs that the core has not received yet.
     pub mail: Vec<Mail>,
     pub publishing: BTreeMap<PublishTicket, Producer>,
-    /// Who waits for a ping (`None`), or for a delivery to be sent again.
+    /// Callers that wait for a ping (`None`) or a redelivery.
     pub asking: BTreeMap<OnDemandTicket, Option<Key>>,
-    /// Whether sending goes on, as it was told in this life.
+    /// Whether sending is active, as last told in this life.
     pub sending_goes: Option<bool>,
-    /// How many nodes it sees, and how often that has changed; none before it knows.
+    /// The number of nodes that it sees, and how often that has changed; 0 until it knows.
     pub view: (usize, u32),
-    /// How many attempts each webhook may have in flight, of all nodes, by what this one has learnt.
+    /// The limit of attempts in flight for each webhook, over all nodes, as this node has learned it.
     pub limits: HashMap<WebhookId, u32>,
-    /// Until when endpoints asked to be left alone, and when the node heard of that, by the place among all that happened.
+    /// Until when endpoints asked to wait, and the step at which the node learned of it.
     pub asked: HashMap<WebhookId, (Timestamp, u64)>,
-    /// Whether the last commit that it heard of failed.
+    /// Whether the last reported commit failed.
     pub is_commit_failing: bool,
 }
 
@@ -121,7 +121,7 @@ impl Node {
         }
     }
 
-    /// Whether a request to the store is under way that `is_it`, or its answer is.
+    /// Whether a request to the store that matches `is_it` is in flight, or its result is.
     pub(crate) fn is_asking(
         &self,
         is_it: impl Fn(&Command) -> bool,
@@ -145,7 +145,7 @@ impl Node {
         )
     }
 
-    /// How many attempts of a webhook may be in flight from here, by the rule of shares: at the most.
+    /// The most attempts of a webhook that may be in flight from here, by this node's share of the limit.
     pub(crate) fn cap(&self, webhook: WebhookId, config: &CoreConfig) -> u32 {
         let limit = self.limits.get(&webhook).copied().unwrap_or(config.lane_limit_start);
         limit.div_ceil(u32::try_from(self.view.0.max(1)).expect("few")).max(1)
@@ -159,7 +159,7 @@ pub(crate) fn node_id(n: u128) -> NodeId {
 
 const NEVER: Duration = Duration::from_secs(1000 * 24 * 3600);
 
-/// Small limits, so that every one of them is met.
+/// Small limits, so that every limit is reached.
 pub(crate) fn config() -> CoreConfig {
     CoreConfig {
         in_flight_max: 8,
@@ -171,21 +171,21 @@ pub(crate) fn config() -> CoreConfig {
         unproven_burst: 3,
         batch_events_max: 3,
         batch_records_max: 3,
-        // Two of them: none has less than 512.
+        // Two records fill a batch: each counts as at least 512 bytes.
         batch_record_bytes_max: 600,
         batch_beside_min: 1,
         waiting_events_max: 6,
         unrecorded_max: 4,
         on_demand_waiting_max: 2,
         quota: Quota { pending_max: 12, stored_bytes_max: u64::MAX },
-        // Never within a history: a machine that is alone must not need them to find what it knows of.
+        // Never within a history: a single node must find its own work without them.
         sending_look_interval: NEVER,
         lanes_search_interval: NEVER,
         ..CoreConfig::default()
     }
 }
 
-/// The same where there are others. Rarer than in earnest: a history goes on for days.
+/// Settings for a shared store. Intervals are longer than in production, because a history lasts for days.
 pub(crate) fn shared_config() -> CoreConfig {
     let often = Duration::from_secs(3600);
     CoreConfig {

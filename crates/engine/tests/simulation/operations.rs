@@ -1,19 +1,19 @@
-//! What can happen.
+//! The operations of a history.
 
 use std::time::Duration;
 
 use stackbell_model::webhook::Format;
 
-/// A history: who takes part, and what happens.
+/// A history: its nodes and its operations.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub cast: Cast,
-    /// What ids, shares and jitter come from.
+    /// The seed of ids, shares and jitter.
     pub rng_seed: u64,
     pub operations: Vec<Operation>,
 }
 
-/// One operation a line.
+/// Prints one operation a line.
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{:?}, rng_seed {}", self.cast, self.rng_seed)?;
@@ -21,12 +21,12 @@ impl std::fmt::Display for Plan {
     }
 }
 
-/// Which nodes there are, and what they have for a store.
+/// The nodes, and their store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cast {
-    /// One node with a store of its own, which takes so many commits at once.
+    /// One node with an embedded store, which takes up to `commits_max` commits at once.
     Embedded { commits_max: usize },
-    /// So many nodes on one store, whose clock leases go by.
+    /// Several nodes on one store, whose clock applies to leases.
     Shared { nodes: usize },
 }
 
@@ -34,13 +34,13 @@ pub(crate) enum Cast {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StoreFate {
     Done,
-    /// Done, but the node hears of it later, maybe after things that were done later.
+    /// Done, but the node is told later, perhaps after results of later requests.
     HeardLater,
     FailsBefore,
     FailsAfter,
-    /// There is no room left.
+    /// There is no space left.
     Full,
-    /// Not done, because of a row that cannot be read.
+    /// Not done, because of an unreadable row.
     Corrupt,
 }
 
@@ -50,11 +50,11 @@ pub(crate) enum RequestFate {
     Answered,
     RequestLost,
     AnswerLost,
-    /// It never left: it could not be built, or our own stop cut it.
+    /// The request was never sent: it could not be built, or our own stop cut it.
     OurFault,
 }
 
-/// What an endpoint answers.
+/// How an endpoint responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     Accepts,
@@ -63,7 +63,7 @@ pub(crate) enum Behaviour {
     Gone,
 }
 
-/// One thing that happens. Numbers choose among what there is, whatever that comes to.
+/// One operation. Its numbers select among the existing things, modulo their count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
     Publish {
@@ -71,17 +71,17 @@ pub(crate) enum Operation {
         organization: usize,
         subject: usize,
         again: Option<usize>,
-        /// How many versions of the organization ago the right to it was found out.
+        /// The age of the caller's right, in versions of the organization.
         behind: u64,
     },
-    /// A source brings events with the cursor behind them.
+    /// A source publishes events, together with the cursor after them.
     Source {
         node: usize,
         organization: usize,
         subject: usize,
         events: usize,
         again: Option<usize>,
-        /// It expects the cursor before the current one.
+        /// Whether it expects the cursor before the current one.
         is_behind: bool,
     },
     Store {
@@ -89,7 +89,7 @@ pub(crate) enum Operation {
         which: usize,
         fate: StoreFate,
     },
-    /// The node hears of something that was done.
+    /// The node receives one waiting result.
     Hear {
         node: usize,
         which: usize,
@@ -103,11 +103,11 @@ pub(crate) enum Operation {
         webhook: usize,
         behaviour: Behaviour,
     },
-    /// Time passes, and whatever is under way ends.
+    /// Time passes, and everything in flight ends.
     Advance(Duration),
-    /// Time passes, and nothing ends: whoever is asked is slow.
+    /// Time passes, and nothing in flight ends.
     Linger(Duration),
-    /// A node's clock is set, and nothing ends.
+    /// A node's clock is set, and nothing in flight ends.
     SetAhead {
         node: usize,
         by: Duration,
@@ -116,23 +116,23 @@ pub(crate) enum Operation {
         node: usize,
         by: Duration,
     },
-    /// A node stands still: it takes in nothing, while what it asked for goes on.
+    /// A node pauses: it receives nothing, while its requests continue.
     Pause {
         node: usize,
     },
-    /// It goes on, with all that it knew; it hears of what happened meanwhile at once, or bit by bit.
+    /// The node continues with its old knowledge. It receives the waiting results at once or one by one.
     Wake {
         node: usize,
         hears_all: bool,
     },
-    /// The node dies and starts again; each bit says whether a request to the store under way had happened.
+    /// The node is killed and starts again. Each bit says whether a request to the store in flight was executed.
     Kill {
         node: usize,
         happened: u8,
-        /// Whether it is told at once who else is at work.
+        /// Whether it is told at once which other nodes are live.
         told: bool,
     },
-    /// The node is asked to end; once it has, or is killed, it starts again.
+    /// The node is asked to stop. Once it has stopped or is killed, it starts again.
     Stop {
         node: usize,
     },
@@ -159,7 +159,7 @@ pub(crate) enum Operation {
         pace: Option<u32>,
         told: bool,
     },
-    /// Somebody has a webhook send elsewhere.
+    /// Somebody changes the URL of a webhook.
     SetUrl {
         node: usize,
         webhook: usize,
@@ -186,7 +186,7 @@ pub(crate) enum Operation {
         webhook: usize,
         told: bool,
     },
-    /// Of what was made since so long ago.
+    /// Recovers deliveries that were created since this long ago.
     Recover {
         node: usize,
         webhook: usize,
@@ -202,7 +202,7 @@ pub(crate) enum Operation {
         held: bool,
         told: bool,
     },
-    /// A node hears who is at work: all who are, or whom the bits name, right or wrong.
+    /// A node is told which nodes are live: all, or the ones that the bits name, true or false.
     Nodes {
         node: usize,
         seen: Option<u8>,

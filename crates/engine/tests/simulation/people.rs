@@ -1,4 +1,4 @@
-//! What people do: register, edit and delete webhooks, ask for deliveries again, cancel and recover them, hold sending.
+//! Actions of people: register, edit and delete webhooks, redeliver, cancel and recover deliveries, hold sending.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::world::{World, now, pace, project, stack};
 const ROWS_IN_STEP: u32 = 2;
 
 impl World {
-    /// Which node an operation of somebody's goes to.
+    /// The node that receives a person's operation.
     pub(super) fn asks_of(&self, operation: &Operation) -> usize {
         match *operation {
             Operation::SetActive { node, .. }
@@ -83,7 +83,8 @@ impl World {
         }
     }
 
-    /// A webhook's URL is edited. A node that learns of it starts with the first limit again; until then it has its old one.
+    /// Records that a webhook's URL was edited. A node that learns of it restarts with the initial limit; until then it keeps
+    /// the old one.
     fn moves(&mut self, webhook: WebhookId) {
         let start = self.config.lane_limit_start;
         self.moved.insert(webhook);
@@ -146,7 +147,7 @@ impl World {
         self.turn(n, vec![Input::WebhookChanged { organization, webhook: id }.into()]);
     }
 
-    /// The nth webhook, if it is there yet.
+    /// The nth webhook, if it exists yet.
     pub(super) fn webhook(&self, n: usize) -> Option<Webhook> {
         self.find_webhook(self.webhooks[n % self.webhooks.len()])
     }
@@ -170,7 +171,7 @@ impl World {
         }
     }
 
-    /// Notes that somebody may have ended what a webhook's endpoint asked for.
+    /// Records that somebody may have ended the wait that a webhook's endpoint asked for.
     fn sets_going(&mut self, which: usize) {
         let (webhook, step) = (self.webhooks[which % self.webhooks.len()], self.endpoints.next_step());
         self.set_going.insert(webhook, step);
@@ -228,7 +229,7 @@ impl World {
         }
     }
 
-    /// One of the deliveries that are in.
+    /// One of the committed deliveries.
     fn pair(&self, event: usize, which: usize) -> Option<Key> {
         let (event, heard) = self.expected.iter().nth(event % self.expected.len().max(1))?;
         Some((*heard.get(which % heard.len().max(1))?, *event))
@@ -276,8 +277,8 @@ impl World {
         }
     }
 
-    /// The next step of a running recovery; the node may die before it tells the machine of it.
-    /// Says whether there was one.
+    /// Runs the next step of a running recovery. The node may be killed before it tells the core. Returns whether there was a
+    /// step.
     pub(super) fn recovery_step(&mut self, n: usize, which: usize, told: bool) -> bool {
         let running = now(self.store.running_recoveries(100)).expect("the store works");
         let Some(recovery) = running.get(which % running.len().max(1)).cloned() else { return false };
@@ -296,7 +297,7 @@ impl World {
         true
     }
 
-    /// The events of which a webhook's delivery failed or was cancelled.
+    /// The events whose delivery to a webhook failed or was cancelled.
     fn lost_deliveries(&self, webhook: WebhookId) -> HashSet<EventId> {
         let heard = self.expected.iter().filter(|(_, webhooks)| webhooks.contains(&webhook));
         let is_lost = |event: &EventId| {

@@ -1,4 +1,4 @@
-//! How often what happens, by chance.
+//! The random distribution of operations.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use stackbell_model::webhook::Format;
 
 use crate::operations::{Behaviour, Cast, Operation, Plan, RequestFate, StoreFate};
 
-/// Boxed, as are the parts: a tree of all that could have happened instead is large, and would be moved about.
+/// Boxed, like its parts: the tree of alternatives is large, and would be copied often.
 pub(crate) fn plans() -> BoxedStrategy<Plan> {
     let cast = prop_oneof![
         3 => Just(Cast::Embedded { commits_max: 1 }),
@@ -46,7 +46,7 @@ fn told() -> impl Strategy<Value = bool> {
     proptest::bool::weighted(0.8)
 }
 
-/// Publishes, and what becomes of requests to the store and to endpoints.
+/// Publishes, and the fates of requests to the store and to endpoints.
 fn machinery() -> BoxedStrategy<Operation> {
     let store_fate = prop_oneof![
         12 => Just(StoreFate::Done),
@@ -109,7 +109,7 @@ fn clocks() -> BoxedStrategy<Operation> {
     .boxed()
 }
 
-/// Nodes come, go, stand still, and hear of each other.
+/// Nodes start, stop, pause, and see each other.
 fn nodes() -> BoxedStrategy<Operation> {
     prop_oneof![
         2 => (node(), any::<u8>(), told())

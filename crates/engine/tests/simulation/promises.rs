@@ -1,4 +1,4 @@
-//! What must hold at each step. Numbers are those of ARCHITECTURE.md's invariants.
+//! Checks at each step. The numbers are those of the invariants in ARCHITECTURE.md.
 
 use stackbell_engine::core::AttemptRequest;
 use stackbell_model::delivery::{State, Verdict};
@@ -11,7 +11,7 @@ use crate::node::Producer;
 use crate::world::{Given, World};
 
 impl World {
-    /// A node sends by itself: it may, and under a lease that stands. Gives that lease.
+    /// Checks that a node may send by itself, and does so under a valid lease. Returns that lease.
     pub(super) fn check_leaves(&self, n: usize, send: &AttemptRequest) -> Given {
         let node = &self.nodes[n];
         let key = (send.webhook.id, send.delivery.event_id);
@@ -32,12 +32,13 @@ impl World {
         given
     }
 
-    /// Retry: nothing goes before what an endpoint asked for is over, as far as the node can know, unless somebody ended it.
+    /// Retry: nothing is sent before the time that an endpoint asked for, as far as the node can know, unless somebody ended
+    /// the wait.
     fn check_wait(&self, n: usize, send: &AttemptRequest, given: Given) {
         let webhook = send.webhook.id;
         let was_set_going = |since: u64| self.set_going.get(&webhook).is_some_and(|step| *step > since);
         if let Some((until, step)) = self.nodes[n].asked.get(&webhook) {
-            // It may have been over before the clock was set back.
+            // The wait may have been over before the clock was set back.
             let is_over = *until <= self.clock(n) || self.nodes[n].set_back_step > *step;
             assert!(
                 is_over || was_set_going(*step),
@@ -48,8 +49,8 @@ impl World {
         assert!(may_go, "Retry: a new one was sent that had to wait: {send:?}");
     }
 
-    /// Invariant 3: the lease is this node's, and has not run out; unless somebody changed the delivery meanwhile, or set
-    /// the node's clock back.
+    /// Invariant 3: the lease is this node's and has not run out, unless somebody changed the delivery meanwhile, or set the
+    /// node's clock back.
     fn check_lease(&self, n: usize, key: Key, send: &AttemptRequest) -> Given {
         let node = &self.nodes[n];
         let given = self.given.get(&send.delivery.id).map_or(&[][..], Vec::as_slice);
@@ -64,13 +65,13 @@ impl World {
             stands || touched || was_set_back,
             "invariant 3: sent after its lease was over: {own:?} {send:?}"
         );
-        // Set back, it may have an earlier lease for one that stands.
+        // After its clock was set back, a node may treat an earlier lease as valid.
         let is_of_the_moment = was_set_back || send.webhook.revision >= own.revision;
         assert!(is_of_the_moment, "invariant 4: not the webhook of the moment: {send:?}");
         own
     }
 
-    /// Fairness: what is in flight from a node, in all, for each organization, and for each webhook.
+    /// Fairness: limits the attempts in flight from a node, in total, for each organization and for each webhook.
     pub(super) fn check_caps(&self, n: usize) {
         let (node, config) = (&self.nodes[n], &self.config);
         let under_way = || node.network.iter().map(|under_way| &under_way.send.webhook);
@@ -95,7 +96,7 @@ impl World {
         assert!(count <= cap, "Fairness: {count} in flight for a webhook that takes {cap}");
     }
 
-    /// After each turn: outcomes and producers wait only for the store, and are few.
+    /// Checks after each turn that outcomes and producers wait only for the store, and are few.
     pub(super) fn check_turn(&self, n: usize) {
         let (node, config) = (&self.nodes[n], &self.config);
         let unrecorded = node.core.unrecorded();
@@ -110,13 +111,13 @@ impl World {
         assert_eq!(node.core.attempts_in_flight(), self.under_way(n), "an attempt is one request");
     }
 
-    /// Requests whose end the machine has not heard of.
+    /// The number of requests whose end the core has not received.
     fn under_way(&self, n: usize) -> usize {
         let node = &self.nodes[n];
         node.network.len() + node.mail.iter().filter(|mail| mail.request.is_some()).count()
     }
 
-    /// Invariants 1 and 10: a producer is told that its events are in, and they are; by a right that stood.
+    /// Invariants 1 and 10: after a positive response to a producer, its events are stored, and its right was current.
     pub(super) fn check_accepted(&mut self, producer: &Producer, receipts: &[Receipt]) {
         assert!(
             receipts.iter().map(|receipt| &receipt.id).eq(&producer.events),
@@ -130,7 +131,7 @@ impl World {
         }
     }
 
-    /// Ping and Redeliver: who asked is told of an attempt that is in; a redelivery's 2xx has ended its delivery.
+    /// Ping and redelivery: the attempt in the response is stored, and a 2xx of a redelivery has ended its delivery.
     pub(super) fn check_asked(&self, key: Option<Key>, answer: &StoredAttempt) {
         let delivery = &answer.delivery.delivery;
         let stored = self.delivery(delivery.webhook, delivery.event_id);

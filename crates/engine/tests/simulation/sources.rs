@@ -1,4 +1,4 @@
-//! Sources: a source's events and its cursor are committed together, or neither is. Each organization has one source.
+//! Sources: a source's events and its cursor are committed together, or not at all. Each organization has one source.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,7 +17,7 @@ use crate::world::{World, now};
 
 const SOURCE: SourceId = SourceId::from_uuid(Uuid::nil());
 
-/// Events that a source has brought, with the cursor behind them. No two items have the same `to`.
+/// Events that a source has published, and the cursor after them. No two items have the same `to`.
 #[derive(Clone)]
 struct Item {
     organization: OrganizationId,
@@ -27,7 +27,7 @@ struct Item {
     events: Vec<EventId>,
 }
 
-/// The sources' side of a history.
+/// The state of all sources in a history.
 #[derive(Default)]
 pub(crate) struct Sources {
     items: Vec<Item>,
@@ -44,8 +44,7 @@ impl Sources {
 }
 
 impl World {
-    /// A source brings so many events: new ones, or those of an earlier item again. It expects the current cursor, or the one
-    /// before it.
+    /// A source publishes new events, or those of an earlier item again. It expects the current cursor, or the one before it.
     pub(super) fn bring(
         &mut self,
         n: usize,
@@ -82,7 +81,7 @@ impl World {
         self.turn(n, vec![Input::Publish(publish).into()]);
     }
 
-    /// After a commit: each change was decided by the cursor at that moment.
+    /// Checks after a commit that each change was decided by the cursor at that moment.
     pub(super) fn check_change(&mut self, item: &IntakeItem, outcome: &IntakeOutcome) {
         let Some(change) = item.change.as_deref() else { return };
         let Change::AdvanceCursor { source: _, from, to } = &change.change;
@@ -114,14 +113,15 @@ impl World {
         }
     }
 
-    /// Invariant 1: a source is told that its cursor is in, and it is.
+    /// Invariant 1: after a positive response to a source, its cursor is stored.
     pub(super) fn check_told(&self, cursor: &SourceCursor, is_dropped: bool) {
         let is_in = self.sources.had.values().any(|had| had.contains(cursor));
         assert!(is_in, "invariant 1: a cursor was answered, and is not in");
         assert_eq!(self.sources.dropped.contains(cursor.as_str()), is_dropped, "the events of a cursor");
     }
 
-    /// In the end: of each item cursor and events are in, or neither is, unless a full quota dropped the events.
+    /// Checks at the end that cursor and events of each item are both stored or both missing, unless a full quota dropped the
+    /// events.
     pub(crate) fn check_sources(&self) {
         for organization in &self.organizations {
             let stored = now(self.store.source_cursor(*organization, SOURCE)).expect("the store works");

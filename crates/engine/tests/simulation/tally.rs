@@ -1,6 +1,6 @@
-//! How often what was met, so that one can see what a run has covered.
+//! Counts of what histories met, which show the coverage of a run.
 
-/// Something that a history meets.
+/// Something that a history met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Met {
     SharedStore,
@@ -91,7 +91,7 @@ impl Met {
     ];
 }
 
-/// How often each was met.
+/// The count of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tally([u64; Met::COUNT]);
 

@@ -1,4 +1,4 @@
-//! Time passes, clocks are set, and in the end everything comes to rest.
+//! Time passes, clocks are set, and finally everything comes to rest.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::operations::{RequestFate, StoreFate};
 use crate::tally::Met;
 use crate::world::World;
 
-/// The longest that a delivery waits by itself: a capped `Retry-After`.
+/// The longest automatic wait of a delivery: a capped `Retry-After`.
 const LONGEST_WAIT: Duration = Duration::from_secs(25 * 3600);
 
-/// The longest until everything has ended once nothing fails any more, where nodes find by looking what others left.
+/// The longest time until everything has ended after the last fault, if nodes find the work of others only by looking.
 const LONGEST_REST: Duration = Duration::from_secs(4 * 24 * 3600);
 
-/// How far the clocks of nodes on one store are from its own, at the most.
+/// The largest difference between a node's clock and its shared store's clock.
 const APART_MS_MAX: i64 = 5000;
 
 impl World {
-    /// Time passes: a request ends within its limit, and a store that works answers within seconds.
+    /// Time passes: requests end within their limit, and the store responds within seconds if it works.
     pub(super) fn pass_time(&mut self, by: Duration) {
         let until = self.time.after(by);
         if by > EXCHANGE_TIME {
@@ -47,7 +47,7 @@ impl World {
         (0..self.nodes.len()).filter(|n| !self.nodes[*n].is_paused).collect()
     }
 
-    /// Something under way ends, well. Says whether there was something.
+    /// Ends something in flight successfully. Returns whether there was something.
     pub(super) fn end_something(&mut self) -> bool {
         for n in 0..self.nodes.len() {
             let node = &self.nodes[n];
@@ -68,7 +68,7 @@ impl World {
         false
     }
 
-    /// When the first of these nodes wakes up.
+    /// The earliest wake-up among these nodes.
     fn next_wake(&self, of: impl Fn(&Self, usize) -> bool) -> Option<Timestamp> {
         let nodes = self.awake().into_iter().filter(|n| of(self, *n));
         let wakes = nodes.filter_map(|n| {
@@ -90,7 +90,8 @@ impl World {
         }
     }
 
-    /// Clocks of nodes that share a store stay within some seconds of each other; one that is alone may be anywhere.
+    /// Sets a node's clock. Clocks of nodes that share a store stay within seconds of each other; a single node's clock may
+    /// differ without limit.
     pub(super) fn set_clock(&mut self, n: usize, by: Duration, ahead: bool) {
         let by = i64::try_from(by.as_millis()).expect("some days");
         let by = if ahead { by } else { -by };
@@ -113,14 +114,14 @@ impl World {
         self.tell(n, Input::Tick.into());
     }
 
-    /// Endpoints accept, the store works, nodes see each other, and time goes on until nothing is left to do.
+    /// Endpoints accept, the store works, nodes see each other, and time passes until nothing is left to do.
     pub(crate) fn settle(&mut self) {
         self.endpoints.all_accept();
         for n in 0..self.nodes.len() {
             self.wake(n, true);
         }
         for n in 0..self.nodes.len() {
-            // The last thing that it hears of the others is true.
+            // The last news of other nodes is true.
             while !self.nodes[n].mail.is_empty() {
                 self.hear(n, 0);
             }
@@ -158,7 +159,7 @@ impl World {
         }
     }
 
-    /// Time goes on to when a machine wakes up.
+    /// Advances the time to the next wake-up of a core.
     fn wait(&mut self) {
         let at = self.next_wake(|_, _| true).expect("a machine with something pending wakes up again");
         let too_long = LONGEST_WAIT + self.set_back;
@@ -171,7 +172,7 @@ impl World {
         (0..self.nodes.len()).all(is_idle) && (self.pending_count() == 0 || self.pending().is_empty())
     }
 
-    /// What is pending, and is not held because its webhook is inactive.
+    /// The pending deliveries, except those of inactive webhooks.
     fn pending(&self) -> Vec<Key> {
         let mut pending = Vec::new();
         for (event, heard) in &self.expected {

@@ -1,4 +1,4 @@
-//! What goes into a node's machine, and where what comes out goes.
+//! The inputs of a node's core, and the destinations of its commands.
 
 use stackbell_engine::core::{
     AttemptRequest, Command, CommitFault, Core, Input, Notice, PublishRefusal, PublishTicket,
@@ -16,7 +16,7 @@ use crate::tally::Met;
 use crate::world::World;
 
 impl World {
-    /// A node hears of something, unless it stands still.
+    /// Gives a node an input, unless the node is paused.
     pub(super) fn tell(&mut self, n: usize, mail: Mail) {
         if self.nodes[n].is_paused {
             self.nodes[n].mail.push(mail);
@@ -25,7 +25,7 @@ impl World {
         }
     }
 
-    /// A node hears of something that was done a while ago.
+    /// Gives a node one of the inputs that wait for it.
     pub(super) fn hear(&mut self, n: usize, which: usize) {
         let node = &mut self.nodes[n];
         if !node.mail.is_empty() && !node.is_paused {
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// One turn of a machine; its commands go to the store and to endpoints, its answers to the people.
+    /// Runs one turn of a core. Its commands go to the store and the endpoints, its responses to the callers.
     pub(super) fn turn(&mut self, n: usize, mail: Vec<Mail>) {
         debug_assert!(!self.nodes[n].is_paused, "it takes in nothing");
         let now = self.clock(n);
@@ -42,7 +42,7 @@ impl World {
         for Mail { input, request } in mail {
             self.note_input(n, &input, request);
             self.nodes[n].core.handle(input, now, &mut commands);
-            // Before what comes of the next is known, by which they are not to be judged.
+            // Commands are judged before the effects of the next input are known.
             commands.drain(..).for_each(|command| self.do_command(n, command));
         }
         self.nodes[n].wake_at = None;
@@ -72,7 +72,7 @@ impl World {
             Command::Note(Notice::Unrecordable { webhook }) => {
                 self.tally.note(Met::OutcomeUnrecordable);
                 self.unrecordable.insert(webhook);
-                // It is left to the search for lanes, which a node of an embedded store has none of here.
+                // Only the search for lanes finds it, and a single node has that switched off here.
                 self.untold_lanes.insert(webhook);
             }
             Command::Note(Notice::Ended { .. } | Notice::Superseded { .. })
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// How many attempts may be in flight of each webhook that a request is about.
+    /// The most attempts in flight for each webhook of a request.
     fn caps(&self, n: usize, command: &Command) -> Vec<(WebhookId, u32)> {
         let cap = |webhook| (webhook, self.nodes[n].cap(webhook, &self.config));
         match command {
@@ -216,12 +216,12 @@ impl World {
     fn note_end(&mut self, n: usize, key: Key, place: usize, attempt: &Attempt) {
         let (start, max) = (self.config.lane_limit_start, self.config.lane_limit_max);
         let is_moved = self.moved.contains(&key.0);
-        // The node may know of an edit since, and then learns nothing from this attempt.
+        // The node may know of a later edit, and then learns nothing from this attempt.
         let sent_with = self.endpoints.log[&key][place].revision;
         let is_old = self.find_webhook(key.0).is_some_and(|webhook| webhook.revision > sent_with);
         let limit = self.nodes[n].limits.entry(key.0).or_insert(start);
         match attempt.outcome {
-            // It may learn of another URL after this, and start again.
+            // The node may learn of another URL after this, and restart with the initial limit.
             Outcome::Unanswered { silence: Silence::TimedOut, .. } if is_moved || is_old => {}
             Outcome::Unanswered { silence: Silence::TimedOut, .. } => *limit = 1,
             Outcome::Answered(_) if attempt.duration <= self.config.quick_response => {
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// Notes what an endpoint asked for, and that it is over when somebody got a 2xx from it since.
+    /// Records the wait that an endpoint asked for. A later 2xx of a manual attempt ends it.
     fn note_asked(&mut self, n: usize, webhook: WebhookId, step: u64, attempt: &Attempt, is_old: bool) {
         let wait = attempt.outcome.answer().and_then(|answer| answer.retry_after);
         if let Some(wait) = wait.filter(|_| !is_old) {
@@ -251,8 +251,8 @@ impl World {
         }
     }
 
-    /// A lease that is over when the node hears of it may have taken the place of one that the node still goes by, if its
-    /// clock was set back meanwhile.
+    /// A lease may be over when the node learns of it. If the node's clock was set back meanwhile, that lease may have replaced
+    /// one that the node still uses.
     fn note_late_leases(&mut self, n: usize, lanes: &[LeasedLane]) {
         let now = self.lease_now(n);
         let leased = lanes.iter().flat_map(|lane| &lane.deliveries).map(|leased| &leased.delivery);
@@ -265,7 +265,7 @@ impl World {
         late.into_iter().for_each(|key| self.lose_lease(key));
     }
 
-    /// Whether a node's machine has nothing under way.
+    /// The core of a node.
     pub(super) fn core(&self, n: usize) -> &Core {
         &self.nodes[n].core
     }

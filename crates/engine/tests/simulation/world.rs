@@ -1,4 +1,4 @@
-//! Nodes, their store, their network, time, and the people around them.
+//! The nodes, their store, their network, the time, and the people.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -37,16 +37,16 @@ pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
 /// A lease that the store has given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given {
-    /// When it runs out, by the clock that leases go by.
+    /// When it runs out, by the clock that applies to leases.
     pub until: Timestamp,
-    /// Its place among all that happened, and that of the request for it.
+    /// The step at which it was given, and the step of the request for it.
     pub step: u64,
     pub asked_step: u64,
-    /// To which life of which node.
+    /// The life of the node that got it.
     pub life: u32,
-    /// For which beginning of the delivery.
+    /// The delivery's last rearming before it.
     pub rearmed_at: Option<Timestamp>,
-    /// How many attempts its webhook could have in flight there when it was asked for.
+    /// The most attempts in flight that its webhook could have at that node, when it was requested.
     pub cap: u32,
     /// The webhook's revision when it was given.
     pub revision: u64,
@@ -56,17 +56,17 @@ pub(crate) struct Given {
 
 pub(crate) struct World {
     pub store: MemoryStore,
-    /// Whether nodes share it, and leases go by its clock.
+    /// Whether several nodes share the store, and its clock applies to leases.
     pub is_shared: bool,
-    /// The time that it is. Nodes' clocks may differ.
+    /// The true time. Clocks of nodes may differ.
     pub time: Timestamp,
     pub config: CoreConfig,
     pub rng_seed: u64,
     pub entropy: SeededEntropy,
     pub nodes: Vec<Node>,
-    /// Counts the lives of all nodes.
+    /// The number of lives of all nodes.
     pub lives: u32,
-    /// Those that ended at once, with all that they knew.
+    /// The lives that were killed, with everything that they knew.
     pub killed: HashSet<u32>,
     pub tickets: u64,
     pub organizations: Vec<OrganizationId>,
@@ -74,41 +74,40 @@ pub(crate) struct World {
     pub webhooks: Vec<WebhookId>,
     pub owners: HashMap<WebhookId, OrganizationId>,
     pub deleted: HashSet<WebhookId>,
-    /// Webhooks whose URL was edited. A node's limit for them is known only from above.
+    /// Webhooks whose URL was edited. Only an upper bound of a node's limit for them is known.
     pub moved: HashSet<WebhookId>,
     pub published: Vec<(EventId, usize, usize)>,
     pub sources: Sources,
-    /// Events whose producer was told that they are in, with the receipt's count of deliveries.
+    /// Events that were acknowledged to their producer, with the receipt's count of deliveries.
     pub answered: BTreeMap<EventId, u32>,
-    /// Which webhooks had to hear of an event, by what the store knew at the moment of its commit; in order.
+    /// The webhooks that had to receive each event, by the store's state at its commit, in order.
     pub expected: BTreeMap<EventId, Vec<WebhookId>>,
-    /// As of which versions of its organization an event was accepted.
+    /// The versions of its organization as of which each event was accepted.
     pub accepted_as_of: HashMap<EventId, Vec<u64>>,
     pub keys: HashMap<DeliveryId, Key>,
     pub given: HashMap<DeliveryId, Vec<Given>>,
-    /// When the lease of a delivery passed on, or the node that has it did not hear of that: by the place among all that
-    /// happened.
+    /// The steps at which a delivery's lease passed to another node, or its holder was not told of the lease.
     pub lost: HashMap<Key, Vec<u64>>,
-    /// When somebody changed a delivery whose lease a node may have, or it expired.
+    /// The steps at which somebody changed a delivery that a node may have leased, or it expired.
     pub touched: HashMap<Key, Vec<u64>>,
-    /// Webhooks of which an outcome was given up, because of a row that cannot be read.
+    /// Webhooks with an outcome that was given up because of an unreadable row.
     pub unrecordable: HashSet<WebhookId>,
     /// Deliveries that somebody cancelled.
     pub cancelled: HashSet<Key>,
-    /// When deliveries were made to begin anew.
+    /// The steps at which deliveries were rearmed.
     pub rearmed: HashMap<Key, Vec<u64>>,
-    /// When somebody last ended what a webhook's endpoint had asked for, or may have.
+    /// The step at which somebody last ended, or may have ended, the wait that a webhook's endpoint asked for.
     pub set_going: HashMap<WebhookId, u64>,
-    /// What each recovery has made pending.
+    /// The events that each recovery has made pending.
     pub recovered: HashMap<RecoveryId, HashSet<EventId>>,
-    /// By how much clocks were set back, in all: what was due before is due later by as much.
+    /// The total by which clocks were set back. Earlier due times come later by as much.
     pub set_back: Duration,
-    /// Webhooks of an embedded store that were edited past its node, of which that hears only in the end.
+    /// Webhooks of an embedded store that were edited without telling its node. The node learns of it only at the end.
     pub untold: BTreeSet<WebhookId>,
-    /// The same of webhooks that have something due.
+    /// Webhooks that have due deliveries, of which their node was not told. The node learns of them only at the end.
     pub untold_lanes: BTreeSet<WebhookId>,
     pub tally: Tally,
-    /// Sums up all that nodes did: two runs of the same history come to the same.
+    /// A hash of everything that nodes did. Two runs of one history have the same hash.
     pub trace: u64,
 }
 
@@ -194,7 +193,7 @@ impl World {
         }
     }
 
-    /// A node that begins, with its clock so far ahead.
+    /// Creates a node with its clock this far ahead.
     pub(super) fn new_node(&mut self, ahead_ms: i64) -> Node {
         self.lives += 1;
         let id = if self.is_shared {
@@ -235,7 +234,7 @@ impl World {
             Operation::Sweep { node } => self.sweep(self.nth(node)),
             asked => {
                 let node = self.asks_of(&asked);
-                // A node that stands still takes no requests; another may.
+                // A paused node takes no requests, but another node may.
                 let awake =
                     (node..node + self.nodes.len()).map(|n| self.nth(n)).find(|n| !self.nodes[*n].is_paused);
                 if let Some(n) = awake {
@@ -245,12 +244,12 @@ impl World {
         }
     }
 
-    /// One of the nodes.
+    /// One of the nodes, modulo their count.
     fn nth(&self, node: usize) -> usize {
         node % self.nodes.len()
     }
 
-    /// What time a node has.
+    /// The time by a node's clock.
     pub(crate) fn clock(&self, n: usize) -> Timestamp {
         Timestamp::from_millis(self.time.as_millis() + self.nodes[n].ahead_ms)
     }
@@ -260,7 +259,7 @@ impl World {
         self.tickets
     }
 
-    /// By a right that is as of so many versions ago.
+    /// Publishes with a right that is this many versions old.
     fn publish(&mut self, n: usize, organization: usize, subject: usize, again: Option<usize>, behind: u64) {
         if self.nodes[n].is_paused {
             return;
@@ -282,7 +281,7 @@ impl World {
         self.turn(n, vec![Input::Publish(publish).into()]);
     }
 
-    /// An event of now, by a node's clock.
+    /// A new event with the time of a node's clock.
     pub(super) fn event(
         &mut self,
         n: usize,
@@ -310,7 +309,7 @@ impl World {
         now(self.store.find_delivery(webhook, event)).expect("the store works")
     }
 
-    /// Notes that somebody changed a delivery.
+    /// Records that somebody changed a delivery.
     pub(super) fn touch(&mut self, key: Key) {
         let step = self.endpoints.next_step();
         self.touched.entry(key).or_default().push(step);
@@ -323,7 +322,7 @@ impl World {
             audit_before: Timestamp::from_millis(0),
             rows_max: 1000,
         };
-        // No later than by the clock that nodes share.
+        // At most the time of the shared clock.
         let at = if self.is_shared { self.clock(n).min(self.time) } else { self.clock(n) };
         if now(self.store.sweep(at, &policy)).expect("the store works").expired > 0 {
             self.touch_expired(at);
@@ -350,7 +349,7 @@ impl World {
         self.endpoints.paces_set.entry(webhook).or_default().push(revision);
     }
 
-    /// Takes what a node does into the sum of all.
+    /// Adds what a node did to the hash.
     pub(super) fn trace(&mut self, what: u128) {
         for part in [what as u64, (what >> 64) as u64] {
             self.trace = (self.trace.rotate_left(5) ^ part).wrapping_mul(0x517c_c1b7_2722_0a95);

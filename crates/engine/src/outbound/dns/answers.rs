@@ -1,6 +1,6 @@
-//! Answers that are kept for as long as they hold, and the lookups in progress.
+//! A cache of answers, kept for their TTL, and the lookups in progress.
 //!
-//! Callers that ask for one host at the same time share one lookup. A lookup ends when its last caller gives up.
+//! Concurrent callers for one host share one lookup. A lookup ends when its last caller gives up.
 
 use std::collections::HashMap;
 use std::future::{Ready, ready};
@@ -13,15 +13,15 @@ use tokio::time::Instant;
 
 use crate::outbound::resolve::{ResolveError, Unanswered};
 
-/// The most hosts with kept answers, and the most with shared lookups. A few megabytes hold the most addresses of each, and
-/// hardly any host has that many.
+/// The most hosts in the cache, and the most shared lookups. Most hosts have few addresses; even with the most addresses for
+/// each host, the cache takes a few megabytes.
 pub(super) const ANSWERS_MAX: usize = 4096;
 
-/// How long a failure is kept: shorter than the first retry waits.
+/// How long a failure is kept. It is shorter than the wait before the first retry.
 pub(super) const FAILURE_TIME: Duration = Duration::from_secs(2);
 
-/// A lookup takes no more callers after this time. A lost question would cost them the rest of its time, though the name
-/// server has recovered.
+/// A lookup accepts no more callers after this time. If its question was lost, later callers would wait for the rest of its
+/// time, although the name server has recovered.
 const JOIN_TIME: Duration = FAILURE_TIME;
 
 /// The addresses of a host.
@@ -29,14 +29,14 @@ const JOIN_TIME: Duration = FAILURE_TIME;
 pub(super) struct Found {
     /// At least one.
     pub(super) addresses: Arc<[IpAddr]>,
-    /// Why the addresses of the other family are not among them, if they are not.
+    /// Why the addresses of the other family are missing, if they are.
     pub(super) unanswered: Option<Unanswered>,
     /// The other family's addresses, while a name server may still answer.
     pub(super) later: Option<Later>,
 }
 
 impl From<Arc<[IpAddr]>> for Found {
-    /// All addresses of the host.
+    /// Both families are complete.
     fn from(addresses: Arc<[IpAddr]>) -> Self {
         Self { addresses, unanswered: None, later: None }
     }
@@ -47,7 +47,7 @@ type Looking = BoxFuture<'static, Answered>;
 type Waiting = BoxFuture<'static, Result<Arc<[IpAddr]>, Unanswered>>;
 
 pub(super) type Lookup = Shared<Looking>;
-/// Addresses of one family. There may be none.
+/// The addresses of one family. The list may be empty.
 pub(super) type Later = Shared<Waiting>;
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ struct Inner {
 }
 
 struct Answer {
-    /// Without `later`, which ends when nobody waits for it any more.
+    /// The answer without `later`, so that the cache does not keep that lookup alive.
     found: Answered,
     later: Option<WeakShared<Waiting>>,
     holds_until: Instant,
@@ -72,7 +72,7 @@ struct Running {
 }
 
 impl Answers {
-    /// The kept answer about a host, else the result of the lookup in progress, else that of a new one.
+    /// Returns the cached answer for a host, else the result of the lookup in progress, else the result of a new lookup.
     pub(super) fn get(&self, host: &str, start: impl FnOnce() -> Lookup) -> Either<Ready<Answered>, Lookup> {
         let now = Instant::now();
         let mut inner = self.lock();
@@ -91,7 +91,7 @@ impl Answers {
         Either::Right(lookup)
     }
 
-    /// Keeps an answer for `time`. Its `later` is shared with all who ask meanwhile.
+    /// Caches an answer for `time`. All callers during that time share its `later`.
     pub(super) fn keep(&self, host: &str, mut found: Answered, time: Duration) {
         if time.is_zero() {
             return;
@@ -104,14 +104,14 @@ impl Answers {
         inner.kept.insert(host.into(), Answer { found, later, holds_until: now + time });
     }
 
-    /// Says why one family is not in the kept answer, where one is missing.
+    /// Sets the reason why one family is missing, if the cached answer lacks one.
     pub(super) fn explain(&self, host: &str, unanswered: Unanswered) {
         if let Some((_, missing)) = self.lock().half(host) {
             *missing = unanswered;
         }
     }
 
-    /// A kept answer without one family is kept no longer than a failure from now on.
+    /// Limits how long a cached answer without one family is kept, to the time for failures.
     pub(super) fn shorten_half(&self, host: &str) {
         if let Some((holds_until, _)) = self.lock().half(host) {
             *holds_until = (*holds_until).min(Instant::now() + FAILURE_TIME);
@@ -130,7 +130,7 @@ impl Answers {
 }
 
 impl Inner {
-    /// A kept answer without one family: how long it holds, and why the family is missing.
+    /// The cached answer for a host, if it lacks one family: its expiry, and why the family is missing.
     fn half(&mut self, host: &str) -> Option<(&mut Instant, &mut Unanswered)> {
         let answer = self.kept.get_mut(host)?;
         let missing = answer.found.as_mut().ok()?.unanswered.as_mut()?;
@@ -146,13 +146,13 @@ impl Answer {
 }
 
 impl Running {
-    /// `None` when it has ended.
+    /// `None` if the lookup has ended.
     fn lookup(&self) -> Option<Lookup> {
         self.lookup.upgrade().filter(|lookup| lookup.peek().is_none())
     }
 }
 
-/// Makes room for one more entry: by removing those that are of no use any more, else all.
+/// Makes room for one more entry: removes useless entries, or all entries if that is not enough.
 fn make_room<V>(entries: &mut HashMap<Box<str>, V>, is_of_use: impl Fn(&V) -> bool) {
     if entries.len() >= ANSWERS_MAX {
         entries.retain(|_, entry| is_of_use(entry));

@@ -1,4 +1,4 @@
-//! The files that say where names come from.
+//! The files that configure name resolution.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::hosts::Hosts;
 use super::names::Names;
 use super::resolv_conf::ResolvConf;
 
-/// Where the files are.
+/// The paths of the files.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) resolv_conf: PathBuf,
@@ -21,16 +21,16 @@ impl Default for Files {
     }
 }
 
-/// What tells one state of the files from another.
+/// A fingerprint of the files, to detect changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stamps {
-    /// They were never read.
+    /// The files were never read.
     #[default]
     Unread,
     Read([Option<Stamp>; 2]),
 }
 
-/// Of a file that is there. Where files come from an image, the time alone may say nothing.
+/// The fingerprint of an existing file. Files from a container image may all have equal times, so the time is not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: Option<SystemTime>,
@@ -50,9 +50,9 @@ impl Stamp {
 }
 
 impl Files {
-    /// What they say, unless it is what they said before. Blocks.
+    /// Reads the files, if they differ from the state `before`. Blocks.
     pub(super) fn read_if_changed(&self, before: Stamps) -> io::Result<Option<(Stamps, Names)>> {
-        // Before they are read: a change meanwhile is seen the next time.
+        // The fingerprint is taken before the read, so a change during the read is detected the next time.
         let stamps = Stamps::Read([Stamp::of(&self.resolv_conf), Stamp::of(&self.hosts)]);
         if stamps == before {
             return Ok(None);
@@ -63,18 +63,18 @@ impl Files {
     }
 }
 
-/// Which servers are asked, and how.
+/// The name servers and how to query them.
 fn conf(path: &Path) -> io::Result<ResolvConf> {
     Ok(ResolvConf::parse(&read(path)?, &host_name(), interface))
 }
 
-/// This machine's name.
+/// The name of this machine.
 #[cfg(unix)]
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Other systems have a domain for each interface, and none of them is searched.
+/// Other systems have a domain for each interface; none of them is searched.
 #[cfg(not(unix))]
 fn host_name() -> String {
     String::new()
@@ -88,13 +88,13 @@ fn interface(name: &str) -> Option<u32> {
     netdevice::name_to_index(&socket, name).ok()
 }
 
-/// Zones are numbers alone on other systems.
+/// On other systems a zone is always a number.
 #[cfg(not(target_os = "linux"))]
 fn interface(_: &str) -> Option<u32> {
     None
 }
 
-/// A file that is not there says nothing. Comments in other encodings than UTF-8 do no harm.
+/// Reads a file; a missing file counts as empty. Comments that are not in UTF-8 do no harm.
 fn read(path: &Path) -> io::Result<String> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

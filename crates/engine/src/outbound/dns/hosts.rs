@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// The addresses of names, in the file's order, of all lines that have the name.
+/// The addresses of each name, from all lines with the name, in the file's order.
 #[derive(Debug, Default)]
 pub(super) struct Hosts(HashMap<String, Vec<IpAddr>>);
 
 impl Hosts {
-    /// Reads the file's text. Lines without an address are ignored.
+    /// Parses the text of the file. Lines without an address are ignored.
     pub(super) fn parse(text: &str) -> Self {
         let mut hosts: HashMap<String, Vec<IpAddr>> = HashMap::new();
         for line in text.lines() {
@@ -25,7 +25,7 @@ impl Hosts {
         Self(hosts)
     }
 
-    /// The addresses of a host in lower case, both families; none when it is not there.
+    /// The addresses of a host (in lower case) in both families; empty if the file does not have it.
     pub(super) fn addresses(&self, host: &str) -> &[IpAddr] {
         self.0.get(host).map_or(&[], Vec::as_slice)
     }

@@ -1,15 +1,15 @@
-//! Names as the system's libc would resolve them, by `/etc/hosts` and DNS.
+//! Name resolution by `/etc/hosts` and DNS, with the results that the system's libc would give.
 //!
-//! Two things keep us from libc's own `getaddrinfo`. It holds a thread for each name until it gives up, so names that hang,
-//! which anybody can make, would keep all others from being looked up (invariant 5). It does not say how long an answer
-//! holds, so every connect would ask again. Resolver libraries for Rust ignore `ndots`, `attempts` and zones, and give up at
-//! a server's error, so only their messages are used here.
+//! libc's own `getaddrinfo` has two problems. It blocks a thread for each name until it gives up, so anybody could stop all
+//! lookups with names that hang (invariant 5). It does not return the TTL of an answer, so every connect would query again.
+//! Resolver libraries for Rust ignore `ndots`, `attempts` and zones, and stop at a server's error, so only their message types
+//! are used here.
 //!
-//! - [`DnsResolver`]: the files, read again when they change
-//! - `names`: one name, among hosts and at name servers
-//! - `answers`: kept answers, and lookups that concurrent callers share
-//! - `servers`, `reply`: one question to the servers in turn, and the meaning of an answer
-//! - `resolv_conf`, `hosts`, `files`: the files' contents
+//! - [`DnsResolver`]: reads the files, and reads them again when they change
+//! - `names`: resolves one name, by the hosts file and the name servers
+//! - `answers`: caches answers, and shares lookups between concurrent callers
+//! - `servers`, `reply`: ask the servers one question in turn, and interpret an answer
+//! - `resolv_conf`, `hosts`, `files`: parse the files
 
 mod answers;
 mod files;
@@ -37,22 +37,22 @@ use names::Names;
 #[cfg(any(test, feature = "properties"))]
 pub(super) use reply::property as reply_property;
 
-/// How often it is looked whether the files have changed.
+/// How often the files are checked for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The resolver: what `/etc/hosts` says, else what the servers of `/etc/resolv.conf` answer, for as long as that holds.
+/// The resolver: `/etc/hosts` first, then the name servers of `/etc/resolv.conf`. Answers are cached for their TTL.
 ///
-/// Both files are read again within a second when they have changed. While one of them cannot be read, its last contents
-/// hold. Other sources of names are not read: `nsswitch.conf`, `host.conf`, `gai.conf`, `LOCALDOMAIN`, `RES_OPTIONS`.
+/// Changes of both files take effect within a second. If a file becomes unreadable, its last contents stay in effect. Other
+/// configuration is not read: `nsswitch.conf`, `host.conf`, `gai.conf`, `LOCALDOMAIN`, `RES_OPTIONS`.
 #[derive(Debug, Default)]
 pub struct DnsResolver {
     files: Files,
     current: Mutex<Current>,
-    /// Held while the files are read: one reader at a time.
+    /// Held while the files are read, so that there is one reader at a time.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// What was read of the files last, and when that was looked at.
+/// The last contents of the files, and when the files were last checked.
 #[derive(Debug, Default)]
 struct Current {
     found: Option<Result<Arc<Names>, ResolveError>>,
@@ -61,8 +61,8 @@ struct Current {
 }
 
 impl DnsResolver {
-    /// The names as the files have them. One caller looks at the files; others take the last contents meanwhile, and wait
-    /// only when there are none.
+    /// Returns the current names. One caller checks the files; other callers use the last contents meanwhile, and wait only if
+    /// there are none.
     async fn names(&self) -> Result<Arc<Names>, ResolveError> {
         if let Some(names) = self.fresh() {
             return names;
@@ -95,14 +95,14 @@ impl DnsResolver {
         current.found.clone().expect("what was never read differs from all that there may be")
     }
 
-    /// What there is, where it was looked at just now.
+    /// The current names, if the files were checked less than `LOOK_INTERVAL` ago.
     fn fresh(&self) -> Option<Result<Arc<Names>, ResolveError>> {
         let current = self.lock();
         current.found.clone().filter(|_| current.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL))
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
-        // Nothing that can panic is done under it.
+        // No code that can panic runs under this lock.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The addresses of one host: from `/etc/hosts`, from kept answers, or from the name servers.
+//! The addresses of one host: from `/etc/hosts`, from the cache, or from the name servers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use super::resolv_conf::ResolvConf;
 use super::servers::Servers;
 use crate::outbound::resolve::{ResolveError, Unanswered};
 
-/// Answers are kept no longer than this, whatever they say.
+/// The longest time for which an answer is cached, whatever its TTL.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3600);
 
-/// "There is none" is kept no longer than this: a name that was just added must not wait for an hour.
+/// The longest time for which "there is none" is cached, so that a new name does not wait for an hour.
 const NEGATIVE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// An answer without one family is kept no longer than this.
+/// The longest time for which an answer without one family is cached.
 const HALF_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How long the second family is waited for once the first has addresses. Source: RFC 8305, section 3.
+/// How long the second family is awaited after the first has addresses. Source: RFC 8305, section 3.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-/// The hosts of `/etc/hosts`, the name servers for all other names, and their answers.
+/// The entries of `/etc/hosts`, the name servers for all other names, and the cache of their answers.
 pub(super) struct Names {
     hosts: Hosts,
     conf: ResolvConf,
@@ -36,16 +36,16 @@ pub(super) struct Names {
     answers: Arc<Answers>,
 }
 
-/// The result of one candidate.
+/// The result for one candidate name.
 enum Verdict {
     Found(Found),
-    /// The name has no address, for this time. The next candidate is tried.
+    /// The name has no address. The result holds for this time, and the next candidate is tried.
     None(ResolveError, Duration),
-    /// Servers failed. The next candidate is tried.
+    /// The servers failed. The next candidate is tried.
     ServerFailed,
-    /// Servers refused the question. No more domains are searched.
+    /// The servers refused the question. No further search domains are tried.
     Refused,
-    /// The search ends.
+    /// The search ends with this error.
     Stop(ResolveError),
 }
 
@@ -61,9 +61,9 @@ impl Names {
         Self { hosts, conf, servers, answers: Arc::default() }
     }
 
-    /// The addresses of a host in lower case. A dot at its end makes it absolute.
+    /// Returns the addresses of a host (in lower case). A final dot makes it absolute.
     ///
-    /// Concurrent calls for one host share one lookup. The lookup goes on as long as one of the callers waits.
+    /// Concurrent calls for one host share one lookup. The lookup continues as long as one caller waits.
     pub(super) async fn addresses(self: &Arc<Self>, host: &str) -> Result<Found, ResolveError> {
         let of_hosts = self.hosts.addresses(host);
         if !of_hosts.is_empty() {
@@ -76,7 +76,8 @@ impl Names {
         self.answers.get(host, || Arc::clone(self).lookup(host.into())).await
     }
 
-    /// The outbound policy forbids the addresses of an answer without one family. It is kept no longer than a failure.
+    /// The outbound policy forbids all addresses of an answer without one family. The answer is cached no longer than a
+    /// failure.
     pub(super) fn half_is_forbidden(&self, host: &str) {
         self.answers.shorten_half(host);
     }
@@ -84,7 +85,7 @@ impl Names {
     fn lookup(self: Arc<Self>, host: Box<str>) -> Lookup {
         let lookup = async move {
             self.search(&host).await.map_err(|(error, time)| {
-                // The cause of an unreachable server may be this machine.
+                // This machine may be the cause if no server is reachable, so that error is not cached.
                 if !matches!(error, ResolveError::Unasked(_)) {
                     self.answers.keep(&host, Err(error.clone()), time);
                 }
@@ -94,12 +95,12 @@ impl Names {
         lookup.boxed().shared()
     }
 
-    /// Asks for the candidates in turn. Source: `__res_context_search` in glibc's `resolv/res_query.c`, with one difference:
-    /// glibc goes on to the name as it is when no server answers about a longer one. A lost answer must not send a payload
-    /// to another host, so here the lookup fails. An error comes with the time for which it holds.
+    /// Looks up the candidates in turn. Source: `__res_context_search` in glibc's `resolv/res_query.c`, with one difference: if
+    /// no server answers about a longer name, glibc goes on to the name as it is. Here the lookup fails, because a lost answer
+    /// must not send a payload to another host. An error comes with the time for which it holds.
     async fn search(&self, host: &str) -> Result<Found, (ResolveError, Duration)> {
         let candidates = self.conf.candidates(host).ok_or((ResolveError::NoName, Duration::ZERO))?;
-        // A kept answer must not outlive the reason why an earlier candidate was passed over.
+        // A cached answer must not outlive the reason for skipping an earlier candidate.
         let mut holds = ANSWER_TIME_MAX;
         let mut first_error = None;
         let mut error = ResolveError::NoName;
@@ -139,7 +140,7 @@ impl Names {
         Err((first_error.unwrap_or(error), error_holds))
     }
 
-    /// Asks for both families of one name at once.
+    /// Looks up both families of one name at the same time.
     async fn look_up(&self, host: &str, name: Name, holds: Duration) -> Verdict {
         if name.iter().next_back().is_some_and(|label| label.eq_ignore_ascii_case(b"invalid")) {
             // Source: RFC 6761, section 6.4.
@@ -155,7 +156,7 @@ impl Names {
                 Either::Right((v6, v4)) => (v6, Awaited { reply: v4, is_v6: false }),
             };
             let second = match &reply {
-                // Some servers say that there is no name where there is no IPv6 address.
+                // Some servers report that the name does not exist if it only lacks an IPv6 address.
                 Reply::NoName(_) if other.is_v6 => timeout(RESOLUTION_DELAY, &mut other.reply).await.ok(),
                 Reply::Addresses(..) => timeout(RESOLUTION_DELAY, &mut other.reply).await.ok(),
                 _ => Some((&mut other.reply).await),
@@ -174,8 +175,8 @@ impl Names {
         self.judge(host, v4, v6, holds)
     }
 
-    /// The addresses of one family while the other is awaited. They are kept at once, so a family that is never answered
-    /// costs its wait once.
+    /// Returns the addresses of one family while the other is pending. They are cached at once, so that a family without an
+    /// answer costs its wait once.
     fn half(&self, host: &str, addresses: Arc<[IpAddr]>, holds: Duration, other: Awaited) -> Found {
         let unanswered = Some(Unanswered { question: other.question(), failure: SILENT });
         let later = other.complete(Arc::clone(&self.answers), host.into(), Arc::clone(&addresses), holds);
@@ -193,10 +194,10 @@ impl Names {
             }
             (Addresses(addresses, time), other) => (addresses, time, other.unanswered(AAAA)),
             (other, Addresses(addresses, time)) => (addresses, time, other.unanswered(A)),
-            // The name exists as an alias that leads nowhere. It hides the other candidates.
+            // The name exists as an alias without an address. It hides the other candidates.
             (NoAddress, _) | (_, NoAddress) => return Verdict::Stop(ResolveError::NoAddress),
             (NoName(time), NoName(other)) => return Verdict::None(ResolveError::NoName, time.min(other)),
-            // No name in one family is none in the other.
+            // A name that does not exist in one family does not exist in the other.
             (NoName(time), NoData(_) | ServerFailed | Refused | Rejected | Silent | Unasked(_)) => {
                 return Verdict::None(ResolveError::NoName, time);
             }
@@ -224,7 +225,7 @@ impl Names {
         self.servers.unresponsive()
     }
 
-    /// How many answers are kept, and how many lookups may take further callers.
+    /// The number of cached answers, and of lookups that accept further callers.
     #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize) {
         self.answers.counts()
@@ -234,7 +235,7 @@ impl Names {
 const A: &str = "A";
 const AAAA: &str = "AAAA";
 
-/// The reply of the second family.
+/// The pending reply of the second family.
 struct Awaited {
     reply: BoxFuture<'static, Reply>,
     is_v6: bool,
@@ -245,8 +246,8 @@ impl Awaited {
         if self.is_v6 { AAAA } else { A }
     }
 
-    /// The second family's addresses. The whole answer is kept then: with the addresses of the first family, `known`, which
-    /// hold for `holds`.
+    /// Waits for the addresses of the second family. Then caches the whole answer, with the addresses of the first family,
+    /// `known`, which hold for `holds`.
     async fn complete(
         self,
         answers: Arc<Answers>,
@@ -270,7 +271,7 @@ impl Awaited {
     }
 }
 
-/// Every machine knows itself. Source: RFC 6761, section 6.3.
+/// Localhost names are never looked up. Source: RFC 6761, section 6.3.
 fn is_local(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host == "localhost" || host.ends_with(".localhost")

@@ -1,4 +1,4 @@
-//! A name server's answer about a name in one family, in our terms.
+//! A name server's answer about one name in one family, in the terms of this resolver.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,34 +9,34 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::outbound::resolve::Unanswered;
 
-/// Further addresses of one family are left out.
+/// Further addresses of a family are ignored.
 pub(super) const FAMILY_ADDRESSES_MAX: usize = 32;
 
-/// Aliases are followed this far within an answer.
+/// The most aliases that are followed within an answer.
 const ALIASES_MAX: usize = 16;
 
-/// How long "there is none" holds where the answer does not say.
+/// How long "there is none" holds if the answer does not say.
 const NEGATIVE_TIME: Duration = Duration::from_secs(5);
 
-/// The failure of servers that do not answer.
+/// The failure if no server answers.
 pub(super) const SILENT: &str = "no name server answered in time";
 
-/// An answer about one name and one family, or why there is none.
+/// The result of one question for one name in one family.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// At least one address, and how long they hold.
+    /// At least one address, and how long the addresses hold.
     Addresses(Vec<IpAddr>, Duration),
-    /// The name has no records of this family, and how long that holds.
+    /// The name has no records of this family. Holds for this time.
     NoData(Duration),
-    /// The name leads to a record, such as an alias, and to no address.
+    /// The name leads to another record, such as an alias, but not to an address.
     NoAddress,
-    /// There is no such name, and how long that holds.
+    /// The name does not exist. Holds for this time.
     NoName(Duration),
-    /// Servers answered that they failed (SERVFAIL).
+    /// The servers reported a failure (SERVFAIL).
     ServerFailed,
-    /// Servers answered that they do not tell (REFUSED, NOTIMP), or pointed elsewhere.
+    /// The servers refused the question (REFUSED, NOTIMP), or referred to other servers.
     Refused,
-    /// A server answered that the question is wrong (FORMERR), or in a way that has no meaning here.
+    /// A server rejected the question as malformed (FORMERR), or sent an unexpected code.
     Rejected,
     /// No server answered in time.
     Silent,
@@ -45,7 +45,7 @@ pub(super) enum Reply {
 }
 
 impl Reply {
-    /// Reads an answer to a question for `name` (absolute) in `family`.
+    /// Interprets an answer to a question for `name` (absolute) in `family`.
     pub(super) fn read(message: &Message, name: &Name, family: RecordType) -> Self {
         match message.metadata.response_code {
             ResponseCode::NoError if !message.answers.is_empty() => addresses(&message.answers, name, family),
@@ -58,7 +58,7 @@ impl Reply {
         }
     }
 
-    /// Why the question is not answered; `None` when it is.
+    /// Why the question got no answer; `None` if it got one.
     pub(super) fn unanswered(&self, question: &'static str) -> Option<Unanswered> {
         let failure = match self {
             Self::Addresses(..) | Self::NoData(_) | Self::NoAddress | Self::NoName(_) => return None,
@@ -72,7 +72,7 @@ impl Reply {
     }
 }
 
-/// The addresses of a name by way of its aliases. Other records are ignored.
+/// Follows the aliases of a name to its addresses. Other records are ignored.
 fn addresses(answers: &[Record], name: &Name, family: RecordType) -> Reply {
     let mut name = name;
     let mut time = Duration::MAX;
@@ -95,7 +95,7 @@ fn addresses(answers: &[Record], name: &Name, family: RecordType) -> Reply {
     Reply::NoAddress
 }
 
-/// A server that does not look names up for others points elsewhere. glibc asks the next server then.
+/// Whether the answer is a referral, which a server sends if it does not do recursive lookups. glibc then asks the next server.
 fn is_referral(message: &Message) -> bool {
     let flags = &message.metadata;
     !flags.authoritative
@@ -104,7 +104,7 @@ fn is_referral(message: &Message) -> bool {
         && message.edns.is_none()
 }
 
-/// Source: RFC 2308, section 5.
+/// The TTL of a negative answer. Source: RFC 2308, section 5.
 fn negative_time(message: &Message) -> Duration {
     let seconds = message.authorities.iter().find_map(|record| match &record.data {
         RData::SOA(zone) => Some(record.ttl.min(zone.minimum)),
@@ -113,7 +113,7 @@ fn negative_time(message: &Message) -> Duration {
     seconds.map_or(NEGATIVE_TIME, |seconds| Duration::from_secs(seconds.into()))
 }
 
-/// Whatever a server answers about `hook.example`: the addresses are few, and of the family that was asked for.
+/// For any answer about `hook.example`, the addresses are few and in the family of the question.
 #[cfg(any(test, feature = "properties"))]
 pub(in crate::outbound) fn property(bytes: &[u8]) {
     let Ok(message) = Message::from_vec(bytes) else { return };

@@ -1,4 +1,4 @@
-//! `/etc/resolv.conf`, read as glibc reads it, and the names that are asked for because of it.
+//! `/etc/resolv.conf`, read as glibc reads it, and the candidate names that follow from it.
 //!
 //! Source: resolv.conf(5), and `resolv/res_init.c` and `resolv/res_query.c` of glibc 2.36.
 
@@ -11,38 +11,38 @@ use url::Host;
 /// Further name servers are ignored. Source: `MAXNS` in glibc's resolv.h.
 const SERVERS_MAX: usize = 3;
 
-/// Larger values of `ndots` count as this one. Source: `RES_MAXNDOTS`.
+/// Larger values of `ndots` are capped at this one. Source: `RES_MAXNDOTS`.
 const NDOTS_MAX: u64 = 15;
 
-/// Larger values of `timeout` count as this one. Source: `RES_MAXRETRANS`.
+/// Larger values of `timeout` are capped at this one. Source: `RES_MAXRETRANS`.
 const TIMEOUT_SECONDS_MAX: u64 = 30;
 
-/// Larger values of `attempts` count as this one. Source: `RES_MAXRETRY`.
+/// Larger values of `attempts` are capped at this one. Source: `RES_MAXRETRY`.
 const ATTEMPTS_MAX: u64 = 5;
 
 const PORT: u16 = 53;
 
-/// Which servers are asked, how, and for which names.
+/// The name servers, how to query them, and the search domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ResolvConf {
-    /// One to three, in the order in which they are asked.
+    /// One to three servers, in the order in which they are asked.
     pub(super) servers: Vec<SocketAddr>,
-    /// Absolute; the root stands for the name as it is.
+    /// The search domains (absolute). The root stands for the name as it is.
     pub(super) search: Vec<Name>,
-    /// A name with this many dots or more is asked for as it is first.
+    /// A name with at least this many dots is tried as it is first.
     pub(super) ndots: usize,
-    /// How long a server is waited for: 1 to 30 s.
+    /// How long to wait for a server: 1 to 30 s.
     pub(super) timeout: Duration,
     /// How often each server is asked: 1 to 5 times.
     pub(super) attempts: u32,
-    /// Each lookup begins with the next server.
+    /// Each lookup starts at the next server.
     pub(super) rotate: bool,
-    /// Servers are asked by TCP.
+    /// Questions go over TCP.
     pub(super) tcp: bool,
     pub(super) edns: bool,
-    /// IPv6 addresses are not asked for.
+    /// IPv6 addresses are not looked up.
     pub(super) no_aaaa: bool,
-    /// A name without a dot is not asked for as it is.
+    /// A name without a dot is never tried as it is.
     pub(super) no_tld_query: bool,
 }
 
@@ -63,20 +63,20 @@ impl Default for ResolvConf {
     }
 }
 
-/// A name that is asked for.
+/// A name to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// Absolute.
+    /// The absolute name.
     pub(super) name: Name,
-    /// It is the host itself, without a word of `search`.
+    /// The name is the host itself, without a search domain.
     pub(super) as_is: bool,
 }
 
 impl ResolvConf {
-    /// Reads the file's text. `host_name` is this machine's name: its domain is searched where the file says nothing.
-    /// `interface` finds an interface's index by its name.
+    /// Parses the text of the file. `host_name` is the name of this machine; its domain is searched if the file has no search
+    /// domains. `interface` finds the index of an interface by its name.
     ///
-    /// Keywords stand at the beginning of a line. Lines and words that cannot be read are ignored.
+    /// Keywords stand at the start of a line. Unreadable lines and words are ignored.
     pub(super) fn parse(text: &str, host_name: &str, interface: impl Fn(&str) -> Option<u32>) -> Self {
         let mut parsed = Self::default();
         let mut servers = Vec::new();
@@ -112,7 +112,7 @@ impl ResolvConf {
             Some(("timeout", value)) => {
                 self.timeout = Duration::from_secs(number(value).clamp(1, TIMEOUT_SECONDS_MAX));
             }
-            // With zero, glibc asks nobody.
+            // glibc asks no server at all with zero; here zero counts as one.
             Some(("attempts", value)) => self.attempts = number(value).clamp(1, ATTEMPTS_MAX) as u32,
             Some(_) => {}
             None => match word {
@@ -126,7 +126,7 @@ impl ResolvConf {
         }
     }
 
-    /// The names that are asked for in turn to find `host`; `None` when no such name can exist.
+    /// The names to try in turn for `host`; `None` if no such name can exist.
     pub(super) fn candidates(&self, host: &str) -> Option<Vec<Candidate>> {
         let (word, absolute) = match host.strip_suffix('.') {
             Some(word) => (word, true),
@@ -158,7 +158,7 @@ impl ResolvConf {
     }
 }
 
-/// Host names in URLs are in ASCII; underscores, which hosts of containers have, are fine.
+/// Parses a host name. Hosts in URLs are ASCII; underscores, which container hosts have, are accepted.
 fn absolute_name(word: &str) -> Option<Name> {
     let mut name = Name::from_ascii(word).ok()?;
     name.set_fqdn(true);
@@ -169,7 +169,7 @@ fn domain(word: &str) -> Option<Name> {
     if word == "." { Some(Name::root()) } else { absolute_name(word.strip_prefix('.').unwrap_or(word)) }
 }
 
-/// The number at the beginning of a text, as C's `atoi` reads it; negative ones are 0.
+/// The number at the start of a text, as C's `atoi` reads it; negative numbers count as 0.
 fn number(text: &str) -> u64 {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let digits = &text[..end];
@@ -185,14 +185,14 @@ fn server(word: &str, interface: impl Fn(&str) -> Option<u32>) -> Option<SocketA
         let scope = zone.and_then(|zone| scope(v6, zone, interface)).unwrap_or(0);
         return Some(SocketAddr::V6(SocketAddrV6::new(v6, PORT, 0, scope)));
     }
-    // glibc reads IPv4 addresses by `inet_aton`, which takes 127.1 as well; so does a URL.
+    // glibc parses IPv4 addresses with `inet_aton`, which also accepts 127.1. The URL parser does the same.
     match Host::parse(word) {
         Ok(Host::Ipv4(v4)) => Some(SocketAddr::new(IpAddr::V4(v4), PORT)),
         Ok(Host::Ipv6(_) | Host::Domain(_)) | Err(_) => None,
     }
 }
 
-/// Addresses of one link alone have zones by name; a number is taken for every address.
+/// Resolves a zone. Link-local addresses have zones by name; any address accepts a number.
 fn scope(address: Ipv6Addr, zone: &str, interface: impl Fn(&str) -> Option<u32>) -> Option<u32> {
     let of_one_link = address.is_unicast_link_local() || address.octets()[..2] == [0xff, 0x02];
     let by_name = if of_one_link { interface(zone) } else { None };

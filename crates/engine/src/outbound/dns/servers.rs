@@ -1,4 +1,4 @@
-//! Asking name servers one question: each in turn, as often as `resolv.conf` says.
+//! Asks the name servers one question: each in turn, as often as `resolv.conf` says.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,21 +17,21 @@ use tokio::time::{Instant, timeout_at};
 use super::reply::Reply;
 use super::resolv_conf::ResolvConf;
 
-/// How long a server is waited for at most before the next one is asked as well. `resolv.conf` says how long in all; an
-/// attempt of a delivery has no time for steps of 5 s, its default.
+/// The longest wait for a server before the next one is asked too. The total wait is as `resolv.conf` says. Its default step of
+/// 5 s is too long for an attempt.
 const STEP_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// How long an unresponsive server is waited for before the next one is asked as well. Its full step still counts before a
-/// later server's "there is none".
+/// The wait for an unresponsive server before the next one is asked too. A later server's "there is none" still waits for its
+/// full step.
 const UNRESPONSIVE_STEP_TIME: Duration = Duration::from_millis(250);
 
-/// The longest answer that is taken by UDP where the question says so (`edns0`). Source: `RESOLV_EDNS_BUFFER_SIZE` in glibc.
+/// The largest answer that is accepted over UDP if the question uses `edns0`. Source: `RESOLV_EDNS_BUFFER_SIZE` in glibc.
 const EDNS_BYTES_MAX: u16 = 1200;
 
-/// No server sends more by UDP than the question allows.
+/// The receive buffer for UDP. No server may send more than the question allows.
 const DATAGRAM_BYTES_MAX: usize = 4096;
 
-/// The name servers, and what is known of each.
+/// The name servers, and what is known about each.
 pub(super) struct Servers {
     servers: Vec<Arc<Server>>,
     timeout: Duration,
@@ -39,17 +39,17 @@ pub(super) struct Servers {
     rotate: bool,
     tcp: bool,
     edns: bool,
-    /// The server with which the next lookup begins, if they take turns.
+    /// The server at which the next lookup starts, if lookups rotate.
     next: AtomicUsize,
 }
 
 struct Server {
     address: SocketAddr,
-    /// It answered no question at all for a whole step.
+    /// The server answered no question during a whole step.
     unresponsive: AtomicBool,
-    /// How many questions it has answered. The counter wraps.
+    /// The number of questions that the server has answered. Wraps around.
     answers: AtomicUsize,
-    /// It refused a question because of EDNS.
+    /// The server refused a question because of EDNS.
     lacks_edns: AtomicBool,
 }
 
@@ -74,23 +74,23 @@ impl Servers {
         }
     }
 
-    /// The servers that answered nobody for a whole step.
+    /// The servers that answered no question during a whole step.
     #[cfg(test)]
     pub(super) fn unresponsive(&self) -> Vec<SocketAddr> {
         let unresponsive = self.servers.iter().filter(|server| server.unresponsive.load(Ordering::Relaxed));
         unresponsive.map(|server| server.address).collect()
     }
 
-    /// The server with which a lookup begins.
+    /// The server at which a lookup starts.
     pub(super) fn first(&self) -> usize {
         if self.rotate { self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len() } else { 0 }
     }
 
-    /// Asks for `name` (absolute) in `family`: the servers in turn from the one at `first`, until one has an answer.
+    /// Asks for `name` (absolute) in `family`. Asks the servers in turn, starting at `first`, until one has an answer.
     ///
-    /// A server that fails gives way to the next at once, a silent one after a while. Late answers count all the same.
-    /// A later server's "there is none" counts once each earlier server has failed or has had a full step.
-    /// The whole takes at most `timeout` times `attempts` for each server.
+    /// If a server fails, the next one is asked at once; if it is silent, after a while. Late answers still count. A later
+    /// server's "there is none" counts once each earlier server has failed or has had a full step. The whole takes at most
+    /// `timeout` times `attempts` for each server.
     pub(super) async fn ask(self: Arc<Self>, name: Name, family: RecordType, first: usize) -> Reply {
         let steps = self.servers.len() * self.attempts as usize;
         let deadline = Instant::now() + self.timeout * u32::try_from(steps).unwrap_or(u32::MAX);
@@ -136,7 +136,7 @@ impl Servers {
                     Ok(None) => break,
                     Err(_) if heard.held.is_some() => return heard.reply(),
                     Err(_) => {
-                        // A server that answered others in this time works: only this name is slow.
+                        // The server answered other questions in this time, so only this name is slow.
                         if is_silent && server.answers.load(Ordering::Relaxed) == answers_before {
                             server.unresponsive.store(true, Ordering::Relaxed);
                         }
@@ -149,26 +149,28 @@ impl Servers {
     }
 }
 
-/// The replies to one question so far. Servers are numbered in the order in which they are asked.
+/// The replies to one question so far. Servers are numbered in the order of the questions.
 #[derive(Default)]
 struct Heard {
-    /// For each server that was asked: the end of its first full step, and whether it has replied or could not be reached.
+    /// For each server that was asked: the end of its first full step, and whether it is done (it has replied, or is
+    /// unreachable).
     servers: Vec<(Instant, bool)>,
-    /// "There is none", said by this server while earlier ones still have time.
+    /// A "there is none" from this server, held back while earlier servers still have time.
     held: Option<(usize, Reply)>,
-    /// The last reply that settles nothing.
+    /// The last reply that does not settle the question.
     failure: Option<Reply>,
 }
 
 impl Heard {
-    /// One more server has until then to answer.
+    /// Adds a server, which has time to answer until `until`.
     fn asked(&mut self, until: Instant) {
         self.servers.push((until, false));
     }
 
-    /// Takes a server's reply, and returns it when it settles the question.
+    /// Takes a server's reply, and returns it if it settles the question.
     ///
-    /// Addresses settle it at once. "There is none" waits for the earlier servers: a public server knows no internal names.
+    /// Addresses settle it at once. "There is none" waits for the earlier servers, because a public server does not know
+    /// internal names.
     fn take(&mut self, place: usize, reply: Reply) -> Option<Reply> {
         self.servers[place].1 = true;
         match reply {
@@ -195,13 +197,13 @@ impl Heard {
         is_settled.then(|| std::mem::take(self).reply())
     }
 
-    /// When the held reply counts; in the past when it counts already.
+    /// When the held reply takes effect; in the past if it already has.
     fn held_until(&self) -> Option<Instant> {
         let (place, _) = self.held.as_ref()?;
         Some(self.latest(&self.servers[..*place]))
     }
 
-    /// When all servers have had their first full step.
+    /// When every server has had its first full step.
     fn all_until(&self) -> Instant {
         self.latest(&self.servers)
     }
@@ -211,8 +213,8 @@ impl Heard {
         awaited.max().unwrap_or_else(Instant::now)
     }
 
-    /// The reply in the end. Silence of one server outweighs the failures of others: the search must not go on to another
-    /// name because of a lost packet.
+    /// The final reply. Silence of one server outweighs failures of others, because a lost packet must not make the search go
+    /// on to another name.
     fn reply(self) -> Reply {
         match (self.held, self.failure) {
             (Some((_, reply)), _) => reply,
@@ -223,7 +225,7 @@ impl Heard {
 }
 
 impl Server {
-    /// One question and its answer; again without EDNS when the server cannot read it.
+    /// Sends one question and returns the answer. Asks again without EDNS if the server does not support it.
     async fn exchange(
         self: Arc<Self>,
         name: Name,
@@ -242,7 +244,7 @@ impl Server {
         Ok(answer)
     }
 
-    /// By UDP, and by TCP where the answer is too long for that.
+    /// Asks over UDP, and over TCP if the answer is truncated.
     async fn ask(&self, question: &Message, tcp: bool) -> io::Result<Message> {
         let bytes = question.to_vec().map_err(io::Error::other)?;
         if !tcp {
@@ -259,7 +261,7 @@ impl Server {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        // A port of its own for each question, chosen by the system: answers are hard to forge.
+        // Each question has its own port, chosen by the system, so that answers are hard to forge.
         let socket = UdpSocket::bind(any).await?;
         socket.connect(self.address).await?;
         socket.send(bytes).await?;
@@ -299,18 +301,18 @@ fn question(name: &Name, family: RecordType, edns: bool) -> Message {
     message
 }
 
-/// The answer, unless it is to another question, or unreadable: forged ones are, and late ones.
+/// Parses an answer. `None` if it is unreadable or belongs to another question; forged and late answers look so.
 fn answer_to(question: &Message, bytes: &[u8]) -> Option<Message> {
     let answer = Message::from_vec(bytes).ok()?;
     let is_response =
         answer.metadata.message_type == MessageType::Response && answer.metadata.id == question.metadata.id;
-    // Some servers repeat no question that they could not read.
+    // Some servers do not repeat a question that they could not read.
     let repeats = answer.queries == question.queries
         || (answer.queries.is_empty() && is_refusal_of_edns(answer.metadata.response_code));
     (is_response && repeats).then_some(answer)
 }
 
-/// Servers that do not know EDNS answer in one of these ways. Source: RFC 6891, section 7.
+/// Servers without EDNS respond in one of these ways. Source: RFC 6891, section 7.
 fn is_refusal_of_edns(code: ResponseCode) -> bool {
     matches!(code, ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)
 }

@@ -18,10 +18,10 @@ use super::reply::FAMILY_ADDRESSES_MAX;
 use super::resolv_conf::ResolvConf;
 use super::*;
 
-/// Far longer than an answer takes, and far shorter than it takes to give up.
+/// Far longer than an answer takes, and far shorter than the time until a lookup gives up.
 const SOON: Duration = Duration::from_secs(2);
 
-/// So much later.
+/// Advances the time.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -87,7 +87,7 @@ async fn errors_are_kept_as_long_as_they_hold() {
     };
     let once = ask_all().await;
     assert_eq!(ask_all().await, once, "all of them are kept");
-    // A failure holds for 2 s, "there is none" for 5 s or as long as the answer says.
+    // A failure is cached for 2 s, "there is none" for 5 s or as long as the answer says.
     pass(Duration::from_secs(3)).await;
     let again = ask_all().await;
     assert_eq!(again[..3], once[..3]);
@@ -119,7 +119,7 @@ async fn a_searched_name_goes_before_the_public_one() {
     assert_eq!(server.names_asked(), ["hook.dev"], "a dot at the end makes a name absolute");
 }
 
-/// Which names are asked for when earlier ones have no address, and how often each.
+/// Checks which names are looked up, and how often, if earlier ones have no address.
 async fn check_asked(conf: &str, host: &str, expected: &[&str]) {
     let server = Server::with(conf).await;
     let _ = server.names.addresses(host).await;
@@ -134,11 +134,11 @@ async fn failures_end_a_search_or_not_as_in_glibc() {
     check_asked(POD, "broken", &[all[0], all[0], all[1]]).await;
     let dotted = ["broken.x", "broken.x.team.corp.internal", "broken.x.corp.internal"];
     check_asked("search team.corp.internal corp.internal\noptions attempts:1\n", "broken.x", &dotted).await;
-    // The rest of the list is passed over, the name itself is not.
+    // The rest of the search list is skipped; the name itself is not.
     check_asked(&one_try, "refused.x", &["refused.x.team.corp.internal", "refused.x"]).await;
     check_asked(&one_try, "empty.x", &["empty.x.team.corp.internal", "empty.x.corp.internal", "empty.x"])
         .await;
-    // The first name is there, though it leads nowhere.
+    // The first name exists, although it leads to no address.
     check_asked(&one_try, "nowhere.x", &["nowhere.x.team.corp.internal"]).await;
 }
 
@@ -185,7 +185,7 @@ async fn a_family_without_an_answer_is_awaited_apart_and_once() {
             tokio::time::timeout(SOON, server.names.addresses(name)).await.expect("in time").expect("found");
         assert_eq!(*found.addresses, [expected.parse::<IpAddr>().expect("an address")]);
         assert!(found.later.is_some(), "the other family may still come");
-        // Connected: nobody waits any more.
+        // The connection is made, so no caller waits any more.
         drop(found);
         let asked = server.asked(name);
         let found = server.names.addresses(name).await.expect("found");
@@ -258,7 +258,7 @@ async fn a_server_that_is_down_holds_up_nobody() {
     assert_eq!(server.asked("lasting.example"), 2);
 }
 
-/// A server that answers when the test says so.
+/// A name server that answers when the test says so.
 struct Slow {
     socket: UdpSocket,
 }
@@ -270,7 +270,7 @@ impl Slow {
         (Self { socket }, address)
     }
 
-    /// The next question, and who asked it.
+    /// Receives the next question, with the address of its sender.
     async fn question(&self) -> (Message, SocketAddr) {
         let mut buffer = [0; 4096];
         let (length, peer) = self.socket.recv_from(&mut buffer).await.expect("a datagram");
@@ -286,14 +286,14 @@ impl Slow {
         self.socket.send_to(&response.to_vec().expect("bytes"), peer).await.expect("sent");
     }
 
-    /// Answers that it failed.
+    /// Answers with a failure.
     async fn fail(&self, (question, peer): (Message, SocketAddr)) {
         let mut response = question.into_response();
         response.metadata.response_code = ResponseCode::ServFail;
         self.socket.send_to(&response.to_vec().expect("bytes"), peer).await.expect("sent");
     }
 
-    /// Whether all questions so far were read.
+    /// Whether there are no unread questions.
     fn has_no_question(&self) -> bool {
         self.socket.try_recv_from(&mut [0; 4096]).is_err()
     }
@@ -306,7 +306,7 @@ async fn a_server_that_answered_nobody_is_waited_for_a_short_time() {
     server.check("first.example", &["192.0.2.1"]).await;
     assert_eq!(server.names.unresponsive(), [address]);
     let _first = slow.question().await;
-    // The second server is asked meanwhile, and its "there is no such name" does not outrun the first one's address.
+    // The second server is asked meanwhile. Its "there is no such name" must not overtake the first server's address.
     let others = async {
         let question = slow.question().await;
         while server.asked("nobody.example") == 0 {
@@ -316,7 +316,7 @@ async fn a_server_that_answered_nobody_is_waited_for_a_short_time() {
     };
     tokio::join!(server.check("nobody.example", &["192.0.2.77"]), others);
     assert!(server.names.unresponsive().is_empty(), "it has answered");
-    // Its time is over without an answer: the second server decides.
+    // The first server's time has passed without an answer, so the second server decides.
     assert!(matches!(server.error("nobody.other.example").await, ResolveError::NoName));
 }
 
@@ -334,7 +334,7 @@ async fn one_name_that_hangs_tells_nothing_about_the_server() {
     assert!(server.names.unresponsive().is_empty());
 }
 
-/// One of two servers is silent. Nothing else may be sent a payload because a packet was lost.
+/// One of two servers is silent. A lost packet must not send the payload to another host.
 #[tokio::test]
 async fn silence_of_one_server_outweighs_the_failure_of_another() {
     let (_silent, silent) = Slow::start().await;
@@ -444,14 +444,14 @@ async fn files_are_read_again_when_they_have_changed() {
     let resolver = DnsResolver { files, ..DnsResolver::default() };
     let resolve =
         async || resolver.resolve("hook.internal", 80).await.map(|found| found.addresses[0].to_string());
-    // It is there, and cannot be read.
+    // The file exists and cannot be read.
     fs::create_dir(&hosts).expect("a folder");
     assert!(matches!(resolve().await, Err(ResolveError::Unasked(_))));
     fs::remove_dir(&hosts).expect("removed");
     pass(LOOK_INTERVAL).await;
-    // Nobody that it names can be asked, and one word is no name.
+    // No listed server is valid, and one search domain is not a name.
     fs::write(&resolv_conf, "nameserver nowhere\nsearch -- a..b\n").expect("written");
-    // Its comment is no UTF-8.
+    // The comment is not UTF-8.
     fs::write(&hosts, b"10.1.2.3 hook.internal # Caf\xe9\n").expect("written");
     assert_eq!(resolve().await.expect("found"), "10.1.2.3:80");
     fs::write(&hosts, "10.1.2.34 hook.internal\n").expect("written");

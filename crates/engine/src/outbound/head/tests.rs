@@ -1,8 +1,8 @@
-//! Heads as servers write them. Each was also given to curl 7.88.1, by hand; where it says something else, a comment does.
+//! Heads as servers write them. Each was also tested by hand with curl 7.88.1; comments note the differences.
 
 use super::*;
 
-/// What is read, and the head that hyper gets.
+/// Parses a head. Returns it with the head that hyper gets.
 fn read(bytes: &[u8]) -> Result<(Head, String), HeadError> {
     match HeadReader::default().feed(bytes)? {
         Fed::Done(head, end) => {
@@ -15,7 +15,7 @@ fn read(bytes: &[u8]) -> Result<(Head, String), HeadError> {
     }
 }
 
-/// `lines` are those between status line and blank line, each ended by CRLF.
+/// `lines` are the lines between the status line and the blank line, each ended by CRLF.
 #[track_caller]
 fn check(lines: &[u8], kept: &str, framing: &str) {
     let (head, plain) = read(&[b"HTTP/1.1 200 OK\r\n", lines, b"\r\n"].concat()).expect("an answer");
@@ -118,7 +118,7 @@ fn many_and_long_lines_are_kept_as_far_as_they_fit() {
         assert!(kept.len() <= crate::outbound::record::KEPT_HEADER_BYTES_MAX, "{} bytes", kept.len());
         assert!(!kept.contains("yyy") && !kept.contains("folded"), "{kept}");
     }
-    // Of a long status line the beginning counts.
+    // Only the start of a long status line is read.
     let (head, _) = read(format!("HTTP/1.1 201 {}\r\n\r\n", "x".repeat(100_000)).as_bytes()).expect("read");
     assert_eq!(head.status, 201);
 }
@@ -153,7 +153,7 @@ fn bodies_are_framed() {
         check(&format!("Content-Length: {value}\r\n"), "content-length: 2\r\n");
     }
     check("Content-Length : 2\r\n", "content-length: 2\r\n");
-    // As curl does it: the digits count. Where the ends may disagree, the connection is not used again.
+    // Like curl, it reads the leading digits. The connection is not reused, because the two ends may disagree.
     for value in ["2abc", "2.0", "2 2"] {
         check(&format!("Content-Length: {value}\r\n"), "content-length: 2\r\nconnection: close\r\n");
     }
@@ -200,7 +200,7 @@ fn contradictory_lengths_are_refused() {
     let check = |lines: &str, expected: FramingError| {
         let refused = read(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes()).map(|_| ());
         assert_eq!(refused, Err(HeadError::Framing(expected)), "{lines}");
-        // These have no body, whatever they say.
+        // These statuses have no body, whatever their headers say.
         for status in [204, 304] {
             let (head, plain) = read(format!("HTTP/1.1 {status} x\r\n{lines}\r\n").as_bytes()).expect("read");
             assert_eq!(

@@ -8,7 +8,7 @@ use stackbell_model::names::OrganizationName;
 use super::*;
 use crate::outbound::{Allowance, OutboundPolicy, Unanswered};
 
-/// How an address meets a connection.
+/// The behaviour of an address when it is dialled.
 #[derive(Clone, Copy, Debug)]
 enum Address {
     Takes,
@@ -19,7 +19,7 @@ enum Address {
 
 use Address::{Refuses, Silent, Takes, TakesAfter};
 
-/// A network that is played, and what was dialled in it.
+/// A simulated network, and the addresses that were dialled in it.
 struct Network {
     addresses: HashMap<SocketAddr, Address>,
     known: Reachability,
@@ -32,7 +32,7 @@ fn parse(address: &str) -> SocketAddr {
     format!("{address}:443").parse().expect("an address")
 }
 
-/// In the order that is given, where the first address leads.
+/// A network with these addresses, in this order; the family of the first address comes first.
 fn network(addresses: &[(&str, Address)]) -> Network {
     let addresses = addresses.iter().map(|(address, what)| (parse(address), *what)).collect();
     Network { addresses, known: Reachability::default(), dialled: Mutex::default() }
@@ -60,7 +60,7 @@ impl Network {
         race(resolved, judge, connect, &self.known, Instant::now() + TIME).await
     }
 
-    /// Which address took the connection, after how many milliseconds, and which were dialled in the meantime.
+    /// Checks which address accepted the connection, after how many milliseconds, and which addresses were dialled by then.
     async fn check(
         &self,
         resolved: Resolved,
@@ -137,7 +137,7 @@ async fn silent_addresses_hold_few_sockets_and_end_in_time() {
     network.check(now(&names), Err(io::ErrorKind::TimedOut), &names[..ADDRESSES_TRIED_MAX]).await;
     let one = self::network(&[("1.1.1.1", TakesAfter(6000))]);
     one.check(now(&["1.1.1.1"]), Ok(("1.1.1.1", 6000)), &["1.1.1.1"]).await;
-    // The fifth address takes the place of the first.
+    // The fifth attempt replaces the first.
     let fifth = self::network(&[
         ("1.1.1.1", TakesAfter(1200)),
         ("1.1.1.2", Silent),
@@ -194,7 +194,7 @@ async fn only_addresses_that_come_later_may_be_allowed() {
     assert_eq!(*network.dialled.lock().expect("not poisoned"), [parse("[2600::1]")]);
 }
 
-/// A host with a forbidden address, whose other family is answered after so many milliseconds.
+/// Checks a host with a forbidden address, whose other family is answered after this many milliseconds.
 async fn check_unanswered(
     later: Option<(Result<&str, &'static str>, u64)>,
     expected: Option<&str>,
@@ -224,7 +224,7 @@ async fn a_refusal_names_the_question_without_an_answer() {
     check_unanswered(Some((Ok("[fd00::1]"), 100)), None, 100).await;
 }
 
-/// Addresses of all kinds, public ones among them.
+/// Addresses of all kinds, including public ones.
 const KINDS: [&str; 20] = [
     "1.1.1.1",
     "8.8.8.8",

@@ -1,7 +1,7 @@
-//! The labels of what is counted, and the values that each can have.
+//! The labels of the metrics, and all values of each label.
 //!
-//! The values are known, and so every series is there from the start, at 0. A counter that first shows with its first
-//! count has grown by nothing for those who watch, and the first refusal would alert nobody.
+//! All values are known, so every series exists from the start, at 0. Prometheus sees no increase in a counter that first
+//! appears with the value 1, so an alert would miss the first refusal.
 
 use std::fmt::{self, Write as _};
 use std::hash::Hash;
@@ -87,7 +87,7 @@ label_values! {
 }
 
 label_values! {
-    /// What came of an attempt.
+    /// The result of an attempt.
     AttemptResult {
         Success => "success",
         Status => "status",
@@ -99,7 +99,7 @@ label_values! {
 }
 
 label_values! {
-    /// Why a breaker is open.
+    /// Why a circuit breaker is open.
     BreakerCause {
         Failures => "failures",
         OurFault => "our_fault",
@@ -117,7 +117,7 @@ label_values! {
 }
 
 impl Reason {
-    /// Why a publish was refused; `None` where that is nobody's concern but our own.
+    /// Why a publish was refused; `None` if the refusal is internal and not counted.
     pub(super) fn of(refusal: PublishRefusal) -> Option<Self> {
         Some(match refusal {
             PublishRefusal::Conflict { .. } => Self::Conflict,
@@ -126,7 +126,7 @@ impl Reason {
             PublishRefusal::OverQuota(QuotaPart::StoredBytes) => Self::QuotaStoredBytes,
             PublishRefusal::ChangeRefused => Self::ChangeRefused,
             PublishRefusal::Overloaded => Self::Overloaded,
-            // The first comes back at once, and is counted then. The second is counted by its events.
+            // `Outdated` publishes are retried and counted then. Dropped events are counted by the event.
             PublishRefusal::Outdated | PublishRefusal::EventsDropped(_) => return None,
             PublishRefusal::Unavailable => Self::Unavailable,
             PublishRefusal::Full => Self::Full,
@@ -174,7 +174,7 @@ pub(super) fn attempts() -> Family<AttemptLabels, Counter> {
     at_zero(AttemptResult::ALL.iter().map(|result| AttemptLabels { result: *result }))
 }
 
-/// Deliveries end in any state but pending.
+/// Deliveries end in any state except pending.
 pub(super) fn deliveries() -> Family<DeliveryLabels, Counter> {
     let ends = StateKind::ALL.iter().filter(|state| **state != StateKind::Pending);
     at_zero(ends.map(|state| DeliveryLabels { state: state.as_str() }))

@@ -1,10 +1,10 @@
-//! Hosts with an answer for one family alone, whose addresses the outbound policy forbids.
+//! Hosts whose name server answers for only one family, with addresses that the outbound policy forbids.
 
 use super::*;
 use crate::outbound::connect::ConnectError;
 use crate::outbound::dial::Dialer;
 
-/// A dialer that may reach public addresses alone. The name server answers with none of these.
+/// A dialer that may only reach public addresses. The name server answers with none of these.
 fn dialer(server: &Server, time: Duration) -> Dialer {
     let missing = PathBuf::from("no such file");
     let files = Files { resolv_conf: missing.clone(), hosts: missing };
@@ -17,7 +17,7 @@ fn dialer(server: &Server, time: Duration) -> Dialer {
     Dialer { rules: Arc::default(), resolver: Arc::new(resolver), reachability: Arc::default(), time }
 }
 
-/// Dials twice, and again after the time for which failures are kept. Each time the reason ends with `reason`.
+/// Dials twice, and again after the time for which failures are cached. Each error must end with `reason`.
 async fn check(conf: &str, time: Duration, host: &str, reason: &str) {
     let server = Server::with(conf).await;
     let dialer = dialer(&server, time);

@@ -1,4 +1,4 @@
-//! Callers that ask for one host at the same time share one lookup.
+//! Concurrent callers for one host share one lookup.
 
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -9,7 +9,7 @@ const CALLERS: usize = 100;
 #[tokio::test]
 async fn concurrent_lookups_of_one_host_are_one_lookup() {
     let server = Server::start().await;
-    // This answer may not be kept.
+    // This answer has a TTL of 0, so it is not cached.
     let lookup = || server.names.addresses("brief.example");
     for found in join_all((0..CALLERS).map(|_| lookup())).await {
         assert_eq!(*found.expect("found").addresses, [IpAddr::from([192, 0, 2, 1])]);
@@ -83,7 +83,7 @@ async fn a_lookup_without_callers_ends() {
     assert_eq!(callers.join_next().await.expect("the second").expect("found"), 1);
 }
 
-/// The question may be lost. Callers that come after the name server's recovery must not wait for its answer.
+/// The first question may be lost. Callers after the name server's recovery must not wait for its answer.
 #[tokio::test]
 async fn an_old_lookup_takes_no_more_callers() {
     let (slow, address) = Slow::start().await;

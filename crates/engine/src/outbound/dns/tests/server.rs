@@ -15,17 +15,17 @@ use crate::outbound::dns::names::Names;
 use crate::outbound::dns::resolv_conf::ResolvConf;
 use crate::outbound::resolve::ResolveError;
 
-/// The questions, in their order: a name without the last dot, and a family.
+/// The questions in order: each with its name, without the final dot, and its family.
 type Asked = Arc<Mutex<Vec<(String, RecordType)>>>;
 
-/// Until it is dropped.
+/// A running name server. It stops when it is dropped.
 pub(super) struct Server {
     pub(super) names: Arc<Names>,
     asked: Asked,
     _tasks: JoinSet<()>,
 }
 
-/// A port for both protocols.
+/// Binds one port for both protocols.
 async fn sockets() -> (UdpSocket, TcpListener) {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
@@ -44,7 +44,7 @@ impl Server {
         Self::among(conf, "", &[]).await
     }
 
-    /// This server stands behind `others` in the list of servers.
+    /// Starts a server that comes after `others` in the list of servers.
     pub(super) async fn among(conf: &str, hosts: &str, others: &[SocketAddr]) -> Self {
         let (udp, tcp) = sockets().await;
         let mut conf = ResolvConf::parse(conf, "box", |_| None);
@@ -56,12 +56,12 @@ impl Server {
         Self { names: Arc::new(Names::new(Hosts::parse(hosts), conf)), asked, _tasks: tasks }
     }
 
-    /// In both families together.
+    /// The number of questions for a name, both families together.
     pub(super) fn asked(&self, name: &str) -> usize {
         self.asked.lock().expect("not poisoned").iter().filter(|(asked, _)| asked == name).count()
     }
 
-    /// Names in the order in which their IPv4 addresses were asked for.
+    /// The names in the order of the questions for their IPv4 addresses.
     pub(super) fn names_asked(&self) -> Vec<String> {
         let asked = self.asked.lock().expect("not poisoned");
         asked.iter().filter(|(_, family)| *family == RecordType::A).map(|(name, _)| name.clone()).collect()
@@ -103,14 +103,14 @@ async fn serve_tcp(listener: TcpListener, asked: Asked) {
     }
 }
 
-/// `None` where the server says nothing.
+/// The answer to a question; `None` if the server stays silent.
 fn answer(bytes: &[u8], asked: &Asked, tcp: bool) -> Option<Vec<u8>> {
     let question = Message::from_vec(bytes).expect("a question");
     let (name, family) = (question.queries[0].name().clone(), question.queries[0].query_type());
     let text = name.to_ascii().trim_end_matches('.').to_owned();
     asked.lock().expect("not poisoned").push((text.clone(), family));
     let edns = question.edns.is_some();
-    // So many addresses of the family, and how long they hold.
+    // The given number of records of each family, with their TTL.
     let records = |owner: &Name, v4: u8, v6: u8, seconds| -> Vec<Record> {
         let data = |n| match family {
             RecordType::A => RData::A(Ipv4Addr::new(192, 0, 2, n).into()),
@@ -173,7 +173,7 @@ fn answer(bytes: &[u8], asked: &Asked, tcp: bool) -> Option<Vec<u8>> {
     }
     let mut bytes = response.to_vec().expect("bytes");
     if first == "oldest" && edns {
-        // Only the head, as servers answer that cannot read the rest.
+        // Only the header, as servers answer that cannot read the rest.
         bytes.truncate(12);
         bytes[4..].fill(0);
     }
