@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Standard Webhooks: one secret, two libraries, two keys.
+# Standard Webhooks: two libraries read one secret as two keys.
 #
-# Seen with PyPI standardwebhooks 1.1.0 and npm standardwebhooks 1.1.1: the secret "whsec_<base64>" with a blank before it.
-# The Python library neither refuses nor trims it for a key of 32 bytes, the usual length. The prefix is not recognised,
-# characters outside the base64 alphabet are skipped, and the rest is decoded: the key is another one, and the signature is
-# not that of the trimmed secret. With a key of 27 bytes the same text raises: one character is left over.
-# The JavaScript library throws on both.
-# Expected instead: both refuse, or both trim. A pasted blank then shows only as signatures that do not verify.
+# Versions: PyPI standardwebhooks 1.1.0, npm standardwebhooks 1.1.1. The secret is "whsec_<base64>" with a blank before it.
+# The Python library accepts the secret for a key of 32 bytes, the usual length, and does not trim it. It does not recognise
+# the prefix, skips characters outside the base64 alphabet, and decodes the rest. The result is a different key, so the
+# signature differs from that of the trimmed secret. With a key of 27 bytes the library raises an error, because one character
+# is left over.
+# The JavaScript library throws for both lengths.
+# Expected: both libraries refuse the secret, or both trim it. Today the only symptom of a pasted blank is a signature that
+# does not verify.
 #
-# Needs python3 with venv, node, npm and the package registries. Fails when any of this changes.
+# Needs python3 with venv, node, npm and the package registries. Fails if any of this changes.
 set -euo pipefail
 
 folder=$(mktemp -d)

@@ -1,4 +1,4 @@
-"""What Schemathesis is told of this API: words to use, what to leave alone, what is no failure, and what to count."""
+"""Hooks of Schemathesis for this API: words to use, data to protect, exceptions from failures, and counts."""
 
 import atexit
 import collections
@@ -22,26 +22,26 @@ OWN_TOKEN_ID = os.environ["FUZZ_TOKEN_ID"]
 
 NDJSON = "application/x-ndjson"
 
-# Each is a request of its own in one phase.
+# One phase sends a request for each example.
 EXAMPLES_MAX = 3
 
 tally = collections.Counter()
-# The fields of a webhook's body, as the document has them.
+# The fields of a webhook's body, from the document.
 webhook_fields = {}
 
 
 @atexit.register
 def write_tally():
-    """Writes how often each operation was answered with which status."""
+    """Writes the number of responses by operation and status."""
     with open(os.environ["FUZZ_TALLY"], "w") as file:
         json.dump([[*key, count] for key, count in sorted(tally.items())], file)
 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """Gives parameters and properties the words of schemathesis.toml as examples, too.
+    """Adds the words of schemathesis.toml to parameters and properties as examples.
 
-    Some phases take nothing but examples, and would get no further than to an organization that does not exist.
+    Some phases use only examples. Without these, their requests would all name an organization that does not exist.
     """
     schemas = raw_schema["components"]["schemas"]
     webhook_fields.update(schemas["Webhook"]["properties"])
@@ -71,16 +71,16 @@ def _few_words(name, place):
 
 @schemathesis.serializer(NDJSON)
 def ndjson(context, value):
-    """The value as a line; an array's values as a line each."""
+    """Writes a value as one line, and an array as one line for each value."""
     lines = value if isinstance(value, list) else [value]
     return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
 
 
 @schemathesis.hook
 def map_body(context, body):
-    """Gives events the fields that their kind needs, beside those that were made up: nobody would guess them.
+    """Adds the fields that an event's kind needs to the generated ones, because the fuzzer cannot guess them.
 
-    A payload without any field is left as it is.
+    A payload without any field is left unchanged.
     """
     for event in body if isinstance(body, list) else [body]:
         if isinstance(event, dict) and event.get("payload") and isinstance(event["payload"], dict):
@@ -90,9 +90,9 @@ def map_body(context, body):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Turns aside what would take from the run what it runs by: its own role, its own token, and the stock.
+    """Redirects requests that would destroy what the run depends on: its own role, its own token, and the stock.
 
-    No operation is left out for it: they are asked for everybody else, and what they remove is made for that.
+    No operation is skipped: such requests get another target, or one that is created to be removed.
     """
     operation_id, parameters = case.operation.definition.raw["operationId"], case.path_parameters or {}
     if operation_id in ("SetMember", "RemoveMember") and parameters["login"] == OWN_LOGIN:
@@ -105,7 +105,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    """Counts the request, and lets what was held or removed be there for the next."""
+    """Counts the request, and restores what it held or removed."""
     operation_id = case.operation.definition.raw["operationId"]
     tally[(operation_id, response.status_code)] += 1
     stock.restore(SERVER, RECEIVER_URL, operation_id)
@@ -113,14 +113,14 @@ def after_call(context, case, response):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """Whether something is a failure. What is none, and why:
+    """Returns whether a finding is a failure. There are three exceptions:
 
-    NDJSON is answered 202 when the body was read, and says of each line whether it was refused.
+    NDJSON gets a 202 once the body was read. The response says for each line whether it was refused.
 
-    The schemas below /api are Pulumi's, and so is what they do not say: its own clients send null for what they leave
-    out, and a PATCH with a part of the fields.
+    The schemas below /api are Pulumi's, and they are stricter than its clients. The clients send null for omitted fields,
+    and a PATCH with only some of the fields.
 
-    A parameter that is there and empty counts as absent, which the document has no word for.
+    An empty parameter counts as absent, which the document cannot express.
     """
     if not isinstance(failure, AcceptedNegativeData):
         return True

@@ -1,6 +1,6 @@
-"""Fuzzes the API of a server of its own where nothing but loopback is, and judges what came of it.
+"""Fuzzes the API of a server that can reach only loopback, and judges the results.
 
-To be started by scripts/fuzz-api, in a network namespace of its own: what a fuzzer registers are URLs of anybody.
+scripts/fuzz-api starts it in a network namespace, because the fuzzer registers arbitrary URLs.
 """
 
 import argparse
@@ -27,7 +27,7 @@ HERE = pathlib.Path(__file__).parent
 LOG = pathlib.Path(".test/fuzz-server.log")
 
 REQUESTS, QUICK_REQUESTS = 10_000, 500
-# Who the bootstrap token belongs to.
+# The user of the bootstrap token.
 LOGIN = "admin"
 
 # From linux/if.h and linux/sockios.h.
@@ -36,20 +36,20 @@ IFREQ = "16sH22x"
 
 
 def isolate():
-    """Makes sure that nothing can leave the machine, and that loopback works."""
+    """Checks that no packet can leave the machine, and enables loopback."""
     others = [name for _, name in socket.if_nameindex() if name != "lo" and flags(name) & IFF_UP]
     if others:
         sys.exit(f"this is no network namespace of its own, it has {', '.join(others)}: start scripts/fuzz-api")
     flags("lo", IFF_UP)
     for family, address in ((socket.AF_INET, "203.0.113.1"), (socket.AF_INET6, "2001:db8::1")):
         with socket.socket(family, socket.SOCK_DGRAM) as any_socket:
-            # Sends nothing: that a datagram socket can be connected only says that there is a way.
+            # Sends nothing: a datagram socket connects if there is a route.
             if any_socket.connect_ex((address, 9)) == 0:
                 sys.exit(f"there is a way to {address} in this network namespace, so nothing is started")
 
 
 def flags(interface, more=0):
-    """The flags of an interface, after `more` were set."""
+    """Sets the flags `more` of an interface, and returns all its flags."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         asked = struct.pack(IFREQ, interface.encode(), 0)
         _, found = struct.unpack(IFREQ, fcntl.ioctl(any_socket, SIOCGIFFLAGS, asked))
@@ -77,7 +77,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="stackbell-fuzz-") as folder:
         folder = pathlib.Path(folder)
         receiver = Receiver()
-        # The fuzzer has one token, and shall not be told to slow down.
+        # The fuzzer has one token, and must not be rate limited.
         server = Server(folder, {"STACKBELL_REQUESTS_PER_SECOND": "0"})
         try:
             problems = fuzz(arguments, server, receiver, folder) + end(server, receiver)
@@ -93,12 +93,12 @@ def main():
 
 
 def fuzz(arguments, server, receiver, folder):
-    """Runs Schemathesis, and gives what is wrong."""
+    """Runs Schemathesis, and returns the problems."""
     stock.write(stock.fill(server, receiver.url), folder)
     shutil.copy(HERE / "schemathesis.toml", folder)
     [own] = [token["id"] for token in server.call("GET", "/v1/user/tokens") if token["role"] == "admin"]
     document = server.call("GET", "/openapi.json")
-    # From a file, as the document's own route would be left out otherwise.
+    # Schemathesis reads the document from a file; otherwise it would not test the document's own route.
     (folder / "openapi.json").write_text(json.dumps(document))
     operations = sum(len(item) for item in document["paths"].values())
     tally = folder / "tally.json"
@@ -116,20 +116,20 @@ def fuzz(arguments, server, receiver, folder):
     }
     command = [str(pathlib.Path(sys.executable).with_name("schemathesis")), "--config-file", "schemathesis.toml"]
     command += ["run", "openapi.json", "--url", server.url, "--seed", str(arguments.seed), "--no-color"]
-    # Operations without parameters come to less, and other phases add to it.
+    # Operations without parameters get fewer requests, and other phases add some.
     command += ["--max-examples", str(math.ceil(arguments.requests / operations))]
     if arguments.quick:
         command += ["--phases", "examples,fuzzing"]
     began = time.monotonic()
     code = subprocess.run(command, cwd=folder, env=environment).returncode
     problems = [] if code == 0 else [f"schemathesis ended with {code}"]
-    # Schemathesis did not come to its first request where there is none.
+    # Without a tally, Schemathesis failed before its first request.
     counted = json.loads(tally.read_text()) if tally.exists() else []
     return problems + judge(arguments, counted, operations, time.monotonic() - began)
 
 
 def judge(arguments, tally, operations, duration):
-    """Prints how much was done, and gives what is wrong with that."""
+    """Prints the counts of requests, and returns the problems with them."""
     by_class = collections.Counter()
     reached, done = set(), set()
     for operation, status, count in tally:
@@ -140,7 +140,7 @@ def judge(arguments, tally, operations, duration):
     requests = by_class.total()
     classes = ", ".join(f"{by_class[first]} {first}xx" for first in range(2, 6))
     print(f"{requests} requests of {len(reached)} operations in {duration:.0f} s: {classes}")
-    # A quick run may miss one.
+    # A quick run may miss some operations.
     missed = [] if arguments.quick else sorted(reached - done)
     problems = [f"{operation} was never carried out" for operation in missed]
     if len(reached) != operations:
@@ -153,7 +153,7 @@ def judge(arguments, tally, operations, duration):
 
 
 def end(server, receiver):
-    """Checks that the server has borne it and stops it, and gives what is wrong."""
+    """Checks that the server still works, stops it, and returns the problems."""
     try:
         check_health(server, receiver)
         server.stop()
@@ -163,7 +163,7 @@ def end(server, receiver):
 
 
 def check_health(server, receiver):
-    """It is alive, says that it is ready, and delivers."""
+    """Checks that the server is alive and ready, and delivers."""
     server.call("GET", "/healthz")
     server.call("GET", "/readyz")
     webhook = {"organizationName": ORGANIZATION, "name": "afterwards", "displayName": "afterwards", "active": True}

@@ -1,7 +1,7 @@
-"""What the server holds when it is fuzzed, and the words for it that the fuzzer picks from.
+"""The data of the fuzzed server, and the words for it that the fuzzer picks from.
 
-Without them nearly every request would end at an organization that does not exist.
-What operations remove is made for that: the stock is the same from the first request to the last.
+Without them nearly every request would name an organization that does not exist.
+Operations remove only data that is created to be removed, so the stock stays constant during the run.
 """
 
 import json
@@ -17,7 +17,7 @@ STACK = {"projectName": "website", "stackName": "production"}
 ENVIRONMENT = {"projectName": "website", "environmentName": "development"}
 PREVIEW_ENVIRONMENT = {"projectName": "default", "environmentName": "preview"}
 
-# Of each kind that is published, what its payloads need.
+# The required fields of each published kind's payload.
 PAYLOADS = {
     "stack_update": {**STACK, "kind": "update", "result": "succeeded"},
     "environment_revision": {**ENVIRONMENT, "action": "created"},
@@ -29,7 +29,7 @@ PAYLOADS = {
     "policy_violation": {**STACK, "level": "advisory"},
 }
 
-# Where webhooks are, and their scopes, by the operation that deletes them.
+# The routes and scopes of webhooks, by the operation that deletes them.
 HOOKS = {
     "DeleteOrganizationWebhook": (f"/api/orgs/{ORGANIZATION}/hooks", {}),
     "DeleteStackWebhook": (f"/api/stacks/{ORGANIZATION}/website/production/hooks", STACK),
@@ -43,10 +43,10 @@ HOOKS = {
     ),
 }
 
-# The webhooks of each scope by name, and what their endpoints answer.
+# The webhooks of each scope by name, and the status of their endpoints' responses.
 ENDPOINTS = {"good": 200, "bad": 500, "lost": 404}
 DOOMED = "doomed"
-# Of other formats, and where nothing arrives: there is no way out of the network namespace.
+# Payload URLs of other formats, and unreachable ones: no packet leaves the network namespace.
 ELSEWHERE = [
     "https://hooks.slack.com/services/T/B/x",
     "website/production",
@@ -56,7 +56,7 @@ ELSEWHERE = [
 
 USERS = [f"user-{number}" for number in range(8)]
 
-# Where tokens are, by the operation that revokes them.
+# The routes of tokens, by the operation that revokes them.
 TOKENS = {
     "RevokeOwnToken": "/v1/user/tokens",
     "RevokeUserToken": f"/v1/users/{USERS[0]}/tokens",
@@ -65,7 +65,7 @@ TOKENS = {
 
 
 def fill(server, receiver_url):
-    """Puts people, tokens, webhooks, events, deliveries and a recovery there, and gives the words for them."""
+    """Creates users, tokens, webhooks, events, deliveries and a recovery, and returns the words for them."""
     for login in USERS:
         server.call("POST", "/v1/users", {"login": login})
         _make_member(server, login)
@@ -95,18 +95,18 @@ def fill(server, receiver_url):
 
 
 def write(words, folder):
-    """Writes the words as the files that schemathesis.toml names."""
+    """Writes the words to the files that schemathesis.toml names."""
     for name, entries in words.items():
         (folder / f"{name}.dict").write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
 
 
 def read(name):
-    """The words that were written, in the folder where the fuzzer works."""
+    """Reads words from the fuzzer's working folder."""
     return [json.loads(line) for line in pathlib.Path(f"{name}.dict").read_text().splitlines()]
 
 
 def prepare(server, receiver_url, operation_id, parameters):
-    """Makes what an operation is about to remove, so that it does not remove what others need."""
+    """Creates data for an operation to remove, so that it does not remove data that other operations need."""
     if operation_id in HOOKS and parameters["hookName"] in ENDPOINTS:
         parameters["hookName"] = DOOMED
         _make_webhook(server, receiver_url, operation_id, DOOMED)
@@ -119,7 +119,7 @@ def prepare(server, receiver_url, operation_id, parameters):
 
 
 def restore(server, receiver_url, operation_id):
-    """Takes back what an operation did to all that come after it."""
+    """Undoes the effect of an operation that would affect all later ones."""
     if operation_id in ("HoldSending", "ResumeSending"):
         _unless_done(server, "POST", "/v1/instance/sending/resume")
     elif operation_id == "RemoveDeployments":
@@ -138,7 +138,7 @@ def _make_member(server, login):
 
 
 def _make_token(server, path):
-    """A token's id. Where the owner has as many as there may be, the newest of them, which the fuzzer has made."""
+    """Creates a token and returns its id. If the owner has the most tokens allowed, returns the newest, which the fuzzer made."""
     made = _unless_done(server, "POST", path, {"name": "to be revoked", "role": "viewer"})
     return made["id"] if made else max(token["id"] for token in server.call("GET", path))
 
@@ -149,7 +149,7 @@ def _set_deployments(server, receiver_url):
 
 
 def _unless_done(server, method, path, body=None):
-    """Makes a request that is refused with 409 where there is nothing left to do; gives None then."""
+    """Makes a request. Returns None if it is refused with 409, because nothing is left to do."""
     try:
         return server.call(method, path, body)
     except urllib.error.HTTPError as refusal:
@@ -159,9 +159,9 @@ def _unless_done(server, method, path, body=None):
 
 
 def _delivered(server, count):
-    """The ids of so many deliveries, once the good endpoints have theirs; those that are pending come first.
+    """Waits until the good endpoints have their deliveries. Returns the ids of all `count` deliveries, pending ones first.
 
-    The others' may wait for long: steady failure is met with fewer attempts.
+    Deliveries to the other endpoints may be pending for long, because endpoints that keep failing get fewer attempts.
     """
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:

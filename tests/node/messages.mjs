@@ -1,9 +1,9 @@
-// Whether chat messages are what the services' own libraries take: Slack's types, by the TypeScript compiler, and
-// Microsoft's Adaptive Cards parser.
+// Checks chat messages with the services' own libraries: Slack's types, with the TypeScript compiler, and Microsoft's
+// parser of Adaptive Cards.
 //
 //   node messages.mjs FOLDER...    each with slack/*.json and ms_teams/*.json
 //
-// Fails for a message that is refused, for a folder without any, and when a message that is known to be wrong passes.
+// Fails if a message is refused, if a folder has no messages, or if a message that is known to be wrong passes.
 
 import { createRequire } from "node:module";
 import { readdirSync, readFileSync } from "node:fs";
@@ -72,9 +72,9 @@ function teamsFaults({ name, text }) {
     }
     faults.push(...card.validateProperties().validationEvents.map((event) => `${name}: ${event.message}`));
     const texts = attachment.content.body.filter((element) => element.type === "TextBlock").map((element) => element.text);
-    // Moments that the library does not know stay as they are. A payload's braces have backslashes before them.
+    // Times that the library cannot format stay unchanged. Braces of a payload are escaped with backslashes.
     expect(!texts.some((text) => formatText("en", text).includes("{{")), "a moment that nobody can read");
-    // The parser drops what it does not know.
+    // The parser drops unknown elements.
     expect(card.getItemCount() === attachment.content.body.length, "an element was dropped");
     expect(card.getActionCount() === (attachment.content.actions ?? []).length, "an action was dropped");
     return faults;

@@ -90,7 +90,7 @@ def receiver():
 
 @pytest.fixture(params=SCOPES)
 def hooks(request, server):
-    """The methods of each scope in turn; what a test leaves is deleted."""
+    """The methods of each scope in turn. Webhooks that a test leaves are deleted."""
     api, place, names, scope, filter_for_it = SCOPES[request.param]
     configuration = Configuration()
     configuration.host = server.url

@@ -1,4 +1,4 @@
-"""The binary as a process, and a receiver of its deliveries: for tests alone, and of Python's own library alone."""
+"""The binary as a process, and a receiver of its deliveries. For tests only; needs only Python's standard library."""
 
 import collections
 import http.server
@@ -13,7 +13,7 @@ import urllib.request
 
 ORGANIZATION = "myorg"
 TOKEN = "test-token-of-more-than-32-characters"
-# For servers on a database.
+# The master key of servers on a database.
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 DEADLINE_SECONDS = 60
 
@@ -25,11 +25,11 @@ class Running:
         self.url = url
 
     def publish(self, event):
-        """Publishes an event and gives what the server says of it."""
+        """Publishes an event, and returns the server's response."""
         return self.call("POST", f"/v1/orgs/{ORGANIZATION}/events", event)
 
     def call(self, method, path, body=None):
-        """Makes a request with the admin's token, which must succeed, and gives the answer's JSON, if there is any."""
+        """Makes a request with the admin's token, which must succeed. Returns the JSON of the response, if there is any."""
         headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
@@ -68,17 +68,17 @@ class Server(Running):
             raise
 
     def log(self):
-        """The lines of the log; the last one may be under way."""
+        """The lines of the log; the last one may be incomplete."""
         whole, _, _ = self.log_path.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
     def complaints(self):
-        """What it logged of errors and panics."""
+        """The errors and panics in its log."""
         lines = self.log_path.read_text().splitlines()
         return [line for line in lines if '"level":"ERROR"' in line or "panicked" in line]
 
     def stop(self):
-        """Stops it, which must succeed, and checks that it had nothing to complain of."""
+        """Stops the server, which must succeed, and checks that it logged no errors."""
         self.process.terminate()
         code, complaints = self.process.wait(DEADLINE_SECONDS), self.complaints()
         assert code == 0, f"the server ended with {code}"
@@ -107,7 +107,7 @@ Received = collections.namedtuple("Received", "path headers body")
 
 
 class Receiver:
-    """An endpoint on loopback that answers 200, or the status that a path ends with, as `/500`, and remembers."""
+    """An endpoint on loopback. It records requests and responds 200, or the status at the end of the path, such as `/500`."""
 
     def __init__(self):
         self._arrived = threading.Condition()
@@ -129,7 +129,7 @@ class Receiver:
                 self.wfile.write(b"OK")
 
             def log_message(self, *arguments):
-                """Says nothing: a test that fails shows what arrived."""
+                """Logs nothing: a failing test shows the received requests."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -137,7 +137,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def at(self, path, count):
-        """Waits until so many requests came to this path, and gives them."""
+        """Waits until this many requests came to a path, and returns them."""
 
         def received():
             return [request for request in self._received if request.path == path]

@@ -10,14 +10,14 @@ import pytest
 from processes import ORGANIZATION
 from pulumi_cloud_sdk.models.webhook_ import Webhook
 
-# Each must be there and not null. Source: wire-facts.md#webhook-delivery
+# Each field must be present and not null. Source: wire-facts.md#webhook-delivery
 DELIVERY_FIELDS = (
     "id kind payload timestamp duration request_url request_headers response_code response_headers response_body"
 ).split()
 
 
 def webhook(url, **further):
-    """What somebody asks for: all that is not given goes out as null."""
+    """A webhook for a request. Fields without a value are sent as null."""
     return Webhook(ORGANIZATION, "My Webhook", url, True, **further)
 
 
@@ -28,7 +28,7 @@ def as_dict(found):
 
 
 def event(hooks):
-    """An event that the scope hears of."""
+    """An event that webhooks of the scope receive."""
     if "env_name" in hooks.scope:
         payload = {"action": "created", "revision": 3}
         names = {"projectName": hooks.scope["project_name"], "environmentName": hooks.scope["env_name"]}
@@ -70,7 +70,7 @@ def test_p1_create_with_everything(hooks, receiver):
 
 
 def test_p2_update(hooks, receiver):
-    """Null lists are empty ones; a null format and a null secret stay."""
+    """A null list empties the list. A null format or secret leaves the stored value."""
     created = hooks.create(webhook(receiver.url, secret="shh", format="ms_teams", filters=[hooks.filter]))
     changed = Webhook(ORGANIZATION, "Other", receiver.url + "/other", False)
     updated = hooks.update(created.name, changed)

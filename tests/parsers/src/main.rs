@@ -1,7 +1,7 @@
-//! Everything that reads bytes from outside, for libFuzzer to look for bytes that break what holds of it.
+//! Fuzz targets for libFuzzer: every parser of outside bytes, with its properties.
 //!
-//! What holds is in the modules `properties` of our crates, whose tests ask the same of the corpus beside this and of chance.
-//! `STACKBELL_FUZZ_TARGET` names the target; `scripts/fuzz` says it, and what else there is to say.
+//! The properties are in the modules `properties` of our crates. The tests of those crates check them with the corpus in this
+//! folder and with random inputs. `STACKBELL_FUZZ_TARGET` names the target; `scripts/fuzz` sets it and all options.
 
 #![no_main]
 
@@ -17,11 +17,11 @@ use stackbell_payload::properties as payload;
 use stackbell_store_sqlite::properties as sqlite;
 use stackbell_wire::properties as wire;
 
-/// What is asked of an input.
+/// A property, checked for each input.
 #[derive(Clone, Copy)]
 enum Property {
     Bytes(fn(&[u8])),
-    /// Of inputs that are no UTF-8, nothing.
+    /// Inputs that are not UTF-8 are skipped.
     Text(fn(&str)),
 }
 
