@@ -10,7 +10,7 @@ use stackbell_model::health::Health;
 use stackbell_model::ids::WebhookId;
 use stackbell_model::names::{OrganizationName, WebhookName};
 use stackbell_model::permission::Permission;
-use stackbell_model::scope::{Scope, ScopeKind};
+use stackbell_model::scope::{Scope, ScopeKind, ScopeNames};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
 use stackbell_wire::rest::webhook::WebhookRequest;
@@ -290,13 +290,7 @@ impl App {
     }
 
     fn check_place(&self, fields: &mut Fields, scope: &Scope, body: &WebhookRequest) {
-        let (project, stack, environment) = match scope {
-            Scope::Organization => (None, None, None),
-            Scope::Stack { project, stack } => (Some(project.as_str()), Some(stack.as_str()), None),
-            Scope::Environment { project, environment } => {
-                (Some(project.as_str()), None, Some(environment.as_str()))
-            }
-        };
+        let ScopeNames { project, stack, environment } = scope.names();
         fields.matches_url("projectName", body.project_name.as_deref(), project);
         fields.matches_url("stackName", body.stack_name.as_deref(), stack);
         fields.matches_url("envName", body.env_name.as_deref(), environment);

@@ -64,7 +64,54 @@ pub enum Subject {
     },
 }
 
+/// The names in a [`Scope`] or a [`Subject`]. `stack` and `environment` are never both present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScopeNames<'scope> {
+    /// The project. Absent only for [`Scope::Organization`].
+    pub project: Option<&'scope str>,
+    /// The stack.
+    pub stack: Option<&'scope str>,
+    /// The environment.
+    pub environment: Option<&'scope str>,
+}
+
+impl<'scope> ScopeNames<'scope> {
+    fn of_stack(project: &'scope ProjectName, stack: &'scope StackName) -> Self {
+        Self { project: Some(project.as_str()), stack: Some(stack.as_str()), environment: None }
+    }
+
+    fn of_environment(project: &'scope ProjectName, environment: &'scope EnvironmentName) -> Self {
+        Self { project: Some(project.as_str()), stack: None, environment: Some(environment.as_str()) }
+    }
+}
+
+impl Subject {
+    /// Returns the project.
+    pub const fn project(&self) -> &ProjectName {
+        match self {
+            Self::Stack { project, .. } | Self::Environment { project, .. } => project,
+        }
+    }
+
+    /// Returns the names.
+    pub fn names(&self) -> ScopeNames<'_> {
+        match self {
+            Self::Stack { project, stack } => ScopeNames::of_stack(project, stack),
+            Self::Environment { project, environment } => ScopeNames::of_environment(project, environment),
+        }
+    }
+}
+
 impl Scope {
+    /// Returns the names.
+    pub fn names(&self) -> ScopeNames<'_> {
+        match self {
+            Self::Organization => ScopeNames::default(),
+            Self::Stack { project, stack } => ScopeNames::of_stack(project, stack),
+            Self::Environment { project, environment } => ScopeNames::of_environment(project, environment),
+        }
+    }
+
     /// Returns the kind of this scope.
     pub const fn kind(&self) -> ScopeKind {
         match self {
@@ -89,5 +136,26 @@ impl Scope {
             (Self::Stack { .. }, Subject::Environment { .. })
             | (Self::Environment { .. }, Subject::Stack { .. }) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_scopes_and_subjects() {
+        let project = ProjectName::parse("web").expect("a name");
+        let stack = StackName::parse("prod").expect("a name");
+        let environment = EnvironmentName::parse("eu").expect("a name");
+        let of_stack = ScopeNames { project: Some("web"), stack: Some("prod"), environment: None };
+        let of_environment = ScopeNames { project: Some("web"), stack: None, environment: Some("eu") };
+        assert_eq!(Scope::Organization.names(), ScopeNames::default());
+        let [in_scope, subject] = [project.clone(), project.clone()];
+        assert_eq!(Scope::Stack { project: in_scope, stack: stack.clone() }.names(), of_stack);
+        assert_eq!(Subject::Stack { project: subject, stack }.names(), of_stack);
+        let scope = Scope::Environment { project: project.clone(), environment: environment.clone() };
+        assert_eq!(scope.names(), of_environment);
+        assert_eq!(Subject::Environment { project, environment }.names(), of_environment);
     }
 }

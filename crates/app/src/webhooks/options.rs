@@ -2,7 +2,7 @@
 
 use stackbell_model::ids::WebhookId;
 use stackbell_model::permission::Permission;
-use stackbell_model::scope::{Scope, ScopeKind};
+use stackbell_model::scope::{ScopeKind, ScopeNames};
 use stackbell_model::webhook::{Format, Pace, PauseReason, Webhook, WebhookState};
 use stackbell_store::webhooks::EditOutcome;
 use stackbell_wire::rest::overview::WebhookOptions;
@@ -45,13 +45,7 @@ pub struct WebhookFilter {
 
 impl WebhookFilter {
     fn passes(&self, webhook: &Webhook) -> bool {
-        let (project, stack, environment) = match &webhook.scope {
-            Scope::Organization => (None, None, None),
-            Scope::Stack { project, stack } => (Some(project.as_str()), Some(stack.as_str()), None),
-            Scope::Environment { project, environment } => {
-                (Some(project.as_str()), None, Some(environment.as_str()))
-            }
-        };
+        let ScopeNames { project, stack, environment } = webhook.scope.names();
         let is = |wanted: &Option<String>, actual: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| actual == Some(wanted))
         };
@@ -223,6 +217,7 @@ mod tests {
     use stackbell_model::health::Health;
     use stackbell_model::ids::OrganizationId;
     use stackbell_model::names::{DisplayName, WebhookName};
+    use stackbell_model::scope::Scope;
     use stackbell_model::webhook::PayloadUrl;
 
     use super::*;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use stackbell_model::filter::Group;
 use stackbell_model::names::OrganizationName;
-use stackbell_model::scope::Scope;
+use stackbell_model::scope::ScopeNames;
 use stackbell_model::webhook::{Pace, Webhook};
 use utoipa::ToSchema;
 
@@ -138,11 +138,7 @@ impl WebhookOverview {
     /// Converts `webhook`, of the organization with this name. `sees_credentials` is whether the caller may
     /// see the full payload URL.
     pub fn new(webhook: &Webhook, organization: &OrganizationName, sees_credentials: bool) -> Self {
-        let (project, stack, environment) = match &webhook.scope {
-            Scope::Organization => (None, None, None),
-            Scope::Stack { project, stack } => (Some(project), Some(stack), None),
-            Scope::Environment { project, environment } => (Some(project), None, Some(environment)),
-        };
+        let ScopeNames { project, stack, environment } = webhook.scope.names();
         let suspension = webhook.health.suspension.map(|suspension| WebhookSuspension {
             reason: suspension.reason.as_str(),
             since: rfc3339(suspension.since),
@@ -153,9 +149,9 @@ impl WebhookOverview {
             id: webhook.id.to_string(),
             scope: webhook.scope.kind().as_str(),
             organization_name: organization.to_string(),
-            project_name: project.map(ToString::to_string),
-            stack_name: stack.map(ToString::to_string),
-            environment_name: environment.map(ToString::to_string),
+            project_name: project.map(str::to_owned),
+            stack_name: stack.map(str::to_owned),
+            environment_name: environment.map(str::to_owned),
             name: webhook.name.to_string(),
             display_name: webhook.display_name.to_string(),
             payload_url: if sees_credentials { url.expose().to_owned() } else { url.redacted() },
@@ -222,6 +218,7 @@ mod tests {
     use stackbell_model::health::{Health, Suspension, SuspensionReason};
     use stackbell_model::ids::{OrganizationId, WebhookId};
     use stackbell_model::names::{DisplayName, ProjectName, StackName, WebhookName};
+    use stackbell_model::scope::Scope;
     use stackbell_model::webhook::{Format, PauseReason, PayloadUrl};
     use uuid::Uuid;
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use stackbell_model::filter::Group;
 use stackbell_model::names::OrganizationName;
-use stackbell_model::scope::Scope;
+use stackbell_model::scope::ScopeNames;
 use stackbell_model::secret::{SecretChange, SentSecret};
 use stackbell_model::webhook::Webhook;
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
@@ -135,18 +135,14 @@ impl WebhookResponse {
     /// Converts `webhook`, of the organization with this name. `sees_credentials` is whether the caller may
     /// see the full payload URL.
     pub fn new(webhook: &Webhook, organization: &OrganizationName, sees_credentials: bool) -> Self {
-        let (project, stack, environment) = match &webhook.scope {
-            Scope::Organization => (None, None, None),
-            Scope::Stack { project, stack } => (Some(project), Some(stack), None),
-            Scope::Environment { project, environment } => (Some(project), None, Some(environment)),
-        };
+        let ScopeNames { project, stack, environment } = webhook.scope.names();
         let url = &webhook.payload_url;
         let fingerprint = webhook.secret.as_ref().map(|secret| secret.fingerprint);
         Self {
             organization_name: organization.to_string(),
-            project_name: project.map(ToString::to_string),
-            stack_name: stack.map(ToString::to_string),
-            env_name: environment.map(ToString::to_string),
+            project_name: project.map(str::to_owned),
+            stack_name: stack.map(str::to_owned),
+            env_name: environment.map(str::to_owned),
             name: webhook.name.to_string(),
             display_name: webhook.display_name.to_string(),
             payload_url: if sees_credentials { url.expose().to_owned() } else { url.redacted() },

@@ -4,6 +4,7 @@ use stackbell_model::filter::{Filter, Subscription};
 use stackbell_model::health::Health;
 use stackbell_model::ids::{DataKeyId, OrganizationId, WebhookId};
 use stackbell_model::names::{DisplayName, EnvironmentName, ProjectName, StackName, WebhookName};
+use stackbell_model::scope::Scope;
 use stackbell_model::secret::Sealed;
 use stackbell_model::webhook::{Format, PayloadUrl, StoredSecret};
 use uuid::Uuid;

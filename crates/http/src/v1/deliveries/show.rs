@@ -3,7 +3,7 @@
 use stackbell_app::deliveries::organization::{DeliveryOverview, LastAttempt};
 use stackbell_app::waiting::Waiting;
 use stackbell_model::delivery::State;
-use stackbell_model::scope::{Scope, Subject};
+use stackbell_model::scope::{ScopeNames, Subject};
 use stackbell_wire::rest::every_delivery::{
     DeliveryLastAttempt, DeliveryResponse, DeliveryWaiting, DeliveryWebhook,
 };
@@ -11,22 +11,17 @@ use stackbell_wire::rest::rfc3339;
 
 /// Shows a delivery.
 pub(super) fn show(overview: &DeliveryOverview) -> DeliveryResponse {
-    let (project_name, stack_name, environment_name) = match &overview.subject {
-        None => (None, None, None),
-        Some(Subject::Stack { project, stack }) => (Some(project.to_string()), Some(stack.to_string()), None),
-        Some(Subject::Environment { project, environment }) => {
-            (Some(project.to_string()), None, Some(environment.to_string()))
-        }
-    };
+    let ScopeNames { project, stack, environment } =
+        overview.subject.as_ref().map(Subject::names).unwrap_or_default();
     let mut shown = DeliveryResponse {
         id: overview.id.to_string(),
         event_id: overview.event_id.to_string(),
         kind: overview.trigger.kind().to_owned(),
         webhook: show_webhook(overview),
         format: overview.format.as_str().to_owned(),
-        project_name,
-        stack_name,
-        environment_name,
+        project_name: project.map(str::to_owned),
+        stack_name: stack.map(str::to_owned),
+        environment_name: environment.map(str::to_owned),
         created_at: rfc3339(overview.created_at),
         rearmed_at: overview.rearmed_at.map(rfc3339),
         state: overview.state.as_str().to_owned(),
@@ -65,20 +60,14 @@ pub(super) fn show_waiting(waiting: &Waiting) -> DeliveryWaiting {
 }
 
 fn show_webhook(overview: &DeliveryOverview) -> DeliveryWebhook {
-    let (project_name, stack_name, env_name) = match &overview.webhook_scope {
-        Scope::Organization => (None, None, None),
-        Scope::Stack { project, stack } => (Some(project.to_string()), Some(stack.to_string()), None),
-        Scope::Environment { project, environment } => {
-            (Some(project.to_string()), None, Some(environment.to_string()))
-        }
-    };
+    let ScopeNames { project, stack, environment } = overview.webhook_scope.names();
     DeliveryWebhook {
         id: overview.webhook.to_string(),
         name: overview.webhook_name.to_string(),
         scope: overview.webhook_scope.kind().as_str().to_owned(),
-        project_name,
-        stack_name,
-        env_name,
+        project_name: project.map(str::to_owned),
+        stack_name: stack.map(str::to_owned),
+        env_name: environment.map(str::to_owned),
         deleted: overview.is_webhook_deleted,
     }
 }

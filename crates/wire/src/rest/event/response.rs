@@ -6,7 +6,7 @@ use stackbell_model::event::Event;
 use stackbell_model::filter::{EventKind, Filter, FilterSet};
 use stackbell_model::ids::EventId;
 use stackbell_model::names::OrganizationName;
-use stackbell_model::scope::Subject;
+use stackbell_model::scope::ScopeNames;
 use utoipa::ToSchema;
 
 use crate::rest::rfc3339;
@@ -90,18 +90,15 @@ impl EventResponse {
         organization: &OrganizationName,
         deliveries: u64,
     ) -> Result<Self, PayloadNotJson> {
-        let (project, stack, environment) = match &event.subject {
-            Subject::Stack { project, stack } => (project, Some(stack.to_string()), None),
-            Subject::Environment { project, environment } => (project, None, Some(environment.to_string())),
-        };
+        let ScopeNames { project: _, stack, environment } = event.subject.names();
         Ok(Self {
             id: event.id.to_string(),
             kind: event.kind.as_str(),
             filters: words(event.filters),
             organization: organization.to_string(),
-            project_name: project.to_string(),
-            stack_name: stack,
-            environment_name: environment,
+            project_name: event.subject.project().to_string(),
+            stack_name: stack.map(str::to_owned),
+            environment_name: environment.map(str::to_owned),
             accepted_at: rfc3339(event.accepted_at),
             source: event.source.as_str(),
             deliveries,
@@ -181,6 +178,7 @@ mod tests {
     use stackbell_model::event::Source;
     use stackbell_model::ids::{EventKey, OrganizationId};
     use stackbell_model::names::{EnvironmentName, ProjectName, StackName};
+    use stackbell_model::scope::Subject;
     use uuid::Uuid;
 
     use super::*;
