@@ -2,7 +2,7 @@
 
 use crate::ids::SourceId;
 
-/// The most bytes of a cursor.
+/// The maximum length of a cursor in bytes.
 pub const CURSOR_BYTES_MAX: usize = 4096;
 
 /// The position of a source: all events before it are accepted. Only the source interprets the text.
@@ -10,7 +10,7 @@ pub const CURSOR_BYTES_MAX: usize = 4096;
 pub struct SourceCursor(Box<str>);
 
 impl SourceCursor {
-    /// Makes a cursor of a text of 1 to [`CURSOR_BYTES_MAX`] bytes without the character U+0000, which PostgreSQL cannot
+    /// Creates a cursor from a text of 1 to [`CURSOR_BYTES_MAX`] bytes without the character U+0000, which PostgreSQL cannot
     /// store. `None` for other texts.
     pub fn parse(text: &str) -> Option<Self> {
         let is_valid = (1..=CURSOR_BYTES_MAX).contains(&text.len()) && !text.contains('\0');

@@ -1,9 +1,9 @@
-//! Token buckets: at most so many things in a time, spread evenly, with a burst after a rest.
+//! Token buckets: they limit a rate, spread evenly, with a burst after a rest.
 //!
-//! A bucket is the generic cell rate algorithm: one moment says how much of the burst is used up. In any window of time at most
-//! `burst + window / interval` tokens are taken, unless [`TokenBucket::take`] takes more than are available.
+//! A bucket implements the generic cell rate algorithm: a single moment stores how much of the burst is used up. In any window
+//! of time, at most `burst + window / interval` tokens are taken, unless [`TokenBucket::take`] takes more than are available.
 //!
-//! A bucket reads no clock. All moments that a bucket is given count from the same origin.
+//! A bucket reads no clock. All moments of a bucket must count from one origin.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct TokenRate {
 }
 
 impl TokenRate {
-    /// One token in each `interval`, and `burst` of them after a rest. A burst of 0 counts as 1, an interval of nothing as a
+    /// One token in each `interval`, and `burst` tokens after a rest. A burst of 0 counts as 1, and an interval of 0 as one
     /// nanosecond.
     pub const fn new(interval: Duration, burst: u32) -> Self {
         let interval = positive(interval);
@@ -99,7 +99,7 @@ impl TokenBucket {
     /// Takes one token.
     ///
     /// # Errors
-    /// None is available: the time until one is. Nothing is taken.
+    /// The time until a token is available, if none is. Nothing is taken.
     pub fn try_take(&mut self, rate: TokenRate, now: Moment) -> Result<(), Duration> {
         let early = self.theoretical.0 - now.0 - nanos(rate.tolerance);
         if early > 0 {
@@ -109,34 +109,34 @@ impl TokenBucket {
         Ok(())
     }
 
-    /// Takes so many tokens, whether or not they are available: the missing ones delay later ones.
+    /// Takes this many tokens, whether or not they are available. Missing tokens delay later ones.
     pub fn take(&mut self, rate: TokenRate, tokens: u32, now: Moment) {
         let start = self.theoretical.0.max(now.0);
         self.theoretical = Moment(start + nanos(rate.interval) * i128::from(tokens));
     }
 
-    /// Gives back so many tokens that were taken. A full bucket stays full.
+    /// Gives back this many taken tokens. A full bucket stays full.
     pub fn give_back(&mut self, rate: TokenRate, tokens: u32) {
         self.theoretical.0 -= nanos(rate.interval) * i128::from(tokens);
     }
 
-    /// The moment at which so many tokens, at most a burst, are available; may be past.
+    /// The moment at which this many tokens, at most a burst, are available; may be in the past.
     pub fn ready_for(&self, rate: TokenRate, tokens: u32) -> Moment {
         let more = nanos(rate.interval) * i128::from(tokens.saturating_sub(1));
         Moment(self.theoretical.0 + more - nanos(rate.tolerance))
     }
 
-    /// Whether no token is missing: such a bucket is like a new one.
+    /// Whether no token is missing. A full bucket equals a new one.
     pub fn is_full(&self, now: Moment) -> bool {
         self.theoretical <= now
     }
 
-    /// Moves the bucket to an earlier time, because the clock was set back by so much.
+    /// Moves the bucket back in time, after the clock was set back by this much.
     pub fn set_back(&mut self, by: Duration) {
         self.theoretical.0 -= nanos(by);
     }
 
-    /// Goes on at another rate. As many tokens are missing as before.
+    /// Changes the rate. The number of missing tokens stays the same.
     pub fn change_rate(&mut self, from: TokenRate, to: TokenRate, now: Moment) {
         let missing = (self.theoretical.0 - now.0).max(0);
         self.theoretical = Moment(now.0 + missing * nanos(to.interval) / nanos(from.interval));

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use super::{Finding, SourceFile, markdown};
 
-/// Beginnings that put something before the subject.
+/// Words at the start of a sentence that put something before the subject.
 const OPENINGS: &[&str] = &["Who", "What", "That", "Of", "As", "The same", "Whoever"];
 
-/// The most such sentences in one part of the repository.
+/// The maximum number of such sentences in one part of the repository.
 const COUNT_MAX: usize = 4;
 
-/// Parts that are not rewritten yet, with the number of such sentences that they have. A number here only falls.
+/// Parts that are not rewritten yet, with their number of such sentences. These numbers must only fall.
 const UNFINISHED: &[(&str, usize)] = &[
     ("crates/engine", 61),
     ("crates/store-postgres", 96),
@@ -25,7 +25,7 @@ const UNFINISHED: &[(&str, usize)] = &[
 
 const REMEDY: &str = "begin the sentence with its subject";
 
-/// Finds the sentences of each part that has more of them than it may have.
+/// Finds the sentences of each part that has too many of them.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut parts: BTreeMap<&str, Vec<Finding>> = BTreeMap::new();
     for file in files {
@@ -43,7 +43,7 @@ fn count_max(part: &str) -> usize {
     unfinished.map_or(COUNT_MAX, |(_, count)| *count)
 }
 
-/// A crate, a folder of the root, or the files of the root.
+/// The part of a path: a crate, a folder of the root, or `.` for the files of the root.
 fn part(path: &str) -> &str {
     let depth = if path.starts_with("crates/") { 2 } else { 1 };
     let folders = path.match_indices('/').map(|(at, _)| at);
@@ -59,7 +59,7 @@ fn check_file(file: &SourceFile) -> Vec<Finding> {
         _ => return Vec::new(),
     };
     let mut findings = Vec::new();
-    // A sentence may begin where a line does, unless the line goes on with one from the line before.
+    // A sentence may begin at the start of a line, unless the line continues one from the previous line.
     let (mut is_open, mut is_code, mut last) = (true, false, 0);
     for (number, line) in lines {
         let text = line.trim();
@@ -90,7 +90,7 @@ fn comments<'a>(file: &'a SourceFile, marks: &[&str]) -> Vec<(usize, &'a str)> {
     file.numbered_lines().filter_map(|(number, line)| Some((number, text(line)?))).collect()
 }
 
-/// The beginnings of sentences in a line. `is_open` says whether one begins with the line.
+/// The text from the start of each sentence in a line. `is_open` says whether a sentence begins with the line.
 fn sentences(line: &str, is_open: bool) -> impl Iterator<Item = &str> {
     let ends = [". ", "? ", "! "].into_iter().flat_map(|end| line.match_indices(end));
     is_open.then_some(line).into_iter().chain(ends.map(|(at, end)| &line[at + end.len()..]))

@@ -1,38 +1,37 @@
-# Keeps a throw-away server, or a pooler, in a folder of its own. Arguments: where that folder is made, and the folder of
-# PostgreSQL's programs; where the server's data is to be, when that is elsewhere. Says on standard output which folder it
-# made.
+# Runs a throw-away server, or a pooler, in a new folder. Arguments: the parent of that folder, the folder of PostgreSQL's
+# programs, and optionally another folder for the server's data. Prints the path of the new folder.
 #
-# Each line of standard input is an order, answered by a line: `done` or `failed`. Standard input ends with the test
-# process, however that ends: then all is stopped, and the folder removed.
+# Each line of standard input is an order. Each order is answered by a line: `done` or `failed`. Standard input ends with the
+# test process, even if that is killed. Then all processes are stopped, and the folder is removed.
 set -u
 export PATH="$2:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 folder=$(mktemp -d "$1/stackbell-postgres-XXXXXX") || exit 1
 cd "$folder" || exit 1
-# What is there goes with the disk that it is on.
+# The data folder is removed together with its disk.
 [ -z "${3-}" ] || ln -s "$(mktemp -d "$3/data-XXXXXX")" data || exit 1
 exec 2>orders.log
 server=
 bouncer=
-# A signal ends the reading of orders; what is started here does not inherit this.
+# A signal interrupts the reading of orders. Child processes do not inherit this trap.
 trap : HUP INT TERM
 echo "$folder"
 
-# Another order of letters than that of bytes: what must not depend on it, does not.
+# The locale sorts letters differently from bytes, so that tests notice code that depends on the order of bytes.
 initialize() {
     initdb --pgdata data --username postgres --auth trust --no-sync --encoding UTF8 --locale C.UTF-8 \
         --locale-provider icu --icu-locale en-US >/dev/null
 }
 
-# Of the server at port $1, which keeps for it under the name $2 what it has not got yet.
+# Copies the server at port $1, which keeps the missing log for this standby in the replication slot $2.
 copy() {
     pg_basebackup --pgdata data --host 127.0.0.1 --port "$1" --username postgres --no-password --no-sync \
         --checkpoint fast --wal-method stream --write-recovery-conf --create-slot --slot "$2"
 }
 
-# As a child and not by itself, so that it is waited for: not every machine does that for those whose parent is gone.
-# `data/postmaster.pid` says when it is ready; one from before may be there still.
+# The server is a child process, so that this script reaps it: not every machine reaps orphans.
+# `data/postmaster.pid` shows when it is ready. The file of an earlier server may still exist.
 start() {
-    # One that ended by itself has said so before it is gone.
+    # An earlier server may have reported its end, and still be exiting.
     [ -z "$server" ] || wait "$server"
     before=$(cat data/postmaster.pid 2>/dev/null)
     rm -f ended
@@ -51,7 +50,7 @@ stop() {
     pg_ctl --pgdata data --mode "$1" --wait --timeout "$2" stop >/dev/null && wait "$server"
 }
 
-# A pooler at port $1 before the server at port $2, each transaction on whichever connection is free.
+# Starts a pooler on port $1 in front of the server at port $2. Each transaction gets a free connection.
 pool() {
     if ! command -v pgbouncer >/dev/null; then
         echo "pgbouncer is not there: install Debian's package pgbouncer" >&2
@@ -97,7 +96,7 @@ done
 [ -z "$bouncer" ] || kill -KILL "$bouncer"
 if [ -f data/postmaster.pid ]; then
     process=$(head -n 1 data/postmaster.pid)
-    # A test may have stopped it in the middle of something.
+    # A test may have paused the server.
     kill -CONT "$process"
     stop immediate 20 || kill -KILL "$process"
 fi
