@@ -36,7 +36,7 @@ fn unknown(webhooks: usize) -> (Cluster, Vec<WebhookId>) {
 fn endpoints_that_fail_at_once_are_tried_a_few_at_a_time() {
     let (mut cluster, _) = unknown(WEBHOOKS);
     assert_eq!(cluster.network.len(), BURST);
-    // The time until before the first retry is due.
+    // Ends before the first retry is due.
     cluster.pass(Duration::from_secs(4), &refused());
     let sent: Vec<Timestamp> = cluster.sent.iter().map(|(at, _)| *at).collect();
     assert_eq!(sent.len(), WEBHOOKS);
