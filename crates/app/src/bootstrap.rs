@@ -8,7 +8,7 @@ use stackbell_model::names::{DisplayName, Login, OrganizationName};
 use stackbell_model::permission::Role;
 use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::audit::AuditEntry;
-use stackbell_store::identity::Beginnings;
+use stackbell_store::identity::Bootstrap;
 
 /// Makes the records for [`stackbell_store::identity::Identity::begin`]. `token` is the token in plain text.
 pub fn bootstrap(
@@ -18,7 +18,7 @@ pub fn bootstrap(
     keyring: &Keyring,
     now: Timestamp,
     entropy: &mut dyn Entropy,
-) -> Beginnings {
+) -> Bootstrap {
     let called = |name: &str| DisplayName::parse(name).expect("what is a name for URLs is one for people");
     let organization = Organization {
         id: OrganizationId::generate(now, entropy),
@@ -58,5 +58,5 @@ pub fn bootstrap(
         expires_at: None,
         last_used_at: None,
     };
-    Beginnings { organization, user, token, token_hash, audit }
+    Bootstrap { organization, user, token, token_hash, audit }
 }

@@ -82,7 +82,7 @@ pub async fn begin(
 ) -> Result<(), StoreError> {
     let Beginning::With { organization, user, token } = beginning else { return Ok(()) };
     let first = bootstrap(organization.clone(), user.clone(), token.expose(), keyring, now, entropy);
-    if store.begin(first).await? {
+    if store.bootstrap(first).await? {
         tracing::info!(organization.name = %organization, user.login = %user, "the store begins");
     } else {
         tracing::info!("the bootstrap settings are ignored: another node has begun the store meanwhile");
@@ -170,7 +170,7 @@ impl Developer<'_> {
             let mut first = bootstrap(organization, login, secret.expose(), keyring, now, entropy);
             first.token.expires_at = Some(now.after(DEVELOPER_TOKEN_LIVES));
             let (owner, id) = (first.token.owner, first.token.id);
-            store.begin(first).await?;
+            store.bootstrap(first).await?;
             return Ok(DeveloperToken { secret, owner, id });
         }
         let user = self.store.find_user(&self.login).await?;

@@ -91,7 +91,7 @@ impl Tables {
         let count = count(&deliveries);
         for delivery in deliveries {
             let lease = delivery.lease.map(|lease| self.lease_given(lease, now));
-            self.put_delivery(DeliveryRow { delivery: delivery.born(&event), lease });
+            self.put_delivery(DeliveryRow { delivery: delivery.to_delivery(&event), lease });
         }
         self.put_event(event, count);
     }

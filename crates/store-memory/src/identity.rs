@@ -9,7 +9,7 @@ use stackbell_model::permission::Role;
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::identity::{
-    Beginnings, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
+    Bootstrap, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
 };
 
 use crate::MemoryStore;
@@ -21,12 +21,12 @@ impl Identity for MemoryStore {
         Ok(self.lock().nobody_is_there())
     }
 
-    async fn begin(&self, beginnings: Beginnings) -> Result<bool, StoreError> {
+    async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<bool, StoreError> {
         let mut tables = self.lock();
         if !tables.nobody_is_there() {
             return Ok(false);
         }
-        let Beginnings { organization, user, token, token_hash, audit } = beginnings;
+        let Bootstrap { organization, user, token, token_hash, audit } = bootstrap;
         let (organization_id, user_id) = (organization.id, user.id);
         tables.insert_organization(organization);
         tables.users.insert(user_id, user);

@@ -11,7 +11,7 @@ pub(crate) mod attempts;
 pub(crate) mod changes;
 pub(crate) mod health;
 pub(crate) mod intake;
-pub(crate) mod known;
+pub(crate) mod lookups;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use self::attempts::Recorder;
 use self::intake::Intake;
-use self::known::Known;
+use self::lookups::BatchLookups;
 use crate::error::Fault;
 use crate::instance::is_sending_held;
 use crate::ledger::Ledger;
@@ -139,28 +139,28 @@ fn refers_to_itself(batch: &Batch) -> bool {
 }
 
 async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<BatchOutcome, Fault> {
-    let known = Known::read(tx, batch).await?;
+    let lookups = BatchLookups::read(tx, batch).await?;
     let mut ledger = Ledger::default();
-    let intake = Intake::decide(batch, &known, &mut ledger);
-    let mut recorder = Recorder::new(&known, &mut ledger);
+    let intake = Intake::decide(batch, &lookups, &mut ledger);
+    let mut recorder = Recorder::new(&lookups, &mut ledger);
     // Events come before attempts. They go out together where none waits for the other.
     if refers_to_itself(batch) {
-        intake.insert(tx, batch, &known, clock).await?;
+        intake.insert(tx, batch, &lookups, clock).await?;
         recorder.record(tx, &batch.attempts).await?;
     } else {
-        try_join(intake.insert(tx, batch, &known, clock), recorder.record(tx, &batch.attempts)).await?;
+        try_join(intake.insert(tx, batch, &lookups, clock), recorder.record(tx, &batch.attempts)).await?;
     }
     let attempts = recorder.finish(tx, &batch.attempts).await?;
     ledger.write(tx).await?;
     let id = batch.id.uuid();
     let (_, sending_held) = try_join(tx.change(&MARK, &[&id]), is_sending_held(tx)).await?;
-    let held = held_of(batch, &known);
+    let held = held_of(batch, &lookups);
     Ok(BatchOutcome { intakes: intake.into_outcomes(), attempts, held, sending_held })
 }
 
 /// The webhooks of new leased deliveries that have to wait. Mostly there are none.
-fn held_of(batch: &Batch, known: &Known) -> Vec<(WebhookId, Health)> {
-    let held = known.webhooks.iter().filter(|(_, webhook)| webhook.health.is_held(batch.now));
+fn held_of(batch: &Batch, lookups: &BatchLookups) -> Vec<(WebhookId, Health)> {
+    let held = lookups.webhooks.iter().filter(|(_, webhook)| webhook.health.is_held(batch.now));
     let new = || batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
     let has_leased = |id| new().any(|delivery| delivery.webhook == id && delivery.lease.is_some());
     held.filter(|(id, _)| has_leased(**id)).map(|(id, webhook)| (*id, webhook.health)).collect()

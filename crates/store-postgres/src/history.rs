@@ -202,7 +202,7 @@ impl History for PostgresStore {
     ) -> Result<Option<(DeliveryOverview, Bytes)>, StoreError> {
         self.read("delivery", |tx| async move {
             tx.first(&DELIVERY, &[&organization.uuid(), &id.uuid()], "deliveries", |cursor| {
-                let payload = cursor.unpacked_or_null("body")?;
+                let payload = cursor.decompressed_or_null("body")?;
                 let payload = payload.ok_or_else(|| cursor.fault("body", &"there are no bytes to send"))?;
                 Ok((read_overview(cursor)?, payload))
             })

@@ -13,7 +13,7 @@ use stackbell_model::permission::Role;
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::identity::{
-    Beginnings, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
+    Bootstrap, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
 };
 use stackbell_store::rows::identity::{read_organization, read_role, read_user};
 use stackbell_store::rows::{Columns as _, Id as _};
@@ -22,7 +22,7 @@ use stackbell_store::{organization_columns, user_columns};
 use crate::PostgresStore;
 use crate::audit::insert_audit;
 use crate::error::Fault;
-use crate::gate;
+use crate::organization_lock;
 use crate::session::Transaction;
 use crate::statement::statement;
 use crate::tokens;
@@ -104,9 +104,9 @@ impl Identity for PostgresStore {
         self.read("is_empty", |tx| async move { is_empty(&tx).await }).await
     }
 
-    async fn begin(&self, beginnings: Beginnings) -> Result<bool, StoreError> {
-        let Beginnings { organization, user, token, token_hash, audit } = &beginnings;
-        self.write("begin", |tx| async move {
+    async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<bool, StoreError> {
+        let Bootstrap { organization, user, token, token_hash, audit } = &bootstrap;
+        self.write("bootstrap", |tx| async move {
             // Nodes begin whenever they start: where others are at work already, nobody is to wait for that.
             if !is_empty(&tx).await? {
                 return Ok(false);
@@ -379,7 +379,7 @@ pub(crate) async fn find_organization(tx: &Transaction, id: OrganizationId) -> R
 
 /// The same of one to which nothing else happens until the transaction's end: no edit and no intake.
 pub(crate) async fn lock_organization(tx: &Transaction, id: OrganizationId) -> Result<Option<i64>, Fault> {
-    gate::pass_alone(tx, id).await?;
+    organization_lock::lock_exclusive(tx, id).await?;
     tx.first(&LOCK_ORGANIZATION, &[&id.uuid()], "organizations", |cursor| cursor.integer("number")).await
 }
 

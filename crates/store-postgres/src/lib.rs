@@ -16,7 +16,6 @@ mod audit;
 mod commit;
 mod deployments;
 mod error;
-mod gate;
 mod history;
 mod identity;
 mod instance;
@@ -24,6 +23,7 @@ mod keys;
 mod ledger;
 mod maintenance;
 mod nodes;
+mod organization_lock;
 mod partitions;
 #[cfg(test)]
 mod plans;

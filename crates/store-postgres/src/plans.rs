@@ -6,9 +6,9 @@
 use stackbell_testkit::{Database, Postgres};
 use tokio_postgres::NoTls;
 
-use crate::commit::{attempt_rows, attempts, health, intake, known};
+use crate::commit::{attempt_rows, attempts, health, intake, lookups};
 use crate::statement::Statement;
-use crate::{gate, history, ledger, maintenance, queue, recoveries, schema, tokens, webhooks};
+use crate::{history, ledger, maintenance, organization_lock, queue, recoveries, schema, tokens, webhooks};
 
 /// Of tables that stay small, whatever happens.
 const SMALL: &[&str] = &["meta", "nodes", "copies"];
@@ -77,11 +77,11 @@ async fn check(statements: &[&Statement]) {
 #[tokio::test]
 async fn the_hot_path_goes_by_indices() {
     check(&[
-        &gate::PASS_TOGETHER,
-        &known::FIND_ORGANIZATIONS,
-        &known::FIND_USAGE,
-        &known::FIND_WEBHOOKS,
-        &known::FIND_EVENTS,
+        &organization_lock::LOCK_SHARED,
+        &lookups::FIND_ORGANIZATIONS,
+        &lookups::FIND_USAGE,
+        &lookups::FIND_WEBHOOKS,
+        &lookups::FIND_EVENTS,
         &intake::INSERT_IDS,
         &intake::INSERT_EVENTS,
         &intake::INSERT_DELIVERIES,

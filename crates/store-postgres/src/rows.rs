@@ -65,8 +65,8 @@ impl<'row> Columns<'row> for Cursor<'row> {
         self.get(column)
     }
 
-    /// PostgreSQL compresses large values by itself: there is nothing to unpack.
-    fn unpacked_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
+    /// PostgreSQL compresses large values by itself: there is nothing to decompress.
+    fn decompressed_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
         Ok(self.bytes_or_null(column)?.map(Bytes::copy_from_slice))
     }
 

@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::audit::insert_audit;
 use crate::error::Fault;
-use crate::gate;
 use crate::identity::{
     find_organization_number, find_user_number, lock_organization_number, lock_user_number,
 };
+use crate::organization_lock;
 use crate::session::Transaction;
 use crate::statement::statement;
 use crate::webhooks::bump_version;
@@ -120,7 +120,7 @@ async fn bump_versions(tx: &Transaction, owner: &OwnerNumbers) -> Result<(), Fau
         bump_version(tx, number).await?;
     }
     if let Some(number) = owner.user {
-        gate::pass_alone_of_user(tx, number).await?;
+        organization_lock::lock_exclusive_of_user(tx, number).await?;
         tx.change(&BUMP_VERSIONS_OF_USER, &[&number]).await?;
     }
     Ok(())

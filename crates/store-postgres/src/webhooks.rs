@@ -24,8 +24,8 @@ use uuid::Uuid;
 use crate::PostgresStore;
 use crate::audit::insert_audit;
 use crate::error::Fault;
-use crate::gate;
 use crate::identity::{lock_organization, lock_organization_number};
+use crate::organization_lock;
 use crate::session::{Access, Transaction};
 use crate::statement::statement;
 
@@ -306,7 +306,7 @@ struct Current {
 
 /// A webhook that stays as it is until the transaction's end, with its organization; `None` when it is not there.
 async fn lock_current(tx: &Transaction, webhook: WebhookId) -> Result<Option<Current>, Fault> {
-    gate::pass_alone_with(tx, webhook).await?;
+    organization_lock::lock_exclusive_of_webhook(tx, webhook).await?;
     tx.rows(&LOCK_ORGANIZATION_OF, &[&webhook.uuid()]).await?;
     tx.first(&FIND_EDITED, &[&webhook.uuid()], "webhooks", |cursor| {
         Ok(Current {

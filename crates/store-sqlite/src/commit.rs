@@ -5,7 +5,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod intake;
-pub(crate) mod known;
+pub(crate) mod lookups;
 
 use std::sync::Arc;
 
@@ -18,30 +18,31 @@ use crate::SqliteStore;
 use crate::error::Fault;
 use crate::instance::is_sending_held;
 use crate::ledger::Ledger;
-use crate::session::Kept;
+use crate::session::WriterMemory;
 
 #[async_trait]
 impl Commit for SqliteStore {
     async fn commit(&self, batch: Arc<Batch>) -> Result<BatchOutcome, StoreError> {
-        let work = move |connection: &Connection, kept: &mut Kept| commit(connection, kept, &batch);
+        let work =
+            move |connection: &Connection, memory: &mut WriterMemory| commit(connection, memory, &batch);
         self.writer.run("commit", move |writer| writer.transaction("commit", work)).await
     }
 }
 
-fn commit(connection: &Connection, kept: &mut Kept, batch: &Batch) -> Result<BatchOutcome, Fault> {
-    let mut known = known::Known::prepare(connection)?;
+fn commit(connection: &Connection, memory: &mut WriterMemory, batch: &Batch) -> Result<BatchOutcome, Fault> {
+    let mut lookups = lookups::BatchLookups::prepare(connection)?;
     let mut ledger = Ledger::default();
     let mut outcome = BatchOutcome::default();
     if !batch.intakes.is_empty() {
-        let mut intake = intake::Intake::prepare(connection, &mut known, kept, &mut ledger)?;
+        let mut intake = intake::Intake::prepare(connection, &mut lookups, memory, &mut ledger)?;
         outcome.intakes = batch.intakes.iter().map(|item| intake.accept(item)).collect::<Result<_, _>>()?;
     }
     if !batch.attempts.is_empty() {
         let mut recorder =
-            attempts::Recorder::prepare(connection, &mut known, &mut kept.leases, &mut ledger)?;
+            attempts::Recorder::prepare(connection, &mut lookups, &mut memory.leases, &mut ledger)?;
         outcome.attempts =
             batch.attempts.iter().map(|record| recorder.record(record)).collect::<Result<_, _>>()?;
-        known.write_health(connection)?;
+        lookups.write_health(connection)?;
     }
     ledger.write(connection)?;
     outcome.sending_held =

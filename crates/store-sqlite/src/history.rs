@@ -156,7 +156,7 @@ impl History for SqliteStore {
             let payload = first(connection, PAYLOAD, [number], "deliveries", |cursor| {
                 cursor.skip("number")?;
                 cursor
-                    .unpacked_or_null("body")?
+                    .decompressed_or_null("body")?
                     .ok_or_else(|| cursor.fault("body", &"there are no bytes to send"))
             })?;
             Ok(overview.zip(payload))

@@ -10,7 +10,7 @@ use stackbell_model::permission::Role;
 use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::identity::{
-    Beginnings, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
+    Bootstrap, HeldMembership, Identity, RemoveMembership, SetMembership, TokenHolder,
 };
 
 use crate::SqliteStore;
@@ -87,12 +87,12 @@ impl Identity for SqliteStore {
         self.read("is_empty", is_empty).await
     }
 
-    async fn begin(&self, beginnings: Beginnings) -> Result<bool, StoreError> {
-        self.write("begin", move |connection, _| {
+    async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<bool, StoreError> {
+        self.write("bootstrap", move |connection, _| {
             if !is_empty(connection)? {
                 return Ok(false);
             }
-            let Beginnings { organization, user, token, token_hash, audit } = &beginnings;
+            let Bootstrap { organization, user, token, token_hash, audit } = &bootstrap;
             insert_organization(connection, organization)?;
             insert_user(connection, user)?;
             add_admin(connection, organization.id, user.id)?;

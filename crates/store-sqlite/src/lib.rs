@@ -29,7 +29,6 @@ mod leases;
 mod ledger;
 mod maintenance;
 mod move_marker;
-mod numbers;
 #[cfg(test)]
 mod plans;
 #[cfg(any(test, feature = "properties"))]
@@ -44,6 +43,7 @@ mod statistics;
 mod threads;
 mod tokens;
 mod transfer;
+mod webhook_rowids;
 mod webhooks;
 
 use std::path::Path;
@@ -59,7 +59,7 @@ pub use crate::files::has_no_room;
 use crate::files::{FileLock, Files};
 use crate::leases::Leases;
 pub use crate::move_marker::Move;
-use crate::session::{Access, Kept, Session, Writer};
+use crate::session::{Access, Session, Writer, WriterMemory};
 use crate::threads::Pool;
 
 /// The most reads that go on at once. Reads are short, and more threads than this only compete for two to four cores.
@@ -148,7 +148,8 @@ impl SqliteStore {
         context: &'static str,
         work: impl FnOnce(&Connection, &mut Leases) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let work = move |connection: &Connection, kept: &mut Kept| work(connection, &mut kept.leases);
+        let work =
+            move |connection: &Connection, memory: &mut WriterMemory| work(connection, &mut memory.leases);
         self.writer.run(context, move |writer| writer.transaction(context, work)).await
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use stackbell_store::transfer::TABLES;
 
-use crate::commit::{attempts, intake, known};
+use crate::commit::{attempts, intake, lookups};
 use crate::history::deliveries;
 use crate::{
     audit, deployments, history, identity, instance, ledger, maintenance, queue, recoveries, rows, schema,
@@ -41,8 +41,8 @@ fn check(statements: &[(&str, &[&str])]) {
 #[test]
 fn the_hot_path_reads_what_it_needs_and_no_more() {
     check(&[
-        (known::FIND_ORGANIZATION, &[]),
-        (known::FIND_WEBHOOK, &[]),
+        (lookups::FIND_ORGANIZATION, &[]),
+        (lookups::FIND_WEBHOOK, &[]),
         (intake::FIND_EVENT, &[]),
         (sources::FIND_CURSOR, &[]),
         (rows::event::INSERT_EVENT, &[]),

@@ -1,16 +1,16 @@
 //! What holds of the parsers here, whatever they are given: see `stackbell_model::properties` for who asks.
 
-use crate::rows::packed::{UNPACKED_BYTES_MAX, pack, unpack};
+use crate::rows::compression::{DECOMPRESSED_BYTES_MAX, compress, decompress};
 
 /// What was packed comes out as it went in, and takes a byte more at the most; anything else is an error, or no more than
 /// is ever packed.
-pub fn packed(bytes: &[u8]) {
-    let made = pack(bytes);
+pub fn compressed(bytes: &[u8]) {
+    let made = compress(bytes);
     assert!(made.len() <= bytes.len() + 1, "{} bytes became {}", bytes.len(), made.len());
-    assert_eq!(unpack(&made).expect("what was packed can be unpacked"), bytes);
-    if let Ok(plain) = unpack(bytes) {
-        assert!(plain.len() <= UNPACKED_BYTES_MAX);
-        assert_eq!(unpack(&pack(&plain)).expect("what was packed can be unpacked"), plain);
+    assert_eq!(decompress(&made).expect("what was packed can be unpacked"), bytes);
+    if let Ok(plain) = decompress(bytes) {
+        assert!(plain.len() <= DECOMPRESSED_BYTES_MAX);
+        assert_eq!(decompress(&compress(&plain)).expect("what was packed can be unpacked"), plain);
     }
 }
 
@@ -23,7 +23,7 @@ mod tests {
 
     #[test]
     fn hold_of_the_corpus() {
-        corpus("packed").iter().for_each(|bytes| packed(bytes));
+        corpus("compressed").iter().for_each(|bytes| compressed(bytes));
     }
 
     proptest! {
@@ -33,9 +33,9 @@ mod tests {
             text in "(\\{\"user\":\\{\"name\":\"|\"kind\":\"update\"|[ -~]{0,8}){0,12}",
             length in 0_u32..300,
         ) {
-            packed(&bytes);
-            packed(text.as_bytes());
-            packed(&[&[1][..], &length.to_le_bytes(), &bytes].concat());
+            compressed(&bytes);
+            compressed(text.as_bytes());
+            compressed(&[&[1][..], &length.to_le_bytes(), &bytes].concat());
         }
     }
 }

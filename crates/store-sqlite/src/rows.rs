@@ -2,10 +2,11 @@
 
 pub(crate) mod attempt;
 pub(crate) mod audit;
+pub(crate) mod compression;
 pub(crate) mod delivery;
 pub(crate) mod event;
 pub(crate) mod overview;
-pub(crate) mod packed;
+
 pub(crate) mod webhook;
 
 use std::fmt::Display;
@@ -75,9 +76,9 @@ impl<'row> Columns<'row> for Cursor<'row> {
         Ok(self.get::<Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
     }
 
-    /// Bytes that [`packed::pack`] made.
-    fn unpacked_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
-        let unpacked = self.bytes_or_null(column)?.map(packed::unpack).transpose();
+    /// Bytes that [`packed::compress`] made.
+    fn decompressed_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
+        let unpacked = self.bytes_or_null(column)?.map(compression::decompress).transpose();
         Ok(unpacked.map_err(|problem| self.fault(column, &problem))?.map(Into::into))
     }
 

@@ -11,8 +11,8 @@ use stackbell_store::StoreError;
 use crate::error::{Fault, refused, refused_commit, wants_reopening};
 use crate::files::Files;
 use crate::leases::Leases;
-use crate::numbers::Numbers;
 use crate::threads::Worker;
+use crate::webhook_rowids::WebhookRowids;
 
 /// How long to wait for another program that has the file locked, such as somebody's `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -129,11 +129,11 @@ impl Worker for Session {
 
 /// What the writer keeps in memory from one transaction to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct WriterMemory {
     /// Part of the transactions, and undone with them.
     pub(crate) leases: Leases,
     /// As they were read.
-    pub(crate) numbers: Numbers,
+    pub(crate) webhook_rowids: WebhookRowids,
 }
 
 /// The one session that writes.
@@ -141,14 +141,14 @@ pub(crate) struct Kept {
 pub(crate) struct Writer {
     session: Session,
     files: Files,
-    kept: Kept,
+    memory: WriterMemory,
     /// Whether something may lie in the write-ahead log.
     has_written: bool,
 }
 
 impl Writer {
     pub(crate) fn new(session: Session, files: Files) -> Self {
-        Self { session, files, kept: Kept::default(), has_written: true }
+        Self { session, files, memory: WriterMemory::default(), has_written: true }
     }
 
     /// Runs `work` as one transaction, leases included. Refused when the file was deleted or replaced: nobody would find what
@@ -156,21 +156,21 @@ impl Writer {
     pub(crate) fn transaction<T>(
         &mut self,
         context: &'static str,
-        work: impl FnOnce(&Connection, &mut Kept) -> Result<T, Fault>,
+        work: impl FnOnce(&Connection, &mut WriterMemory) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let (kept, files) = (&mut self.kept, &mut self.files);
+        let (memory, files) = (&mut self.memory, &mut self.files);
         if self.session.connection.is_none() {
             files.forget_log();
         }
         let result = self.session.transaction(context, |connection| {
             files.check()?;
-            work(connection, kept)
+            work(connection, memory)
         });
         self.has_written = true;
         if result.is_ok() {
-            self.kept.leases.keep();
+            self.memory.leases.keep();
         } else {
-            self.kept.leases.undo();
+            self.memory.leases.undo();
         }
         result
     }
@@ -179,7 +179,7 @@ impl Writer {
 impl Worker for Writer {
     fn recover(&mut self) {
         self.session.recover();
-        self.kept.leases.undo();
+        self.memory.leases.undo();
     }
 
     /// Brings the write-ahead log into the file and empties it, so that a quiet store is one file of its true size.
@@ -276,8 +276,8 @@ mod tests {
 
     /// Something was tried that did not commit: it left nothing, and the next transaction goes through.
     fn check_unharmed(writer: &mut Writer) {
-        let count = writer.transaction("test", |connection, kept| {
-            assert_eq!(kept.leases.get(1), None);
+        let count = writer.transaction("test", |connection, memory| {
+            assert_eq!(memory.leases.get(1), None);
             let before = connection.query_row(COUNT, [], |row| row.get::<_, i64>(0))?;
             connection.execute(RAISE, [])?;
             Ok(before)
@@ -288,8 +288,8 @@ mod tests {
     #[test]
     fn a_refused_commit_leaves_nothing() {
         let (_folder, mut writer) = writer();
-        let refused = writer.transaction("test", |connection, kept| {
-            kept.leases.grant(1, lease());
+        let refused = writer.transaction("test", |connection, memory| {
+            memory.leases.grant(1, lease());
             connection.execute(RAISE, [])?;
             // Looked at only when it commits.
             connection.pragma_update(None, "defer_foreign_keys", true)?;
@@ -303,8 +303,8 @@ mod tests {
     #[test]
     fn a_full_disk_says_so_and_leaves_nothing() {
         let (_folder, mut writer) = writer();
-        let full = writer.transaction("test", |connection, kept| {
-            kept.leases.grant(1, lease());
+        let full = writer.transaction("test", |connection, memory| {
+            memory.leases.grant(1, lease());
             connection.execute(RAISE, [])?;
             connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(()))?;
             let sql = "INSERT INTO data_keys VALUES (randomblob(16), 'seal', zeroblob(100000), 0)";
@@ -319,8 +319,8 @@ mod tests {
     fn a_panic_leaves_nothing() {
         let (_folder, mut writer) = writer();
         let work = || {
-            writer.transaction("test", |connection, kept| -> Result<(), Fault> {
-                kept.leases.grant(1, lease());
+            writer.transaction("test", |connection, memory| -> Result<(), Fault> {
+                memory.leases.grant(1, lease());
                 connection.execute(RAISE, [])?;
                 panic!("on purpose")
             })

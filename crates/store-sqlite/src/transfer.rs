@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::error::Fault;
-use crate::rows::{first, list, packed};
+use crate::rows::{compression, first, list};
 
 /// Columns that are compressed here. Other stores keep them as they are.
 const COMPRESSED: &[&str] = &["payload", "body", "request_headers", "response_headers", "response_body"];
@@ -103,7 +103,7 @@ fn value(row: &Row<'_>, index: usize, column: &str, kind: Kind) -> Result<Value,
             Uuid::from_slice(bytes).map(Value::Id).map_err(|error| error.to_string())
         }
         (Kind::Bytes, ValueRef::Blob(bytes)) if COMPRESSED.contains(&column) => {
-            packed::unpack(bytes).map(Value::Bytes).map_err(|error| error.to_string())
+            compression::decompress(bytes).map(Value::Bytes).map_err(|error| error.to_string())
         }
         (Kind::Bytes, ValueRef::Blob(bytes)) => Ok(Value::Bytes(bytes.to_vec())),
         (_, value) => Err(format!("is {} and not {kind:?}", value.data_type())),

@@ -113,7 +113,7 @@ pub struct NewDelivery {
 
 impl NewDelivery {
     /// The delivery that it becomes when `event` is accepted.
-    pub fn born(&self, event: &Event) -> Delivery {
+    pub fn to_delivery(&self, event: &Event) -> Delivery {
         Delivery {
             id: self.id,
             organization: event.organization,

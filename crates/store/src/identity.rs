@@ -38,7 +38,7 @@ pub struct HeldMembership {
 
 /// The first rows of an empty store.
 #[derive(Clone, Debug)]
-pub struct Beginnings {
+pub struct Bootstrap {
     /// Its first organization.
     pub organization: Organization,
     /// Its first user, admin of that organization.
@@ -89,7 +89,7 @@ pub trait Identity: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn begin(&self, beginnings: Beginnings) -> Result<bool, StoreError>;
+    async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<bool, StoreError>;
 
     /// Inserts an organization with its first admin; `false` if the name is taken.
     ///

@@ -51,7 +51,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("allowance", Text(outbound::allowance)),
     ("credentials", Text(keys::credentials)),
     ("sealed", Bytes(keys::sealed)),
-    ("packed", Bytes(sqlite::packed)),
+    ("compressed", Bytes(sqlite::compressed)),
     ("config", Text(config::file)),
     ("value", Text(config::value)),
 ];

@@ -388,7 +388,8 @@ impl Core {
                     }
                     Some((lease, kept)) => {
                         let payload = delivery.body.clone().unwrap_or_else(|| new.event.payload.clone());
-                        let preleased = LeasedDelivery { delivery: delivery.born(&new.event), payload };
+                        let preleased =
+                            LeasedDelivery { delivery: delivery.to_delivery(&new.event), payload };
                         self.begin_preleased(preleased, lease, kept, now, commands);
                     }
                     None if receipt.duplicate => {}

@@ -24,7 +24,7 @@ use stackbell_store::commit::{Batch, BatchOutcome, Lease};
 use stackbell_store::history::{
     DeliveryFilter, DeliveryOverview, DeliveryPage, StoredAttempt, StoredDelivery, StoredEvent,
 };
-use stackbell_store::identity::{Beginnings, HeldMembership, RemoveMembership, SetMembership, TokenHolder};
+use stackbell_store::identity::{Bootstrap, HeldMembership, RemoveMembership, SetMembership, TokenHolder};
 use stackbell_store::instance::SendingHold;
 use stackbell_store::maintenance::{Depth, LaneDepth, SweepPolicy, SweepReport};
 use stackbell_store::queue::{HeldDelivery, LaneDue, LaneRequest, Leased};
@@ -138,7 +138,7 @@ pass_on!(webhooks::Webhooks {
 
 pass_on!(identity::Identity {
     fn is_empty() -> bool;
-    fn begin(beginnings: Beginnings) -> bool;
+    fn bootstrap(bootstrap: Bootstrap) -> bool;
     fn create_organization(organization: &Organization, admin: Option<UserId>, audit: AuditEntry) -> bool;
     fn find_organization(name: &OrganizationName) -> Option<Organization>;
     fn organization(id: OrganizationId) -> Option<Organization>;

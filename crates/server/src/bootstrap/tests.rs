@@ -90,7 +90,7 @@ async fn a_developer_keeps_out_of_what_others_made() {
         let acme = OrganizationName::parse("acme").expect("a name");
         let first = bootstrap(acme, login, TOKEN, &keyring, NOW, &mut entropy);
         let theirs = first.organization.clone();
-        store.begin(first).await.expect("begun");
+        store.bootstrap(first).await.expect("begun");
         let other = Organization {
             id: OrganizationId::generate(NOW, &mut entropy),
             name: OrganizationName::parse("theirs").expect("a name"),

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::attempt_rows::AttemptRows;
 use super::health::{Recorded, follow_health};
-use super::known::{Known, KnownWebhook};
 use super::length;
+use super::lookups::{BatchLookups, WebhookRow};
 use crate::error::Fault;
 use crate::ledger::Ledger;
 use crate::session::{Transaction, find_twice};
@@ -79,14 +79,14 @@ struct LeasedRecord {
 }
 
 pub(super) struct Recorder<'batch> {
-    known: &'batch Known,
+    lookups: &'batch BatchLookups,
     ledger: &'batch mut Ledger,
     recorded: Vec<Recorded<'batch>>,
 }
 
 impl<'batch> Recorder<'batch> {
-    pub(super) fn new(known: &'batch Known, ledger: &'batch mut Ledger) -> Self {
-        Self { known, ledger, recorded: Vec::new() }
+    pub(super) fn new(lookups: &'batch BatchLookups, ledger: &'batch mut Ledger) -> Self {
+        Self { lookups, ledger, recorded: Vec::new() }
     }
 
     /// Records the attempts in the order of the batch.
@@ -98,7 +98,7 @@ impl<'batch> Recorder<'batch> {
         let mut together: Vec<LeasedRecord> = Vec::new();
         let mut deliveries = HashSet::new();
         for (index, record) in records.iter().enumerate() {
-            let Some(webhook) = self.known.webhooks.get(&record.webhook) else { continue };
+            let Some(webhook) = self.lookups.webhooks.get(&record.webhook) else { continue };
             if let AttemptSubject::Leased { delivery, token, next } = &record.subject
                 && !webhook.is_deleted
                 && deliveries.insert(*delivery)
@@ -119,7 +119,7 @@ impl<'batch> Recorder<'batch> {
         tx: &Transaction,
         index: usize,
         record: &'batch AttemptRecord,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         records: &'batch [AttemptRecord],
     ) -> Result<(), Fault> {
         match &record.subject {
@@ -167,8 +167,8 @@ impl<'batch> Recorder<'batch> {
         if leased.is_empty() {
             return Ok(());
         }
-        let webhooks: Vec<KnownWebhook> =
-            leased.iter().map(|one| self.known.webhooks[&records[one.index].webhook]).collect();
+        let webhooks: Vec<WebhookRow> =
+            leased.iter().map(|one| self.lookups.webhooks[&records[one.index].webhook]).collect();
         let columns: Vec<_> = leased.iter().map(|one| state_columns(&one.transition.to)).collect();
         let numbers: Vec<i64> = (0..).take(leased.len()).collect();
         let ids: Vec<Uuid> = leased.iter().map(|one| one.delivery.uuid()).collect();
@@ -217,7 +217,7 @@ impl<'batch> Recorder<'batch> {
         tx: &Transaction,
         one: LeasedRecord,
         record: &'batch AttemptRecord,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
     ) -> Result<(), Fault> {
         let columns = state_columns(&one.transition.to);
         let parameters: &[&(dyn ToSql + Sync)] = &[
@@ -239,7 +239,7 @@ impl<'batch> Recorder<'batch> {
     async fn record_late(
         &mut self,
         tx: &Transaction,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         index: usize,
         delivery: DeliveryId,
         record: &'batch AttemptRecord,
@@ -260,7 +260,7 @@ impl<'batch> Recorder<'batch> {
     async fn write_effect(
         &mut self,
         tx: &Transaction,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         index: usize,
         delivery: DeliveryId,
         record: &'batch AttemptRecord,
@@ -281,7 +281,7 @@ impl<'batch> Recorder<'batch> {
     /// Counts a delivery's change of state, and notes its attempt.
     fn moved(
         &mut self,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         index: usize,
         delivery: DeliveryId,
         record: &'batch AttemptRecord,
@@ -295,7 +295,7 @@ impl<'batch> Recorder<'batch> {
     async fn insert_ping(
         &mut self,
         tx: &Transaction,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         delivery: &Delivery,
     ) -> Result<bool, Fault> {
         let id = delivery.id.uuid();
@@ -337,14 +337,14 @@ impl<'batch> Recorder<'batch> {
         if self.recorded.is_empty() {
             return Ok(outcomes);
         }
-        let Self { known, ledger, recorded } = self;
+        let Self { lookups, ledger, recorded } = self;
         let mut rows = AttemptRows::default();
         for one in &recorded {
-            let webhook = known.webhooks[&one.record.webhook];
+            let webhook = lookups.webhooks[&one.record.webhook];
             let stored_bytes = rows.push(one.delivery, webhook.number, &one.record.attempt);
             ledger.attempt(webhook.account(), &one.record.attempt, stored_bytes);
         }
-        let (_, health) = try_join(rows.insert(tx), follow_health(tx, known, &recorded)).await?;
+        let (_, health) = try_join(rows.insert(tx), follow_health(tx, lookups, &recorded)).await?;
         for (one, health) in recorded.into_iter().zip(health) {
             outcomes[one.index] = AttemptOutcome::Recorded { health, ended: one.ended };
         }
@@ -353,7 +353,7 @@ impl<'batch> Recorder<'batch> {
 }
 
 /// The actor that deleted a webhook.
-async fn deleted_by(tx: &Transaction, webhook: &KnownWebhook) -> Result<Box<str>, Fault> {
+async fn deleted_by(tx: &Transaction, webhook: &WebhookRow) -> Result<Box<str>, Fault> {
     let by = tx
         .first(&DELETED_BY, &[&webhook.number], "webhooks", |cursor| {
             cursor.skip("number")?;
@@ -366,7 +366,7 @@ async fn deleted_by(tx: &Transaction, webhook: &KnownWebhook) -> Result<Box<str>
 /// The state of a webhook's delivery, which stays as it is until the transaction's end; `None` when it is not there.
 async fn find_state(
     tx: &Transaction,
-    webhook: &KnownWebhook,
+    webhook: &WebhookRow,
     delivery: DeliveryId,
 ) -> Result<Option<StateKind>, Fault> {
     let (id, number) = (delivery.uuid(), webhook.number);

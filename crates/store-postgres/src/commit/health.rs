@@ -9,7 +9,7 @@ use stackbell_store::commit::AttemptRecord;
 use stackbell_store::rows::Columns as _;
 use stackbell_store::rows::webhook::read_health;
 
-use super::known::Known;
+use super::lookups::BatchLookups;
 use crate::error::Fault;
 use crate::session::Transaction;
 use crate::statement::statement;
@@ -34,10 +34,15 @@ pub(super) struct Recorded<'batch> {
 
 impl Recorded<'_> {
     /// Updates `standings` with this attempt. Returns the health after it, and true if it changed.
-    fn follow(&self, known: &Known, standings: &mut BTreeMap<WebhookId, Standing>) -> (Health, bool) {
+    fn follow(
+        &self,
+        lookups: &BatchLookups,
+        standings: &mut BTreeMap<WebhookId, Standing>,
+    ) -> (Health, bool) {
         let webhook = self.record.webhook;
-        let (revision, health) = standings.get_mut(&webhook).expect("known, or it would not be recorded");
-        let is_deleted = known.webhooks[&webhook].is_deleted;
+        let (revision, health) =
+            standings.get_mut(&webhook).expect("an outcome is recorded only for a webhook that was found");
+        let is_deleted = lookups.webhooks[&webhook].is_deleted;
         let before = std::mem::replace(health, self.record.health_after(*health, *revision, is_deleted));
         (*health, *health != before)
     }
@@ -49,31 +54,31 @@ impl Recorded<'_> {
 /// another node may have changed it since.
 pub(super) async fn follow_health(
     tx: &Transaction,
-    known: &Known,
+    lookups: &BatchLookups,
     recorded: &[Recorded<'_>],
 ) -> Result<Vec<Health>, Fault> {
     let mut standings: BTreeMap<WebhookId, Standing> =
-        known.webhooks.iter().map(|(id, webhook)| (*id, (webhook.revision, webhook.health))).collect();
+        lookups.webhooks.iter().map(|(id, webhook)| (*id, (webhook.revision, webhook.health))).collect();
     let mut expected = standings.clone();
-    let changing = recorded.iter().filter(|one| one.follow(known, &mut expected).1);
+    let changing = recorded.iter().filter(|one| one.follow(lookups, &mut expected).1);
     let changed: HashSet<WebhookId> = changing.map(|one| one.record.webhook).collect();
-    standings.extend(hold_health(tx, known, &changed).await?);
-    let after = recorded.iter().map(|one| one.follow(known, &mut standings).0).collect();
+    standings.extend(hold_health(tx, lookups, &changed).await?);
+    let after = recorded.iter().map(|one| one.follow(lookups, &mut standings).0).collect();
     for webhook in changed {
-        update_health(tx, known.webhooks[&webhook].number, &standings[&webhook].1).await?;
+        update_health(tx, lookups.webhooks[&webhook].number, &standings[&webhook].1).await?;
     }
     Ok(after)
 }
 
 async fn hold_health(
     tx: &Transaction,
-    known: &Known,
+    lookups: &BatchLookups,
     webhooks: &HashSet<WebhookId>,
 ) -> Result<Vec<(WebhookId, Standing)>, Fault> {
     if webhooks.is_empty() {
         return Ok(Vec::new());
     }
-    let numbers: Vec<i64> = webhooks.iter().map(|webhook| known.webhooks[webhook].number).collect();
+    let numbers: Vec<i64> = webhooks.iter().map(|webhook| lookups.webhooks[webhook].number).collect();
     tx.list(&HOLD_HEALTH, &[&numbers], "webhooks", |cursor| {
         Ok((cursor.id("id")?, (cursor.count("revision")?, read_health(cursor)?)))
     })

@@ -17,8 +17,8 @@ use stackbell_store::statistics::Usage;
 use uuid::Uuid;
 
 use super::changes::Changes;
-use super::known::{Known, KnownOrganization};
 use super::length;
+use super::lookups::{BatchLookups, OrganizationRow};
 use crate::error::{Fault, is_taken};
 use crate::ledger::{Account, Ledger};
 use crate::session::Transaction;
@@ -65,7 +65,7 @@ pub(super) struct Intake<'batch> {
 
 impl<'batch> Intake<'batch> {
     /// Decides what becomes of each item; an earlier one of the batch is in already for a later one.
-    pub(super) fn decide(batch: &'batch Batch, known: &Known, ledger: &mut Ledger) -> Self {
+    pub(super) fn decide(batch: &'batch Batch, lookups: &BatchLookups, ledger: &mut Ledger) -> Self {
         let mut intake = Self {
             outcomes: Vec::new(),
             accepted: Vec::new(),
@@ -74,7 +74,7 @@ impl<'batch> Intake<'batch> {
         };
         let mut in_batch = HashMap::new();
         for item in &batch.intakes {
-            let outcome = intake.accept(item, known, &mut in_batch, ledger);
+            let outcome = intake.accept(item, lookups, &mut in_batch, ledger);
             intake.outcomes.push(outcome);
         }
         intake
@@ -87,15 +87,15 @@ impl<'batch> Intake<'batch> {
     fn accept(
         &mut self,
         item: &'batch IntakeItem,
-        known: &Known,
+        lookups: &BatchLookups,
         in_batch: &mut HashMap<(OrganizationId, EventId), Earlier>,
         ledger: &mut Ledger,
     ) -> IntakeOutcome {
-        let Some(organization) = known.organizations.get(&item.organization) else {
+        let Some(organization) = lookups.organizations.get(&item.organization) else {
             return IntakeOutcome::Stale;
         };
         let changes = &self.changes;
-        let mut found = Found { item, organization, known, in_batch, changes, ledger };
+        let mut found = Found { item, organization, lookups, in_batch, changes, ledger };
         let decision = match decide(item, &mut found) {
             Ok(decision) => decision,
             Err(never) => match never {},
@@ -109,7 +109,7 @@ impl<'batch> Intake<'batch> {
                 let new = item.events.iter().zip(&receipts).filter(|(_, receipt)| !receipt.duplicate);
                 for (new, _) in new {
                     in_batch.insert((item.organization, new.event.id), Earlier::of(new));
-                    self.take(organization.number, new, known, ledger);
+                    self.take(organization.number, new, lookups, ledger);
                 }
                 IntakeOutcome::Accepted(receipts)
             }
@@ -123,12 +123,18 @@ impl<'batch> Intake<'batch> {
         }
     }
 
-    fn take(&mut self, organization_number: i64, new: &'batch NewEvent, known: &Known, ledger: &mut Ledger) {
+    fn take(
+        &mut self,
+        organization_number: i64,
+        new: &'batch NewEvent,
+        lookups: &BatchLookups,
+        ledger: &mut Ledger,
+    ) {
         let event = &new.event;
         ledger.event(organization_number, event.accepted_at, length(&event.payload));
         ledger.pending(organization_number, i64::from(count(&new.deliveries)));
         for delivery in &new.deliveries {
-            let webhook = known.webhooks[&delivery.webhook].number;
+            let webhook = lookups.webhooks[&delivery.webhook].number;
             self.webhook_numbers.push(webhook);
             ledger.made(Account { organization: organization_number, webhook }, event.accepted_at);
             ledger.stored(organization_number, delivery.body.as_deref().map_or(0, length));
@@ -141,11 +147,11 @@ impl<'batch> Intake<'batch> {
         &self,
         tx: &Transaction,
         batch: &Batch,
-        known: &Known,
+        lookups: &BatchLookups,
         clock: LeaseClock,
     ) -> Result<(), Fault> {
         let written =
-            try_join(self.insert_accepted(tx, batch, clock), self.changes.write(tx, &known.cursors));
+            try_join(self.insert_accepted(tx, batch, clock), self.changes.write(tx, &lookups.cursors));
         match written.await {
             Ok(_) => Ok(()),
             // Another node took an id or inserted a cursor after the lookup. The repeated batch will find it.
@@ -282,8 +288,8 @@ impl<'batch> DeliveryRows<'batch> {
 /// The facts about an item's organization.
 struct Found<'found, 'batch> {
     item: &'found IntakeItem,
-    organization: &'found KnownOrganization,
-    known: &'found Known,
+    organization: &'found OrganizationRow,
+    lookups: &'found BatchLookups,
     in_batch: &'found HashMap<(OrganizationId, EventId), Earlier>,
     changes: &'found Changes<'batch>,
     ledger: &'found Ledger,
@@ -294,7 +300,7 @@ impl Lookups for Found<'_, '_> {
 
     fn version(&mut self) -> Result<Option<u64>, Infallible> {
         let is_own = |delivery: &NewDelivery| {
-            let webhook = self.known.webhooks.get(&delivery.webhook);
+            let webhook = self.lookups.webhooks.get(&delivery.webhook);
             webhook.is_some_and(|webhook| {
                 !webhook.is_deleted && webhook.organization_number == self.organization.number
             })
@@ -305,12 +311,12 @@ impl Lookups for Found<'_, '_> {
 
     fn event(&mut self, id: EventId) -> Result<Option<Earlier>, Infallible> {
         let key = (self.item.organization, id);
-        Ok(self.in_batch.get(&key).or_else(|| self.known.events.get(&key)).copied())
+        Ok(self.in_batch.get(&key).or_else(|| self.lookups.events.get(&key)).copied())
     }
 
     fn cursor(&mut self, source: SourceId) -> Result<Option<SourceCursor>, Infallible> {
         let set = self.changes.cursor(self.item.organization, source);
-        Ok(set.or_else(|| self.known.cursors.get(&(self.item.organization, source))).cloned())
+        Ok(set.or_else(|| self.lookups.cursors.get(&(self.item.organization, source))).cloned())
     }
 
     /// Batches of other nodes that are under way are not counted: together they may exceed the quota by their size.

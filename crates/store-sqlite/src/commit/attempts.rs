@@ -7,7 +7,7 @@ use stackbell_model::retry::Next;
 use stackbell_store::commit::{AttemptOutcome, AttemptRecord, AttemptSubject};
 use stackbell_store::decision::attempt::{Effect, Transition, late, leased, on_demand};
 
-use super::known::{Known, KnownWebhook};
+use super::lookups::{BatchLookups, WebhookRow};
 use crate::error::Fault;
 use crate::leases::Leases;
 use crate::ledger::Ledger;
@@ -47,7 +47,7 @@ struct Recorded {
 
 pub(super) struct Recorder<'batch, 'connection> {
     connection: &'connection Connection,
-    known: &'batch mut Known<'connection>,
+    lookups: &'batch mut BatchLookups<'connection>,
     leases: &'batch mut Leases,
     ledger: &'batch mut Ledger,
     find_number: CachedStatement<'connection>,
@@ -58,13 +58,13 @@ pub(super) struct Recorder<'batch, 'connection> {
 impl<'batch, 'connection> Recorder<'batch, 'connection> {
     pub(super) fn prepare(
         connection: &'connection Connection,
-        known: &'batch mut Known<'connection>,
+        lookups: &'batch mut BatchLookups<'connection>,
         leases: &'batch mut Leases,
         ledger: &'batch mut Ledger,
     ) -> Result<Self, Fault> {
         Ok(Self {
             connection,
-            known,
+            lookups,
             leases,
             ledger,
             find_number: connection.prepare_cached(FIND_NUMBER)?,
@@ -75,7 +75,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
 
     pub(super) fn record(&mut self, record: &AttemptRecord) -> Result<AttemptOutcome, Fault> {
         let AttemptRecord { webhook: webhook_id, attempt, subject, .. } = record;
-        let Some(webhook) = self.known.webhook(*webhook_id)? else {
+        let Some(webhook) = self.lookups.webhook(*webhook_id)? else {
             return Ok(AttemptOutcome::Superseded);
         };
         let recorded = match subject {
@@ -94,7 +94,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
         self.ledger.attempt(webhook.account(), attempt, stored_bytes);
         let health = record.health_after(webhook.health, webhook.revision, webhook.is_deleted);
         if health != webhook.health {
-            self.known.set_health(*webhook_id, health);
+            self.lookups.set_health(*webhook_id, health);
         }
         Ok(AttemptOutcome::Recorded { health, ended })
     }
@@ -102,7 +102,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     /// Records an attempt of a leased delivery. `None` if it is superseded.
     fn record_leased(
         &mut self,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         delivery: DeliveryId,
         token: LeaseToken,
         next: Next,
@@ -142,7 +142,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     }
 
     /// The actor that deleted a webhook.
-    fn deleted_by(&self, webhook: &KnownWebhook) -> Result<Option<Box<str>>, Fault> {
+    fn deleted_by(&self, webhook: &WebhookRow) -> Result<Option<Box<str>>, Fault> {
         first(self.connection, DELETED_BY, [webhook.number], "webhooks", |cursor| {
             cursor.skip("number")?;
             cursor.get("deleted_by")
@@ -152,7 +152,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     /// Records an attempt whose lease is lost. `None` if it is superseded.
     fn record_late(
         &mut self,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         delivery: DeliveryId,
         attempt: &Attempt,
     ) -> Result<Option<Recorded>, Fault> {
@@ -166,7 +166,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     /// Records an attempt that a user requested. `None` if its delivery does not exist.
     fn record_redelivery(
         &mut self,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         delivery: DeliveryId,
         attempt: &Attempt,
     ) -> Result<Option<Recorded>, Fault> {
@@ -176,7 +176,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
 
     fn find_of_webhook(
         &self,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         delivery: DeliveryId,
     ) -> Result<Option<(i64, StateKind)>, Fault> {
         let parameters = params![delivery.bytes(), webhook.number];
@@ -188,7 +188,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     /// Writes the effect of an attempt that has no lease. Such an attempt can only make its delivery succeeded.
     fn write_effect(
         &mut self,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         number: i64,
         effect: Effect,
         attempt: &Attempt,
@@ -206,7 +206,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     /// Ends the lease of a delivery that has changed its state, and counts the change.
     fn moved(
         &mut self,
-        webhook: &KnownWebhook,
+        webhook: &WebhookRow,
         number: i64,
         transition: &Transition,
         attempt: &Attempt,
@@ -217,11 +217,7 @@ impl<'batch, 'connection> Recorder<'batch, 'connection> {
     }
 
     /// Inserts a ping. `None` if a commit whose response was lost has inserted it already.
-    fn insert_ping(
-        &mut self,
-        webhook: &KnownWebhook,
-        delivery: &Delivery,
-    ) -> Result<Option<Recorded>, Fault> {
+    fn insert_ping(&mut self, webhook: &WebhookRow, delivery: &Delivery) -> Result<Option<Recorded>, Fault> {
         let id = params![delivery.id.bytes(), webhook.number];
         if first(self.connection, FIND_NUMBER, id, "deliveries", |cursor| cursor.get::<i64>("number"))?
             .is_some()

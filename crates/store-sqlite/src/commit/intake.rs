@@ -7,14 +7,14 @@ use stackbell_store::commit::{IntakeItem, IntakeOutcome, NewEvent, Receipt};
 use stackbell_store::decision::intake::{Decision, Earlier, Lookups, count, decide};
 use stackbell_store::statistics::Usage;
 
-use super::known::{Known, KnownOrganization, KnownWebhook};
+use super::lookups::{BatchLookups, OrganizationRow, WebhookRow};
 use crate::error::Fault;
 use crate::ledger::{Account, Ledger};
 use crate::rows::audit::insert_audit;
 use crate::rows::delivery::{INSERT_DELIVERY, insert_delivery};
 use crate::rows::event::{INSERT_EVENT, insert_event};
 use crate::rows::first_of;
-use crate::session::Kept;
+use crate::session::WriterMemory;
 use crate::sources::{apply, find_cursor};
 use stackbell_store::rows::Id;
 
@@ -23,37 +23,37 @@ pub(crate) const FIND_EVENT: &str = "/* commit.find_event */ SELECT digest, deli
 
 pub(super) struct Intake<'batch, 'connection> {
     connection: &'connection Connection,
-    known: &'batch mut Known<'connection>,
-    kept: &'batch mut Kept,
+    lookups: &'batch mut BatchLookups<'connection>,
+    memory: &'batch mut WriterMemory,
     ledger: &'batch mut Ledger,
     find_event: CachedStatement<'connection>,
     insert_event: CachedStatement<'connection>,
     insert_delivery: CachedStatement<'connection>,
     /// The webhooks' numbers of an item's deliveries, in order. Kept for its memory.
-    webhook_numbers: Vec<i64>,
+    webhook_rowids: Vec<i64>,
 }
 
 impl<'batch, 'connection> Intake<'batch, 'connection> {
     pub(super) fn prepare(
         connection: &'connection Connection,
-        known: &'batch mut Known<'connection>,
-        kept: &'batch mut Kept,
+        lookups: &'batch mut BatchLookups<'connection>,
+        memory: &'batch mut WriterMemory,
         ledger: &'batch mut Ledger,
     ) -> Result<Self, Fault> {
         Ok(Self {
             connection,
-            known,
-            kept,
+            lookups,
+            memory,
             ledger,
             find_event: connection.prepare_cached(FIND_EVENT)?,
             insert_event: connection.prepare_cached(INSERT_EVENT)?,
             insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
-            webhook_numbers: Vec::new(),
+            webhook_rowids: Vec::new(),
         })
     }
 
     pub(super) fn accept(&mut self, item: &IntakeItem) -> Result<IntakeOutcome, Fault> {
-        let Some(organization) = self.known.organization(item.organization)? else {
+        let Some(organization) = self.lookups.organization(item.organization)? else {
             return Ok(IntakeOutcome::Stale);
         };
         let is_own = self.find_webhooks(&organization, item)?;
@@ -106,34 +106,31 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
 
     /// Looks up the webhooks of all deliveries. `false` when one is not the organization's:
     /// whoever matched it was looking at something else.
-    fn find_webhooks(&mut self, organization: &KnownOrganization, item: &IntakeItem) -> Result<bool, Fault> {
-        self.webhook_numbers.clear();
+    fn find_webhooks(&mut self, organization: &OrganizationRow, item: &IntakeItem) -> Result<bool, Fault> {
+        self.webhook_rowids.clear();
         for delivery in item.events.iter().flat_map(|new| &new.deliveries) {
             let Some(number) = self.find_webhook(organization, item.organization, delivery.webhook)? else {
                 return Ok(false);
             };
-            self.webhook_numbers.push(number);
+            self.webhook_rowids.push(number);
         }
         Ok(true)
     }
 
     fn find_webhook(
         &mut self,
-        organization: &KnownOrganization,
+        organization: &OrganizationRow,
         organization_id: OrganizationId,
         webhook: WebhookId,
     ) -> Result<Option<i64>, Fault> {
-        let numbers = &mut self.kept.numbers;
-        if let number @ Some(_) = numbers.get(organization_id, organization.version, webhook) {
+        let rowids = &mut self.memory.webhook_rowids;
+        if let number @ Some(_) = rowids.get(organization_id, organization.version, webhook) {
             return Ok(number);
         }
-        let known = self.known.webhook(webhook)?;
-        let is_its_own =
-            |known: &KnownWebhook| !known.is_deleted && known.organization_number == organization.number;
-        let found = known.filter(is_its_own);
-        let number = found.map(|known| known.number);
+        let is_own = |row: &WebhookRow| !row.is_deleted && row.organization_number == organization.number;
+        let number = self.lookups.webhook(webhook)?.filter(is_own).map(|row| row.number);
         if let Some(number) = number {
-            numbers.learn(organization_id, organization.version, webhook, number);
+            rowids.insert(organization_id, organization.version, webhook, number);
         }
         Ok(number)
     }
@@ -152,15 +149,15 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         self.ledger.pending(organization_number, i64::from(deliveries));
         let event_number = self.connection.last_insert_rowid();
         for (position, delivery) in (first_webhook..).zip(&new.deliveries) {
-            let webhook_number = self.webhook_numbers[position];
-            let row = delivery.born(&new.event);
+            let webhook_number = self.webhook_rowids[position];
+            let row = delivery.to_delivery(&new.event);
             let stored_bytes =
                 insert_delivery(&mut self.insert_delivery, webhook_number, Some(event_number), &row)?;
             self.ledger.stored(organization_number, stored_bytes);
             let account = Account { organization: organization_number, webhook: webhook_number };
             self.ledger.made(account, row.created_at);
             if let Some(lease) = delivery.lease {
-                self.kept.leases.grant(self.connection.last_insert_rowid(), lease);
+                self.memory.leases.grant(self.connection.last_insert_rowid(), lease);
             }
         }
         Ok(true)
@@ -170,7 +167,7 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
 /// The facts about an item's organization.
 struct Found<'found, 'batch, 'connection> {
     intake: &'found mut Intake<'batch, 'connection>,
-    organization: &'found KnownOrganization,
+    organization: &'found OrganizationRow,
     /// True if the webhooks of all deliveries are the organization's.
     is_own: bool,
     /// True if no event is looked up: all ids count as free.

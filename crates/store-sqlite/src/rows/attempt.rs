@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Statement, params};
 use stackbell_model::delivery::Attempt;
 
-use crate::rows::packed::{pack, size};
+use crate::rows::compression::{compress, size};
 use stackbell_store::rows::attempt::{OutcomeColumns, outcome_columns};
 
 pub(crate) const INSERT_ATTEMPT: &str = "/* insert_attempt */ INSERT INTO attempts \
@@ -21,9 +21,9 @@ pub(crate) fn insert_attempt(
     attempt: &Attempt,
 ) -> Result<i64, rusqlite::Error> {
     let OutcomeColumns { outcome, answer, silence, text } = outcome_columns(&attempt.outcome);
-    let request_headers = pack(attempt.request_headers.as_bytes());
-    let response_headers = answer.map(|answer| pack(answer.headers.as_bytes()));
-    let response_body = answer.map(|answer| pack(answer.body.as_bytes()));
+    let request_headers = compress(attempt.request_headers.as_bytes());
+    let response_headers = answer.map(|answer| compress(answer.headers.as_bytes()));
+    let response_body = answer.map(|answer| compress(answer.body.as_bytes()));
     let parameters = params![
         delivery_number,
         webhook_number,

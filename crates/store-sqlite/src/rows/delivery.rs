@@ -4,7 +4,7 @@ use rusqlite::{Statement, params};
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Delivery;
 
-use crate::rows::packed::{pack, size};
+use crate::rows::compression::{compress, size};
 use stackbell_store::rows::Id;
 use stackbell_store::rows::delivery::state_columns;
 
@@ -30,7 +30,7 @@ pub(crate) fn insert_delivery(
     event_number: Option<i64>,
     delivery: &Delivery,
 ) -> Result<i64, rusqlite::Error> {
-    let body = delivery.body.as_deref().map(pack);
+    let body = delivery.body.as_deref().map(compress);
     let columns = state_columns(&delivery.state);
     let parameters = params![
         delivery.id.bytes(),

@@ -4,7 +4,7 @@ use rusqlite::{Statement, params};
 use stackbell_model::event::Event;
 use stackbell_model::filter::Filter;
 
-use crate::rows::packed::{pack, size};
+use crate::rows::compression::{compress, size};
 use stackbell_store::rows::event::subject_columns;
 use stackbell_store::rows::{Id, join};
 
@@ -23,7 +23,7 @@ pub(crate) fn insert_event(
     deliveries: u32,
 ) -> Result<Option<i64>, rusqlite::Error> {
     let [subject_kind, subject_project, subject_name] = subject_columns(&event.subject);
-    let payload = pack(&event.payload);
+    let payload = compress(&event.payload);
     let changed = statement.execute(params![
         organization_number,
         event.key.bytes(),

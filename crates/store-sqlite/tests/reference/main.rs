@@ -220,9 +220,9 @@ impl<'harness> Side<'harness> {
             })
             .collect();
         for delivery in &deliveries {
-            self.deliveries.push(delivery.born(&event));
+            self.deliveries.push(delivery.to_delivery(&event));
             self.held.extend(lease.map(|lease| Held {
-                delivery: delivery.born(&event),
+                delivery: delivery.to_delivery(&event),
                 token: lease.token,
                 until: lease.until,
             }));

@@ -9,7 +9,7 @@ use stackbell_model::webhook::Webhook;
 use super::Harness;
 use super::fixtures::World;
 use crate::audit::{AuditEntry, AuditRecord};
-use crate::identity::Beginnings;
+use crate::identity::Bootstrap;
 
 async fn actions(world: &World, organization: Option<OrganizationId>) -> Vec<String> {
     let records = world.store.list_audit(organization, None, 100).await.expect("list_audit");
@@ -97,8 +97,8 @@ pub async fn what_was_refused_has_no_entry(harness: &dyn Harness) {
     store.create_token(&token, hash, 1, world.audit("refused")).await.expect("create_token");
     let owner = TokenOwner::Organization(world.organization);
     store.revoke_token(owner, world.token, world.audit("refused")).await.expect("revoke_token");
-    let again = Beginnings { audit: world.audit("refused"), ..world.beginnings() };
-    store.begin(again).await.expect("begin");
+    let again = Bootstrap { audit: world.audit("refused"), ..world.bootstrap() };
+    store.bootstrap(again).await.expect("bootstrap");
     store.touch_tokens(&[(world.token, world.now())]).await.expect("touch_tokens");
 
     assert_eq!(actions(&world, Some(world.organization)).await, before);

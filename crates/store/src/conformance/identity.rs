@@ -11,7 +11,7 @@ use stackbell_model::permission::Role;
 use super::Harness;
 use super::fixtures::{World, login, organization_name};
 use crate::audit::AuditEntry;
-use crate::identity::{Beginnings, HeldMembership, RemoveMembership, SetMembership, TokenHolder};
+use crate::identity::{Bootstrap, HeldMembership, RemoveMembership, SetMembership, TokenHolder};
 
 /// More than any case makes.
 const TOKENS_MAX: u32 = 100;
@@ -69,7 +69,7 @@ async fn held(world: &World, organization: Organization, role: Role) -> HeldMemb
 pub async fn a_new_store_is_empty(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     assert!(world.store.is_empty().await.expect("is_empty"));
-    assert!(world.store.begin(world.beginnings()).await.expect("begin"));
+    assert!(world.store.bootstrap(world.bootstrap()).await.expect("bootstrap"));
     assert!(!world.store.is_empty().await.expect("is_empty"));
 }
 
@@ -84,7 +84,7 @@ pub async fn a_store_with_a_user_is_not_empty(harness: &dyn Harness) {
     let (user, audit) = (world.new_user("builder"), nobodys_audit(&world, "user.create"));
     assert!(world.create_user(&user, audit).await);
     assert!(!world.store.is_empty().await.expect("is_empty"));
-    assert!(!world.store.begin(world.beginnings()).await.expect("begin"));
+    assert!(!world.store.bootstrap(world.bootstrap()).await.expect("bootstrap"));
 }
 
 /// A store with only an organization is not empty and does not accept first rows.
@@ -95,16 +95,16 @@ pub async fn a_store_with_an_organization_is_not_empty(harness: &dyn Harness) {
     let created = world.store.create_organization(&organization, None, audit).await;
     assert!(created.expect("create_organization"));
     assert!(!world.store.is_empty().await.expect("is_empty"));
-    assert!(!world.store.begin(world.beginnings()).await.expect("begin"));
+    assert!(!world.store.bootstrap(world.bootstrap()).await.expect("bootstrap"));
 }
 
 /// All first rows of a store are inserted.
 pub async fn beginnings_are_all_there(harness: &dyn Harness) {
     let world = World::blank(harness).await;
-    let beginnings = world.beginnings();
-    assert!(world.store.begin(beginnings.clone()).await.expect("begin"));
+    let bootstrap = world.bootstrap();
+    assert!(world.store.bootstrap(bootstrap.clone()).await.expect("bootstrap"));
 
-    let Beginnings { organization, user, token, .. } = beginnings;
+    let Bootstrap { organization, user, token, .. } = bootstrap;
     let found = world.store.find_organization(&organization.name).await.expect("find_organization");
     assert_eq!(found, Some(organization.clone()));
     let found = world.store.find_user(&user.login).await.expect("find_user");
@@ -118,13 +118,13 @@ pub async fn beginnings_are_all_there(harness: &dyn Harness) {
 /// The first rows can be inserted once; a second attempt changes nothing.
 pub async fn a_store_begins_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
-    let second = Beginnings {
+    let second = Bootstrap {
         organization: world.new_organization("second"),
         user: world.new_user("second"),
         token_hash: TokenHash([2; 32]),
-        ..world.beginnings()
+        ..world.bootstrap()
     };
-    assert!(!world.store.begin(second).await.expect("begin"));
+    assert!(!world.store.bootstrap(second).await.expect("bootstrap"));
     let found = world.store.find_organization(&organization_name("second")).await;
     assert_eq!(found.expect("find_organization"), None);
     assert_eq!(world.store.find_user(&login("second")).await.expect("find_user"), None);

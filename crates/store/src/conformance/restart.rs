@@ -31,7 +31,7 @@ pub async fn what_people_edit_outlives_a_restart(harness: &dyn Harness) {
     world.store.install_data_keys(std::slice::from_ref(&key)).await.expect("install_data_keys");
     let before = world.snapshot().await;
     let log = world.store.list_audit(Some(world.organization), None, 100).await.expect("list_audit");
-    let holder = world.store.find_token(world.beginnings().token_hash).await.expect("find_token");
+    let holder = world.store.find_token(world.bootstrap().token_hash).await.expect("find_token");
     assert_eq!(before.webhooks, [webhook]);
     assert!(holder.is_some());
 
@@ -40,7 +40,7 @@ pub async fn what_people_edit_outlives_a_restart(harness: &dyn Harness) {
     assert_eq!(world.snapshot().await, before);
     let again = world.store.list_audit(Some(world.organization), None, 100).await.expect("list_audit");
     assert_eq!(again, log);
-    let again = world.store.find_token(world.beginnings().token_hash).await.expect("find_token");
+    let again = world.store.find_token(world.bootstrap().token_hash).await.expect("find_token");
     assert_eq!(again, holder);
     assert_eq!(world.store.data_keys().await.expect("data_keys"), [key]);
     let acme = world.store.find_organization(&organization_name("acme")).await;

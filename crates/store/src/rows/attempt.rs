@@ -25,7 +25,7 @@ pub fn read_attempt<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Attempt, C
         started_at: cursor.time("started_at")?,
         duration: cursor.duration("duration")?,
         request_url: cursor.text("request_url")?.into(),
-        request_headers: cursor.unpacked_text("request_headers")?.unwrap_or_default(),
+        request_headers: cursor.decompressed_text("request_headers")?.unwrap_or_default(),
         outcome: read_outcome(cursor)?,
     })
 }
@@ -34,8 +34,8 @@ fn read_outcome<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Outcome, C::Fa
     let outcome = cursor.text("outcome")?;
     let status: Option<u16> = cursor.number_or_null("status")?;
     let retry_after = cursor.duration_or_null("retry_after")?;
-    let headers = cursor.unpacked_text("response_headers")?;
-    let body = cursor.unpacked_text("response_body")?;
+    let headers = cursor.decompressed_text("response_headers")?;
+    let body = cursor.decompressed_text("response_body")?;
     let silence = cursor.text_or_null("silence")?.and_then(parse_silence);
     let text = cursor.text_or_null("text")?;
     match (outcome, status.zip(headers).zip(body), silence, text) {

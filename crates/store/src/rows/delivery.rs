@@ -35,7 +35,7 @@ pub fn read_delivery<'row, C: Columns<'row>>(cursor: &mut C) -> Result<StoredDel
     let rearmed_at = cursor.time_or_null("rearmed_at")?;
     let attempts_spent = cursor.number("attempts_spent")?;
     let state = read_state(cursor)?;
-    let body = cursor.unpacked_or_null("body")?;
+    let body = cursor.decompressed_or_null("body")?;
     let (event_id, trigger) = match ping_id {
         Some(ping_id) => {
             skip_event(cursor)?;
@@ -47,7 +47,7 @@ pub fn read_delivery<'row, C: Columns<'row>>(cursor: &mut C) -> Result<StoredDel
             (event_id, Trigger::Event { key, kind: cursor.word("event_number", EventKind::parse)? })
         }
     };
-    let payload = match (&body, cursor.unpacked_or_null("event_number")?) {
+    let payload = match (&body, cursor.decompressed_or_null("event_number")?) {
         (Some(own), _) => own.clone(),
         (None, Some(of_event)) => of_event,
         (None, None) => return Err(cursor.fault("body", &"there are no bytes to send")),

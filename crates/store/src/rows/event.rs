@@ -34,7 +34,7 @@ pub fn read_event<'row, C: Columns<'row>>(cursor: &mut C) -> Result<StoredEvent,
     let source = cursor.word("source", Source::parse)?;
     let token = cursor.id_or_null("token")?;
     let deliveries = cursor.number("deliveries")?;
-    let payload = cursor.unpacked_or_null("payload")?.unwrap_or_default();
+    let payload = cursor.decompressed_or_null("payload")?.unwrap_or_default();
     let event =
         Event { key, id, organization, kind, filters, subject, payload, digest, accepted_at, source, token };
     Ok(StoredEvent { event, deliveries })

@@ -108,7 +108,7 @@ pub trait Columns<'row> {
     ///
     /// # Errors
     /// If they cannot be decompressed.
-    fn unpacked_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Self::Fault>;
+    fn decompressed_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Self::Fault>;
 
     /// Makes an error about a column of the table. `problem` must not contain the value.
     fn fault(&self, column: &'static str, problem: &dyn Display) -> Self::Fault;
@@ -225,12 +225,12 @@ pub trait Columns<'row> {
         Ok(self.number_or_null(column)?.map(Duration::from_millis))
     }
 
-    /// Reads a text by [`Self::unpacked_or_null`].
+    /// Reads a text by [`Self::decompressed_or_null`].
     ///
     /// # Errors
     /// If it is not UTF-8.
-    fn unpacked_text(&mut self, column: &'static str) -> Result<Option<Box<str>>, Self::Fault> {
-        let bytes = self.unpacked_or_null(column)?.map(Vec::from);
+    fn decompressed_text(&mut self, column: &'static str) -> Result<Option<Box<str>>, Self::Fault> {
+        let bytes = self.decompressed_or_null(column)?.map(Vec::from);
         let text = bytes.map(String::from_utf8).transpose().map_err(|error| self.fault(column, &error))?;
         Ok(text.map(Into::into))
     }

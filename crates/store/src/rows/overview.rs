@@ -64,7 +64,7 @@ fn read_last_attempt<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Option<La
     let duration = cursor.duration_or_null("duration")?;
     let status = cursor.number_or_null("status")?;
     let text = cursor.text_or_null("text")?.map(Into::into);
-    let error_body = cursor.unpacked_text("response_body")?;
+    let error_body = cursor.decompressed_text("response_body")?;
     let reason = text.or_else(|| error_body.map(|body| TeamsError::reason_in(&body)));
     let status = status.unwrap_or_default();
     Ok(started_at.zip(duration).map(|(started_at, duration)| LastAttempt {

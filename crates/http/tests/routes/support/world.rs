@@ -96,7 +96,7 @@ impl Base {
         let name = OrganizationName::parse(ORGANIZATION).expect("a name");
         let login = Login::parse("morty").expect("a login");
         let first = bootstrap(name, login, ADMIN, &keyring, clock.now(), &mut entropy);
-        assert!(store.begin(first).await.expect("the store works"));
+        assert!(store.bootstrap(first).await.expect("the store works"));
         Self {
             store,
             keyring: Arc::new(keyring),

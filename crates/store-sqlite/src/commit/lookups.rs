@@ -21,7 +21,7 @@ pub(crate) const FIND_WEBHOOK: &str = "/* commit.find_webhook */ SELECT number, 
     FROM webhooks WHERE id = ?1";
 
 #[derive(Clone, Copy)]
-pub(super) struct KnownOrganization {
+pub(super) struct OrganizationRow {
     pub(super) number: i64,
     pub(super) version: u64,
     /// Before the batch.
@@ -31,7 +31,7 @@ pub(super) struct KnownOrganization {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct KnownWebhook {
+pub(super) struct WebhookRow {
     pub(super) number: i64,
     pub(super) organization_number: i64,
     pub(super) is_deleted: bool,
@@ -41,20 +41,20 @@ pub(super) struct KnownWebhook {
 }
 
 /// Organizations and webhooks, each read at most once in a batch; `None` for one that is not there.
-pub(super) struct Known<'connection> {
+pub(super) struct BatchLookups<'connection> {
     find_organization: CachedStatement<'connection>,
     find_webhook: CachedStatement<'connection>,
-    organizations: HashMap<OrganizationId, Option<KnownOrganization>>,
-    webhooks: HashMap<WebhookId, Option<KnownWebhook>>,
+    organizations: HashMap<OrganizationId, Option<OrganizationRow>>,
+    webhooks: HashMap<WebhookId, Option<WebhookRow>>,
 }
 
-impl KnownWebhook {
+impl WebhookRow {
     pub(super) fn account(&self) -> Account {
         Account { organization: self.organization_number, webhook: self.number }
     }
 }
 
-impl<'connection> Known<'connection> {
+impl<'connection> BatchLookups<'connection> {
     pub(super) fn prepare(connection: &'connection Connection) -> Result<Self, Fault> {
         Ok(Self {
             find_organization: connection.prepare_cached(FIND_ORGANIZATION)?,
@@ -64,12 +64,12 @@ impl<'connection> Known<'connection> {
         })
     }
 
-    pub(super) fn organization(&mut self, id: OrganizationId) -> Result<Option<KnownOrganization>, Fault> {
-        if let Some(known) = self.organizations.get(&id) {
-            return Ok(*known);
+    pub(super) fn organization(&mut self, id: OrganizationId) -> Result<Option<OrganizationRow>, Fault> {
+        if let Some(row) = self.organizations.get(&id) {
+            return Ok(*row);
         }
         let found = first_of(&mut self.find_organization, [id.bytes()], "organizations", |cursor| {
-            Ok(KnownOrganization {
+            Ok(OrganizationRow {
                 number: cursor.get("number")?,
                 version: cursor.count("version")?,
                 pending: cursor.get("pending")?,
@@ -81,12 +81,12 @@ impl<'connection> Known<'connection> {
     }
 
     /// A webhook, be it deleted.
-    pub(super) fn webhook(&mut self, id: WebhookId) -> Result<Option<KnownWebhook>, Fault> {
-        if let Some(known) = self.webhooks.get(&id) {
-            return Ok(*known);
+    pub(super) fn webhook(&mut self, id: WebhookId) -> Result<Option<WebhookRow>, Fault> {
+        if let Some(row) = self.webhooks.get(&id) {
+            return Ok(*row);
         }
         let found = first_of(&mut self.find_webhook, [id.bytes()], "webhooks", |cursor| {
-            Ok(KnownWebhook {
+            Ok(WebhookRow {
                 number: cursor.get("number")?,
                 organization_number: cursor.get("organization_number")?,
                 is_deleted: cursor.get("deleted_at")?,
@@ -101,19 +101,19 @@ impl<'connection> Known<'connection> {
 
     /// Notes how a webhook has been doing since; [`Self::write_health`] writes it.
     pub(super) fn set_health(&mut self, id: WebhookId, health: Health) {
-        if let Some(Some(known)) = self.webhooks.get_mut(&id)
-            && known.health != health
+        if let Some(Some(row)) = self.webhooks.get_mut(&id)
+            && row.health != health
         {
-            known.health = health;
-            known.health_changed = true;
+            row.health = health;
+            row.health_changed = true;
         }
     }
 
     /// Writes what changed, once for each webhook. Most attempts succeed and change nothing.
     pub(super) fn write_health(&self, connection: &Connection) -> Result<(), Fault> {
-        let changed = self.webhooks.values().flatten().filter(|known| known.health_changed);
-        for known in changed {
-            update_health(&mut *connection.prepare_cached(UPDATE_HEALTH)?, known.number, &known.health)?;
+        let changed = self.webhooks.values().flatten().filter(|row| row.health_changed);
+        for row in changed {
+            update_health(&mut *connection.prepare_cached(UPDATE_HEALTH)?, row.number, &row.health)?;
         }
         Ok(())
     }

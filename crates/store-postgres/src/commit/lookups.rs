@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::changes::{Cursors, find_cursors};
 use crate::error::Fault;
-use crate::gate;
 use crate::instance::keep_sending_as_it_is;
 use crate::ledger::Account;
+use crate::organization_lock;
 use crate::session::Transaction;
 use crate::statement::statement;
 
@@ -40,7 +40,7 @@ statement!(FIND_EVENTS = "/* commit.events */ SELECT o.id, earlier.id, earlier.d
         WHERE e.organization_number = o.number AND e.id = new.id LIMIT 1) AS earlier"; UUID_ARRAY, UUID_ARRAY);
 
 #[derive(Clone, Copy)]
-pub(super) struct KnownOrganization {
+pub(super) struct OrganizationRow {
     pub(super) number: i64,
     pub(super) version: u64,
     /// Before the batch.
@@ -50,7 +50,7 @@ pub(super) struct KnownOrganization {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct KnownWebhook {
+pub(super) struct WebhookRow {
     pub(super) number: i64,
     pub(super) organization_number: i64,
     pub(super) is_deleted: bool,
@@ -60,21 +60,21 @@ pub(super) struct KnownWebhook {
     pub(super) health: Health,
 }
 
-impl KnownWebhook {
+impl WebhookRow {
     pub(super) fn account(&self) -> Account {
         Account { organization: self.organization_number, webhook: self.number }
     }
 }
 
 /// The rows that a batch names: organizations, webhooks (deleted ones too), events that are in, and cursors.
-pub(super) struct Known {
-    pub(super) organizations: HashMap<OrganizationId, KnownOrganization>,
-    pub(super) webhooks: HashMap<WebhookId, KnownWebhook>,
+pub(super) struct BatchLookups {
+    pub(super) organizations: HashMap<OrganizationId, OrganizationRow>,
+    pub(super) webhooks: HashMap<WebhookId, WebhookRow>,
     pub(super) events: HashMap<(OrganizationId, EventId), Earlier>,
     pub(super) cursors: Cursors,
 }
 
-impl Known {
+impl BatchLookups {
     /// The organizations are held from here on, and webhooks read after that: an edit that was answered before is seen.
     pub(super) async fn read(tx: &Transaction, batch: &Batch) -> Result<Self, Fault> {
         let organizations: Vec<Uuid> = distinct(batch.intakes.iter().map(|item| item.organization.uuid()));
@@ -92,11 +92,11 @@ impl Known {
             try_join(find_cursors(tx, batch), find_events(tx, batch)),
         )
         .await?;
-        let known = |(id, (number, version))| {
+        let row = |(id, (number, version))| {
             let (pending, stored_bytes) = usage.get(&id).copied().unwrap_or_default();
-            (id, KnownOrganization { number, version, pending, stored_bytes })
+            (id, OrganizationRow { number, version, pending, stored_bytes })
         };
-        Ok(Self { organizations: versions.into_iter().map(known).collect(), webhooks, events, cursors })
+        Ok(Self { organizations: versions.into_iter().map(row).collect(), webhooks, events, cursors })
     }
 }
 
@@ -115,7 +115,7 @@ async fn find_organizations(
     let found = tx.list(&FIND_ORGANIZATIONS, parameters, "organizations", |cursor| {
         Ok((cursor.id("id")?, (cursor.integer("number")?, cursor.count("version")?)))
     });
-    let ((), found) = try_join(gate::pass_together(tx, ids), found).await?;
+    let ((), found) = try_join(organization_lock::lock_shared(tx, ids), found).await?;
     Ok(found.into_iter().collect())
 }
 
@@ -131,7 +131,7 @@ async fn find_usage(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<Organizati
     Ok(found.into_iter().collect())
 }
 
-async fn find_webhooks(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<WebhookId, KnownWebhook>, Fault> {
+async fn find_webhooks(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<WebhookId, WebhookRow>, Fault> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -142,7 +142,7 @@ async fn find_webhooks(tx: &Transaction, ids: &[Uuid]) -> Result<HashMap<Webhook
                 (cursor.integer("number")?, cursor.integer("organization_number")?);
             let (is_deleted, revision) = (cursor.flag("deleted_at")?, cursor.count("revision")?);
             let health = read_health(cursor)?;
-            Ok((id, KnownWebhook { number, organization_number, is_deleted, revision, health }))
+            Ok((id, WebhookRow { number, organization_number, is_deleted, revision, health }))
         })
         .await?;
     Ok(found.into_iter().collect())

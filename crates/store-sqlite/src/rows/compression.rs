@@ -34,14 +34,14 @@ const DICTIONARY: &[u8] = concat!(
 .as_bytes();
 
 /// Shorter texts are not worth a look.
-const PACKED_BYTES_MIN: usize = 32;
+const COMPRESSED_BYTES_MIN: usize = 32;
 
 /// Far above all that is ever packed; a length beyond it is damage, and must not be allocated.
-pub(crate) const UNPACKED_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why packed bytes cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UnpackError {
+pub(crate) enum CompressionError {
     #[error("it is packed in a way that this program does not know")]
     Unknown,
     #[error("it is cut short or too long")]
@@ -51,7 +51,7 @@ pub(crate) enum UnpackError {
 }
 
 /// Packs bytes for a column.
-pub(crate) fn pack(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     compressed(bytes).unwrap_or_else(|| {
         let mut plain = Vec::with_capacity(1 + bytes.len());
         plain.push(PLAIN);
@@ -67,7 +67,7 @@ pub(crate) fn size(packed: &[u8]) -> i64 {
 
 /// `None` where it would not be shorter.
 fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
-    if !(PACKED_BYTES_MIN..=UNPACKED_BYTES_MAX).contains(&bytes.len()) {
+    if !(COMPRESSED_BYTES_MIN..=DECOMPRESSED_BYTES_MAX).contains(&bytes.len()) {
         return None;
     }
     let length = u32::try_from(bytes.len()).ok()?;
@@ -79,21 +79,21 @@ fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
     (packed.len() <= bytes.len()).then_some(packed)
 }
 
-/// What [`pack`] packed.
-pub(crate) fn unpack(packed: &[u8]) -> Result<Vec<u8>, UnpackError> {
-    let (kind, rest) = packed.split_first().ok_or(UnpackError::Length)?;
+/// What [`compress`] packed.
+pub(crate) fn decompress(packed: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let (kind, rest) = packed.split_first().ok_or(CompressionError::Length)?;
     match *kind {
         PLAIN => Ok(rest.to_vec()),
         LZ4 => {
-            let (length, rest) = rest.split_first_chunk().ok_or(UnpackError::Length)?;
+            let (length, rest) = rest.split_first_chunk().ok_or(CompressionError::Length)?;
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-            if length > UNPACKED_BYTES_MAX {
-                return Err(UnpackError::Length);
+            if length > DECOMPRESSED_BYTES_MAX {
+                return Err(CompressionError::Length);
             }
             let bytes = decompress_with_dict(rest, length, DICTIONARY)?;
-            if bytes.len() == length { Ok(bytes) } else { Err(UnpackError::Length) }
+            if bytes.len() == length { Ok(bytes) } else { Err(CompressionError::Length) }
         }
-        _ => Err(UnpackError::Unknown),
+        _ => Err(CompressionError::Unknown),
     }
 }
 
@@ -110,9 +110,9 @@ mod tests {
     );
 
     fn check(bytes: &[u8], length_max: usize) {
-        let packed = pack(bytes);
+        let packed = compress(bytes);
         assert!(packed.len() <= length_max, "{} bytes became {}", bytes.len(), packed.len());
-        assert_eq!(unpack(&packed).expect("what was packed can be unpacked"), bytes);
+        assert_eq!(decompress(&packed).expect("what was packed can be unpacked"), bytes);
     }
 
     #[test]
@@ -129,25 +129,25 @@ mod tests {
     #[test]
     fn what_is_in_files_can_be_read() {
         // Made by the first version: the dictionary is as it was.
-        let stored = include_bytes!("packed.sample");
-        assert_eq!(String::from_utf8(unpack(stored).expect("readable")), Ok(SAMPLE.to_owned()));
+        let stored = include_bytes!("compression.sample");
+        assert_eq!(String::from_utf8(decompress(stored).expect("readable")), Ok(SAMPLE.to_owned()));
     }
 
     #[test]
     fn damage_is_seen_and_harms_nobody() {
-        let packed = pack(&DICTIONARY.repeat(2));
+        let packed = compress(&DICTIONARY.repeat(2));
         for length in 0..packed.len() {
-            assert!(unpack(&packed[..length]).is_err(), "{length}");
+            assert!(decompress(&packed[..length]).is_err(), "{length}");
         }
         for position in 0..packed.len() {
             for bit in 0..8 {
                 let mut damaged = packed.clone();
                 damaged[position] ^= 1 << bit;
                 // It may still come out as something, but neither panics nor allocates what nobody stored.
-                let _ = unpack(&damaged);
+                let _ = decompress(&damaged);
             }
         }
-        assert!(matches!(unpack(&[2, 0]), Err(UnpackError::Unknown)));
-        assert!(matches!(unpack(&[1, 255, 255, 255, 255, 0]), Err(UnpackError::Length)));
+        assert!(matches!(decompress(&[2, 0]), Err(CompressionError::Unknown)));
+        assert!(matches!(decompress(&[1, 255, 255, 255, 255, 0]), Err(CompressionError::Length)));
     }
 }
