@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0002_moves", sql: include_str!("../migrations/0002_moves.sql") },
     Migration { name: "0003_retry_after", sql: include_str!("../migrations/0003_retry_after.sql") },
     Migration { name: "0004_source_cursors", sql: include_str!("../migrations/0004_source_cursors.sql") },
+    Migration { name: "0005_pending_by_id", sql: include_str!("../migrations/0005_pending_by_id.sql") },
 ];
 
 /// Makes the file when there is none and runs the migrations that it lacks, each in a transaction of its own.

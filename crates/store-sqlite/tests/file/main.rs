@@ -129,7 +129,7 @@ fn a_schema_that_is_too_new_is_refused() {
     connection.execute_batch("UPDATE meta SET oldest_reader = 8").expect("a later version");
     assert_eq!(
         refusal(&file.path()),
-        "FILE has schema version 9, and this program knows none above 4: use a later version of Stackbell"
+        "FILE has schema version 9, and this program knows none above 5: use a later version of Stackbell"
     );
 }
 
