@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use stackbell_model::Timestamp;
 use stackbell_model::identity::{Organization, Token, TokenHash, User};
 use stackbell_model::ids::{OrganizationId, TokenId};
@@ -14,8 +17,8 @@ use stackbell_store::identity::{HeldMembership, TokenHolder};
 
 use crate::{App, Code, Error};
 
-/// The most tokens whose holders are kept in memory. When it is reached, all are removed and read again as needed.
-const SESSIONS_MAX: usize = 10_000;
+/// The most tokens whose holders are kept in memory; the least recently used one is evicted first.
+const SESSIONS_MAX: u64 = 10_000;
 
 /// The caller of a request, known by a token that was valid when the request began.
 #[derive(Clone, Debug)]
@@ -207,8 +210,13 @@ impl Caller {
 /// changed since the holder was read. All other operations read the holder again, and so does a publish that would be
 /// refused.
 pub(crate) struct Sessions {
-    known: Mutex<Known>,
-    /// Of many requests that find a holder outdated at the same time, one reads it again.
+    /// Counts the changes.
+    generation: AtomicU64,
+    /// Holders with the generation before they were read. A holder of an earlier generation may be outdated and is not used.
+    holders: Cache<TokenHash, (u64, Arc<TokenHolder>)>,
+    /// The last uses of tokens that the store does not have yet.
+    used: Mutex<HashMap<TokenId, Timestamp>>,
+    /// If many requests find a holder outdated at the same time, one of them reads it again.
     turns: [tokio::sync::Mutex<()>; TURNS],
 }
 
@@ -217,29 +225,17 @@ const TURNS: usize = 64;
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { known: Mutex::default(), turns: std::array::from_fn(|_| tokio::sync::Mutex::default()) }
+        let holders = Cache::builder().max_capacity(SESSIONS_MAX).eviction_policy(EvictionPolicy::lru());
+        Self {
+            generation: AtomicU64::default(),
+            holders: holders.build(),
+            used: Mutex::default(),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+        }
     }
-}
-
-#[derive(Default)]
-struct Known {
-    /// Counts the changes. A holder that was read before a change must not be kept after it.
-    generation: u64,
-    holders: HashMap<TokenHash, Arc<TokenHolder>>,
-    used: HashMap<TokenId, Timestamp>,
 }
 
 impl Sessions {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forget_all(&self) {
-        let mut known = self.lock();
-        known.generation += 1;
-        known.holders.clear();
-    }
-
     /// Runs a change of the store and then forgets all holders, whatever the result: a change that is reported as failed may
     /// have been committed.
     pub(crate) async fn changing<T>(
@@ -247,20 +243,22 @@ impl Sessions {
         change: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let changed = change.await;
-        self.forget_all();
+        self.generation.fetch_add(1, Ordering::SeqCst);
         changed
     }
 
+    /// The current generation. Take it before a holder is read from the store.
     fn generation(&self) -> u64 {
-        self.lock().generation
+        self.generation.load(Ordering::SeqCst)
     }
 
     fn find(&self, hash: TokenHash) -> Option<Arc<TokenHolder>> {
-        self.lock().holders.get(&hash).cloned()
+        let (generation, holder) = self.holders.get(&hash)?;
+        (generation == self.generation()).then_some(holder)
     }
 
     fn forget(&self, hash: TokenHash) {
-        self.lock().holders.remove(&hash);
+        self.holders.invalidate(&hash);
     }
 
     fn turn(&self, hash: TokenHash) -> &tokio::sync::Mutex<()> {
@@ -268,14 +266,11 @@ impl Sessions {
     }
 
     fn keep(&self, hash: TokenHash, holder: &Arc<TokenHolder>, generation: u64) {
-        let mut known = self.lock();
-        if known.generation != generation {
-            return;
-        }
-        if known.holders.len() >= SESSIONS_MAX {
-            known.holders.clear();
-        }
-        known.holders.insert(hash, Arc::clone(holder));
+        self.holders.insert(hash, (generation, Arc::clone(holder)));
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<TokenId, Timestamp>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -384,7 +379,7 @@ impl App {
         if holder.token.expires_at.is_some_and(|at| at <= now) {
             return Err(Error::unauthenticated());
         }
-        self.sessions.lock().used.insert(holder.token.id, now);
+        self.sessions.used().insert(holder.token.id, now);
         Ok(Caller { hash, holder, is_remembered, remote })
     }
 
@@ -393,15 +388,15 @@ impl App {
     /// # Errors
     /// [`StoreError`]; the next call writes the times again, unless a token was used since.
     pub async fn write_token_uses(&self) -> Result<(), StoreError> {
-        let used: Vec<_> = self.sessions.lock().used.drain().collect();
+        let used: Vec<_> = self.sessions.used().drain().collect();
         if used.is_empty() {
             return Ok(());
         }
         let written = self.store.touch_tokens(&used).await;
         if written.is_err() {
-            let mut known = self.sessions.lock();
+            let mut newer = self.sessions.used();
             for (token, at) in used {
-                known.used.entry(token).or_insert(at);
+                newer.entry(token).or_insert(at);
             }
         }
         written
@@ -419,17 +414,60 @@ impl Error {
 mod tests {
     use std::io;
 
+    use stackbell_model::Entropy;
+    use stackbell_model::identity::TokenOwner;
+    use stackbell_model::names::DisplayName;
+
     use super::*;
 
+    struct Zeros;
+
+    impl Entropy for Zeros {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    fn holder() -> Arc<TokenHolder> {
+        let now = Timestamp::from_millis(0);
+        let id = OrganizationId::generate(now, &mut Zeros);
+        let token = Token {
+            id: TokenId::generate(now, &mut Zeros),
+            owner: TokenOwner::Organization(id),
+            name: DisplayName::parse("ci").expect("a name"),
+            role: Role::Member,
+            is_operator: false,
+            created_at: now,
+            expires_at: None,
+            last_used_at: None,
+        };
+        Arc::new(TokenHolder { token, user: None, memberships: Vec::new() })
+    }
+
     #[tokio::test]
-    async fn a_failed_change_forgets_all_holders_too() {
+    async fn a_change_forgets_all_holders_even_if_it_fails() {
         let sessions = Sessions::default();
-        let generation = || sessions.generation();
-        let lost = || StoreError::Unknown { context: "a test", source: io::Error::other("no answer").into() };
-        let before = generation();
+        let hash = TokenHash([0; 32]);
+        let keep = || sessions.keep(hash, &holder(), sessions.generation());
+        let lost =
+            || StoreError::Unknown { context: "a test", source: io::Error::other("no response").into() };
+        keep();
+        assert!(sessions.find(hash).is_some());
         assert!(sessions.changing(async { Ok(()) }).await.is_ok());
-        let between = generation();
+        assert!(sessions.find(hash).is_none());
+        keep();
+        assert!(sessions.find(hash).is_some());
         assert!(sessions.changing(async { Err::<(), _>(lost()) }).await.is_err());
-        assert!(before != between && between != generation());
+        assert!(sessions.find(hash).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_was_read_before_a_change_is_not_kept_after_it() {
+        let sessions = Sessions::default();
+        let hash = TokenHash([0; 32]);
+        let generation = sessions.generation();
+        assert!(sessions.changing(async { Ok(()) }).await.is_ok());
+        sessions.keep(hash, &holder(), generation);
+        assert!(sessions.find(hash).is_none());
     }
 }

@@ -1,26 +1,30 @@
-//! Remembers which addresses and families accepted connections lately, so that a dead one costs its wait only once.
+//! Remembers which addresses and families failed lately. A dead address then costs its connection timeout only once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use tokio::time::Instant;
 
-/// How long a failure is remembered. Source: RFC 6555, section 4.2, recommends ten minutes.
+/// The time for which a failure counts. Source: RFC 6555, section 4.2, recommends ten minutes.
 const FAILURE_TIME: Duration = Duration::from_secs(600);
 
-/// The most failed addresses that are remembered.
-const FAILURES_MAX: usize = 4096;
+/// The most failed addresses that are remembered; the least recently used one is evicted first.
+const FAILURES_MAX: u64 = 4096;
 
-/// The known state of addresses. It affects only their order: a failed address is still tried if the others fail.
-#[derive(Debug, Default)]
-pub(super) struct Reachability(Mutex<State>);
+/// Recent failures of addresses and families. They decide about the order only: every address is tried when the others fail.
+#[derive(Debug)]
+pub(super) struct Reachability {
+    /// The end of the time for which an address counts as failed.
+    failed: Cache<SocketAddr, Instant>,
+    families: Mutex<Families>,
+}
 
 #[derive(Debug, Default)]
-struct State {
-    /// The time until which an address counts as failed.
-    failed: HashMap<SocketAddr, Instant>,
+struct Families {
     v4: Family,
     v6: Family,
 }
@@ -40,47 +44,47 @@ impl Family {
     }
 }
 
+impl Default for Reachability {
+    fn default() -> Self {
+        let failed = Cache::builder().max_capacity(FAILURES_MAX).eviction_policy(EvictionPolicy::lru());
+        Self { failed: failed.build(), families: Mutex::default() }
+    }
+}
+
 impl Reachability {
     /// Records that the address accepted a connection.
     pub(super) fn worked(&self, address: SocketAddr) {
-        let mut state = self.lock();
-        state.failed.remove(&address);
-        state.family(address).worked_at = Some(Instant::now());
+        self.failed.invalidate(&address);
+        self.families().of(address).worked_at = Some(Instant::now());
     }
 
-    /// Records that the address accepted no connection, or only later than another address of its host.
+    /// Records that the address accepted no connection, or later than another address of its host.
     pub(super) fn failed(&self, address: SocketAddr) {
         let now = Instant::now();
-        let mut state = self.lock();
-        if state.failed.len() >= FAILURES_MAX {
-            state.failed.retain(|_, until| now < *until);
-        }
-        if state.failed.len() >= FAILURES_MAX {
-            state.failed.clear();
-        }
-        state.failed.insert(address, now + FAILURE_TIME);
-        state.family(address).failed_at = Some(now);
+        self.failed.insert(address, now + FAILURE_TIME);
+        self.families().of(address).failed_at = Some(now);
     }
 
     /// The order in which a host's addresses are tried: families alternate, IPv6 first unless it failed, and failed addresses
     /// come last. Otherwise the order is kept. Source: RFC 8305, section 4.
     pub(super) fn order(&self, addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
         let now = Instant::now();
-        let state = self.lock();
-        let has_failed = |address: &SocketAddr| state.failed.get(address).is_some_and(|until| now < *until);
-        let v6_leads = !state.v6.has_failed(now) || state.v4.has_failed(now);
+        let has_failed = |address: &SocketAddr| self.failed.get(address).is_some_and(|until| now < until);
+        let families = self.families();
+        let v6_leads = !families.v6.has_failed(now) || families.v4.has_failed(now);
+        drop(families);
         let (failed, fresh): (Vec<_>, Vec<_>) = addresses.into_iter().partition(has_failed);
         by_turns(&fresh, v6_leads).chain(by_turns(&failed, v6_leads)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn families(&self) -> MutexGuard<'_, Families> {
+        // Nothing panics under this lock.
+        self.families.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn family(&mut self, address: SocketAddr) -> &mut Family {
+impl Families {
+    fn of(&mut self, address: SocketAddr) -> &mut Family {
         if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
     }
 }
@@ -147,9 +151,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_are_bounded() {
         let known = Reachability::default();
-        for port in 0..=FAILURES_MAX {
-            known.failed(SocketAddr::from(([10, 0, 0, 1], u16::try_from(port).expect("a port"))));
+        let address = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        let newest = u16::try_from(2 * FAILURES_MAX).expect("a port");
+        for port in 1..=newest {
+            known.failed(address(port));
         }
-        assert_eq!(known.lock().failed.len(), 1);
+        known.failed.run_pending_tasks();
+        assert_eq!(known.failed.entry_count(), FAILURES_MAX);
+        assert!(known.failed.contains_key(&address(newest)) && !known.failed.contains_key(&address(1)));
     }
 }

@@ -1,8 +1,9 @@
-//! A cache of the data that all deliveries of a webhook share: its target and its signing keys.
+//! A cache of endpoints: target and signing keys are prepared once for a webhook, and not for each of its deliveries.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use stackbell_keys::{Keyring, OpenError};
 use stackbell_model::ids::{OrganizationId, WebhookId};
 use stackbell_model::names::OrganizationName;
@@ -13,8 +14,11 @@ use stackbell_wire::signature::{SigningKey, SigningKeys};
 
 use crate::outbound::{Target, TargetError};
 
-/// The size of the cache. A full cache is cleared, and entries are rebuilt when they are needed.
-const ENDPOINTS_MAX: usize = 10_000;
+/// The most endpoints that are cached; the least recently used one is evicted first.
+const ENDPOINTS_MAX: u64 = 10_000;
+
+/// The most names of organizations that are cached.
+const NAMES_MAX: u64 = 10_000;
 
 /// The prepared data of a webhook.
 pub(super) struct Endpoint {
@@ -25,7 +29,7 @@ pub(super) struct Endpoint {
     pub(super) keys: Option<SigningKeys>,
 }
 
-/// Why an endpoint could not be prepared. The cause is always on our side, never at the endpoint.
+/// The reason why nothing can be sent to an endpoint. The fault is ours, never the endpoint's.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EndpointError {
     #[error("the webhook's organization could not be read")]
@@ -38,23 +42,27 @@ pub(super) enum EndpointError {
     Target(#[from] TargetError),
 }
 
+/// Prepared endpoints of webhooks.
 pub(super) struct Endpoints {
     store: Arc<dyn EngineStore>,
     keyring: Arc<Keyring>,
-    ready: Mutex<HashMap<WebhookId, Arc<Endpoint>>>,
-    /// Organization names never change, so entries stay valid.
-    names: Mutex<HashMap<OrganizationId, OrganizationName>>,
+    endpoints: Cache<WebhookId, Arc<Endpoint>>,
+    /// Names never change.
+    names: Cache<OrganizationId, OrganizationName>,
 }
 
 impl Endpoints {
     pub(super) fn new(store: Arc<dyn EngineStore>, keyring: Arc<Keyring>) -> Self {
-        Self { store, keyring, ready: Mutex::default(), names: Mutex::default() }
+        let lru = EvictionPolicy::lru;
+        let endpoints = Cache::builder().max_capacity(ENDPOINTS_MAX).eviction_policy(lru()).build();
+        let names = Cache::builder().max_capacity(NAMES_MAX).eviction_policy(lru()).build();
+        Self { store, keyring, endpoints, names }
     }
 
     /// Returns the endpoint for this revision of a webhook.
     pub(super) async fn prepare(&self, webhook: &Webhook) -> Result<Arc<Endpoint>, EndpointError> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(&webhook.id).cloned();
-        if let Some(endpoint) = ready.filter(|endpoint| endpoint.revision == webhook.revision) {
+        let cached = self.endpoints.get(&webhook.id);
+        if let Some(endpoint) = cached.filter(|endpoint| endpoint.revision == webhook.revision) {
             return Ok(endpoint);
         }
         let organization = self.organization(webhook.organization).await?;
@@ -65,22 +73,16 @@ impl Endpoints {
             target: url.map(|url| Target::new(&url)).transpose()?.map(Arc::new),
             keys: self.signing_keys(webhook)?,
         });
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if ready.len() >= ENDPOINTS_MAX {
-            ready.clear();
-        }
-        ready.insert(webhook.id, Arc::clone(&endpoint));
+        self.endpoints.insert(webhook.id, Arc::clone(&endpoint));
         Ok(endpoint)
     }
 
     async fn organization(&self, id: OrganizationId) -> Result<OrganizationName, EndpointError> {
-        let known = self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(name) = known {
+        if let Some(name) = self.names.get(&id) {
             return Ok(name);
         }
         let name = self.store.organization_name(id).await?.ok_or(EndpointError::NoOrganization)?;
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.insert(id, name.clone());
+        self.names.insert(id, name.clone());
         Ok(name)
     }
 
