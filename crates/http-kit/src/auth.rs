@@ -2,69 +2,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
+use stackbell_app::Error;
 use stackbell_app::auth::Caller;
 use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::error::{HttpError, about};
-use crate::observe::CallerSeen;
 use crate::rate_limit::TooFast;
-use crate::routes::RouteRules;
+use crate::route_rules::RouteRules;
+use crate::scheme::{Scheme, Schemes};
 
-/// A scheme of the `Authorization` header, in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scheme(&'static str);
-
-impl Scheme {
-    /// `token`: an access token, as Pulumi's clients send it.
-    pub const TOKEN: Self = Self("token");
-    /// `Bearer`: an access token.
-    pub const BEARER: Self = Self("Bearer");
-
-    /// A scheme by its name: visible ASCII without spaces.
-    pub const fn new(name: &'static str) -> Self {
-        Self(name)
-    }
-
-    /// The name, as a 401 shows it.
-    pub const fn name(self) -> &'static str {
-        self.0
-    }
-}
-
-/// The schemes that a route takes, the preferred one first. A 401 names that one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schemes(&'static [Scheme]);
-
-impl Schemes {
-    /// The two schemes of access tokens. Routes take these unless they declare others.
-    pub const ACCESS_TOKEN: Self = Self::new(&[Scheme::TOKEN, Scheme::BEARER]);
-
-    /// These schemes.
-    ///
-    /// # Panics
-    /// If there is none: no caller could use the route.
-    pub const fn new(schemes: &'static [Scheme]) -> Self {
-        assert!(!schemes.is_empty(), "a route takes at least one scheme");
-        Self(schemes)
-    }
-
-    const fn preferred(self) -> Scheme {
-        self.0[0]
-    }
-
-    fn find(self, name: &str) -> Option<Scheme> {
-        self.0.iter().copied().find(|scheme| scheme.0.eq_ignore_ascii_case(name))
-    }
-}
-
-/// The credential of a request, by one of the schemes that the route takes. It was not verified: a handler of a scheme of its
-/// own does that, and access tokens are [`Authenticated`].
+/// The credential of a request, in one of the schemes that the route accepts. It is not verified: the handler does that for
+/// its own scheme, and [`Authenticated`] for access tokens.
 pub struct Credential {
     /// The scheme.
     pub scheme: Scheme,
@@ -94,10 +49,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let context = Arc::<Context>::from_ref(state);
-        let token = access_token(parts)?;
-        let remote = client(&parts.extensions, &parts.headers, &context);
-        let caller = context.app.authenticate(token, remote).await.map_err(about("Token"))?;
-        admit(&caller, &parts.extensions, &context)?;
+        let (token, remote) = identify(parts, &context)?;
+        let caller = admit(context.app.authenticate(token, remote).await, parts, &context)?;
         RouteRules::of(&parts.extensions).need().check(&caller)?;
         Ok(Self(caller))
     }
@@ -116,34 +69,58 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let context = Arc::<Context>::from_ref(state);
-        let token = access_token(parts)?;
-        let remote = client(&parts.extensions, &parts.headers, &context);
-        let caller = context.app.authenticate_publisher(token, remote).await.map_err(about("Token"))?;
-        admit(&caller, &parts.extensions, &context)?;
-        Ok(Self(caller))
+        let (token, remote) = identify(parts, &context)?;
+        let authenticated = context.app.authenticate_publisher(token, remote).await;
+        admit(authenticated, parts, &context).map(Self)
     }
 }
 
+/// An extension of a request: whether its caller presented a valid token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallerSeen(Arc<AtomicBool>);
+
+impl CallerSeen {
+    fn set_known(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The access token of a request, and the address of its client.
+fn identify<'a>(parts: &'a Parts, context: &Context) -> Result<(&'a str, Option<IpAddr>), HttpError> {
+    let token = access_token(parts)?;
+    Ok((token, client(&parts.extensions, &parts.headers, context)))
+}
+
 /// Records that the caller is known, and counts the request against the token's rate.
-fn admit(caller: &Caller, extensions: &Extensions, context: &Context) -> Result<(), HttpError> {
-    if let Some(seen) = extensions.get::<CallerSeen>() {
+fn admit(
+    authenticated: Result<Caller, Error>,
+    parts: &Parts,
+    context: &Context,
+) -> Result<Caller, HttpError> {
+    let caller = authenticated.map_err(about("Token"))?;
+    if let Some(seen) = parts.extensions.get::<CallerSeen>() {
         seen.set_known();
     }
-    let Some(limiter) = &context.rate_limiter else { return Ok(()) };
-    let nodes = context.app.nodes();
-    let counted = limiter.count(caller.token().id, nodes, Instant::now());
-    counted.map_err(|TooFast { wait }| {
-        let rate = limiter.rate();
-        let detail =
-            format!("with one token {rate} requests a second may come (the setting requests_per_second)");
-        HttpError::too_many(detail, wait)
-    })
+    let Some(limiter) = &context.rate_limiter else { return Ok(caller) };
+    match limiter.count(caller.token().id, context.app.nodes(), Instant::now()) {
+        Ok(()) => Ok(caller),
+        Err(TooFast { wait }) => {
+            let rate = limiter.rate();
+            let detail =
+                format!("with one token {rate} requests a second may come (the setting requests_per_second)");
+            Err(HttpError::too_many(detail, wait))
+        }
+    }
 }
 
 /// The access token of a request.
 fn access_token(parts: &Parts) -> Result<&str, HttpError> {
     let (scheme, token) = credential_of(parts)?;
-    match Schemes::ACCESS_TOKEN.0.contains(&scheme) {
+    match Schemes::ACCESS_TOKEN.contains(scheme) {
         true => Ok(token),
         false => Err(HttpError::unauthenticated(Scheme::TOKEN)),
     }
@@ -163,7 +140,7 @@ pub(crate) fn credential(headers: &HeaderMap, schemes: Schemes) -> Option<(Schem
     (!secret.is_empty()).then_some((scheme, secret))
 }
 
-/// The address of the client; `None` if the server does not say who is connected.
+/// The address of the client; `None` if the server does not know the peer.
 pub(crate) fn client(extensions: &Extensions, headers: &HeaderMap, context: &Context) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(context.settings.trusted_proxies.client(peer.ip(), headers))

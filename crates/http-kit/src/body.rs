@@ -17,7 +17,7 @@ use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::context::Context;
 use crate::error::HttpError;
-use crate::routes::RouteRules;
+use crate::route_rules::RouteRules;
 
 /// The most time that a body may take to arrive.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use stackbell_app::App;
@@ -9,10 +10,13 @@ use stackbell_model::Entropy;
 use tokio_util::task::TaskTracker;
 
 use crate::large_response::LargeResponses;
-use crate::observe::{LASTING_LOGGED_EVERY, RefusalLimits};
+use crate::log_limit::RefusalLimits;
 use crate::rate_limit::RateLimiter;
 use crate::request_metrics::RequestMetrics;
 use crate::{LogLimit, TrustedProxies};
+
+/// The time between two log lines about a lasting reason.
+const LASTING_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// Settings of a router, whatever its routes.
 #[derive(Clone)]

@@ -8,10 +8,8 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, Deprecated, Ref, RefOr, Required, ResponseBuilder};
 
+use crate::media_type::JSON;
 use crate::pagination::{CONTINUATION_TOKEN, PAGE_SIZE};
-
-/// The media type of JSON.
-pub const JSON: &str = "application/json";
 
 /// The description of one operation.
 pub struct Description {

@@ -12,8 +12,8 @@ use stackbell_model::Chain;
 use stackbell_wire::rest::body::BodyError;
 use stackbell_wire::rest::error::{ErrorBody, ErrorDetail, ErrorType};
 
-use crate::auth::Scheme;
-use crate::response::JSON;
+use crate::media_type::JSON;
+use crate::scheme::Scheme;
 
 /// The delay before the next try, where the error does not give one.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::error::HttpError;
-use crate::response::JSON;
+use crate::media_type::JSON;
 
 /// The most large responses at once. Each holds about 4 MiB from the store, and usually as much again as JSON.
 const RESPONSES_MAX: usize = 8;
@@ -86,9 +86,10 @@ impl LargeResponse {
             let writing = tokio::task::spawn_blocking(write);
             writing.await.map_err(|error| HttpError::internal("the answer could not be written", error))??
         };
-        let length = HeaderValue::from(text.len());
+        let headers =
+            [(CONTENT_TYPE, HeaderValue::from_static(JSON)), (CONTENT_LENGTH, HeaderValue::from(text.len()))];
         let body = Body::from_stream(self.chunks(text.into()));
-        Ok((StatusCode::OK, [(CONTENT_TYPE, JSON), (CONTENT_LENGTH, length)], body).into_response())
+        Ok((StatusCode::OK, headers, body).into_response())
     }
 
     /// The text in chunks. The permit is free once the last chunk was taken, or the stream is dropped.

@@ -68,6 +68,40 @@ impl LogLimit {
     }
 }
 
+/// The refused requests without a valid token that are logged each second. Anybody who reaches the server can cause them.
+const STRANGERS_LOGGED_MAX: u32 = 5;
+
+/// The refused requests with a valid token that are logged each second. They are rarer, and operators look for these lines.
+const CALLERS_LOGGED_MAX: u32 = 20;
+
+/// Limits of the refused requests that are logged one by one.
+#[derive(Debug)]
+pub(crate) struct RefusalLimits {
+    strangers: LogLimit,
+    callers: LogLimit,
+}
+
+impl Default for RefusalLimits {
+    fn default() -> Self {
+        Self { strangers: LogLimit::new(STRANGERS_LOGGED_MAX), callers: LogLimit::new(CALLERS_LOGGED_MAX) }
+    }
+}
+
+impl RefusalLimits {
+    pub(crate) fn of(&self, is_known: bool) -> &LogLimit {
+        if is_known { &self.callers } else { &self.strangers }
+    }
+
+    /// Logs how many lines were left out.
+    pub(crate) fn log_left_out(&self) {
+        for (limit, has_token) in [(&self.strangers, false), (&self.callers, true)] {
+            if let Some(left_out) = limit.left_out() {
+                tracing::info!(left_out, has_token, "more requests were refused than are logged one by one");
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

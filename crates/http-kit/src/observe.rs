@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -12,8 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::LogLimit;
-use crate::auth::client;
+use crate::auth::{CallerSeen, client};
 use crate::context::Context;
 use crate::error::{Fault, HttpError, Lasting};
 
@@ -75,58 +73,6 @@ fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Conte
         Some(_) | None => tracing::debug!(http.status = code, duration_ms, "answered"),
     }
 }
-
-/// An extension of a request: whether its caller presented a valid token.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CallerSeen(Arc<AtomicBool>);
-
-impl CallerSeen {
-    /// The token is valid.
-    pub(crate) fn set_known(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_known(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// The refused requests without a valid token that are logged each second. Anybody who reaches the server can cause them.
-const STRANGERS_LOGGED_MAX: u32 = 5;
-
-/// The refused requests with a valid token that are logged each second. They are rarer, and operators look for these lines.
-const CALLERS_LOGGED_MAX: u32 = 20;
-
-/// Limits of the refused requests that are logged one by one.
-#[derive(Debug)]
-pub(crate) struct RefusalLimits {
-    strangers: LogLimit,
-    callers: LogLimit,
-}
-
-impl Default for RefusalLimits {
-    fn default() -> Self {
-        Self { strangers: LogLimit::new(STRANGERS_LOGGED_MAX), callers: LogLimit::new(CALLERS_LOGGED_MAX) }
-    }
-}
-
-impl RefusalLimits {
-    fn of(&self, is_known: bool) -> &LogLimit {
-        if is_known { &self.callers } else { &self.strangers }
-    }
-
-    /// Logs how many lines were left out.
-    fn log_left_out(&self) {
-        for (limit, has_token) in [(&self.strangers, false), (&self.callers, true)] {
-            if let Some(left_out) = limit.left_out() {
-                tracing::info!(left_out, has_token, "more requests were refused than are logged one by one");
-            }
-        }
-    }
-}
-
-/// The time between two log lines about a lasting reason.
-pub(crate) const LASTING_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// The response after a panic in a handler.
 pub(crate) fn panic_response(panic: &(dyn Any + Send)) -> Response {

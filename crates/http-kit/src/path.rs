@@ -9,7 +9,7 @@ use stackbell_app::auth::OrganizationCaller;
 use crate::auth::Authenticated;
 use crate::context::Context;
 use crate::error::{HttpError, about};
-use crate::routes::RouteRules;
+use crate::route_rules::RouteRules;
 
 /// The name of the path parameter that holds an organization, on every surface.
 pub const ORGANIZATION: &str = "orgName";

@@ -6,9 +6,10 @@ use axum::http::header::{AUTHORIZATION, FORWARDED};
 use axum::http::{HeaderMap, HeaderValue, Uri};
 
 use crate::TrustedProxies;
-use crate::auth::{Schemes, credential};
+use crate::auth::credential;
 use crate::pagination::{CONTINUATION_TOKEN, PAGE_SIZE, PageRequest, id, name};
 use crate::query::QueryTexts;
+use crate::scheme::Schemes;
 use crate::trusted_proxies::X_FORWARDED_FOR;
 
 /// The most entries of a page here.

@@ -1,14 +1,12 @@
-//! Responses that are no errors.
+//! Responses without an error.
 
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::error::HttpError;
-
-/// The media type of JSON.
-pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use crate::media_type::JSON;
 
 /// `body` as JSON.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {

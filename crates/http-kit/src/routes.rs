@@ -15,13 +15,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 
-use crate::auth::Schemes;
 use crate::context::Context;
 use crate::description::Description;
 use crate::detached::detached;
 use crate::error::{no_such_method, no_such_route};
 use crate::need::Need;
 use crate::observe::{observe, panic_response};
+use crate::route_rules::RouteRules;
+use crate::scheme::Schemes;
 use crate::timeout::limit_time;
 
 /// One method of one path. `S` is the state that handlers of the surface share.
@@ -124,29 +125,6 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 }
 
-/// Rules that a route declares. The extractors read them from the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RouteRules {
-    /// `None` where the handler checks the need itself.
-    need: Option<Need>,
-    /// The schemes that the route takes.
-    pub(crate) schemes: Schemes,
-    /// The most bytes of a decoded body; `None` for the limit of the router.
-    pub(crate) body_bytes_max: Option<usize>,
-}
-
-impl RouteRules {
-    /// The rules of the route that serves a request.
-    pub(crate) fn of(extensions: &Extensions) -> Self {
-        *extensions.get().expect("the router adds the rules of every route")
-    }
-
-    /// The need that the extractors have to check.
-    pub(crate) fn need(&self) -> Need {
-        self.need.expect("a route whose handler checks the need has no extractor that does")
-    }
-}
-
 /// Builds the router of these routes, with everything that holds for every response. Responses whose media type begins with
 /// one of `uncompressed` are never compressed.
 pub fn router<S>(routes: Vec<Route<S>>, state: S, uncompressed: &'static [&'static str]) -> Router
@@ -185,7 +163,8 @@ mod tests {
     use axum::response::IntoResponse as _;
 
     use super::*;
-    use crate::auth::{Credential, Scheme};
+    use crate::auth::Credential;
+    use crate::scheme::Scheme;
 
     fn route() -> Route<()> {
         Route::new(Method::POST, "/widgets", Need::Token, || async {})

@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use stackbell_http_kit::context::Context;
-use stackbell_http_kit::description::{JSON, many};
+use stackbell_http_kit::description::many;
 use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::media_type::JSON;
 use stackbell_wire::rest::delivery::WebhookDelivery;
 
 use super::{Act, Operation, WEBHOOK, convert};

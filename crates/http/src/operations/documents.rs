@@ -6,9 +6,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use stackbell_http_kit::description::{Description, JSON};
+use stackbell_http_kit::description::Description;
+use stackbell_http_kit::media_type::JSON;
 use stackbell_http_kit::need::Need;
-use stackbell_http_kit::response;
 use utoipa::openapi::schema::ObjectBuilder;
 
 use super::{Operations, TAGS};
@@ -24,5 +24,5 @@ pub(super) fn route() -> Route {
 }
 
 async fn get(State(operations): State<Arc<Operations>>) -> Response {
-    ([(CONTENT_TYPE, response::JSON)], operations.document.clone()).into_response()
+    ([(CONTENT_TYPE, JSON)], operations.document.clone()).into_response()
 }
