@@ -1,5 +1,6 @@
-//! The audit log: its entries, and reading them.
+//! The audit log: makes and lists its entries.
 
+use stackbell_model::identity::{Token, User};
 use stackbell_model::ids::{AuditId, OrganizationId};
 use stackbell_model::permission::Permission;
 use stackbell_store::audit::AuditEntry;
@@ -13,10 +14,10 @@ use crate::{App, Error};
 pub const AUDIT_LISTED_MAX: usize = 100;
 
 impl App {
-    /// What was changed in an organization, newest first; `limit` at the most, older than `before`.
+    /// The entries of an organization, newest first: at most `limit`, older than `before`.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_audit(
         &self,
         caller: &OrganizationCaller,
@@ -29,10 +30,10 @@ impl App {
         Ok(Page::cut(records, limit, |record| record.id))
     }
 
-    /// What was changed in the instance as a whole, newest first; `limit` at the most, older than `before`. Operators only.
+    /// The entries of the instance as a whole, newest first: at most `limit`, older than `before`. Operators only.
     ///
     /// # Errors
-    /// [`crate::Code::Forbidden`]; those of the store.
+    /// [`crate::Code::Forbidden`]; errors of the store.
     pub async fn list_instance_audit(
         &self,
         caller: &Caller,
@@ -45,11 +46,11 @@ impl App {
         Ok(Page::cut(records, limit, |record| record.id))
     }
 
-    /// Writes an entry for an act that is no change of the store, before the act begins: what was asked for is written down,
-    /// whatever comes of it.
+    /// Writes an entry for an act that does not change the store. Call it before the act: the entry records the request,
+    /// whatever its result.
     ///
     /// # Errors
-    /// Those of the store. The act must not begin then.
+    /// Errors of the store. The act must not begin then.
     pub(crate) async fn audit_act(
         &self,
         caller: &Caller,
@@ -61,7 +62,7 @@ impl App {
         Ok(self.store.append_audit(entry).await?)
     }
 
-    /// An entry for what `caller` changes now.
+    /// An entry for a change that `caller` makes now.
     pub(crate) fn audit(
         &self,
         caller: &Caller,
@@ -82,5 +83,77 @@ impl App {
             target: target.into(),
             fields,
         }
+    }
+}
+
+/// A token in the words of the audit log, with the facts that an investigation needs.
+pub(crate) fn token_in_words(token: &Token, owner: &str) -> String {
+    let operator = if token.is_operator { ", may operate" } else { "" };
+    let expiry = match token.expires_at.map(|at| jiff::Timestamp::from_millisecond(at.as_millis())) {
+        None => "never expires".to_owned(),
+        Some(Ok(at)) => format!("expires {at:.3}"),
+        Some(Err(_)) => "expires beyond the calendar".to_owned(),
+    };
+    let role = token.role.as_str();
+    format!("token {} '{}' of {owner}, role {role}{operator}, {expiry}", token.id, token.name)
+}
+
+/// A user in the words of the audit log.
+pub(crate) fn user_in_words(user: &User) -> String {
+    format!("user {}{}", user.login, if user.is_operator { ", operator" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use stackbell_model::Timestamp;
+    use stackbell_model::identity::TokenOwner;
+    use stackbell_model::ids::{TokenId, UserId};
+    use stackbell_model::names::{DisplayName, Login};
+    use stackbell_model::permission::Role;
+
+    use super::*;
+
+    struct Zeros;
+
+    impl stackbell_model::Entropy for Zeros {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    fn check(is_operator: bool, expires_at: Option<i64>, expected: &str) {
+        let now = Timestamp::from_millis(0);
+        let user = User {
+            id: UserId::generate(now, &mut Zeros),
+            login: Login::parse("auditor").expect("a login"),
+            name: DisplayName::parse("Auditor").expect("a name"),
+            email: String::new(),
+            avatar_url: String::new(),
+            is_operator,
+            created_at: now,
+        };
+        let token = Token {
+            id: TokenId::generate(now, &mut Zeros),
+            owner: TokenOwner::User(user.id),
+            name: DisplayName::parse("ci").expect("a name"),
+            role: Role::Member,
+            is_operator,
+            created_at: now,
+            expires_at: expires_at.map(Timestamp::from_millis),
+            last_used_at: None,
+        };
+        let words = token_in_words(&token, &user_in_words(&user));
+        assert_eq!(words.strip_prefix(&format!("token {} ", token.id)), Some(expected));
+    }
+
+    #[test]
+    fn the_audit_log_says_whose_a_token_is_and_what_it_may() {
+        check(false, None, "'ci' of user auditor, role member, never expires");
+        check(
+            true,
+            Some(1_778_653_144_070),
+            "'ci' of user auditor, operator, role member, may operate, expires 2026-05-13T06:19:04.070Z",
+        );
+        check(false, Some(i64::MAX), "'ci' of user auditor, role member, expires beyond the calendar");
     }
 }

@@ -10,7 +10,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use stackbell_model::Timestamp;
 use stackbell_model::identity::{Organization, Token, TokenHash, User};
-use stackbell_model::ids::{OrganizationId, TokenId};
+use stackbell_model::ids::TokenId;
 use stackbell_model::permission::{Permission, Role};
 use stackbell_store::StoreError;
 use stackbell_store::identity::{HeldMembership, TokenHolder};
@@ -60,6 +60,32 @@ impl OrganizationCaller {
     }
 }
 
+/// A caller who may publish in an organization, as far as this node knows. Each commit validates the right.
+#[derive(Clone, Debug)]
+pub struct Publisher(OrganizationCaller);
+
+impl Publisher {
+    fn new(caller: Caller, organization: &str) -> Result<Self, Error> {
+        let caller = caller.enter(organization)?;
+        caller.require(Permission::Publish)?;
+        Ok(Self(caller))
+    }
+
+    /// The version of the organization that the right is from
+    /// ([`stackbell_store::webhooks::OrganizationWebhooks::version`]).
+    pub(crate) fn version(&self) -> u64 {
+        self.0.membership().version
+    }
+}
+
+impl Deref for Publisher {
+    type Target = OrganizationCaller;
+
+    fn deref(&self) -> &OrganizationCaller {
+        &self.0
+    }
+}
+
 impl Deref for OrganizationCaller {
     type Target = Caller;
 
@@ -73,17 +99,13 @@ impl Deref for OrganizationCaller {
 pub struct Access<'a> {
     /// The organization.
     pub organization: &'a Organization,
-    /// The version of the organization that the rights are from
-    /// ([`stackbell_store::webhooks::OrganizationWebhooks::version`]).
-    pub(crate) version: u64,
     owner: Role,
     token: Role,
 }
 
 impl<'a> Access<'a> {
     const fn new(membership: &'a HeldMembership, token: Role) -> Self {
-        let HeldMembership { organization, role, version } = membership;
-        Self { organization, version: *version, owner: *role, token }
+        Self { organization: &membership.organization, owner: membership.role, token }
     }
 
     /// Whether both the caller and the caller's token may do it.
@@ -110,32 +132,14 @@ impl<'a> Access<'a> {
 }
 
 impl Caller {
-    /// The caller's access to an organization.
+    /// The caller in an organization, for the operations there. This is the only lookup of a membership in a request.
     ///
     /// # Errors
     /// [`Code::NotFound`], the same whether there is no such organization or the caller does not belong to it.
-    pub fn in_organization(&self, name: &str) -> Result<Access<'_>, Error> {
-        let membership = &self.holder.memberships[self.membership(name)?];
-        Ok(Access::new(membership, self.holder.token.role))
-    }
-
-    /// The caller in an organization, for the operations there.
-    ///
-    /// # Errors
-    /// [`Code::NotFound`], as of [`Caller::in_organization`].
     pub fn enter(self, name: &str) -> Result<OrganizationCaller, Error> {
-        let membership = self.membership(name)?;
-        Ok(OrganizationCaller { caller: self, membership })
-    }
-
-    fn membership(&self, name: &str) -> Result<usize, Error> {
         let found = self.holder.memberships.iter().position(|held| held.organization.name.as_str() == name);
-        found.ok_or_else(|| Error::not_found("Organization", name))
-    }
-
-    /// Whether the caller's rights are from an earlier request, and another node may have changed them since.
-    pub(crate) fn is_remembered(&self) -> bool {
-        self.is_remembered
+        let membership = found.ok_or_else(|| Error::not_found("Organization", name))?;
+        Ok(OrganizationCaller { caller: self, membership })
     }
 
     /// The organizations that the caller belongs to, with the caller's role.
@@ -177,7 +181,9 @@ impl Caller {
     /// Whether the caller has, in every organization, all rights of a token with this role for a user with these memberships.
     pub(crate) fn may_all_of(&self, memberships: &[HeldMembership], role: Role) -> bool {
         memberships.iter().all(|held| {
-            let own = self.in_organization(held.organization.name.as_str()).ok();
+            let mut own = self.holder.memberships.iter();
+            let own = own.find(|own| own.organization.id == held.organization.id);
+            let own = own.map(|own| Access::new(own, self.holder.token.role));
             let is_granted = |permission: Permission| held.role.may(permission) && role.may(permission);
             let is_own = |permission| own.is_some_and(|access| access.may(permission));
             Permission::ALL.iter().all(|permission| !is_granted(*permission) || is_own(*permission))
@@ -309,41 +315,50 @@ impl App {
         self.renew(caller).await?.enter(caller.organization().name.as_str())
     }
 
-    /// The caller, with rights that the commit of a publish validates.
-    pub(crate) async fn renew_publisher(&self, caller: &Caller) -> Result<Caller, Error> {
-        self.recall(caller.hash, caller.remote).await
-    }
-
-    /// The caller with the rights of a later version of an organization than this one, which a commit found outdated.
-    pub(crate) async fn renew_beyond(
-        &self,
-        caller: &Caller,
-        organization: OrganizationId,
-        version: u64,
-    ) -> Result<Caller, Error> {
-        let Caller { hash, remote, .. } = *caller;
-        let _turn = self.sessions.turn(hash).lock().await;
-        let is_later = |holder: &Arc<TokenHolder>| {
-            let mut held = holder.memberships.iter();
-            held.any(|held| held.organization.id == organization && held.version > version)
-        };
-        match self.sessions.find(hash).filter(is_later) {
-            Some(holder) => self.good(hash, holder, remote, self.store.is_shared()),
-            None => self.read(hash, remote).await,
+    /// The caller as a publisher in an organization. A caller whom remembered rights would refuse is looked up again first.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for an organization that the caller may not see, [`Code::Forbidden`]; errors of the store.
+    pub async fn admit_publisher(&self, caller: Caller, organization: &str) -> Result<Publisher, Error> {
+        let remembered = caller.is_remembered.then(|| caller.clone());
+        match (Publisher::new(caller, organization), remembered) {
+            (Err(_), Some(remembered)) => Publisher::new(self.renew(&remembered).await?, organization),
+            (admitted, _) => admitted,
         }
     }
 
-    /// The caller, if `check` passes. A caller from memory whom it would refuse is looked up again first.
-    pub(crate) async fn or_anew(
-        &self,
-        caller: Caller,
-        check: impl Fn(&Caller) -> Result<(), Error>,
-    ) -> Result<Caller, Error> {
-        let caller = match check(&caller) {
-            Err(_) if caller.is_remembered => self.renew(&caller).await?,
-            Ok(()) | Err(_) => caller,
+    /// Checks that a publisher may still publish. A response needs this check if no commit made it.
+    ///
+    /// # Errors
+    /// As of [`App::admit_publisher`].
+    pub async fn confirm_publisher(&self, publisher: &Publisher) -> Result<(), Error> {
+        if publisher.is_remembered {
+            Publisher::new(self.renew(publisher).await?, publisher.organization().name.as_str())?;
+        }
+        Ok(())
+    }
+
+    /// The publisher with rights that the commit of a publish validates.
+    pub(crate) async fn renew_publisher(&self, publisher: &Publisher) -> Result<Publisher, Error> {
+        let caller = self.recall(publisher.hash, publisher.remote).await?;
+        self.admit_publisher(caller, publisher.organization().name.as_str()).await
+    }
+
+    /// The publisher with the rights of a later version of the organization than this one's, which a commit found outdated.
+    pub(crate) async fn renew_outdated(&self, publisher: &Publisher) -> Result<Publisher, Error> {
+        let Caller { hash, remote, .. } = ***publisher;
+        let Organization { id, name, .. } = publisher.organization();
+        let is_later = |holder: &Arc<TokenHolder>| {
+            let mut held = holder.memberships.iter();
+            held.any(|held| held.organization.id == *id && held.version > publisher.version())
         };
-        check(&caller).map(|()| caller)
+        let turn = self.sessions.turn(hash).lock().await;
+        let caller = match self.sessions.find(hash).filter(is_later) {
+            Some(holder) => self.good(hash, holder, remote, self.store.is_shared())?,
+            None => self.read(hash, remote).await?,
+        };
+        drop(turn);
+        self.admit_publisher(caller, name.as_str()).await
     }
 
     async fn caller(&self, hash: TokenHash, remote: Option<IpAddr>) -> Result<Caller, Error> {
@@ -416,6 +431,7 @@ mod tests {
 
     use stackbell_model::Entropy;
     use stackbell_model::identity::TokenOwner;
+    use stackbell_model::ids::OrganizationId;
     use stackbell_model::names::DisplayName;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! The one door for events, whatever their source.
 //!
-//! - [`App::intake`] opens it: a producer, an organization and a source
+//! - [`App::intake`] opens it: a publisher and a source
 //! - [`Intake::read`] applies the rules of payloads: fills in, classifies, limits, digests
 //! - [`Intake::accept`] commits events together with their deliveries; [`Intake::accept_change`] also a change of state
 //!
@@ -10,15 +10,14 @@ use bytes::Bytes;
 use stackbell_engine::core::{Authority, PublishRefusal};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, FilterSet};
-use stackbell_model::identity::{Organization, User};
+use stackbell_model::identity::User;
 use stackbell_model::ids::{EventId, EventKey, SourceId};
-use stackbell_model::permission::Permission;
 use stackbell_model::scope::Subject;
 use stackbell_model::source::Change;
 use stackbell_payload::raw::{Filling, read_event};
 use stackbell_store::commit::{ItemChange, Receipt};
 
-use crate::auth::{Access, Caller};
+use crate::auth::Publisher;
 use crate::{App, Error};
 
 /// The message for a conflict in an item with one event.
@@ -77,50 +76,15 @@ pub enum AcceptedChange {
 /// A producer's way in: events of one source for one organization.
 pub struct Intake<'a> {
     app: &'a App,
-    access: Access<'a>,
-    caller: &'a Caller,
+    publisher: &'a Publisher,
     source: Source,
 }
 
 impl App {
-    /// Opens the door for a caller's events, judged by what is known of the caller so far. The commit validates it.
-    ///
-    /// # Errors
-    /// Those of access.
-    pub fn intake<'a>(
-        &'a self,
-        caller: &'a Caller,
-        organization: &str,
-        source: Source,
-    ) -> Result<Intake<'a>, Error> {
-        let access = may_publish(caller, organization)?;
-        Ok(Intake { app: self, access, caller, source })
+    /// Opens the door for a publisher's events. The commit validates the right.
+    pub fn intake<'a>(&'a self, publisher: &'a Publisher, source: Source) -> Intake<'a> {
+        Intake { app: self, publisher, source }
     }
-
-    /// The caller, if they may publish in an organization. A caller whom remembered facts would refuse is looked up again.
-    ///
-    /// # Errors
-    /// Those of access and store.
-    pub async fn admit_publisher(&self, caller: Caller, organization: &str) -> Result<Caller, Error> {
-        self.or_anew(caller, |caller| may_publish(caller, organization).map(|_| ())).await
-    }
-
-    /// Checks that a caller may publish in an organization. A response needs this check if no commit made it.
-    ///
-    /// # Errors
-    /// Those of access and store.
-    pub async fn confirm_publisher(&self, caller: &Caller, organization: &str) -> Result<(), Error> {
-        if caller.is_remembered() {
-            may_publish(&self.renew(caller).await?, organization)?;
-        }
-        Ok(())
-    }
-}
-
-fn may_publish<'a>(caller: &'a Caller, organization: &str) -> Result<Access<'a>, Error> {
-    let access = caller.in_organization(organization)?;
-    access.require(Permission::Publish)?;
-    Ok(access)
 }
 
 impl Intake<'_> {
@@ -129,8 +93,8 @@ impl Intake<'_> {
     /// # Errors
     /// [`crate::Code::Invalid`], naming the field and its rule.
     pub fn read(&self, sent: SentEvent<'_>) -> Result<NewEvent, Error> {
-        let user = self.caller.user().map(<&User>::into);
-        let filling = Filling { organization: self.access.organization.into(), user };
+        let user = self.publisher.user().map(<&User>::into);
+        let filling = Filling { organization: self.publisher.organization().into(), user };
         let read = read_event(sent.kind, sent.payload, &filling, self.app.limits.payload_bytes_max)?;
         Ok(NewEvent {
             id: sent.id.map(|id| (id, read.digest())),
@@ -147,7 +111,7 @@ impl Intake<'_> {
     /// [`crate::Code::Conflict`] for an id that is taken; those of engine and store.
     pub async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<AcceptedEvent>, Error> {
         if events.is_empty() {
-            self.app.confirm_publisher(self.caller, self.access.organization.name.as_str()).await?;
+            self.app.confirm_publisher(self.publisher).await?;
             return Ok(Vec::new());
         }
         let is_one = events.len() == 1;
@@ -169,9 +133,9 @@ impl Intake<'_> {
         change: Change,
         events: Vec<NewEvent>,
     ) -> Result<AcceptedChange, Error> {
-        let organization = Some(self.access.organization.id);
+        let organization = Some(self.publisher.organization().id);
         let target = format!("{} events of source {}", events.len(), source_of(&change));
-        let dropped = self.app.audit(self.caller, organization, "event.drop", target, Vec::new());
+        let dropped = self.app.audit(self.publisher, organization, "event.drop", target, Vec::new());
         match self.commit(Some(Box::new(ItemChange { change, dropped })), events).await {
             Ok(events) => Ok(AcceptedChange::WithEvents(events)),
             Err(Refused::Engine(PublishRefusal::EventsDropped(_))) => Ok(AcceptedChange::EventsDropped),
@@ -188,20 +152,16 @@ impl Intake<'_> {
     ) -> Result<Vec<AcceptedEvent>, Refused> {
         let described: Vec<_> = events.iter().map(|event| (event.kind, event.filters)).collect();
         let events = self.make(events);
-        let Organization { id, name, .. } = self.access.organization;
-        let mut caller = self.app.renew_publisher(self.caller).await?;
+        let organization = self.publisher.organization().id;
+        let mut publisher = self.app.renew_publisher(self.publisher).await?;
         for _ in 0..COMMITS_TRIED_MAX {
-            caller = self.app.admit_publisher(caller, name.as_str()).await?;
-            let version = may_publish(&caller, name.as_str())?.version;
-            let authority = Authority::AsOf { version };
-            match self.app.engine.publish(*id, authority, change.clone(), events.clone()).await {
+            let authority = Authority::AsOf { version: publisher.version() };
+            match self.app.engine.publish(organization, authority, change.clone(), events.clone()).await {
                 Ok(receipts) => return Ok(accepted(receipts, described)),
-                Err(PublishRefusal::Outdated) => {
-                    caller = self.app.renew_beyond(&caller, *id, version).await?;
-                }
+                Err(PublishRefusal::Outdated) => publisher = self.app.renew_outdated(&publisher).await?,
                 // The refusal tells something about the organization, and no commit has validated the right.
                 Err(refusal @ PublishRefusal::TooManyDeliveries { .. }) => {
-                    self.app.confirm_publisher(&caller, name.as_str()).await?;
+                    self.app.confirm_publisher(&publisher).await?;
                     return Err(Refused::Engine(refusal));
                 }
                 Err(refusal) => return Err(Refused::Engine(refusal)),
@@ -216,7 +176,7 @@ impl Intake<'_> {
             let make = |new: NewEvent| Event {
                 key: EventKey::generate(now, entropy),
                 id: new.id.map_or_else(|| EventId::generate(entropy), |(id, _)| id),
-                organization: self.access.organization.id,
+                organization: self.publisher.organization().id,
                 kind: new.kind,
                 filters: new.filters,
                 subject: new.subject,
@@ -224,7 +184,7 @@ impl Intake<'_> {
                 digest: new.id.map(|(_, digest)| digest),
                 accepted_at: now,
                 source: self.source,
-                token: Some(self.caller.token().id),
+                token: Some(self.publisher.token().id),
             };
             events.into_iter().map(make).collect()
         })

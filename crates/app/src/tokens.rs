@@ -1,11 +1,13 @@
 //! Access tokens: users', and organizations' service tokens.
 //!
-//! A token that manages tokens is held to its own rights. It makes none that may do more, in any organization, or that lives
-//! longer, and it neither sees nor revokes one that may do more. Operators see and revoke all tokens of users, so that they
-//! can end any; what they make is held to their own rights as well.
+//! A token that manages tokens is limited to its own rights. It cannot make a token with more rights in any organization, or
+//! with a later expiry, and it neither sees nor revokes a token with more rights. Operators see and revoke all tokens of
+//! users; the tokens that they make are limited to their own rights as well.
 //!
-//! A token for another user is known to its maker, too. It expires unless its maker chooses when.
+//! The maker of a token for another user knows it, too. Such a token expires after [`HANDED_OVER_LIFETIME`], unless its maker
+//! chooses another time.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use stackbell_keys::AccessToken;
@@ -16,20 +18,19 @@ use stackbell_model::names::DisplayName;
 use stackbell_model::permission::{Permission, Role};
 use stackbell_wire::rest::identity::TokenRequest;
 
-use crate::auth::{Access, Caller};
+use crate::audit::{token_in_words, user_in_words};
+use crate::auth::{Access, Caller, OrganizationCaller};
 use crate::fields::Fields;
 use crate::page::{LISTED_MAX, Page, one_more};
-use crate::users::user_in_words;
 use crate::{App, Code, Error};
 
-/// The most tokens of an owner, expired ones counted: more than anybody uses, and few enough to look through for one that
-/// should not be there.
+/// The most tokens of an owner, including expired ones. Nobody needs more, and a list of so many can still be reviewed by eye.
 pub const TOKENS_OF_OWNER_MAX: u32 = 100;
 
-/// How long a token for another user is good for where nothing else is asked for: its maker knows it, too.
-pub const HANDED_OVER_LIVES: Duration = Duration::from_secs(90 * 24 * 3600);
+/// The default lifetime of a token for another user. It is limited because the maker of the token knows it, too.
+pub const HANDED_OVER_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// A token that was just made, with its secret: shown this once.
+/// A new token with its text, which is shown only once.
 #[derive(Debug)]
 pub struct IssuedToken {
     /// The token.
@@ -38,15 +39,26 @@ pub struct IssuedToken {
     pub secret: AccessToken,
 }
 
-/// Whose tokens are meant.
-#[derive(Clone, Copy, Debug)]
-pub enum Whose<'a> {
+/// A caller, and the tokens that the caller manages.
+#[derive(Clone, Debug)]
+pub enum ManagedTokens<'a> {
     /// The caller's own.
-    Own,
+    Own(Caller),
     /// Those of the user with this login. For operators.
-    User(&'a str),
-    /// An organization's service tokens.
-    Service(&'a str),
+    User(Caller, &'a str),
+    /// The service tokens of the organization.
+    Service(OrganizationCaller),
+}
+
+impl Deref for ManagedTokens<'_> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        match self {
+            Self::Own(caller) | Self::User(caller, _) => caller,
+            Self::Service(caller) => caller,
+        }
+    }
 }
 
 /// A token to be made.
@@ -58,21 +70,21 @@ pub(crate) struct NewToken {
     pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// Who owns the tokens that a request is about, and which of them the caller may manage.
+/// The owner of tokens, and the caller's rights over them.
 struct Owner<'a> {
     id: TokenOwner,
-    /// Whose audit log tells of them.
+    /// The organization whose audit log has the entries about the tokens; `None` for that of the instance.
     organization: Option<OrganizationId>,
-    /// For the audit log.
+    /// The owner, as the audit log names it.
     words: String,
     /// Whether a token may act as operator; if not, the rule.
     may_operate: Result<(), &'static str>,
-    /// Where the caller manages service tokens.
+    /// The caller's access to the organization of service tokens.
     access: Option<Access<'a>>,
-    /// Whether tokens can be seen and revoked that may more than the caller's.
+    /// Whether the caller sees and revokes tokens with more rights than the caller's own.
     is_above: bool,
-    /// How long a token lives at the most where no expiry is asked for.
-    lives: Option<Duration>,
+    /// The lifetime of a token for which no expiry is given; `None` for no limit.
+    lifetime_default: Option<Duration>,
 }
 
 impl Owner<'_> {
@@ -83,7 +95,7 @@ impl Owner<'_> {
         }
     }
 
-    /// Whether the caller may see and revoke a token: one that may no more than the caller's, which is always so of itself.
+    /// Whether the caller may see and revoke a token: the caller's own, or one without more rights.
     fn may_manage(&self, caller: &Caller, token: &Token) -> bool {
         let is_operators = token.is_operator && !caller.token().is_operator;
         self.is_above
@@ -93,19 +105,18 @@ impl Owner<'_> {
 }
 
 impl App {
-    /// Makes a token that may no more than its maker's and does not outlive it.
+    /// Makes a token that has no more rights than the caller's and does not outlive it.
     ///
     /// # Errors
-    /// [`Code::Invalid`], [`Code::Forbidden`], [`Code::Conflict`] where there are [`TOKENS_OF_OWNER_MAX`] already;
-    /// those of access and store.
+    /// [`Code::Invalid`], [`Code::Forbidden`], [`Code::Conflict`] if the owner has [`TOKENS_OF_OWNER_MAX`] already;
+    /// errors of access and store.
     pub async fn create_token(
         &self,
-        caller: &Caller,
-        whose: Whose<'_>,
+        tokens: &ManagedTokens<'_>,
         body: &TokenRequest,
     ) -> Result<IssuedToken, Error> {
-        let caller = &self.renew(caller).await?;
-        let owner = self.token_owner(caller, whose).await?;
+        let caller = &self.renew_manager(tokens).await?;
+        let owner = self.token_owner(caller).await?;
         let new = self.read_token(caller, &owner, body)?;
         self.require_rights_of(caller, &owner, new.role).await?;
         let issued = self.issue(new);
@@ -119,31 +130,29 @@ impl App {
         Ok(issued)
     }
 
-    /// An owner's tokens, oldest first: those that may no more than the caller's, or all for an operator who asks for
-    /// a user's.
+    /// The tokens without more rights than the caller's, oldest first; all tokens for an operator who lists a user's.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_tokens(
         &self,
-        caller: &Caller,
-        whose: Whose<'_>,
+        caller: &ManagedTokens<'_>,
         after: Option<TokenId>,
     ) -> Result<Page<Token, TokenId>, Error> {
-        let owner = self.token_owner(caller, whose).await?;
+        let owner = self.token_owner(caller).await?;
         let tokens = self.store.list_tokens(owner.id, after, one_more(LISTED_MAX)).await?;
         let mut page = Page::cut(tokens, LISTED_MAX, |token| token.id);
         page.items.retain(|token| owner.may_manage(caller, token));
         Ok(page)
     }
 
-    /// Revokes a token for good: no request is let in by it once this is answered.
+    /// Revokes a token for good: no request is accepted with it after this returns.
     ///
     /// # Errors
-    /// [`Code::NotFound`], also for what [`App::list_tokens`] would not show; those of access and store.
-    pub async fn revoke_token(&self, caller: &Caller, whose: Whose<'_>, id: &str) -> Result<(), Error> {
-        let caller = &self.renew(caller).await?;
-        let owner = self.token_owner(caller, whose).await?;
+    /// [`Code::NotFound`], also for a token that [`App::list_tokens`] would not show; errors of access and store.
+    pub async fn revoke_token(&self, tokens: &ManagedTokens<'_>, id: &str) -> Result<(), Error> {
+        let caller = &self.renew_manager(tokens).await?;
+        let owner = self.token_owner(caller).await?;
         let not_found = || Error::not_found("Token", id);
         let id = TokenId::parse(id).ok_or_else(not_found)?;
         let token = self.find_token_of(owner.id, id).await?;
@@ -154,7 +163,7 @@ impl App {
         self.sessions.changing(revoked).await?.then_some(()).ok_or_else(not_found)
     }
 
-    /// Refuses a token for a user that may do something in an organization that the caller's may not do there.
+    /// Refuses a token for another user that would have more rights in one of the user's organizations than the caller's.
     async fn require_rights_of(&self, caller: &Caller, owner: &Owner<'_>, role: Role) -> Result<(), Error> {
         let TokenOwner::User(user) = owner.id else { return Ok(()) };
         if caller.user().is_some_and(|own| own.id == user) {
@@ -179,9 +188,18 @@ impl App {
         }
     }
 
-    async fn token_owner<'a>(&self, caller: &'a Caller, whose: Whose<'_>) -> Result<Owner<'a>, Error> {
-        match whose {
-            Whose::Own => {
+    /// Looks the caller up again, with the rights of this moment.
+    async fn renew_manager<'a>(&self, tokens: &ManagedTokens<'a>) -> Result<ManagedTokens<'a>, Error> {
+        Ok(match tokens {
+            ManagedTokens::Own(caller) => ManagedTokens::Own(self.renew(caller).await?),
+            ManagedTokens::User(caller, login) => ManagedTokens::User(self.renew(caller).await?, login),
+            ManagedTokens::Service(caller) => ManagedTokens::Service(self.renew_in(caller).await?),
+        })
+    }
+
+    async fn token_owner<'a>(&self, tokens: &'a ManagedTokens<'_>) -> Result<Owner<'a>, Error> {
+        match tokens {
+            ManagedTokens::Own(caller) => {
                 let user = caller.require_user()?;
                 Ok(Owner {
                     id: TokenOwner::User(user.id),
@@ -190,10 +208,10 @@ impl App {
                     may_operate: caller.is_operator().then_some(()).ok_or("can be set by an operator alone"),
                     access: None,
                     is_above: false,
-                    lives: None,
+                    lifetime_default: None,
                 })
             }
-            Whose::User(login) => {
+            ManagedTokens::User(caller, login) => {
                 caller.require_operator()?;
                 let user = self.find_user_by(login).await?.ok_or_else(|| Error::not_found("User", login))?;
                 Ok(Owner {
@@ -203,12 +221,14 @@ impl App {
                     may_operate: user.is_operator.then_some(()).ok_or("can be set for an operator alone"),
                     access: None,
                     is_above: true,
-                    lives: caller.user().is_none_or(|own| own.id != user.id).then_some(HANDED_OVER_LIVES),
+                    lifetime_default: caller
+                        .user()
+                        .is_none_or(|own| own.id != user.id)
+                        .then_some(HANDED_OVER_LIFETIME),
                 })
             }
-            Whose::Service(organization) => {
-                let access = caller.in_organization(organization)?;
-                access.require(Permission::EditMembers)?;
+            ManagedTokens::Service(caller) => {
+                let access = caller.require(Permission::EditMembers)?;
                 let id = access.organization.id;
                 Ok(Owner {
                     id: TokenOwner::Organization(id),
@@ -217,7 +237,7 @@ impl App {
                     may_operate: Err("cannot be set on a service token"),
                     access: Some(access),
                     is_above: false,
-                    lives: None,
+                    lifetime_default: None,
                 })
             }
         }
@@ -236,19 +256,20 @@ impl App {
         {
             fields.invalid("operator", rule);
         }
-        let expires_at = self.read_expiry(&mut fields, caller.token(), body.expires_at, owner.lives);
+        let expires_at =
+            self.read_expiry(&mut fields, caller.token(), body.expires_at, owner.lifetime_default);
         let (name, role) = fields.finish(name.zip(role))?;
         Ok(NewToken { owner: owner.id, name, role, is_operator, expires_at })
     }
 
-    /// A token does not outlive the one that made it: an expiring one that was found would else give one for good.
-    /// `lives` is how long the token is good for where nothing is asked for.
+    /// The expiry of a new token. A token does not outlive its maker: otherwise a thief of a token that expires could make
+    /// one that does not. `lifetime_default` applies if no expiry is given.
     pub(crate) fn read_expiry(
         &self,
         fields: &mut Fields,
         maker: &Token,
         asked: Option<Timestamp>,
-        lives: Option<Duration>,
+        lifetime_default: Option<Duration>,
     ) -> Option<Timestamp> {
         match (asked, maker.expires_at) {
             (Some(at), _) if at <= self.now() => fields.invalid("expiresAt", "must be in the future"),
@@ -257,7 +278,7 @@ impl App {
             }
             (Some(_) | None, _) => {}
         }
-        let usual = lives.map(|lives| self.now().after(lives));
+        let usual = lifetime_default.map(|lifetime| self.now().after(lifetime));
         asked.or_else(|| usual.into_iter().chain(maker.expires_at).min())
     }
 
@@ -271,19 +292,7 @@ impl App {
     }
 }
 
-/// A token as the audit log says it: what an investigation asks of it.
-pub(crate) fn token_in_words(token: &Token, owner: &str) -> String {
-    let operator = if token.is_operator { ", may operate" } else { "" };
-    let expiry = match token.expires_at.map(|at| jiff::Timestamp::from_millisecond(at.as_millis())) {
-        None => "never expires".to_owned(),
-        Some(Ok(at)) => format!("expires {at:.3}"),
-        Some(Err(_)) => "expires beyond the calendar".to_owned(),
-    };
-    let role = token.role.as_str();
-    format!("token {} '{}' of {owner}, role {role}{operator}, {expiry}", token.id, token.name)
-}
-
-/// The rule for a role beyond the maker's.
+/// The rule that a role with more rights than the caller's breaks.
 pub(crate) fn more_than_own(role: Role) -> String {
     format!("'{}' is more than this token may itself", role.as_str())
 }
@@ -293,57 +302,4 @@ fn too_many() -> Error {
         "there are {TOKENS_OF_OWNER_MAX} tokens of this owner, the most that one may have: revoke some that are not needed"
     );
     Error::new(Code::Conflict, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use stackbell_model::identity::User;
-    use stackbell_model::ids::UserId;
-    use stackbell_model::names::Login;
-
-    use super::*;
-
-    struct Zeros;
-
-    impl stackbell_model::Entropy for Zeros {
-        fn fill(&mut self, bytes: &mut [u8]) {
-            bytes.fill(0);
-        }
-    }
-
-    fn check(is_operator: bool, expires_at: Option<i64>, expected: &str) {
-        let now = Timestamp::from_millis(0);
-        let user = User {
-            id: UserId::generate(now, &mut Zeros),
-            login: Login::parse("auditor").expect("a login"),
-            name: DisplayName::parse("Auditor").expect("a name"),
-            email: String::new(),
-            avatar_url: String::new(),
-            is_operator,
-            created_at: now,
-        };
-        let token = Token {
-            id: TokenId::generate(now, &mut Zeros),
-            owner: TokenOwner::User(user.id),
-            name: DisplayName::parse("ci").expect("a name"),
-            role: Role::Member,
-            is_operator,
-            created_at: now,
-            expires_at: expires_at.map(Timestamp::from_millis),
-            last_used_at: None,
-        };
-        let words = token_in_words(&token, &user_in_words(&user));
-        assert_eq!(words.strip_prefix(&format!("token {} ", token.id)), Some(expected));
-    }
-
-    #[test]
-    fn the_audit_log_says_whose_a_token_is_and_what_it_may() {
-        check(false, None, "'ci' of user auditor, role member, never expires");
-        check(
-            true,
-            Some(1_778_653_144_070),
-            "'ci' of user auditor, operator, role member, may operate, expires 2026-05-13T06:19:04.070Z",
-        );
-        check(false, Some(i64::MAX), "'ci' of user auditor, role member, expires beyond the calendar");
-    }
 }

@@ -1,4 +1,4 @@
-//! Users. They are the instance's, so operators alone manage them.
+//! Users. They belong to the instance, so only operators manage them.
 
 use stackbell_model::identity::{TokenOwner, User};
 use stackbell_model::ids::UserId;
@@ -8,18 +8,20 @@ use stackbell_wire::rest::identity::UserRequest;
 
 #[cfg(doc)]
 use crate::Code;
+use crate::audit::{token_in_words, user_in_words};
 use crate::auth::Caller;
 use crate::fields::{Fields, taken};
 use crate::page::{LISTED_MAX, Page, one_more};
-use crate::tokens::{HANDED_OVER_LIVES, IssuedToken, NewToken, more_than_own, token_in_words};
+use crate::tokens::{HANDED_OVER_LIFETIME, IssuedToken, NewToken, more_than_own};
 use crate::{App, Error};
 
 impl App {
-    /// Adds a user, with a first token: there is no other way in. The token may do nothing in an organization before an
-    /// admin of it makes the user a member, and then no more than its role, which is within that of the caller's token.
+    /// Adds a user with a first token, because a user cannot log in otherwise. The token has no rights in an organization
+    /// before one of its admins makes the user a member, and then no more than its role, which is within that of the caller's
+    /// token.
     ///
     /// # Errors
-    /// [`Code::Invalid`], [`Code::Conflict`], [`Code::Forbidden`]; those of the store.
+    /// [`Code::Invalid`], [`Code::Conflict`], [`Code::Forbidden`]; errors of the store.
     pub async fn create_user(
         &self,
         caller: &Caller,
@@ -55,7 +57,7 @@ impl App {
         if let Some(role) = role.filter(|role| !role.is_within(maker.role)) {
             fields.invalid("role", more_than_own(role));
         }
-        let expires_at = self.read_expiry(&mut fields, maker, body.expires_at, Some(HANDED_OVER_LIVES));
+        let expires_at = self.read_expiry(&mut fields, maker, body.expires_at, Some(HANDED_OVER_LIFETIME));
         let ((login, name), role) = fields.finish(login.zip(name).zip(role))?;
         let now = self.now();
         let is_operator = body.operator.unwrap_or(false);
@@ -73,7 +75,7 @@ impl App {
     /// All users, by login. Operators only.
     ///
     /// # Errors
-    /// [`Code::Forbidden`]; those of the store.
+    /// [`Code::Forbidden`]; errors of the store.
     pub async fn list_users(
         &self,
         caller: &Caller,
@@ -85,12 +87,7 @@ impl App {
     }
 }
 
-/// The role of a first token for which none was asked: one that only reads, unless its maker may not even do that.
+/// The default role of a first token: one that only reads, unless the caller may not even read.
 fn least_role_within(maker: Role) -> Role {
     if Role::Viewer.is_within(maker) { Role::Viewer } else { maker }
-}
-
-/// A user as the audit log says it.
-pub(crate) fn user_in_words(user: &User) -> String {
-    format!("user {}{}", user.login, if user.is_operator { ", operator" } else { "" })
 }

@@ -1,13 +1,12 @@
-//! Access tokens, one's own, another user's and an organization's: list, create, revoke.
+//! Access tokens of the caller, of another user and of an organization: list, create, revoke.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
-use stackbell_app::auth::Caller;
 use stackbell_app::page::LISTED_MAX;
-use stackbell_app::tokens::Whose;
+use stackbell_app::tokens::ManagedTokens;
 use stackbell_http_kit::auth::Authenticated;
 use stackbell_http_kit::body::Text;
 use stackbell_http_kit::context::Context;
@@ -92,7 +91,7 @@ async fn list_own(
     Authenticated(caller): Authenticated,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    list(&context, &caller, Whose::Own, &uri).await
+    list(&context, &ManagedTokens::Own(caller), &uri).await
 }
 
 async fn list_users(
@@ -101,7 +100,7 @@ async fn list_users(
     path: PathTexts,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    list(&context, &caller, Whose::User(path.get("login")), &uri).await
+    list(&context, &ManagedTokens::User(caller, path.get("login")), &uri).await
 }
 
 async fn list_service(
@@ -109,18 +108,13 @@ async fn list_service(
     at: InOrganization,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    list(&context, &at.caller, Whose::Service(at.caller.organization().name.as_str()), &uri).await
+    list(&context, &ManagedTokens::Service(at.caller), &uri).await
 }
 
-async fn list(
-    context: &Context,
-    caller: &Caller,
-    whose: Whose<'_>,
-    uri: &Uri,
-) -> Result<Response, HttpError> {
+async fn list(context: &Context, tokens: &ManagedTokens<'_>, uri: &Uri) -> Result<Response, HttpError> {
     let request = PageRequest::read(&QueryTexts::only(uri, &[CONTINUATION_TOKEN])?, LISTED_MAX)?;
     let after = request.after(pagination::id(TokenId::from_uuid))?;
-    let page = context.app.list_tokens(caller, whose, after).await.map_err(about(TOKEN))?;
+    let page = context.app.list_tokens(tokens, after).await.map_err(about(TOKEN))?;
     let tokens: Vec<_> = page.items.iter().map(TokenResponse::from).collect();
     let next = page.next.map(|id| Cursor::Id(*id.as_uuid()));
     Ok(request.respond(uri, &tokens, next.as_ref()))
@@ -132,7 +126,7 @@ async fn create_own(
     uri: Uri,
     Text(text): Text,
 ) -> Result<Response, HttpError> {
-    create(&context, &caller, Whose::Own, &uri, &text).await
+    create(&context, &ManagedTokens::Own(caller), &uri, &text).await
 }
 
 async fn create_users(
@@ -142,7 +136,7 @@ async fn create_users(
     uri: Uri,
     Text(text): Text,
 ) -> Result<Response, HttpError> {
-    create(&context, &caller, Whose::User(path.get("login")), &uri, &text).await
+    create(&context, &ManagedTokens::User(caller, path.get("login")), &uri, &text).await
 }
 
 async fn create_service(
@@ -151,19 +145,18 @@ async fn create_service(
     uri: Uri,
     Text(text): Text,
 ) -> Result<Response, HttpError> {
-    create(&context, &at.caller, Whose::Service(at.caller.organization().name.as_str()), &uri, &text).await
+    create(&context, &ManagedTokens::Service(at.caller), &uri, &text).await
 }
 
 async fn create(
     context: &Context,
-    caller: &Caller,
-    whose: Whose<'_>,
+    tokens: &ManagedTokens<'_>,
     uri: &Uri,
     text: &str,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(uri, &[])?;
     let request = TokenRequest::read(text).map_err(|error| HttpError::body(TOKEN, &error))?;
-    let issued = context.app.create_token(caller, whose, &request).await.map_err(about(TOKEN))?;
+    let issued = context.app.create_token(tokens, &request).await.map_err(about(TOKEN))?;
     let created = TokenCreated { about: (&issued.token).into(), token: issued.secret.expose().to_owned() };
     Ok(response::json(StatusCode::CREATED, &created))
 }
@@ -174,7 +167,7 @@ async fn revoke_own(
     path: PathTexts,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    revoke(&context, &caller, Whose::Own, path.get("tokenId"), &uri).await
+    revoke(&context, &ManagedTokens::Own(caller), &path, &uri).await
 }
 
 async fn revoke_users(
@@ -183,7 +176,7 @@ async fn revoke_users(
     path: PathTexts,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    revoke(&context, &caller, Whose::User(path.get("login")), path.get("tokenId"), &uri).await
+    revoke(&context, &ManagedTokens::User(caller, path.get("login")), &path, &uri).await
 }
 
 async fn revoke_service(
@@ -191,24 +184,16 @@ async fn revoke_service(
     at: InOrganization,
     uri: Uri,
 ) -> Result<Response, HttpError> {
-    revoke(
-        &context,
-        &at.caller,
-        Whose::Service(at.caller.organization().name.as_str()),
-        at.path.get("tokenId"),
-        &uri,
-    )
-    .await
+    revoke(&context, &ManagedTokens::Service(at.caller), &at.path, &uri).await
 }
 
 async fn revoke(
     context: &Context,
-    caller: &Caller,
-    whose: Whose<'_>,
-    id: &str,
+    tokens: &ManagedTokens<'_>,
+    path: &PathTexts,
     uri: &Uri,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(uri, &[])?;
-    let revoked = context.app.revoke_token(caller, whose, id).await;
+    let revoked = context.app.revoke_token(tokens, path.get("tokenId")).await;
     revoked.map(|()| response::no_content()).map_err(about(TOKEN))
 }

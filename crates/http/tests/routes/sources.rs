@@ -1,4 +1,4 @@
-//! Events of sources that are no HTTP clients: they come in through the same door, together with the source's cursor.
+//! Events of sources other than HTTP clients: they use the same door, together with the source's cursor.
 
 use serde_json::Value;
 use stackbell_app::Code;
@@ -30,7 +30,8 @@ async fn count_events(world: &World) -> usize {
 async fn events_of_a_source_come_in_with_its_cursor() {
     let world = World::start().await;
     let caller = world.app.authenticate(ADMIN, None).await.expect("a caller");
-    let intake = world.app.intake(&caller, ORGANIZATION, Source::Api).expect("the right to publish");
+    let publisher = world.app.admit_publisher(caller, ORGANIZATION).await.expect("the right to publish");
+    let intake = world.app.intake(&publisher, Source::Api);
 
     let accepted = intake.accept_change(advance(None, "a"), vec![event(&intake), event(&intake)]).await;
     assert!(matches!(accepted, Ok(AcceptedChange::WithEvents(events)) if events.len() == 2));

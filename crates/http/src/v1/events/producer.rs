@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef as _, FromRequestParts};
 use axum::http;
-use stackbell_app::auth::Caller;
+use stackbell_app::auth::Publisher;
 use stackbell_app::intake::{AcceptedEvent, Intake, NewEvent};
 use stackbell_http_kit::auth::AuthenticatedPublisher;
 use stackbell_http_kit::context::Context;
 use stackbell_http_kit::error::{HttpError, about};
-use stackbell_http_kit::path::PathTexts;
+use stackbell_http_kit::path::{ORGANIZATION, PathTexts};
 use stackbell_model::event::Source;
 use stackbell_wire::rest::event::EventAccepted;
 
@@ -28,8 +28,7 @@ pub(super) struct Producer(Arc<Parts>);
 struct Parts {
     context: Arc<Context>,
     limits: Limits,
-    caller: Caller,
-    organization: String,
+    publisher: Publisher,
 }
 
 /// The right to publish in the path's organization is checked before anything else (invariant 9).
@@ -40,16 +39,15 @@ impl FromRequestParts<State> for Producer {
         let AuthenticatedPublisher(caller) = AuthenticatedPublisher::from_request_parts(parts, state).await?;
         let path = PathTexts::from_request_parts(parts, state).await?;
         let context = Arc::<Context>::from_ref(state);
-        let organization = path.get("orgName").to_owned();
-        let caller = context.app.admit_publisher(caller, &organization).await.map_err(about(EVENT))?;
-        Ok(Self(Arc::new(Parts { context, limits: Limits::from_ref(state), caller, organization })))
+        let publisher = context.app.admit_publisher(caller, path.get(ORGANIZATION)).await;
+        let publisher = publisher.map_err(about(EVENT))?;
+        Ok(Self(Arc::new(Parts { context, limits: Limits::from_ref(state), publisher })))
     }
 }
 
 impl Producer {
-    fn intake(&self) -> Result<Intake<'_>, HttpError> {
-        let Parts { context, caller, organization, .. } = &*self.0;
-        context.app.intake(caller, organization, Source::Api).map_err(about(EVENT))
+    fn intake(&self) -> Intake<'_> {
+        self.0.context.app.intake(&self.0.publisher, Source::Api)
     }
 
     /// The limits of a request.
@@ -75,22 +73,21 @@ impl Producer {
     ) -> Result<T, HttpError> {
         let limits = self.limits();
         if text.len() <= READ_INLINE_BYTES_MAX {
-            return read(&text, &self.intake()?, limits);
+            return read(&text, &self.intake(), limits);
         }
         let producer = self.clone();
-        let reading = tokio::task::spawn_blocking(move || read(&text, &producer.intake()?, limits));
+        let reading = tokio::task::spawn_blocking(move || read(&text, &producer.intake(), limits));
         reading.await.map_err(|error| HttpError::internal("the events could not be read", error))?
     }
 
     /// Checks that the caller may still publish. A response without a commit needs it.
     pub(super) async fn confirm(&self) -> Result<(), HttpError> {
-        let Parts { context, caller, organization, .. } = &*self.0;
-        context.app.confirm_publisher(caller, organization).await.map_err(about(EVENT))
+        self.0.context.app.confirm_publisher(&self.0.publisher).await.map_err(about(EVENT))
     }
 
     /// Accepts events, all or none.
     pub(super) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<AcceptedEvent>, HttpError> {
-        self.intake()?.accept(events).await.map_err(about(EVENT))
+        self.intake().accept(events).await.map_err(about(EVENT))
     }
 }
 
