@@ -1,4 +1,4 @@
-//! An organization's credential for starting other stacks' deployments. For admins.
+//! An organization's credential for starting deployments of stacks. For admins.
 
 use stackbell_model::deployments::{DeploymentsCredential, STACKS_MAX, StackReference};
 use stackbell_model::http_url;
@@ -11,27 +11,27 @@ use crate::auth::{Access, OrganizationCaller};
 use crate::fields::Fields;
 use crate::{App, Error};
 
-/// The most bytes of an API's URL or a token: longer ones work nowhere.
+/// The most bytes of an API's URL or a token. Servers refuse longer ones.
 const TEXT_BYTES_MAX: usize = 2048;
 
-/// What the audit log says it was done to.
+/// The target in the audit log.
 const TARGET: &str = "the deployments credential";
 
 impl App {
     /// An organization's credential.
     ///
     /// # Errors
-    /// [`crate::Code::NotFound`] when it has none; those of access and store.
+    /// [`crate::Code::NotFound`] if there is none; errors of access and store.
     pub async fn get_deployments(&self, caller: &OrganizationCaller) -> Result<DeploymentsCredential, Error> {
         let access = caller.require(Permission::EditDeployments)?;
         let found = self.store.deployments_credential(access.organization.id).await?;
         found.ok_or_else(|| not_found(&access))
     }
 
-    /// Sets an organization's credential, in the place of any other.
+    /// Sets an organization's credential. It replaces the previous one.
     ///
     /// # Errors
-    /// [`crate::Code::Invalid`] naming every wrong field; those of access and store.
+    /// [`crate::Code::Invalid`] naming every wrong field; errors of access and store.
     pub async fn set_deployments(
         &self,
         caller: &OrganizationCaller,
@@ -46,20 +46,20 @@ impl App {
         let kept = before.as_ref().filter(|before| api_url.as_ref() == Some(&before.api_url));
         let token = self.read_deployments_token(&mut fields, &access, body, kept);
         let ((api_url, stacks), token) = fields.finish(api_url.zip(stacks).zip(token))?;
-        let changed = changed_fields(before.as_ref(), &api_url, &stacks, body.token.is_some());
         let organization = access.organization.id;
-        let audit = self.audit(caller, Some(organization), "deployments.set", TARGET, changed);
+        let mut audit = self.audit(caller, Some(organization), "deployments.set", TARGET, Vec::new());
         let credential = DeploymentsCredential { organization, api_url, token, stacks, set_at: audit.at };
+        audit.fields = changed_fields(before.as_ref(), &credential, body.token.is_some());
         if !self.store.set_deployments_credential(&credential, audit).await? {
             return Err(Error::not_found("Organization", &access.organization.name));
         }
         Ok(credential)
     }
 
-    /// Removes an organization's credential: what would need it fails from now on.
+    /// Removes an organization's credential. Deliveries that need it fail from now on.
     ///
     /// # Errors
-    /// [`crate::Code::NotFound`] when it has none; those of access and store.
+    /// [`crate::Code::NotFound`] if there is none; errors of access and store.
     pub async fn remove_deployments(&self, caller: &OrganizationCaller) -> Result<(), Error> {
         let caller = &self.renew_in(caller).await?;
         let access = caller.require(Permission::EditDeployments)?;
@@ -85,7 +85,7 @@ impl App {
         }
     }
 
-    /// The token sealed. One that is kept stays as it was sealed: it goes nowhere but where it went before.
+    /// The sealed token. The stored one is kept only for the same API, so it is never sent to another server.
     fn read_deployments_token(
         &self,
         fields: &mut Fields,
@@ -150,16 +150,18 @@ fn read_stacks(fields: &mut Fields, texts: Option<&[String]>) -> Option<Vec<Stac
     Some(stacks)
 }
 
+/// The fields that a request changed, by their names on the wire. A token is sealed differently each time, so it cannot be
+/// compared.
 fn changed_fields(
     before: Option<&DeploymentsCredential>,
-    api_url: &Url,
-    stacks: &[StackReference],
+    after: &DeploymentsCredential,
     is_token_new: bool,
 ) -> Vec<&'static str> {
-    let changes = [
-        ("apiUrl", before.is_none_or(|before| before.api_url != *api_url)),
-        ("token", is_token_new),
-        ("stacks", before.is_none_or(|before| before.stacks != stacks)),
+    let DeploymentsCredential { organization: _, api_url, token: _, stacks, set_at: _ } = after;
+    let fields = [
+        ("apiUrl", before.is_some_and(|before| before.api_url == *api_url)),
+        ("token", !is_token_new),
+        ("stacks", before.is_some_and(|before| before.stacks == *stacks)),
     ];
-    changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(field, _)| field).collect()
+    fields.into_iter().filter(|(_, is_same)| !is_same).map(|(field, _)| field).collect()
 }

@@ -1,11 +1,10 @@
-//! Reading events: list, get. They come in through [`crate::intake`].
+//! Events: list, get. [`crate::intake`] accepts new ones.
 
 use stackbell_model::ids::{EventId, EventKey};
 use stackbell_model::permission::Permission;
 
 use crate::auth::OrganizationCaller;
-use crate::deliveries::LIST_BYTES_MAX;
-use crate::page::{Page, one_more};
+use crate::page::{LIST_BYTES_MAX, Page, one_more};
 use crate::{App, Error};
 
 pub use stackbell_store::history::StoredEvent;
@@ -18,7 +17,7 @@ impl App {
     /// The last page may be empty.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_events(
         &self,
         caller: &OrganizationCaller,
@@ -30,7 +29,7 @@ impl App {
         let organization = access.organization.id;
         let events = self.store.list_events(organization, before, one_more(limit), LIST_BYTES_MAX).await?;
         let bytes: u64 = events.iter().map(StoredEvent::size).sum();
-        // A list that was cut by bytes may have more events behind it.
+        // There may be more events after a list that was cut by its bytes.
         let last = events.last().map(|stored| stored.event.key).filter(|_| bytes >= LIST_BYTES_MAX);
         let page = Page::cut(events, limit, |stored| stored.event.key);
         Ok(Page { next: page.next.or(last), ..page })
@@ -39,7 +38,7 @@ impl App {
     /// One event.
     ///
     /// # Errors
-    /// [`crate::Code::NotFound`]; those of access and store.
+    /// [`crate::Code::NotFound`]; errors of access and store.
     pub async fn get_event(&self, caller: &OrganizationCaller, event: &str) -> Result<StoredEvent, Error> {
         let access = caller.require(Permission::Read)?;
         let not_found = || Error::not_found("Event", event);

@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod auth;
 pub mod bootstrap;
+pub mod breaker;
 pub mod deliveries;
 pub mod deployments;
 mod error;

@@ -1,24 +1,28 @@
-//! Parts of lists.
+//! Pages of lists.
 
 /// The most entries of a page of organizations, users, members or tokens.
 pub const LISTED_MAX: usize = 1000;
 
-/// Some of a list.
+/// The most bytes of payloads and responses in a list. The list ends with the row that reaches this number. A hundred of the
+/// largest rows would take 30 MiB for each reader.
+pub const LIST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T, C> {
-    /// What is on it.
+    /// Its items.
     pub items: Vec<T>,
-    /// Where the next one begins, if there is one.
+    /// The start of the next page, if there is one.
     pub next: Option<C>,
 }
 
-/// How many to read for a page of `limit`: one more, which tells whether there is a next page.
+/// The number of rows to read for a page of `limit`. The additional row shows whether there is a next page.
 pub(crate) fn one_more(limit: usize) -> u32 {
     u32::try_from(limit.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
 impl<T, C> Page<T, C> {
-    /// The first `limit` of `items`; if there are more, the next page begins after the last of them.
+    /// The first `limit` of `items`. If there are more, the next page begins after the last item of this one.
     pub(crate) fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Self {
         let is_cut = items.len() > limit;
         items.truncate(limit);
@@ -26,7 +30,7 @@ impl<T, C> Page<T, C> {
         Self { items, next }
     }
 
-    /// The same page of what `show` makes of the items.
+    /// This page with every item converted by `show`.
     pub(crate) fn map<U>(self, show: impl Fn(T) -> U) -> Page<U, C> {
         Page { items: self.items.into_iter().map(show).collect(), next: self.next }
     }

@@ -16,10 +16,12 @@ use stackbell_store::webhooks::{CreateOutcome, EditOutcome};
 use stackbell_wire::rest::webhook::WebhookRequest;
 
 use crate::auth::{Access, Caller, OrganizationCaller};
+use crate::breaker::Breaker;
 use crate::fields::{Fields, taken};
 use crate::page::{Page, one_more};
-use crate::waiting::Breaker;
 use crate::{App, Code, Error};
+
+use settings::Settings;
 
 pub use options::{WEBHOOKS_LISTED_MAX, WebhookFilter};
 
@@ -33,9 +35,9 @@ pub struct WebhookView {
     pub organization: OrganizationName,
     /// The webhook.
     pub webhook: Webhook,
-    /// Whether the caller may see its payload URL whole.
+    /// Whether the caller may see its whole payload URL.
     pub credentials: bool,
-    /// Its circuit breaker, where our own API asks for the webhook; `None` elsewhere, and where the engine has ended.
+    /// Its circuit breaker. `None` in Pulumi's API, and if the engine has ended.
     pub breaker: Option<Breaker>,
 }
 
@@ -55,7 +57,7 @@ impl App {
     /// Registers a webhook.
     ///
     /// # Errors
-    /// [`Code::Invalid`] naming every wrong field, [`Code::Conflict`] for a name that is taken; those of access and store.
+    /// [`Code::Invalid`] naming every wrong field, [`Code::Conflict`] for a name that is taken; errors of access and store.
     pub async fn create_webhook(
         &self,
         caller: &OrganizationCaller,
@@ -75,20 +77,20 @@ impl App {
         self.check_place(&mut fields, &scope, body);
         let name = body.name.as_deref().filter(|name| !name.is_empty());
         let name = name.and_then(|name| fields.read("name", WebhookName::parse(name)));
-        let settings = self.read_settings(&mut fields, &access, &scope, body, None);
         let id = self.chance(|entropy| WebhookId::generate(self.now(), entropy));
-        let secret = self.change_secret(&mut fields, id, None, &body.secret);
-        let settings = fields.finish(settings)?;
+        let settings = self.read_settings(&mut fields, &access, id, &scope, body, None);
+        let Settings { display_name, payload_url, active, format, subscription, secret } =
+            fields.finish(settings)?;
         let webhook = Webhook {
             id,
             organization: access.organization.id,
             scope,
             name: name.clone().unwrap_or_else(|| self.generate_name()),
-            display_name: settings.display_name,
-            payload_url: settings.payload_url,
-            active: settings.active,
-            format: settings.format,
-            subscription: settings.subscription,
+            display_name,
+            payload_url,
+            active,
+            format,
+            subscription,
             secret,
             standard_headers: true,
             pace: None,
@@ -139,10 +141,10 @@ impl App {
         self.limits.webhooks_in_scope_max as usize
     }
 
-    /// The webhooks of a scope, oldest first; `limit` at the most, beyond `after`.
+    /// The webhooks of a scope, oldest first: at most `limit`, newer than `after`.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_webhooks(
         &self,
         caller: &OrganizationCaller,
@@ -160,7 +162,7 @@ impl App {
     /// One webhook.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; those of access and store.
+    /// [`Code::NotFound`]; errors of access and store.
     pub async fn get_webhook(
         &self,
         caller: &OrganizationCaller,
@@ -176,7 +178,7 @@ impl App {
     /// Source of the rule: wire-facts.md#update-rule.
     ///
     /// # Errors
-    /// [`Code::Invalid`] naming every wrong field, [`Code::NotFound`]; those of access and store.
+    /// [`Code::Invalid`] naming every wrong field, [`Code::NotFound`]; errors of access and store.
     pub async fn edit_webhook(
         &self,
         caller: &OrganizationCaller,
@@ -199,13 +201,13 @@ impl App {
         Err(edited_by_others())
     }
 
-    /// How a webhook has been doing after an edit, as the store will have it.
+    /// The health of a webhook after an edit, as the store will have it.
     fn health_after(&self, before: &Webhook, after: &Webhook) -> Health {
         let edit = after.edit_of(before.active, before.endpoint());
         before.health.edited(edit, self.now())
     }
 
-    /// Puts `after` in the place of `before`, if they differ.
+    /// Replaces `before` with `after`, if they differ.
     async fn replace(
         &self,
         caller: &Caller,
@@ -229,10 +231,10 @@ impl App {
         Ok(outcome)
     }
 
-    /// Deletes a webhook, if it is there.
+    /// Deletes a webhook. If it does not exist, nothing happens. Source: wire-facts.md#delete.
     ///
     /// # Errors
-    /// Those of access and store. A webhook that is not there is none: source wire-facts.md#delete.
+    /// Errors of access and store.
     pub async fn delete_webhook(
         &self,
         caller: &OrganizationCaller,
@@ -268,18 +270,20 @@ impl App {
         fields.matches_url("organizationName", body.organization_name.as_deref(), Some(organization));
         self.check_place(&mut fields, &before.scope, body);
         fields.matches_url("name", body.name.as_deref(), Some(before.name.as_str()));
-        let settings = self.read_settings(&mut fields, access, &before.scope, body, Some(before));
-        let secret = self.change_secret(&mut fields, before.id, before.secret.as_ref(), &body.secret);
-        let settings = fields.finish(settings)?;
+        let settings = self.read_settings(&mut fields, access, before.id, &before.scope, body, Some(before));
+        let Settings { display_name, payload_url, active, format, subscription, secret } =
+            fields.finish(settings)?;
+        let pause_reason = before.pause_reason.clone().filter(|_| !active);
+        let before = before.clone();
         Ok(Webhook {
-            display_name: settings.display_name,
-            payload_url: settings.payload_url,
-            active: settings.active,
-            format: settings.format,
-            subscription: settings.subscription,
+            display_name,
+            payload_url,
+            active,
+            format,
+            subscription,
             secret,
-            pause_reason: before.pause_reason.clone().filter(|_| !settings.active),
-            ..before.clone()
+            pause_reason,
+            ..before
         })
     }
 
@@ -297,20 +301,40 @@ impl App {
     }
 }
 
+/// The fields that an edit changed, by their names on the wire. An edit without any is not stored.
 fn changed_fields(before: &Webhook, after: &Webhook) -> Vec<&'static str> {
-    let pairs = [
-        ("displayName", before.display_name == after.display_name),
-        ("payloadUrl", before.payload_url == after.payload_url),
-        ("active", before.active == after.active),
-        ("format", before.format == after.format),
-        ("filters", before.subscription.filters() == after.subscription.filters()),
-        ("groups", before.subscription.groups().eq(after.subscription.groups())),
-        ("secret", before.secret == after.secret),
-        ("standardHeaders", before.standard_headers == after.standard_headers),
-        ("attemptsPerMinute", before.pace == after.pace),
-        ("pauseReason", before.pause_reason == after.pause_reason),
+    // A new field of webhooks does not compile until it is named here: it can be edited, or it cannot.
+    let Webhook {
+        id: _,
+        organization: _,
+        scope: _,
+        name: _,
+        display_name,
+        payload_url,
+        active,
+        format,
+        subscription,
+        secret,
+        standard_headers,
+        pace,
+        pause_reason,
+        created_at: _,
+        revision: _,
+        health: _,
+    } = after;
+    let fields = [
+        ("displayName", before.display_name == *display_name),
+        ("payloadUrl", before.payload_url == *payload_url),
+        ("active", before.active == *active),
+        ("format", before.format == *format),
+        ("filters", before.subscription.filters() == subscription.filters()),
+        ("groups", before.subscription.groups().eq(subscription.groups())),
+        ("secret", before.secret == *secret),
+        ("standardHeaders", before.standard_headers == *standard_headers),
+        ("attemptsPerMinute", before.pace == *pace),
+        ("pauseReason", before.pause_reason == *pause_reason),
     ];
-    pairs.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
+    fields.into_iter().filter(|(_, is_same)| !is_same).map(|(field, _)| field).collect()
 }
 
 pub(crate) fn target(webhook: &Webhook) -> String {

@@ -1,6 +1,4 @@
-//! Deliveries of a whole organization, for our own API: list, show, cancel, retry, redeliver.
-
-use std::sync::Arc;
+//! Deliveries of an organization, for our own API: list, get, cancel, retry, redeliver.
 
 use bytes::Bytes;
 use stackbell_engine::core::SendNow;
@@ -11,9 +9,9 @@ use stackbell_store::audit::AuditEntry;
 use stackbell_store::history::attempt_size;
 use stackbell_store::recoveries::DeliveryChange;
 
-use super::{ATTEMPTS_LISTED_MAX, AttemptView, LIST_BYTES_MAX};
+use super::{ATTEMPTS_LISTED_MAX, AttemptView};
 use crate::auth::{Access, OrganizationCaller};
-use crate::page::Page;
+use crate::page::{LIST_BYTES_MAX, Page};
 use crate::waiting::Waiting;
 use crate::{App, Code, Error};
 
@@ -22,32 +20,32 @@ pub use stackbell_store::history::{DeliveryFilter, DeliveryOverview, KindFilter,
 /// The most deliveries on a page.
 pub const DELIVERIES_LISTED_MAX: usize = 100;
 
-/// The most rows that a page may cost to find: a filter that matches nothing among millions must not read them all.
-const LOOKED_AT_MAX: u32 = 10_000;
+/// The most rows that are read for one page. A filter that matches nothing among millions must not read them all.
+const ROWS_READ_MAX: u32 = 10_000;
 
-/// A delivery with all that is known of it, as the caller may see it.
+/// A delivery with its payload and attempts, as the caller may see it.
 #[derive(Clone, Debug)]
 pub struct DeliveryView {
     /// The delivery.
     pub overview: DeliveryOverview,
-    /// Why it is not sent now; `None` if it has ended or could be sent now.
+    /// The reason why it is not sent now; `None` if it has ended or can be sent now.
     pub waiting: Option<Waiting>,
     /// The bytes that it sends.
     pub payload: Bytes,
-    /// Its newest attempts, newest first, up to a number and [`LIST_BYTES_MAX`].
+    /// Its newest attempts, newest first: at most 100, and about [`LIST_BYTES_MAX`] bytes.
     pub history: Vec<Attempt>,
-    /// Whether the caller may see URLs whole, and signatures.
+    /// Whether the caller may see whole URLs, and signatures.
     pub credentials: bool,
 }
 
 impl DeliveryView {
-    /// The bytes of what has no small limit.
+    /// The approximate size in bytes: the payload and the attempts.
     pub fn size(&self) -> u64 {
         self.payload.len() as u64 + self.history.iter().map(attempt_size).sum::<u64>()
     }
 }
 
-/// What can be done to a delivery as it is.
+/// A change of a delivery's state.
 #[derive(Clone, Copy)]
 enum Change {
     Cancel,
@@ -55,11 +53,11 @@ enum Change {
 }
 
 impl App {
-    /// An organization's deliveries, newest first; `limit` at the most, older than `before`. A page may be short or
-    /// empty and there be a next one: looking for more than about 10,000 rows is left to the next request.
+    /// An organization's deliveries, newest first: at most `limit`, older than `before`. One request reads about 10,000 rows
+    /// at most, so a page may be short or empty although there is a next one.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_deliveries(
         &self,
         caller: &OrganizationCaller,
@@ -70,14 +68,14 @@ impl App {
         let access = caller.require(Permission::Read)?;
         let limit = u32::try_from(limit.clamp(1, DELIVERIES_LISTED_MAX)).expect("clamped");
         let id = access.organization.id;
-        let page = self.store.list_deliveries(id, filter, before, limit, LOOKED_AT_MAX).await?;
+        let page = self.store.list_deliveries(id, filter, before, limit, ROWS_READ_MAX).await?;
         Ok(Page { items: page.deliveries, next: page.next })
     }
 
     /// One delivery.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; those of access and store.
+    /// [`Code::NotFound`]; errors of access and store.
     pub async fn get_delivery(
         &self,
         caller: &OrganizationCaller,
@@ -96,7 +94,7 @@ impl App {
     /// Cancels a pending delivery.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; [`Code::Conflict`] when it is not pending; those of access and store.
+    /// [`Code::NotFound`]; [`Code::Conflict`] if it is not pending; errors of access and store.
     pub async fn cancel_delivery(
         &self,
         caller: &OrganizationCaller,
@@ -105,11 +103,11 @@ impl App {
         self.change_delivery(caller, delivery, Change::Cancel).await
     }
 
-    /// Has a delivery tried now, before all others of its webhook and though its breaker is open: a pending one goes on with its
-    /// schedule, a failed or cancelled one starts again. Caps, pace and holds are kept to.
+    /// Makes a delivery due now, before all others of its webhook and even if the circuit breaker is open. A pending delivery
+    /// continues its schedule; a failed or cancelled one starts again. Limits, rates and holds still apply.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; [`Code::Conflict`] when it has succeeded or its webhook was deleted; those of access and store.
+    /// [`Code::NotFound`]; [`Code::Conflict`] if it has succeeded or its webhook was deleted; errors of access and store.
     pub async fn retry_delivery(
         &self,
         caller: &OrganizationCaller,
@@ -118,10 +116,10 @@ impl App {
         self.change_delivery(caller, delivery, Change::Retry).await
     }
 
-    /// Makes one more attempt of a delivery, whatever its state, and gives the record.
+    /// Makes one more attempt of a delivery, whatever its state. Returns the attempt.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; [`Code::Conflict`] when its webhook was deleted; those of access, engine and store.
+    /// [`Code::NotFound`]; [`Code::Conflict`] if its webhook was deleted; errors of access, engine and store.
     pub async fn redeliver_delivery(
         &self,
         caller: &OrganizationCaller,
@@ -135,9 +133,7 @@ impl App {
         let webhook = webhook.ok_or_else(webhook_deleted)?;
         let stored = self.store.find_delivery(overview.webhook, overview.event_id).await?;
         let stored = stored.ok_or_else(|| not_found(delivery))?;
-        self.audit_redelivery(caller, &webhook, overview.id).await?;
-        let attempt = self.engine.redeliver(Arc::new(webhook), stored).await?;
-        Ok(AttemptView { attempt: *attempt, credentials: access.may(Permission::SeeCredentials) })
+        self.redeliver_now(caller, &access, webhook, stored).await
     }
 
     async fn change_delivery(

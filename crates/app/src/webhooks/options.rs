@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::page::Page;
 use crate::{App, Error};
 
-/// The most webhooks on a page of those of an organization.
+/// The most webhooks of an organization on a page.
 pub const WEBHOOKS_LISTED_MAX: usize = 100;
 
 /// The number of webhooks that one query reads when a filter is applied.
@@ -67,11 +67,11 @@ fn has_text(webhook: &Webhook, text: &str) -> bool {
 }
 
 impl App {
-    /// The webhooks of an organization, of all scopes, that pass `filter`, oldest first; `limit` at the most, beyond
+    /// The webhooks of an organization, of all scopes, that pass `filter`, oldest first: at most `limit`, newer than
     /// `after`. One request reads about 10,000 webhooks at most, so a page may be short or empty although there is a next one.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_all_webhooks(
         &self,
         caller: &OrganizationCaller,
@@ -97,10 +97,10 @@ impl App {
         }
     }
 
-    /// The webhook of this id, of whatever scope.
+    /// The webhook with this id, in any scope.
     ///
     /// # Errors
-    /// [`crate::Code::NotFound`]; those of access and store.
+    /// [`crate::Code::NotFound`]; errors of access and store.
     pub async fn get_any_webhook(&self, caller: &OrganizationCaller, id: &str) -> Result<WebhookView, Error> {
         let access = caller.require(Permission::Read)?;
         let webhook = self.webhook_by_id(&access, id).await?;
@@ -110,7 +110,7 @@ impl App {
     /// Changes the options that our own API adds to a webhook.
     ///
     /// # Errors
-    /// [`crate::Code::Invalid`] naming every wrong field, [`crate::Code::NotFound`]; those of access and store.
+    /// [`crate::Code::Invalid`] naming every wrong field, [`crate::Code::NotFound`]; errors of access and store.
     pub async fn set_webhook_options(
         &self,
         caller: &OrganizationCaller,
@@ -136,7 +136,7 @@ impl App {
     /// Checks that the caller may edit the webhook of this id. A webhook that does not exist passes the check.
     ///
     /// # Errors
-    /// [`crate::Code::Forbidden`]; those of access and store.
+    /// [`crate::Code::Forbidden`]; errors of access and store.
     pub async fn require_webhook_edit(&self, caller: &OrganizationCaller, id: &str) -> Result<(), Error> {
         let access = caller.require(Permission::Read)?;
         let Some(id) = WebhookId::parse(id) else { return Ok(()) };
@@ -149,7 +149,7 @@ impl App {
     /// Ends a webhook's suspension; a webhook that is not suspended stays as it is.
     ///
     /// # Errors
-    /// [`crate::Code::NotFound`]; those of access and store.
+    /// [`crate::Code::NotFound`]; errors of access and store.
     pub async fn resume_webhook(&self, caller: &OrganizationCaller, id: &str) -> Result<WebhookView, Error> {
         let caller = &self.renew_in(caller).await?;
         let access = caller.require(Permission::Redeliver)?;
@@ -168,6 +168,22 @@ impl App {
         self.with_breaker(view(&access, Webhook { health, ..webhook })).await
     }
 
+    /// Adds the circuit breakers, without the reason why each is open.
+    async fn with_breakers(&self, mut views: Vec<WebhookView>) -> Vec<WebhookView> {
+        let webhooks = views.iter().map(|view| (view.webhook.id, view.webhook.health)).collect();
+        let breakers = self.breakers(webhooks).await;
+        for (view, breaker) in views.iter_mut().zip(breakers) {
+            view.breaker = Some(breaker);
+        }
+        views
+    }
+
+    /// Adds the circuit breaker, with the reason why it is open.
+    async fn with_breaker(&self, view: WebhookView) -> Result<WebhookView, Error> {
+        let breaker = self.breaker(view.webhook.id, view.webhook.health).await?;
+        Ok(WebhookView { breaker, ..view })
+    }
+
     pub(crate) async fn webhook_by_id(&self, access: &Access<'_>, id: &str) -> Result<Webhook, Error> {
         let not_found = || Error::not_found("Webhook", id);
         let parsed = WebhookId::parse(id).ok_or_else(not_found)?;
@@ -178,13 +194,14 @@ impl App {
 
 fn with_options(before: &Webhook, options: &WebhookOptions) -> Result<Webhook, Error> {
     let mut fields = Fields::default();
-    let active = options.active.unwrap_or(before.active);
-    let pace = match options.attempts_per_minute {
+    let WebhookOptions { standard_headers, attempts_per_minute, active, pause_reason } = options;
+    let active = active.unwrap_or(before.active);
+    let pace = match attempts_per_minute {
         None => before.pace,
         Some(None) => None,
-        Some(Some(attempts)) => read_pace(&mut fields, attempts),
+        Some(Some(attempts)) => read_pace(&mut fields, *attempts),
     };
-    let pause_reason = match &options.pause_reason {
+    let pause_reason = match pause_reason {
         None => before.pause_reason.clone().filter(|_| !active),
         Some(None) => None,
         Some(Some(_)) if active => {
@@ -192,12 +209,12 @@ fn with_options(before: &Webhook, options: &WebhookOptions) -> Result<Webhook, E
             None
         }
         Some(Some(text)) => match &before.pause_reason {
-            // Clients send back the reason that they got. A reason that an earlier version allowed must not stop a change.
+            // Clients send the stored reason back. A reason that an earlier version allowed must not prevent a change.
             Some(stored) if stored.as_str() == text => Some(stored.clone()),
             _ => fields.read("pauseReason", PauseReason::parse(text)),
         },
     };
-    let standard_headers = options.standard_headers.unwrap_or(before.standard_headers);
+    let standard_headers = standard_headers.unwrap_or(before.standard_headers);
     fields.finish(Some(Webhook { standard_headers, pace, active, pause_reason, ..before.clone() }))
 }
 

@@ -1,4 +1,4 @@
-//! What a request changes about a webhook's secret.
+//! Changes of a webhook's secret.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use stackbell_model::webhook::StoredSecret;
 use crate::App;
 use crate::fields::Fields;
 
-/// How long the previous secret signs next to the new one (Standard Webhooks).
+/// The time for which the previous secret signs beside the new one (Standard Webhooks).
 const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_secs(24 * 3600);
 
 /// A secret that a webhook may have.
@@ -24,7 +24,7 @@ enum Accepted {
 
 impl App {
     /// The secret of webhook `id` after `change`; `stored` is the one before it.
-    /// A secret that is refused is noted in `fields`.
+    /// A refused secret is recorded in `fields`.
     pub(super) fn change_secret(
         &self,
         fields: &mut Fields,
@@ -51,7 +51,7 @@ impl App {
     }
 }
 
-/// Pulumi's provider sends the secret with every update: one that an earlier version accepted must not stop a change.
+/// Pulumi's provider sends the secret with every update. A secret that an earlier version accepted must not prevent a change.
 fn accept(
     fields: &mut Fields,
     keyring: &Keyring,

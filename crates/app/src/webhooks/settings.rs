@@ -1,9 +1,10 @@
 //! Reads the settings of a webhook, and reports every wrong field.
 
 use stackbell_model::filter::{Filter, Group, Subscription};
+use stackbell_model::ids::WebhookId;
 use stackbell_model::names::DisplayName;
 use stackbell_model::scope::{Scope, ScopeKind};
-use stackbell_model::webhook::{Format, PayloadUrl, Webhook};
+use stackbell_model::webhook::{Format, PayloadUrl, StoredSecret, Webhook};
 use stackbell_wire::rest::webhook::WebhookRequest;
 
 use crate::App;
@@ -37,28 +38,31 @@ macro_rules! words {
 
 words!(Filter Format Group);
 
-/// The settings of a webhook after they were checked.
+/// The settings of a webhook that a body can change, after validation.
 pub(super) struct Settings {
     pub(super) display_name: DisplayName,
     pub(super) payload_url: PayloadUrl,
     pub(super) active: bool,
     pub(super) format: Format,
     pub(super) subscription: Subscription,
+    pub(super) secret: Option<StoredSecret>,
 }
 
 impl App {
-    /// Reads the settings of a body. `before` supplies absent fields; without it every required field has to be present.
+    /// Reads the settings of a body for the webhook `id`. `before` supplies absent fields; without it every required field must
+    /// be present.
     pub(super) fn read_settings(
         &self,
         fields: &mut Fields,
         access: &Access<'_>,
+        id: WebhookId,
         scope: &Scope,
         body: &WebhookRequest,
         before: Option<&Webhook>,
     ) -> Option<Settings> {
         let is_whole = body.active.is_some() && body.display_name.is_some() && body.payload_url.is_some();
         let display_name = match (&body.display_name, before) {
-            // Clients send back the name that they got. A name that an earlier version allowed must not stop a change.
+            // Clients send the stored name back. A name that an earlier version allowed must not prevent a change.
             (Some(text), Some(before)) if text == before.display_name.as_str() => {
                 Some(before.display_name.clone())
             }
@@ -73,7 +77,7 @@ impl App {
         };
         let url = body.payload_url.as_deref().or(before.map(|before| before.payload_url.expose()));
         let payload_url = match (url, format) {
-            // The policy may forbid the stored URL by now. The webhook must still be editable, if only to switch it off.
+            // The policy may forbid the stored URL by now. The webhook must stay editable, so that it can be set inactive.
             (Some(text), Some(format)) if before.is_some_and(|before| is_as_before(before, text, format)) => {
                 Some(PayloadUrl::from_stored(text))
             }
@@ -87,12 +91,15 @@ impl App {
             (None, None) => missing(fields, "active"),
         };
         let subscription = read_subscription(fields, scope, body, before.filter(|_| !is_whole));
+        let stored = before.and_then(|before| before.secret.as_ref());
+        let secret = self.change_secret(fields, id, stored, &body.secret);
         Some(Settings {
             display_name: display_name?,
             payload_url: payload_url?,
             active: active?,
             format: format?,
             subscription: subscription?,
+            secret,
         })
     }
 
@@ -147,7 +154,7 @@ fn read_subscription(
     Some(subscription.expect("both lists were read for this scope"))
 }
 
-/// Reads words that a webhook of this scope may have. A word may come twice.
+/// Reads words that a webhook of this scope may have. A word may occur twice.
 fn read_words<T: Word>(
     fields: &mut Fields,
     field: &'static str,

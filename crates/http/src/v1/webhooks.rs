@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
-use stackbell_app::waiting::Breaker;
+use stackbell_app::breaker::Breaker;
 use stackbell_app::webhooks::{WEBHOOKS_LISTED_MAX, WebhookFilter, WebhookView};
 use stackbell_http_kit::body::Text;
 use stackbell_http_kit::context::Context;
