@@ -293,7 +293,7 @@ impl App {
     /// token was used here recently: [`App::admit_publisher`] and each commit validate the caller's rights.
     ///
     /// # Errors
-    /// The same.
+    /// [`Code::Unauthenticated`] for a token that is unknown, revoked or expired; errors of the store.
     pub async fn authenticate_publisher(&self, token: &str, remote: Option<IpAddr>) -> Result<Caller, Error> {
         self.recall(self.keyring.token_hash(token), remote).await
     }
@@ -398,7 +398,7 @@ impl App {
         Ok(Caller { hash, holder, is_remembered, remote })
     }
 
-    /// Writes the times of the last uses of tokens. Call it now and then, and before the process ends.
+    /// Writes the times of the last uses of tokens. Call it periodically, and before the process ends.
     ///
     /// # Errors
     /// [`StoreError`]; the next call writes the times again, unless a token was used since.

@@ -19,7 +19,7 @@ pub fn bootstrap(
     now: Timestamp,
     entropy: &mut dyn Entropy,
 ) -> Bootstrap {
-    let called = |name: &str| DisplayName::parse(name).expect("what is a name for URLs is one for people");
+    let called = |name: &str| DisplayName::parse(name).expect("a name for URLs is a display name");
     let organization = Organization {
         id: OrganizationId::generate(now, entropy),
         display_name: called(organization.as_str()),

@@ -143,7 +143,7 @@ fn read_stacks(fields: &mut Fields, texts: Option<&[String]>) -> Option<Vec<Stac
         return None;
     }
     let mut stacks = fields.read_explained("stacks", texts, StackReference::parse, |unknown| {
-        format!("must be of the form project/stack, is not in {}", unknown.tell(|_| String::new()))
+        format!("must be of the form project/stack, is not in {}", unknown.name(|_| String::new()))
     });
     stacks.sort();
     stacks.dedup();

@@ -9,46 +9,46 @@ use stackbell_payload::raw::PayloadError;
 use stackbell_store::StoreError;
 use stackbell_store::commit::QuotaPart;
 
-/// What sort of failure it was. A closed set: whoever answers a request maps each to a status.
+/// The kind of a failure. The set is closed: a surface maps each code to a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// The request says something that it may not.
+    /// The request is invalid.
     Invalid,
-    /// Nobody is known by this token.
+    /// The token is not valid.
     Unauthenticated,
-    /// Whoever asks may see the organization, but not do this.
+    /// The caller may see the organization, but not do this.
     Forbidden,
-    /// There is no such thing, or whoever asks may not know of it (invariant 9).
+    /// The thing does not exist, or the caller may not learn whether it does (invariant 9).
     NotFound,
     /// The name or id is taken.
     Conflict,
-    /// The organization has as much as it may.
+    /// The organization has reached a limit.
     TooMany,
-    /// The store or the queue cannot take it now.
+    /// The store or the queue cannot take the request now.
     Unavailable,
     /// The store is full.
     Full,
-    /// A defect of ours, or a store that cannot be read.
+    /// A defect of the server, or a store that cannot be read.
     Internal,
 }
 
-/// What is wrong with a field.
+/// The kind of a problem with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldProblem {
-    /// It has to be there.
+    /// The field is required.
     Required,
-    /// It may not say this.
+    /// The value is not allowed.
     Invalid,
-    /// It is taken.
+    /// The value is taken.
     AlreadyExists,
 }
 
-/// A field that is wrong.
+/// A problem with a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// The field's name on the wire, or its path, as in `payload.organization.githubLogin`.
     pub field: Cow<'static, str>,
-    /// The sort of problem.
+    /// The kind of the problem.
     pub problem: FieldProblem,
     /// A sentence with the field's name and its rule.
     pub message: String,
@@ -61,17 +61,17 @@ impl FieldError {
     }
 }
 
-/// Why something was not done. The message is for whoever asked; the cause is for the log alone.
+/// The reason why an operation failed. The message is for the caller; the cause is only for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// What sort of failure.
+    /// The kind of the failure.
     pub code: Code,
-    /// What happened, in a sentence without a full stop.
+    /// A sentence without a full stop.
     pub message: String,
-    /// The fields that are wrong, if it is about fields.
+    /// The problems with fields, if there are any.
     pub fields: Vec<FieldError>,
-    /// When trying again makes sense.
+    /// The time to wait before another try; `None` if another try would fail, too.
     pub retry_after: Option<Duration>,
     /// The cause.
     #[source]
@@ -84,23 +84,23 @@ impl Error {
         Self { code, message: message.into(), fields: Vec::new(), retry_after: None, cause: None }
     }
 
-    /// Fields are wrong: the message names each with its rule.
+    /// An error for invalid fields. The message names each field with its rule.
     pub fn invalid(fields: Vec<FieldError>) -> Self {
         let message = fields.iter().map(|field| field.message.as_str()).collect::<Vec<_>>().join("; ");
         Self { fields, ..Self::new(Code::Invalid, message) }
     }
 
-    /// One field is wrong.
+    /// An error for one invalid field.
     pub fn invalid_field(field: &'static str, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError::new(field, FieldProblem::Invalid, message.into())])
     }
 
-    /// There is no such thing.
+    /// An error for a thing that does not exist.
     pub fn not_found(noun: &str, name: impl Display) -> Self {
         Self::new(Code::NotFound, format!("{noun} '{name}' not found"))
     }
 
-    /// Puts the event's index, from 0, before each field: the event is one of several.
+    /// This error with the index of its event before each field. The event is one of several; indexes count from 0.
     #[must_use]
     pub fn of_event(self, index: usize) -> Self {
         let at = |text: &str| format!("[{index}].{text}");
@@ -171,7 +171,7 @@ impl From<PublishRefusal> for Error {
             PublishRefusal::TooManyDeliveries { deliveries, max } => Self::new(
                 Code::Invalid,
                 format!(
-                    "the events come to {deliveries} deliveries, and at once they may come to {max}: send fewer events in one array"
+                    "the events would make {deliveries} deliveries, and one request may make at most {max}: send fewer events in one array"
                 ),
             ),
             PublishRefusal::ChangeRefused => {
@@ -181,7 +181,7 @@ impl From<PublishRefusal> for Error {
             PublishRefusal::NoOrganization => Self::new(Code::NotFound, "the organization is gone"),
             PublishRefusal::Outdated => Self::try_again(
                 Code::Unavailable,
-                "the organization is being edited all the time, try again",
+                "the organization was edited at the same time, try again",
                 Duration::from_secs(1),
             ),
             PublishRefusal::Overloaded => Self::try_again(
@@ -203,7 +203,7 @@ impl From<PublishRefusal> for Error {
     }
 }
 
-/// What an organization keeps goes down by deliveries and by retention, neither of which is quick.
+/// The usage of an organization falls with deliveries and with retention, and both take time.
 const OVER_QUOTA_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 fn over_quota(part: QuotaPart) -> Error {

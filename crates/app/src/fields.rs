@@ -1,14 +1,14 @@
-//! Checking fields: all of them, so that whoever sent them is told of all that is wrong at once.
+//! Validation of fields. All fields are checked, so that one response reports all problems.
 
 use stackbell_model::hidden;
 use stackbell_model::permission::Role;
 
 use crate::{Code, Error, FieldError, FieldProblem};
 
-/// The most bytes of a picture's URL or an e-mail address: longer ones work nowhere.
+/// The most bytes of a picture's URL or an e-mail address. Other systems refuse longer ones.
 const TEXT_BYTES_MAX: usize = 2048;
 
-/// Collects what is wrong.
+/// Collects the problems with fields.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     wrong: Vec<FieldError>,
@@ -23,7 +23,7 @@ impl Fields {
         self.wrong.push(FieldError::new(field, FieldProblem::Required, "is required"));
     }
 
-    /// Reads a field; what is wrong with it is noted, and `None` returned.
+    /// Reads a field. Records the problem and returns `None` if it is invalid.
     pub(crate) fn read<T, E: std::fmt::Display>(
         &mut self,
         field: &'static str,
@@ -32,7 +32,7 @@ impl Fields {
         read.map_err(|error| self.invalid(field, error.to_string())).ok()
     }
 
-    /// Reads a text that has to be there.
+    /// Reads a required text.
     pub(crate) fn read_required<T, E: std::fmt::Display>(
         &mut self,
         field: &'static str,
@@ -48,7 +48,7 @@ impl Fields {
         }
     }
 
-    /// Reads a text that may say anything, empty where there is none.
+    /// Reads a free text; empty if it is absent.
     pub(crate) fn read_text(&mut self, field: &'static str, text: Option<&str>) -> String {
         let text = text.unwrap_or_default();
         if text.len() > TEXT_BYTES_MAX || hidden::find(text).is_some() {
@@ -60,7 +60,7 @@ impl Fields {
         text.to_owned()
     }
 
-    /// Reads a role, which has to be there.
+    /// Reads a required role.
     pub(crate) fn read_role(&mut self, role: Option<&str>) -> Option<Role> {
         let known = || Role::ALL.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
         match role {
@@ -72,7 +72,7 @@ impl Fields {
         }
     }
 
-    /// Reads each entry of a list by `parse`, which knows `known`.
+    /// Reads each entry of a list with `parse`. `known` lists the allowed entries.
     pub(crate) fn read_list<T>(
         &mut self,
         field: &'static str,
@@ -81,12 +81,12 @@ impl Fields {
         known: impl Fn() -> String,
     ) -> Vec<T> {
         self.read_explained(field, texts, parse, |unknown| {
-            format!("must be of {}; there is no {}", known(), unknown.tell(|_| String::new()))
+            format!("must be of {}; there is no {}", known(), unknown.name(|_| String::new()))
         })
     }
 
-    /// Reads each entry of a list by `parse`. The entries that it does not know are told of by `explain`, some of them and
-    /// in one sentence: a long list of nonsense must not make an answer that is longer.
+    /// Reads each entry of a list with `parse`. `explain` describes the unknown entries in one sentence that names some of
+    /// them: a long list of nonsense must not make a longer response.
     pub(crate) fn read_explained<T>(
         &mut self,
         field: &'static str,
@@ -102,7 +102,7 @@ impl Fields {
         texts.iter().filter_map(|text| parse(text)).collect()
     }
 
-    /// A text that must equal one of the URL where it is given at all.
+    /// Checks a text that must equal a part of the URL if it is present.
     pub(crate) fn matches_url(&mut self, field: &'static str, given: Option<&str>, url: Option<&str>) {
         match (given.filter(|text| !text.is_empty()), url) {
             (Some(given), Some(url)) if given != url => {
@@ -113,7 +113,7 @@ impl Fields {
         }
     }
 
-    /// Gives `value` only if nothing was wrong.
+    /// Returns `value` if there are no problems.
     pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Error> {
         match value {
             Some(value) if self.wrong.is_empty() => Ok(value),
@@ -122,18 +122,18 @@ impl Fields {
     }
 }
 
-/// A field says a name that is taken.
+/// The error for a name that is taken.
 pub(crate) fn taken(field: &'static str, message: String) -> Error {
     let wrong = FieldError::new(field, FieldProblem::AlreadyExists, "is taken");
     Error { fields: vec![wrong], ..Error::new(Code::Conflict, message) }
 }
 
-/// The entries of a list that are not what they may be.
+/// The entries of a list that are not allowed.
 pub(crate) struct Unknown<'a>(Vec<&'a String>);
 
 impl Unknown<'_> {
-    /// The most that are told of one by one.
-    const TOLD_MAX: usize = 10;
+    /// The most entries that a message names.
+    const NAMED_MAX: usize = 10;
 
     /// The entries for which `is` holds, and the others.
     pub(crate) fn partition(&self, is: impl Fn(&str) -> bool) -> (Self, Self) {
@@ -145,19 +145,19 @@ impl Unknown<'_> {
         self.0.is_empty()
     }
 
-    /// `'a', 'b' and 3 more`; `remark` may say something of each.
-    pub(crate) fn tell(&self, remark: impl Fn(&str) -> String) -> String {
-        let told = self.0.iter().take(Self::TOLD_MAX);
-        let told: Vec<_> = told.map(|text| format!("'{}'{}", shorten(text), remark(text))).collect();
-        let more = match self.0.len().saturating_sub(Self::TOLD_MAX) {
+    /// Names the entries as `'a', 'b' and 3 more`. `remark` may add a text to each.
+    pub(crate) fn name(&self, remark: impl Fn(&str) -> String) -> String {
+        let named = self.0.iter().take(Self::NAMED_MAX);
+        let named: Vec<_> = named.map(|text| format!("'{}'{}", shorten(text), remark(text))).collect();
+        let more = match self.0.len().saturating_sub(Self::NAMED_MAX) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        format!("{}{more}", told.join(", "))
+        format!("{}{more}", named.join(", "))
     }
 }
 
-/// What somebody sent, short enough to be told back.
+/// A text from the request, shortened for a message.
 fn shorten(text: &str) -> String {
     const CHARACTERS_MAX: usize = 64;
     let mut shortened: String = text.chars().take(CHARACTERS_MAX).flat_map(char::escape_debug).collect();

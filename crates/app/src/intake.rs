@@ -23,8 +23,8 @@ use crate::{App, Error};
 /// The message for a conflict in an item with one event.
 const ID_TAKEN: &str = "the id belongs to an event with other content";
 
-/// The most commits that are tried for one item whose organization is edited meanwhile. Each retry needs one more edit within
-/// the moment since the caller was looked up.
+/// The most commits that are tried for one item whose organization is edited meanwhile. Each retry needs another edit in the
+/// short time since the caller was looked up.
 const COMMITS_TRIED_MAX: u32 = 5;
 
 /// An event as its producer sent it.
@@ -32,13 +32,13 @@ const COMMITS_TRIED_MAX: u32 = 5;
 pub struct SentEvent<'a> {
     /// The producer's id, if it chose one.
     pub id: Option<EventId>,
-    /// The kind's word.
+    /// The text form of its kind.
     pub kind: &'a str,
     /// JSON text.
     pub payload: &'a str,
 }
 
-/// An event that the rules of payloads let in. Only [`Intake::read`] makes them.
+/// An event with a valid payload. Only [`Intake::read`] makes it.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     /// The producer's id, if it chose one, with the digest of kind and payload as the producer sent them.
@@ -58,9 +58,9 @@ pub struct AcceptedEvent {
     pub kind: EventKind,
     /// The filters that select it.
     pub filters: FilterSet,
-    /// The deliveries that it got when it was first accepted.
+    /// The number of deliveries that it got when it was first accepted.
     pub deliveries: u32,
-    /// True if an earlier request had brought it.
+    /// Whether an earlier request had brought it.
     pub duplicate: bool,
 }
 
@@ -69,11 +69,11 @@ pub struct AcceptedEvent {
 pub enum AcceptedChange {
     /// Together with all events, in the given order.
     WithEvents(Vec<AcceptedEvent>),
-    /// Without the events: the organization keeps as much as it may. The audit log says so.
+    /// Without the events, because the organization has reached its quota. The audit log has an entry about it.
     EventsDropped,
 }
 
-/// A producer's way in: events of one source for one organization.
+/// The door for the events of one source for one organization.
 pub struct Intake<'a> {
     app: &'a App,
     publisher: &'a Publisher,
@@ -108,7 +108,7 @@ impl Intake<'_> {
     /// Accepts events, all or none. After `Ok` they and their deliveries are on disk (invariant 1).
     ///
     /// # Errors
-    /// [`crate::Code::Conflict`] for an id that is taken; those of engine and store.
+    /// [`crate::Code::Conflict`] for an id that is taken; errors of engine and store.
     pub async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<AcceptedEvent>, Error> {
         if events.is_empty() {
             self.app.confirm_publisher(self.publisher).await?;
@@ -123,11 +123,13 @@ impl Intake<'_> {
         })
     }
 
-    /// Accepts a change together with events, all or nothing; the events may be none. If all events are in already, the change
-    /// is, too. A full quota does not stop the change: its events are dropped, with an audit entry.
+    /// Accepts a change together with events, all or nothing. The list of events may be empty. If all events had been accepted
+    /// before, the change had been made with them. A full quota does not prevent the change: its events are dropped, with an
+    /// audit entry.
     ///
     /// # Errors
-    /// [`crate::Code::Conflict`] for a change whose precondition does not hold, or for an id that is taken; those of engine and store.
+    /// [`crate::Code::Conflict`] for a change whose precondition does not hold, or for an id that is taken; errors of engine
+    /// and store.
     pub async fn accept_change(
         &self,
         change: Change,
@@ -143,8 +145,8 @@ impl Intake<'_> {
         }
     }
 
-    /// Commits an item while the caller may publish it. A revoked token stops a long request, whichever node revoked it:
-    /// the commit validates the version of the organization for which the caller's right was found.
+    /// Commits an item if the publisher still has the right. The commit validates the version of the organization that the
+    /// right is from, so a revoked token stops a long request on every node.
     async fn commit(
         &self,
         change: Option<Box<ItemChange>>,

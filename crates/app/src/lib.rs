@@ -1,9 +1,9 @@
-//! The control plane: what people and programs may ask for, one file a noun.
+//! The control plane: the operations of users and programs, one file a noun.
 //!
-//! A function here checks who asks, checks what they ask for, does it in one transaction of the store with its audit entry,
-//! and says so in words of the model. REST, pages and the binary call the same functions.
+//! A function here checks the caller's rights and the request, makes the change and its audit entry in one transaction of the
+//! store, and returns types of the model. All surfaces and the binary call the same functions.
 //!
-//! What it does not do: read or write JSON, or know of HTTP.
+//! The crate neither reads nor writes JSON, and it does not know HTTP.
 
 pub mod audit;
 pub mod auth;
@@ -43,29 +43,29 @@ use auth::Sessions;
 use instance::backup::Copying;
 use instance::master_key::MasterKeySource;
 
-/// What the control plane is made of.
+/// The parts of the control plane.
 pub struct AppParts {
-    /// Where everything is kept.
+    /// The store.
     pub store: Arc<dyn Store>,
-    /// What accepts and sends.
+    /// The engine, which accepts events and sends deliveries.
     pub engine: EngineHandle,
-    /// What seals and hashes.
+    /// The keys that seal secrets and hash tokens.
     pub keyring: Arc<Keyring>,
-    /// The one clock.
+    /// The clock of the process.
     pub clock: Arc<dyn Clock>,
-    /// Chance for ids, names, tokens and nonces.
+    /// Randomness for ids, names, tokens and nonces.
     pub entropy: Box<dyn Entropy>,
-    /// Where deliveries may go, to refuse literal addresses when a webhook is saved.
+    /// The outbound policy. It refuses literal addresses when a webhook is saved.
     pub outbound: Arc<OutboundPolicy>,
-    /// The hosts that format `slack` may send to.
+    /// The hosts to which format `slack` may send.
     pub slack_hosts: Vec<String>,
-    /// How much one organization may have.
+    /// Limits of one organization.
     pub limits: Limits,
-    /// Where the master key comes from.
+    /// The source of the master key.
     pub master_keys: Arc<dyn MasterKeySource>,
-    /// What makes copies of the store; `None` where the store does not.
+    /// The backup of the store; `None` if the store makes none.
     pub backup: Option<Arc<dyn Backup>>,
-    /// The folder for copies: ours alone, and empty.
+    /// The folder for copies: empty, and used by nothing else.
     pub scratch: PathBuf,
 }
 
@@ -87,7 +87,7 @@ pub struct App {
 }
 
 impl App {
-    /// Puts it together.
+    /// Assembles the control plane.
     pub fn new(parts: AppParts) -> Self {
         let AppParts { store, engine, keyring, clock, entropy, outbound, slack_hosts, .. } = parts;
         let AppParts { limits, master_keys, backup, scratch, .. } = parts;
@@ -113,16 +113,16 @@ impl App {
         &self.limits
     }
 
-    /// How many nodes are at work on the store, this one among them: what is limited for all of them together is shared out
-    /// among so many.
+    /// The number of nodes that use the store, including this one. Each node allows its part of a limit that holds for all
+    /// nodes together.
     pub fn nodes(&self) -> usize {
         self.engine.nodes()
     }
 
-    /// Whether requests can be served now: the store can be read and written.
+    /// Checks that requests can be served now: the store can be read and written.
     ///
     /// # Errors
-    /// [`StoreError`], when it cannot.
+    /// [`StoreError`] if it cannot.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.store.check().await
     }
@@ -131,7 +131,7 @@ impl App {
         self.clock.now()
     }
 
-    /// Chance, for the length of `use_it`.
+    /// Runs `use_it` with the generator of randomness, which is locked meanwhile.
     fn chance<T>(&self, use_it: impl FnOnce(&mut dyn Entropy) -> T) -> T {
         let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
         use_it(&mut *entropy)

@@ -14,11 +14,11 @@ use crate::tokens::more_than_own;
 use crate::{App, Code, Error};
 
 impl App {
-    /// Makes an organization with its first admin. Operators only. The admin is a person: what each of their tokens may do
-    /// here is cut to the token's role, the caller's as well.
+    /// Makes an organization with its first admin. Operators only. The admin is a user, and the rights of each of the user's
+    /// tokens are limited by its role.
     ///
     /// # Errors
-    /// [`Code::Invalid`], [`Code::Conflict`], [`Code::Forbidden`]; those of the store.
+    /// [`Code::Invalid`], [`Code::Conflict`], [`Code::Forbidden`]; errors of the store.
     pub async fn create_organization(
         &self,
         caller: &Caller,
@@ -51,10 +51,10 @@ impl App {
         Ok(organization)
     }
 
-    /// The organizations that the caller may know of: all for an operator, else those that the caller belongs to.
+    /// The organizations that the caller may see, by name: all for an operator, else those that the caller belongs to.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn list_organizations(
         &self,
         caller: &Caller,
@@ -72,10 +72,10 @@ impl App {
         Ok(Page::cut(organizations, LISTED_MAX, |organization| organization.name.clone()))
     }
 
-    /// Who belongs to an organization, by login.
+    /// The members of an organization, by login.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_members(
         &self,
         caller: &OrganizationCaller,
@@ -86,11 +86,11 @@ impl App {
         Ok(Page::cut(members, LISTED_MAX, |(user, _)| user.login.clone()))
     }
 
-    /// Makes a user a member with this role, or changes their role.
+    /// Makes a user a member with this role, or changes the role.
     ///
     /// # Errors
     /// [`Code::Invalid`] for an unknown role, [`Code::NotFound`] for an unknown user, [`Code::Conflict`] for the last
-    /// admin, who stays one; those of access and store.
+    /// admin, whose role stays; errors of access and store.
     pub async fn set_member(
         &self,
         caller: &OrganizationCaller,
@@ -120,7 +120,7 @@ impl App {
     /// Ends a membership.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::Conflict`] for the last admin, who stays; those of access and store.
+    /// [`Code::NotFound`], [`Code::Conflict`] for the last admin, who stays a member; errors of access and store.
     pub async fn remove_member(&self, caller: &OrganizationCaller, login: &str) -> Result<(), Error> {
         let caller = &self.renew_in(caller).await?;
         let access = caller.require(Permission::EditMembers)?;
@@ -145,7 +145,7 @@ impl App {
     }
 }
 
-/// An organization without an admin would be nobody's: no one could let anybody in again.
+/// The error for the last admin. Without an admin, nobody could add members to the organization again.
 fn last_admin(organization: &OrganizationName, login: &Login) -> Error {
     let message = format!("'{login}' is the last admin of '{organization}', make somebody else admin first");
     Error::new(Code::Conflict, message)

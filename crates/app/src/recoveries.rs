@@ -1,4 +1,4 @@
-//! Recoveries: all failed and cancelled deliveries of a webhook are tried again.
+//! Recoveries: new attempts for all failed and cancelled deliveries of a webhook.
 
 use stackbell_engine::core::SendNow;
 use stackbell_model::Timestamp;
@@ -16,13 +16,13 @@ use crate::{App, Code, Error};
 pub const RECOVERIES_LISTED_MAX: usize = 100;
 
 impl App {
-    /// Begins to try all failed and cancelled deliveries of a webhook again that were made at `since` or later.
-    /// The engine does it step by step and goes on after a crash. Pending deliveries of the webhook are sent now, due or not:
-    /// one first where the endpoint has failed, the others once that one succeeds.
+    /// Starts a recovery: the failed and cancelled deliveries of a webhook that were made at `since` or later start again. The
+    /// engine works in steps and continues after a crash. Pending deliveries of the webhook are sent now, due or not: if the
+    /// endpoint has failed, one of them first, and the others once it succeeds.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; [`Code::Invalid`] for a moment that is yet to come; [`Code::Conflict`] while the webhook has
-    /// one that is running; those of access and store.
+    /// [`Code::NotFound`]; [`Code::Invalid`] for a moment in the future; [`Code::Conflict`] while another recovery of the
+    /// webhook runs; errors of access and store.
     pub async fn create_recovery(
         &self,
         caller: &OrganizationCaller,
@@ -64,10 +64,10 @@ impl App {
         }
     }
 
-    /// An organization's recoveries, newest first; `limit` at the most, older than `before`.
+    /// An organization's recoveries, newest first: at most `limit`, older than `before`.
     ///
     /// # Errors
-    /// Those of access and store.
+    /// Errors of access and store.
     pub async fn list_recoveries(
         &self,
         caller: &OrganizationCaller,
@@ -83,7 +83,7 @@ impl App {
     /// One recovery.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; those of access and store.
+    /// [`Code::NotFound`]; errors of access and store.
     pub async fn get_recovery(&self, caller: &OrganizationCaller, recovery: &str) -> Result<Recovery, Error> {
         let access = caller.require(Permission::Read)?;
         let not_found = || Error::not_found("Recovery", recovery);

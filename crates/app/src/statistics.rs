@@ -1,4 +1,4 @@
-//! Statistics: what an organization or a webhook of it saw, hour by hour or day by day, and what the organization keeps.
+//! Statistics of an organization or of one of its webhooks by hours or days, and the usage of the organization.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{App, Error};
 
 const HOUR: i64 = 3600 * 1000;
 
-/// How long a bucket is. In UTC, where every day has 24 hours.
+/// The length of a bucket. Buckets are in UTC, where every day has 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interval {
     /// An hour.
@@ -23,10 +23,10 @@ pub enum Interval {
 }
 
 impl Interval {
-    /// Both.
+    /// All intervals.
     pub const ALL: &'static [Self] = &[Self::Hour, Self::Day];
 
-    /// The word for it in questions and answers.
+    /// The text form for requests and responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hour => "hour",
@@ -34,12 +34,12 @@ impl Interval {
         }
     }
 
-    /// Reads that word; `None` when there is no such interval.
+    /// Parses the text form; `None` if it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|interval| interval.as_str() == text)
     }
 
-    /// Milliseconds.
+    /// The length in milliseconds.
     const fn length(self) -> i64 {
         match self {
             Self::Hour => HOUR,
@@ -47,7 +47,7 @@ impl Interval {
         }
     }
 
-    /// The most buckets that may be asked for: 31 days, or a year.
+    /// The most buckets of one request: 31 days, or a year.
     pub const fn buckets_max(self) -> usize {
         match self {
             Self::Hour => 31 * 24,
@@ -55,7 +55,7 @@ impl Interval {
         }
     }
 
-    /// The buckets that are meant where no beginning is named.
+    /// The number of buckets if no start is given.
     const fn buckets_default(self) -> i64 {
         match self {
             Self::Hour => 24,
@@ -64,57 +64,57 @@ impl Interval {
     }
 }
 
-/// What is asked for.
+/// The statistics that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatisticsAsked {
-    /// Of this webhook alone; one that there never was has seen nothing.
+pub struct StatisticsRequest {
+    /// Only this webhook. A webhook that never existed has empty buckets.
     pub webhook: Option<WebhookId>,
-    /// From the bucket that holds this moment on; the last 24 hours or 30 days if absent.
+    /// A moment in the first bucket; if absent, the last 24 hours or 30 days count.
     pub from: Option<Timestamp>,
-    /// Up to the bucket that ends at or after this moment; now if absent.
+    /// The last bucket ends at or after this moment; now if absent.
     pub to: Option<Timestamp>,
-    /// How long a bucket is.
+    /// The length of a bucket.
     pub interval: Interval,
 }
 
-/// What was seen, and what is kept.
+/// Statistics, with usage and quota of the organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatisticsView {
-    /// How long a bucket is.
+    /// The length of a bucket.
     pub interval: Interval,
-    /// All buckets of the time that was asked for, oldest first; those that saw nothing, too.
+    /// All buckets of the requested time, oldest first, including empty ones.
     pub buckets: Vec<Bucket>,
-    /// What the organization keeps.
+    /// The usage of the organization.
     pub usage: Usage,
-    /// What it may keep.
+    /// The quota of the organization.
     pub quota: Quota,
 }
 
-/// A bucket and what it saw.
+/// A bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// When it began.
+    /// Its start.
     pub start: Timestamp,
-    /// What it saw.
+    /// Its counts.
     pub tally: Tally,
 }
 
 impl App {
-    /// What was seen in a time, and what the organization keeps now.
+    /// The statistics of a time, and the current usage of the organization.
     ///
     /// # Errors
-    /// [`crate::Code::Invalid`] for a time that ends before it begins or has too many buckets; those of access and store.
+    /// [`crate::Code::Invalid`] for a time that ends before it begins or has too many buckets; errors of access and store.
     pub async fn statistics(
         &self,
         caller: &OrganizationCaller,
-        asked: StatisticsAsked,
+        request: StatisticsRequest,
     ) -> Result<StatisticsView, Error> {
         let access = caller.require(Permission::Read)?;
-        let mut buckets = empty_buckets(asked, self.now())?;
-        let length = asked.interval.length();
+        let mut buckets = empty_buckets(request, self.now())?;
+        let length = request.interval.length();
         if let (Some(first), Some(last)) = (buckets.first(), buckets.last()) {
             let (from, to) = (first.start, Timestamp::from_millis(last.start.as_millis() + length));
-            let hours = self.store.tallies(access.organization.id, asked.webhook, from, to).await?;
+            let hours = self.store.tallies(access.organization.id, request.webhook, from, to).await?;
             for HourTally { hour, tally } in hours {
                 let index = (hour.as_millis() - from.as_millis()).div_euclid(length);
                 let index = usize::try_from(index).ok();
@@ -124,21 +124,21 @@ impl App {
             }
         }
         let usage = self.store.usage(access.organization.id).await?;
-        Ok(StatisticsView { interval: asked.interval, buckets, usage, quota: self.limits.quota })
+        Ok(StatisticsView { interval: request.interval, buckets, usage, quota: self.limits.quota })
     }
 }
 
-fn empty_buckets(asked: StatisticsAsked, now: Timestamp) -> Result<Vec<Bucket>, Error> {
-    let interval = asked.interval;
+fn empty_buckets(request: StatisticsRequest, now: Timestamp) -> Result<Vec<Bucket>, Error> {
+    let interval = request.interval;
     let length = interval.length();
-    let to = asked.to.unwrap_or(now).as_millis();
-    // The moment itself is not in: at a full hour the hour that begins is none of those asked for, unless it is now.
-    let end = if asked.to.is_some() {
+    let to = request.to.unwrap_or(now).as_millis();
+    // `to` is exclusive: a full hour does not include the hour that begins then. Without `to`, the current hour is included.
+    let end = if request.to.is_some() {
         to.div_euclid(length) + i64::from(to.rem_euclid(length) > 0)
     } else {
         to.div_euclid(length) + 1
     };
-    let start = match asked.from {
+    let start = match request.from {
         Some(from) => from.as_millis().div_euclid(length),
         None => end - interval.buckets_default(),
     };
@@ -182,15 +182,16 @@ mod tests {
 
     fn check(interval: Interval, from: Option<i64>, to: Option<i64>, expected: Result<(i64, usize), &str>) {
         let moment = |hours: i64| Timestamp::from_millis(hours * HOUR);
-        let asked = StatisticsAsked { webhook: None, from: from.map(moment), to: to.map(moment), interval };
-        let actual = empty_buckets(asked, Timestamp::from_millis(NOW));
+        let request =
+            StatisticsRequest { webhook: None, from: from.map(moment), to: to.map(moment), interval };
+        let actual = empty_buckets(request, Timestamp::from_millis(NOW));
         let actual = actual.map(|buckets| (buckets[0].start.as_millis() / HOUR, buckets.len()));
         let actual = actual.map_err(|error| error.message);
         assert_eq!(actual, expected.map_err(str::to_owned), "{from:?} to {to:?}");
     }
 
     #[test]
-    fn buckets_cover_what_is_asked_for() {
+    fn buckets_cover_the_requested_time() {
         let now = NOW / HOUR;
         check(Interval::Hour, None, None, Ok((now - 23, 24)));
         check(Interval::Day, None, None, Ok(((now / 24 - 29) * 24, 30)));

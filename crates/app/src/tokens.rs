@@ -294,12 +294,12 @@ impl App {
 
 /// The rule that a role with more rights than the caller's breaks.
 pub(crate) fn more_than_own(role: Role) -> String {
-    format!("'{}' is more than this token may itself", role.as_str())
+    format!("'{}' has more rights than this token", role.as_str())
 }
 
 fn too_many() -> Error {
     let message = format!(
-        "there are {TOKENS_OF_OWNER_MAX} tokens of this owner, the most that one may have: revoke some that are not needed"
+        "this owner has {TOKENS_OF_OWNER_MAX} tokens, which is the limit: revoke some that are not needed"
     );
     Error::new(Code::Conflict, message)
 }

@@ -352,7 +352,7 @@ fn place(scope: &Scope, name: &WebhookName) -> String {
 }
 
 fn edited_by_others() -> Error {
-    let message = "the webhook is being edited by others all the time, try again";
+    let message = "others edited the webhook at the same time, try again";
     Error { retry_after: Some(Duration::from_secs(1)), ..Error::new(Code::Unavailable, message) }
 }
 

@@ -111,7 +111,7 @@ fn admit(
         Err(TooFast { wait }) => {
             let rate = limiter.rate();
             let detail =
-                format!("with one token {rate} requests a second may come (the setting requests_per_second)");
+                format!("one token may make {rate} requests a second (the setting requests_per_second)");
             Err(HttpError::too_many(detail, wait))
         }
     }

@@ -64,7 +64,7 @@ impl Description {
     /// Adds the parameter of a list that goes on in further requests.
     #[must_use]
     pub fn continued(self) -> Self {
-        let text = "The Pulumi-Continuation-Token header of the answer before.";
+        let text = "The Pulumi-Continuation-Token header of the previous response.";
         self.query(CONTINUATION_TOKEN, text, Type::String)
     }
 
@@ -76,7 +76,7 @@ impl Description {
             body.content(media_type, ContentBuilder::new().schema(Some(schema)).build())
         });
         self.map(|operation| operation.request_body(Some(body.build())))
-            .refuses(StatusCode::REQUEST_TIMEOUT, "The body did not come in time.")
+            .refuses(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.")
             .refuses(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
             .refuses(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -116,13 +116,16 @@ impl Description {
     #[must_use]
     pub fn guarded(self) -> Self {
         self.refuses(StatusCode::BAD_REQUEST, "The path or a parameter is invalid.")
-            .refuses(StatusCode::UNAUTHORIZED, "No token, or one that is not good.")
+            .refuses(StatusCode::UNAUTHORIZED, "No token, or an invalid one.")
             .refuses(StatusCode::FORBIDDEN, "The token may not do this.")
             .refuses(
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many, or too much: try again after `Retry-After` seconds.",
+                "Too many requests, or a quota is reached: try again after `Retry-After` seconds.",
             )
-            .refuses(StatusCode::SERVICE_UNAVAILABLE, "Not now: try again after `Retry-After` seconds.")
+            .refuses(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Temporarily unavailable: try again after `Retry-After` seconds.",
+            )
     }
 
     /// The operation at a path. `describe` gives the description of each path parameter by its name.

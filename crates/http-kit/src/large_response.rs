@@ -78,13 +78,15 @@ impl LargeResponse {
     ) -> Result<Response, HttpError> {
         let write = move || {
             let text = serde_json::to_vec(&make()?);
-            text.map_err(|error| HttpError::internal("the answer could not be written", error))
+            text.map_err(|error| HttpError::internal("the response could not be written", error))
         };
         let text = if bytes <= INLINE_BYTES_MAX {
             write()?
         } else {
             let writing = tokio::task::spawn_blocking(write);
-            writing.await.map_err(|error| HttpError::internal("the answer could not be written", error))??
+            writing
+                .await
+                .map_err(|error| HttpError::internal("the response could not be written", error))??
         };
         let headers =
             [(CONTENT_TYPE, HeaderValue::from_static(JSON)), (CONTENT_LENGTH, HeaderValue::from(text.len()))];

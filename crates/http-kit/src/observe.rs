@@ -79,8 +79,7 @@ pub(crate) fn panic_response(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("of another type"), "a handler panicked");
-    HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of ours, which the log tells of")
-        .into_response()
+    HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server, see its log").into_response()
 }
 
 #[cfg(test)]
@@ -95,7 +94,7 @@ mod tests {
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = to_bytes(response.into_body(), 1024).await.expect("a short body");
         let expected =
-            br#"{"code":500,"message":"Internal Server Error: a defect of ours, which the log tells of"}"#;
+            br#"{"code":500,"message":"Internal Server Error: a defect of the server, see its log"}"#;
         assert_eq!(body.as_ref(), expected);
     }
 }

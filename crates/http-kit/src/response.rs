@@ -12,7 +12,7 @@ use crate::media_type::JSON;
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (status, [(CONTENT_TYPE, JSON)], bytes).into_response(),
-        Err(error) => HttpError::internal("the answer could not be written", error).into_response(),
+        Err(error) => HttpError::internal("the response could not be written", error).into_response(),
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
 /// 503 when the time is over; the work is dropped.
 pub async fn within_time<T>(work: impl Future<Output = T>) -> Result<T, HttpError> {
     tokio::time::timeout(REQUEST_TIME_MAX, work).await.map_err(|_| {
-        let detail = "it took too long and may have been done nevertheless, look before you try again";
+        let detail = "the request took too long and may still have taken effect, check before you try again";
         HttpError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })
 }

@@ -1,6 +1,6 @@
 //! The routes of both APIs, Pulumi's (`/api`) and our own (`/v1`), and of operations.
 //!
-//! A handler decodes, makes one call of [`stackbell_app`], and encodes; one operation a file. All routes are data
+//! A handler decodes, makes one call of [`stackbell_app`], and encodes. All routes are data
 //! ([`stackbell_http_kit::routes`]). Both the router and the OpenAPI document are built from them, so neither has an operation
 //! that the other lacks.
 //!
@@ -42,8 +42,8 @@ pub use stackbell_http_kit::{LogLimit, TrustedProxies};
 /// A route of ours.
 type Route = routes::Route<State>;
 
-/// Media types that are never compressed: a stream of lines has to arrive line by line, and a backup has a digest of the
-/// bytes that are sent.
+/// Media types that are never compressed: a stream of lines must arrive line by line, and a backup has a digest of the bytes
+/// that are sent.
 const UNCOMPRESSED: &[&str] = &[v1::NDJSON, v1::SQLITE];
 
 /// The routes of a router.
@@ -64,21 +64,21 @@ pub struct HttpSettings {
     pub surface: Surface,
     /// Limits of one request.
     pub limits: Limits,
-    /// The proxies whose word about a client's address is believed.
+    /// The proxies that are trusted to report the address of a client.
     pub trusted_proxies: TrustedProxies,
     /// Requests a second with one token, and twice as many at once; `None` for no limit. The limit holds for all nodes
     /// together: each allows its share.
     pub requests_per_second: Option<NonZeroU32>,
-    /// Whether this process takes work: false before it has started and once it is stopping. `/readyz` calls it.
+    /// Whether this process takes requests: false before it has started and once it stops. `/readyz` calls it.
     pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Whether the data folder is there and still belongs to this process; true if nothing of value is in it. `/readyz` calls
+    /// Whether the data folder exists and still belongs to this process; true if it holds no data. `/readyz` calls
     /// it on a blocking thread.
     pub data_folder: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The metrics of the process, except those of requests, as OpenMetrics text without the line that ends it. May block.
     pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
     /// The counters of requests. All routers of a server share them.
     pub requests: Arc<RequestMetrics>,
-    /// The running requests that may change something. They go on after their client has hung up: close this tracker and
+    /// The running requests that may change something. They continue after their client hangs up: close this tracker and
     /// wait for it before the store or the engine ends.
     pub changes: TaskTracker,
     /// Randomness for request ids.

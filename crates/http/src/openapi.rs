@@ -92,7 +92,7 @@ fn http_method(method: &axum::http::Method) -> HttpMethod {
 }
 
 fn components() -> Components {
-    let token = "`token <access token>`; `Bearer` is understood, too.";
+    let token = "`token <access token>`; `Bearer` is accepted, too.";
     let scheme =
         SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("Authorization", token)));
     let schemas = [

@@ -1,4 +1,4 @@
-//! The classes of routes that requests are counted by.
+//! The classes of routes by which requests are counted.
 
 use stackbell_http_kit::request_metrics::RouteClasses;
 
@@ -53,7 +53,7 @@ mod tests {
         assert_eq!(name(""), "unknown");
     }
 
-    /// A new route is in no class by accident.
+    /// Every new route needs a class.
     #[test]
     fn every_route_has_the_class_of_its_surface() {
         let classes = |surface| {

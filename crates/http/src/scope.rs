@@ -20,12 +20,12 @@ pub(crate) struct InScope {
 }
 
 impl InScope {
-    /// The webhook's name, as it is in the path.
+    /// The webhook's name in the path.
     pub(crate) fn webhook(&self) -> &str {
         self.path.get("hookName")
     }
 
-    /// The event's id, as it is in the path.
+    /// The event's id in the path.
     pub(crate) fn event(&self) -> &str {
         self.path.get("event")
     }

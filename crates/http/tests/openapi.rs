@@ -1,4 +1,4 @@
-//! The document: as it was, and as Pulumi Cloud's.
+//! The OpenAPI document: it equals the golden file and contains Pulumi Cloud's operations.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ fn all_operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
     })
 }
 
-/// Those below `/api`.
+/// The operations below `/api`.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     all_operations(document).filter(|(route, _)| route.contains(" /api/")).collect()
 }
@@ -43,7 +43,7 @@ fn the_golden_file_is_current() {
     let is_same = golden == stackbell_http::openapi();
     assert!(
         is_same,
-        "the document has changed; look at what has: cargo run -- openapi > crates/http/golden/openapi.json"
+        "the document has changed; review the difference: cargo run -- openapi > crates/http/golden/openapi.json"
     );
 }
 
@@ -94,7 +94,7 @@ fn check_parameters(route: &str, actual: &Value, expected: &Value) {
     };
     let mut expected_shapes = shapes(expected);
     if route.starts_with("get ") && route.ends_with("/hooks") {
-        // Ours, documented: see the list operation.
+        // This parameter is ours: see the description of the list operation.
         expected_shapes.insert(r#""query" "pageSize" false "integer""#.to_owned());
         expected_shapes.insert(r#""query" "continuationToken" false "string""#.to_owned());
     }

@@ -190,7 +190,7 @@ fn refuse_ping(overview: &DeliveryOverview) -> Result<(), Error> {
     match overview.trigger {
         Trigger::Event { .. } => Ok(()),
         Trigger::Ping => {
-            Err(Error::new(Code::Conflict, "a ping is over with its one attempt: ping the webhook again"))
+            Err(Error::new(Code::Conflict, "a ping has only one attempt: ping the webhook again"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sealing the data keys with another master key. The key itself never comes through here.
+//! Rotation of the master key: the data keys are sealed with another one. The key itself never passes through here.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use stackbell_store::audit::AuditEntry;
 use crate::auth::Caller;
 use crate::{App, Code, Error};
 
-/// Where the master key comes from, as far as it can be changed while we run.
+/// The source of the master key, for changing the key at run time.
 #[async_trait]
 pub trait MasterKeySource: Send + Sync {
-    /// Seals all data keys with another master key, in one transaction with `audit`; gives how many there are.
+    /// Seals all data keys with another master key, in one transaction with `audit`. Returns the number of data keys.
     ///
     /// # Errors
-    /// [`RotateError`]. After [`RotateError::Store`] and [`RotateError::Failed`] it may have been done.
+    /// [`RotateError`]. After [`RotateError::Store`] and [`RotateError::Failed`] the change may have been made.
     async fn rotate(&self, audit: AuditEntry) -> Result<usize, RotateError>;
 }
 
-/// Why the master key was not changed.
+/// The reason why the master key was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
-    /// It cannot be as things are; the text says what whoever asks can do about it.
+    /// The change is not possible now; the text names the remedy.
     #[error("{0}")]
     Refused(String),
-    /// The store could not be asked.
-    #[error("the data keys could not be sealed anew")]
+    /// The store did not respond.
+    #[error("the data keys could not be sealed with the new master key")]
     Store(#[source] StoreError),
-    /// There is no room for the new key's file. Nothing was changed.
+    /// The disk has no room for the new key's file. Nothing was changed.
     #[error("there is no room for the new master key")]
     NoRoom(#[source] Box<dyn StdError + Send + Sync>),
     /// Something else failed.
@@ -43,7 +43,7 @@ impl From<RotateError> for Error {
             RotateError::Refused(text) => Self::new(Code::Conflict, text),
             RotateError::Store(error) => error.into(),
             RotateError::NoRoom(cause) => {
-                let message = "the data folder has no room for a new master key, and the old one still holds; make room, then try again";
+                let message = "the data folder has no room for a new master key, and the old one is still in use: make room, then try again";
                 Self {
                     cause: Some(cause),
                     retry_after: Some(Duration::from_secs(30)),
@@ -59,10 +59,10 @@ impl From<RotateError> for Error {
 }
 
 impl App {
-    /// Seals the data keys with another master key; gives how many there are. Operators only.
+    /// Seals the data keys with another master key. Returns the number of data keys. Operators only.
     ///
     /// # Errors
-    /// [`Code::Forbidden`]; [`Code::Conflict`] when there is no other key to change to; those of the store.
+    /// [`Code::Forbidden`]; [`Code::Conflict`] if there is no other key; errors of the store.
     pub async fn rotate_master_key(&self, caller: &Caller) -> Result<usize, Error> {
         let caller = &self.renew(caller).await?;
         caller.require_operator()?;

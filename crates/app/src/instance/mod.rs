@@ -1,4 +1,4 @@
-//! The installation as a whole, for operators: how it does, holding all sending, its master key, copies of its store.
+//! The instance as a whole, for operators: hold on sending, master key, backups.
 
 pub mod backup;
 pub mod master_key;

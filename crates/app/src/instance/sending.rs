@@ -1,4 +1,4 @@
-//! Holding and resuming all sending.
+//! Hold on all sending.
 
 use stackbell_model::names::DisplayName;
 use stackbell_store::instance::SendingHold;
@@ -7,14 +7,14 @@ use crate::auth::Caller;
 use crate::fields::Fields;
 use crate::{App, Code, Error};
 
-/// What the audit log says it was done to.
+/// The target in the audit log.
 const TARGET: &str = "all sending";
 
 impl App {
-    /// Why nothing is sent; `None` when sending goes on. Operators only.
+    /// The hold on sending; `None` if there is none. Operators only.
     ///
     /// # Errors
-    /// [`Code::Forbidden`]; those of the store.
+    /// [`Code::Forbidden`]; errors of the store.
     pub async fn sending_hold(&self, caller: &Caller) -> Result<Option<SendingHold>, Error> {
         caller.require_operator()?;
         Ok(self.store.sending_hold().await?)
@@ -23,8 +23,8 @@ impl App {
     /// Holds all sending. Operators only.
     ///
     /// # Errors
-    /// [`Code::Invalid`] without a reason of 1 to 256 characters; [`Code::Conflict`] when it is held already;
-    /// [`Code::Forbidden`]; those of the store.
+    /// [`Code::Invalid`] without a reason of 1 to 256 characters; [`Code::Conflict`] if sending is held already;
+    /// [`Code::Forbidden`]; errors of the store.
     pub async fn hold_sending(&self, caller: &Caller, reason: Option<&str>) -> Result<SendingHold, Error> {
         let caller = &self.renew(caller).await?;
         caller.require_operator()?;
@@ -44,7 +44,7 @@ impl App {
     /// Resumes sending. Operators only.
     ///
     /// # Errors
-    /// [`Code::Conflict`] when it is not held; [`Code::Forbidden`]; those of the store.
+    /// [`Code::Conflict`] if sending is not held; [`Code::Forbidden`]; errors of the store.
     pub async fn resume_sending(&self, caller: &Caller) -> Result<(), Error> {
         let caller = &self.renew(caller).await?;
         caller.require_operator()?;

@@ -25,21 +25,21 @@ const LOOKED_AT_MAX: u32 = 10_000;
 /// A filter of webhooks: a webhook passes if every field that is set matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebhookFilter {
-    /// Of this kind of scope.
+    /// The kind of the scope.
     pub scope: Option<ScopeKind>,
-    /// Of a stack or environment in this project.
+    /// The project of the stack or environment.
     pub project: Option<String>,
-    /// Of a stack of this name.
+    /// The name of the stack.
     pub stack: Option<String>,
-    /// Of an environment of this name.
+    /// The name of the environment.
     pub environment: Option<String>,
-    /// Active, or not.
+    /// Whether the webhook is active.
     pub active: Option<bool>,
-    /// In this state.
+    /// The state.
     pub state: Option<WebhookState>,
-    /// Of this format.
+    /// The format.
     pub format: Option<Format>,
-    /// With this text in name, display name, or scheme and host of the payload URL; case does not matter.
+    /// A text in name, display name, or scheme and host of the payload URL; case does not matter.
     pub text: Option<String>,
 }
 
@@ -107,7 +107,7 @@ impl App {
         self.with_breaker(view(&access, webhook)).await
     }
 
-    /// Changes the options that our own API adds to a webhook.
+    /// Changes the options of a webhook that only our own API has.
     ///
     /// # Errors
     /// [`crate::Code::Invalid`] naming every wrong field, [`crate::Code::NotFound`]; errors of access and store.
@@ -221,7 +221,7 @@ fn with_options(before: &Webhook, options: &WebhookOptions) -> Result<Webhook, E
 fn read_pace(fields: &mut Fields, attempts: u64) -> Option<Pace> {
     let pace = u32::try_from(attempts).ok().and_then(Pace::per_minute);
     if pace.is_none() {
-        let rule = format!("must be 1 to {}, or null for what the format brings along", Pace::PER_MINUTE_MAX);
+        let rule = format!("must be 1 to {}, or null for the default of the format", Pace::PER_MINUTE_MAX);
         fields.invalid("attemptsPerMinute", rule);
     }
     pace

@@ -11,7 +11,7 @@ use crate::App;
 use crate::auth::Access;
 use crate::fields::Fields;
 
-/// A word of a closed list. Some words are allowed in certain scopes only.
+/// A word of a closed list. Some words are allowed only in certain scopes.
 trait Word: Copy + 'static {
     const ALL: &'static [Self];
 
@@ -173,15 +173,15 @@ fn read_words<T: Word>(
         let (of_others, unknown) = refused.partition(|text| known(text).is_some());
         let mut message = format!("must be of {list}");
         if !of_others.is_empty() {
-            let told = of_others.tell(|_| String::new());
-            message += &format!("; {told} cannot be used on {} webhooks", scope.as_str());
+            let named = of_others.name(|_| String::new());
+            message += &format!("; {named} cannot be used on {} webhooks", scope.as_str());
         }
         if !unknown.is_empty() {
-            let told = unknown.tell(|text| match nearest::<T>(scope, text) {
+            let named = unknown.name(|text| match nearest::<T>(scope, text) {
                 Some(word) => format!(" (the nearest is '{}')", word.as_str()),
                 None => String::new(),
             });
-            message += &format!("; there is no {told}");
+            message += &format!("; there is no {named}");
         }
         message
     })
@@ -205,7 +205,7 @@ fn nearest<T: Word>(scope: ScopeKind, text: &str) -> Option<T> {
     (distance * 3 <= text.len()).then_some(nearest)
 }
 
-/// The number of letters to insert, delete or replace that turns one text into the other (Levenshtein distance).
+/// The Levenshtein distance: the fewest letters to insert, delete or replace that turn one text into the other.
 fn distance(from: &[char], to: &str) -> usize {
     let mut row: Vec<usize> = (0..=from.len()).collect();
     for (index, letter) in to.chars().enumerate() {
@@ -256,7 +256,7 @@ mod tests {
          policy_violation_mandatory, policy_violation_advisory";
 
     #[test]
-    fn a_filter_that_is_none_gets_the_list_and_the_nearest() {
+    fn an_unknown_filter_gets_the_list_and_the_nearest_one() {
         let check = |texts: &[&str], expected: &str| {
             assert_eq!(message::<Filter>("filters", ScopeKind::Stack, texts), expected);
         };
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_none_gets_the_list_and_the_nearest() {
+    fn an_unknown_group_gets_the_list_and_the_nearest_one() {
         let check = |scope: ScopeKind, texts: &[&str], expected: &str| {
             assert_eq!(message::<Group>("groups", scope, texts), expected);
         };
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_that_is_none_gets_the_list_of_its_scope() {
+    fn an_unknown_format_gets_the_list_of_its_scope() {
         let check = |scope: ScopeKind, text: &str, expected: &str| {
             assert_eq!(message::<Format>("format", scope, &[text]), expected);
         };

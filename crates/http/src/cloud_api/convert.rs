@@ -1,4 +1,4 @@
-//! Between the wire's types and the control plane's.
+//! Conversion between types of the wire and of the control plane.
 
 use stackbell_app::deliveries::AttemptView;
 use stackbell_app::webhooks::WebhookView;

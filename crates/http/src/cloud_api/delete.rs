@@ -1,4 +1,4 @@
-//! Deletes a webhook; one that is not there, too. Source: wire-facts.md#delete.
+//! Deletes a webhook. A webhook that does not exist is no error. Source: wire-facts.md#delete.
 
 use std::sync::Arc;
 

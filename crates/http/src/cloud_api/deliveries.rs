@@ -1,4 +1,5 @@
-//! Lists a webhook's newest attempts. None for one that is not there: source wire-facts.md#webhook-delivery.
+//! Lists a webhook's newest attempts. The list of a webhook that does not exist is empty.
+//! Source: wire-facts.md#webhook-delivery.
 
 use std::sync::Arc;
 

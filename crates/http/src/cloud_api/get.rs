@@ -1,4 +1,4 @@
-//! Shows a webhook.
+//! Gets a webhook.
 
 use std::sync::Arc;
 

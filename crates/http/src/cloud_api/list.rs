@@ -1,4 +1,4 @@
-//! Lists the webhooks of a scope, oldest first. The whole array, unless a page of it is asked for.
+//! Lists the webhooks of a scope, oldest first. The response is the whole array, unless the request asks for a page.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) const OPERATION: Operation = Operation {
     summary: "List webhooks.",
     describe: |description| {
         description
-            .paged("Cuts the list into pages of 1 to as many as a scope may have (1000); the whole list if absent.")
+            .paged("Webhooks on a page: 1 to the limit of a scope (1000); the whole list if absent.")
             .response(StatusCode::OK, "Success.", [(JSON, many::<WebhookResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
     },

@@ -20,7 +20,7 @@ use crate::Route;
 /// The resource that errors name.
 const WEBHOOK: &str = "Webhook";
 
-/// Where webhooks are registered.
+/// The path of a kind of scope.
 struct Prefix {
     path: &'static str,
     /// The parts of an operation id before and after its object, as in `ListStackWebhooks`.
@@ -56,7 +56,7 @@ const ENVIRONMENT: Prefix = Prefix {
     is_deprecated: false,
     editing: Permission::EditScopedWebhooks,
 };
-/// Without a project. Source: wire-facts.md#preview-environments.
+/// The path has no project. Source: wire-facts.md#preview-environments.
 const PREVIEW_ENVIRONMENT: Prefix = Prefix {
     path: "/api/preview/environments/{orgName}/{envName}",
     noun: "",
@@ -77,10 +77,10 @@ struct Operation {
     verb: &'static str,
     object: &'static str,
     summary: &'static str,
-    /// Adds parameters, body and answers.
+    /// Adds parameters, body and responses.
     describe: fn(Description) -> Description,
     act: Act,
-    /// The route at a whole path, with what it needs.
+    /// The route at a whole path, with its need.
     route: fn(Method, String, Need) -> Route,
 }
 
@@ -133,7 +133,7 @@ fn route(prefix: &Prefix, operation: &Operation) -> Route {
     route(method.clone(), format!("{}{path}", prefix.path), need).described(description)
 }
 
-/// Two paths that are misprinted in public examples, which collide with nothing and are in no document.
+/// Two paths that are misprinted in public examples. They collide with no other path and are in no document.
 /// Source: wire-facts.md#operations.
 fn misprinted() -> [Route; 2] {
     let delete = (delete::OPERATION.route)(

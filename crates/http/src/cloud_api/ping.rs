@@ -1,4 +1,4 @@
-//! Pings a webhook. The body is not looked at: clients say that it is JSON and send none.
+//! Pings a webhook. The body is ignored: clients declare JSON and send none.
 
 use std::sync::Arc;
 

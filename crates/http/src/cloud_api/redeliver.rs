@@ -1,4 +1,4 @@
-//! Makes one more attempt of a delivery. The body is not looked at.
+//! Makes one more attempt of a delivery. The body is ignored.
 
 use std::sync::Arc;
 

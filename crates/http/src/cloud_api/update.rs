@@ -1,4 +1,4 @@
-//! Changes a webhook. What absence means: wire-facts.md#update-rule.
+//! Changes a webhook. The meaning of absent fields: wire-facts.md#update-rule.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `/healthz`: the process responds. `/readyz`: it can take work.
+//! `/healthz`: the process responds. `/readyz`: it can take requests.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ struct Status {
 }
 
 pub(super) fn alive() -> Route {
-    let description = Description::new("GetHealth", TAGS, "Whether the process answers.");
+    let description = Description::new("GetHealth", TAGS, "Whether the process responds.");
     Route::new(Method::GET, "/healthz", Need::Nothing, get_alive).described(status(
         description,
         StatusCode::OK,
@@ -32,7 +32,7 @@ pub(super) fn alive() -> Route {
 }
 
 pub(super) fn ready() -> Route {
-    let description = Description::new("GetReadiness", TAGS, "Whether the process takes work.");
+    let description = Description::new("GetReadiness", TAGS, "Whether the process takes requests.");
     let description = status(description, StatusCode::OK, "It does.");
     let description = status(description, StatusCode::SERVICE_UNAVAILABLE, "It does not.");
     Route::new(Method::GET, "/readyz", Need::Nothing, get_ready).described(description)

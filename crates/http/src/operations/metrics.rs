@@ -1,4 +1,4 @@
-//! `/metrics`: OpenMetrics text if the request accepts it, else Prometheus' classic text format.
+//! `/metrics`: OpenMetrics text if the request accepts it, otherwise Prometheus' classic text format.
 
 mod exposition;
 
@@ -22,7 +22,8 @@ use crate::Route;
 
 pub(super) fn route() -> Route {
     let body = || ObjectBuilder::new().schema_type(Type::String).into();
-    let summary = "Metrics: OpenMetrics text if `Accept` names it, else Prometheus' classic text format.";
+    let summary =
+        "Metrics: OpenMetrics text if `Accept` names it, otherwise Prometheus' classic text format.";
     let description = Description::new("GetMetrics", TAGS, summary).response(
         StatusCode::OK,
         "Success.",

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// The age up to which a result is reused.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
-/// Says whether the data folder is there.
+/// Returns whether the data folder exists.
 type DataFolder = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The condition of the store.
@@ -23,7 +23,7 @@ pub(crate) enum Condition {
     Full,
     /// It cannot be read or written.
     Unavailable,
-    /// The data folder is gone, or another one is in its place.
+    /// The data folder is gone or was replaced.
     NoFolder,
 }
 
@@ -49,7 +49,7 @@ impl Probe {
             condition(&checked)
         } else {
             if before != Condition::NoFolder {
-                tracing::warn!("the data folder is gone, or another one is in its place; readiness ends");
+                tracing::warn!("the data folder is gone or was replaced; readiness ends");
             }
             Condition::NoFolder
         };
@@ -76,9 +76,9 @@ fn log_change(before: Condition, checked: &Result<(), Error>) {
         return;
     }
     match checked {
-        Ok(()) => tracing::info!("the store is well again"),
+        Ok(()) => tracing::info!("the store works again; readiness returns"),
         Err(error) => {
-            tracing::warn!(error = %Chain(error), "the store is not well; readiness ends");
+            tracing::warn!(error = %Chain(error), "the store does not work; readiness ends");
         }
     }
 }

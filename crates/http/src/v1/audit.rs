@@ -26,7 +26,7 @@ use crate::Route;
 pub(super) const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn routes() -> [Route; 1] {
-    let summary = "List what was changed in an organization, newest first. For admins.";
+    let summary = "List the changes in an organization, newest first. For admins.";
     let description = Description::new("ListAudit", &["Identity"], summary)
         .guarded()
         .paged("Entries on a page: 1 to 100, 50 if absent.")

@@ -27,23 +27,29 @@ const PATH: &str = "/v1/orgs/{orgName}/deployments";
 const NOT_FOUND: &str = "There is no credential, or no such organization that the caller may see.";
 
 pub(super) fn routes() -> [Route; 3] {
-    let getting = "Get what starts deployments for webhooks of format pulumi_deployments. For admins.";
+    let getting =
+        "Get the credential that starts deployments for webhooks of format pulumi_deployments. For admins.";
     let getting = Description::new("GetDeployments", TAGS, getting)
         .guarded()
         .response(StatusCode::OK, "Success.", [(JSON, one::<DeploymentsResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
-    let setting = Description::new("SetDeployments", TAGS, "Set what starts deployments. For admins.")
-        .guarded()
-        .request([(JSON, one::<DeploymentsRequest>())])
-        .response(StatusCode::OK, "Success.", [(JSON, one::<DeploymentsResponse>())])
-        .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
-        .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
-    let removing = Description::new("RemoveDeployments", TAGS, "Remove what starts deployments. For admins.")
-        .guarded()
-        .empty(StatusCode::NO_CONTENT, "No content.")
-        .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
-        .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
+    let setting =
+        Description::new("SetDeployments", TAGS, "Set the credential that starts deployments. For admins.")
+            .guarded()
+            .request([(JSON, one::<DeploymentsRequest>())])
+            .response(StatusCode::OK, "Success.", [(JSON, one::<DeploymentsResponse>())])
+            .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
+            .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
+    let removing = Description::new(
+        "RemoveDeployments",
+        TAGS,
+        "Remove the credential that starts deployments. For admins.",
+    )
+    .guarded()
+    .empty(StatusCode::NO_CONTENT, "No content.")
+    .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
+    .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
     [
         Route::new(Method::GET, PATH, Need::In(Permission::EditDeployments), get).described(getting),
         Route::new(Method::PUT, PATH, Need::In(Permission::EditDeployments), set).described(setting),

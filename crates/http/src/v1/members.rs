@@ -31,7 +31,7 @@ const PATH_OF_ONE: &str = "/v1/orgs/{orgName}/members/{login}";
 
 pub(super) fn routes() -> [Route; 3] {
     let no_organization = "No such organization that the caller may see.";
-    let listing = Description::new("ListMembers", TAGS, "List who belongs to an organization, by login.")
+    let listing = Description::new("ListMembers", TAGS, "List the members of an organization, by login.")
         .guarded()
         .continued()
         .response(StatusCode::OK, "Success.", [(JSON, many::<MemberResponse>())])

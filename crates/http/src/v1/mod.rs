@@ -1,4 +1,4 @@
-//! Our own API. Strict where Pulumi's is lenient: fields and query parameters that there are not are refused.
+//! Our own API. It is stricter than Pulumi's: unknown fields and query parameters are refused.
 
 mod audit;
 mod deliveries;

@@ -35,12 +35,11 @@ const PATH_OF_ONE: &str = "/v1/orgs/{orgName}/recoveries/{recoveryId}";
 const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn routes() -> [Route; 3] {
-    let creating =
-        "Have all failed and cancelled deliveries of a webhook tried again that were made since a moment.";
+    let creating = "Start a recovery: failed and cancelled deliveries of a webhook that were made since a moment start again.";
     let creating = Description::new("CreateRecovery", TAGS, creating)
         .guarded()
         .request([(JSON, one::<RecoveryRequest>())])
-        .response(StatusCode::ACCEPTED, "Begun.", [(JSON, one::<RecoveryResponse>())])
+        .response(StatusCode::ACCEPTED, "Started.", [(JSON, one::<RecoveryResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
         .refuses(StatusCode::NOT_FOUND, "No such webhook, or no such organization that the caller may see.")
         .refuses(StatusCode::CONFLICT, "The webhook has a recovery that is running.");
@@ -51,7 +50,7 @@ pub(super) fn routes() -> [Route; 3] {
             .response(StatusCode::OK, "Success.", [(JSON, many::<RecoveryResponse>())])
             .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
             .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.");
-    let getting = Description::new("GetRecovery", TAGS, "Get a recovery, to see how far it is.")
+    let getting = Description::new("GetRecovery", TAGS, "Get a recovery with its progress.")
         .guarded()
         .response(StatusCode::OK, "Success.", [(JSON, one::<RecoveryResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
-use stackbell_app::statistics::{Bucket, Interval, StatisticsAsked, StatisticsView, attempt_mean};
+use stackbell_app::statistics::{Bucket, Interval, StatisticsRequest, StatisticsView, attempt_mean};
 use stackbell_http_kit::context::Context;
 use stackbell_http_kit::description::{Description, one};
 use stackbell_http_kit::error::{HttpError, about};
@@ -25,13 +25,13 @@ use crate::Route;
 const STATISTICS: &str = "Statistics";
 
 pub(super) fn routes() -> [Route; 1] {
-    let summary = "Count what an organization or one of its webhooks saw, by hours or days in UTC, and what the organization keeps.";
+    let summary = "Get the statistics of an organization or of one of its webhooks, by hours or days in UTC, and the usage of the organization.";
     let description = Description::new("GetStatistics", &["Deliveries"], summary)
         .guarded()
-        .query("webhook", "Only of the webhook of this id.", Type::String)
+        .query("webhook", "Only the webhook with this id.", Type::String)
         .query(
             "from",
-            "From the hour or day of this moment (RFC 3339); 24 hours or 30 days if absent.",
+            "The hour or day of this moment (RFC 3339) is the first; the last 24 hours or 30 days if absent.",
             Type::String,
         )
         .query("to", "Up to this moment (RFC 3339); now if absent.", Type::String)
@@ -50,13 +50,13 @@ async fn get(
 ) -> Result<Response, HttpError> {
     let query = QueryTexts::only(&uri, &["webhook", "from", "to", "interval"])?;
     let interval = query.read(STATISTICS, "interval", Interval::parse, "'hour' or 'day'")?;
-    let asked = StatisticsAsked {
+    let request = StatisticsRequest {
         webhook: query.read(STATISTICS, "webhook", WebhookId::parse, "the id of a webhook")?,
         from: query.read(STATISTICS, "from", read_rfc3339, MOMENT)?,
         to: query.read(STATISTICS, "to", read_rfc3339, MOMENT)?,
         interval: interval.unwrap_or(Interval::Hour),
     };
-    let view = context.app.statistics(&at.caller, asked).await;
+    let view = context.app.statistics(&at.caller, request).await;
     Ok(response::json(StatusCode::OK, &show(&view.map_err(about(STATISTICS))?)))
 }
 

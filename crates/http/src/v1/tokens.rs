@@ -37,11 +37,11 @@ const SERVICE_ONE: &str = "/v1/orgs/{orgName}/tokens/{tokenId}";
 pub(super) fn routes() -> [Route; 9] {
     [
         Route::new(Method::GET, OWN, Need::User, list_own)
-            .described(listing("ListOwnTokens", "List one's own tokens.")),
+            .described(listing("ListOwnTokens", "List the caller's tokens.")),
         Route::new(Method::POST, OWN, Need::User, create_own)
-            .described(creating("CreateOwnToken", "Make a token for oneself.")),
+            .described(creating("CreateOwnToken", "Make a token for the caller.")),
         Route::new(Method::DELETE, OWN_ONE, Need::User, revoke_own)
-            .described(revoking("RevokeOwnToken", "Revoke one of one's own tokens.")),
+            .described(revoking("RevokeOwnToken", "Revoke a token of the caller.")),
         Route::new(Method::GET, USERS, Need::Operator, list_users)
             .described(listing("ListUserTokens", "List a user's tokens. For operators.")),
         Route::new(Method::POST, USERS, Need::Operator, create_users)
@@ -73,10 +73,10 @@ fn creating(id: &str, summary: &str) -> Description {
         .response(StatusCode::CREATED, "Created.", [(JSON, one::<TokenCreated>())])
         .refuses(
             StatusCode::BAD_REQUEST,
-            "A field is invalid, or the token would be more than the one that makes it, or outlive it.",
+            "A field is invalid, or the token would have more rights than the caller's or outlive it.",
         )
         .refuses(StatusCode::NOT_FOUND, "No such owner that the caller may see.")
-        .refuses(StatusCode::CONFLICT, "The owner has as many tokens as one may have.")
+        .refuses(StatusCode::CONFLICT, "The owner has reached the limit of tokens.")
 }
 
 fn revoking(id: &str, summary: &str) -> Description {

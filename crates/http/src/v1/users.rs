@@ -39,7 +39,7 @@ pub(super) fn routes() -> [Route; 2] {
         .response(StatusCode::CREATED, "Created.", [(JSON, one::<UserCreated>())])
         .refuses(
             StatusCode::BAD_REQUEST,
-            "A field is invalid, or the first token would be more than the one that makes it, or outlive it.",
+            "A field is invalid, or the first token would have more rights than the caller's or outlive it.",
         )
         .refuses(StatusCode::CONFLICT, "The login is taken.");
     [

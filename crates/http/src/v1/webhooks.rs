@@ -41,13 +41,17 @@ pub(super) fn routes() -> [Route; 4] {
         .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
-    let setting = Description::new("SetWebhookOptions", TAGS, "Change what only this API has of a webhook.")
-        .guarded()
-        .request([(JSON, one::<WebhookOptions>())])
-        .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
-        .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
-        .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
-    let resuming = "End a webhook's suspension. One that is not suspended stays as it is.";
+    let setting = Description::new(
+        "SetWebhookOptions",
+        TAGS,
+        "Change the options of a webhook that only this API has.",
+    )
+    .guarded()
+    .request([(JSON, one::<WebhookOptions>())])
+    .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
+    .refuses(StatusCode::BAD_REQUEST, "A field is invalid.")
+    .refuses(StatusCode::NOT_FOUND, NOT_FOUND);
+    let resuming = "End a webhook's suspension. A webhook that is not suspended stays unchanged.";
     let resuming = Description::new("ResumeWebhook", TAGS, resuming)
         .guarded()
         .response(StatusCode::OK, "Success.", [(JSON, one::<WebhookOverview>())])
@@ -63,18 +67,26 @@ pub(super) fn routes() -> [Route; 4] {
 }
 
 fn listing() -> Description {
-    let summary = "List an organization's webhooks of all scopes, oldest first, with their state. A page may be short, \
-        or empty, and there be a next one.";
+    let summary = "List an organization's webhooks of all scopes, oldest first, with their state. A page may be short \
+        or empty although there is a next one.";
     Description::new("ListAllWebhooks", TAGS, summary)
         .guarded()
-        .query("scope", "Only of `organization`, `stack` or `environment`.", Type::String)
-        .query("project", "Only of stacks and environments in this project.", Type::String)
-        .query("stack", "Only of stacks of this name.", Type::String)
-        .query("environment", "Only of environments of this name.", Type::String)
-        .query("active", "Only active ones (`true`), or only others (`false`).", Type::Boolean)
-        .query("state", "Only `active`, `inactive` or `suspended` ones.", Type::String)
-        .query("format", "Only of this format.", Type::String)
-        .query("text", "Only with this in name, display name or host, in whatever case.", Type::String)
+        .query(
+            "scope",
+            "Only webhooks of this kind of scope: `organization`, `stack` or `environment`.",
+            Type::String,
+        )
+        .query("project", "Only webhooks of stacks and environments in this project.", Type::String)
+        .query("stack", "Only webhooks of stacks with this name.", Type::String)
+        .query("environment", "Only webhooks of environments with this name.", Type::String)
+        .query("active", "Only active webhooks (`true`), or only others (`false`).", Type::Boolean)
+        .query("state", "Only webhooks in this state: `active`, `inactive` or `suspended`.", Type::String)
+        .query("format", "Only webhooks of this format.", Type::String)
+        .query(
+            "text",
+            "Only webhooks with this text in name, display name or host; case does not matter.",
+            Type::String,
+        )
         .paged("Webhooks on a page: 1 to 100, 100 if absent.")
         .response(StatusCode::OK, "Success.", [(JSON, many::<WebhookOverview>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
@@ -149,7 +161,7 @@ async fn set(
     request: Request,
 ) -> Result<Response, HttpError> {
     let id = at.path.get("webhookId");
-    // Which right it needs is the webhook's: some callers may edit those of stacks alone.
+    // The right that is needed depends on the scope: some callers may edit only webhooks of stacks and environments.
     let allowed = context.app.require_webhook_edit(&at.caller, id).await;
     allowed.map_err(about(WEBHOOK))?;
     QueryTexts::only(request.uri(), &[])?;

@@ -1,4 +1,4 @@
-//! The audit log: what it says, and in which order.
+//! The audit log: its entries and their order.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ fn log() -> String {
     format!("/v1/orgs/{ORGANIZATION}/audit")
 }
 
-/// Actions and targets, ids hidden, oldest first.
+/// Actions and targets with hidden ids, oldest first.
 fn told(listed: &Value) -> Vec<String> {
     let text = |entry: &Value, name: &str| entry[name].as_str().expect("a text").to_owned();
     let hide = |word: &str| if word.len() == 36 { "ID".to_owned() } else { word.to_owned() };
@@ -59,7 +59,7 @@ async fn targets_say_what_an_investigation_asks() {
     assert_eq!(told(&citadels), ["organization.create organization citadel, admin morty"]);
 }
 
-/// Routes that change something and leave no entry, each with the reason.
+/// Routes that change something without an entry, each with the reason.
 const EXEMPT: [(&str, &str); 2] = [
     ("/v1/orgs/{orgName}/events", "there are many events, and each records its token"),
     (

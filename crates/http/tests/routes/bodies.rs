@@ -34,7 +34,7 @@ async fn bodies_that_cannot_be_read() {
     assert_eq!(post(&world, HOOKS, "[]").await.refusal(400), "body: must be a JSON object (at byte 0)");
 }
 
-/// Method and path of every route that the OpenAPI document gives a body, with something in the place of each parameter.
+/// Method and path of every route with a body in the OpenAPI document. Each parameter has a value.
 fn routes_with_bodies() -> Vec<(String, String)> {
     let document: Value = serde_json::from_str(include_str!("../../golden/openapi.json")).expect("JSON");
     let mut routes = Vec::new();
@@ -55,7 +55,7 @@ fn routes_with_bodies() -> Vec<(String, String)> {
 async fn a_byte_order_mark_before_json_is_ignored_by_every_route() {
     let world = World::start().await;
     for (method, path) in routes_with_bodies() {
-        // Neither is accepted anywhere, and each is refused for what is behind the mark.
+        // No route accepts these bodies, and each is refused for the text after the mark.
         for body in ["\"text\"", r#"{"nosuch":1,"nosuch":2}"#] {
             let ask = |body: String| {
                 world.send(request(ADMIN, &method, &path).body(body.into()).expect("a request"))
@@ -89,7 +89,7 @@ async fn bodies_that_are_too_large() {
             refusal, "a body may have at most 4194304 bytes (the setting request_bytes_max)",
             "{path}"
         );
-        // One that does not say how long it is.
+        // A body without a Content-Length.
         let chunks =
             large.chunks(65_536).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();
         let streamed = Body::from_stream(futures_util::stream::iter(chunks));

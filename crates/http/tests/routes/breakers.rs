@@ -1,4 +1,4 @@
-//! A webhook whose endpoint fails says so, and so do its deliveries.
+//! Webhooks and deliveries show that an endpoint fails.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ fn path(of: &str) -> String {
     format!("/v1/orgs/{ORGANIZATION}/{of}")
 }
 
-/// The organization's one webhook, once its breaker is in this state.
+/// The only webhook of the organization, once its circuit breaker is in this state.
 async fn webhook_with(world: &World, state: &str) -> Value {
     let look = async {
         loop {
@@ -23,7 +23,7 @@ async fn webhook_with(world: &World, state: &str) -> Value {
     tokio::time::timeout(std::time::Duration::from_secs(20), look).await.expect("a breaker in this state")
 }
 
-/// What delivery number `index` says of itself, from the oldest.
+/// The delivery number `index`, counted from the oldest.
 async fn waiting(world: &World, index: usize) -> Value {
     let list = world.admin("GET", &path("deliveries?state=pending"), Value::Null).await.expect(200);
     let list = list.as_array().expect("a list");
@@ -60,12 +60,12 @@ async fn a_webhook_whose_breaker_is_open_says_so() {
     for field in ["until", "failingSince"] {
         assert!(breaker[field].as_str().is_some_and(|moment| moment.ends_with('Z')), "{breaker}");
     }
-    // Pulumi's API has nothing of ours.
+    // Pulumi's API shows none of our fields.
     let hook =
         world.admin("GET", &format!("/api/orgs/{ORGANIZATION}/hooks/a"), Value::Null).await.expect(200);
     assert_eq!(hook.get("breaker"), None);
 
-    // A delivery that failed waits for its next attempt, and one that came since for the breaker.
+    // A failed delivery waits for its next attempt, and a newer one for the circuit breaker.
     let failed = waiting(&world, 0).await;
     assert_eq!(
         (&failed["reason"], &failed["because"]),

@@ -1,4 +1,4 @@
-//! Who calls, from where, and how often.
+//! Callers: their addresses and their rate limits.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -30,7 +30,7 @@ async fn a_token_has_a_rate_of_its_own() {
     let text = told["message"].as_str().expect("a text");
     assert!(text.contains("1 requests a second") && text.contains("requests_per_second"), "{text}");
     assert_eq!(wait, "1");
-    // Others have their own, and who presents no good token has none to use up.
+    // Each token has its own limit, and a caller without a valid token uses up none.
     world.ask(&other, "GET", "/v1/orgs", Value::Null).await.expect(200);
     world.ask("nobody", "GET", &webhooks(), Value::Null).await.expect(401);
 }
@@ -43,7 +43,7 @@ async fn without_a_rate_as_many_come_as_come() {
     }
 }
 
-/// What the audit log says of where a request comes from.
+/// The address of a request in the audit log.
 async fn check_remote(world: &World, peer: &str, forwarded: &[&str], expected: &str) {
     let peer: SocketAddr = peer.parse().expect(peer);
     let path = format!("/v1/orgs/{ORGANIZATION}/tokens");

@@ -109,7 +109,7 @@ async fn d6_delete() {
         let path = format!("{path}/{}", name(&created));
         world.admin("DELETE", &path, Value::Null).await.expect_empty(204);
         world.admin("GET", &path, Value::Null).await.expect(404);
-        // Twice is no error.
+        // A second delete is no error.
         world.admin("DELETE", &path, Value::Null).await.expect_empty(204);
     }
 }

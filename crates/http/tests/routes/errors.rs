@@ -1,4 +1,4 @@
-//! Refusals, whoever refuses.
+//! Error responses of all layers.
 
 use axum::body::Body;
 use axum::http::Request;

@@ -79,7 +79,7 @@ async fn the_same_event_again_is_answered_as_before() {
     let answer = world.admin("POST", EVENTS, other.clone()).await;
     answer.refusal(409);
     assert_eq!(answer.details(), ["Event id already_exists"]);
-    // All or none.
+    // All events are accepted, or none.
     let array = json!([event(Some(OTHER_ID)), other]);
     let refusal = world.admin("POST", EVENTS, array).await.refusal(409);
     assert_eq!(refusal, "the id of event 1 belongs to an event with other content");
@@ -139,6 +139,6 @@ async fn a_service_token_publishes_without_a_user() {
     let stored = world.ask(ADMIN, "GET", &format!("{EVENTS}/{ID}"), Value::Null).await.expect(200);
     assert!(stored["payload"].get("user").is_none());
     assert_eq!(stored["payload"]["organization"]["githubLogin"], ORGANIZATION);
-    // The same event, sent by somebody else, is still the same.
+    // An event from another sender is a duplicate, too.
     world.admin("POST", EVENTS, event(Some(ID))).await.expect(202);
 }

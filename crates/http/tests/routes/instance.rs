@@ -1,4 +1,4 @@
-//! The instance: sending, the master key, copies, its audit log.
+//! The instance: hold on sending, master key, backups, audit log.
 
 use axum::body::Body;
 use http_body_util::BodyExt as _;
@@ -55,7 +55,7 @@ async fn a_backup_is_streamed_with_its_digest_and_leaves_nothing() {
     let expected = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(COPY));
     assert_eq!(digest, format!("sha-256=:{expected}:"));
     assert_eq!(files(), 0);
-    // Who hangs up takes the copy along, and the next may come.
+    // If the client hangs up, the copy is removed, and the next backup is possible.
     let response = world.router.clone().oneshot(ask()).await.expect("it cannot fail");
     assert_eq!(files(), 1);
     drop(response);

@@ -8,7 +8,7 @@ use crate::support::{Answer, ORGANIZATION, Receiver, World};
 
 const UNKNOWN: &str = "no-such-organization";
 
-/// What a stranger may send: the call as it is, and spoiled.
+/// Requests of a caller without a membership: the valid call, and broken ones.
 fn requests(call: &Call) -> [(String, Value); 4] {
     [
         (call.path.clone(), call.body.clone()),
@@ -48,6 +48,6 @@ async fn a_foreign_organization_looks_like_none_on_every_route() {
             assert_eq!(header_names(&foreign), header_names(&none), "{method} {route}");
         }
     }
-    // All operations of Pulumi's API are in an organization, and most of ours.
+    // All operations of Pulumi's API, and most of ours, are in an organization.
     assert!(routes > 32 + 20, "{routes}");
 }

@@ -1,4 +1,4 @@
-//! Bodies that come late: who sends them may have hung up, or be no longer who they were.
+//! Late bodies: meanwhile the client may hang up, or the caller may lose rights.
 
 use std::pin::pin;
 
@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use crate::support::{ADMIN, ORGANIZATION, World, request, webhook};
 
-/// A request whose body is sent by the sender.
+/// A request whose body arrives through the sender.
 fn late(token: &str, method: &str, path: &str) -> (axum::http::Request<Body>, oneshot::Sender<Bytes>) {
     let (sender, body) = oneshot::channel();
     let body = Body::from_stream(stream::once(body));
@@ -32,7 +32,7 @@ async fn a_change_goes_on_when_its_client_hangs_up() {
     world.admin("GET", "/v1/orgs/citadel/members", Value::Null).await.expect(200);
 }
 
-/// The answer to an admin and operator who is stopped while the body is on its way.
+/// The response to an admin and operator who loses the rights while the body is arriving.
 async fn check(stop: &str, method: &str, path: &str, body: Value, expected: u16) {
     let world = World::start().await;
     let rick = json!({"login": "rick", "role": "admin", "operator": true});

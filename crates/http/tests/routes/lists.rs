@@ -26,7 +26,7 @@ async fn make_webhooks(world: &World, count: usize) -> Vec<String> {
     names
 }
 
-/// Goes through a list by its `Link` headers; the pages' columns.
+/// Reads a list by its `Link` headers, and returns one column of each page.
 async fn walk(world: &World, first: &str, name: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut next = Some(first.to_owned());
@@ -54,7 +54,7 @@ async fn webhooks_oldest_first_whole_or_in_pages() {
     let pages = walk(&world, &format!("{HOOKS}?pageSize=2"), "name").await;
     assert_eq!(pages, [names[..2].to_vec(), names[2..4].to_vec(), names[4..].to_vec()]);
     assert_eq!(walk(&world, &format!("{HOOKS}?pageSize=1000"), "name").await, std::slice::from_ref(&names));
-    // A token goes on even where no size is sent; what else is in the query does not matter here.
+    // A continuation token works without a page size, and other parameters do not matter here.
     let first = world.admin("GET", &format!("{HOOKS}?pageSize=2&x=1"), Value::Null).await;
     let token = first.header("pulumi-continuation-token").expect("a token");
     let rest = world.admin("GET", &format!("{HOOKS}?continuationToken={token}"), Value::Null).await;
@@ -89,7 +89,7 @@ async fn parameters_that_are_wrong() {
     let many: Vec<_> = (0..50).map(|index| format!("x{index}=1")).collect();
     let answer = world.admin("GET", &format!("{EVENTS}?{}", many.join("&")), Value::Null).await;
     assert!(answer.refusal(400).contains("'x9' and 40 more; it has"), "{}", answer.text());
-    // A token of a list by name, in a list by id.
+    // A token of a list by name does not fit a list by id.
     check_refusal(&world, &format!("{EVENTS}?continuationToken=MTpuOmE"), token).await;
 }
 
@@ -146,7 +146,7 @@ async fn deliveries_are_cut_by_bytes() {
         last = accepted["id"].as_str().expect("an id").to_owned();
         receiver.next().await;
     }
-    // Recorded after all before it, whatever the engine still has to record.
+    // The ping is recorded after all attempts before it.
     let again = format!("{HOOKS}/a/deliveries/{last}/redeliver");
     world.admin("POST", &again, Value::Null).await.expect(200);
     let listed = world.admin("GET", &format!("{HOOKS}/a/deliveries"), Value::Null).await;

@@ -1,4 +1,4 @@
-//! Publishing lines.
+//! Publishing NDJSON.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ async fn post(world: &World, path: &str, body: impl Into<Body>) -> Answer {
     world.send(request).await
 }
 
-/// One line that is new, one blank, one known, one in conflict, one too long, one that is no event, one that is no text.
+/// Seven lines: new, blank, duplicate, in conflict, too long, not an event, not UTF-8.
 fn mixed() -> Vec<u8> {
     let mut conflict = event(Some(ID));
     conflict["payload"]["stackName"] = json!("other");
@@ -168,7 +168,7 @@ async fn lines_may_be_sent_under_all_their_names() {
 #[tokio::test]
 async fn lines_under_a_wrong_name_are_told_the_right_one() {
     let world = World::start().await;
-    let remedy = "to send one event after the other, say Content-Type: application/x-ndjson";
+    let remedy = "to send several events, use Content-Type: application/x-ndjson";
     let ask = |body: String| world.send(request(ADMIN, "POST", EVENTS).body(body.into()).expect("a request"));
     for followed in
         [format!("{}\n{}", event(None), event(None)), format!("{},", event(None)), "[]\n[]".to_owned()]

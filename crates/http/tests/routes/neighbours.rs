@@ -1,5 +1,5 @@
-//! Two nodes on one store: what is answered by the first holds for what the second answers afterwards (invariant 10), with
-//! whatever the second remembers.
+//! Two nodes on one store: a change that the first node has acknowledged holds for every later response of the second one
+//! (invariant 10), whatever the second one has cached.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ async fn publish_lines(node: &World, token: &str, lines: &str) -> Answer {
     node.send(request).await
 }
 
-/// The ids of all events that are stored.
+/// The ids of all stored events.
 async fn stored_events(node: &World) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     let mut path = format!("{EVENTS}?pageSize=100");
@@ -46,7 +46,7 @@ fn id_of(event: &Value) -> String {
     event["id"].as_str().expect("an id").to_owned()
 }
 
-/// A service token that publishes, made through `node`, and its path.
+/// A service token for publishing, made through `node`, and its path.
 async fn service_token(node: &World) -> (String, String) {
     let tokens = format!("/v1/orgs/{ORGANIZATION}/tokens");
     let issued = node.admin("POST", &tokens, json!({"name": "ci", "role": "publisher"})).await.expect(201);
@@ -60,7 +60,7 @@ async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
     let mut accepted = BTreeSet::new();
     for _ in 0..1000 {
         let (token, path) = service_token(&first).await;
-        // Twice, so that the second has its holder at hand.
+        // Two requests, so that the second node has cached the holder.
         for _ in 0..2 {
             accepted.insert(id_of(&publish(&second, &token).await.expect(202)));
         }
@@ -68,7 +68,7 @@ async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
         publish(&second, &token).await.refusal(401);
         publish_lines(&second, &token, &event(None).to_string()).await.refusal(401);
     }
-    // The store has the events that were answered with 202, and no others.
+    // The store has exactly the events with a 202.
     assert_eq!(accepted.len(), 2000);
     for node in [&first, &second] {
         let stored = stored_events(node).await;
@@ -76,7 +76,7 @@ async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
     }
 }
 
-/// Also where no commit finds out.
+/// A right is also checked if no commit validates it.
 #[tokio::test]
 async fn a_token_that_was_revoked_is_told_nothing_on_any_node() {
     let (first, second) = two().await;
@@ -125,7 +125,7 @@ async fn a_member_who_was_removed_cannot_publish_on_any_node() {
         publish(&second, &token).await.expect(202);
         first.admin("DELETE", &member, Value::Null).await.expect_empty(204);
         publish(&second, &token).await.refusal(404);
-        // And back at once, whatever the second remembers.
+        // The right is also returned at once, whatever the second node has cached.
         first.admin("PUT", &member, json!({"role": "member"})).await.expect(200);
         publish(&second, &token).await.expect(202);
         first.admin("PUT", &member, json!({"role": "viewer"})).await.expect(200);
@@ -159,7 +159,7 @@ async fn a_webhook_set_inactive_hears_of_nothing_on_any_node() {
             publish(deliveries).await;
         }
     }
-    // The endpoint gets the events of the moments in which its webhook was active, and no others.
+    // The endpoint gets exactly the events from the times in which its webhook was active.
     let mut received = BTreeSet::new();
     for _ in 0..expected.len() {
         received
@@ -179,7 +179,7 @@ async fn what_is_answered_while_sending_is_held_is_sent_by_no_node() {
     let (first, second) = two().await;
     let mut receiver = Receiver::answering(StatusCode::OK).await;
     first.admin("POST", HOOKS, webhook("a", &receiver.url())).await.expect(201);
-    // Both nodes know the webhook, and send to it.
+    // Both nodes have loaded the webhook and send to it.
     for node in [&first, &second] {
         publish(node, ADMIN).await.expect(202);
         receiver.next().await;
@@ -192,10 +192,10 @@ async fn what_is_answered_while_sending_is_held_is_sent_by_no_node() {
         assert_eq!(accepted["deliveries"], 1);
         held.insert(id_of(&accepted));
     }
-    // What somebody asks for is sent, and comes first.
+    // Pings are sent despite the hold, and they come first.
     second.admin("POST", &format!("{HOOKS}/a/ping"), Value::Null).await.expect(200);
     assert_eq!(receiver.next().await.headers["pulumi-webhook-kind"], "ping");
-    // No attempt of a held one was begun: each is pending, and none has attempts.
+    // No attempt of a held delivery began: each is pending and has no attempts.
     for node in [&first, &second] {
         let pending =
             node.admin("GET", &format!("{DELIVERIES}&state=pending"), Value::Null).await.expect(200);
@@ -214,7 +214,7 @@ async fn what_is_answered_while_sending_is_held_is_sent_by_no_node() {
     assert_eq!(sent, held);
 }
 
-/// A node that ends says so: the others take over what was its share.
+/// A node announces its end, and the others take over its part at once.
 #[tokio::test]
 async fn nodes_see_each_other_come_and_go() {
     let (first, mut second) = two().await;

@@ -1,4 +1,4 @@
-//! Health, metrics, the document, and surfaces.
+//! Health, metrics, the OpenAPI document, and surfaces.
 
 use std::sync::atomic::Ordering;
 
@@ -49,7 +49,7 @@ async fn metrics_are_open_metrics_for_those_who_ask_for_it() {
     assert!(open_metrics.text().ends_with("# EOF\n"));
 }
 
-/// Clients choose paths and names, so no label has one.
+/// No label contains a path or a name, because clients choose them.
 #[tokio::test]
 async fn requests_are_counted_by_class_and_never_by_name() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! What people look after: deliveries, recoveries, statistics, the deployments credential, options of webhooks.
+//! Our own API for users: deliveries, recoveries, statistics, the deployments credential, options of webhooks.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ fn path(of: &str) -> String {
     format!("/v1/orgs/{ORGANIZATION}/{of}")
 }
 
-/// The one delivery that there is, once it is in this state.
+/// The only delivery, once it is in this state.
 async fn delivery_in(world: &World, state: &str) -> Value {
     loop {
         let list = world.admin("GET", &path("deliveries"), Value::Null).await.expect(200);
@@ -95,7 +95,7 @@ async fn options_of_a_webhook_are_set_and_found_by() {
     }
     let wrong = world.admin("GET", &path("webhooks?state=tired"), Value::Null).await;
     assert_eq!(wrong.refusal(400), "state must be 'active', 'inactive' or 'suspended'");
-    // Set active by the other API, too, the reason is gone.
+    // The reason is also removed if the other API sets the webhook active.
     world.admin("PATCH", &format!("{hooks}/a"), json!({"active": true})).await.expect(200);
     let found = world.admin("GET", &one, Value::Null).await.expect(200);
     assert_eq!((&found["state"], found.get("pauseReason")), (&json!("active"), None));

@@ -22,7 +22,7 @@ async fn check_prefix(world: &World, hooks: &str, project: Option<&str>, name: &
 #[tokio::test]
 async fn all_operations_below_all_prefixes() {
     let world = World::start().await;
-    // Names that could be taken for parts of other routes.
+    // Names that equal parts of other routes.
     for name in ["a", "hooks", "ping", "deliveries"] {
         check_prefix(&world, &format!("/api/orgs/{ORGANIZATION}/hooks"), None, name).await;
         let stack = format!("/api/stacks/{ORGANIZATION}/website/prod/hooks");
@@ -56,7 +56,7 @@ async fn misprinted_paths_are_served() {
     let delete = format!("/api/{ORGANIZATION}/website/prod/hooks/a");
     world.admin("DELETE", &delete, Value::Null).await.expect_empty(204);
     world.admin("GET", &right, Value::Null).await.expect(404);
-    // Whose project is called as a part of another route.
+    // The project's name equals a part of another route.
     let create = format!("/api/orgs/{ORGANIZATION}/hooks/prod/hooks");
     let created = world.admin("POST", &create, webhook("a", "https://a.example/")).await.expect(201);
     assert_eq!(created["projectName"], "hooks");
@@ -95,7 +95,7 @@ async fn names_that_break_the_rules() {
     let environment = format!("/api/esc/environments/{ORGANIZATION}/infra/a%20b/hooks");
     check_name(&world, &environment, 400, &format!("envName in the path {rule}")).await;
     check_name(&world, "/api/orgs/a%20b/hooks", 404, "Organization 'a b' not found").await;
-    // Who may not know of the organization is told nothing of the rest.
+    // A caller who may not see the organization learns nothing about the rest of the path.
     check_name(&world, "/api/stacks/other/a%20b/prod/hooks", 404, "Organization 'other' not found").await;
     let hook = format!("/api/orgs/{ORGANIZATION}/hooks/a%20b");
     check_name(&world, &hook, 404, "Webhook 'a b' not found").await;

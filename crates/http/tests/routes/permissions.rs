@@ -1,4 +1,4 @@
-//! Who may do what: every operation, every role.
+//! Permissions: every operation with every role.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::{ADMIN, ORGANIZATION, World, event, webhook};
 
 const ROLES: [&str; 4] = ["admin", "member", "publisher", "viewer"];
 
-/// A token of each role, in their order.
+/// A token for each role, in the order of the roles.
 async fn tokens(world: &World) -> Vec<String> {
     let mut tokens = Vec::new();
     for role in ROLES {
@@ -15,7 +15,7 @@ async fn tokens(world: &World) -> Vec<String> {
     tokens
 }
 
-/// What each role is answered; columns as in [`ROLES`].
+/// The status for each role; columns as in [`ROLES`].
 struct Row {
     method: &'static str,
     path: String,
@@ -69,7 +69,7 @@ async fn webhooks() {
         (format!("/api/preview/environments/{ORGANIZATION}/dev/hooks"), [1, 1, 0, 0]),
     ];
     for (hooks, edit) in prefixes {
-        // A name that resolves to nothing: no ping leaves this machine.
+        // The name does not resolve, so no ping leaves this machine.
         let kept = webhook("kept", "http://localhost.invalid/");
         world.admin("POST", &hooks, kept).await.expect(201);
         check(&world, &tokens, rows_of(&hooks, edit)).await;

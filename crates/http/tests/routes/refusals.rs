@@ -1,4 +1,4 @@
-//! A caller who may not do a thing is told so before anything else about the request is: 401, 404 or 403 come before 400.
+//! A caller without the right is refused before the rest of the request is checked: 401, 404 and 403 come before 400.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use crate::support::calls::{Call, calls};
 use crate::support::identities::Planted;
 use crate::support::{ADMIN, Answer, ORGANIZATION, Receiver, World, request, webhook};
 
-/// A refusal for who asks, and not for what is asked.
+/// A refusal because of the caller, not because of the request.
 fn is_of_the_caller(answer: &Answer) -> bool {
     match answer.status.as_u16() {
         401 | 403 => true,
@@ -18,7 +18,7 @@ fn is_of_the_caller(answer: &Answer) -> bool {
     }
 }
 
-/// The call with another query, body or path than the route takes.
+/// The call with a wrong query, body or path.
 async fn spoiled(world: &World, token: &str, call: &Call) -> Vec<(&'static str, Answer)> {
     let Call { method, path, body, .. } = call;
     let mut answers = Vec::new();
@@ -40,7 +40,7 @@ async fn spoiled(world: &World, token: &str, call: &Call) -> Vec<(&'static str, 
     answers
 }
 
-/// Checks all routes with a token, and gives how many of them refuse the caller.
+/// Checks all routes with a token. Returns the number of routes that refuse the caller.
 async fn check(world: &World, who: &str, token: &str) -> usize {
     let receiver = Receiver::answering(StatusCode::OK).await;
     let names = world.furnish(&receiver.url()).await;
@@ -62,7 +62,7 @@ async fn check(world: &World, who: &str, token: &str) -> usize {
 
 #[tokio::test]
 async fn a_refusal_of_the_caller_comes_first_on_every_route() {
-    // More than so many routes refuse: a walk that finds none shows nothing.
+    // The test would prove nothing if too few routes refused the caller.
     for (who, role, operator, at_least) in [
         ("stranger", None, false, 60),
         ("operator", None, true, 50),
@@ -103,7 +103,7 @@ async fn no_token_is_refused_first_on_every_route() {
     assert_eq!(refused, calls(&crate::support::calls::Names::unknown(ORGANIZATION)).len());
 }
 
-/// Which right an edit needs depends on the webhook's scope.
+/// The right that an edit needs depends on the webhook's scope.
 #[tokio::test]
 async fn a_member_learns_first_that_a_webhook_is_for_admins_to_edit() {
     let world = World::start().await;

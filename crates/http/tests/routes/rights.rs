@@ -1,8 +1,8 @@
 //! No chain of calls reaches a right that its first token lacked.
 //!
-//! For each kind of token a world of its own is searched: the token makes every call of every route with every choice of
-//! user, role and expiry, then so does each token that an answer showed, and once more. Tokens whose rights are alike count
-//! as one. After each call all tokens that the chain holds are looked at in the store.
+//! For each kind of token, the test searches an instance of its own: the token makes every call of every route with every
+//! choice of user, role and expiry. Each token that a response shows then does the same, and once more. Tokens with equal
+//! rights count as one. After each call, all tokens of the chain are read from the store.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::support::calls::{Names, calls};
 use crate::support::identities::Planted;
 use crate::support::{ADMIN, ORGANIZATION, World};
 
-/// The organization of somebody else.
+/// An organization of other users.
 const OTHER: &str = "citadel";
 /// Calls in a chain.
 const CALLS: usize = 3;
@@ -24,7 +24,7 @@ const SOON: Timestamp = Timestamp::from_millis(32_000_000_000_000);
 const LATER: &str = "2999-01-01T00:00:00Z";
 const ROLES: [&str; 4] = ["admin", "member", "publisher", "viewer"];
 
-/// What a token may do in an organization, as it stands.
+/// The rights of a token in an organization.
 fn permissions(holder: &TokenHolder, organization: &str) -> BTreeSet<&'static str> {
     let held = holder.memberships.iter().find(|held| held.organization.name.as_str() == organization);
     let may = |permission: &Permission| {
@@ -41,7 +41,7 @@ fn operates(holder: &TokenHolder) -> bool {
     holder.token.is_operator && holder.user.as_ref().is_some_and(|user| user.is_operator)
 }
 
-/// Fails where `held` may more than `first`, which began the chain.
+/// Fails if `held` has more rights than `first`, which began the chain.
 fn check(first: &TokenHolder, held: &TokenHolder, chain: &str) {
     assert!(operates(first) || !operates(held), "operates: {chain}");
     assert!(
@@ -58,7 +58,7 @@ fn check(first: &TokenHolder, held: &TokenHolder, chain: &str) {
     }
 }
 
-/// What decides which rights a token has and can give: tokens that are alike in it reach the same.
+/// The facts that decide about the rights of a token. Tokens with equal facts reach the same tokens.
 fn shape(holder: &TokenHolder) -> String {
     let role = |name: &str| {
         let held = holder.memberships.iter().find(|held| held.organization.name.as_str() == name);
@@ -82,14 +82,14 @@ fn shape(holder: &TokenHolder) -> String {
     )
 }
 
-/// All tokens that an answer shows, however it is built.
+/// All tokens that a response shows, wherever they stand in it.
 fn tokens_in(answer: &str) -> Vec<String> {
     let words = answer.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("sbl_")).map(str::to_owned).collect()
 }
 
-/// The calls that make users, organizations, members and tokens, with all choices; then one of every other route that
-/// changes something. `serial` makes names that are new, and `made` is the user who was added last.
+/// The calls that make users, organizations, members and tokens, with all choices, and one call of every other route that
+/// changes something. `serial` makes names unique, and `made` is the user who was added last.
 fn choices(serial: &mut usize, made: &str, kind: &Kind) -> Vec<(String, String, Value)> {
     let mut calls_made = Vec::new();
     let mut call = |method: &str, path: String, body: Value| calls_made.push((method.to_owned(), path, body));
@@ -99,7 +99,7 @@ fn choices(serial: &mut usize, made: &str, kind: &Kind) -> Vec<(String, String, 
     };
     let logins = ["rick", "both", made, if kind.login.is_empty() { "ops" } else { kind.login.as_str() }];
     let organizations = [ORGANIZATION, OTHER];
-    // Only a token that expires can lack the right to one that lives long.
+    // Only a token that expires can lack the right to make one that lives longer.
     let expiries =
         if kind.expires_at.is_some() { vec![Value::Null, json!(LATER)] } else { vec![Value::Null] };
     for operator in [false, true] {
@@ -138,7 +138,7 @@ fn choices(serial: &mut usize, made: &str, kind: &Kind) -> Vec<(String, String, 
     calls_made
 }
 
-/// A kind of token, by whom it is of.
+/// A kind of token.
 #[derive(Clone, Debug)]
 struct Kind {
     /// A login; empty for a service token.
@@ -148,7 +148,7 @@ struct Kind {
     expires_at: Option<Timestamp>,
 }
 
-/// All kinds: of each sort of user, with each role where the user may more than the role, for good and for a while.
+/// All kinds: for each kind of user, with each role below the rights of the user, with and without expiry.
 fn kinds() -> Vec<Kind> {
     let mut kinds = Vec::new();
     let mut add = |login: &str, is_operator: bool, role: Role, expires_at: Option<Timestamp>| {
@@ -173,7 +173,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-/// Two organizations, and users of all sorts.
+/// Two organizations with users of all kinds.
 async fn inhabited() -> World {
     let world = World::start().await;
     for (login, operator, role) in [
@@ -200,11 +200,11 @@ async fn inhabited() -> World {
     world
 }
 
-/// What a search goes by.
+/// The state of a search.
 struct Search {
     world: World,
     first: TokenHolder,
-    /// All tokens that the chain holds, with the calls that they came by.
+    /// All tokens of the chain, with the calls that made them.
     held: Vec<(String, String)>,
     shapes: BTreeSet<String>,
     made: String,
@@ -212,7 +212,7 @@ struct Search {
 }
 
 impl Search {
-    /// Makes a call, and holds what it shows. Gives whether it was allowed.
+    /// Makes a call and keeps the tokens in its response. Returns whether it was allowed.
     async fn make(&mut self, token: &str, chain: &str, call: &(String, String, Value)) -> bool {
         let (method, path, body) = call;
         let answer = self.world.ask(token, method, path, body.clone()).await;
@@ -226,7 +226,7 @@ impl Search {
             if self.shapes.insert(shape(&holder)) {
                 self.held.push((shown, chain.clone()));
             } else if !path.ends_with("/users") {
-                // There is a limit to an owner's tokens.
+                // The number of an owner's tokens is limited.
                 self.world.uproot(&holder.token).await;
             }
             if let (true, Some(user)) = (path.ends_with("/users"), holder.user) {
@@ -267,7 +267,7 @@ async fn search(kind: &Kind) -> usize {
             }
         }
     }
-    // Who may not edit members has not, by whatever token.
+    // A user without the right to edit members has it with no token.
     for (organization, before) in [ORGANIZATION, OTHER].into_iter().zip(members) {
         if !permissions(&search.first, organization).contains(Permission::EditMembers.as_str()) {
             assert_eq!(search.world.members(organization).await, before, "{kind:?} in {organization}");
@@ -282,15 +282,15 @@ async fn no_chain_of_three_calls_reaches_a_right_that_its_token_lacked() {
     for kind in kinds() {
         allowed.push((search(&kind).await, kind));
     }
-    // The search is none if nothing is allowed: operators, admins and users make tokens, service tokens that only read
-    // make nothing.
+    // The search would prove nothing if no call were allowed: operators, admins and users make tokens, but service tokens
+    // that only read do not.
     for (allowed, kind) in allowed {
         let is_idle = kind.login.is_empty() && kind.role != Role::Admin;
         assert!(is_idle || allowed > 0, "{kind:?}: {allowed}");
     }
 }
 
-/// The search sees what it is to see.
+/// The search finds a planted violation.
 #[tokio::test]
 async fn an_admins_token_in_a_viewers_hands_is_seen() {
     let world = inhabited().await;

@@ -1,4 +1,4 @@
-//! Tokens, and which of them may manage which.
+//! Tokens, and the rights of one token over others.
 
 use serde_json::{Value, json};
 use stackbell_app::tokens::TOKENS_OF_OWNER_MAX;
@@ -14,14 +14,14 @@ fn service() -> String {
     format!("/v1/orgs/{ORGANIZATION}/tokens")
 }
 
-/// A token that was made, and its id.
+/// A new token and its id.
 async fn issue(world: &World, maker: &str, path: &str, body: Value) -> (String, String) {
     let issued = world.ask(maker, "POST", path, body).await.expect(201);
     let text = |name: &str| issued[name].as_str().expect("a text").to_owned();
     (text("token"), text("id"))
 }
 
-/// The names of the tokens that somebody sees.
+/// The names of the tokens that a caller sees.
 async fn names(world: &World, token: &str, path: &str) -> Vec<String> {
     let listed = world.ask(token, "GET", path, Value::Null).await.expect(200);
     let name = |one: &Value| one["name"].as_str().expect("a name").to_owned();
@@ -42,7 +42,7 @@ async fn tokens_are_shown_once_and_end_at_once() {
     let listed = world.ask(token, "GET", "/v1/user/tokens", Value::Null).await;
     assert!(!listed.text().contains(token));
     assert_eq!(listed.expect(200).as_array().map(Vec::len), Some(1));
-    // A token can make none that is mightier than itself.
+    // A token cannot make one with more rights.
     let mightier = json!({"name": "x", "role": "admin"});
     world.ask(token, "POST", "/v1/user/tokens", mightier).await.refusal(400);
     world.admin("DELETE", &format!("/v1/user/tokens/{id}"), Value::Null).await.expect_empty(204);
@@ -108,7 +108,7 @@ async fn a_token_does_not_outlive_its_maker() {
         world.ask(ADMIN, "POST", &path, body).await.expect(201);
     }
     let user = world.ask(&maker, "POST", "/v1/users", json!({"login": "rick"})).await.expect(201);
-    // SOON is later than first tokens usually live.
+    // SOON is later than the default expiry of first tokens.
     let limit = user["tokenExpiresAt"].as_str().expect("a moment");
     assert!(limit < SOON, "{limit}");
     let body = json!({"login": "summer", "expiresAt": SOON});
@@ -150,12 +150,12 @@ async fn a_first_token_has_the_least_role_or_the_one_that_was_asked_for_and_expi
         let (maker, _) = issue(&world, ADMIN, OWN, body).await;
         for asked in refused {
             let answer = add(&maker, json!({"login": "c", "role": asked})).await;
-            assert_eq!(answer.refusal(400), format!("role '{asked}' is more than this token may itself"));
+            assert_eq!(answer.refusal(400), format!("role '{asked}' has more rights than this token"));
         }
         let user = add(&maker, json!({"login": role})).await.expect(201);
         assert_eq!(user["tokenRole"], least, "by a {role}");
     }
-    // A token that an operator makes for somebody else is handed over like a first one.
+    // A token that an operator makes for another user expires like a first one.
     let body = json!({"name": "x", "role": "viewer"});
     let theirs = world.admin("POST", "/v1/users/a/tokens", body.clone()).await.expect(201);
     assert_eq!(days_until(&theirs["expiresAt"]), 90);
@@ -173,15 +173,15 @@ async fn an_operators_token_for_a_user_gives_no_rights_in_an_organization() {
     let path = "/v1/users/rick/tokens";
     for role in ["admin", "member", "publisher", "viewer"] {
         let refusal = world.ask(&ops, "POST", path, json!({"name": "x", "role": role})).await.refusal(400);
-        let rule = "is more than this token may itself in an organization that the user belongs to";
+        let rule = "has more rights than this token in an organization that the user belongs to";
         assert_eq!(refusal, format!("role '{role}' {rule}"));
     }
-    // What the operator may do as a member may be passed on.
+    // The operator can pass on the rights of the own membership.
     let member = format!("/v1/orgs/{ORGANIZATION}/members/ops");
     world.admin("PUT", &member, json!({"role": "viewer"})).await.expect(200);
     world.ask(&ops, "POST", path, json!({"name": "x", "role": "viewer"})).await.expect(201);
     world.ask(&ops, "POST", path, json!({"name": "x", "role": "publisher"})).await.refusal(400);
-    // A user who belongs to nothing gets a new token from any operator, and an admin lets them in again.
+    // A user without a membership gets a new token from any operator, and an admin adds the membership again.
     world
         .admin("DELETE", &format!("/v1/orgs/{ORGANIZATION}/members/rick"), Value::Null)
         .await
@@ -213,7 +213,7 @@ async fn operators_issue_and_revoke_the_tokens_of_users() {
         world.admin("GET", "/v1/users/no/tokens", Value::Null).await.refusal(404),
         "User 'no' not found"
     );
-    // Whatever the operator's token may otherwise: whoever holds a stolen one must be stopped.
+    // The operator right suffices, whatever the role of the token: a stolen token must be revoked.
     let least = json!({"name": "least", "role": "viewer", "operator": true});
     let (least, _) = issue(&world, ADMIN, OWN, least).await;
     let listed = world.ask(&least, "GET", path, Value::Null).await.expect(200);
@@ -233,9 +233,6 @@ async fn an_owner_has_so_many_tokens() {
         world.admin("POST", &service(), body.clone()).await.expect(201);
     }
     let refusal = world.admin("POST", &service(), body.clone()).await.refusal(409);
-    assert!(
-        refusal.starts_with("there are 100 tokens of this owner, the most that one may have"),
-        "{refusal}"
-    );
+    assert!(refusal.starts_with("this owner has 100 tokens, which is the limit"), "{refusal}");
     world.admin("POST", OWN, body).await.expect(201);
 }

@@ -1,4 +1,4 @@
-//! What a PATCH changes. Source: wire-facts.md#update-rule.
+//! The effect of a PATCH. Source: wire-facts.md#update-rule.
 
 use serde_json::{Value, json};
 use stackbell_model::webhook::Format;
@@ -19,7 +19,7 @@ async fn start() -> (World, Value) {
     (world, created)
 }
 
-/// A body whose every required field is there, as real clients send it.
+/// A body with every required field, as real clients send it.
 fn whole() -> Value {
     json!({"active": false, "displayName": "e", "payloadUrl": "https://b.example/"})
 }
@@ -32,7 +32,7 @@ fn merged(value: &Value, more: &Value) -> Value {
     merged
 }
 
-/// Sends `body`; the webhook is then what it was with `changes`.
+/// Sends `body`. The webhook then differs from before by `changes`.
 async fn check(body: Value, changes: Value) {
     let (world, created) = start().await;
     let changed = world.admin("PATCH", HOOK, body.clone()).await.expect(200);
@@ -48,7 +48,7 @@ async fn a_whole_body_replaces() {
     check(merged(&whole(), &nulls), merged(&whole(), &lists)).await;
     let some = json!({"filters": ["update_succeeded"], "groups": ["stacks"], "format": "raw"});
     check(merged(&whole(), &some), merged(&whole(), &some)).await;
-    // What clients send back of what they got.
+    // Clients send fields of the response back.
     let echoed =
         json!({"name": "a", "organizationName": ORGANIZATION, "hasSecret": true, "secretCiphertext": "x"});
     check(merged(&whole(), &echoed), merged(&whole(), &lists)).await;
@@ -78,7 +78,7 @@ async fn a_secrets_digest_changes_with_it_alone() {
     assert_eq!(back, created);
 }
 
-/// Sends `body`; it is refused for these fields, and nothing has changed.
+/// Sends `body`. It is refused for these fields, and nothing changes.
 async fn check_refused(body: Value, expected: &[&str]) {
     let (world, created) = start().await;
     let answer = world.admin("PATCH", HOOK, body.clone()).await;

@@ -1,4 +1,4 @@
-//! Webhooks of all scopes: at a glance, Standard Webhooks, suspension.
+//! Webhooks of all scopes: list, Standard Webhooks, suspension.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn those_of_all_scopes_are_listed() {
         "state": "active", "breaker": all[0]["breaker"], "standardHeaders": true,
     });
     assert_eq!(all[0], expected);
-    // Payload URLs are credentials, and cut for those who may only read.
+    // Payload URLs are credentials, so callers who may only read see a part of them.
     let viewer = world.user("summer", Some("viewer")).await;
     let cut = world.ask(&viewer, "GET", ALL, Value::Null).await;
     assert!(!cut.text().contains("secret\""), "{}", cut.text());
@@ -83,14 +83,14 @@ async fn a_suspension_is_seen_and_ended() {
     assert!(all[0]["suspension"]["since"].as_str().is_some_and(|since| since.ends_with('Z')));
     let resume = format!("{}/resume", of(0, &all));
     for _ in 0..2 {
-        // The second time there is nothing to end.
+        // The second request has nothing to end.
         let resumed = world.admin("POST", &resume, Value::Null).await.expect(200);
         assert_eq!(resumed["suspension"], Value::Null);
     }
 }
 
-/// Suspends the webhook `a` with an event that its endpoint answers 410, and leaves another that is held; its representation
-/// in our own API.
+/// Suspends the webhook `a` with an event to which its endpoint responds with 410. Another event is held. Returns the webhook in
+/// our own API.
 async fn suspended(world: &World, gone: &mut Receiver) -> Value {
     world.admin("POST", HOOKS, webhook("a", &gone.url())).await.expect(201);
     world.admin("POST", EVENTS, event(None)).await.expect(202);
@@ -107,7 +107,7 @@ async fn suspended(world: &World, gone: &mut Receiver) -> Value {
     all[0].clone()
 }
 
-/// Whatever a person does to it: afterwards it is active, and both events arrive at once, one of which is due in seconds.
+/// After the act of a user, the webhook is active, and both events arrive at once, although one is due only in seconds.
 async fn check_goes_on(edits: impl Fn(&str) -> Vec<(&'static str, Value)>) {
     let world = World::start().await;
     let mut gone = Receiver::answering(StatusCode::GONE).await;
@@ -128,7 +128,7 @@ async fn another_url_sets_a_suspended_webhook_going() {
     check_goes_on(|url| vec![("PATCH", json!({"payloadUrl": url}))]).await;
     // Pulumi's provider sends all fields.
     check_goes_on(|url| vec![("PATCH", webhook("a", url))]).await;
-    // While it is off, and on later.
+    // The webhook is inactive, and set active later.
     check_goes_on(|url| {
         let off = json!({"payloadUrl": url, "active": false});
         vec![("PATCH", off), ("PATCH /v1", json!({"active": true}))]
@@ -136,7 +136,7 @@ async fn another_url_sets_a_suspended_webhook_going() {
     .await;
 }
 
-/// Switched off and on by `off` and `on`, whose endpoint is back by then.
+/// The webhook is set inactive and active by `off` and `on`, and its endpoint works again by then.
 async fn check_off_and_on(off: &str, on: &str) {
     let world = World::start().await;
     let mut endpoint = Receiver::answering(StatusCode::GONE).await;
@@ -203,7 +203,7 @@ async fn each_needs_the_permission_for_it() {
     }
     let all = world.admin("GET", ALL, Value::Null).await.expect(200);
     let off = || json!({"standardHeaders": false});
-    // Role; may list, set those of the organization, set those of a stack, resume.
+    // Columns: role; may list, set options in the organization, set options in a stack, resume.
     let rows = [("member", [200, 403, 200, 200]), ("viewer", [200, 403, 403, 403]), ("publisher", [403; 4])];
     for (role, expected) in rows {
         let token = world.user(role, Some(role)).await;

@@ -102,9 +102,9 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
     })
     .await;
     // The log is written asynchronously, so its last line may come later than the response.
-    let told = || async { server.log().contains("the store is well again").then_some(()) };
+    let told = || async { server.log().contains("the store works again").then_some(()) };
     wait::until("the line that readiness is back", told).await;
-    check_told(&server, &[("the store is well again", 1), ("commits go through again", 1)]);
+    check_told(&server, &[("the store works again", 1), ("commits go through again", 1)]);
     let (status, log, _folder) = server.terminate().await;
     assert!(status.success(), "{status}\n{log}");
 }

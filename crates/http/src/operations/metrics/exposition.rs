@@ -1,6 +1,6 @@
 //! The two text formats of metrics: OpenMetrics 1.0, and Prometheus' classic text format 0.0.4.
 //!
-//! The registry's crate writes OpenMetrics alone. The formats differ in a few lines, which are translated here.
+//! The registry's crate writes only OpenMetrics. The formats differ in a few lines, which are translated here.
 //! Sources: OpenMetrics 1.0.0 (prometheus.io/docs/specs/om), and Prometheus' exposition formats.
 
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0
 pub(super) const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Exposition {
-    /// OpenMetrics where `Accept` names it and prefers nothing else, else the classic format, which every scraper reads.
+    /// OpenMetrics if `Accept` names it and prefers nothing else. Otherwise the classic format, which every scraper reads.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let ranges: Vec<Range> = values.flat_map(|value| value.split(',')).map(Range::read).collect();
@@ -28,7 +28,7 @@ impl Exposition {
                 let named = ranges.iter().filter(|range| range.is_for(name, version));
                 named.map(|range| range.quality).max()
             };
-            // The most precise range counts, as RFC 9110 says.
+            // The most precise range counts (RFC 9110).
             names.iter().find_map(|name| of(name)).unwrap_or(0)
         };
         let open_metrics = quality(&["application/openmetrics-text"], "1.0.0");
@@ -54,10 +54,10 @@ impl Exposition {
 
 /// A media range of `Accept`.
 struct Range {
-    /// In lower case.
+    /// The media range in lower case.
     name: String,
     version: Option<String>,
-    /// In thousandths.
+    /// The quality in thousandths.
     quality: u32,
 }
 
@@ -81,7 +81,7 @@ impl Range {
     }
 }
 
-/// In thousandths; a text that is no quality means that the range is not wanted.
+/// The quality in thousandths; 0, which excludes the range, for an invalid text.
 fn read_quality(text: &str) -> u32 {
     let quality = text.parse::<f32>().ok().filter(|quality| (0.0..=1.0).contains(quality));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 1000")]
@@ -90,8 +90,8 @@ fn read_quality(text: &str) -> u32 {
 
 /// Translates a text of OpenMetrics.
 ///
-/// Counters are described by the names of their samples, units are not told, and nothing marks the end. `HELP` stands before
-/// the `TYPE` that decides its name. Metrics of ours have no timestamps and no exemplars, which would differ too.
+/// In the classic format, counters are described by the names of their samples, units are absent, and nothing marks the end.
+/// `HELP` stands before the `TYPE` that decides its name. Timestamps and exemplars would differ, too, but we write none.
 fn classic(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut help = None;

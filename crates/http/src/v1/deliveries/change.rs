@@ -29,7 +29,8 @@ const REDELIVER: &str = "/v1/orgs/{orgName}/deliveries/{deliveryId}/redeliver";
 pub(super) fn routes() -> [Route; 3] {
     let delivery = one::<DeliveryResponse>;
     let cancelling = describe("CancelDelivery", "Cancel a pending delivery.", delivery());
-    let retrying = "Have a delivery tried now, before all others of its webhook; a failed or cancelled one starts again.";
+    let retrying =
+        "Make a delivery due now, before all others of its webhook. A failed or cancelled one starts again.";
     let retrying = describe("RetryDelivery", retrying, delivery());
     let redelivering = "Make one more attempt of a delivery, whatever its state.";
     let redelivering = describe("RedeliverDelivery", redelivering, one::<AttemptResponse>());
@@ -47,7 +48,7 @@ fn describe(id: &str, summary: &str, answer: RefOr<Schema>) -> Description {
         .response(StatusCode::OK, "Success.", [(JSON, answer)])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")
         .refuses(StatusCode::NOT_FOUND, NOT_FOUND)
-        .refuses(StatusCode::CONFLICT, "In its state it cannot be; the text says why.")
+        .refuses(StatusCode::CONFLICT, "The state of the delivery does not allow it; the message says why.")
 }
 
 async fn cancel(

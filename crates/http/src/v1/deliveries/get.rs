@@ -1,4 +1,4 @@
-//! Gets a delivery with what it sends, and its attempts.
+//! Gets a delivery with its payload and its attempts.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{DELIVERY, NOT_FOUND, PATH_OF_ONE, TAGS};
 use crate::Route;
 
 pub(super) fn route() -> Route {
-    let summary = "Get a delivery with what it sends, its attempts, and why it waits.";
+    let summary = "Get a delivery with its payload, its attempts, and the reason why it waits.";
     let description = Description::new("GetDelivery", TAGS, summary)
         .guarded()
         .response(StatusCode::OK, "Success.", [(JSON, one::<DeliveryDetail>())])

@@ -33,22 +33,26 @@ use crate::Route;
 const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn route() -> Route {
-    let summary = "List an organization's deliveries, newest first. A page may be short, or empty, and there be a \
-        next one.";
+    let summary = "List an organization's deliveries, newest first. A page may be short or empty although \
+        there is a next one.";
     let description = Description::new("ListAllDeliveries", TAGS, summary)
         .guarded()
-        .query("webhook", "Only of the webhook of this id.", Type::String)
+        .query("webhook", "Only deliveries of the webhook with this id.", Type::String)
         .query(
             "project",
-            "Only of events about this project's stack or environment, named beside.",
+            "Only events about a stack or environment of this project, which another parameter names.",
             Type::String,
         )
-        .query("stack", "Only of events about this stack.", Type::String)
-        .query("environment", "Only of events about this environment.", Type::String)
-        .query("kind", "Only of this kind of event, or `ping`.", Type::String)
-        .query("state", "Only `pending`, `succeeded`, `failed` or `cancelled` ones.", Type::String)
-        .query("from", "Only those made at this moment (RFC 3339) or later.", Type::String)
-        .query("to", "Only those made before this moment (RFC 3339).", Type::String)
+        .query("stack", "Only events about this stack.", Type::String)
+        .query("environment", "Only events about this environment.", Type::String)
+        .query("kind", "Only this kind of event, or `ping`.", Type::String)
+        .query(
+            "state",
+            "Only deliveries that are `pending`, `succeeded`, `failed` or `cancelled`.",
+            Type::String,
+        )
+        .query("from", "Only deliveries made at this moment (RFC 3339) or later.", Type::String)
+        .query("to", "Only deliveries made before this moment (RFC 3339).", Type::String)
         .paged("Deliveries on a page: 1 to 100, 50 if absent.")
         .response(StatusCode::OK, "Success.", [(JSON, many::<DeliveryResponse>())])
         .refuses(StatusCode::BAD_REQUEST, "A parameter is invalid.")

@@ -1,4 +1,4 @@
-//! Deliveries of a whole organization.
+//! Deliveries of an organization.
 
 mod change;
 mod get;

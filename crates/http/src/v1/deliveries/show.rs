@@ -1,4 +1,4 @@
-//! Deliveries as they are answered.
+//! Conversion of deliveries to types of the wire.
 
 use stackbell_app::deliveries::organization::{DeliveryOverview, LastAttempt};
 use stackbell_app::waiting::Waiting;
@@ -9,7 +9,7 @@ use stackbell_wire::rest::every_delivery::{
 };
 use stackbell_wire::rest::rfc3339;
 
-/// Shows a delivery.
+/// Converts a delivery.
 pub(super) fn show(overview: &DeliveryOverview) -> DeliveryResponse {
     let ScopeNames { project, stack, environment } =
         overview.subject.as_ref().map(Subject::names).unwrap_or_default();
@@ -50,7 +50,7 @@ pub(super) fn show(overview: &DeliveryOverview) -> DeliveryResponse {
     shown
 }
 
-/// Shows why a delivery is not sent now.
+/// Converts the reason why a delivery is not sent now.
 pub(super) fn show_waiting(waiting: &Waiting) -> DeliveryWaiting {
     DeliveryWaiting {
         reason: waiting.reason.as_str(),

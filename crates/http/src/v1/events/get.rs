@@ -1,4 +1,4 @@
-//! Shows an event.
+//! Gets an event.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ async fn get(
     Ok(response::json(StatusCode::OK, &show(&at, &stored.event, stored.deliveries)?))
 }
 
-/// An event of the organization that `at` is about.
+/// An event of the organization in the path.
 pub(super) fn show(at: &InOrganization, event: &Event, deliveries: u32) -> Result<EventResponse, HttpError> {
     let organization = &at.caller.organization().name;
     let shown = EventResponse::new(event, organization, u64::from(deliveries));

@@ -1,4 +1,4 @@
-//! A body, line by line, however long it is.
+//! Reads a body line by line, whatever its length.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use stackbell_http_kit::body::{broken, too_slow, without_mark};
 use stackbell_http_kit::error::HttpError;
 
-/// What a line may have beside the payload: kind, id and white space.
+/// The most bytes of a line beside the payload: kind, id and white space.
 const BESIDE_PAYLOAD_BYTES_MAX: usize = 44 * 1024;
 
 /// The most bytes of a line: an event with the largest payload, and white space.
@@ -16,7 +16,7 @@ pub(super) const fn line_bytes_max(payload_bytes_max: usize) -> usize {
     payload_bytes_max + BESIDE_PAYLOAD_BYTES_MAX
 }
 
-/// How long a body may give nothing at all.
+/// The longest time without any byte of the body.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// A line that is not blank.
@@ -27,16 +27,16 @@ pub(super) struct Line {
     pub(super) text: LineText,
 }
 
-/// What is on a line.
+/// The text of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LineText {
     /// The line, without its end.
     Whole(Bytes),
-    /// More than [`line_bytes_max`]; let go.
+    /// The line was longer than [`line_bytes_max`] and is discarded.
     TooLong,
 }
 
-/// Reads lines. Keeps one line at the most, and of one that is too long, nothing.
+/// Reads lines. At most one line is in memory, and nothing of a line that is too long.
 pub(super) struct Lines {
     body: BodyDataStream,
     line_bytes_max: usize,
@@ -53,7 +53,7 @@ impl Lines {
         Self { body, line_bytes_max, pending: BytesMut::new(), searched: 0, number: 0, is_too_long: false }
     }
 
-    /// The line that was being read when the body ended, or the one after the last.
+    /// The number of the line that was being read when the body ended, or of the line after the last one.
     pub(super) fn next_number(&self) -> u64 {
         self.number + 1
     }
@@ -61,7 +61,7 @@ impl Lines {
     /// The next line that is not blank; `None` at the end.
     ///
     /// # Errors
-    /// The body broke off, or nothing came for too long.
+    /// The body broke off, or nothing arrived for too long.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, HttpError> {
         loop {
             if let Some(text) = self.take_line() {
@@ -84,7 +84,7 @@ impl Lines {
         }
     }
 
-    /// Takes what is up to the next line feed, without it.
+    /// Takes the text before the next line feed, and removes the line feed.
     fn take_line(&mut self) -> Option<Bytes> {
         let found = self.pending[self.searched..].iter().position(|byte| *byte == b'\n');
         match found {
@@ -109,7 +109,7 @@ impl Lines {
     /// Counts a line; `None` if it is blank.
     fn finish(&mut self, text: Bytes) -> Option<Line> {
         self.number += 1;
-        // Files that each begin with a mark may have been put one after the other.
+        // A body may be several files in sequence, and each may begin with a byte order mark.
         let text = without_return(without_mark(text));
         let is_too_long = std::mem::take(&mut self.is_too_long) || text.len() > self.line_bytes_max;
         let is_blank = text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
@@ -138,7 +138,7 @@ mod tests {
 
     const LINE_BYTES_MAX: usize = line_bytes_max(PAYLOAD_BYTES_MAX);
 
-    /// Lines as `number:text`, however the body is cut.
+    /// Checks the lines, as `number:text`, for different chunks of the body.
     async fn check(body: &[u8], expected: &[&str]) {
         for size in [1, 2, 7, 65_536, body.len().max(1)] {
             let chunks: Vec<_> = body
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_found_however_the_body_is_cut() {
+    async fn lines_are_found_for_any_chunks() {
         check(b"", &[]).await;
         check(b"\n\n", &[]).await;
         check(b"a", &["1:a"]).await;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_byte_order_mark_is_no_part_of_a_line() {
+    async fn a_byte_order_mark_does_not_belong_to_a_line() {
         check("\u{feff}a\nb".as_bytes(), &["1:a", "2:b"]).await;
         check("a\n\u{feff}b\n".as_bytes(), &["1:a", "2:b"]).await;
         check("\u{feff}".as_bytes(), &[]).await;
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_is_too_long_is_let_go_and_the_next_is_read() {
+    async fn a_long_line_is_discarded_and_the_next_is_read() {
         let max = LINE_BYTES_MAX;
         let mut body = b"a\n".to_vec();
         body.extend(vec![b'x'; max]);

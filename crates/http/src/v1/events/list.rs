@@ -23,7 +23,7 @@ use super::get::show;
 use super::{EVENT, PATH, TAGS};
 use crate::Route;
 
-/// Events on a page where nothing else is asked for.
+/// The default number of events on a page.
 const PAGE_SIZE_DEFAULT: usize = 50;
 
 pub(super) fn route() -> Route {

@@ -1,4 +1,4 @@
-//! A caller who publishes in an organization, for the length of a request.
+//! The publisher of a request.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::state::State;
 /// A longer text is read on a blocking thread: canonical JSON costs about a millisecond for each megabyte.
 const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Owns what publishing needs, so that another task can continue it.
+/// The publisher with the context of the request. It can be moved to another task.
 #[derive(Clone)]
 pub(super) struct Producer(Arc<Parts>);
 
@@ -65,7 +65,7 @@ impl Producer {
         line_bytes_max(self.0.context.app.limits().payload_bytes_max)
     }
 
-    /// Reads `text` by `read`: on a blocking thread if it is long.
+    /// Reads `text` with `read`, on a blocking thread if it is long.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         text: String,

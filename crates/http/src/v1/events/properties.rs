@@ -4,19 +4,19 @@ use futures_util::stream;
 
 use super::lines::{LineText, Lines, line_bytes_max};
 
-/// What a line has beyond the payload; so a line here has at most so many bytes and 20.
+/// The most bytes of a payload here.
 const PAYLOAD_BYTES_MAX: usize = 20;
 
-/// From chunks of a byte to chunks with many lines in them.
+/// The step between sizes of chunks, from one byte to chunks of many lines.
 const CHUNK_STEP: usize = 11;
 
-/// However a body is cut, its lines are those that stand between its line feeds, numbered from 1 without gaps; blank ones
-/// are left out, and of a long one nothing is kept. The first byte says how it is cut.
+/// For any chunks of a body, its lines are the texts between its line feeds, numbered from 1. Blank lines are left out, and a
+/// long line has no text. The first byte of the input is the size of the chunks.
 pub fn lines(bytes: &[u8]) {
     let Some((size, text)) = bytes.split_first() else { return };
     let size = 1 + usize::from(*size) * CHUNK_STEP;
     let long = line_bytes_max(PAYLOAD_BYTES_MAX);
-    // Where the text asks for it, as many as make a line that is about to be too long.
+    // The first byte 0xff stands for so many bytes that the line is nearly too long.
     let many = text.iter().position(|byte| *byte == 0xff);
     let counted = text.iter().enumerate().map(|(at, byte)| (*byte, if many == Some(at) { long } else { 1 }));
     let text: Vec<u8> = counted.flat_map(|(byte, count)| std::iter::repeat_n(byte, count)).collect();

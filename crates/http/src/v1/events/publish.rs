@@ -24,18 +24,18 @@ use crate::Route;
 
 const RESULTS: &str = "results";
 
-/// What lines are answered as, and the first of the names that they may be sent under.
+/// The media type of NDJSON in responses, and the preferred one in requests.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
-/// The same under the other names that are in use: none is registered.
+/// All media types for NDJSON that clients use. None of them is registered.
 const NDJSON_NAMES: [&str; 4] =
     [NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines"];
 
 pub(super) fn route() -> Route {
-    let summary = "Publish events: one, an array (all or none), or NDJSON (each line by itself).";
+    let summary = "Publish events: one, an array (all or none), or NDJSON (each line on its own).";
     let events: RefOr<Schema> =
         OneOfBuilder::new().item(one::<EventRequest<'_>>()).item(many::<EventRequest<'_>>()).into();
-    let answers = AnyOfBuilder::new()
+    let responses = AnyOfBuilder::new()
         .item(one::<EventAccepted>())
         .item(many::<EventAccepted>())
         .item(one::<EventsSummary>());
@@ -43,16 +43,16 @@ pub(super) fn route() -> Route {
         .guarded()
         .query(
             RESULTS,
-            "For NDJSON: `summary` (if absent) or `lines`, for a result line by line.",
+            "For NDJSON: `summary` (the default), or `lines` for the result of each line.",
             Type::String,
         )
         .request([(JSON, events), (NDJSON, one::<EventRequest<'_>>())])
         .response(
             StatusCode::ACCEPTED,
             "Committed. For NDJSON: the body was read to its end; each line has its own result.",
-            [(JSON, answers.into()), (NDJSON, one::<LineResult>())],
+            [(JSON, responses.into()), (NDJSON, one::<LineResult>())],
         )
-        .refuses(StatusCode::BAD_REQUEST, "An event is invalid; which one, and what about it.")
+        .refuses(StatusCode::BAD_REQUEST, "An event is invalid; the message names it and the problem.")
         .refuses(StatusCode::NOT_FOUND, "No such organization that the caller may see.")
         .refuses(StatusCode::CONFLICT, "An id belongs to an event with other content.");
     Route::unlimited(Method::POST, PATH, Need::In(Permission::Publish), publish)
@@ -60,7 +60,7 @@ pub(super) fn route() -> Route {
         .described(description)
 }
 
-/// How NDJSON is answered.
+/// The form of the response to NDJSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Results {
     Summary,
@@ -72,7 +72,7 @@ async fn publish(producer: Producer, request: Request) -> Result<Response, HttpE
     let is_ndjson = is_ndjson(request.headers());
     let body = RequestBody::from_request(request, producer.context()).await?;
     if is_ndjson {
-        // Lines may be refused for what is on them, one after the other, and none be published.
+        // All lines may be refused as invalid, so that no commit checks the right to publish.
         producer.confirm().await?;
     }
     match (is_ndjson, results) {

@@ -1,4 +1,4 @@
-//! Decodes what a producer sent.
+//! Decodes events.
 
 use serde::de::IgnoredAny;
 use stackbell_app::intake::{Intake, NewEvent, SentEvent};
@@ -22,7 +22,7 @@ pub(super) enum NewEvents {
 /// Reads a body: one event or an array of them.
 ///
 /// # Errors
-/// 400 about the first event that is wrong, naming its index and field.
+/// 400 for the first invalid event, with its index and field.
 pub(super) fn read_events(text: &str, intake: &Intake<'_>, limits: Limits) -> Result<NewEvents, HttpError> {
     match read_body(text, limits.events_in_request_max).map_err(|error| refuse_body(text, &error))? {
         EventBody::One(event) => intake.read(sent(&event)).map(NewEvents::One),
@@ -37,7 +37,7 @@ pub(super) fn read_events(text: &str, intake: &Intake<'_>, limits: Limits) -> Re
 /// Reads one event.
 ///
 /// # Errors
-/// 400, naming the field.
+/// 400, with the field.
 pub(super) fn read_event_alone(
     text: &str,
     intake: &Intake<'_>,
@@ -55,14 +55,14 @@ fn sent<'a>(event: &'a EventRequest<'_>) -> SentEvent<'a> {
 fn refuse_body(text: &str, error: &EventRequestError) -> HttpError {
     let refusal = refuse_request(error);
     match error.fault {
-        EventRequestFault::Json(_) if is_followed(text) => refusal.explain(&format!(
-            "to send one event after the other, say Content-Type: {NDJSON}, or send them as an array"
-        )),
+        EventRequestFault::Json(_) if is_followed(text) => {
+            refusal.explain(&format!("to send several events, use Content-Type: {NDJSON}, or send an array"))
+        }
         _ => refusal,
     }
 }
 
-/// True if something follows the first JSON value of a text.
+/// Whether there is text after the first JSON value.
 fn is_followed(text: &str) -> bool {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next().is_some_and(|first| first.is_ok()) && !text[values.byte_offset()..].trim().is_empty()

@@ -1,7 +1,7 @@
-//! NDJSON: each line is an event by itself, published while later ones are still on their way.
+//! NDJSON: each line is an event of its own. It is published while later lines are still arriving.
 //!
-//! Results come in the order of the lines. What is under way at once is bounded in lines and in bytes; beyond that the body is
-//! not read on, and the sender waits.
+//! Results come in the order of the lines. The lines in progress are limited by number and by bytes; at the limit the body is
+//! not read, and the sender waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,16 +24,16 @@ use super::producer::{Producer, accepted};
 use super::publish::NDJSON;
 use super::read::read_event_alone;
 
-/// Lines that are being published at once: enough to fill a commit.
-const LINES_UNDER_WAY_MAX: usize = 256;
+/// The most lines in progress: enough to fill a commit.
+const LINES_IN_PROGRESS_MAX: usize = 256;
 
-/// Bytes of lines that are being published at once, so that many long lines are no way to fill the memory.
-const BYTES_UNDER_WAY_MAX: usize = 4 * 1024 * 1024;
+/// The most bytes of lines in progress, so that many long lines cannot fill the memory.
+const BYTES_IN_PROGRESS_MAX: usize = 4 * 1024 * 1024;
 
-/// Publishes all lines and tells what became of them in sum.
+/// Publishes all lines and responds with a summary.
 ///
 /// # Errors
-/// The body was not read to its end. The detail says how many lines were accepted before.
+/// The body was not read to its end. The detail has the number of lines that were accepted before.
 pub(super) async fn summarize(producer: Producer, body: Body) -> Result<Response, HttpError> {
     let mut summary = EventsSummary::default();
     let mut results = std::pin::pin!(publish_lines(producer, body));
@@ -46,8 +46,8 @@ pub(super) async fn summarize(producer: Producer, body: Body) -> Result<Response
     Ok(response::json(StatusCode::ACCEPTED, &summary))
 }
 
-/// Publishes all lines and tells what becomes of each as soon as all before it are told of. A body that breaks off is told of
-/// as a line that is refused.
+/// Publishes all lines and responds with a result for each, in order, while the body arrives. A body that breaks off counts as
+/// a refused line.
 pub(super) fn line_by_line(producer: Producer, body: Body) -> Response {
     let results = publish_lines(producer, body).map(|result| {
         let result = result.unwrap_or_else(|Broken { line, error }| refused(line, error));
@@ -58,7 +58,7 @@ pub(super) fn line_by_line(producer: Producer, body: Body) -> Response {
     (StatusCode::ACCEPTED, [(CONTENT_TYPE, NDJSON)], Body::from_stream(results)).into_response()
 }
 
-/// The body could not be read on, at this line.
+/// The body broke off in this line.
 struct Broken {
     line: u64,
     error: HttpError,
@@ -68,25 +68,25 @@ fn publish_lines(
     producer: Producer,
     body: Body,
 ) -> impl Stream<Item = Result<LineResult, Broken>> + Send + 'static {
-    // A line that never has room would wait for ever.
-    let room = BYTES_UNDER_WAY_MAX.max(producer.line_bytes_max());
+    // A line that is larger than the room would wait for ever.
+    let room = BYTES_IN_PROGRESS_MAX.max(producer.line_bytes_max());
     let room = Arc::new(Semaphore::new(room));
     let lines = Lines::new(body, producer.line_bytes_max());
     let lines = stream::unfold(Some(lines), move |lines| read_on(lines, Arc::clone(&room)));
-    let complaints = Arc::new(Complaints { span: Span::current(), is_told: AtomicBool::new(false) });
+    let first_error = Arc::new(FirstError { span: Span::current(), is_logged: AtomicBool::new(false) });
     let publishing = lines.map(move |line| {
-        let (producer, complaints) = (producer.clone(), Arc::clone(&complaints));
+        let (producer, first_error) = (producer.clone(), Arc::clone(&first_error));
         async move {
             let (line, permit) = line?;
-            let result = publish_line(&producer, &complaints, line).await;
+            let result = publish_line(&producer, &first_error, line).await;
             drop(permit);
             Ok(result)
         }
     });
-    publishing.buffered(LINES_UNDER_WAY_MAX)
+    publishing.buffered(LINES_IN_PROGRESS_MAX)
 }
 
-/// The next line once there is room for it. What broke the body off is told of in its place, after all lines before it.
+/// The next line, once there is room for it. The error of a body that breaks off comes in order, after all lines before it.
 async fn read_on(
     lines: Option<Lines>,
     room: Arc<Semaphore>,
@@ -111,26 +111,26 @@ async fn reserve(room: Arc<Semaphore>, line: &Line) -> OwnedSemaphorePermit {
     room.acquire_many_owned(bytes).await.expect("it is never closed")
 }
 
-async fn publish_line(producer: &Producer, complaints: &Complaints, line: Line) -> LineResult {
+async fn publish_line(producer: &Producer, first_error: &FirstError, line: Line) -> LineResult {
     match publish_text(producer, line.text).await {
-        Ok(event) => told(line.number, &event),
+        Ok(event) => published(line.number, &event),
         Err(error) => {
-            complaints.tell(&error);
+            first_error.log(&error);
             refused(line.number, error)
         }
     }
 }
 
-/// Tells the log of the first fault of ours: in an outage all lines have the same. In the request's span, which the handler
-/// may have left when a line is done.
-struct Complaints {
+/// Logs only the first error of the server, because all lines have the same one in an outage. It is logged in the span of the
+/// request, which the handler may have left before a line is done.
+struct FirstError {
     span: Span,
-    is_told: AtomicBool,
+    is_logged: AtomicBool,
 }
 
-impl Complaints {
-    fn tell(&self, error: &HttpError) {
-        if error.is_ours() && !self.is_told.swap(true, Ordering::Relaxed) {
+impl FirstError {
+    fn log(&self, error: &HttpError) {
+        if error.is_ours() && !self.is_logged.swap(true, Ordering::Relaxed) {
             self.span.in_scope(|| error.log());
         }
     }
@@ -148,7 +148,7 @@ async fn publish_text(producer: &Producer, text: LineText) -> Result<AcceptedEve
     Ok(*accepted.first().expect("one receipt for each event"))
 }
 
-fn told(line: u64, event: &AcceptedEvent) -> LineResult {
+fn published(line: u64, event: &AcceptedEvent) -> LineResult {
     let shown = accepted(event);
     if event.duplicate {
         LineResult::Duplicate { line, event: shown }
@@ -161,7 +161,7 @@ fn refused(line: u64, error: HttpError) -> LineResult {
     LineResult::Refused(Refusal { line, code: error.code(), message: error.into_detail() })
 }
 
-/// What was accepted before stays accepted, and whoever sends again should know.
+/// The error of a body that broke off. Lines that were accepted before stay accepted, and the sender must know that.
 fn broken(error: HttpError, summary: &EventsSummary) -> HttpError {
     let EventsSummary { accepted, duplicates, refused, .. } = summary;
     error.explain(&format!(

@@ -23,7 +23,7 @@ use crate::Route;
 use crate::v1::audit::{PAGE_SIZE_DEFAULT, show};
 
 pub(super) fn route() -> Route {
-    let summary = "List what was changed in the instance as a whole, newest first. For operators.";
+    let summary = "List the changes of the instance as a whole, newest first. For operators.";
     let description = Description::new("ListInstanceAudit", TAGS, summary)
         .guarded()
         .paged("Entries on a page: 1 to 100, 50 if absent.")

@@ -1,5 +1,5 @@
-//! A copy of the store, streamed. Not under the time limit of other requests: it takes as long as the disk and the
-//! reader need. A reader who goes away takes the copy along.
+//! A backup, streamed. The time limit of other requests does not apply: the time depends on the disk and the reader. If the
+//! reader goes away, the copy is removed.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) fn route() -> Route {
     let file = ObjectBuilder::new()
         .schema_type(Type::String)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
-    let summary = "Get a copy of the store as of this moment, with its length and digest. It holds no master key. For operators.";
+    let summary = "Get a copy of the store as of this moment, with its length and digest. It does not contain the master key. For operators.";
     let description = Description::new("BackUp", TAGS, summary)
         .guarded()
         .response(StatusCode::OK, "The file.", [(SQLITE, file.into())])
@@ -52,11 +52,12 @@ async fn back_up(
     uri: Uri,
 ) -> Result<Response, HttpError> {
     QueryTexts::only(&uri, &[])?;
-    // Making the copy goes on when the client hangs up, and removes it then: dropped halfway the store would go on
-    // writing to a file that somebody else has begun.
+    // The copy is completed, and then removed, even if the client hangs up. If it were dropped halfway, the store would
+    // continue to write into a file of the next backup.
     let app = Arc::clone(&context.app);
     let making = context.settings.changes.spawn(async move { app.back_up(&caller).await });
-    let made = making.await.map_err(|error| HttpError::internal("the backup was cut", error))?;
+    let made =
+        making.await.map_err(|error| HttpError::internal("the backup was not read completely", error))?;
     Ok(answer(made.map_err(about(INSTANCE))?))
 }
 
@@ -65,7 +66,7 @@ fn answer(copy: StoreCopy) -> Response {
     let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
     let digest = HeaderValue::from_str(&digest).expect("base64 may be in a header");
     let file = tokio::fs::File::from_std(file);
-    // The file goes with the last of the stream.
+    // The file is removed with the end of the stream.
     let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(move |chunk| {
         let _kept = &guard;
         chunk

@@ -1,4 +1,4 @@
-//! The installation as a whole, for operators.
+//! The instance as a whole, for operators.
 
 mod audit;
 mod backup;

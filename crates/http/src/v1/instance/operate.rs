@@ -1,4 +1,4 @@
-//! How the instance does; holding and resuming all sending; its master key.
+//! Status of the instance, hold on all sending, rotation of the master key.
 
 use std::sync::Arc;
 
@@ -27,24 +27,24 @@ pub(super) fn routes() -> [Route; 4] {
             .guarded()
             .refuses(StatusCode::BAD_REQUEST, "A parameter or a field is invalid.")
     };
-    let getting = describe("GetInstance", "Get how the instance does. For operators.").response(
+    let getting = describe("GetInstance", "Get the status of the instance. For operators.").response(
         StatusCode::OK,
         "Success.",
         [(JSON, one::<InstanceResponse>())],
     );
-    let holding = "Hold all sending but pings and redeliveries. For operators.";
+    let holding = "Hold all sending except pings and redeliveries. For operators.";
     let holding = describe("HoldSending", holding)
         .request([(JSON, one::<HoldRequest>())])
         .response(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
-        .refuses(StatusCode::CONFLICT, "It is held already.");
+        .refuses(StatusCode::CONFLICT, "Sending is held already.");
     let resuming = describe("ResumeSending", "Resume sending. For operators.")
         .response(StatusCode::OK, "Success.", [(JSON, one::<SendingResponse>())])
-        .refuses(StatusCode::CONFLICT, "It is not held.");
+        .refuses(StatusCode::CONFLICT, "Sending is not held.");
     let rotating =
-        "Seal the data keys with another master key, which the server finds or makes. For operators.";
+        "Seal the data keys with another master key, which the server finds or generates. For operators.";
     let rotating = describe("RotateMasterKey", rotating)
         .response(StatusCode::OK, "Success.", [(JSON, one::<MasterKeyRotated>())])
-        .refuses(StatusCode::CONFLICT, "There is no other key; the text says what to do.");
+        .refuses(StatusCode::CONFLICT, "There is no other key; the message says what to do.");
     [
         Route::new(Method::GET, "/v1/instance", Need::Operator, get).described(getting),
         Route::new(Method::POST, "/v1/instance/sending/hold", Need::Operator, hold).described(holding),

@@ -2,7 +2,7 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
 
-/// What was answered, read to its end.
+/// A response, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -15,7 +15,7 @@ impl Answer {
         std::str::from_utf8(&self.body).expect("UTF-8")
     }
 
-    /// The body, which has to say that it is JSON.
+    /// The body, which must be declared as JSON.
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.text());
         serde_json::from_slice(&self.body).expect("JSON")
@@ -25,19 +25,19 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    /// The body of an answer with this status.
+    /// The body of a response with this status.
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self.json()
     }
 
-    /// An empty answer with this status.
+    /// An empty response with this status.
     pub(crate) fn expect_empty(&self, status: u16) {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         assert!(self.body.is_empty());
     }
 
-    /// A refusal: what its message says after the status text.
+    /// The message of an error response, after the status text.
     pub(crate) fn refusal(&self, status: u16) -> String {
         let body = self.expect(status);
         assert_eq!(body["code"], status);
@@ -47,7 +47,7 @@ impl Answer {
         detail.expect("the status text and a colon").to_owned()
     }
 
-    /// A refusal's details as `attribute errorType`.
+    /// The details of an error response, as `attribute errorType`.
     pub(crate) fn details(&self) -> Vec<String> {
         let body = self.json();
         let details = body["errors"].as_array().cloned().unwrap_or_default();

@@ -1,25 +1,25 @@
-//! A call of every route of both APIs, made of the routes themselves: a new route that nobody described here fails every
-//! test that walks them.
+//! A call of every route of both APIs, built from the routes themselves. A new route without a call here fails every test that
+//! walks the routes.
 
 use serde_json::{Value, json};
 use stackbell_http::{Surface, paths};
 
 use super::{event, webhook};
 
-/// An id that nothing has.
+/// An id that does not exist.
 pub(crate) const UNKNOWN_ID: &str = "c64dd9a8-be18-4e6a-8208-2bb2efbbd13a";
 
-/// What the parameters of paths stand for.
+/// The values of path parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) organization: String,
     pub(crate) hook: String,
     pub(crate) webhook: String,
-    /// A suspended one.
+    /// A suspended webhook.
     pub(crate) suspended: String,
     pub(crate) stack_event: String,
     pub(crate) environment_event: String,
-    /// About an environment of the default project.
+    /// An event about an environment of the default project.
     pub(crate) preview_event: String,
     pub(crate) delivery: String,
     pub(crate) recovery: String,
@@ -30,7 +30,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Names of things that are not there, in this organization.
+    /// Names that do not exist in this organization.
     pub(crate) fn unknown(organization: &str) -> Self {
         let id = || UNKNOWN_ID.to_owned();
         Self {
@@ -73,25 +73,25 @@ impl Names {
     }
 }
 
-/// A request that is complete.
+/// A complete request.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) method: String,
     /// The path with its parameters' names.
     pub(crate) route: String,
     pub(crate) path: String,
-    /// What the route takes; null where it reads no body.
+    /// The body; null if the route reads none.
     pub(crate) body: Value,
 }
 
 impl Call {
-    /// Whether the route is about an organization that its path names.
+    /// Whether the path of the route names an organization.
     pub(crate) fn is_in_organization(&self) -> bool {
         self.route.contains("{orgName}")
     }
 }
 
-/// A good call of every route of both APIs.
+/// A valid call of every route of both APIs.
 pub(crate) fn calls(names: &Names) -> Vec<Call> {
     let call = |(method, route): (axum::http::Method, String)| {
         let fill = |part: &str| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {

@@ -1,4 +1,4 @@
-//! What an instance has from the binary, as far as routes can tell.
+//! Fakes of the parts that the binary gives to an instance.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use stackbell_store::StoreError;
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::backup::Backup;
 
-/// What the fake's copies hold: more than is read from the disk at once.
+/// The content of the fake's copies: more than is read from the disk at once.
 pub(crate) const COPY: &[u8] = &[7; 200_000];
 
-/// A store that makes copies of [`COPY`], and a key that cannot be changed.
+/// A backup whose copies contain [`COPY`], and a master key that cannot be changed.
 pub(crate) struct Fake;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! A world in which every route finds what it is about.
+//! A world with a thing for every route.
 
 use serde_json::{Value, json};
 use stackbell_model::Timestamp;
@@ -7,7 +7,7 @@ use stackbell_model::health::{Suspension, SuspensionReason};
 use super::calls::{Names, UNKNOWN_ID};
 use super::{ORGANIZATION, World, stack_update, webhook};
 
-/// Where a webhook of each kind of scope is.
+/// The path of a webhook of each kind of scope.
 const HOOKS: [&str; 4] = [
     "/api/orgs/crazy-adventures/hooks",
     "/api/stacks/crazy-adventures/website/prod/hooks",

@@ -1,4 +1,4 @@
-//! Users, members and tokens as the store has them: what tests compare answers with, and make where no request could.
+//! Users, members and tokens in the store. Tests compare them with responses, and make those that no request could make.
 
 use stackbell_keys::AccessToken;
 use stackbell_model::Timestamp;
@@ -10,10 +10,10 @@ use stackbell_store::identity::{Identity, TokenHolder};
 
 use super::World;
 
-/// More than any test makes.
+/// A limit above the number that any test makes.
 const TOKENS_MAX: u32 = 100_000;
 
-/// A token to be made by no request.
+/// A token that no request makes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planted {
     pub(crate) owner: TokenOwner,
@@ -37,7 +37,7 @@ impl World {
         TokenOwner::Organization(found.expect("the organization is there").id)
     }
 
-    /// Puts a token into the store, whoever may make it.
+    /// Puts a token into the store without any check of rights.
     pub(crate) async fn plant(&self, planted: Planted) -> String {
         let Planted { owner, role, is_operator, expires_at } = planted;
         let (secret, id, at) = self
@@ -59,13 +59,13 @@ impl World {
         secret.expose().to_owned()
     }
 
-    /// Ends a token, whoever may.
+    /// Revokes a token without any check of rights.
     pub(crate) async fn uproot(&self, token: &Token) {
         let revoked = self.base.store.revoke_token(token.owner, token.id, self.base.entry());
         assert!(revoked.await.expect("the store works"));
     }
 
-    /// What the store says of a token; `None` once it is revoked.
+    /// A token in the store; `None` once it is revoked.
     pub(crate) async fn holder(&self, token: &str) -> Option<TokenHolder> {
         let hash = self.base.keyring.token_hash(token);
         self.base.store.find_token(hash).await.expect("the store works")

@@ -1,4 +1,4 @@
-//! A whole instance, and how to ask things of it.
+//! A whole instance, and requests to it.
 
 mod answer;
 pub(crate) mod calls;
@@ -15,7 +15,7 @@ pub(crate) use world::{ADMIN, ORGANIZATION, World, request};
 
 use serde_json::{Value, json};
 
-/// Without the moments, which differ.
+/// The value without times, which differ.
 pub(crate) fn without(mut value: Value, names: &[&str]) -> Value {
     for name in names {
         let removed = value.as_object_mut().expect("an object").remove(*name);
@@ -24,7 +24,7 @@ pub(crate) fn without(mut value: Value, names: &[&str]) -> Value {
     value
 }
 
-/// A payload that is accepted.
+/// A valid payload.
 pub(crate) fn stack_update(stack: &str) -> Value {
     json!({
         "projectName": "website", "stackName": stack, "updateUrl": "https://a.example/updates/1",
@@ -33,7 +33,7 @@ pub(crate) fn stack_update(stack: &str) -> Value {
     })
 }
 
-/// An event that is accepted.
+/// A valid event.
 pub(crate) fn event(id: Option<&str>) -> Value {
     let mut event = json!({"kind": "stack_update", "payload": stack_update("website-prod")});
     if let Some(id) = id {
@@ -42,7 +42,7 @@ pub(crate) fn event(id: Option<&str>) -> Value {
     event
 }
 
-/// A webhook of the organization that is accepted.
+/// A valid webhook of the organization.
 pub(crate) fn webhook(name: &str, url: &str) -> Value {
     json!({
         "organizationName": ORGANIZATION, "name": name, "displayName": "d", "payloadUrl": url, "active": true,

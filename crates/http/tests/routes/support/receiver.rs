@@ -10,16 +10,16 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// An endpoint on loopback that answers all alike, and tells of what it got.
+/// An endpoint on loopback that gives every request the same response, and passes the requests on to the test.
 pub(crate) struct Receiver {
     address: SocketAddr,
     received: mpsc::UnboundedReceiver<Received>,
     status: Arc<Mutex<StatusCode>>,
-    // Dropped, and with it the server.
+    // Its drop ends the server.
     _task: JoinSet<()>,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
@@ -39,7 +39,7 @@ impl Receiver {
             async move {
                 let (parts, body) = request.into_parts();
                 let body = to_bytes(body, usize::MAX).await.expect("a whole body");
-                // A test that has ended wants to know no more.
+                // The test may have ended.
                 let _ = sender.send(Received { headers: parts.headers, body });
                 status
             }
@@ -51,7 +51,7 @@ impl Receiver {
         Self { address, received, status, _task: task }
     }
 
-    /// Answers like this from now on.
+    /// Sets the response from now on.
     pub(crate) fn answer(&self, status: StatusCode) {
         *self.status.lock().expect("nobody panics with it") = status;
     }
@@ -60,7 +60,7 @@ impl Receiver {
         format!("http://{}/secret", self.address)
     }
 
-    /// The next request, once it is there.
+    /// The next request, once it has arrived.
     pub(crate) async fn next(&mut self) -> Received {
         self.received.recv().await.expect("the server runs")
     }

@@ -52,7 +52,7 @@ impl Entropy for Seeded {
     }
 }
 
-/// Goes on by a millisecond whenever it is asked, so that what is made later has a later id.
+/// A clock that advances by a millisecond with each reading, so that later things have later ids.
 struct Ticking(AtomicI64);
 
 impl Clock for Ticking {
@@ -67,23 +67,23 @@ pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) is_serving: Arc<AtomicBool>,
     pub(crate) has_folder: Arc<AtomicBool>,
-    /// The requests under way that may change something.
+    /// The running requests that may change something.
     pub(crate) changes: TaskTracker,
-    /// Where copies are made.
+    /// The folder for backups.
     pub(crate) scratch: tempfile::TempDir,
     pub(super) base: Base,
-    // Dropped, and with it all that it does.
+    // Its drop ends all tasks.
     engine: Option<Engine>,
 }
 
-/// What nodes have in common.
+/// The parts that nodes share.
 #[derive(Clone)]
 pub(super) struct Base {
     pub(super) store: MemoryStore,
     pub(super) keyring: Arc<Keyring>,
     clock: Arc<Ticking>,
     nodes: Arc<AtomicU64>,
-    /// Chance for what tests put into the store themselves.
+    /// Randomness for things that tests put into the store themselves.
     chance: Arc<Mutex<Seeded>>,
 }
 
@@ -106,13 +106,13 @@ impl Base {
         }
     }
 
-    /// Makes something for the store, of chance and the present moment.
+    /// Makes a thing for the store from randomness and the present moment.
     pub(super) fn fresh<T>(&self, make: impl FnOnce(&mut dyn Entropy, Timestamp) -> T) -> T {
         let mut chance = self.chance.lock().expect("no test panics while it holds it");
         make(&mut *chance, self.clock.now())
     }
 
-    /// The audit entry of what a test changes in the store.
+    /// The audit entry of a change that a test makes in the store.
     pub(super) fn entry(&self) -> AuditEntry {
         self.fresh(|entropy, at| AuditEntry {
             id: AuditId::generate(at, entropy),
@@ -127,7 +127,7 @@ impl Base {
         })
     }
 
-    /// Chance that no other node has.
+    /// Randomness that differs from that of other nodes.
     fn entropy(&self, of: u64) -> Seeded {
         Seeded::new(10 * self.nodes.load(Ordering::SeqCst) + of)
     }
@@ -142,12 +142,12 @@ impl World {
         Self::with(|settings| settings.surface = surface).await
     }
 
-    /// One whose routes have other settings than usual.
+    /// An instance whose routes have other settings.
     pub(crate) async fn with(change: impl FnOnce(&mut HttpSettings)) -> Self {
         Self::node(Base::found(MemoryStore::new()).await, change).await
     }
 
-    /// One of several nodes, of which there are more by [`World::beside`].
+    /// One of several nodes. [`World::beside`] adds others.
     pub(crate) async fn first_of_several() -> Self {
         Self::node(Base::found(MemoryStore::shared()).await, |_| ()).await
     }
@@ -220,14 +220,14 @@ impl World {
         }
     }
 
-    /// Ends the engine; what needs it is refused from now on.
+    /// Ends the engine. Requests that need it are refused from now on.
     pub(crate) async fn stop_engine(&mut self) {
         if let Some(engine) = self.engine.take() {
             assert_eq!(engine.stop(Duration::from_secs(10)).await, Stopped::Clean);
         }
     }
 
-    /// Waits until this node sees so many at work.
+    /// Waits until this node sees this number of nodes.
     pub(crate) async fn sees(&self, nodes: usize) {
         let wanted = format!("stackbell_nodes {nodes}\n");
         let look = async {
@@ -239,12 +239,12 @@ impl World {
         tokio::time::timeout(Duration::from_secs(20), look).await.expect("it sees them soon");
     }
 
-    /// A webhook of the organization that was saved when the settings were others.
+    /// A webhook of the organization that was saved under other settings.
     pub(crate) async fn save_unchecked(&self, name: &str, url: &str, format: Format) {
         self.save_webhook(name, url, |webhook| webhook.format = format).await;
     }
 
-    /// Saves a webhook of the organization as no request could.
+    /// Saves a webhook of the organization that no request could make.
     pub(crate) async fn save_webhook(
         &self,
         name: &str,
@@ -279,7 +279,7 @@ impl World {
         webhook.id
     }
 
-    /// Sends a request as it is.
+    /// Sends a request unchanged.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("it cannot fail");
         let (parts, body) = response.into_parts();
@@ -293,13 +293,12 @@ impl World {
         self.send(request(token, method, path).body(body).expect("a request")).await
     }
 
-    /// The same as the admin.
+    /// Sends a request as the admin.
     pub(crate) async fn admin(&self, method: &str, path: &str, body: Value) -> Answer {
         self.ask(ADMIN, method, path, body).await
     }
 
-    /// A new user with this role in the organization, or a member of nothing. Gives the user's token, which may do what
-    /// the user may.
+    /// A new user with this role in the organization, or without a membership. Returns a token with all rights of the user.
     pub(crate) async fn user(&self, login: &str, role: Option<&str>) -> String {
         let user =
             self.admin("POST", "/v1/users", json!({"login": login, "role": "admin"})).await.expect(201);
@@ -311,7 +310,7 @@ impl World {
     }
 }
 
-/// A request as curl's examples make it.
+/// A request as in the curl examples.
 pub(crate) fn request(token: &str, method: &str, path: &str) -> axum::http::request::Builder {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     Request::builder()
