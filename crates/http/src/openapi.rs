@@ -1,11 +1,10 @@
 //! The OpenAPI document, built from the routes and the types of the wire.
 
-use stackbell_wire::rest::delivery::WebhookDelivery;
-use stackbell_wire::rest::error::ErrorBody;
-use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventResponse, EventsSummary, LineResult};
-use stackbell_wire::rest::every_delivery::{
+use stackbell_wire::rest::delivery::{
     AttemptResponse, DeliveryDetail, DeliveryLastAttempt, DeliveryResponse, DeliveryWaiting, DeliveryWebhook,
 };
+use stackbell_wire::rest::error::ErrorBody;
+use stackbell_wire::rest::event::{EventAccepted, EventRequest, EventResponse, EventsSummary, LineResult};
 use stackbell_wire::rest::identity::{
     AuditResponse, MemberRequest, MemberResponse, OrganizationRequest, OrganizationResponse, TokenCreated,
     TokenRequest, TokenResponse, UserCreated, UserRequest, UserResponse,
@@ -14,8 +13,11 @@ use stackbell_wire::rest::operation::{
     DeploymentsRequest, DeploymentsResponse, HoldRequest, InstanceResponse, MasterKeyRotated,
     RecoveryRequest, RecoveryResponse, SendingResponse, StatisticsBucket, StatisticsResponse, UsageResponse,
 };
-use stackbell_wire::rest::overview::{WebhookBreaker, WebhookOptions, WebhookOverview, WebhookSuspension};
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
+use stackbell_wire::rest::webhook_delivery::WebhookDelivery;
+use stackbell_wire::rest::webhook_overview::{
+    WebhookBreaker, WebhookOptions, WebhookOverview, WebhookSuspension,
+};
 use utoipa::ToSchema;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::schema::Schema;

@@ -7,9 +7,9 @@ use crate::rest::body::BodyError;
 use crate::rest::event::{EventBody, EventRequest, read_body, read_one};
 use crate::rest::identity::{MemberRequest, OrganizationRequest, TokenRequest, UserRequest};
 use crate::rest::operation::{DeploymentsRequest, HoldRequest, RecoveryRequest};
-use crate::rest::overview::WebhookOptions;
 use crate::rest::page::Cursor;
 use crate::rest::webhook::WebhookRequest;
+use crate::rest::webhook_overview::WebhookOptions;
 use crate::rest::{read_rfc3339, rfc3339};
 
 /// The maximum number of events in an array in these properties.

@@ -5,7 +5,7 @@ use stackbell_model::permission::Permission;
 use stackbell_model::scope::{ScopeKind, ScopeNames};
 use stackbell_model::webhook::{Format, Pace, PauseReason, Webhook, WebhookState};
 use stackbell_store::webhooks::EditOutcome;
-use stackbell_wire::rest::overview::WebhookOptions;
+use stackbell_wire::rest::webhook_overview::WebhookOptions;
 
 use super::{TRIES_MAX, WebhookView, edit_permission, edited_by_others, target, view};
 use crate::auth::{Access, OrganizationCaller};

@@ -3,8 +3,8 @@
 use stackbell_app::deliveries::AttemptView;
 use stackbell_app::webhooks::WebhookView;
 use stackbell_http_kit::error::HttpError;
-use stackbell_wire::rest::delivery::WebhookDelivery;
 use stackbell_wire::rest::webhook::{WebhookRequest, WebhookResponse};
+use stackbell_wire::rest::webhook_delivery::WebhookDelivery;
 
 use super::WEBHOOK;
 

@@ -10,7 +10,7 @@ use stackbell_http_kit::description::one;
 use stackbell_http_kit::error::{HttpError, about};
 use stackbell_http_kit::media_type::JSON;
 use stackbell_http_kit::response;
-use stackbell_wire::rest::delivery::WebhookDelivery;
+use stackbell_wire::rest::webhook_delivery::WebhookDelivery;
 
 use super::{Act, Operation, WEBHOOK, convert};
 use crate::Route;

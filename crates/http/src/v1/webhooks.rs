@@ -21,9 +21,9 @@ use stackbell_model::ids::WebhookId;
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::ScopeKind;
 use stackbell_model::webhook::{Format, WebhookState};
-use stackbell_wire::rest::overview::{WebhookBreaker, WebhookOptions, WebhookOverview};
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::rfc3339;
+use stackbell_wire::rest::webhook_overview::{WebhookBreaker, WebhookOptions, WebhookOverview};
 use utoipa::openapi::schema::Type;
 
 use crate::Route;

@@ -7,8 +7,8 @@ use stackbell_model::delivery::Attempt;
 use stackbell_model::webhook::PayloadUrl;
 use utoipa::ToSchema;
 
-use super::delivery::response;
 use super::rfc3339;
+use super::webhook_delivery::response;
 use crate::headers::mask_signatures;
 
 /// A delivery.

@@ -1,19 +1,19 @@
 //! JSON bodies of both APIs.
 //!
-//! - Pulumi's: [`webhook`], [`delivery`], [`error`], in exactly the form that its clients know
-//! - our own: [`event`], [`every_delivery`], [`identity`], [`operation`], [`overview`], [`page`]
+//! - Pulumi's: [`webhook`], [`webhook_delivery`], [`error`], in exactly the form that its clients know
+//! - our own: [`delivery`], [`event`], [`identity`], [`operation`], [`page`], [`webhook_overview`]
 //! - [`body`]: reading request bodies, with errors that name the field
 
 pub mod body;
 pub mod delivery;
 pub mod error;
 pub mod event;
-pub mod every_delivery;
 pub mod identity;
 pub mod operation;
-pub mod overview;
 pub mod page;
 pub mod webhook;
+pub mod webhook_delivery;
+pub mod webhook_overview;
 
 use stackbell_model::Timestamp;
 use stackbell_payload::calendar::calendar;

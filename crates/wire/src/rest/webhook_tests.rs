@@ -10,7 +10,7 @@ use stackbell_model::webhook::{Format, PayloadUrl, StoredSecret};
 use uuid::Uuid;
 
 use super::*;
-use crate::rest::delivery::WebhookDelivery;
+use crate::rest::webhook_delivery::WebhookDelivery;
 
 fn check_request(text: &str, expected: Result<WebhookRequest, &str>) {
     let actual = WebhookRequest::read(text).map_err(|error| error.to_string());

@@ -14,7 +14,7 @@ use stackbell_http_kit::path::InOrganization;
 use stackbell_http_kit::query::QueryTexts;
 use stackbell_http_kit::response;
 use stackbell_model::permission::Permission;
-use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryResponse};
+use stackbell_wire::rest::delivery::{AttemptResponse, DeliveryResponse};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 

@@ -13,7 +13,7 @@ use stackbell_http_kit::need::Need;
 use stackbell_http_kit::path::InOrganization;
 use stackbell_http_kit::query::QueryTexts;
 use stackbell_model::permission::Permission;
-use stackbell_wire::rest::every_delivery::{AttemptResponse, DeliveryDetail};
+use stackbell_wire::rest::delivery::{AttemptResponse, DeliveryDetail};
 
 use super::show::{show, show_waiting};
 use super::{DELIVERY, NOT_FOUND, PATH_OF_ONE, TAGS};

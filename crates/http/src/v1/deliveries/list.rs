@@ -20,7 +20,7 @@ use stackbell_model::ids::{DeliveryId, WebhookId};
 use stackbell_model::names::{EnvironmentName, ProjectName, StackName};
 use stackbell_model::permission::Permission;
 use stackbell_model::scope::Subject;
-use stackbell_wire::rest::every_delivery::DeliveryResponse;
+use stackbell_wire::rest::delivery::DeliveryResponse;
 use stackbell_wire::rest::page::Cursor;
 use stackbell_wire::rest::read_rfc3339;
 use utoipa::openapi::schema::Type;

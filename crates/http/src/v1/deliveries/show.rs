@@ -4,7 +4,7 @@ use stackbell_app::deliveries::organization::{DeliveryOverview, LastAttempt};
 use stackbell_app::waiting::Waiting;
 use stackbell_model::delivery::State;
 use stackbell_model::scope::{ScopeNames, Subject};
-use stackbell_wire::rest::every_delivery::{
+use stackbell_wire::rest::delivery::{
     DeliveryLastAttempt, DeliveryResponse, DeliveryWaiting, DeliveryWebhook,
 };
 use stackbell_wire::rest::rfc3339;
