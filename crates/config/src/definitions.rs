@@ -75,7 +75,7 @@ settings! {
     STORE: place(
         "store",
         "STORE",
-        "The store: sqlite:PATH, or postgres://USER@HOST/DATABASE. A URL with a password belongs into the file that STACKBELL_STORE_FILE names, as others on the machine can read flags",
+        "The store: sqlite:PATH, or postgres://USER@HOST/DATABASE. A URL with a password belongs in the file that STACKBELL_STORE_FILE names, because other users of the machine can read flags",
     ).unset_means("stackbell.db in the data folder"),
     // A few nodes with 16 each stay within the 100 connections that PostgreSQL has by default.
     DATABASE_CONNECTIONS: number(
@@ -86,24 +86,24 @@ settings! {
     DATABASE_POOLING: text(
         "database_pooling",
         "HOW",
-        "What stands before a PostgreSQL store: session (nothing, or a pooler that keeps connections ours) or transaction (a pooler that gives another connection to each transaction)",
+        "The pooler before a PostgreSQL store: session (none, or one that keeps connections for the session) or transaction (one that gives each transaction another connection)",
     ).or("session"),
     DATABASE_CA_FILE: text(
         "database_ca_file",
         "FILE",
         "PEM file of authorities to trust for a PostgreSQL store besides the usual ones",
     ),
-    PUBLIC_URL: text("public_url", "URL", "Where clients reach this server: what links are built from"),
+    PUBLIC_URL: text("public_url", "URL", "The base URL of this server for clients and in links"),
     TLS_CERT: text(
         "tls_cert",
         "FILE",
-        "PEM file with the certificate to serve TLS with, and those between it and its authority",
+        "PEM file with the certificate for TLS, and the intermediate certificates",
     ),
     TLS_KEY: text("tls_key", "FILE", "PEM file with the private key of tls_cert"),
     TRUSTED_PROXY: list(
         "trusted_proxy",
         "CIDR",
-        "A network of proxies whose X-Forwarded-For or Forwarded is believed (repeatable)",
+        "A network of proxies whose X-Forwarded-For or Forwarded is trusted (repeatable)",
     ),
     ALLOW_PLAIN_HTTP: switch(
         "allow_plain_http",
@@ -113,7 +113,7 @@ settings! {
     OUTBOUND_ALLOW: list(
         "outbound_allow",
         "CIDR[:PORT][@ORG]",
-        "A network that deliveries may go to although it is not public (repeatable)",
+        "A network to which deliveries may go although it is not public (repeatable)",
     ),
     OUTBOUND_CA_FILE: text(
         "outbound_ca_file",
@@ -123,13 +123,13 @@ settings! {
     SLACK_HOSTS: list(
         "slack_hosts",
         "HOST",
-        "A host, with its port unless that is 443, that webhooks of the format slack may name (repeatable)",
+        "A host, with its port unless it is 443, for webhooks of the format slack (repeatable)",
     ).or("hooks.slack.com"),
     // Source: wire-facts.md#outgoing-request.
     EXCHANGE_TIMEOUT: text(
         "exchange_timeout",
         "DURATION",
-        "How long an attempt may take, from connect to last byte",
+        "The time limit of an attempt, from connect to last byte",
     ).or("15s"),
     RETRY_SCHEDULE: list(
         "retry_schedule",
@@ -139,7 +139,7 @@ settings! {
     IN_FLIGHT_MAX: number(
         "in_flight_max",
         "ATTEMPTS",
-        "Attempts under way at once, of which one organization has a quarter at most",
+        "The most attempts at once; one organization has at most a quarter of them",
     ).or("1024"),
     PAYLOAD_BYTES_MAX: bytes("payload_bytes_max", "BYTES", "The size of an event's payload").or("256KiB"),
     REQUEST_BYTES_MAX: bytes("request_bytes_max", "BYTES", "The size of a request's body").or("4MiB"),
@@ -154,11 +154,11 @@ settings! {
         "DELIVERIES",
         "Pending deliveries of one organization",
     ).or("1000000"),
-    STORED_BYTES_MAX: bytes("stored_bytes_max", "BYTES", "What is stored for one organization").or("20GiB"),
+    STORED_BYTES_MAX: bytes("stored_bytes_max", "BYTES", "The most bytes stored for one organization").or("20GiB"),
     REQUESTS_PER_SECOND: number(
         "requests_per_second",
         "REQUESTS",
-        "Requests a second with one token, and twice that at once; 0 is no limit",
+        "Requests a second with one token, and twice as many at once; 0 for no limit",
     ).or("1000"),
     MASTER_KEY: secret(
         "master_key",
@@ -173,7 +173,7 @@ settings! {
     PREVIOUS_MASTER_KEY: secret(
         "previous_master_key",
         "BASE64",
-        "The master key before this one: what it sealed is sealed anew at the start",
+        "The previous master key: the next start seals its data keys with the new one",
     ),
     BOOTSTRAP_ORG: text("bootstrap_org", "NAME", "On an empty store: the organization to begin with"),
     BOOTSTRAP_USER: text("bootstrap_user", "LOGIN", "On an empty store: its first user").or("admin"),
@@ -189,9 +189,9 @@ settings! {
     ),
     // Container runtimes kill a process 10 s (Docker) or 30 s (Kubernetes) after they asked it to stop; an exchange with an
     // endpoint takes at most 15 s.
-    STOP_TIMEOUT: text("stop_timeout", "DURATION", "How long a stop waits for what is under way").or("20s"),
-    RETENTION_DAYS: number("retention_days", "DAYS", "How long finished deliveries are kept").or("30"),
-    AUDIT_RETENTION_DAYS: number("audit_retention_days", "DAYS", "How long the audit log is kept").or("365"),
+    STOP_TIMEOUT: text("stop_timeout", "DURATION", "The longest time that a stop waits for running work").or("20s"),
+    RETENTION_DAYS: number("retention_days", "DAYS", "The time for which finished deliveries are kept").or("30"),
+    AUDIT_RETENTION_DAYS: number("audit_retention_days", "DAYS", "The time for which the audit log is kept").or("365"),
     LOG_FORMAT: text("log_format", "FORMAT", "auto (text on a terminal, else json), text or json").or("auto"),
     LOG_LEVEL: text(
         "log_level",

@@ -70,7 +70,7 @@ enum ValueError {
     LogFormat,
     #[error("must be at least 1")]
     Zero,
-    #[error("must consist of visible ASCII characters, for it goes into a header")]
+    #[error("must consist of visible ASCII characters, because it is sent in a header")]
     TokenCharacters,
     #[error(
         "must be at least {TOKEN_CHARACTERS_MIN} characters long: `openssl rand -hex 32` prints one, and a store that is in \

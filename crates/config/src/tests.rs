@@ -253,7 +253,7 @@ fn secrets_from_files() {
     let error = refused("", &[("STACKBELL_BOOTSTRAP_TOKEN_FILE", &path)], &[]);
     let expected = format!(
         "bootstrap_token (STACKBELL_BOOTSTRAP_TOKEN_FILE ({path})) is not valid: must consist of visible ASCII \
-         characters, for it goes into a header"
+         characters, because it is sent in a header"
     );
     assert_eq!(error, expected);
     let token = file_with(" 0123456789abcdef0123456789abcdef \n");

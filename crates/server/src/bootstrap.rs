@@ -18,7 +18,7 @@ use stackbell_system::SecretText;
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     /// The store is empty, but one in use was expected.
-    #[error("the store is empty, and expect_existing says that it must not be: is the right volume mounted?")]
+    #[error("the store is empty, although expect_existing is set: is the right volume mounted?")]
     Empty,
     /// The store is empty, and the settings do not say how to bootstrap it.
     #[error(
@@ -265,7 +265,7 @@ fn audit(
 }
 
 fn called(name: &str) -> DisplayName {
-    DisplayName::parse(name).expect("what is a name for URLs is one for people")
+    DisplayName::parse(name).expect("a name for URLs is a display name")
 }
 
 #[cfg(test)]

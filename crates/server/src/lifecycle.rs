@@ -78,7 +78,7 @@ pub fn tell_manager(milestone: Milestone) {
             Milestone::Stopping => sd_notify::NotifyState::Stopping,
         };
         if let Err(error) = sd_notify::notify(&[state]) {
-            tracing::warn!(%error, ?milestone, "the service manager could not be told");
+            tracing::warn!(%error, ?milestone, "the service manager could not be notified");
         }
     }
     #[cfg(not(unix))]

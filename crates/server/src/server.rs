@@ -275,7 +275,7 @@ impl Server {
     pub async fn reload(&self) {
         match &self.certificates {
             Some(certificates) => Arc::clone(certificates).reload().await,
-            None => tracing::info!("there is nothing to read again: tls_cert is not set"),
+            None => tracing::info!("there is nothing to reload: tls_cert is not set"),
         }
     }
 
@@ -290,7 +290,7 @@ impl Server {
         changes.close();
         background.cancel();
         if tokio::time::timeout(limit.saturating_sub(since.elapsed()) / 2, changes.wait()).await.is_err() {
-            tracing::warn!("some changes were under way; look before you make them again");
+            tracing::warn!("some changes were in progress; check before you make them again");
         }
         drop(app);
         if engine.stop(limit.saturating_sub(since.elapsed())).await == Stopped::Cut {
@@ -323,7 +323,7 @@ async fn write_token_uses(app: Arc<App>, end: CancellationToken) {
         if let Err(error) = &written
             && !was_told
         {
-            tracing::warn!(error = %Chain(error), "when tokens were last used was not written down; it is tried again");
+            tracing::warn!(error = %Chain(error), "the last uses of tokens could not be stored; the server tries again");
         }
         was_told = written.is_err();
         if is_over {

@@ -62,7 +62,7 @@ pub enum TlsError {
     #[error("tls_cert: the first certificate in {0} is damaged")]
     Certificate(PathBuf),
     /// Certificate and key do not match, or their type is not supported.
-    #[error("tls_cert ({certificate}) and tls_key ({key}) are no pair that can be used")]
+    #[error("tls_cert ({certificate}) and tls_key ({key}) are not a usable pair")]
     Pair {
         /// The file of the certificate.
         certificate: PathBuf,
@@ -244,7 +244,7 @@ impl Certificates {
     /// Reloads the files now, without a second look: the operator says that they are complete.
     pub async fn reload(self: Arc<Self>) {
         match self.look_on_thread(true).await {
-            Some(Look::Same) => tracing::info!("the TLS certificate is the one that is served already"),
+            Some(Look::Same) => tracing::info!("the TLS certificate has not changed"),
             // The look itself has logged this result.
             Some(Look::Changing | Look::Taken | Look::Refused) | None => {}
         }
@@ -279,9 +279,9 @@ impl Certificates {
         let days = state.pair.ends_at.since(now).as_secs() / DAY.as_secs();
         let path = self.files.certificate.display();
         if state.pair.ends_at <= now {
-            tracing::error!(%path, "the TLS certificate has ended, and clients refuse it: put a new one there");
+            tracing::error!(%path, "the TLS certificate has expired, and clients refuse it: replace it");
         } else {
-            tracing::warn!(%path, days, "the TLS certificate ends soon: put a new one there");
+            tracing::warn!(%path, days, "the TLS certificate expires soon: replace it");
         }
     }
 
@@ -313,7 +313,7 @@ impl State {
 
     fn refuse(&mut self, what: Told, error: &TlsError) -> Look {
         if self.told.replace(what) != Some(what) {
-            tracing::error!(error = %Chain(error), "the TLS certificate was not changed, and the one before stays");
+            tracing::error!(error = %Chain(error), "the TLS certificate was not changed; the previous one stays in use");
         }
         Look::Refused
     }

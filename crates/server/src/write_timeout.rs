@@ -54,7 +54,7 @@ impl<S> WriteTimeout<S> {
                     bytes: 0,
                 });
                 waiting.over.as_mut().poll(cx).map(|()| {
-                    let text = "the other end does not read its answer";
+                    let text = "the peer does not read its response";
                     Err(io::Error::new(io::ErrorKind::TimedOut, text))
                 })
             }

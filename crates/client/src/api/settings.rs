@@ -131,7 +131,7 @@ pub fn parse_server(text: &str) -> Result<Url, NotAServer> {
     if has_user || url.query().is_some() || url.fragment().is_some() {
         return Err(NotAServer(
             "must be an http or https URL without user, password, query and fragment: \
-             the token belongs into STACKBELL_TOKEN or STACKBELL_TOKEN_FILE",
+             the token belongs in STACKBELL_TOKEN or STACKBELL_TOKEN_FILE",
         ));
     }
     Ok(url)

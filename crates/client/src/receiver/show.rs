@@ -111,7 +111,7 @@ fn remark(receipt: &Receipt) -> &'static str {
     match receipt.status {
         StatusCode::UNAUTHORIZED if is_unsigned => " (it is not signed, and there is a secret)",
         StatusCode::UNAUTHORIZED if receipt.signatures.are_wrong() => {
-            " (whoever sent this has another secret)"
+            " (the sender has another secret)"
         }
         _ => "",
     }

@@ -34,7 +34,7 @@ pub(crate) enum RotateError {
     /// The key cannot change while the server runs.
     #[error(
         "the master key is set by {0}, which cannot change while the server runs: set the new key there and the old one \
-         as previous_master_key and start the server anew, or use master_key_file or master_key_command"
+         as previous_master_key and restart the server, or use master_key_file or master_key_command"
     )]
     Fixed(String),
     /// There is no other key.
@@ -56,7 +56,7 @@ pub(crate) enum RotateError {
     NotRenamed(#[source] KeyFileError),
     /// The store cannot be read or written. After [`StoreError::Unknown`] the key may have changed; the next start or another
     /// request finds out.
-    #[error("the data keys could not be sealed anew")]
+    #[error("the data keys could not be sealed with the new master key")]
     Store(#[from] StoreError),
     /// The process ends.
     #[error("it was cut")]

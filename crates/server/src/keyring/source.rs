@@ -186,7 +186,7 @@ impl KeySource {
     /// [`KeyFileError`].
     pub(super) fn settle_on_current(&self) -> Result<(), KeyFileError> {
         if matches!(self.setting, MasterKeySetting::DataFolder) && self.files.remove_next()? {
-            tracing::info!("removed a next master key that was never used: a change of keys was cut");
+            tracing::info!("removed a next master key that was never used: a rotation was interrupted");
         }
         if let Some(previous) = &self.previous {
             tracing::info!(origin = previous.origin, "previous_master_key is not needed: take it out");
@@ -202,7 +202,7 @@ impl KeySource {
         self.files.promote_next()?;
         tracing::info!(
             path = %self.files.current_path().display(),
-            "the next master key holds now, as the store is sealed with it: a change of keys was cut"
+            "the next master key is in use now, because the store is sealed with it: a rotation was interrupted"
         );
         Ok(())
     }

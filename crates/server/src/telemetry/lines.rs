@@ -115,7 +115,7 @@ impl Shared {
                 TELLING.set(count);
                 tracing::warn!(
                     lines = count,
-                    "lines were left out of the log: it could not be written as fast, or at all"
+                    "lines are missing in the log: it could not be written fast enough, or not at all"
                 );
                 TELLING.set(0);
             }

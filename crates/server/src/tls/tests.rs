@@ -86,7 +86,7 @@ fn pairs_that_are_none() {
     check(&|bench| std::fs::remove_file(&bench.files.files.key).expect("removed"), "tls_key: cannot read");
     check(&|bench| write(&bench.files.files.certificate, "hidden"), "tls_cert: ");
     check(&|bench| write(&bench.files.files.key, "hidden"), "holds no PEM of a private key");
-    check(&|bench| bench.files.write_key(&bench.authority.issue(2100)), "are no pair");
+    check(&|bench| bench.files.write_key(&bench.authority.issue(2100)), "are not a usable pair");
     let damaged = "-----BEGIN CERTIFICATE-----\naGlkZGVu\n-----END CERTIFICATE-----\n";
     check(&|bench| write(&bench.files.files.certificate, damaged), "is damaged");
 }

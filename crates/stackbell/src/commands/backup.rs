@@ -55,7 +55,7 @@ pub(crate) fn run(
     let mut reader = body.with_config().limit(u64::MAX).reader();
     let copy = receive(&mut reader, &parts.headers, &path)?;
     let report = stackbell_store_sqlite::inspect_copy(copy.file.path())
-        .context("what the server sent is not a sound store")?;
+        .context("the file from the server is not a valid store")?;
     let keep = |error: tempfile::PersistError| error.error;
     copy.file.persist_noclobber(&path).map_err(keep).with_context(|| cannot_write(&path))?;
     write_digest(&copy.sha256, &path, &digest_path).with_context(|| cannot_write(&digest_path))?;
@@ -111,9 +111,9 @@ fn receive(from: &mut dyn Read, headers: &HeaderMap, path: &Path) -> anyhow::Res
         bytes += read as u64;
     }
     progress.finish();
-    ensure!(length.is_none_or(|length| length == bytes), "the copy ended early: {bytes} bytes came");
+    ensure!(length.is_none_or(|length| length == bytes), "the copy ended early, after {bytes} bytes");
     let digest = sha256.finalize();
-    ensure!(digest[..] == promised[..], "the copy was damaged on its way: its digest is another one");
+    ensure!(digest[..] == promised[..], "the copy was damaged in transfer: its digest differs");
     file.as_file().sync_all().with_context(|| cannot_write(path))?;
     Ok(Copy { file, bytes, sha256: hex(&digest) })
 }

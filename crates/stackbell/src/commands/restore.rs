@@ -58,7 +58,7 @@ pub(crate) fn run(
     let embedded = embedded(&settings)?;
     let digest = check_digest(&args.file)?;
     let report =
-        inspect_copy(&args.file).with_context(|| format!("{} is not a sound store", args.file.display()))?;
+        inspect_copy(&args.file).with_context(|| format!("{} is not a valid store", args.file.display()))?;
     let restored = block_on(restore(&args.file, &report, &settings, embedded));
     let restored = restored.context("cannot start the runtime")??;
     write!(out, "{}", sentence(args, &settings, embedded, digest, &restored))?;
@@ -150,7 +150,7 @@ async fn restore(
         // A dangling symbolic link counts as an existing file.
         ensure!(
             path.symlink_metadata().is_err(),
-            "{} is there already: restore into an empty data folder",
+            "{} exists already: restore into an empty data folder",
             path.display()
         );
     }
@@ -160,7 +160,7 @@ async fn restore(
     let stored = store.data_keys().await?;
     if !stored.is_empty() {
         let source = KeySource::new(settings.keys.clone(), &settings.storage.data);
-        source.find(&stored).await.context("the backup needs the master key that it was made under")?;
+        source.find(&stored).await.context("the backup needs the master key of its time")?;
     }
     let now = SystemClock.now();
     let reason = format!("restored from a backup made at {}", seconds(&rfc3339(made_at(file, now)?)));

@@ -97,7 +97,7 @@ async fn an_empty_store_can_be_refused() {
     let expecting = cluster.setup().flag("--config", file.to_str().expect("UTF-8"));
     let refusal = refused(&expecting, &folder.path().join("data")).await;
     let said = refusal.ended(1);
-    assert!(said.contains("the store is empty, and expect_existing says that it must not be"), "{said}");
+    assert!(said.contains("the store is empty, although expect_existing is set"), "{said}");
     stop(cluster.node().await).await;
     stop(expecting.start().await).await;
 }

@@ -98,7 +98,7 @@ async fn what_cannot_be_served_with_refuses_the_start() {
     let files = Files::new(&authority.issue());
     std::fs::write(&files.key, authority.issue().key.serialize_pem()).expect("written");
     let log = refused(&files.flags()).await;
-    assert!(log.contains("tls_cert (") && log.contains("are no pair that can be used"), "{log}");
+    assert!(log.contains("tls_cert (") && log.contains("are not a usable pair"), "{log}");
     let log = refused(&files.flags()[..1]).await;
     assert!(log.contains("tls_cert is set and tls_key is not"), "{log}");
 }

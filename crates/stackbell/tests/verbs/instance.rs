@@ -74,7 +74,7 @@ async fn a_damaged_backup_is_refused() {
     desk.run("restore copy.db --data d").await.said(1, "is not the file that copy.db.sha256 is of");
     std::fs::write(&path, "no store").expect("written");
     std::fs::remove_file(desk.folder().join("copy.db.sha256")).expect("removed");
-    desk.run("restore copy.db --data d").await.said(1, "copy.db is not a sound store");
+    desk.run("restore copy.db --data d").await.said(1, "copy.db is not a valid store");
     desk.run("restore nowhere.db --data d").await.said(1, "nowhere.db");
     assert!(!desk.folder().join("d/stackbell.db").exists());
 }

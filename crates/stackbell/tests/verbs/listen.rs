@@ -108,7 +108,7 @@ async fn a_wrong_signature_is_loud_and_refused() {
         out.contains("  SIGNATURE WRONG (Pulumi): made with another secret, or for another body\n"),
         "{out}"
     );
-    assert!(out.contains("  answered 401 (whoever sent this has another secret)\n"), "{out}");
+    assert!(out.contains("  answered 401 (the sender has another secret)\n"), "{out}");
     assert!(out.contains("  answered 401 (it is not signed, and there is a secret)\n"), "{out}");
 }
 

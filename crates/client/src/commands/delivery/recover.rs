@@ -55,7 +55,7 @@ pub(super) fn run(args: &RecoverArgs, verb: &mut Verb<'_>) -> anyhow::Result<Exi
     let begun = verb.client.call(Method::POST, &path, Payload::Json(&json!({ "since": since })))?;
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let Some(recovery) = follow(&args.org, begun, deadline, verb)? else {
-        return give_up("the recovery is still running; it goes on without us");
+        return give_up("the recovery is still running and continues in the background");
     };
     let rearmed = number_at(&recovery, "/rearmed");
     let state = text_at(&recovery, "/state");
@@ -117,7 +117,7 @@ fn wait(
         listed.map(|listed| listed.items.len() as u64)
     };
     if wait_until_settled(|| count("pending"), deadline)? == Waited::GaveUp {
-        return give_up("some deliveries are still pending; they go on without us");
+        return give_up("some deliveries are still pending and continue in the background");
     }
     let failed = count("failed")?;
     note(&format!(

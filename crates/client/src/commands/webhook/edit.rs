@@ -102,7 +102,7 @@ pub(super) fn run(args: &EditArgs, environment: &Environment, verb: &mut Verb<'_
         verb.client.call(Method::PATCH, &path, Payload::Json(&Value::Object(change)))?;
     }
     edit_options(args, verb).map_err(|error| {
-        let context = "what Pulumi's API knows was changed, but not all of the rest";
+        let context = "the settings of Pulumi's API were changed, but not all other options";
         if has_change { error.context(context) } else { error }
     })?;
     let mut after = args.scope.find(verb, &args.org, &args.name)?;

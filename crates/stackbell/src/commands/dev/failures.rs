@@ -53,7 +53,7 @@ impl Failures {
                     }
                 }
                 // The server is overloaded or stops. The next look finds the attempts that this one missed.
-                Err(error) => tracing::debug!(%error, "the deliveries could not be looked at"),
+                Err(error) => tracing::debug!(%error, "the deliveries could not be read"),
             }
         }
     }

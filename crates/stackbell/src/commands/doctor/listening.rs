@@ -73,9 +73,9 @@ async fn ready(address: SocketAddr) -> Finding {
     let answered = tokio::task::spawn_blocking(move || client.is_ready()).await;
     match answered {
         Ok(Ok(Ok(()))) => Fine(format!("a server at {address} says that it is ready")),
-        Ok(Ok(Err(status))) => Fail(format!("whoever has {address} answers /readyz with {status}")),
+        Ok(Ok(Err(status))) => Fail(format!("the process at {address} responds to /readyz with {status}")),
         Ok(Err(error)) => {
-            Fail(format!("whoever has {address} does not answer: {:#}", anyhow::Error::new(error)))
+            Fail(format!("the process at {address} does not respond: {:#}", anyhow::Error::new(error)))
         }
         Err(error) => failed(error),
     }

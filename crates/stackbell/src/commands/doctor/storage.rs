@@ -25,12 +25,12 @@ const AHEAD_MAX: Duration = Duration::from_secs(60);
 pub(super) fn data_folder(path: &Path) -> Finding {
     let shown = path.display();
     match is_open_to_others(path) {
-        Ok(false) => Fine(format!("{shown} is its owner's alone")),
-        Ok(true) => Warn(format!("{shown} can be read by others, and holds secrets: `chmod 700 {shown}`")),
+        Ok(false) => Fine(format!("only its owner can read {shown}")),
+        Ok(true) => Warn(format!("other users can read {shown}, which holds secrets: `chmod 700 {shown}`")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Warn(format!("{shown} is not there: `stackbell serve` makes it"))
+            Warn(format!("{shown} does not exist: `stackbell serve` makes it"))
         }
-        Err(error) => Fail(format!("{shown} cannot be looked at: {error}")),
+        Err(error) => Fail(format!("{shown} cannot be read: {error}")),
     }
 }
 
@@ -93,9 +93,9 @@ pub(super) async fn examine(
 ) -> io::Result<()> {
     report.add("disk", disk(embedded.folder()))?;
     if is_running {
-        report.add("store", Fine("not looked at, as the running process has it".to_owned()))?;
+        report.add("store", Fine("not checked, because the running process uses it".to_owned()))?;
         report
-            .add("sending", Fine("not looked at: `stackbell sending status` asks the server".to_owned()))?;
+            .add("sending", Fine("not checked: `stackbell sending status` asks the server".to_owned()))?;
     } else {
         store(settings, &embedded.file, report).await?;
     }
@@ -107,7 +107,7 @@ async fn store(settings: &Settings, file: &Path, report: &mut Report<'_>) -> io:
     let newest = SqliteStore::newest_version();
     match SqliteStore::version(file) {
         Ok(None) => {
-            return report.add("store", Warn(format!("{shown} is not there: `stackbell serve` makes it")));
+            return report.add("store", Warn(format!("{shown} does not exist: `stackbell serve` makes it")));
         }
         Ok(Some(version)) if version < newest => {
             let text = format!(
@@ -151,7 +151,7 @@ pub(super) async fn master_key(settings: &Settings, store: &dyn Store) -> Findin
     match source.find(&stored).await {
         Ok(Opening::Current(_)) => Fine("opens the store's data keys".to_owned()),
         Ok(Opening::Next(_)) => {
-            Warn("a change of keys was cut: the next start of `stackbell serve` ends it".to_owned())
+            Warn("a key rotation was interrupted: the next start of `stackbell serve` completes it".to_owned())
         }
         Ok(Opening::Previous { .. }) => Warn(
             "previous_master_key opens the store: the next start of `stackbell serve` seals it with the new key"
@@ -165,7 +165,7 @@ pub(super) async fn sending(store: &dyn Store) -> Finding {
     match store.sending_hold().await {
         Ok(None) => Fine("goes on".to_owned()),
         Ok(Some(hold)) => Warn(format!(
-            "is held ({}): `stackbell sending resume` lets it go on, once the server runs",
+            "is held ({}): `stackbell sending resume` ends the hold, once the server runs",
             hold.reason
         )),
         Err(error) => failed(error),

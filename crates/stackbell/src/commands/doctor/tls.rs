@@ -48,10 +48,10 @@ fn key_file(files: &TlsFiles) -> Finding {
     match files.key.metadata() {
         // Group access is common: the group of the program that renews certificates.
         Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {
-            Warn(format!("everybody may read {shown}: `chmod o= {shown}`"))
+            Warn(format!("every user can read {shown}: `chmod o= {shown}`"))
         }
-        Ok(_) => Fine(format!("{shown} is not everybody's to read")),
-        Err(error) => Fail(format!("{shown} cannot be looked at: {error}")),
+        Ok(_) => Fine(format!("{shown} is not readable for every user")),
+        Err(error) => Fail(format!("{shown} cannot be read: {error}")),
     }
 }
 
@@ -63,17 +63,17 @@ fn key_file(files: &TlsFiles) -> Finding {
 fn validity(pair: &Pair, now: Timestamp) -> Finding {
     let days = |duration: Duration| duration.as_secs() / (24 * 3600);
     if pair.begins_at() > now {
-        return Fail("the certificate is not good yet: is the clock right?".to_owned());
+        return Fail("the certificate is not valid yet: is the clock right?".to_owned());
     }
     if pair.ends_at() <= now {
         let since = days(now.since(pair.ends_at()));
-        return Fail(format!("the certificate ended {since} days ago: put a new one there"));
+        return Fail(format!("the certificate expired {since} days ago: replace it"));
     }
     let left = pair.ends_at().since(now);
     if left < ENDS_SOON {
-        Warn(format!("the certificate ends in {} days: put a new one there", days(left)))
+        Warn(format!("the certificate expires in {} days: replace it", days(left)))
     } else {
-        Fine(format!("the key is the certificate's, which is good for {} more days", days(left)))
+        Fine(format!("the key matches the certificate, which is valid for {} more days", days(left)))
     }
 }
 
@@ -83,7 +83,7 @@ fn names(pair: &Pair, server: &ServerSettings) -> Finding {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let parsed = ParsedCertificate::try_from(pair.leaf());
     let (Ok(name), Ok(parsed)) = (ServerName::try_from(host.clone()), parsed) else {
-        return Warn(format!("it cannot be told whether the certificate is for {host}"));
+        return Warn(format!("the names of the certificate cannot be compared with {host}"));
     };
     match verify_server_name(&parsed, &name) {
         Ok(()) => Fine(format!("the certificate is for {host}")),
@@ -105,10 +105,10 @@ pub(super) async fn presented(files: &TlsFiles, address: SocketAddr) -> Finding 
             Fine(format!("the server at {address} presents this certificate"))
         }
         Ok(Ok(_)) => Warn(format!(
-            "the server at {address} presents another certificate: a new one is taken within seconds, or at once after SIGHUP"
+            "the server at {address} presents another certificate: it loads a new one within seconds, or at once after SIGHUP"
         )),
-        Ok(Err(error)) => Fail(format!("whoever has {address} does not speak TLS: {error}")),
-        Err(_) => Fail(format!("whoever has {address} does not shake hands")),
+        Ok(Err(error)) => Fail(format!("the process at {address} does not speak TLS: {error}")),
+        Err(_) => Fail(format!("the process at {address} does not complete the TLS handshake")),
     }
 }
 
