@@ -280,11 +280,11 @@ pub enum Silence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The endpoint responded. The status decides: 2xx is success, any other is failure.
-    Answered(Answer),
+    Answered(Response),
     /// The endpoint responded 2xx, but its body says that the service behind it rejected the message, mostly
     /// because of a rate limit. See [`TeamsError`]. Counts as the endpoint's failure. Source:
     /// wire-facts.md#microsoft-teams.
-    HiddenError(Answer),
+    HiddenError(Response),
     /// The request may have been sent, and no response came. Counts as the endpoint's failure.
     Unanswered {
         /// The reason, for programs.
@@ -306,7 +306,7 @@ pub enum Outcome {
 
 /// An endpoint's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// The status code.
     pub status: u16,
     /// `Name: value` lines sorted by name, each ended by CRLF.
@@ -334,8 +334,8 @@ impl Outcome {
     /// Returns the conclusion about the endpoint.
     pub const fn verdict(&self) -> Verdict {
         match self {
-            Self::Answered(Answer { status: 200..=299, .. }) => Verdict::Success,
-            Self::Answered(Answer { status: 410, .. }) => Verdict::Gone,
+            Self::Answered(Response { status: 200..=299, .. }) => Verdict::Success,
+            Self::Answered(Response { status: 410, .. }) => Verdict::Gone,
             Self::Answered(_) | Self::HiddenError(_) | Self::Unanswered { .. } => Verdict::Failure,
             Self::OurFault { .. } | Self::Undeliverable { .. } => Verdict::None,
         }
@@ -387,7 +387,7 @@ impl Outcome {
     }
 
     /// The response, if there is one.
-    pub const fn answer(&self) -> Option<&Answer> {
+    pub const fn response(&self) -> Option<&Response> {
         match self {
             Self::Answered(answer) | Self::HiddenError(answer) => Some(answer),
             Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => None,
@@ -395,7 +395,7 @@ impl Outcome {
     }
 
     /// The response, mutable.
-    pub const fn answer_mut(&mut self) -> Option<&mut Answer> {
+    pub const fn response_mut(&mut self) -> Option<&mut Response> {
         match self {
             Self::Answered(answer) | Self::HiddenError(answer) => Some(answer),
             Self::Unanswered { .. } | Self::OurFault { .. } | Self::Undeliverable { .. } => None,

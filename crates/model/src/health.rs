@@ -178,7 +178,7 @@ fn stands_after_success(asked: RetryAfter, success: &Attempt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Answer, AttemptTrigger, Outcome};
+    use crate::delivery::{AttemptTrigger, Outcome, Response};
 
     const DAY: i64 = 24 * 3_600_000;
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn attempt(trigger: AttemptTrigger, status: u16, from: i64, to: i64) -> Attempt {
-        let answer = Answer { status, headers: "".into(), body: "".into(), retry_after: None };
+        let answer = Response { status, headers: "".into(), body: "".into(), retry_after: None };
         let duration = at(to).since(at(from));
         let (request_url, request_headers, outcome) = ("".into(), "".into(), Outcome::Answered(answer));
         Attempt { trigger, started_at: at(from), duration, request_url, request_headers, outcome }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::Timestamp;
-use crate::delivery::{Answer, Delivery, Outcome, State, Trigger};
+use crate::delivery::{Delivery, Outcome, Response, State, Trigger};
 use crate::deployments::StackReference;
 use crate::filter::{EventKind, Filter, Group};
 use crate::hidden;
@@ -130,7 +130,8 @@ fn wait(policy: &RetryPolicy, retry_after: Option<Duration>, now: Timestamp) -> 
         attempts_spent: 0,
         state: State::Pending { due_at: now },
     };
-    let outcome = Outcome::Answered(Answer { status: 503, headers: "".into(), body: "".into(), retry_after });
+    let outcome =
+        Outcome::Answered(Response { status: 503, headers: "".into(), body: "".into(), retry_after });
     match policy.next(&delivery, &outcome, now, 0.5) {
         Next::Retry { at, .. } => at.since(now),
         other => panic!("a first failure is tried again: {other:?}"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::delivery::{Answer, CancelReason, Delivery, FailReason, Outcome, Silence, State, Verdict};
+use crate::delivery::{CancelReason, Delivery, FailReason, Outcome, Response, Silence, State, Verdict};
 use crate::webhook::Format;
 
 const fn secs(seconds: u64) -> Duration {
@@ -124,7 +124,7 @@ impl RetryPolicy {
     /// attempts are made for the webhook during that wait. `None` if it requests none, or a wait of zero.
     pub fn wait_asked(&self, outcome: &Outcome) -> Option<Duration> {
         let asked = match outcome.verdict() {
-            Verdict::Failure | Verdict::Gone => outcome.answer()?.retry_after?,
+            Verdict::Failure | Verdict::Gone => outcome.response()?.retry_after?,
             Verdict::Success | Verdict::None => return None,
         };
         (!asked.is_zero()).then_some(asked.min(self.retry_after_max))
@@ -183,7 +183,7 @@ pub fn is_repeatable(format: Format, outcome: &Outcome) -> bool {
             Silence::Forbidden | Silence::Unresolved | Silence::Unreachable => true,
             Silence::TimedOut | Silence::Broken => false,
         },
-        Outcome::Answered(Answer { status, .. }) => matches!(*status, 429 | 503),
+        Outcome::Answered(Response { status, .. }) => matches!(*status, 429 | 503),
         Outcome::HiddenError(_) => false,
         Outcome::OurFault { .. } => true,
         Outcome::Undeliverable { .. } => false,
@@ -212,7 +212,7 @@ mod tests {
 
     fn answered(status: u16, retry_after: Option<u64>) -> Outcome {
         let retry_after = retry_after.map(Duration::from_secs);
-        Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after })
+        Outcome::Answered(Response { status, headers: "".into(), body: "".into(), retry_after })
     }
 
     /// A delivery that was created at 0.
@@ -305,7 +305,7 @@ mod tests {
         let hidden = |status: u16| {
             let body = format!("Microsoft Teams endpoint returned HTTP error {status} with ContextId 1");
             let (headers, retry_after) = ("".into(), Some(Duration::from_secs(60)));
-            Outcome::HiddenError(Answer { status: 200, headers, body: body.into(), retry_after })
+            Outcome::HiddenError(Response { status: 200, headers, body: body.into(), retry_after })
         };
         for status in [429, 500, 502, 503, 302] {
             check(0, &hidden(status), 0.0, retry(60_000));

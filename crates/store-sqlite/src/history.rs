@@ -223,7 +223,7 @@ fn delivery_attempts(
 }
 
 fn attempt_size(attempt: &Attempt) -> u64 {
-    let answered = attempt.outcome.answer().map_or(0, |answer| answer.headers.len() + answer.body.len());
+    let answered = attempt.outcome.response().map_or(0, |answer| answer.headers.len() + answer.body.len());
     (attempt.request_headers.len() + answered) as u64
 }
 

@@ -56,7 +56,7 @@ impl StoredAttempt {
 
 /// The size of an attempt's unbounded fields: headers and response.
 pub fn attempt_size(attempt: &Attempt) -> u64 {
-    let answered = attempt.outcome.answer().map_or(0, |answer| answer.headers.len() + answer.body.len());
+    let answered = attempt.outcome.response().map_or(0, |answer| answer.headers.len() + answer.body.len());
     (attempt.request_headers.len() + answered) as u64
 }
 

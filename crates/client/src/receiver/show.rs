@@ -110,9 +110,7 @@ fn remark(receipt: &Receipt) -> &'static str {
         receipt.signatures.pulumi == Verdict::Missing && receipt.signatures.standard == Verdict::Missing;
     match receipt.status {
         StatusCode::UNAUTHORIZED if is_unsigned => " (it is not signed, and there is a secret)",
-        StatusCode::UNAUTHORIZED if receipt.signatures.are_wrong() => {
-            " (the sender has another secret)"
-        }
+        StatusCode::UNAUTHORIZED if receipt.signatures.are_wrong() => " (the sender has another secret)",
         _ => "",
     }
 }

@@ -410,7 +410,7 @@ pub(super) fn record_bytes(record: &AttemptRecord) -> usize {
     record
         .attempt
         .outcome
-        .answer()
+        .response()
         .map_or(REST, |response| response.body.len() + response.headers.len() + REST)
 }
 
@@ -436,7 +436,7 @@ fn finished_ping(mut ping: StoredDelivery, outcome: &Outcome, now: Timestamp) ->
 }
 
 fn trim_body(attempt: &mut Attempt) {
-    if let Some(response) = attempt.outcome.answer_mut()
+    if let Some(response) = attempt.outcome.response_mut()
         && response.body.len() > BODY_BETWEEN_BYTES_MAX
     {
         let end = response.body.floor_char_boundary(BODY_BETWEEN_BYTES_MAX);

@@ -3,7 +3,7 @@
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::Answer;
+use stackbell_model::delivery::Response;
 use stackbell_model::retry::parse_retry_after;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,9 +38,9 @@ pub(super) async fn read(
     keep_body: usize,
     deadline: Instant,
     now: Timestamp,
-) -> (Answer, BodyEnd) {
+) -> (Response, BodyEnd) {
     let (body, end) = read_body(&mut incoming, keep_body, deadline).await;
-    let answer = Answer {
+    let answer = Response {
         status: head.status,
         headers: head.lines.into_sorted().into(),
         body: text::of(body, &head.codings, head.content_type.as_deref(), keep_body),

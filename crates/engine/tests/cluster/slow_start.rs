@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stackbell_engine::core::PublishRefusal;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Answer, Outcome, Silence};
+use stackbell_model::delivery::{Outcome, Response, Silence};
 use stackbell_model::ids::WebhookId;
 
 use crate::world::{Cluster, answered};
@@ -139,7 +139,7 @@ fn endpoints_that_answer_quickly_need_no_time() {
 fn endpoints_that_answer_at_length_prove_nothing() {
     let (mut cluster, _) = unknown(WEBHOOKS);
     let body = "a".repeat(20_000).into();
-    let long = Outcome::Answered(Answer { status: 200, headers: "".into(), body, retry_after: None });
+    let long = Outcome::Answered(Response { status: 200, headers: "".into(), body, retry_after: None });
     for _ in 0..3 {
         cluster.end_all(&long);
     }

@@ -11,7 +11,7 @@ use stackbell_engine::core::{
     Publish, PublishRefusal, PublishTicket, SendNow,
 };
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Answer, Attempt, Delivery, Outcome, Silence};
+use stackbell_model::delivery::{Attempt, Delivery, Outcome, Response, Silence};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, Filter, FilterSet, Subscription};
 use stackbell_model::identity::Organization;
@@ -486,13 +486,13 @@ pub(crate) fn id(n: u128) -> NodeId {
 }
 
 pub(crate) fn answered(status: u16) -> Outcome {
-    Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after: None })
+    Outcome::Answered(Response { status, headers: "".into(), body: "".into(), retry_after: None })
 }
 
 /// A 429 that asks to wait for this many seconds.
 pub(crate) fn throttled(seconds: u64) -> Outcome {
     let retry_after = Some(Duration::from_secs(seconds));
-    Outcome::Answered(Answer { status: 429, headers: "".into(), body: "".into(), retry_after })
+    Outcome::Answered(Response { status: 429, headers: "".into(), body: "".into(), retry_after })
 }
 
 pub(crate) fn timed_out() -> Outcome {

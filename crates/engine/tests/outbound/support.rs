@@ -12,7 +12,7 @@ use stackbell_engine::outbound::{
     Exchange, OutboundClient, OutboundPolicy, OutboundRequest, OutboundSettings, Resolve, ResolveError,
     Resolved, Target,
 };
-use stackbell_model::delivery::{Answer, Outcome, Silence};
+use stackbell_model::delivery::{Outcome, Response, Silence};
 use stackbell_model::names::OrganizationName;
 use stackbell_model::{Clock, Timestamp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -229,7 +229,7 @@ pub(crate) async fn send(client: &OutboundClient, url: &str) -> Exchange {
 }
 
 #[track_caller]
-pub(crate) fn answer(exchange: Exchange) -> Answer {
+pub(crate) fn answer(exchange: Exchange) -> Response {
     match exchange.outcome {
         Outcome::Answered(answer) => answer,
         other => panic!("not answered: {other:?}"),

@@ -84,7 +84,7 @@ async fn an_event_starts_a_deployment_with_the_organizations_token() {
     assert_eq!(&*attempt.request_url, world.receiver.url(path));
     assert!(attempt.request_headers.starts_with("Accept: application/vnd.pulumi+8\r\nContent-Type: "));
     assert!(!attempt.request_headers.contains("uthorization") && !attempt.request_headers.contains(TOKEN));
-    assert_eq!(attempt.outcome.answer().map(|answer| &*answer.body), Some(STARTED));
+    assert_eq!(attempt.outcome.response().map(|answer| &*answer.body), Some(STARTED));
 }
 
 /// A request is not repeated if it may have started a deployment, or if no repetition can succeed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use stackbell_engine::core::AttemptRequest;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Answer, Attempt, AttemptTrigger, Outcome, Silence};
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome, Response, Silence};
 use stackbell_model::ids::{EventId, WebhookId};
 use stackbell_model::webhook::{Format, Pace};
 
@@ -112,7 +112,7 @@ impl Endpoints {
         let arrived = matches!(fate, RequestFate::Answered | RequestFate::AnswerLost);
         log[place].accepted = arrived && behaviour == Behaviour::Accepts;
         let answer = |status, retry_after| {
-            Outcome::Answered(Answer { status, headers: "".into(), body: "".into(), retry_after })
+            Outcome::Answered(Response { status, headers: "".into(), body: "".into(), retry_after })
         };
         let outcome = match (fate, behaviour) {
             (RequestFate::RequestLost | RequestFate::AnswerLost, _) => {

@@ -240,7 +240,7 @@ impl World {
 
     /// Records the wait that an endpoint asked for. A later 2xx of a manual attempt ends it.
     fn note_asked(&mut self, n: usize, webhook: WebhookId, step: u64, attempt: &Attempt, is_old: bool) {
-        let wait = attempt.outcome.answer().and_then(|answer| answer.retry_after);
+        let wait = attempt.outcome.response().and_then(|answer| answer.retry_after);
         if let Some(wait) = wait.filter(|_| !is_old) {
             let until = self.clock(n).after(wait);
             let asked = self.nodes[n].asked.entry(webhook).or_insert((until, step));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stackbell_model::delivery::{
-    Answer, Attempt, AttemptTrigger, CancelReason, Delivery, FailReason, Outcome, Silence, State,
+    Attempt, AttemptTrigger, CancelReason, Delivery, FailReason, Outcome, Response, Silence, State,
 };
 use stackbell_model::health::Health;
 use stackbell_model::ids::LeaseToken;
@@ -95,13 +95,13 @@ pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
         .collect();
     outcomes.push(Outcome::OurFault { text: "cut by our stop".into() });
     outcomes.push(Outcome::Undeliverable { text: "no credential".into() });
-    outcomes.push(Outcome::HiddenError(Answer {
+    outcomes.push(Outcome::HiddenError(Response {
         status: 200,
         headers: "Content-Type: text/plain\r\n".into(),
         body: "Microsoft Teams endpoint returned HTTP error 429".into(),
         retry_after: None,
     }));
-    outcomes.push(Outcome::Answered(Answer {
+    outcomes.push(Outcome::Answered(Response {
         status: 503,
         headers: "Retry-After: 7\r\nX-\u{e9}: \u{fffd}\r\n".into(),
         body: "later\0, \"perhaps\"".into(),

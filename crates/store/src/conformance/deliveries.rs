@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Answer, AttemptTrigger, Delivery, Outcome, Silence, StateKind, Trigger};
+use stackbell_model::delivery::{AttemptTrigger, Delivery, Outcome, Response, Silence, StateKind, Trigger};
 use stackbell_model::event::Event;
 use stackbell_model::filter::EventKind;
 use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
@@ -281,7 +281,7 @@ pub async fn an_overview_says_what_the_delivery_is(harness: &dyn Harness) {
 /// An error of Teams in the body of a 200.
 fn hidden_error(status: u16) -> Outcome {
     let body = format!("Microsoft Teams endpoint returned HTTP error {status}").into();
-    Outcome::HiddenError(Answer { status: 200, headers: "".into(), body, retry_after: None })
+    Outcome::HiddenError(Response { status: 200, headers: "".into(), body, retry_after: None })
 }
 
 /// An overview has the last attempt, by its start and then by the order of recording, and the reason why

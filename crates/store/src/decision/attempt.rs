@@ -71,7 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use stackbell_model::Timestamp;
-    use stackbell_model::delivery::{Answer, AttemptTrigger, CancelReason, FailReason, Outcome};
+    use stackbell_model::delivery::{AttemptTrigger, CancelReason, FailReason, Outcome, Response};
 
     use super::*;
 
@@ -81,7 +81,7 @@ mod tests {
 
     /// An attempt that ends at [`END`].
     fn attempt(status: u16) -> Attempt {
-        let answer = Answer { status, headers: "".into(), body: "".into(), retry_after: None };
+        let answer = Response { status, headers: "".into(), body: "".into(), retry_after: None };
         Attempt {
             trigger: AttemptTrigger::Schedule,
             started_at: Timestamp::from_millis(1000),

@@ -1,6 +1,6 @@
 //! Attempts.
 
-use stackbell_model::delivery::{Answer, Attempt, AttemptTrigger, Outcome, Silence};
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome, Response, Silence};
 
 use super::Columns;
 
@@ -40,10 +40,10 @@ fn read_outcome<'row, C: Columns<'row>>(cursor: &mut C) -> Result<Outcome, C::Fa
     let text = cursor.text_or_null("text")?;
     match (outcome, status.zip(headers).zip(body), silence, text) {
         ("answered", Some(((status, headers), body)), None, None) => {
-            Ok(Outcome::Answered(Answer { status, headers, body, retry_after }))
+            Ok(Outcome::Answered(Response { status, headers, body, retry_after }))
         }
         ("throttled", Some(((status, headers), body)), None, None) => {
-            Ok(Outcome::HiddenError(Answer { status, headers, body, retry_after }))
+            Ok(Outcome::HiddenError(Response { status, headers, body, retry_after }))
         }
         ("unanswered", None, Some(silence), Some(text)) => {
             Ok(Outcome::Unanswered { silence, text: text.into() })
@@ -77,7 +77,7 @@ pub struct OutcomeColumns<'outcome> {
     /// The kind of the outcome.
     pub outcome: &'static str,
     /// The endpoint's response.
-    pub answer: Option<&'outcome Answer>,
+    pub answer: Option<&'outcome Response>,
     /// The reason why there was no response.
     pub silence: Option<&'static str>,
     /// The reason, for users.

@@ -199,7 +199,7 @@ impl AttemptResponse {
             (url, mask_signatures(&attempt.request_headers))
         };
         let (response_headers, text) = response(&attempt.outcome);
-        let (response_body, error) = match attempt.outcome.answer() {
+        let (response_body, error) = match attempt.outcome.response() {
             Some(_) => (text, attempt.outcome.hidden_error().map(|error| error.to_string())),
             None => (String::new(), Some(text)),
         };
@@ -231,7 +231,7 @@ mod tests {
     use std::time::Duration;
 
     use stackbell_model::Timestamp;
-    use stackbell_model::delivery::{Answer, AttemptTrigger, Outcome, Silence};
+    use stackbell_model::delivery::{AttemptTrigger, Outcome, Response, Silence};
 
     use super::*;
 
@@ -254,7 +254,8 @@ mod tests {
         let head = r#"{"trigger":"redeliver","startedAt":"2026-05-13T06:19:04.070Z","durationMs":7,"#;
         let whole = r#""requestUrl":"https://a.example/secret","requestHeaders":"Pulumi-Webhook-Signature: 95d2\r\n","#;
         let cut = r#""requestUrl":"https://a.example","requestHeaders":"Pulumi-Webhook-Signature: ***\r\n","#;
-        let answer = Answer { status: 405, headers: "A: b\r\n".into(), body: "no".into(), retry_after: None };
+        let answer =
+            Response { status: 405, headers: "A: b\r\n".into(), body: "no".into(), retry_after: None };
         let answered = r#""responseCode":405,"responseHeaders":"A: b\r\n","responseBody":"no"}"#;
         check(Outcome::Answered(answer.clone()), true, &format!("{head}{whole}{answered}"));
         check(Outcome::Answered(answer), false, &format!("{head}{cut}{answered}"));
@@ -262,7 +263,7 @@ mod tests {
         let unanswered = r#""responseCode":0,"responseHeaders":"","responseBody":"","error":"URL error with webhook: no such host"}"#;
         check(silent, true, &format!("{head}{whole}{unanswered}"));
         let body = "Microsoft Teams endpoint returned HTTP error 413".into();
-        let hidden = Answer { status: 200, headers: "".into(), body, retry_after: None };
+        let hidden = Response { status: 200, headers: "".into(), body, retry_after: None };
         let reason = "Microsoft Teams did not take the message: behind this answer is HTTP error 413; it is lost, as no retry helps";
         let answered = format!(
             r#""responseCode":200,"responseHeaders":"","responseBody":"Microsoft Teams endpoint returned HTTP error 413","error":"{reason}"}}"#

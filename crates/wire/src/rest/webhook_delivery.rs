@@ -88,7 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use stackbell_model::Timestamp;
-    use stackbell_model::delivery::{Answer, AttemptTrigger, Silence, State, Trigger};
+    use stackbell_model::delivery::{AttemptTrigger, Response, Silence, State, Trigger};
     use stackbell_model::ids::{DeliveryId, EventId, OrganizationId, WebhookId};
     use stackbell_model::webhook::Format;
     use uuid::Uuid;
@@ -132,7 +132,7 @@ mod tests {
         let whole = r#""requestUrl":"https://localhost.local/secret","requestHeaders":"Accept: */*\r\nPulumi-Webhook-Signature: 95d2\r\n","#;
         let cut = r#""requestUrl":"https://localhost.local","requestHeaders":"Accept: */*\r\nPulumi-Webhook-Signature: ***\r\n","#;
         let answer =
-            Answer { status: 405, headers: "A: b\r\n".into(), body: "<p>".into(), retry_after: None };
+            Response { status: 405, headers: "A: b\r\n".into(), body: "<p>".into(), retry_after: None };
         let answered = r#""responseCode":405,"responseHeaders":"A: b\r\n","responseBody":"<p>"}"#;
         check(Outcome::Answered(answer.clone()), true, &format!("{head}{whole}{answered}"));
         check(Outcome::Answered(answer), false, &format!("{head}{cut}{answered}"));

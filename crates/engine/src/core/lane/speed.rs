@@ -17,7 +17,7 @@ impl Lane {
         self.response_time = (before * 7 + attempt.duration) / 8;
         self.has_stalled = false;
         let bytes =
-            attempt.outcome.answer().map_or(0, |response| response.headers.len() + response.body.len());
+            attempt.outcome.response().map_or(0, |response| response.headers.len() + response.body.len());
         if attempt.duration <= config.quick_response && bytes <= QUICK_RESPONSE_BYTES_MAX {
             self.tier = Tier::Quick;
             self.limit = (self.limit + 1).min(config.lane_limit_max);

@@ -94,8 +94,7 @@ pub(super) async fn examine(
     report.add("disk", disk(embedded.folder()))?;
     if is_running {
         report.add("store", Fine("not checked, because the running process uses it".to_owned()))?;
-        report
-            .add("sending", Fine("not checked: `stackbell sending status` asks the server".to_owned()))?;
+        report.add("sending", Fine("not checked: `stackbell sending status` asks the server".to_owned()))?;
     } else {
         store(settings, &embedded.file, report).await?;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Answer, Attempt, AttemptTrigger, Outcome};
+use stackbell_model::delivery::{Attempt, AttemptTrigger, Outcome, Response};
 use stackbell_model::event::{Event, Source};
 use stackbell_model::filter::{EventKind, Filter, FilterSet};
 use stackbell_model::ids::{BatchId, DeliveryId, EventId, EventKey, LeaseToken, OrganizationId, WebhookId};
@@ -112,7 +112,7 @@ impl Filling<'_> {
     }
 
     fn attempt(&self, delivery: DeliveryId, lease: Lease, at: Timestamp) -> AttemptRecord {
-        let answer = Answer {
+        let answer = Response {
             status: 200,
             headers: "Content-Type: text/plain\r\nDate: Mon, 01 Jan 2026 00:00:00 GMT\r\n".into(),
             body: "ok".into(),

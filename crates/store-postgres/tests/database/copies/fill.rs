@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
-use stackbell_model::delivery::{Answer, AttemptTrigger, Delivery, FailReason, Outcome, Silence};
+use stackbell_model::delivery::{AttemptTrigger, Delivery, FailReason, Outcome, Response, Silence};
 use stackbell_model::deployments::{DeploymentsCredential, StackReference};
 use stackbell_model::event::Event;
 use stackbell_model::filter::{Filter, Group, Subscription};
@@ -180,7 +180,7 @@ async fn outcomes(world: &World) {
     world.cancelled(&webhook).await;
     world.pinged(&webhook).await;
     let delivery = world.pending(&webhook).await;
-    let answer = Answer {
+    let answer = Response {
         status: 200,
         headers: "".into(),
         body: "asked too \u{0} often".into(),
