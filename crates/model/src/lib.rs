@@ -37,6 +37,8 @@ pub mod retry;
 pub mod scope;
 pub mod secret;
 pub mod source;
+#[cfg(feature = "strategies")]
+pub mod strategies;
 pub mod teams;
 pub mod token_bucket;
 pub mod wait;

@@ -131,6 +131,7 @@ mod tests {
     use proptest::prelude::*;
     use stackbell_model::filter::EventKind;
     use stackbell_model::properties::corpus_texts;
+    use stackbell_model::strategies::json;
 
     use super::*;
 
@@ -138,25 +139,6 @@ mod tests {
     fn hold_of_the_corpus() {
         corpus_texts("payload").iter().for_each(|text| payload(text));
         corpus_texts("event").iter().for_each(|text| event(text));
-    }
-
-    /// Text like JSON, complete more often than random text.
-    fn json() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            "-?[0-9]{1,4}(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?",
-            "\"([ -~é🍹]|\\\\[nrtbf/\"u0d8]){0,8}\"",
-            "true|false|null|\\[\\]|\\{\\}",
-        ];
-        leaf.prop_recursive(4, 32, 6, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6)
-                    .prop_map(|items| format!("[ {} ]", items.join(",\n"))),
-                prop::collection::vec(("[a-zA-Z]{0,3}", inner), 0..6).prop_map(|members| {
-                    let members = members.iter().map(|(key, value)| format!(" \"{key}\" : {value}"));
-                    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-                }),
-            ]
-        })
     }
 
     proptest! {
