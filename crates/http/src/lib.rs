@@ -27,6 +27,7 @@ use axum::Router;
 use axum::http::Method;
 use stackbell_app::App;
 use stackbell_http_kit::context::{Context, Settings};
+use stackbell_http_kit::media_type::NDJSON;
 use stackbell_http_kit::request_metrics::RequestMetrics;
 use stackbell_http_kit::routes;
 use stackbell_model::Entropy;
@@ -44,7 +45,7 @@ type Route = routes::Route<State>;
 
 /// Media types that are never compressed: a stream of lines must arrive line by line, and a backup has a digest of the bytes
 /// that are sent.
-const UNCOMPRESSED: &[&str] = &[v1::NDJSON, v1::SQLITE];
+const UNCOMPRESSED: &[&str] = &[NDJSON, v1::SQLITE];
 
 /// The routes of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub struct HttpSettings {
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
     let HttpSettings { surface, limits, trusted_proxies, requests_per_second, .. } = settings;
     let HttpSettings { readiness, data_folder, metrics, requests, changes, entropy, .. } = settings;
-    let operations = Operations::new(readiness, data_folder, metrics);
+    let operations = Operations::new(readiness, data_folder, metrics, openapi());
     let settings = Settings {
         request_bytes_max: limits.request_bytes_max,
         trusted_proxies,

@@ -21,18 +21,19 @@ pub(crate) struct Operations {
     data_folder: Arc<dyn Fn() -> bool + Send + Sync>,
     metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
     probe: Probe,
-    /// The OpenAPI document, written once.
+    /// The OpenAPI document.
     document: Bytes,
 }
 
 impl Operations {
-    /// See [`crate::HttpSettings`] for the parts.
+    /// See [`crate::HttpSettings`] for the functions. `document` is the OpenAPI document.
     pub(crate) fn new(
         readiness: Arc<dyn Fn() -> bool + Send + Sync>,
         data_folder: Arc<dyn Fn() -> bool + Send + Sync>,
         metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
+        document: String,
     ) -> Self {
-        Self { readiness, data_folder, metrics, probe: Probe::default(), document: crate::openapi().into() }
+        Self { readiness, data_folder, metrics, probe: Probe::default(), document: document.into() }
     }
 }
 

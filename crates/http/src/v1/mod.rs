@@ -15,7 +15,6 @@ mod webhooks;
 
 use crate::Route;
 
-pub(crate) use events::NDJSON;
 pub(crate) use instance::SQLITE;
 
 /// All routes below `/v1`.

@@ -10,8 +10,6 @@ mod publish;
 mod read;
 mod stream;
 
-pub(crate) use publish::NDJSON;
-
 use crate::Route;
 
 const TAGS: &[&str] = &["Events"];

@@ -7,7 +7,7 @@ use axum::response::Response;
 use stackbell_http_kit::body::RequestBody;
 use stackbell_http_kit::description::{Description, many, one};
 use stackbell_http_kit::error::HttpError;
-use stackbell_http_kit::media_type::JSON;
+use stackbell_http_kit::media_type::{JSON, NDJSON, NDJSON_NAMES};
 use stackbell_http_kit::need::Need;
 use stackbell_http_kit::query::QueryTexts;
 use stackbell_http_kit::response;
@@ -23,13 +23,6 @@ use super::{EVENT, PATH, TAGS, stream};
 use crate::Route;
 
 const RESULTS: &str = "results";
-
-/// The media type of NDJSON in responses, and the preferred one in requests.
-pub(crate) const NDJSON: &str = "application/x-ndjson";
-
-/// All media types for NDJSON that clients use. None of them is registered.
-const NDJSON_NAMES: [&str; 4] =
-    [NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines"];
 
 pub(super) fn route() -> Route {
     let summary = "Publish events: one, an array (all or none), or NDJSON (each line on its own).";

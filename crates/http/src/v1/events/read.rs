@@ -3,6 +3,7 @@
 use serde::de::IgnoredAny;
 use stackbell_app::intake::{Intake, NewEvent, SentEvent};
 use stackbell_http_kit::error::{HttpError, about};
+use stackbell_http_kit::media_type::NDJSON;
 use stackbell_model::field::Problem;
 use stackbell_wire::rest::error::ErrorType;
 use stackbell_wire::rest::event::{
@@ -10,7 +11,6 @@ use stackbell_wire::rest::event::{
 };
 
 use super::EVENT;
-use super::publish::NDJSON;
 use crate::Limits;
 
 /// The events of a body.

@@ -14,6 +14,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use stackbell_app::intake::AcceptedEvent;
 use stackbell_http_kit::body::to_text;
 use stackbell_http_kit::error::HttpError;
+use stackbell_http_kit::media_type::NDJSON;
 use stackbell_http_kit::response;
 use stackbell_wire::rest::event::{EventsSummary, LineResult, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,7 +22,6 @@ use tracing::Span;
 
 use super::lines::{Line, LineText, Lines};
 use super::producer::{Producer, accepted};
-use super::publish::NDJSON;
 use super::read::read_event_alone;
 
 /// The most lines in progress: enough to fill a commit.
