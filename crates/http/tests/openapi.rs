@@ -126,7 +126,7 @@ fn check_schema(name: &str, actual: &Value, expected: &Value) {
 }
 
 #[test]
-fn what_every_guarded_route_may_refuse_is_told() {
+fn guarded_routes_document_their_errors() {
     let ours = ours();
     let guarded: Vec<_> =
         all_operations(&ours).filter(|(_, operation)| operation["security"].is_array()).collect();
@@ -143,7 +143,7 @@ fn what_every_guarded_route_may_refuse_is_told() {
 }
 
 #[test]
-fn null_is_said_to_be_absent_where_our_own_requests_may_leave_a_field_out() {
+fn optional_fields_of_our_requests_document_null() {
     let ours = ours();
     let schemas = &ours["components"]["schemas"];
     let bodies =

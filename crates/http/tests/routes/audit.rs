@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::calls::{Call, Names, calls};
-use crate::support::{ADMIN, Answer, ORGANIZATION, Receiver, World, request, without};
+use crate::support::{ADMIN, ORGANIZATION, Receiver, TestResponse, World, request, without};
 
 fn log() -> String {
     format!("/v1/orgs/{ORGANIZATION}/audit")
@@ -83,7 +83,7 @@ async fn entries(world: &World) -> Vec<Value> {
 }
 
 /// Makes a call from an address.
-async fn ask_from(world: &World, call: &Call, address: [u8; 4]) -> Answer {
+async fn ask_from(world: &World, call: &Call, address: [u8; 4]) -> TestResponse {
     let body = if call.body.is_null() { Body::empty() } else { Body::from(call.body.to_string()) };
     let mut request = request(ADMIN, &call.method, &call.path).body(body).expect("a request");
     request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 4000))));
@@ -120,7 +120,7 @@ async fn every_route_that_is_no_plain_read_leaves_one_entry() {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_the_engine_or_the_disk_is_told_of_in_words() {
+async fn acts_without_a_change_of_the_store_have_entries() {
     let world = World::start().await;
     let receiver = Receiver::answering(StatusCode::OK).await;
     let names = world.furnish(&receiver.url()).await;

@@ -8,12 +8,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Answer, World, event, request, webhook};
+use crate::support::{ADMIN, TestResponse, World, event, request, webhook};
 
 const HOOKS: &str = "/api/orgs/crazy-adventures/hooks";
 const EVENTS: &str = "/v1/orgs/crazy-adventures/events";
 
-async fn post(world: &World, path: &str, body: impl Into<Body>) -> Answer {
+async fn post(world: &World, path: &str, body: impl Into<Body>) -> TestResponse {
     world.send(request(ADMIN, "POST", path).body(body.into()).expect("a request")).await
 }
 
@@ -126,7 +126,13 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.write_all(text).and_then(|()| encoder.finish()).expect("a vector takes everything")
 }
 
-async fn post_encoded(world: &World, path: &str, encoding: &str, media_type: &str, body: &[u8]) -> Answer {
+async fn post_encoded(
+    world: &World,
+    path: &str,
+    encoding: &str,
+    media_type: &str,
+    body: &[u8],
+) -> TestResponse {
     let request = axum::http::Request::post(path)
         .header("Authorization", format!("token {ADMIN}"))
         .header("Content-Encoding", encoding)
@@ -220,7 +226,7 @@ async fn gzip_only_for_those_who_ask() {
 }
 
 #[tokio::test]
-async fn what_the_accept_header_says_does_not_matter() {
+async fn the_accept_header_does_not_matter() {
     let world = World::start().await;
     for accepted in ["application/vnd.pulumi+9", "text/html", "nonsense", "*/*"] {
         let request = axum::http::Request::get(HOOKS)

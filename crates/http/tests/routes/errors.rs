@@ -19,7 +19,7 @@ async fn check_unauthenticated(world: &World, authorization: Option<&str>) {
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_good() {
+async fn invalid_tokens() {
     let world = World::start().await;
     check_unauthenticated(&world, None).await;
     check_unauthenticated(&world, Some("token pul-0000")).await;
@@ -73,7 +73,7 @@ async fn a_missing_webhook() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_now_is_to_be_tried_again() {
+async fn temporary_failures_ask_for_another_try() {
     let mut world = World::start().await;
     world.stop_engine().await;
     let path = "/v1/orgs/crazy-adventures/events";

@@ -66,7 +66,7 @@ async fn arrays_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn the_same_event_again_is_answered_as_before() {
+async fn a_duplicate_event_gets_the_first_response() {
     let world = World::start().await;
     let first = world.admin("POST", EVENTS, event(Some(ID))).await;
     let hooks = format!("/api/orgs/{ORGANIZATION}/hooks");
@@ -94,7 +94,7 @@ async fn check(world: &World, body: Value, message: &str, details: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_with_its_index() {
+async fn an_invalid_event_is_named_with_its_index() {
     let world = World::start().await;
     check(&world, json!({"payload": {}}), "kind is required", &["Event kind required"]).await;
     let unknown = json!({"kind": "ping", "payload": {}});

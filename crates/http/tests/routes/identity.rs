@@ -126,7 +126,7 @@ async fn an_organization_always_has_an_admin() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_reached_is_not_named_so() {
+async fn names_that_no_path_could_reach_are_refused() {
     let world = World::start().await;
     for dots in [".", ".."] {
         for (path, field) in [("/v1/orgs", "name"), ("/v1/users", "login")] {

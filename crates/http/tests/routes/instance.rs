@@ -30,7 +30,7 @@ async fn sending_is_held_and_resumed() {
 }
 
 #[tokio::test]
-async fn a_master_key_that_cannot_change_is_told_of() {
+async fn a_master_key_that_cannot_change_is_an_error() {
     let world = World::start().await;
     let refused = world.admin("POST", "/v1/instance/master-key/rotate", Value::Null).await;
     assert_eq!(refused.refusal(409), "the master key is set by a variable");

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::calls::{Call, Names, calls};
-use crate::support::{Answer, ORGANIZATION, Receiver, World};
+use crate::support::{ORGANIZATION, Receiver, TestResponse, World};
 
 const UNKNOWN: &str = "no-such-organization";
 
@@ -18,7 +18,7 @@ fn requests(call: &Call) -> [(String, Value); 4] {
     ]
 }
 
-fn header_names(answer: &Answer) -> Vec<String> {
+fn header_names(answer: &TestResponse) -> Vec<String> {
     answer.headers.keys().map(ToString::to_string).collect()
 }
 

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use crate::support::{ADMIN, Answer, World, event, request};
+use crate::support::{ADMIN, TestResponse, World, event, request};
 
 const EVENTS: &str = "/v1/orgs/crazy-adventures/events";
 const ID: &str = "c64dd9a8-be18-4e6a-8208-2bb2efbbd13a";
 
-async fn post(world: &World, path: &str, body: impl Into<Body>) -> Answer {
+async fn post(world: &World, path: &str, body: impl Into<Body>) -> TestResponse {
     let mut request = request(ADMIN, "POST", path).body(body.into()).expect("a request");
     request
         .headers_mut()
@@ -166,7 +166,7 @@ async fn lines_may_be_sent_under_all_their_names() {
 }
 
 #[tokio::test]
-async fn lines_under_a_wrong_name_are_told_the_right_one() {
+async fn lines_under_another_media_type_get_a_hint() {
     let world = World::start().await;
     let remedy = "to send several events, use Content-Type: application/x-ndjson";
     let ask = |body: String| world.send(request(ADMIN, "POST", EVENTS).body(body.into()).expect("a request"));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Answer, ORGANIZATION, Receiver, World, event, request, webhook};
+use crate::support::{ADMIN, ORGANIZATION, Receiver, TestResponse, World, event, request, webhook};
 
 const EVENTS: &str = "/v1/orgs/crazy-adventures/events";
 const DELIVERIES: &str = "/v1/orgs/crazy-adventures/deliveries?pageSize=100";
@@ -18,11 +18,11 @@ async fn two() -> (World, World) {
     (first, second)
 }
 
-async fn publish(node: &World, token: &str) -> Answer {
+async fn publish(node: &World, token: &str) -> TestResponse {
     node.ask(token, "POST", EVENTS, event(None)).await
 }
 
-async fn publish_lines(node: &World, token: &str, lines: &str) -> Answer {
+async fn publish_lines(node: &World, token: &str, lines: &str) -> TestResponse {
     let mut request = request(token, "POST", EVENTS).body(lines.to_owned().into()).expect("a request");
     request.headers_mut().insert("content-type", "application/x-ndjson".parse().expect("a value"));
     node.send(request).await
@@ -78,7 +78,7 @@ async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
 
 /// A right is also checked if no commit validates it.
 #[tokio::test]
-async fn a_token_that_was_revoked_is_told_nothing_on_any_node() {
+async fn a_revoked_token_learns_nothing_on_any_node() {
     let (first, second) = two().await;
     let line = event(None).to_string();
     let mut accepted = 0;
@@ -100,7 +100,7 @@ async fn a_token_that_was_revoked_is_told_nothing_on_any_node() {
 }
 
 #[tokio::test]
-async fn what_is_no_publish_goes_by_what_stands_now() {
+async fn other_requests_use_current_rights() {
     let (first, second) = two().await;
     for _ in 0..100 {
         let body = json!({"name": "ci", "role": "member"});
@@ -174,7 +174,7 @@ async fn a_webhook_set_inactive_hears_of_nothing_on_any_node() {
 }
 
 #[tokio::test]
-async fn what_is_answered_while_sending_is_held_is_sent_by_no_node() {
+async fn no_node_sends_events_that_were_accepted_during_a_hold() {
     const EVENTS_HELD: usize = 20;
     let (first, second) = two().await;
     let mut receiver = Receiver::answering(StatusCode::OK).await;

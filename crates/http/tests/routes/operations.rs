@@ -7,9 +7,9 @@ use axum::http::Request;
 use serde_json::json;
 use stackbell_http::Surface;
 
-use crate::support::{Answer, World};
+use crate::support::{TestResponse, World};
 
-async fn get(world: &World, path: &str) -> Answer {
+async fn get(world: &World, path: &str) -> TestResponse {
     world.send(Request::get(path).body(Body::empty()).expect("a request")).await
 }
 

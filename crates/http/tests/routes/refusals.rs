@@ -7,10 +7,10 @@ use stackbell_model::permission::Role;
 
 use crate::support::calls::{Call, calls};
 use crate::support::identities::Planted;
-use crate::support::{ADMIN, Answer, ORGANIZATION, Receiver, World, request, webhook};
+use crate::support::{ADMIN, ORGANIZATION, Receiver, TestResponse, World, request, webhook};
 
 /// A refusal because of the caller, not because of the request.
-fn is_of_the_caller(answer: &Answer) -> bool {
+fn is_of_the_caller(answer: &TestResponse) -> bool {
     match answer.status.as_u16() {
         401 | 403 => true,
         404 => answer.text().contains("Organization '"),
@@ -19,7 +19,7 @@ fn is_of_the_caller(answer: &Answer) -> bool {
 }
 
 /// The call with a wrong query, body or path.
-async fn spoiled(world: &World, token: &str, call: &Call) -> Vec<(&'static str, Answer)> {
+async fn spoiled(world: &World, token: &str, call: &Call) -> Vec<(&'static str, TestResponse)> {
     let Call { method, path, body, .. } = call;
     let mut answers = Vec::new();
     for (what, path, body) in [

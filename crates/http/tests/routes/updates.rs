@@ -88,7 +88,7 @@ async fn check_refused(body: Value, expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named() {
+async fn invalid_fields_are_named() {
     check_refused(json!({"name": "b"}), &["Webhook name invalid"]).await;
     check_refused(json!({"organizationName": "other"}), &["Webhook organizationName invalid"]).await;
     check_refused(json!({"stackName": "prod"}), &["Webhook stackName invalid"]).await;
@@ -120,7 +120,7 @@ async fn creating_names_all_that_is_missing_and_what_is_taken() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_a_forbidden_address_is_a_sentence() {
+async fn the_message_about_a_forbidden_address_is_a_sentence() {
     let (world, _) = start().await;
     let body = json!({"payloadUrl": "http://10.0.0.1/"});
     let refusal = world.admin("PATCH", HOOK, body).await.refusal(400);
@@ -129,7 +129,7 @@ async fn what_is_said_of_a_forbidden_address_is_a_sentence() {
 }
 
 #[tokio::test]
-async fn what_was_saved_under_an_allowance_that_is_gone_can_be_changed() {
+async fn a_webhook_from_before_a_removed_allowance_can_be_edited() {
     let world = World::start().await;
     let url = "http://10.0.0.1/hook";
     world.save_unchecked("old", url, Format::Raw).await;

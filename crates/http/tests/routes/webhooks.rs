@@ -16,7 +16,7 @@ fn of(index: usize, all: &Value) -> String {
 }
 
 #[tokio::test]
-async fn those_of_all_scopes_are_listed() {
+async fn webhooks_of_all_scopes_are_listed() {
     let world = World::start().await;
     for (path, name) in [(STACK, "s"), (HOOKS, "o"), (ENVIRONMENT, "e")] {
         world.admin("POST", path, webhook(name, "https://a.example/secret")).await.expect(201);
@@ -179,7 +179,7 @@ async fn check_refused(world: &World, method: &str, path: &str, body: Value, sta
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said() {
+async fn invalid_options_are_refused() {
     let world = World::start().await;
     let unknown = "00000000-0000-4000-8000-000000000000";
     for id in [unknown, "x", "a%2Fb"] {

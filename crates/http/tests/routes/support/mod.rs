@@ -1,16 +1,16 @@
 //! A whole instance, and requests to it.
 
-mod answer;
 pub(crate) mod calls;
 mod fakes;
-mod furnished;
+mod fixtures;
 pub(crate) mod identities;
 mod receiver;
+mod response;
 mod world;
 
-pub(crate) use answer::Answer;
 pub(crate) use fakes::COPY;
 pub(crate) use receiver::Receiver;
+pub(crate) use response::TestResponse;
 pub(crate) use world::{ADMIN, ORGANIZATION, World, request};
 
 use serde_json::{Value, json};

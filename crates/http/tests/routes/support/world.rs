@@ -31,7 +31,7 @@ use stackbell_system::SystemClock;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::Answer;
+use super::TestResponse;
 use super::fakes::Fake;
 
 pub(crate) const ORGANIZATION: &str = "crazy-adventures";
@@ -280,21 +280,21 @@ impl World {
     }
 
     /// Sends a request unchanged.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> TestResponse {
         let response = self.router.clone().oneshot(request).await.expect("it cannot fail");
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.expect("a whole body");
-        Answer { status: parts.status, headers: parts.headers, body }
+        TestResponse { status: parts.status, headers: parts.headers, body }
     }
 
     /// Sends a request with a token and, unless it is null, a JSON body.
-    pub(crate) async fn ask(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn ask(&self, token: &str, method: &str, path: &str, body: Value) -> TestResponse {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         self.send(request(token, method, path).body(body).expect("a request")).await
     }
 
     /// Sends a request as the admin.
-    pub(crate) async fn admin(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: Value) -> TestResponse {
         self.ask(ADMIN, method, path, body).await
     }
 
