@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_stays_as_it_is() {
+    fn read_bytes_stay_unchanged() {
         let mut read = String::new();
         let progress = Progress::bytes("sent", Some(4));
         progress.wrap(&b"text"[..]).read_to_string(&mut read).expect("read");

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_went_wrong_is_told_and_what_was_printed_is_not() {
+    async fn errors_do_not_contain_the_output() {
         check_refused("/nowhere/at/all", "cannot run /nowhere/at/all: No such file").await;
         check_refused(
             &format!("/bin/sh -c 'echo {KEY}; echo no such >&2; echo key >&2; exit 7'"),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_are_none() {
+    fn invalid_commands() {
         let check = |text: &str| KeyCommand::parse(text, Vec::new()).expect_err(text).to_string();
         assert!(check("").contains("must name a program"));
         assert!(check("''").contains("must name a program"));

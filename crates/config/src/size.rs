@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_read() {
+    fn shown_values_can_be_parsed() {
         for (bytes, text) in [(0, "0"), (1, "1"), (1000, "1000"), (1 << 18, "256KiB"), (20 << 30, "20GiB")] {
             assert_eq!(bytes_text(bytes), text);
             check(text, Some(bytes));

@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_given_back_is_free() {
+    async fn a_returned_slot_is_free() {
         let bench = Bench::new(2, &[]);
         for _ in 0..10 {
             let slot = bench.take("10.0.0.1");

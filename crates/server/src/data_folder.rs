@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_temporary_is_gone_after_a_restart() {
+    fn a_restart_removes_temporary_files() {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = DataFolder::open(parent.path()).expect("opened");
         let scratch = folder.empty_scratch().expect("made");

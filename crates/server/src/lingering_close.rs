@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_still_comes_is_let_go_until_the_other_end_closes() {
+    async fn incoming_bytes_are_discarded_until_the_peer_closes() {
         let (ours, mut theirs) = answered().await;
         let sending = async move {
             theirs.write_all(&vec![0; 1024 * 1024]).await.expect("taken");
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_was_answered_long_ago_or_never_is_not_waited_for() {
+    async fn the_close_does_not_linger_long_after_a_response_or_without_one() {
         let (ours, theirs) = answered().await;
         tokio::time::advance(TIME_MAX).await;
         assert_eq!(shut_down(ours).await, Duration::ZERO);

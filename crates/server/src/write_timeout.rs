@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_nothing_is_cut() {
+    async fn a_peer_that_reads_nothing_is_cut() {
         let (ours, theirs) = duplex(1024);
         let mut ours = WriteTimeout::new(ours);
         let written = ours.write_all(&[0; 4096]).await;
@@ -137,13 +137,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_slowly_is_not_cut_unless_it_is_next_to_nothing() {
+    async fn a_slow_peer_is_cut_only_if_it_reads_nearly_nothing() {
         check(1024, Duration::from_millis(500), true).await;
         check(1, Duration::from_secs(5), false).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_waited_once_is_forgotten_when_all_was_taken() {
+    async fn a_wait_ends_when_all_bytes_are_taken() {
         let (ours, mut theirs) = duplex(1024);
         let mut ours = WriteTimeout::new(ours);
         for _ in 0..2 {

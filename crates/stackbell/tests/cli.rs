@@ -129,7 +129,7 @@ fn errors_are_fit_for_a_terminal_and_repeat_no_credential() {
 }
 
 #[test]
-fn an_empty_store_needs_to_be_told_how_to_begin() {
+fn an_empty_store_needs_bootstrap_settings() {
     let serve = ["serve", "--listen", "127.0.0.1:0"];
     check(&serve, &[], 1, "STACKBELL_BOOTSTRAP_ORG");
     check(&[&serve[..], &["--expect-existing"]].concat(), &[], 1, "is the right volume mounted?");

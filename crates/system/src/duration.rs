@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_read() {
+    fn shown_values_can_be_parsed() {
         for (milliseconds, text) in [(0, "0ms"), (1500, "1500ms"), (120_000, "2m"), (43_200_000, "12h")] {
             assert_eq!(duration_text(Duration::from_millis(milliseconds)), text);
             check(text, Some(milliseconds));

@@ -64,7 +64,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn attempts_are_told() {
+    fn attempts_are_printed() {
         let check = |status: u64, body: &str, expected: &str| {
             let attempt = json!({"responseCode": status, "duration": 7, "responseBody": body});
             assert_eq!(sentence(&attempt, "The ping"), expected);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_of_our_own_api_are_told_alike() {
+    fn attempts_of_our_own_api_are_printed_alike() {
         let attempt =
             json!({"responseCode": 0, "durationMs": 9, "responseBody": "", "error": "no such host"});
         assert_eq!(

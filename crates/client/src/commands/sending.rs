@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_holds_is_said() {
+    fn a_hold_is_printed() {
         assert_eq!(sentence(&json!({"sending": {"held": false}})), "Deliveries go out.");
         let held =
             json!({"sending": {"held": true, "since": "2026-05-13T06:19:04.070Z", "reason": "a\u{7}b"}});

@@ -141,7 +141,7 @@ mod tests {
     use stackbell_model::secret::WebhookSecret;
 
     #[tokio::test]
-    async fn what_is_signed_wrongly_is_refused() {
+    async fn wrong_signatures_are_refused() {
         let secret = WebhookSecret::new("a secret").expect("short enough");
         let key = SigningKey::new(&secret);
         let body = Bytes::from_static(b"{}");

@@ -65,7 +65,7 @@ fn numbers() {
 }
 
 #[test]
-fn numbers_that_are_none() {
+fn invalid_numbers() {
     check_error(r#"{"a":01}"#, "found '1' where ',' or '}' should be (at byte 6)");
     check_error(r#"{"a":-}"#, "a: not a number of JSON (at byte 6)");
     check_error(r#"{"a":1.}"#, "a: not a number of JSON (at byte 7)");

@@ -64,7 +64,7 @@ fn check_filled(filling: &Filling<'_>, sent: &str, expected: &str) {
 }
 
 #[test]
-fn what_is_absent_is_filled_in() {
+fn absent_fields_are_filled_in() {
     let none = format!("{{{NAMES}}}");
     check_filled(&WITH_USER, &none, &format!("{{{USER_JSON},{ORGANIZATION_JSON},{NAMES}}}"));
     check_filled(&WITHOUT_USER, &none, &format!("{{{ORGANIZATION_JSON},{NAMES}}}"));

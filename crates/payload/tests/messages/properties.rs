@@ -285,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_https_url_is_no_link(url in hostile(), kind in proptest::sample::select(EventKind::ALL)) {
+    fn only_https_urls_become_links(url in hostile(), kind in proptest::sample::select(EventKind::ALL)) {
         prop_assume!(!url.trim().to_lowercase().starts_with("https:"));
         let event = event(kind.as_str(), &payload(kind, "x", &url, 0).to_string());
         let slack = render(Format::Slack, &event);

@@ -64,7 +64,7 @@ fn rows(format: Format, message: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_stack_and_an_environment_of_the_same_names_are_told_apart() {
+fn a_stack_and_an_environment_with_equal_names_differ() {
     let stack = json!({"projectName": "web", "stackName": "prod", "action": "created"});
     let environment = json!({"projectName": "web", "environmentName": "prod", "action": "created"});
     let titles = |format| {

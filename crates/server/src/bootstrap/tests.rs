@@ -31,7 +31,7 @@ async fn check(settings: &BootstrapSettings, expect_existing: bool, expected: &s
 }
 
 #[tokio::test]
-async fn what_an_empty_store_begins_with() {
+async fn records_of_a_new_store() {
     check(&settings(Some("acme"), Some(TOKEN)), false, "begins with acme").await;
     check(&settings(None, Some(TOKEN)), false, "bootstrap_org is not set").await;
     check(&settings(Some("acme"), None), false, "bootstrap_token is not set").await;

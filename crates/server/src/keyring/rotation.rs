@@ -118,7 +118,7 @@ impl MasterKeys {
             MasterKeySetting::DataFolder => {
                 self.settle(&stored).await?;
                 let key = self.prepare().await?;
-                match self.seal_anew(&key, audit).await {
+                match self.reseal(&key, audit).await {
                     Ok(count) => {
                         self.promote().await?;
                         Ok(count)
@@ -138,7 +138,7 @@ impl MasterKeys {
                 if Keyring::open(&key, &stored).is_ok() {
                     return Err(RotateError::Same(origin));
                 }
-                self.seal_anew(&key, audit).await
+                self.reseal(&key, audit).await
             }
         }
     }
@@ -160,7 +160,7 @@ impl MasterKeys {
         Ok(key)
     }
 
-    pub(super) async fn seal_anew(&self, key: &MasterKey, audit: AuditEntry) -> Result<usize, RotateError> {
+    pub(super) async fn reseal(&self, key: &MasterKey, audit: AuditEntry) -> Result<usize, RotateError> {
         let keys = self.chance(|entropy| self.keyring.rewrap(key, entropy));
         if !self.store.replace_data_keys(&keys, audit).await? {
             return Err(RotateError::Raced);

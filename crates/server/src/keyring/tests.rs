@@ -200,7 +200,7 @@ async fn cut(cut: Cut) -> (Bench, Keyring) {
     }
     let next = running.prepare().await.expect("written");
     if matches!(cut, Cut::AfterTheStore | Cut::WithoutTheOld) {
-        running.seal_anew(&next, bench.audit()).await.expect("sealed");
+        running.reseal(&next, bench.audit()).await.expect("sealed");
     }
     if matches!(cut, Cut::WithoutTheOld) {
         std::fs::remove_file(bench.files().current_path()).expect("removed");
@@ -292,7 +292,7 @@ async fn a_key_that_is_a_variables_cannot_change() {
 
 /// The other node stores its keys after this node has looked and before it stores its own.
 #[tokio::test]
-async fn of_two_nodes_that_begin_a_store_the_second_takes_the_keys_of_the_first() {
+async fn the_second_node_of_a_new_store_takes_the_keys_of_the_first() {
     let mut bench = Bench::new();
     let key = bench.key();
     let (asked, answer) = (bench.parent.path().join("asked"), bench.parent.path().join("answer"));

@@ -128,7 +128,7 @@ async fn a_new_certificate_is_for_new_connections() {
 }
 
 #[tokio::test]
-async fn who_does_not_shake_hands_holds_up_nobody() {
+async fn a_missing_handshake_delays_no_other_connection() {
     let authority = Authority::new();
     let files = Files::new(&authority.issue(2100));
     let (listener, _certificates) = start_tls(&files).await;
@@ -174,7 +174,7 @@ async fn a_handshake_has_limited_time() {
 
 /// A client that gets its response before its body was read gets all of it, not a reset.
 #[tokio::test]
-async fn who_is_answered_early_gets_the_answer() {
+async fn an_early_response_arrives() {
     const ANSWER_BYTES: usize = 1024 * 1024;
     let router = Router::new().route("/", post(async || vec![b'x'; ANSWER_BYTES]));
     let listener = start(router).await;

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_told_of_later() {
+    fn lines_that_cannot_be_written_are_counted_and_reported_later() {
         let full = || Step::Fail(io::ErrorKind::StorageFull);
         // The second line is torn, the third fails completely, and the first report of them fails too.
         let (lines, written) =

@@ -25,7 +25,7 @@ impl Bench {
 }
 
 #[test]
-fn what_has_changed_is_taken_once_it_was_seen_twice() {
+fn changed_files_are_loaded_once_they_were_seen_twice() {
     let bench = Bench::new();
     let next = bench.authority.issue(2101);
     bench.check(false, Look::Same, &bench.served);
@@ -38,7 +38,7 @@ fn what_has_changed_is_taken_once_it_was_seen_twice() {
 }
 
 #[test]
-fn whoever_says_so_has_it_taken_at_once() {
+fn a_reload_takes_changed_files_at_once() {
     let bench = Bench::new();
     let next = bench.authority.issue(2101);
     bench.files.write(&next);
@@ -47,7 +47,7 @@ fn whoever_says_so_has_it_taken_at_once() {
 }
 
 #[test]
-fn what_cannot_be_used_leaves_the_one_before() {
+fn an_unusable_pair_keeps_the_previous_one() {
     let bench = Bench::new();
     let next = bench.authority.issue(2101);
     bench.files.write_key(&next);
@@ -75,7 +75,7 @@ fn how_long_it_is_good() {
 }
 
 #[test]
-fn pairs_that_are_none() {
+fn unusable_pairs() {
     let check = |spoil: &dyn Fn(&Bench), expected: &str| {
         let bench = Bench::new();
         spoil(&bench);

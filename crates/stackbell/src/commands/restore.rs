@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_put_in_place_is_removed() {
+    fn an_unfinished_restore_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.restoring");
         let check = |is_kept, expected: &[&str]| {

@@ -70,7 +70,7 @@ async fn publish_until_accepted(client: &Client, number: usize) {
 }
 
 #[track_caller]
-fn check_told_to_come_back(refused: &Answer, why: &str) {
+fn check_retry_after(refused: &Answer, why: &str) {
     assert!(refused.text().contains(why), "{}", refused.text());
     let wait_s: u64 = refused.headers["retry-after"].to_str().expect("text").parse().expect("seconds");
     assert!(wait_s > 0, "{wait_s}");
@@ -144,7 +144,7 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
     for node in &nodes {
         let (number, refused) = publish_until_refused(&node.client(), next).await;
         next = number;
-        check_told_to_come_back(&refused, "no room");
+        check_retry_after(&refused, "no room");
         check_reads(&node.client()).await;
         wait_for_readiness(node, 503, "store full").await;
     }
@@ -186,7 +186,7 @@ async fn a_full_disk_of_the_databases_log_loses_nothing() {
     assert!(server.log().contains("PANIC"), "{}", server.log());
     second_sends.fault(receiver.count(), recorded);
     let refused = publish(&client, next).await.expect(503);
-    check_told_to_come_back(&refused, "cannot be reached");
+    check_retry_after(&refused, "cannot be reached");
     wait_for_readiness(&nodes[0], 503, "store unavailable").await;
 
     ballast.remove();

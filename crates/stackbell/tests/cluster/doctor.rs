@@ -62,7 +62,7 @@ async fn a_database_at_work_is_well() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_with_its_remedy() {
+async fn problems_are_printed_with_remedies() {
     let (code, report) = doctor("postgres://nobody@127.0.0.1:1/nowhere", &[]).await;
     assert_eq!(code, 1, "{report}");
     check(&report, &["fail database cannot connect to postgres://127.0.0.1:1/nowhere"]);

@@ -40,7 +40,7 @@ async fn no_output_shows_the_password() {
 }
 
 #[tokio::test]
-async fn what_is_shown_is_where_it_is() {
+async fn the_origin_of_each_secret_is_shown() {
     let url = format!("postgres://bell:{PASSWORD}@db.example:5433/bell");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("store");

@@ -85,7 +85,7 @@ fn check_moment(stored: &Stored, made: &Made) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_under_load_is_restored_whole_and_sends_when_told_to() {
+async fn a_backup_under_load_is_restored_completely_and_sends_after_a_resume() {
     let events = count("STACKBELL_BACKUP_EVENTS", 1_000);
     let (answering, mute) = (Receiver::keeping(Keep::Ids).await, Receiver::keeping(Keep::Ids).await);
     let server = setup().flag("--stop-timeout", "500ms").start().await;

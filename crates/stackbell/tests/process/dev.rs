@@ -57,7 +57,7 @@ async fn run(line: &str) -> (String, String) {
 
 /// A missing endpoint of the developer's own is reported, with its webhook and the reason.
 #[tokio::test]
-async fn an_endpoint_that_fails_is_said() {
+async fn a_failing_endpoint_is_printed() {
     let mut dev = Dev::start();
     let printed = dev.read_until("the next steps", |line| line.contains("My endpoint")).await;
     let temporary = "data          in a temporary folder, gone when this ends; --data DIR keeps it";
@@ -111,7 +111,7 @@ async fn its_help_names_its_data_folder() {
 }
 
 #[tokio::test]
-async fn what_it_prints_can_be_pasted() {
+async fn printed_commands_can_be_pasted() {
     let mut dev = Dev::start();
     let printed = dev.read_until("the next steps", |line| line.contains("My endpoint")).await;
     let received = printed.iter().filter(|line| line.starts_with("received  stack_update")).count();

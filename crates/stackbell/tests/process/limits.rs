@@ -16,7 +16,7 @@ fn check(answer: Answer, status: u16, text: &str) {
 }
 
 #[tokio::test]
-async fn what_one_request_brings_is_limited() {
+async fn requests_are_limited() {
     let server = setup()
         .flag("--payload-bytes-max", "1KiB")
         .flag("--request-bytes-max", "8KiB")
@@ -38,7 +38,7 @@ async fn what_one_request_brings_is_limited() {
 }
 
 #[tokio::test]
-async fn what_an_organization_keeps_is_limited() {
+async fn quotas_are_limited() {
     let server = setup().flag("--pending-deliveries-max", "2").flag("--retry-schedule", "1h").start().await;
     let (client, receiver) = (server.client(), Receiver::start().await);
     receiver.answer(Reply::status(500));

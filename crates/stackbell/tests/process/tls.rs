@@ -93,7 +93,7 @@ async fn refused(flags: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_with_refuses_the_start() {
+async fn unusable_certificates_refuse_the_start() {
     let authority = Authority::new();
     let files = Files::new(&authority.issue());
     std::fs::write(&files.key, authority.issue().key.serialize_pem()).expect("written");

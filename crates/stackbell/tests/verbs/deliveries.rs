@@ -82,7 +82,7 @@ async fn a_pending_delivery_is_cancelled_and_tried_again() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_recovered() {
+async fn failed_deliveries_are_recovered() {
     let desk = Desk::open().await;
     desk.webhook("ci").await;
     desk.receiver.answer(Reply::status(500));

@@ -35,7 +35,7 @@ async fn a_first_token_has_the_role_and_the_life_that_were_asked_for() {
 }
 
 #[tokio::test]
-async fn who_changed_what() {
+async fn the_audit_log_is_printed() {
     let desk = Desk::open().await;
     desk.webhook("ci").await;
     let audit = desk.run("audit acme --limit 1").await;

@@ -209,7 +209,7 @@ async fn secrets_come_from_files_input_and_environment_alone() {
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_is_told() {
+async fn errors_of_the_server_are_printed() {
     let desk = Desk::open().await;
     let url = desk.receiver.url("/hook");
     desk.run(&format!("webhook new acme --url {url} --filter never")).await.said(1, "never");

@@ -278,7 +278,7 @@ async fn the_dashboard_shows_what_a_server_shows() {
 }
 
 #[test]
-fn what_the_descriptions_quote_is_there() {
+fn quotes_of_descriptions_exist() {
     let (dashboard, page) = (dashboard(), Page::read());
     let descriptions = list(&dashboard, "/panels").iter().map(|panel| text(panel, "/description"));
     let quoted: BTreeSet<&str> = descriptions.flat_map(|text| quoted(text, '"')).collect();

@@ -262,7 +262,7 @@ stackbell_commit_duration_seconds_bucket{le="+Inf"} 1
 "#;
 
 #[test]
-fn what_is_right_has_no_faults_and_the_labels_of_its_results() {
+fn correct_expressions_have_no_faults() {
     let catalogue = Catalogue::scraped(SAMPLE);
     let check = |text: &str, labels: &[&str]| {
         let checked = check(text, &catalogue).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
@@ -288,7 +288,7 @@ fn what_is_right_has_no_faults_and_the_labels_of_its_results() {
 }
 
 #[test]
-fn what_is_wrong_is_found() {
+fn faults_are_found() {
     let catalogue = Catalogue::scraped(SAMPLE);
     for (text, fault) in [
         ("sum(rate(stackbell_attempts_total[5m])", "does not parse"),
@@ -333,7 +333,7 @@ fn what_is_wrong_is_found() {
 }
 
 #[test]
-fn a_condition_is_told_from_what_is_always_there() {
+fn conditions_differ_from_series_that_always_exist() {
     for (text, expected) in [
         ("up == 0", true),
         ("(up == 0) and up", true),

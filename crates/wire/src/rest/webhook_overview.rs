@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_set_is_shown() {
+    fn options_are_shown() {
         let pace = Pace::per_minute(60);
         let pause_reason = PauseReason::parse("moving").ok();
         let shown = shown(&Webhook { pace, pause_reason, active: false, ..webhook() }, false);

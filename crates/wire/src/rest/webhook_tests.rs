@@ -18,7 +18,7 @@ fn check_request(text: &str, expected: Result<WebhookRequest, &str>) {
 }
 
 #[test]
-fn what_the_cli_sends() {
+fn requests_of_the_cli() {
     let text = r#"{"organizationName":"o","projectName":"p","stackName":"s","name":"","displayName":"My Hook","payloadUrl":"https://example.com/hook","active":true,"format":"raw","filters":["update_failed"],"secret":"K","hasSecret":false,"secretCiphertext":""}"#;
     let expected = WebhookRequest {
         organization_name: Some("o".to_owned()),

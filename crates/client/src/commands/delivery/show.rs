@@ -119,7 +119,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn waiting_is_told_in_words() {
+    fn the_reason_of_a_wait_is_printed() {
         let check = |waiting: Value, expected: &str| assert_eq!(waits(&waiting), expected);
         let until = "2026-05-13T06:19:04.070Z";
         let failed = json!({"reason": "backoff", "until": until, "because": "the endpoint answered 503"});
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_told_from_its_state_to_its_payload() {
+    fn a_delivery_is_printed_with_state_and_payload() {
         let delivery = json!({
             "id": "d", "eventId": "e", "kind": "stack", "projectName": "p", "stackName": "s", "state": "cancelled",
             "cancelReason": "asked", "cancelledBy": "builder", "createdAt": "2026-05-13T06:19:04.070Z",

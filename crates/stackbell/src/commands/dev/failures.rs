@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attempt_is_said_once() {
+    fn each_attempt_is_printed_once() {
         let mut failures = failures();
         let refused = "failed    stack_update  e  webhook mine: 127.0.0.1:3000 refused the connection\\u{1b}; \
                        tried again at 2026-05-13T06:19:04Z";

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_told_apart() {
+    fn bodies_are_distinguished() {
         assert!(matches!(read_body(" \n[]", 1), Ok(EventBody::Many(events)) if events.is_empty()));
         assert!(matches!(read_body(r#" {"kind":"a","payload":1}"#, 1), Ok(EventBody::One(_))));
     }

@@ -197,7 +197,7 @@ mod tests {
     const ACCEPTED: &str = r#""id":"c64dd9a8-be18-4e6a-8208-2bb2efbbd13a","kind":"drift_detection","filters":["drift_detected","drift_detection_succeeded"],"deliveries":2}"#;
 
     #[test]
-    fn what_became_of_events() {
+    fn results_of_events() {
         check(&accepted(), &format!("{{{ACCEPTED}"));
         let line = LineResult::Accepted { line: 1, event: accepted() };
         check(&line, &format!(r#"{{"result":"accepted","line":1,{ACCEPTED}"#));
