@@ -1,7 +1,7 @@
 //! The store: executes the commands of nodes, and reports the results to them. A new command for the store needs an arm in
 //! [`World::store_does`], and its failure one in [`failed`].
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use stackbell_engine::core::{Command, CommitFault, Input};
@@ -24,6 +24,9 @@ use crate::node::Asked;
 use crate::operations::StoreFate;
 use crate::tally::Met;
 use crate::world::{Given, World, now};
+
+/// The end of a suspension, which no time ends.
+const FOREVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// The webhooks that must receive an event, and their revisions, in the same order.
 type Hearers = (Vec<WebhookId>, Vec<u64>);
@@ -108,15 +111,15 @@ impl World {
             let Some(webhook) = &lane.webhook else { continue };
             for leased in &lane.deliveries {
                 let key = (webhook.id, leased.delivery.event_id);
-                let as_known = (webhook.revision, leased.delivery.rearmed_at, false);
+                let as_known = (webhook.revision, leased.delivery.rearmed_at, None);
                 self.give(n, asked, leased.delivery.id, key, lease, as_known);
             }
         }
         answer
     }
 
-    /// Records that a node has the lease of a delivery, with the webhook's revision, the delivery's last rearming, and whether
-    /// the webhook had to wait.
+    /// Records that a node has the lease of a delivery, with the webhook's revision, the delivery's last rearming, and the end of
+    /// the webhook's hold.
     fn give(
         &mut self,
         n: usize,
@@ -124,14 +127,15 @@ impl World {
         id: DeliveryId,
         key: Key,
         lease: Lease,
-        (revision, rearmed_at, is_held): (u64, Option<Timestamp>, bool),
+        (revision, rearmed_at, held_until): (u64, Option<Timestamp>, Option<Timestamp>),
     ) {
         self.keys.insert(id, key);
         let life = self.nodes[n].life;
         let until = if self.is_shared { self.time.after(lease.until.since(asked.at)) } else { lease.until };
         let cap = asked.caps.iter().find(|(webhook, _)| *webhook == key.0).map_or(1, |(_, cap)| *cap);
         let step = self.endpoints.next_step();
-        let given = Given { until, step, asked_step: asked.step, life, rearmed_at, cap, revision, is_held };
+        let given =
+            Given { until, step, asked_step: asked.step, life, rearmed_at, cap, revision, held_until };
         let earlier = self.given.entry(id).or_default();
         let passes_on = earlier.last().is_some_and(|last| last.life != life);
         let from_the_living =
@@ -154,11 +158,14 @@ impl World {
     fn commit(&mut self, n: usize, asked: &Asked, batch: &Arc<Batch>) -> BatchOutcome {
         let hear: Vec<_> = batch.intakes.iter().map(|item| self.who_hears(item)).collect();
         let new = batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
-        let is_held = |webhook: &WebhookId| {
-            self.find_webhook(*webhook).is_some_and(|webhook| webhook.health.is_held(batch.now))
+        let held_until = |id: WebhookId| {
+            let health = self.find_webhook(id)?.health;
+            if health.suspension.is_some() { Some(FOREVER) } else { health.waits_until(batch.now) }
         };
-        let held: HashSet<_> =
-            new.map(|new| new.webhook).filter(|webhook| self.is_shared && is_held(webhook)).collect();
+        let held: HashMap<_, _> = new
+            .filter(|_| self.is_shared)
+            .filter_map(|new| Some((new.webhook, held_until(new.webhook)?)))
+            .collect();
         let outcome = now(self.store.commit(Arc::clone(batch))).expect("the store works");
         for ((item, outcome), hear) in batch.intakes.iter().zip(&outcome.intakes).zip(hear) {
             self.check_change(item, outcome);
@@ -180,7 +187,7 @@ impl World {
         asked: &Asked,
         item: &IntakeItem,
         receipts: &[Receipt],
-        (hear, held): (&[Hearers], &HashSet<WebhookId>),
+        (hear, held): (&[Hearers], &HashMap<WebhookId, Timestamp>),
     ) {
         for ((new, receipt), (hear, revisions)) in item.events.iter().zip(receipts).zip(hear) {
             self.accepted_as_of.entry(receipt.id).or_default().push(item.organization_version);
@@ -202,7 +209,7 @@ impl World {
                             new.id,
                             key,
                             lease,
-                            (revision, None, held.contains(&new.webhook)),
+                            (revision, None, held.get(&new.webhook).copied()),
                         );
                     }
                     None => drop(self.keys.insert(new.id, key)),

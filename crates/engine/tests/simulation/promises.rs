@@ -45,7 +45,8 @@ impl World {
                 "Retry: sent before {until:?}, as was asked for: {send:?}"
             );
         }
-        let may_go = !given.is_held || was_set_going(given.step);
+        let is_held = given.held_until.is_some_and(|until| self.clock(n) < until);
+        let may_go = !is_held || was_set_going(given.step);
         assert!(may_go, "Retry: a new one was sent that had to wait: {send:?}");
     }
 

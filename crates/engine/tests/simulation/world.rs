@@ -50,8 +50,8 @@ pub(crate) struct Given {
     pub cap: u32,
     /// The webhook's revision when it was given.
     pub revision: u64,
-    /// Whether the webhook had to wait when its delivery was accepted with this lease.
-    pub is_held: bool,
+    /// The end of the hold that the webhook was under when its delivery was accepted with this lease.
+    pub held_until: Option<Timestamp>,
 }
 
 pub(crate) struct World {
