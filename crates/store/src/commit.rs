@@ -1,4 +1,4 @@
-//! The engine's group commit: events in and outcomes recorded, many producers' in one transaction.
+//! The engine's group commit: one transaction accepts the events of many producers and records the outcomes of attempts.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use stackbell_model::webhook::Format;
 use crate::StoreError;
 use crate::audit::AuditEntry;
 
-/// What one transaction takes in.
+/// The contents of one transaction.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Its own, so that whether it happened can be found out.
+    /// The batch's id, by which a store can find out whether the batch was committed.
     pub id: BatchId,
-    /// When it was put together: what the deadlines of its leases are counted from.
+    /// When the batch was made. The deadlines of its leases are relative to this time.
     pub now: Timestamp,
     /// Events to accept.
     pub intakes: Vec<IntakeItem>,
@@ -30,7 +30,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// One with nothing in it.
+    /// Makes an empty batch.
     pub const fn new(id: BatchId, now: Timestamp) -> Self {
         Self { id, now, intakes: Vec::new(), attempts: Vec::new() }
     }
@@ -41,15 +41,15 @@ impl Batch {
 /// committed.
 #[derive(Clone, Debug)]
 pub struct IntakeItem {
-    /// Whose events.
+    /// The organization of the events.
     pub organization: OrganizationId,
-    /// What [`crate::webhooks::OrganizationWebhooks::version`] they were matched against.
+    /// The [`crate::webhooks::OrganizationWebhooks::version`] against which the events were matched.
     pub organization_version: u64,
     /// A change that commits together with the events.
     pub change: Option<Box<ItemChange>>,
     /// The events, in the producer's order, all of this organization; at least one, unless there is a change.
     pub events: Vec<NewEvent>,
-    /// What the organization may keep.
+    /// The organization's quota.
     pub quota: Quota,
 }
 
@@ -62,23 +62,23 @@ pub struct ItemChange {
     pub dropped: AuditEntry,
 }
 
-/// The most that an organization may keep. An item that brings something new is refused when there would be more
-/// pending than it may be, or when as much is stored as may be before it: parts of the batch before it count.
-/// What is in already (duplicates) counts nothing and is answered as ever, and outcomes are always recorded.
+/// The maximum that an organization may keep. An item with a new event is refused if it would exceed the number of pending
+/// deliveries, or if the stored bytes have reached their limit before it; earlier items of the batch count. Duplicates count
+/// nothing and get their usual receipts. Outcomes are always recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Pending deliveries, those that the item brings along included.
+    /// The maximum number of pending deliveries, including those of the item.
     pub pending_max: u64,
-    /// [`crate::statistics::Usage::stored_bytes`]: once they are as many, nothing new is let in.
+    /// The [`crate::statistics::Usage::stored_bytes`] from which on no new event is accepted.
     pub stored_bytes_max: u64,
 }
 
 impl Quota {
-    /// None.
+    /// No limit.
     pub const UNLIMITED: Self = Self { pending_max: u64::MAX, stored_bytes_max: u64::MAX };
 }
 
-/// Which part of a [`Quota`] an item would break: the first of them.
+/// The first part of a [`Quota`] that an item would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaPart {
     /// See [`Quota::pending_max`].
@@ -87,7 +87,7 @@ pub enum QuotaPart {
     StoredBytes,
 }
 
-/// An event with the deliveries that its matching gave.
+/// An event with its deliveries.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     /// The event.
@@ -96,23 +96,23 @@ pub struct NewEvent {
     pub deliveries: Vec<NewDelivery>,
 }
 
-/// A delivery to be inserted: pending, made and due when its event was accepted ([`Event::accepted_at`]).
+/// A delivery to insert. It is pending, and created and due when its event was accepted ([`Event::accepted_at`]).
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
-    /// Its id.
+    /// The id.
     pub id: DeliveryId,
-    /// Its webhook.
+    /// The webhook.
     pub webhook: WebhookId,
-    /// How its bytes were rendered.
+    /// The format of its bytes.
     pub format: Format,
-    /// Its own bytes; `None` where it sends the event's payload.
+    /// Its own bytes; `None` if it sends the event's payload.
     pub body: Option<Bytes>,
-    /// The lease that it is born with, if its sender is ready for it.
+    /// The lease with which it is inserted, if this node can send it at once.
     pub lease: Option<Lease>,
 }
 
 impl NewDelivery {
-    /// The delivery that it becomes when `event` is accepted.
+    /// The stored delivery of `event`.
     pub fn to_delivery(&self, event: &Event) -> Delivery {
         Delivery {
             id: self.id,
@@ -130,66 +130,67 @@ impl NewDelivery {
     }
 }
 
-/// The right to attempt a delivery and to record what came of it.
-/// It ends when another takes the delivery after `until`, when something is recorded under it,
-/// when the delivery is no longer pending, and, in an embedded store, when the process ends.
+/// The right to attempt a delivery and to record the outcome. A lease ends when another caller leases the delivery after `until`,
+/// when an outcome is recorded under it, when the delivery is no longer pending, and, in an embedded store, when the process
+/// ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Whoever records must show it.
+    /// The proof that a record needs.
     pub token: LeaseToken,
-    /// From this moment on anybody else may take the delivery. Until somebody does, its holder may still record, for an
-    /// hour at least: a store need not remember longer who it was.
-    /// By the clock of whoever asks. A store that nodes share counts the time that is left by its own clock from when it
-    /// is asked, and so never ends a lease before its holder thinks that it does.
+    /// The deadline. From then on any other caller may lease the delivery. Until one does, the holder may still record, for at
+    /// least an hour; a store may forget the lease later.
+    ///
+    /// The deadline uses the caller's clock. A store that nodes share measures the remaining time by its own clock, from the
+    /// moment of the request, so that a lease never ends before its holder expects it.
     pub until: Timestamp,
 }
 
-/// What became of an [`IntakeItem`].
+/// The outcome of an [`IntakeItem`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IntakeOutcome {
-    /// All its events are in, with a receipt for each in the same order. Its change is in too.
+    /// The events are stored, with a receipt for each in the same order. The change is applied.
     Accepted(Vec<Receipt>),
-    /// The change is in. Its new events are dropped, because the organization keeps as much as it may.
+    /// The change is applied. The new events are dropped, because the organization's quota is exhausted.
     EventsDropped(QuotaPart),
-    /// Nothing of it is in: this event's id is taken by an event with another digest, or one that has none.
+    /// Refused: another event with the id exists, and its digest differs or is absent.
     Conflict {
-        /// Which of the item's events.
+        /// The index of the event in the item.
         index: usize,
     },
-    /// Nothing of it is in: the precondition of its change does not hold.
+    /// Refused: the precondition of the change does not hold.
     ChangeRefused,
-    /// Nothing of it is in: the organization keeps as much as it may. Only for an item without a change.
+    /// Refused: the organization's quota is exhausted. Only for an item without a change.
     OverQuota(QuotaPart),
-    /// Nothing of it is in: the organization's webhooks have changed (or the organization is gone). Match again.
+    /// Refused: the organization's webhooks have changed, or the organization does not exist any more. Match the events again.
     Stale,
 }
 
-/// Proof that an event is in.
+/// Proof that an event is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The event's id.
     pub id: EventId,
-    /// How many deliveries it got when it was first accepted.
+    /// The number of deliveries that it got when it was first accepted.
     pub deliveries: u32,
-    /// Whether it was in already (same id, same digest), so that nothing was inserted now.
+    /// Whether an event with this id and digest existed before, so that nothing was inserted.
     pub duplicate: bool,
 }
 
-/// An attempt to be recorded together with what follows from it.
+/// An attempt to record, with its effects.
 ///
-/// It ended at `attempt.started_at` plus `attempt.duration`: that is the moment of the delivery's new state and of the health.
-/// Recording bumps no version.
+/// The attempt ended at `attempt.started_at` plus `attempt.duration`. The delivery's new state and the health have this time.
+/// A record increments no version.
 #[derive(Clone, Debug)]
 pub struct AttemptRecord {
-    /// The attempt's webhook, whose health follows [`Self::health_after`] in the same transaction.
+    /// The attempt's webhook. Its health changes by [`Self::health_after`] in the same transaction.
     pub webhook: WebhookId,
     /// The webhook's revision when the request was made.
     pub revision: u64,
     /// The attempt.
     pub attempt: Attempt,
-    /// Until when the endpoint asked to be left alone, if it did: see [`Health::after`].
+    /// The end of the wait that the endpoint requested, if it did: see [`Health::after`].
     pub retry_until: Option<Timestamp>,
-    /// Which delivery it belongs to, and what becomes of that.
+    /// The attempt's delivery, and the effect on it.
     pub subject: AttemptSubject,
 }
 
@@ -204,69 +205,70 @@ impl AttemptRecord {
     }
 }
 
-/// Which delivery an attempt belongs to, and what becomes of that.
+/// The delivery of an attempt, and the effect on it.
 #[derive(Clone, Debug)]
 pub enum AttemptSubject {
-    /// A leased delivery. Recorded only if the lease still holds and the delivery is still pending; ends the lease.
-    /// Only [`Next::Retry`] with `spent` counts in [`Delivery::attempts_spent`]. If its webhook was deleted meanwhile, only
-    /// [`Next::Succeeded`] counts: anything else cancels it, in the name of who deleted the webhook.
+    /// A leased delivery. The attempt is recorded only if the lease still holds and the delivery is still pending. It ends the
+    /// lease. Only [`Next::Retry`] with `spent` counts in [`Delivery::attempts_spent`]. If the webhook was deleted meanwhile,
+    /// only [`Next::Succeeded`] keeps its effect; any other one cancels the delivery, by the actor that deleted the webhook.
     ///
-    /// A delivery that was cancelled while the attempt was on its way has no lease any more. The attempt is recorded, once,
-    /// and a 2xx makes the delivery succeeded; anything else leaves it cancelled.
+    /// A delivery that was cancelled while the attempt was in flight has no lease any more. The attempt is recorded once. A 2xx
+    /// makes the delivery succeeded; any other outcome leaves it cancelled.
     Leased {
         /// The delivery.
         delivery: DeliveryId,
         /// The lease's token.
         token: LeaseToken,
-        /// What becomes of it.
+        /// The effect on the delivery.
         next: Next,
     },
-    /// One extra attempt that somebody asked for, whatever the state of the delivery and of its webhook.
-    /// A 2xx makes it succeeded and ends any lease; anything else leaves delivery, schedule and lease untouched.
+    /// One extra attempt that a user requested, whatever the state of the delivery and its webhook.
+    /// A 2xx makes the delivery succeeded and ends any lease. Any other outcome leaves delivery, schedule and lease unchanged.
     Redelivery {
         /// The delivery.
         delivery: DeliveryId,
     },
-    /// A ping: the delivery comes into being with its one attempt, finished: succeeded or failed, with bytes of its own.
+    /// A ping. The delivery is inserted with its only attempt. It has its own bytes, and has succeeded or failed.
     Ping(Box<Delivery>),
 }
 
-/// What became of an [`AttemptRecord`].
+/// The outcome of an [`AttemptRecord`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// It is recorded, and this is how the webhook has been doing since.
+    /// The attempt is recorded.
     Recorded {
-        /// The webhook's health after it. The health of a deleted webhook stays as it was.
+        /// The webhook's health after the attempt. The health of a deleted webhook does not change.
         health: Health,
-        /// How the attempt ended its delivery; `None` where that goes on, or had ended before and stays so.
+        /// The state in which the attempt ended its delivery; `None` if the delivery is still pending, or had ended before.
         ended: Option<State>,
     },
-    /// It came too late: another holder, another outcome, or the delivery or its webhook are gone. Nothing was written.
+    /// The record came too late: another holder has the lease, another outcome was recorded, or the delivery or its webhook was
+    /// removed. Nothing was written.
     Superseded,
 }
 
-/// What became of a [`Batch`]: as many outcomes as it had parts, in the same order.
+/// The outcome of a [`Batch`]: one outcome for each part, in the same order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchOutcome {
     /// For [`Batch::intakes`].
     pub intakes: Vec<IntakeOutcome>,
     /// For [`Batch::attempts`].
     pub attempts: Vec<AttemptOutcome>,
-    /// The webhooks of deliveries that were accepted with a lease, as far as they are suspended or their endpoint asked to be left
-    /// alone: another node knew, and the holder of the lease may not. Empty where nodes do not share the store.
+    /// The held webhooks among those of new leased deliveries: they are suspended, or their endpoint requested a wait. Another
+    /// node recorded that, and this node may not know it. Empty if nodes do not share the store.
     pub held: Vec<(WebhookId, Health)>,
-    /// Whether all sending is held ([`crate::instance::Instance`]): a hold that was answered before this batch was
-    /// committed is seen, whichever node made it. False for a batch with nothing in it.
+    /// Whether all sending is on hold ([`crate::instance::Instance`]). A hold of any node that returned before the commit is
+    /// seen. False for an empty batch.
     pub sending_held: bool,
 }
 
-/// Committing.
+/// Commits batches.
 #[async_trait]
 pub trait Commit: Send + Sync {
-    /// Commits a batch and syncs it to disk: one transaction. The caller keeps its hold of the batch, to try again.
+    /// Commits a batch in one transaction and syncs it to disk. The caller keeps the batch, so that it can retry.
     ///
-    /// Refused items fail alone. After an `Err` other than [`StoreError::Unknown`] nothing of the batch is in;
-    /// after that one all of it is in or nothing is.
+    /// A refused item does not affect the others. After [`StoreError::Unknown`] either the whole batch is committed or nothing;
+    /// after any other error nothing is.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -83,7 +83,7 @@ pub async fn a_failed_delivery_says_why(harness: &dyn Harness) {
 }
 
 /// Every outcome is read back as it was recorded.
-pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
+pub async fn outcomes_are_read_back_unchanged(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -117,7 +117,7 @@ pub async fn outcomes_are_kept_whole(harness: &dyn Harness) {
 }
 
 /// Every trigger is read back as it was recorded.
-pub async fn triggers_are_kept(harness: &dyn Harness) {
+pub async fn triggers_are_read_back_unchanged(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -147,7 +147,7 @@ pub async fn a_wrong_token_records_nothing(harness: &dyn Harness) {
 }
 
 /// If another lease replaced the holder's, the old holder's record is superseded and the new holder's is not.
-pub async fn a_lease_that_another_took_over_records_nothing(harness: &dyn Harness) {
+pub async fn a_replaced_lease_records_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -163,7 +163,7 @@ pub async fn a_lease_that_another_took_over_records_nothing(harness: &dyn Harnes
 }
 
 /// An expired lease that nobody took over can still record.
-pub async fn a_lease_that_ran_out_records_until_another_takes_over(harness: &dyn Harness) {
+pub async fn an_expired_lease_records_until_it_is_replaced(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -191,7 +191,7 @@ pub async fn a_lease_records_once(harness: &dyn Harness) {
 }
 
 /// A superseded record does not affect the others of its batch.
-pub async fn a_superseded_attempt_fails_alone(harness: &dyn Harness) {
+pub async fn a_superseded_attempt_does_not_affect_others(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let mut records = Vec::new();
@@ -271,7 +271,7 @@ pub async fn a_failed_redelivery_leaves_a_finished_delivery(harness: &dyn Harnes
 }
 
 /// A ping is created with its attempt, and is never in the queue.
-pub async fn a_ping_is_kept_with_its_attempt(harness: &dyn Harness) {
+pub async fn a_ping_is_stored_with_its_attempt(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.new_ping(&webhook);
@@ -349,7 +349,7 @@ pub async fn an_attempt_of_a_deleted_webhook_is_recorded(harness: &dyn Harness) 
 }
 
 /// Pings and redeliveries in flight when the webhook was deleted are recorded too.
-pub async fn what_a_person_asked_of_a_deleted_webhook_is_recorded(harness: &dyn Harness) {
+pub async fn attempts_on_demand_of_a_deleted_webhook_are_recorded(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;

@@ -55,7 +55,7 @@ pub async fn each_change_has_its_entry(harness: &dyn Harness) {
 }
 
 /// An action that does not change the store has an entry, in the log of an organization or of the instance.
-pub async fn an_act_has_its_entry(harness: &dyn Harness) {
+pub async fn an_action_has_its_entry(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.store.append_audit(world.audit("webhook.ping")).await.expect("append_audit");
     let backup = AuditEntry { organization: None, ..world.audit("instance.backup") };
@@ -65,7 +65,7 @@ pub async fn an_act_has_its_entry(harness: &dyn Harness) {
 }
 
 /// A rejected change, and one that changes nothing, have no entry.
-pub async fn what_was_refused_has_no_entry(harness: &dyn Harness) {
+pub async fn rejected_changes_have_no_entry(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let store = &world.store;
     let webhook = world.webhook("hook").await;
@@ -105,7 +105,7 @@ pub async fn what_was_refused_has_no_entry(harness: &dyn Harness) {
 }
 
 /// An entry is read back as it was written.
-pub async fn an_entry_is_kept_whole(harness: &dyn Harness) {
+pub async fn an_entry_is_read_back_unchanged(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let full = world.audit("user.create");
     let bare = AuditEntry {

@@ -15,7 +15,7 @@ use crate::recoveries::DeliveryChange;
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 /// A cancelled delivery has a time, a reason and an actor; its other fields stay. It is out of the queue.
-pub async fn a_cancelled_delivery_says_by_whom(harness: &dyn Harness) {
+pub async fn a_cancelled_delivery_has_its_actor(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -61,7 +61,7 @@ pub async fn an_attempt_of_a_cancelled_delivery_is_recorded(harness: &dyn Harnes
 }
 
 /// A delivery that has ended is not cancelled, and stays unchanged.
-pub async fn what_has_ended_is_not_cancelled(harness: &dyn Harness) {
+pub async fn an_ended_delivery_is_not_cancelled(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let ended =
@@ -90,7 +90,7 @@ pub async fn a_redelivery_ends_a_cancelled_delivery(harness: &dyn Harness) {
 }
 
 /// A retried pending delivery is due at once, and keeps its spent attempts and its age.
-pub async fn a_pending_delivery_is_hastened(harness: &dyn Harness) {
+pub async fn a_retried_pending_delivery_is_due_at_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -109,7 +109,7 @@ pub async fn a_pending_delivery_is_hastened(harness: &dyn Harness) {
 }
 
 /// A retried leased delivery keeps its lease, and the holder may record.
-pub async fn hastening_keeps_a_lease(harness: &dyn Harness) {
+pub async fn a_retry_keeps_a_lease(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -126,7 +126,7 @@ pub async fn hastening_keeps_a_lease(harness: &dyn Harness) {
 
 /// A retried failed or cancelled delivery starts over: due at once, no attempts spent, its age counted from
 /// now, its attempts kept.
-pub async fn what_did_not_arrive_begins_anew(harness: &dyn Harness) {
+pub async fn a_retried_ended_delivery_starts_over(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (name, is_failed) in [("failed", true), ("cancelled", false)] {
         let webhook = world.webhook(name).await;
@@ -156,7 +156,7 @@ pub async fn what_did_not_arrive_begins_anew(harness: &dyn Harness) {
 }
 
 /// A lease from before a delivery ended is void after a retry.
-pub async fn beginning_anew_leaves_old_leases_void(harness: &dyn Harness) {
+pub async fn old_leases_stay_void_after_a_retry(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -172,7 +172,7 @@ pub async fn beginning_anew_leaves_old_leases_void(harness: &dyn Harness) {
 }
 
 /// A succeeded delivery is left alone.
-pub async fn what_succeeded_is_not_tried_anew(harness: &dyn Harness) {
+pub async fn a_succeeded_delivery_is_not_retried(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.succeeded(&webhook).await;
@@ -182,7 +182,7 @@ pub async fn what_succeeded_is_not_tried_anew(harness: &dyn Harness) {
 }
 
 /// Pings, deliveries of other organizations and unknown deliveries are missing.
-pub async fn what_cannot_be_changed_is_missing(harness: &dyn Harness) {
+pub async fn other_deliveries_are_missing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let ping = world.pinged(&webhook).await;
@@ -203,7 +203,7 @@ pub async fn what_cannot_be_changed_is_missing(harness: &dyn Harness) {
 }
 
 /// Deliveries of a deleted webhook can be neither cancelled nor retried, in any state.
-pub async fn a_deleted_webhooks_deliveries_are_left_alone(harness: &dyn Harness) {
+pub async fn deliveries_of_a_deleted_webhook_cannot_be_changed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let left = [world.succeeded(&webhook).await, world.failed(&webhook).await, world.pending(&webhook).await];

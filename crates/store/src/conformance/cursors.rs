@@ -141,7 +141,7 @@ pub async fn the_items_of_a_batch_advance_in_turn(harness: &dyn Harness) {
 }
 
 /// An item whose events are all in is answered as a duplicate: its change is in, too.
-pub async fn a_duplicate_item_is_answered_again(harness: &dyn Harness) {
+pub async fn a_duplicate_item_is_accepted_again(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);
     let events = vec![event_for(&world, &[]), event_for(&world, &[])];
@@ -239,7 +239,7 @@ pub async fn a_change_without_new_events_needs_no_quota(harness: &dyn Harness) {
 }
 
 /// Each organization's sources have cursors of their own.
-pub async fn cursors_are_each_organizations_own(harness: &dyn Harness) {
+pub async fn each_organization_has_its_own_cursors(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);
     let other = world.other_organization("umbrella").await.id;
@@ -261,7 +261,7 @@ pub async fn cursors_are_each_organizations_own(harness: &dyn Harness) {
 }
 
 /// A cursor is there after a restart.
-pub async fn a_cursor_outlives_a_restart(harness: &dyn Harness) {
+pub async fn a_cursor_survives_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);
     let item = advance(&world, source, (None, "a"), vec![event_for(&world, &[])]).await;

@@ -164,7 +164,7 @@ pub async fn filters_combine(harness: &dyn Harness) {
 }
 
 /// With a low row limit, pages are short, continue to the end, and contain every delivery once.
-pub async fn bounded_pages_go_on_to_the_end(harness: &dyn Harness) {
+pub async fn limited_pages_continue_to_the_end(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhooks = all_sorts(&world).await;
     let all = all(&world).await;
@@ -186,7 +186,7 @@ pub async fn bounded_pages_go_on_to_the_end(harness: &dyn Harness) {
 }
 
 /// A filter without matches ends, although no call reads all rows.
-pub async fn a_search_for_nothing_ends(harness: &dyn Harness) {
+pub async fn a_list_without_matches_ends(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     for _ in 0..40 {
@@ -239,7 +239,7 @@ pub async fn a_deleted_webhooks_deliveries_are_listed(harness: &dyn Harness) {
 }
 
 /// An overview shows the current state of its delivery.
-pub async fn an_overview_says_what_the_delivery_is(harness: &dyn Harness) {
+pub async fn an_overview_has_the_current_state(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let event = Event { subject: environment("Staging"), ..world.new_event() };
@@ -314,7 +314,7 @@ pub async fn an_overview_has_the_last_attempt(harness: &dyn Harness) {
 }
 
 /// A delivery is read with its payload: its own bytes, or its event's.
-pub async fn a_delivery_comes_with_its_bytes(harness: &dyn Harness) {
+pub async fn a_delivery_is_read_with_its_payload(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let event = world.new_event();

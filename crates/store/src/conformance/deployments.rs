@@ -34,7 +34,7 @@ async fn find(world: &World, organization: OrganizationId) -> Option<Deployments
 }
 
 /// A credential is read back as it was set, with its stacks in order.
-pub async fn a_credential_is_kept_whole(harness: &dyn Harness) {
+pub async fn a_credential_is_read_back_unchanged(harness: &dyn Harness) {
     let world = World::open(harness).await;
     assert_eq!(find(&world, world.organization).await, None);
     let credential =

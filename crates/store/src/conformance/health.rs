@@ -58,7 +58,7 @@ pub async fn a_410_suspends(harness: &dyn Harness) {
 }
 
 /// While an endpoint requests a wait, its lane gives no deliveries, not even to a probe. Afterwards it does.
-pub async fn an_endpoint_that_asks_to_wait_is_left_alone(harness: &dyn Harness) {
+pub async fn a_requested_wait_holds_the_lane(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (first, second) = (world.pending(&webhook).await, world.pending(&webhook).await);
@@ -81,7 +81,7 @@ pub async fn an_endpoint_that_asks_to_wait_is_left_alone(harness: &dyn Harness) 
 }
 
 /// A user may have one delivery tried while an endpoint requests a wait, but not while the webhook is held.
-pub async fn one_delivery_may_be_asked_for_while_an_endpoint_asks_to_wait(harness: &dyn Harness) {
+pub async fn one_delivery_on_demand_ignores_a_requested_wait(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (first, second) = (world.pending(&webhook).await, world.pending(&webhook).await);
@@ -97,7 +97,7 @@ pub async fn one_delivery_may_be_asked_for_while_an_endpoint_asks_to_wait(harnes
 }
 
 /// A requested wait ends when a user resumes the webhook, changes its URL, or switches it off and on.
-pub async fn a_person_ends_what_an_endpoint_asked_for(harness: &dyn Harness) {
+pub async fn a_user_ends_a_requested_wait(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let edits: [&[fn(&mut Webhook)]; 2] = [
         &[|webhook| webhook.payload_url = PayloadUrl::from_stored("https://other.example.com/")],
@@ -131,7 +131,7 @@ async fn ask_to_wait(world: &World, delivery: &Delivery) {
 
 /// An attempt that started before an edit does not affect the health of the new endpoint: a 410 does not
 /// suspend, a 429 requests no wait, and a success does not resume.
-pub async fn an_attempt_from_before_an_edit_leaves_health_alone(harness: &dyn Harness) {
+pub async fn an_attempt_from_before_an_edit_does_not_affect_health(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -156,7 +156,7 @@ pub async fn an_attempt_from_before_an_edit_leaves_health_alone(harness: &dyn Ha
 }
 
 /// Ten failures over five days suspend the webhook, and nine do not.
-pub async fn failing_for_days_suspends(harness: &dyn Harness) {
+pub async fn failures_over_days_suspend(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -190,7 +190,7 @@ pub async fn a_success_resumes(harness: &dyn Harness) {
 }
 
 /// A failed probe postpones the next one.
-pub async fn a_failed_probe_puts_the_next_one_off(harness: &dyn Harness) {
+pub async fn a_failed_probe_postpones_the_next_one(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
     let before = webhook.health.suspension.expect("it is suspended");
@@ -229,7 +229,7 @@ pub async fn a_superseded_attempt_does_not_count(harness: &dyn Harness) {
 }
 
 /// Health changes increment no revision and make no intake stale.
-pub async fn health_bumps_neither_revision_nor_version(harness: &dyn Harness) {
+pub async fn health_increments_neither_revision_nor_version(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -240,7 +240,7 @@ pub async fn health_bumps_neither_revision_nor_version(harness: &dyn Harness) {
 }
 
 /// Failures of one webhook do not affect another.
-pub async fn health_is_each_webhooks_own(harness: &dyn Harness) {
+pub async fn each_webhook_has_its_own_health(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
     let delivery = world.pending(&one).await;

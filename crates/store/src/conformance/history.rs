@@ -13,7 +13,7 @@ use super::fixtures::{World, answered, redelivered};
 use crate::commit::{NewDelivery, NewEvent};
 
 /// An event is found in its own organization only.
-pub async fn an_event_is_found_by_its_organization_alone(harness: &dyn Harness) {
+pub async fn an_event_is_found_in_its_organization_only(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.new_organization("other");
     let audit = world.audit("organization.create");
@@ -64,7 +64,7 @@ pub async fn a_delivery_is_found_by_webhook_and_event(harness: &dyn Harness) {
 }
 
 /// Payloads and rendered bodies are read back unchanged, up to the maximum size.
-pub async fn payloads_are_kept_to_the_byte(harness: &dyn Harness) {
+pub async fn payloads_are_read_back_unchanged(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let largest = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES_MAX - 2));
@@ -128,7 +128,7 @@ pub async fn attempts_are_listed_with_their_delivery(harness: &dyn Harness) {
 }
 
 /// A list ends with the row that reaches the size limit. It has at least one row, whatever its size.
-pub async fn lists_are_cut_by_bytes_too(harness: &dyn Harness) {
+pub async fn lists_are_limited_by_size(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     for _ in 0..3 {

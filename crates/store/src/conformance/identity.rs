@@ -99,7 +99,7 @@ pub async fn a_store_with_an_organization_is_not_empty(harness: &dyn Harness) {
 }
 
 /// All first rows of a store are inserted.
-pub async fn beginnings_are_all_there(harness: &dyn Harness) {
+pub async fn all_first_rows_are_inserted(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     let bootstrap = world.bootstrap();
     assert!(world.store.bootstrap(bootstrap.clone()).await.expect("bootstrap"));
@@ -116,7 +116,7 @@ pub async fn beginnings_are_all_there(harness: &dyn Harness) {
 }
 
 /// The first rows can be inserted once; a second attempt changes nothing.
-pub async fn a_store_begins_once(harness: &dyn Harness) {
+pub async fn the_first_rows_are_inserted_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let second = Bootstrap {
         organization: world.new_organization("second"),
@@ -132,7 +132,7 @@ pub async fn a_store_begins_once(harness: &dyn Harness) {
 }
 
 /// The name of an organization is unique.
-pub async fn an_organizations_name_is_taken_once(harness: &dyn Harness) {
+pub async fn the_name_of_an_organization_is_unique(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let first = add_organization(&world, "first").await;
     let second = world.new_organization("first");
@@ -146,7 +146,7 @@ pub async fn an_organizations_name_is_taken_once(harness: &dyn Harness) {
 }
 
 /// An organization can be created with or without its first admin.
-pub async fn an_organization_may_come_with_an_admin(harness: &dyn Harness) {
+pub async fn an_organization_can_be_created_with_an_admin(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (name, admin) in [("with", Some(world.user)), ("without", None)] {
         let organization = world.new_organization(name);
@@ -175,7 +175,7 @@ pub async fn organizations_are_listed_by_name(harness: &dyn Harness) {
 }
 
 /// A login is unique.
-pub async fn a_login_is_taken_once(harness: &dyn Harness) {
+pub async fn a_login_is_unique(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let first = add_user(&world, "builder").await;
     let second = world.new_user("builder");
@@ -185,7 +185,7 @@ pub async fn a_login_is_taken_once(harness: &dyn Harness) {
 }
 
 /// A user is created with a first token. If the login is taken, neither is created.
-pub async fn a_user_comes_with_a_token(harness: &dyn Harness) {
+pub async fn a_user_is_created_with_a_token(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for (hash, is_new) in [(5, true), (6, false)] {
         let user = world.new_user("builder");
@@ -210,7 +210,7 @@ pub async fn users_are_listed_by_login(harness: &dyn Harness) {
 }
 
 /// A membership can be set, changed and removed. Each change increments the version of its organization only.
-pub async fn memberships_come_change_and_go(harness: &dyn Harness) {
+pub async fn memberships_are_set_changed_and_removed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (organization, other) =
         (add_organization(&world, "one").await, add_organization(&world, "two").await);
@@ -303,7 +303,7 @@ pub async fn a_users_token_is_found_with_its_user(harness: &dyn Harness) {
 }
 
 /// A service token has one membership: its organization, with the token's role.
-pub async fn a_service_token_is_its_organizations(harness: &dyn Harness) {
+pub async fn a_service_token_has_one_membership(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let organization = add_organization(&world, "one").await;
     let token = Token {
@@ -358,7 +358,7 @@ pub async fn tokens_are_listed_by_owner(harness: &dyn Harness) {
 
 /// The number of an owner's tokens is limited. Expired tokens count, tokens of other owners do not, and a
 /// revoked token makes room.
-pub async fn an_owner_has_so_many_tokens(harness: &dyn Harness) {
+pub async fn the_number_of_an_owners_tokens_is_limited(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let owner = TokenOwner::Organization(world.organization);
     let create = async |owner, hash, owner_max| {
@@ -380,7 +380,7 @@ pub async fn an_owner_has_so_many_tokens(harness: &dyn Harness) {
 }
 
 /// A revoked token is removed permanently; only its owner can revoke it.
-pub async fn a_revoked_token_is_gone(harness: &dyn Harness) {
+pub async fn a_revoked_token_is_removed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let owner = TokenOwner::Organization(world.organization);
     let token = add_token(&world, owner, 5).await;
@@ -395,7 +395,7 @@ pub async fn a_revoked_token_is_gone(harness: &dyn Harness) {
 }
 
 /// Events and audit entries of a token outlive it.
-pub async fn a_revoked_tokens_events_stay(harness: &dyn Harness) {
+pub async fn events_of_a_revoked_token_are_kept(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let event = world.new_event();
     world.accept(&event, &[]).await;
@@ -408,7 +408,7 @@ pub async fn a_revoked_tokens_events_stay(harness: &dyn Harness) {
 
 /// Creating and revoking a service token increments its organization's version; a user's token increments
 /// those of all the user's organizations.
-pub async fn tokens_bump_the_versions_they_are_good_for(harness: &dyn Harness) {
+pub async fn tokens_increment_the_versions_of_their_organizations(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (add_organization(&world, "one").await, add_organization(&world, "two").await);
     let user = add_user(&world, "builder").await;
@@ -429,7 +429,7 @@ pub async fn tokens_bump_the_versions_they_are_good_for(harness: &dyn Harness) {
 
 /// A holder is found with the versions of that moment, for user and service tokens. Versions grow with every
 /// edit of the organization, so that an older result can be recognized.
-pub async fn a_holder_comes_with_the_versions_it_is_of(harness: &dyn Harness) {
+pub async fn a_holder_has_the_current_versions(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = add_organization(&world, "other").await;
     let user = add_user(&world, "builder").await;
@@ -470,7 +470,7 @@ pub async fn a_users_memberships_are_listed(harness: &dyn Harness) {
 }
 
 /// A token's last use is recorded, is never moved back, and changes no version.
-pub async fn a_last_use_never_goes_back(harness: &dyn Harness) {
+pub async fn a_last_use_is_never_moved_back(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = add_token(&world, TokenOwner::User(world.user), 5).await;
     let unknown = world.new_token(TokenOwner::User(world.user));

@@ -111,7 +111,7 @@ pub async fn resuming_ends_every_webhooks_hold(harness: &dyn Harness) {
 }
 
 /// A resume without a hold changes nothing.
-pub async fn resuming_what_is_not_held_marks_nothing(harness: &dyn Harness) {
+pub async fn a_resume_without_a_hold_changes_nothing(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     assert!(!world.store.resume_sending(audit(&world, "refused")).await.expect("resume_sending"));
@@ -119,7 +119,7 @@ pub async fn resuming_what_is_not_held_marks_nothing(harness: &dyn Harness) {
 }
 
 /// Deliveries that wait during a hold have the age limit of held deliveries, also after the hold.
-pub async fn what_a_hold_covers_expires_later(harness: &dyn Harness) {
+pub async fn deliveries_of_a_hold_expire_later(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let covered = world.pending(&webhook).await;
@@ -139,7 +139,7 @@ pub async fn what_a_hold_covers_expires_later(harness: &dyn Harness) {
 }
 
 /// A hold without an end does not keep deliveries forever.
-pub async fn what_is_held_expires_at_last(harness: &dyn Harness) {
+pub async fn held_deliveries_expire_eventually(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let start = world.pending(&webhook).await.created_at;
@@ -148,7 +148,7 @@ pub async fn what_is_held_expires_at_last(harness: &dyn Harness) {
 }
 
 /// A hold binds the senders, not the queue: due deliveries can be leased.
-pub async fn a_hold_leaves_the_queue_alone(harness: &dyn Harness) {
+pub async fn a_hold_does_not_affect_the_queue(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     hold(&world).await;
@@ -171,7 +171,7 @@ async fn told(world: &World, webhook: &Webhook) -> (bool, bool) {
 }
 
 /// Each commit and each lease reports whether sending is on hold, so that senders need no separate lookup.
-pub async fn commits_and_leases_tell_of_a_hold(harness: &dyn Harness) {
+pub async fn commits_and_leases_report_a_hold(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     assert_eq!(told(&world, &webhook).await, (false, false));

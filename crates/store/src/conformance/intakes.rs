@@ -52,7 +52,7 @@ fn born(event: &Event, new: &NewDelivery) -> Delivery {
 }
 
 /// An event is stored with all its deliveries, which are pending and due at once.
-pub async fn an_event_comes_in_with_its_deliveries(harness: &dyn Harness) {
+pub async fn an_event_is_stored_with_its_deliveries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (raw, slack) = (world.webhook("raw").await, world.webhook("slack").await);
     let event = world.new_event();
@@ -76,7 +76,7 @@ pub async fn an_event_comes_in_with_its_deliveries(harness: &dyn Harness) {
 }
 
 /// An event without deliveries is stored too.
-pub async fn an_event_without_deliveries_is_kept(harness: &dyn Harness) {
+pub async fn an_event_without_deliveries_is_stored(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let event = world.new_event();
     assert_eq!(world.accept(&event, &[]).await, accepted(&event, 0));
@@ -84,7 +84,7 @@ pub async fn an_event_without_deliveries_is_kept(harness: &dyn Harness) {
 }
 
 /// Every field of an event is read back unchanged.
-pub async fn an_event_is_kept_whole(harness: &dyn Harness) {
+pub async fn an_event_is_read_back_unchanged(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let event = Event {
         kind: EventKind::ChangeRequest,
@@ -106,7 +106,7 @@ pub async fn an_event_is_kept_whole(harness: &dyn Harness) {
 }
 
 /// A delivery can be created with a lease. Its holder can record, and no other caller gets it.
-pub async fn a_delivery_may_be_born_leased(harness: &dyn Harness) {
+pub async fn a_delivery_can_be_inserted_with_a_lease(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let event = world.new_event();
@@ -140,7 +140,7 @@ pub async fn the_events_of_a_batch_come_before_its_attempts(harness: &dyn Harnes
 }
 
 /// An empty batch has an empty result.
-pub async fn an_empty_batch_is_answered(harness: &dyn Harness) {
+pub async fn an_empty_batch_has_an_empty_outcome(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.commit(Vec::new(), Vec::new()).await;
 }
@@ -288,7 +288,7 @@ pub async fn an_item_may_be_in_conflict_with_itself(harness: &dyn Harness) {
 }
 
 /// Two organizations may use an equal id.
-pub async fn ids_of_events_are_each_organizations_own(harness: &dyn Harness) {
+pub async fn each_organization_has_its_own_event_ids(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let other = world.new_organization("other");
     let audit = world.audit("organization.create");

@@ -39,7 +39,7 @@ pub async fn data_keys_are_installed_once(harness: &dyn Harness) {
 }
 
 /// Resealed data keys keep everything but their bytes, in any order.
-pub async fn data_keys_are_sealed_anew(harness: &dyn Harness) {
+pub async fn data_keys_are_replaced_by_a_rotation(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let keys = keys(&world);
     world.store.install_data_keys(&keys).await.expect("install_data_keys");

@@ -67,7 +67,7 @@ pub async fn a_deleted_webhooks_deliveries_are_cancelled(harness: &dyn Harness) 
 }
 
 /// A pending delivery expires at the age limit; younger ones stay.
-pub async fn what_is_too_old_expires(harness: &dyn Harness) {
+pub async fn old_deliveries_expire(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let start = world.now();
@@ -83,7 +83,7 @@ pub async fn what_is_too_old_expires(harness: &dyn Harness) {
 }
 
 /// A delivery that is or was held has a higher age limit.
-pub async fn what_is_or_was_held_expires_later(harness: &dyn Harness) {
+pub async fn held_deliveries_expire_later(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let suspended = world.suspended_webhook("suspended").await;
     let inactive = world.webhook("inactive").await;
@@ -111,7 +111,7 @@ pub async fn what_is_or_was_held_expires_later(harness: &dyn Harness) {
 }
 
 /// The age of a retried delivery counts from the retry, not from its creation.
-pub async fn what_was_tried_anew_expires_at_its_new_age(harness: &dyn Harness) {
+pub async fn retried_deliveries_expire_by_their_new_age(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.failed(&webhook).await;
@@ -127,7 +127,7 @@ pub async fn what_was_tried_anew_expires_at_its_new_age(harness: &dyn Harness) {
 }
 
 /// A delivery that was retried after a hold does not count as held.
-pub async fn what_was_tried_anew_after_a_hold_was_not_held(harness: &dyn Harness) {
+pub async fn deliveries_retried_after_a_hold_expire_as_usual(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.failed(&webhook).await;
@@ -141,7 +141,7 @@ pub async fn what_was_tried_anew_after_a_hold_was_not_held(harness: &dyn Harness
 }
 
 /// A leased delivery does not expire before its lease does.
-pub async fn what_is_leased_does_not_expire(harness: &dyn Harness) {
+pub async fn leased_deliveries_do_not_expire(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -163,7 +163,7 @@ pub async fn an_expired_delivery_is_not_leased(harness: &dyn Harness) {
 }
 
 /// Finished deliveries are removed with their attempts, and events with their last delivery.
-pub async fn what_is_finished_goes(harness: &dyn Harness) {
+pub async fn finished_deliveries_are_removed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let old = world.pending(&webhook).await;
@@ -187,7 +187,7 @@ pub async fn what_is_finished_goes(harness: &dyn Harness) {
 }
 
 /// Recently finished deliveries stay, with their attempts and their events.
-pub async fn what_finished_lately_stays(harness: &dyn Harness) {
+pub async fn recently_finished_deliveries_are_kept(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -199,7 +199,7 @@ pub async fn what_finished_lately_stays(harness: &dyn Harness) {
 }
 
 /// Pings are removed like deliveries.
-pub async fn pings_go_too(harness: &dyn Harness) {
+pub async fn pings_are_removed_too(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let ping = world.new_ping(&webhook);
@@ -211,7 +211,7 @@ pub async fn pings_go_too(harness: &dyn Harness) {
 }
 
 /// An event and its payload stay while one of its deliveries is pending.
-pub async fn a_pending_deliverys_event_stays(harness: &dyn Harness) {
+pub async fn an_event_with_a_pending_delivery_is_kept(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (fast, slow) = (world.webhook("fast").await, world.webhook("slow").await);
     let event = world.new_event();
@@ -231,7 +231,7 @@ pub async fn a_pending_deliverys_event_stays(harness: &dyn Harness) {
 }
 
 /// An event without deliveries is removed by its own age, and then its id is free.
-pub async fn a_lonely_event_goes_by_its_age(harness: &dyn Harness) {
+pub async fn an_event_without_deliveries_is_removed_by_its_age(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (old, young) = (world.new_event(), world.new_event());
     world.accept(&old, &[]).await;
@@ -252,7 +252,7 @@ pub async fn a_lonely_event_goes_by_its_age(harness: &dyn Harness) {
 }
 
 /// Audit entries are removed by their age.
-pub async fn old_audit_entries_go(harness: &dyn Harness) {
+pub async fn old_audit_entries_are_removed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.webhook("old").await;
     let entry = world.audit("user.create");
@@ -303,7 +303,7 @@ pub async fn a_sweep_keeps_to_its_limit(harness: &dyn Harness) {
 }
 
 /// The depth counts pending deliveries, including held and leased ones.
-pub async fn depth_counts_what_is_pending(harness: &dyn Harness) {
+pub async fn depth_counts_pending_deliveries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     assert_eq!(world.store.depth().await.expect("depth"), Depth::default());
     let (plain, suspended) = (world.webhook("plain").await, world.suspended_webhook("suspended").await);
@@ -326,7 +326,7 @@ async fn lane_depths(world: &World, now: Timestamp, after: Option<&Webhook>, lim
 }
 
 /// The pending deliveries of each webhook are counted separately: due ones, leased or not, and later ones.
-pub async fn lane_depths_tell_due_from_later(harness: &dyn Harness) {
+pub async fn lane_depths_separate_due_and_later_deliveries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let start = world.now();
     assert_eq!(lane_depths(&world, start, None, 10).await, []);
@@ -352,7 +352,7 @@ pub async fn lane_depths_tell_due_from_later(harness: &dyn Harness) {
 }
 
 /// Held webhooks are marked, deleted ones are left out, and pages continue.
-pub async fn lane_depths_mark_what_is_held(harness: &dyn Harness) {
+pub async fn lane_depths_mark_held_webhooks(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (plain, deleted) = (world.webhook("plain").await, world.webhook("deleted").await);
     let (suspended, inactive) = (world.suspended_webhook("suspended").await, world.webhook("inactive").await);
@@ -377,7 +377,7 @@ pub async fn lane_depths_mark_what_is_held(harness: &dyn Harness) {
 }
 
 /// The check of a working store succeeds.
-pub async fn a_store_that_works_says_so(harness: &dyn Harness) {
+pub async fn a_working_store_passes_the_check(harness: &dyn Harness) {
     let world = World::blank(harness).await;
     world.store.check().await.expect("check");
 }

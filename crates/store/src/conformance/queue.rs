@@ -33,7 +33,7 @@ async fn deactivate(world: &World, webhook: &Webhook) {
 }
 
 /// Due deliveries are leased earliest first, up to the limit, and the due time of the next one is reported.
-pub async fn what_is_due_comes_earliest_first(harness: &dyn Harness) {
+pub async fn due_deliveries_are_leased_earliest_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (start, [first, second, third]) = lane_of_three(&world, &webhook).await;
@@ -47,7 +47,7 @@ pub async fn what_is_due_comes_earliest_first(harness: &dyn Harness) {
 }
 
 /// A delivery that is not due yet is not leased, and its due time is reported.
-pub async fn what_is_not_due_yet_stays(harness: &dyn Harness) {
+pub async fn deliveries_due_later_are_not_leased(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (start, [first, second, _]) = lane_of_three(&world, &webhook).await;
@@ -63,7 +63,7 @@ pub async fn what_is_not_due_yet_stays(harness: &dyn Harness) {
 }
 
 /// An empty lane has no deliveries and no next due time.
-pub async fn an_empty_lane_gives_nothing(harness: &dyn Harness) {
+pub async fn an_empty_lane_has_no_deliveries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     for mode in [LaneMode::Due, LaneMode::Probe] {
@@ -74,7 +74,7 @@ pub async fn an_empty_lane_gives_nothing(harness: &dyn Harness) {
 }
 
 /// A lane has the current webhook, and each delivery with its payload.
-pub async fn a_lane_gives_all_that_sending_needs(harness: &dyn Harness) {
+pub async fn a_lane_has_its_webhook_and_payloads(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let rendered = NewDelivery { body: Some("rendered".into()), ..world.new_delivery(&webhook) };
@@ -101,7 +101,7 @@ pub async fn a_lane_gives_all_that_sending_needs(harness: &dyn Harness) {
 }
 
 /// A leased delivery is not leased again. Its lane waits for the lease to expire.
-pub async fn what_is_leased_is_not_leased_twice(harness: &dyn Harness) {
+pub async fn a_leased_delivery_is_not_leased_again(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -115,7 +115,7 @@ pub async fn what_is_leased_is_not_leased_twice(harness: &dyn Harness) {
 }
 
 /// A delivery can be leased again exactly when its lease expires.
-pub async fn an_expired_lease_is_taken_again(harness: &dyn Harness) {
+pub async fn a_delivery_is_leased_again_when_its_lease_expires(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -129,7 +129,7 @@ pub async fn an_expired_lease_is_taken_again(harness: &dyn Harness) {
 
 /// An inactive webhook's lane gives no deliveries, not even to a probe. It does once the webhook is active
 /// again.
-pub async fn an_inactive_lane_gives_nothing(harness: &dyn Harness) {
+pub async fn an_inactive_lane_has_no_deliveries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -148,7 +148,7 @@ pub async fn an_inactive_lane_gives_nothing(harness: &dyn Harness) {
 }
 
 /// A suspended webhook's lane gives one delivery, to a probe only, even if the delivery is not due yet.
-pub async fn a_suspended_lane_gives_one_to_a_probe(harness: &dyn Harness) {
+pub async fn a_suspended_lane_has_one_delivery_for_a_probe(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
     let (start, [first, second, _]) = lane_of_three(&world, &webhook).await;
@@ -162,7 +162,7 @@ pub async fn a_suspended_lane_gives_one_to_a_probe(harness: &dyn Harness) {
 }
 
 /// The lane of a deleted or unknown webhook has no webhook.
-pub async fn a_deleted_lane_says_so(harness: &dyn Harness) {
+pub async fn a_deleted_lane_has_no_webhook(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     world.pending(&webhook).await;
@@ -209,7 +209,7 @@ pub async fn several_lanes_are_leased_at_once(harness: &dyn Harness) {
 }
 
 /// A request without lanes has no results.
-pub async fn no_lanes_give_none(harness: &dyn Harness) {
+pub async fn no_requests_have_no_results(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let now = world.now();
     let leased = world.store.lease_deliveries(&[], now, world.new_lease(now)).await;
@@ -221,7 +221,7 @@ fn held(delivery: &Delivery, lease: Lease) -> HeldDelivery {
 }
 
 /// A returned delivery can be leased at once, and its old lease can no longer record.
-pub async fn what_is_given_back_can_be_had_at_once(harness: &dyn Harness) {
+pub async fn a_returned_delivery_can_be_leased_at_once(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (start, [first, second, _]) = lane_of_three(&world, &webhook).await;
@@ -243,7 +243,7 @@ pub async fn what_is_given_back_can_be_had_at_once(harness: &dyn Harness) {
 }
 
 /// Leases of other holders, and of ended or unknown deliveries, are not returned.
-pub async fn only_ones_own_lease_is_given_back(harness: &dyn Harness) {
+pub async fn leases_of_other_holders_are_not_returned(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -267,7 +267,7 @@ pub async fn only_ones_own_lease_is_given_back(harness: &dyn Harness) {
 
 /// Lanes with pending deliveries are listed, including held and leased ones. Finished, empty and deleted
 /// lanes are not.
-pub async fn due_lanes_are_those_with_something_pending(harness: &dyn Harness) {
+pub async fn due_lanes_are_those_with_pending_deliveries(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected = Vec::new();
     for name in ["plain", "leased", "inactive", "later"] {
@@ -300,7 +300,7 @@ pub async fn due_lanes_are_those_with_something_pending(harness: &dyn Harness) {
 }
 
 /// Pages of lanes have no gap and no overlap.
-pub async fn due_lanes_come_in_pages(harness: &dyn Harness) {
+pub async fn due_lanes_are_listed_in_pages(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut expected = BTreeSet::new();
     for count in 0..5 {

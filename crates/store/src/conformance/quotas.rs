@@ -48,7 +48,7 @@ async fn count_events(world: &World, organization: OrganizationId) -> usize {
 }
 
 /// Pending deliveries may reach the quota, including those of the item itself.
-pub async fn as_many_may_be_pending_as_the_quota_says(harness: &dyn Harness) {
+pub async fn pending_deliveries_may_reach_the_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
     world.pending(&one).await;
@@ -71,7 +71,7 @@ pub async fn an_event_without_deliveries_adds_nothing_pending(harness: &dyn Harn
 }
 
 /// Leased and held deliveries count as pending; ended ones make room.
-pub async fn what_has_ended_makes_room(harness: &dyn Harness) {
+pub async fn ended_deliveries_make_room(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -88,7 +88,7 @@ pub async fn what_has_ended_makes_room(harness: &dyn Harness) {
 }
 
 /// A new item of any size is accepted while less than the quota is stored.
-pub async fn something_new_comes_in_until_as_much_is_stored(harness: &dyn Harness) {
+pub async fn events_are_accepted_until_the_stored_bytes_reach_the_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     assert_eq!(offer(&world, vec![event_for(&world, &[])], bytes(0)).await, TOO_LARGE);
     assert!(is_accepted(&offer(&world, vec![event_for(&world, &[])], bytes(1)).await));
@@ -99,7 +99,7 @@ pub async fn something_new_comes_in_until_as_much_is_stored(harness: &dyn Harnes
 }
 
 /// The pending quota is checked first.
-pub async fn pending_comes_before_bytes(harness: &dyn Harness) {
+pub async fn the_pending_quota_comes_before_the_byte_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let none = Quota { pending_max: 0, stored_bytes_max: 0 };
@@ -109,7 +109,7 @@ pub async fn pending_comes_before_bytes(harness: &dyn Harness) {
 
 /// A duplicate gets its usual result over quota; a new event in one item with it is rejected together with
 /// it.
-pub async fn duplicates_are_answered_over_quota(harness: &dyn Harness) {
+pub async fn duplicates_are_accepted_over_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let first = event_for(&world, &[&webhook]);
@@ -155,7 +155,7 @@ pub async fn stale_and_conflict_come_before_quota(harness: &dyn Harness) {
 }
 
 /// An item over quota is rejected alone. Earlier items of the batch count, and later ones may fit.
-pub async fn an_item_over_quota_fails_alone(harness: &dyn Harness) {
+pub async fn an_item_over_quota_does_not_affect_others(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
     let mut items = Vec::new();
@@ -200,7 +200,7 @@ pub async fn outcomes_are_recorded_over_quota(harness: &dyn Harness) {
 }
 
 /// The usage of one organization does not affect another.
-pub async fn quotas_are_each_organizations_own(harness: &dyn Harness) {
+pub async fn each_organization_has_its_own_quota(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     world.pending(&webhook).await;

@@ -55,7 +55,7 @@ pub async fn a_recovery_of_nothing_ends_at_once(harness: &dyn Harness) {
 
 /// Failed and cancelled deliveries start over. Pending and succeeded ones, pings and those of other webhooks
 /// stay unchanged.
-pub async fn what_did_not_arrive_is_recovered(harness: &dyn Harness) {
+pub async fn failed_and_cancelled_deliveries_are_recovered(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
     let lost = [world.failed(&webhook).await, world.cancelled(&webhook).await];
@@ -104,7 +104,7 @@ pub async fn steps_take_the_oldest_first(harness: &dyn Harness) {
 }
 
 /// Deliveries with equal creation times are taken by id, each once.
-pub async fn steps_part_those_of_one_moment(harness: &dyn Harness) {
+pub async fn steps_divide_deliveries_with_equal_times(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let accepted_at = world.now();
@@ -122,7 +122,7 @@ pub async fn steps_part_those_of_one_moment(harness: &dyn Harness) {
 }
 
 /// A recovery includes deliveries created exactly at its start, and the count agrees.
-pub async fn a_recovery_begins_at_its_moment(harness: &dyn Harness) {
+pub async fn a_recovery_includes_its_start(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let since = world.now();
@@ -138,7 +138,7 @@ pub async fn a_recovery_begins_at_its_moment(harness: &dyn Harness) {
 }
 
 /// A recovery takes deliveries that had ended when it was requested. Later ones are left alone.
-pub async fn what_ended_later_is_left_alone(harness: &dyn Harness) {
+pub async fn deliveries_that_end_later_are_not_recovered(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (lost, later) = (world.pending(&webhook).await, world.pending(&webhook).await);
@@ -156,7 +156,7 @@ pub async fn what_ended_later_is_left_alone(harness: &dyn Harness) {
 }
 
 /// A recovery does not take a delivery twice if it fails again, even if a clock went back in between.
-pub async fn nothing_is_recovered_twice(harness: &dyn Harness) {
+pub async fn no_delivery_is_recovered_twice(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let lost = several_failed(&world, &webhook, 3).await;
@@ -177,7 +177,7 @@ pub async fn nothing_is_recovered_twice(harness: &dyn Harness) {
 }
 
 /// Deliveries that a user retried before their turn are not counted and not touched.
-pub async fn what_people_did_meanwhile_stands(harness: &dyn Harness) {
+pub async fn deliveries_retried_meanwhile_are_not_recovered(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let lost = several_failed(&world, &webhook, 2).await;
@@ -192,7 +192,7 @@ pub async fn what_people_did_meanwhile_stands(harness: &dyn Harness) {
 }
 
 /// A retried delivery is due before all others of its webhook, whether it was pending or had ended.
-pub async fn a_retried_delivery_goes_first(harness: &dyn Harness) {
+pub async fn a_retried_delivery_is_due_first(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let other = world.webhook("other").await;
@@ -258,7 +258,7 @@ pub async fn a_missing_webhook_has_no_recovery(harness: &dyn Harness) {
 }
 
 /// A recovery that is done stays unchanged and retries nothing more; an unknown one is not found.
-pub async fn a_recovery_that_is_done_stays_done(harness: &dyn Harness) {
+pub async fn a_completed_recovery_stays_unchanged(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let recovery = world.recovery(&webhook).await;
@@ -317,7 +317,7 @@ pub async fn recoveries_have_their_entries(harness: &dyn Harness) {
 }
 
 /// Ended recoveries are removed at the age of audit entries; running ones stay.
-pub async fn old_recoveries_go_once_they_have_ended(harness: &dyn Harness) {
+pub async fn old_ended_recoveries_are_removed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, other) = (world.webhook("hook").await, world.webhook("other").await);
     let (ended, running) = (world.recovery(&webhook).await, world.recovery(&other).await);

@@ -21,7 +21,7 @@ use crate::instance::SendingHold;
 const BEYOND_LEASES: Duration = Duration::from_secs(3600);
 
 /// Webhooks, versions, health, identities, tokens, keys and the audit log survive a restart.
-pub async fn what_people_edit_outlives_a_restart(harness: &dyn Harness) {
+pub async fn edited_data_survives_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
     let deleted = world.webhook("deleted").await;
@@ -49,7 +49,7 @@ pub async fn what_people_edit_outlives_a_restart(harness: &dyn Harness) {
 }
 
 /// Events, deliveries and attempts survive a restart, and the queue continues from them.
-pub async fn what_happened_outlives_a_restart(harness: &dyn Harness) {
+pub async fn history_survives_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let done = world.pending(&webhook).await;
@@ -77,7 +77,7 @@ pub async fn what_happened_outlives_a_restart(harness: &dyn Harness) {
 
 /// A delivery that was leased before a restart can be leased again when its lease would have expired, at the
 /// latest.
-pub async fn what_was_leased_before_a_restart_comes_again(harness: &dyn Harness) {
+pub async fn deliveries_leased_before_a_restart_are_leased_again(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let delivery = world.pending(&webhook).await;
@@ -88,7 +88,7 @@ pub async fn what_was_leased_before_a_restart_comes_again(harness: &dyn Harness)
 }
 
 /// An event id from before a restart is still taken after it.
-pub async fn duplicates_are_known_after_a_restart(harness: &dyn Harness) {
+pub async fn duplicates_are_detected_after_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let event = Event { digest: Some([1; 32]), ..world.new_event() };
@@ -121,7 +121,7 @@ pub async fn an_embedded_stores_leases_end_with_its_process(harness: &dyn Harnes
 }
 
 /// A recovery continues after a restart, and takes no delivery twice.
-pub async fn a_recovery_goes_on_after_a_restart(harness: &dyn Harness) {
+pub async fn a_recovery_continues_after_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let (first, second) = (world.failed(&webhook).await, world.failed(&webhook).await);
@@ -143,7 +143,7 @@ pub async fn a_recovery_goes_on_after_a_restart(harness: &dyn Harness) {
 }
 
 /// Counts, credentials and the hold of all sending survive a restart.
-pub async fn what_concerns_the_whole_outlives_a_restart(harness: &dyn Harness) {
+pub async fn counts_credentials_and_hold_survive_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     world.failed(&webhook).await;

@@ -70,7 +70,7 @@ fn hour_of(at: Timestamp) -> Timestamp {
 }
 
 /// There are no counts before any activity, and none for unknown ids.
-pub async fn nothing_has_no_tallies(harness: &dyn Harness) {
+pub async fn unknown_ids_have_no_tallies(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     assert_eq!(hours(&world, None).await, []);
@@ -139,7 +139,7 @@ pub async fn superseded_records_are_not_counted(harness: &dyn Harness) {
 }
 
 /// Deliveries that a sweep ends are counted then; the counts stay when a sweep removes them.
-pub async fn what_a_sweep_ends_is_counted(harness: &dyn Harness) {
+pub async fn deliveries_that_a_sweep_ends_are_counted(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, deleted) = (world.webhook("hook").await, world.webhook("deleted").await);
     world.pending(&webhook).await;
@@ -190,7 +190,7 @@ pub async fn redeliveries_are_counted(harness: &dyn Harness) {
 }
 
 /// Changes count in their UTC hour: an attempt and the end that it causes in the hour of the attempt's end.
-pub async fn things_count_in_their_hour(harness: &dyn Harness) {
+pub async fn changes_count_in_their_hour(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let next_hour = hour_of(world.now()).after(AN_HOUR);
@@ -211,7 +211,7 @@ pub async fn things_count_in_their_hour(harness: &dyn Harness) {
 }
 
 /// Non-empty hours are listed oldest first. The range includes its start and excludes its end.
-pub async fn hours_are_listed_by_when_they_began(harness: &dyn Harness) {
+pub async fn hours_are_listed_in_order(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let start = hour_of(world.now());
@@ -237,7 +237,7 @@ pub async fn hours_are_listed_by_when_they_began(harness: &dyn Harness) {
 }
 
 /// An organization's hours are the sums of its webhooks' hours, including deleted ones, and its events.
-pub async fn an_organizations_hours_are_its_webhooks_together(harness: &dyn Harness) {
+pub async fn an_organizations_hours_are_sums(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (one, two) = (world.webhook("one").await, world.webhook("two").await);
     for webhook in [&one, &two, &one] {
@@ -276,7 +276,7 @@ pub async fn organizations_tallies_do_not_mix(harness: &dyn Harness) {
 }
 
 /// Old hours are removed at the age of audit entries.
-pub async fn old_hours_go(harness: &dyn Harness) {
+pub async fn old_hours_are_removed(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     let first = hour_of(world.now());

@@ -65,7 +65,7 @@ async fn full_webhook(world: &World) -> Webhook {
 }
 
 /// A created webhook is read back unchanged by every lookup.
-pub async fn a_created_webhook_is_there(harness: &dyn Harness) {
+pub async fn a_created_webhook_is_found(harness: &dyn Harness) {
     let world = World::open(harness).await;
     for webhook in [full_webhook(&world).await, world.new_webhook("plain")] {
         assert_eq!(find(&world, &webhook).await, None);
@@ -76,7 +76,7 @@ pub async fn a_created_webhook_is_there(harness: &dyn Harness) {
 }
 
 /// A name is unique in its scope. A second create changes nothing.
-pub async fn a_name_is_taken_in_its_scope_alone(harness: &dyn Harness) {
+pub async fn a_name_is_unique_in_its_scope(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let mut all = scopes().to_vec();
     all.extend([stack_scope("test"), environment_scope("test"), stack_scope("PROD")]);
@@ -161,7 +161,7 @@ pub async fn a_scope_has_its_limit(harness: &dyn Harness) {
 }
 
 /// An edit replaces the editable fields and nothing else, and increments revision and version.
-pub async fn an_edit_replaces_what_can_be_edited(harness: &dyn Harness) {
+pub async fn an_edit_replaces_the_editable_fields(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let before = Webhook { scope: stack_scope("test"), ..world.new_webhook("hook") };
     world.create(&before).await;
@@ -217,7 +217,7 @@ pub async fn an_edit_of_a_deleted_webhook_is_missing(harness: &dyn Harness) {
 }
 
 /// An edit keeps the stored health, whatever health the editor read.
-pub async fn an_edit_leaves_health(harness: &dyn Harness) {
+pub async fn an_edit_keeps_health(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.suspended_webhook("hook").await;
     let request = Webhook { health: Health::default(), ..webhook.clone() };
@@ -307,7 +307,7 @@ pub async fn a_deleted_webhooks_name_is_free(harness: &dyn Harness) {
 }
 
 /// Deleting an unknown webhook returns `None` and changes nothing.
-pub async fn deleting_what_is_not_there_says_so(harness: &dyn Harness) {
+pub async fn deleting_an_unknown_webhook_returns_none(harness: &dyn Harness) {
     let world = World::open(harness).await;
     world.webhook("hook").await;
     let before = world.snapshot().await;
@@ -410,7 +410,7 @@ pub async fn resuming_ends_a_suspension(harness: &dyn Harness) {
 }
 
 /// Resuming an unknown webhook returns false.
-pub async fn resuming_what_is_not_there_says_so(harness: &dyn Harness) {
+pub async fn resuming_an_unknown_webhook_returns_false(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let webhook = world.webhook("hook").await;
     world.delete(&webhook).await;

@@ -50,7 +50,7 @@ pub fn read_delivery<'row, C: Columns<'row>>(cursor: &mut C) -> Result<StoredDel
     let payload = match (&body, cursor.decompressed_or_null("event_number")?) {
         (Some(own), _) => own.clone(),
         (None, Some(of_event)) => of_event,
-        (None, None) => return Err(cursor.fault("body", &"there are no bytes to send")),
+        (None, None) => return Err(cursor.fault("body", &"neither the delivery nor its event has a payload")),
     };
     let delivery = Delivery {
         id,
