@@ -1,4 +1,4 @@
-//! The audit log by itself.
+//! The audit log.
 
 use async_trait::async_trait;
 use stackbell_model::ids::{AuditId, OrganizationId};

@@ -1,4 +1,4 @@
-//! The group commit. Each part of a batch is decided as a whole before any of it is written, so that a refused part leaves
+//! The group commit. Each item of a batch is checked completely before any of it is written, so that a refused item leaves
 //! nothing behind.
 
 use std::collections::BTreeSet;
@@ -152,7 +152,7 @@ impl Tables {
         Some(ended)
     }
 
-    /// Whether an attempt of a delivery is in.
+    /// Whether an attempt of a delivery is recorded.
     fn has_attempt(&self, delivery: &Delivery, attempt: &Attempt) -> bool {
         let mut recorded = self.attempts_of(delivery.webhook).filter(|row| row.delivery == delivery.id);
         recorded

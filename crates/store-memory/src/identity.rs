@@ -245,7 +245,7 @@ impl Tables {
         self.users.get(&user).map(|_| ()).ok_or_else(|| missing_row("users", user.to_string()))
     }
 
-    /// Bumps the versions of the organizations that an owner's tokens are good in.
+    /// Increments the versions of the organizations in which an owner's tokens are valid.
     fn bump_versions_of(&mut self, owner: TokenOwner) -> Result<(), StoreError> {
         let organizations = match owner {
             TokenOwner::Organization(organization) => vec![organization],
@@ -289,7 +289,7 @@ impl Tables {
     }
 }
 
-/// The first `limit` rows by name, beyond `after`.
+/// The first `limit` rows by name, after `after`.
 fn page_by<'rows, Row: Clone + 'rows, Name: Ord>(
     rows: impl Iterator<Item = &'rows Row>,
     name: impl Fn(&Row) -> &Name,

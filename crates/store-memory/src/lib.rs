@@ -1,9 +1,9 @@
 //! The store in memory: the reference for the port, and the simulation's disk.
 //!
-//! Every table is a plain ordered map behind one lock (the module `tables`), and every method takes that lock once:
-//! that is its transaction. Nothing here waits, so each future is ready the first time it is polled.
+//! Every table is an ordered map behind one lock (the module `tables`). A method holds the lock for its whole transaction.
+//! Nothing here waits, so each future is ready the first time it is polled.
 //!
-//! It does not promise speed, and it outlives nothing but a *pretended* restart ([`MemoryStore::void_leases`]).
+//! The store is not fast, and it survives only a simulated restart ([`MemoryStore::void_leases`]).
 
 mod audit;
 mod commit;
@@ -36,21 +36,20 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// An empty store that several nodes use at the same time, each a clone of it.
+    /// An empty store that several nodes share. Each node has a clone of it.
     pub fn shared() -> Self {
         let store = Self::default();
         store.lock().is_shared = true;
         store
     }
 
-    /// From here on leases go by a clock of the store's own, which says `now` until it is set again; of who asks for one
-    /// only how long it lasts counts. So does a database that nodes share whose clocks are apart.
+    /// Gives the store its own clock, which stays at `now` until the next call. Leases use it from now on, and only their
+    /// duration comes from the caller, as in a database that nodes with different clocks share.
     pub fn set_lease_clock(&self, now: Timestamp) {
         self.lock().lease_clock = Some(now);
     }
 
-    /// What a restart does to an embedded store: all data stays, all leases end,
-    /// and whoever still holds one comes too late.
+    /// Simulates a restart of an embedded store: all data stays, all leases end, and records under them are superseded.
     pub fn void_leases(&self) {
         for row in self.lock().deliveries.values_mut() {
             row.lease = None;

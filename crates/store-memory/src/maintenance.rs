@@ -1,4 +1,4 @@
-//! Upkeep.
+//! Background maintenance.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ impl Maintenance for MemoryStore {
 }
 
 impl Tables {
-    /// Cancels what is pending for deleted webhooks. Its leases no longer count: what they send is superseded.
+    /// Cancels the pending deliveries of deleted webhooks, leased or not.
     fn cancel(&mut self, now: Timestamp, limit: u32) -> u64 {
         let orphans = self.pending().filter_map(|(webhook, _, id)| {
             let deleted = self.deleted_webhooks.get(&webhook)?;
@@ -115,7 +115,7 @@ impl Tables {
         expired.len() as u64
     }
 
-    /// Ends what is pending, and its lease with it.
+    /// Ends a pending delivery and its lease.
     pub(crate) fn end(&mut self, id: DeliveryId, state: State) {
         let delivery = self.deliveries[&id].delivery.clone();
         self.put_delivery(DeliveryRow { delivery: Delivery { state, ..delivery }, lease: None });

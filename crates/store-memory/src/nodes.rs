@@ -9,7 +9,7 @@ use stackbell_store::nodes::Nodes;
 
 use crate::MemoryStore;
 
-/// There is no clock here: a node that ends without a word stays. And nobody is woken up.
+/// The store has no clock, so a node stays until it is removed explicitly. There are no notifications.
 #[async_trait]
 impl Nodes for MemoryStore {
     fn is_shared(&self) -> bool {

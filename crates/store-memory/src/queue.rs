@@ -62,7 +62,7 @@ impl Tables {
         LeasedLane { webhook: Some(webhook), deliveries, next_due }
     }
 
-    /// What to lease, and when the next of the rest is due.
+    /// The deliveries to lease, and the time when the next of the others is due.
     fn choose(
         &self,
         webhook: &Webhook,
@@ -80,7 +80,7 @@ impl Tables {
                 taken.push(id);
                 continue;
             }
-            // By the clock of who asks, to whom what is left of a lease is added.
+            // Uses the caller's clock, to which the remaining time of a lease is added.
             let free_at = leased_until.map_or(due_at, |until| now.after(until.since(lease_now)).max(due_at));
             next_due = Some(next_due.map_or(free_at, |earliest| earliest.min(free_at)));
         }

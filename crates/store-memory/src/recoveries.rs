@@ -1,4 +1,4 @@
-//! Having ended deliveries tried anew, and giving pending ones up.
+//! Retries of ended deliveries, and cancellation of pending ones.
 
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ impl Recoveries for MemoryStore {
 }
 
 impl Tables {
-    /// A delivery that people may change, or why they may not.
+    /// Finds a delivery that a user may change, or the reason why not.
     fn changeable(
         &self,
         organization: OrganizationId,
@@ -144,14 +144,14 @@ impl Tables {
         Ok(row.clone())
     }
 
-    /// Has an ended delivery begin anew.
+    /// Makes an ended delivery pending again.
     fn rearm(&mut self, delivery: Delivery, at: Timestamp) {
         let state = State::Pending { due_at: at };
         let delivery = Delivery { state, rearmed_at: Some(at), attempts_spent: 0, ..delivery };
         self.put_delivery(DeliveryRow { delivery, lease: None });
     }
 
-    /// Makes a pending delivery due at `at`, or just before whatever else of its webhook is due before.
+    /// Makes a pending delivery due at `at`, or just before the first of the webhook's other deliveries if that is earlier.
     fn put_first(&mut self, webhook: WebhookId, id: DeliveryId, at: Timestamp) {
         let mut others = self.lane(webhook).filter(|(_, other)| *other != id);
         let before = others.next().map(|(due_at, _)| due_at.before(Duration::from_millis(1)));
@@ -161,7 +161,7 @@ impl Tables {
         self.put_delivery(DeliveryRow { delivery: Delivery { state, ..row.delivery }, ..row });
     }
 
-    /// What failed or was cancelled of a webhook, pings aside: when each was made, its id, and when it ended.
+    /// A webhook's failed and cancelled deliveries without pings: creation time, id and end.
     fn lost(&self, webhook: WebhookId) -> impl Iterator<Item = (Timestamp, DeliveryId, Timestamp)> {
         let deliveries = self.deliveries.values().map(|row| &row.delivery);
         let events = deliveries.filter(move |row| row.webhook == webhook && row.trigger != Trigger::Ping);

@@ -1,4 +1,4 @@
-//! Counting: tallies as things happen, usage whenever somebody asks.
+//! Counts: tallies are updated with each change, and usage is computed on request.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ impl Tables {
         self.tallies.entry((hour_of(at), organization, webhook)).or_default()
     }
 
-    /// Counts what happens to a delivery that was in the state `earlier`, or is new, and now is this.
+    /// Counts the change of a delivery from the state `earlier`; `None` for a new delivery.
     pub(crate) fn count_delivery(&mut self, earlier: Option<StateKind>, now: &Delivery) {
         let (organization, webhook) = (now.organization, Some(now.webhook));
         if earlier.is_none() {

@@ -1,4 +1,4 @@
-//! What is stored, and the few steps that several transactions share.
+//! The tables, and the steps that several transactions share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,30 +32,31 @@ pub(crate) struct Tables {
     pub(crate) memberships: BTreeMap<(OrganizationId, UserId), Role>,
     pub(crate) tokens: BTreeMap<TokenId, TokenRow>,
     pub(crate) webhooks: BTreeMap<WebhookId, Webhook>,
-    /// For the deliveries that they left behind.
+    /// Deleted webhooks, for their remaining deliveries.
     pub(crate) deleted_webhooks: BTreeMap<WebhookId, DeletedWebhook>,
     pub(crate) events: BTreeMap<EventKey, StoredEvent>,
-    /// What an organization calls its events by.
+    /// The ids of an organization's events.
     pub(crate) event_keys: BTreeMap<(OrganizationId, EventId), EventKey>,
     pub(crate) deliveries: BTreeMap<DeliveryId, DeliveryRow>,
-    /// All pending deliveries, by webhook and in due order. Kept by [`Tables::put_delivery`] and [`Tables::remove_delivery`].
+    /// All pending deliveries, by webhook and in due order. [`Tables::put_delivery`] and [`Tables::remove_delivery`] maintain it.
     lanes: BTreeSet<(WebhookId, Timestamp, DeliveryId)>,
     /// By webhook, start, and order of recording.
     pub(crate) attempts: BTreeMap<(WebhookId, Timestamp, u64), AttemptRow>,
     attempts_recorded: u64,
     pub(crate) recoveries: BTreeMap<RecoveryId, RecoveryRow>,
-    /// By the hour's beginning. Events are of no webhook; all else is of one, and an organization's is their sum.
-    /// Kept by [`Tables::put_delivery`], [`Tables::put_attempt`] and [`Tables::put_event`].
+    /// By the start of the hour. Events have no webhook. All other counts belong to a webhook, and an organization's counts are
+    /// sums. [`Tables::put_delivery`], [`Tables::put_attempt`] and [`Tables::put_event`] maintain it.
     pub(crate) tallies: BTreeMap<(Timestamp, OrganizationId, Option<WebhookId>), Tally>,
     pub(crate) deployments_credentials: BTreeMap<OrganizationId, DeploymentsCredential>,
     pub(crate) source_cursors: BTreeMap<(OrganizationId, SourceId), SourceCursor>,
     pub(crate) sending_hold: Option<SendingHold>,
     pub(crate) data_keys: Vec<SealedDataKey>,
     pub(crate) audit: BTreeMap<AuditId, AuditRecord>,
-    /// What leases go by; without it by the time of whoever asks.
+    /// The clock of the leases; `None` for the caller's clock.
     pub(crate) lease_clock: Option<Timestamp>,
-    /// Whether several nodes use the store, and which are at work.
+    /// Whether several nodes share the store.
     pub(crate) is_shared: bool,
+    /// The running nodes.
     pub(crate) nodes: BTreeSet<NodeId>,
 }
 
@@ -74,14 +75,14 @@ pub(crate) struct TokenRow {
 #[derive(Debug)]
 pub(crate) struct DeletedWebhook {
     pub(crate) webhook: Webhook,
-    /// Who deleted it.
+    /// The actor that deleted it.
     pub(crate) by: Box<str>,
 }
 
 #[derive(Debug)]
 pub(crate) struct RecoveryRow {
     pub(crate) recovery: Recovery,
-    /// When the last delivery was made that it had tried anew, and that one's id.
+    /// The creation time and the id of the last delivery that it retried.
     pub(crate) done_to: Option<(Timestamp, DeliveryId)>,
 }
 
@@ -98,24 +99,24 @@ pub(crate) struct AttemptRow {
 }
 
 impl DeliveryRow {
-    /// When the lease ends that keeps others from this delivery at `now`.
+    /// The deadline of this delivery's lease, unless it has expired at `now`.
     pub(crate) fn leased_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.lease.map(|lease| lease.until).filter(|until| *until > now)
     }
 }
 
 impl Tables {
-    /// The time that leases go by, where whoever asks has it that it is `now`.
+    /// The current time for leases. `now` is the caller's time.
     pub(crate) fn lease_now(&self, now: Timestamp) -> Timestamp {
         self.lease_clock.unwrap_or(now)
     }
 
-    /// The lease that is given to who asks for `lease` at `now`.
+    /// Converts the deadline of a lease that is requested at `now` to the clock of the leases.
     pub(crate) fn lease_given(&self, lease: Lease, now: Timestamp) -> Lease {
         Lease { until: self.lease_now(now).after(lease.until.since(now)), ..lease }
     }
 
-    /// Changes an organization's version, so that intakes matched before this are stale.
+    /// Increments an organization's version, so that intakes which were matched before are stale.
     pub(crate) fn bump_version(&mut self, organization: OrganizationId) -> Result<(), StoreError> {
         let row = self
             .organizations
@@ -135,7 +136,7 @@ impl Tables {
         self.events.insert(event.key, StoredEvent { event, deliveries });
     }
 
-    /// Inserts a delivery or replaces what was known of it.
+    /// Inserts or replaces a delivery.
     pub(crate) fn put_delivery(&mut self, row: DeliveryRow) {
         let earlier = self.deliveries.get(&row.delivery.id).map(|row| row.delivery.state.kind());
         self.count_delivery(earlier, &row.delivery);
@@ -154,12 +155,12 @@ impl Tables {
         }
     }
 
-    /// What is pending, by webhook and then in due order.
+    /// All pending deliveries, by webhook and in due order.
     pub(crate) fn pending(&self) -> impl Iterator<Item = (WebhookId, Timestamp, DeliveryId)> {
         self.lanes.iter().copied()
     }
 
-    /// What is pending for one webhook, in due order.
+    /// The pending deliveries of one webhook, in due order.
     pub(crate) fn lane(&self, webhook: WebhookId) -> impl Iterator<Item = (Timestamp, DeliveryId)> {
         let first = (webhook, Timestamp::from_millis(i64::MIN), FIRST_DELIVERY);
         self.lanes
@@ -182,12 +183,12 @@ impl Tables {
         self.attempts.range(first..=last).rev().map(|(_, row)| row)
     }
 
-    /// A delivery with the bytes that it sends.
+    /// A delivery with its payload.
     pub(crate) fn stored_delivery(&self, delivery: &Delivery) -> StoredDelivery {
         StoredDelivery { delivery: delivery.clone(), payload: self.payload(delivery) }
     }
 
-    /// What a delivery is of; `None` for a ping.
+    /// The event of a delivery; `None` for a ping.
     pub(crate) fn event_of(&self, delivery: &Delivery) -> Option<&Event> {
         match delivery.trigger {
             Trigger::Event { key, .. } => {
@@ -206,20 +207,20 @@ impl Tables {
     }
 }
 
-/// Not after any other.
+/// Less than every id.
 const FIRST_DELIVERY: DeliveryId = DeliveryId::from_uuid(Uuid::nil());
 
-/// What a broken foreign key is in a database: the caller named a row that was never there.
+/// Panics like a violated foreign key: the caller named a row that never existed.
 pub(crate) fn missing_row(table: &'static str, id: String) -> StoreError {
     StoreError::Corrupt { table, column: "id", id, problem: "there is no such row".to_owned() }
 }
 
-/// The first `limit` of what an iterator gives.
+/// The first `limit` items of an iterator.
 pub(crate) fn page<T>(rows: impl Iterator<Item = T>, limit: u32) -> Vec<T> {
     rows.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
 }
 
-/// The same, and none behind the one at which their sizes together reach `bytes_max`.
+/// The first `limit` items of an iterator, up to and including the one at which the total size reaches `bytes_max`.
 pub(crate) fn page_of_bytes<T>(
     rows: impl Iterator<Item = T>,
     limit: u32,

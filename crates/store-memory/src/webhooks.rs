@@ -1,4 +1,4 @@
-//! Webhooks as people edit them.
+//! Webhooks and their edits.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;

@@ -1,4 +1,4 @@
-//! The suite that every store passes, on this one.
+//! The conformance suite.
 
 use std::sync::Arc;
 
