@@ -1,10 +1,10 @@
--- Rows refer to each other by `number`, a small integer of this file alone; `id` is what the program knows them by:
--- 16 bytes of a UUID. A reference of one to four bytes instead of sixteen is a third of what a delivered event costs
--- beside its payload. Times are milliseconds since 1970 UTC, durations milliseconds.
--- Payloads, bodies and headers are packed: see src/rows/packed.rs.
--- Lists of words are spelled with OR: for IN with more than two, SQLite fills a temporary tree at each insert.
+-- Rows refer to each other by `number`, a rowid: a small integer that is valid in this file only. The program identifies a row
+-- by its `id`, the 16 bytes of a UUID. References of one to four bytes instead of sixteen save two thirds of the bytes that a
+-- delivered event needs in addition to its payload. Times are milliseconds since 1970 UTC; durations are milliseconds.
+-- Payloads, bodies and headers are compressed: see src/rows/compression.rs.
+-- Checks of words use OR, because SQLite fills a temporary tree at each insert for IN with more than two words.
 
--- `oldest_reader` is the oldest schema version whose programs can still work with this file.
+-- `oldest_reader` is the oldest schema version whose programs can still use this file.
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     oldest_reader INTEGER NOT NULL CHECK (oldest_reader >= 1),
@@ -15,8 +15,8 @@ CREATE TABLE meta (
 ) STRICT;
 INSERT INTO meta (one, oldest_reader) VALUES (1, 1);
 
--- `pending` and `stored_bytes` are what there is of an organization's deliveries and of packed bytes of its events,
--- deliveries and attempts. They change with what they count, in the same transaction.
+-- `pending` is the number of an organization's pending deliveries. `stored_bytes` is the number of compressed bytes of its
+-- events, deliveries and attempts. Both change in the transaction that changes the rows.
 CREATE TABLE organizations (
     number INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -72,7 +72,7 @@ CREATE TABLE data_keys (
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- `stacks` are words of the form project/stack.
+-- `stacks` is a list of words of the form project/stack.
 CREATE TABLE deployments_credentials (
     organization_number INTEGER PRIMARY KEY REFERENCES organizations (number),
     api_url TEXT NOT NULL,
@@ -82,9 +82,9 @@ CREATE TABLE deployments_credentials (
     set_at INTEGER NOT NULL
 ) STRICT;
 
--- A deleted webhook stays, out of sight, as long as it has deliveries: they say whose they were and who deleted it.
--- `scope_project` and `scope_name` are empty for an organization's own.
--- Its number is never another's: tallies outlive it.
+-- A deleted webhook stays, invisible to users, while it has deliveries: they show its name and the actor that deleted it.
+-- `scope_project` and `scope_name` are empty for a webhook of an organization.
+-- A number is never used again, because tallies outlive their webhook.
 CREATE TABLE webhooks (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -134,12 +134,13 @@ CREATE TABLE webhooks (
 ) STRICT;
 CREATE UNIQUE INDEX webhooks_by_name
     ON webhooks (organization_number, scope_kind, scope_project, scope_name, name) WHERE deleted_at IS NULL;
--- Deleted ones too.
+-- Includes deleted webhooks.
 CREATE INDEX webhooks_by_organization ON webhooks (organization_number);
 CREATE INDEX webhooks_deleted ON webhooks (deleted_at) WHERE deleted_at IS NOT NULL;
 
--- `token` names no row for good: a token may be revoked while its events are kept.
--- `deliveries` is how many there were, `deliveries_left` how many there are: an event goes with its last delivery.
+-- `token` is no reference, because a token may be revoked while its events are kept.
+-- `deliveries` is the original number of deliveries, and `deliveries_left` the current one. An event is removed with its last
+-- delivery.
 CREATE TABLE events (
     number INTEGER PRIMARY KEY,
     organization_number INTEGER NOT NULL REFERENCES organizations (number),
@@ -162,9 +163,9 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_done ON events (accepted_at) WHERE deliveries_left = 0;
 
--- `event_number` is no foreign key: removing an event would then look for its deliveries, which would need one more
--- index on the hottest table. `deliveries_left` keeps an event as long as it has any.
--- A ping has an id and bytes of its own instead of an event.
+-- `event_number` is no foreign key. The removal of an event would look up its deliveries, which would need one more index on the
+-- busiest table. `deliveries_left` keeps an event while it has deliveries.
+-- A ping has its own id and bytes instead of an event.
 CREATE TABLE deliveries (
     number INTEGER PRIMARY KEY,
     id BLOB NOT NULL CHECK (length(id) = 16),
@@ -193,25 +194,24 @@ CREATE TABLE deliveries (
     CHECK ((state = 'cancelled') = (cancel_reason IS NOT NULL)),
     CHECK ((state = 'cancelled') = (cancelled_by IS NOT NULL))
 ) STRICT;
--- Newest first, webhook by webhook; and what is left of a webhook. Nobody asks for a delivery by its id alone, so that this
--- is all that ids need.
+-- For lists of a webhook's deliveries, newest first. No request names a delivery by its id only, so no other index has ids.
 CREATE UNIQUE INDEX deliveries_by_id ON deliveries (webhook_number, id);
--- One delivery for each event and webhook. The event comes first, so that its deliveries lie together however many
--- webhooks hear of it.
+-- One delivery for each event and webhook. The event comes first, so that its deliveries are neighbours in the index.
 CREATE UNIQUE INDEX deliveries_by_event ON deliveries (event_number, webhook_number);
 CREATE UNIQUE INDEX deliveries_by_ping ON deliveries (webhook_number, ping_id) WHERE ping_id IS NOT NULL;
 -- The queue.
 CREATE INDEX deliveries_pending ON deliveries (webhook_number, due_at, id) WHERE state = 'pending';
--- What may have grown too old: a retried delivery is due long after it was made.
+-- For the expiry of old deliveries. A retried delivery is due long after its creation, so the queue's index does not show its
+-- age.
 CREATE INDEX deliveries_pending_by_age ON deliveries (webhook_number, ifnull(rearmed_at, created_at))
     WHERE state = 'pending';
--- What did not arrive: newest first for people, and oldest first for recoveries. A delivery that succeeds is never in.
+-- Failed and cancelled deliveries: newest first for lists, and oldest first for recoveries.
 CREATE INDEX deliveries_lost ON deliveries (webhook_number, id) WHERE state = 'failed' OR state = 'cancelled';
 CREATE INDEX deliveries_lost_by_age ON deliveries (webhook_number, created_at, id)
     WHERE state = 'failed' OR state = 'cancelled';
 CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
 
--- `webhook_number` is its delivery's, and so no foreign key of its own.
+-- `webhook_number` equals that of the delivery, so it is no foreign key.
 CREATE TABLE attempts (
     number INTEGER PRIMARY KEY,
     delivery_number INTEGER NOT NULL REFERENCES deliveries (number) ON DELETE CASCADE,
@@ -243,12 +243,12 @@ CREATE TABLE attempts (
     CHECK (outcome = 'answered' OR outcome = 'throttled' OR retry_after IS NULL),
     CHECK ((outcome = 'unanswered') = (silence IS NOT NULL))
 ) STRICT;
--- Newest first: by when they started, then (an index ends with the row's number) as they were recorded.
+-- For lists, newest first: by start, then by the order of recording, because an index ends with the rowid.
 CREATE INDEX attempts_by_webhook ON attempts (webhook_number, started_at);
 CREATE INDEX attempts_by_delivery ON attempts (delivery_number);
 
--- `after_created_at` and `after_id` are of the last delivery that was looked at; before the first, `since` and nothing.
--- It outlives its webhook, and so names it by id.
+-- `after_created_at` and `after_id` belong to the last delivery that was read; before the first step they are `since` and empty.
+-- A recovery outlives its webhook, so it names the webhook by id.
 CREATE TABLE recoveries (
     id BLOB PRIMARY KEY CHECK (length(id) = 16),
     organization_number INTEGER NOT NULL REFERENCES organizations (number),
@@ -268,8 +268,8 @@ CREATE UNIQUE INDEX recoveries_running ON recoveries (webhook) WHERE state = 'ru
 CREATE INDEX recoveries_by_organization ON recoveries (organization_number, id);
 CREATE INDEX recoveries_ended ON recoveries (ended_at) WHERE ended_at IS NOT NULL;
 
--- What an hour saw, by when it began; webhook 0 is the organization as a whole.
--- By hour first, so that a commit changes neighbours, whichever webhooks it is about.
+-- The counts of an hour. Webhook 0 is the organization as a whole.
+-- The hour comes first, so that a commit changes neighbouring rows.
 CREATE TABLE tallies (
     hour INTEGER NOT NULL,
     organization_number INTEGER NOT NULL,
@@ -285,7 +285,7 @@ CREATE TABLE tallies (
     PRIMARY KEY (hour, organization_number, webhook_number)
 ) STRICT, WITHOUT ROWID;
 
--- Outlives what it speaks of, and so refers to nothing.
+-- Entries outlive their targets, so they have no references.
 CREATE TABLE audit (
     id BLOB PRIMARY KEY CHECK (length(id) = 16),
     at INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-//! The audit log by itself.
+//! The audit log.
 
 use async_trait::async_trait;
 use rusqlite::params;
@@ -13,14 +13,14 @@ use stackbell_store::audit_columns;
 use stackbell_store::rows::Id;
 use stackbell_store::rows::audit::read_audit;
 
-/// `?2` is beyond every id where there is no limit.
+/// `?2` is greater than every id on the first page.
 pub(crate) const LIST_AUDIT: &str = concat!(
     "/* list_audit */ SELECT ",
     audit_columns!(),
     " FROM audit WHERE organization IS ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
 );
 
-/// Beyond every id.
+/// Greater than every id.
 const LAST: [u8; 17] = [0xff; 17];
 
 #[async_trait]

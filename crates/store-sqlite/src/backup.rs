@@ -1,4 +1,4 @@
-//! Copies of the store, and what they hold.
+//! Copies of the store, and their inspection.
 
 mod tables;
 
@@ -18,8 +18,8 @@ use crate::schema;
 use crate::session::{Access, connect};
 use crate::threads::Worker;
 
-/// Makes copies, one at a time, on a connection of its own: writers and readers go on.
-/// What they write meanwhile stays in the write-ahead log until the copy is made.
+/// Makes copies, one at a time, on its own connection. The writer and the readers continue; new commits stay in the write-ahead
+/// log until the copy is complete.
 #[derive(Debug)]
 pub(crate) struct Copier {
     path: PathBuf,
@@ -41,15 +41,15 @@ impl Copier {
     }
 }
 
-/// Why a copy could not be written.
+/// The reason why a copy could not be written.
 pub(crate) enum CopyFault {
     File(io::Error),
     Database(rusqlite::Error),
 }
 
-/// Writes a copy into a file that there is none of yet, readable by its owner alone, and synced with its folder.
+/// Writes a copy to a new file, which only its owner can read, and syncs the file and its folder.
 pub(crate) fn write_copy(connection: &Connection, into: &Path) -> Result<(), CopyFault> {
-    // SQLite fills an empty file, and would make one that everybody may read.
+    // SQLite accepts an empty file. A file that SQLite creates would be readable by everybody.
     schema::private_file().create_new(true).open(into).map_err(CopyFault::File)?;
     let target = into.to_str().ok_or(CopyFault::File(io::ErrorKind::InvalidFilename.into()))?;
     connection.execute("/* copy_to */ VACUUM INTO ?1", [target]).map_err(CopyFault::Database)?;
@@ -72,13 +72,13 @@ impl Backup for SqliteStore {
     }
 }
 
-/// Looks through a copy that no process uses: whether it is whole and its rows refer to what there is, which schema
-/// it has, and what it holds. Changes nothing. Blocks while it reads all of it.
+/// Checks a copy that no process uses: its integrity, the references between its rows, and its schema. Returns its contents.
+/// Changes nothing. Blocks while it reads the whole file.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn inspect_copy(path: &Path) -> Result<CopyReport, OpenError> {
-    // SQLite would make it.
+    // SQLite would create a missing file.
     fs::metadata(path)?;
     let at_path = |error| OpenError::at(path, error);
     let connection = open_copy(path)?;
@@ -98,9 +98,9 @@ pub fn inspect_copy(path: &Path) -> Result<CopyReport, OpenError> {
     let mut rows = check.query([]).map_err(at_path)?;
     if let Some(row) = rows.next().map_err(at_path)? {
         let table: String = row.get(0).map_err(at_path)?;
-        return Err(inconsistent(format!("a row of {table} refers to one that is not there")));
+        return Err(inconsistent(format!("a row of {table} refers to a missing row")));
     }
-    // No foreign key, see the schema.
+    // This reference is no foreign key: see the schema.
     let has_orphans: bool = connection
         .query_row(
             "/* inspect.events */ SELECT EXISTS (SELECT 1 FROM deliveries d WHERE event_number IS NOT NULL \
@@ -110,12 +110,12 @@ pub fn inspect_copy(path: &Path) -> Result<CopyReport, OpenError> {
         )
         .map_err(at_path)?;
     if has_orphans {
-        return Err(inconsistent("a delivery is of an event that is not there".to_owned()));
+        return Err(inconsistent("a delivery refers to a missing event".to_owned()));
     }
     report(&connection).map_err(at_path)
 }
 
-/// What a copy that is known to be sound holds, as [`inspect_copy`] says it. Blocks while it reads all rows.
+/// Returns the contents of a copy without checking it. Blocks while it reads all rows.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -123,11 +123,11 @@ pub fn describe_copy(path: &Path) -> Result<CopyReport, OpenError> {
     report(&open_copy(path)?).map_err(|error| OpenError::at(path, error))
 }
 
-/// Opens the file alone, as a copy of it would be: no log beside it is read, and none is made.
+/// Opens the file only: no write-ahead log is read or created.
 fn open_copy(path: &Path) -> Result<Connection, OpenError> {
     let absolute = std::path::absolute(path)?;
     let text = absolute.to_str().ok_or(io::Error::from(io::ErrorKind::InvalidFilename))?;
-    // What a URI would take for its own.
+    // These characters have a meaning in a URI.
     let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;

@@ -1,7 +1,7 @@
 //! The group commit.
 //!
-//! What each part of a batch needs is looked at before anything of it is written, so that a refused one
-//! leaves nothing behind and no savepoint is needed. Statements, organizations and webhooks are looked up once a batch.
+//! Each item of a batch is checked completely before any of it is written. A refused item therefore leaves nothing behind, and
+//! needs no savepoint. Statements, organizations and webhooks are looked up once for each batch.
 
 pub(crate) mod attempts;
 pub(crate) mod intake;

@@ -1,4 +1,4 @@
-//! What goes wrong, and whose words say so.
+//! Errors of SQLite and the file system, and their conversion to the port's errors.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,44 +9,44 @@ use stackbell_store::StoreError;
 
 use crate::files::{Lost, has_no_room};
 
-/// Why a store's file cannot be used.
+/// The reason why a store's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file or its lock could not be made or opened, or a thread not started.
+    /// The file or its lock could not be created or opened, or a thread could not be started.
     #[error("the store's files cannot be used")]
     Io(#[from] io::Error),
-    /// Another process has it.
+    /// Another process uses the file.
     #[error("{path} is in use by another process")]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// It is a symbolic link, and what it names is not there.
+    /// The path is a symbolic link to a file that does not exist.
     #[error(
-        "{path} is a symbolic link to {target}, which is not there: set store to sqlite:{target} to have it made"
+        "{path} is a symbolic link to {target}, which does not exist: set store to sqlite:{target} to create it"
     )]
     Dangling {
         /// The link.
         path: PathBuf,
-        /// What it names.
+        /// The target of the link.
         target: PathBuf,
     },
-    /// It is a database, but not one of ours.
+    /// The file is a database of another program.
     #[error("{path} is a database of another program")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// It is no database, or one that is damaged.
+    /// The file is no database, or is damaged.
     #[error("{path} is not a database, or is damaged")]
     Broken {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         #[source]
         source: rusqlite::Error,
     },
-    /// A later version of Stackbell made or migrated it.
+    /// A later version of Stackbell created or migrated the file.
     #[error(
         "{path} has schema version {found}, and this program knows none above {known}: use a later version of Stackbell"
     )]
@@ -58,53 +58,53 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: u32,
     },
-    /// It lies on something that cannot hold a write-ahead log.
+    /// The file system does not support a write-ahead log.
     #[error("{path} cannot have a write-ahead log there: the journal stays in mode {mode}")]
     NoWriteAheadLog {
         /// The file.
         path: PathBuf,
-        /// The mode that SQLite chose instead.
+        /// The journal mode that SQLite uses instead.
         mode: String,
     },
-    /// A migration did not go through.
+    /// A migration failed.
     #[error("the migration {name} of {path} failed and changed nothing")]
     Migration {
         /// The file.
         path: PathBuf,
         /// The migration.
         name: &'static str,
-        /// What SQLite says.
+        /// SQLite's error.
         #[source]
         source: rusqlite::Error,
     },
-    /// It is a store, but not all of it is there.
+    /// The file is a store, but parts of it are missing.
     #[error("{path} is damaged: {problem}")]
     Inconsistent {
         /// The file.
         path: PathBuf,
-        /// What was found first.
+        /// The first problem.
         problem: String,
     },
     /// The file has the mark of a copy: the other store sends its deliveries.
     #[error(
-        "{path} {} {target}: {}; where this file is to be served after all, run `stackbell store take-back sqlite:{path}`",
+        "{path} {} {target}: {}; to use this file nevertheless, run `stackbell store take-back sqlite:{path}`",
         if *is_there { "was moved to" } else { "is being moved to" },
-        if *is_there { "serve that, or deliveries go out twice" } else { "end that with `stackbell store copy`" }
+        if *is_there { "use that store, or deliveries are sent twice" } else { "complete the move with `stackbell store copy`" }
     )]
     Moved {
         /// The file.
         path: PathBuf,
-        /// Where to, without a password.
+        /// The other store, without a password.
         target: String,
-        /// Whether all of it is there.
+        /// Whether the copy is complete.
         is_there: bool,
     },
-    /// Anything else that SQLite refused.
+    /// Any other error of SQLite.
     #[error("{path} cannot be opened")]
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         #[source]
         source: rusqlite::Error,
     },
@@ -120,13 +120,13 @@ impl OpenError {
     }
 }
 
-/// Why a transaction's work stopped.
+/// The reason why a transaction's work failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// SQLite refused.
-    #[error("the database refused")]
+    /// SQLite refused a statement.
+    #[error("the database refused a statement")]
     Driver(#[from] rusqlite::Error),
-    /// The file that SQLite has open is not the store any more.
+    /// The store's file was deleted or replaced.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// See [`StoreError::Corrupt`].
@@ -135,7 +135,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The caller named a row that is not there, or no more.
+    /// The caller named a row that does not exist.
     pub(crate) fn missing(table: &'static str, id: &impl ToString) -> Self {
         Self::Unreadable {
             table,
@@ -145,7 +145,7 @@ impl Fault {
         }
     }
 
-    /// In the port's words, of the file at `path`. Nothing was committed.
+    /// Converts the fault of a transaction on the file at `path`, which did not commit.
     pub(crate) fn into_store_error(self, context: &'static str, path: &Path) -> StoreError {
         match self {
             Self::Driver(source) => refused(context, path, source),
@@ -157,17 +157,17 @@ impl Fault {
     }
 }
 
-/// SQLite refused something other than a commit of the file at `path`: nothing was changed.
+/// Converts an error of any statement but a commit, on the file at `path`. Nothing was changed.
 pub(crate) fn refused(context: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
     let is_full = is_full(&source, || has_no_room(path));
     let source = Box::new(source);
     if is_full { StoreError::Full { context, source } } else { StoreError::Unavailable { context, source } }
 }
 
-/// SQLite refused a commit.
+/// Converts an error of a commit.
 ///
-/// After an I/O error the transaction's last frame may have reached the disk although its sync failed.
-/// This process goes on without it, but if it crashed before it wrote the next one, it would find it after all.
+/// After an I/O error, the last frame of the transaction may be on the disk although its sync failed. This process continues
+/// without the transaction. After a crash before the next write, however, the transaction would be there.
 pub(crate) fn refused_commit(context: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
     if is_io(&source) && !is_full(&source, || has_no_room(path)) {
         return StoreError::Unknown { context, source: Box::new(source) };
@@ -175,7 +175,7 @@ pub(crate) fn refused_commit(context: &'static str, path: &Path, source: rusqlit
     refused(context, path, source)
 }
 
-/// Whether the connection should be opened anew: the file or what is cached of it is not what it was.
+/// Whether the connection must be reopened, because its file or its cache may have changed.
 pub(crate) fn wants_reopening(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     is_io(error)
@@ -189,10 +189,10 @@ fn is_io(error: &rusqlite::Error) -> bool {
 fn is_full(error: &rusqlite::Error, has_no_room: impl FnOnce() -> bool) -> bool {
     error.sqlite_error().is_some_and(|error| {
         error.code == ErrorCode::DiskFull
-            // The shared-memory file is grown by its own call, which does not say DiskFull.
+            // SQLite grows the shared-memory file by another call, which does not report DiskFull.
             || error.extended_code == SQLITE_IOERR_SHMSIZE
-            // A quota that is used up and a file that may not grow are I/O errors to SQLite. The last frame of a commit is not
-            // there as a whole then.
+            // SQLite reports an exhausted quota and the limit of file sizes as I/O errors. The last frame of the commit is
+            // incomplete then.
             || (error.extended_code == SQLITE_IOERR_WRITE && has_no_room())
     })
 }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_for_want_of_room_says_so() {
+    fn a_write_without_room_is_reported_as_full() {
         let error = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         assert!(is_full(&error(ffi::SQLITE_IOERR_WRITE), || true));
         assert!(!is_full(&error(ffi::SQLITE_IOERR_READ), || true));

@@ -1,7 +1,7 @@
-//! The store's files: one process at a time under all of their names, and still the ones that were opened.
+//! The store's files: locks that admit one process, and checks that the open files were not deleted or replaced.
 //!
-//! A database has as many names as there are links to it, and SQLite's log beside it is named after the one that it was opened
-//! by. So two processes that use two names would not see what the other commits.
+//! A database can have several names, by links. SQLite names its write-ahead log after the name by which the database was opened.
+//! Two processes that use different names would therefore not see each other's commits.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -11,25 +11,25 @@ use std::path::{Path, PathBuf};
 use crate::error::OpenError;
 use crate::schema::private_file;
 
-/// What SQLite's log and its index are called, behind the database's own name.
+/// The endings of SQLite's write-ahead log and of the index of that log.
 const LOG: &str = "-wal";
 const INDEX: &str = "-shm";
 
-/// The right to use a file, for one process and one store at a time.
+/// The exclusive right of one store in one process to use a file.
 ///
-/// Two locks: one on a file beside the database, which versions before this one know, and one on the database itself, which holds
-/// under each of its names. The latter is on a byte that SQLite does not use, and is none that closing another handle drops.
+/// It has two locks. One is on a file next to the database, which older versions know. The other one is on the database itself
+/// and works under each of its names; it locks a byte that SQLite does not use, and closing another handle does not drop it.
 #[derive(Debug)]
 pub(crate) struct FileLock {
     /// The database, without symbolic links.
     path: PathBuf,
-    // Closing any handle on the database drops SQLite's own locks: this one is closed after its connections.
+    // Closing any handle of the database drops SQLite's own locks, so this one is closed after all connections.
     database: File,
     _beside: File,
 }
 
 impl FileLock {
-    /// Takes both locks. Makes the database where there is none, readable by its owner alone.
+    /// Takes both locks. Creates the database if there is none, readable by its owner only.
     ///
     /// # Errors
     /// [`OpenError::InUse`], also under another name of the file; [`OpenError::Dangling`]; [`OpenError::Io`].
@@ -51,7 +51,7 @@ impl FileLock {
         Ok(Self { path: resolved, database, _beside: beside })
     }
 
-    /// Takes the lock on the database alone, which is there, and makes no file. `None` where this process may not write to it.
+    /// Takes only the lock on an existing database. Creates no file. `None` if this process may not write to the database.
     ///
     /// # Errors
     /// [`OpenError::InUse`]; [`OpenError::Io`].
@@ -76,7 +76,7 @@ impl FileLock {
     }
 }
 
-/// The file without symbolic links; it need not be there yet.
+/// Resolves symbolic links. The file does not have to exist.
 fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -103,21 +103,22 @@ fn refuse_link(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The name of a file beside it.
+/// The path with an ending appended to the file's name.
 pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
 }
 
-/// Whether the lock was free. Where the system has no such locks, the one beside is all there is.
+/// Locks the database itself; false if another process holds the lock. Does nothing on systems without such locks, where the
+/// file next to the database is the only lock.
 #[cfg(target_os = "linux")]
 fn lock_itself(database: &File) -> io::Result<bool> {
     use nix::errno::Errno;
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::libc::{F_WRLCK, SEEK_SET, c_short, flock};
 
-    /// Far behind the bytes that SQLite locks, which begin at 2^30. Source: sqlite.org/src/file/src/os.h, PENDING_BYTE.
+    /// Far beyond the bytes that SQLite locks, which begin at 2^30. Source: sqlite.org/src/file/src/os.h, PENDING_BYTE.
     const BYTE: i64 = 1 << 62;
     let wanted = flock {
         l_type: F_WRLCK as c_short,
@@ -132,7 +133,7 @@ fn lock_itself(database: &File) -> io::Result<bool> {
         Err(
             error @ (Errno::EINVAL | Errno::ENOLCK | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EOVERFLOW),
         ) => {
-            tracing::warn!(%error, "the store's file cannot be locked itself: use it under one name alone");
+            tracing::warn!(%error, "the store's file cannot be locked: use it under one name only");
             Ok(true)
         }
         Err(error) => Err(error.into()),
@@ -151,8 +152,8 @@ fn warn_of_other_names(metadata: &Metadata, path: &Path) {
         tracing::warn!(
             path = %path.display(),
             names,
-            "the store's file has more names than one (hard links): always start it under the same, as what was \
-             committed last may be in the log beside that"
+            "the store's file has several names (hard links): always use the same one, because the write-ahead log \
+             next to it may have the last commits"
         );
     }
 }
@@ -160,7 +161,7 @@ fn warn_of_other_names(metadata: &Metadata, path: &Path) {
 #[cfg(not(unix))]
 fn warn_of_other_names(_: &Metadata, _: &Path) {}
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -174,26 +175,26 @@ impl Identity {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Cannot be asked here: all are alike, and only a file that is not there is noticed.
+    /// This system has no file identities: all are equal, so only a missing file is detected.
     #[cfg(not(unix))]
     fn of(_: &Metadata) -> Self {
         Self { device: 0, inode: 0 }
     }
 }
 
-/// A file is not the one that the store has open: what would be written to it is lost with this process.
+/// The path no longer leads to the file that the store has open: writes would be lost when this process ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
-    /// There is no such file any more, or it cannot be looked at.
-    #[error("{path} is not there any more: put it back, or restore a backup, and start the server again")]
+    /// The file does not exist any more, or cannot be accessed.
+    #[error("{path} no longer exists: put it back, or restore a backup, and start the server again")]
     Gone {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// There is another.
+    /// Another file has this path.
     #[error("{path} was replaced by another file: put it back, or start the server again on the new one")]
     Replaced {
         /// The file.
@@ -206,24 +207,25 @@ pub(crate) enum Lost {
 pub(crate) struct Files([(PathBuf, Option<Identity>); 3]);
 
 impl Files {
-    /// Those of the database that is locked. Log and index are taken as the first check finds them.
+    /// The files of a locked database. The first check sets the identities of log and index.
     ///
     /// # Errors
-    /// When the system does not say which file it is.
+    /// If the system cannot identify the file.
     pub(crate) fn of(lock: &FileLock) -> io::Result<Self> {
         let database = Identity::of(&lock.database.metadata()?);
         let beside = |ending| beside(&lock.path, ending);
         Ok(Self([(lock.path.clone(), Some(database)), (beside(LOG), None), (beside(INDEX), None)]))
     }
 
-    /// The next check takes log and index as it finds them: a connection was opened, which may have made them.
+    /// Lets the next check set the identities of log and index again, because a new connection may have created them.
     pub(crate) fn forget_log(&mut self) {
         for (_, expected) in &mut self.0[1..] {
             *expected = None;
         }
     }
 
-    /// Whether all are where they were, asked in a transaction. Costs three system calls, which is little beside a sync.
+    /// Checks, in a transaction, that no file was deleted or replaced. It takes three system calls, which cost little compared
+    /// with a sync.
     ///
     /// # Errors
     /// [`Lost`].
@@ -245,11 +247,11 @@ fn identity(path: &Path) -> Result<Identity, Lost> {
     }
 }
 
-/// Bytes that a write may bring beyond the size that a file has.
+/// The number of bytes by which a write may grow a file.
 const WRITE_BYTES: u64 = 64 * 1024;
 
-/// Whether there is no room for more in the file at `path` or its log: the disk is full, the quota is used up, or the limit of
-/// file sizes is reached. SQLite tells only the first from a disk that is broken. Tries it with a small file beside.
+/// Whether the file at `path` or its log cannot grow: the disk is full, the quota is exhausted, or the limit of file sizes is
+/// reached. SQLite reports the last two like a broken disk. The check writes a small file next to the database.
 pub fn has_no_room(path: &Path) -> bool {
     let largest = ["", LOG]
         .iter()
@@ -260,7 +262,7 @@ pub fn has_no_room(path: &Path) -> bool {
     is_at_limit || probe(&beside(path, ".room")).is_err_and(|error| is_out_of_room(&error))
 }
 
-/// Whether an I/O error says that there is no room: on the disk, in the quota, or below the limit of file sizes.
+/// Whether an I/O error means that the disk is full, the quota is exhausted, or the limit of file sizes is reached.
 pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -313,7 +315,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_file_is_one_processs_under_all_of_its_names() {
+    fn a_lock_holds_under_all_names_of_the_file() {
         let (folder, path) = folder();
         let elsewhere = folder.path().join("elsewhere");
         fs::create_dir(&elsewhere).expect("made");
@@ -341,7 +343,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_to_nowhere_are_refused_by_name() {
+    fn a_refusal_of_a_dangling_link_names_its_target() {
         let (folder, path) = folder();
         let target = folder.path().join("nowhere.db");
         std::os::unix::fs::symlink(&target, &path).expect("linked");
@@ -358,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_there_and_the_probe_leaves_nothing() {
+    fn the_check_for_room_leaves_no_file() {
         let (folder, path) = folder();
         fs::write(&path, "").expect("written");
         assert!(!has_no_room(&path));

@@ -29,7 +29,7 @@ pub(crate) const FIND_EVENT: &str = concat!(
     " FROM organizations o JOIN events e ON e.organization_number = o.number WHERE o.id = ?1 AND e.id = ?2"
 );
 
-/// `?2` is beyond every key where there is no limit.
+/// `?2` is greater than every key on the first page.
 pub(crate) const LIST_EVENTS: &str = concat!(
     "/* list_events */ SELECT ",
     event_columns!(),
@@ -64,7 +64,7 @@ pub(crate) const LIST_ATTEMPTS: &str = concat!(
      WHERE w.id = ?1 ORDER BY a.started_at DESC, a.number DESC LIMIT ?2"
 );
 
-/// Narrow, so that what is sorted is small; each is read by itself then.
+/// Selects only rowids, so that the sort needs little memory. Each attempt is then read separately.
 pub(crate) const DELIVERY_ATTEMPTS: &str = "/* delivery_attempts */ SELECT number FROM attempts \
     WHERE delivery_number = ?1 ORDER BY started_at DESC, number DESC LIMIT ?2";
 
@@ -77,7 +77,7 @@ pub(crate) const ATTEMPT: &str = concat!(
 pub(crate) const PAYLOAD: &str = "/* delivery.payload */ SELECT d.number, ifnull(d.body, e.payload) \
     FROM deliveries d LEFT JOIN events e ON e.number = d.event_number WHERE d.number = ?1";
 
-/// Beyond every id.
+/// Greater than every id.
 const LAST: [u8; 17] = [0xff; 17];
 
 #[async_trait]
@@ -157,7 +157,7 @@ impl History for SqliteStore {
                 cursor.skip("number")?;
                 cursor
                     .decompressed_or_null("body")?
-                    .ok_or_else(|| cursor.fault("body", &"there are no bytes to send"))
+                    .ok_or_else(|| cursor.fault("body", &"neither the delivery nor its event has a payload"))
             })?;
             Ok(overview.zip(payload))
         })
@@ -223,11 +223,12 @@ fn delivery_attempts(
 }
 
 fn attempt_size(attempt: &Attempt) -> u64 {
-    let answered = attempt.outcome.response().map_or(0, |answer| answer.headers.len() + answer.body.len());
-    (attempt.request_headers.len() + answered) as u64
+    let response =
+        attempt.outcome.response().map_or(0, |response| response.headers.len() + response.body.len());
+    (attempt.request_headers.len() + response) as u64
 }
 
-/// Whether there is room behind a row: until the sizes of all together reach `bytes_max`.
+/// Returns a function that is true for a row until the total size reaches `bytes_max`.
 fn room<T>(bytes_max: u64, size: impl Fn(&T) -> u64) -> impl FnMut(&T) -> bool {
     let mut bytes = 0;
     move |row| {

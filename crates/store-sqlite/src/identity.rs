@@ -1,4 +1,4 @@
-//! Organizations, users, memberships. Tokens are in [`crate::tokens`].
+//! Organizations, users and memberships. Tokens are in [`crate::tokens`].
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -41,7 +41,7 @@ const SET_MEMBERSHIP: &str = "/* set_membership */ INSERT INTO memberships \
 const REMOVE_MEMBERSHIP: &str =
     "/* remove_membership */ DELETE FROM memberships WHERE organization_number = ?1 AND user_number = ?2";
 
-/// Whether `?2` is an admin, and how many there are.
+/// Whether `?2` is an admin, and the number of admins.
 pub(crate) const COUNT_ADMINS: &str = "/* count_admins */ SELECT COALESCE(SUM(user_number = ?2), 0), COUNT(*) \
     FROM memberships WHERE organization_number = ?1 AND role = 'admin'";
 
@@ -296,11 +296,11 @@ impl Identity for SqliteStore {
 }
 
 fn is_empty(connection: &Connection) -> Result<bool, Fault> {
-    let answer = first(connection, IS_EMPTY, [], "organizations", |cursor| cursor.get("number"))?;
-    Ok(answer.unwrap_or(false))
+    let is_empty = first(connection, IS_EMPTY, [], "organizations", |cursor| cursor.get("number"))?;
+    Ok(is_empty.unwrap_or(false))
 }
 
-/// `false` when the name is taken.
+/// Inserts an organization; false if the name is taken.
 fn insert_organization(connection: &Connection, organization: &Organization) -> Result<bool, Fault> {
     let parameters = params![
         organization.id.bytes(),
@@ -312,7 +312,7 @@ fn insert_organization(connection: &Connection, organization: &Organization) -> 
     Ok(change(connection, INSERT_ORGANIZATION, parameters)? == 1)
 }
 
-/// `false` when the login is taken.
+/// Inserts a user; false if the login is taken.
 fn insert_user(connection: &Connection, user: &User) -> Result<bool, Fault> {
     let parameters = params![
         user.id.bytes(),
@@ -326,7 +326,7 @@ fn insert_user(connection: &Connection, user: &User) -> Result<bool, Fault> {
     Ok(change(connection, INSERT_USER, parameters)? == 1)
 }
 
-/// Makes somebody the first admin of an organization.
+/// Makes a user the first admin of an organization.
 fn add_admin(connection: &Connection, organization: OrganizationId, user: UserId) -> Result<(), Fault> {
     let numbers = [find_organization_number(connection, organization)?, find_user_number(connection, user)?];
     insert_membership(connection, numbers, Role::Admin)
@@ -348,7 +348,7 @@ fn is_last_admin(connection: &Connection, numbers: [i64; 2]) -> Result<bool, Fau
     Ok(counts == Some((1, 1)))
 }
 
-/// The number of an organization; `None` when there is none.
+/// Finds the rowid of an organization.
 pub(crate) fn find_organization(connection: &Connection, id: OrganizationId) -> Result<Option<i64>, Fault> {
     first(connection, FIND_ORGANIZATION_NUMBER, [id.bytes()], "organizations", |cursor| cursor.get("number"))
 }
@@ -357,12 +357,12 @@ fn find_user(connection: &Connection, id: UserId) -> Result<Option<i64>, Fault> 
     first(connection, FIND_USER_NUMBER, [id.bytes()], "users", |cursor| cursor.get("number"))
 }
 
-/// The number of an organization that the caller says is there.
+/// Finds the rowid of an organization that must exist.
 pub(crate) fn find_organization_number(connection: &Connection, id: OrganizationId) -> Result<i64, Fault> {
     find_organization(connection, id)?.ok_or_else(|| Fault::missing("organizations", &id))
 }
 
-/// The number of a user that the caller says is there.
+/// Finds the rowid of a user who must exist.
 pub(crate) fn find_user_number(connection: &Connection, id: UserId) -> Result<i64, Fault> {
     find_user(connection, id)?.ok_or_else(|| Fault::missing("users", &id))
 }

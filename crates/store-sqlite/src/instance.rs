@@ -1,4 +1,4 @@
-//! What concerns the installation as a whole.
+//! Operations on the installation as a whole.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -74,5 +74,5 @@ pub(crate) fn is_sending_held(connection: &Connection) -> Result<bool, Fault> {
     is_held.ok_or_else(|| Fault::missing("meta", &"one"))
 }
 
-/// One process has the store: there is no other node.
+/// Only one process uses the store, so there is no other node.
 impl stackbell_store::nodes::Nodes for SqliteStore {}

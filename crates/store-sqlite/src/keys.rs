@@ -56,7 +56,7 @@ impl Keys for SqliteStore {
     }
 }
 
-/// Which keys these are, whatever their bytes.
+/// The ids and purposes of keys, sorted.
 fn identities(keys: &[SealedDataKey]) -> Vec<(DataKeyId, Purpose)> {
     let mut identities: Vec<_> = keys.iter().map(|key| (key.id, key.purpose)).collect();
     identities.sort();

@@ -1,8 +1,8 @@
-//! Leases. In memory: one process has the file, so a crash voids them by itself, and leasing costs no write.
+//! Leases, in memory. Only one process uses the file, so a crash makes all leases void, and a lease costs no write.
 //!
-//! They follow the transaction that they are part of: what it granted or ended is undone when it does not commit.
-//! A lease stays, whether past its deadline or not, until another takes its place, its delivery ends, or a sweep finds it
-//! [`KEPT_AFTER`] its deadline; so there are never many more of them than deliveries in flight.
+//! Leases are part of a transaction: if it does not commit, its changes of leases are undone.
+//! A lease stays, even after its deadline, until another replaces it, its delivery ends, or a sweep finds it [`KEPT_AFTER`]
+//! its deadline. Their number is therefore close to that of the deliveries in flight.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use std::time::Duration;
 use stackbell_model::Timestamp;
 use stackbell_store::commit::Lease;
 
-/// How long after its deadline a lease that nobody took over can still be recorded under.
-/// Far longer than any attempt lasts.
+/// The time after its deadline during which an outcome can still be recorded under a lease that nobody took over. It is much
+/// longer than any attempt takes.
 const KEPT_AFTER: Duration = Duration::from_secs(3600);
 
-/// All leases, by the number of their delivery.
+/// All leases, by the rowid of their delivery.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     held: HashMap<i64, Lease>,
-    /// What this transaction replaced, oldest first.
+    /// The leases that this transaction replaced, oldest first.
     replaced: Vec<(i64, Option<Lease>)>,
 }
 
 impl Leases {
-    /// The lease on a delivery, past its deadline or not.
+    /// The lease on a delivery, even if it has expired.
     pub(crate) fn get(&self, delivery: i64) -> Option<Lease> {
         self.held.get(&delivery).copied()
     }
 
-    /// Until when others must leave a delivery alone; `None` when they may have it.
+    /// The deadline of a delivery's lease; `None` if there is no lease or it has expired.
     pub(crate) fn held_until(&self, delivery: i64, now: Timestamp) -> Option<Timestamp> {
         self.get(delivery).map(|lease| lease.until).filter(|until| *until > now)
     }
 
-    /// Leases a delivery, in place of whoever held it.
+    /// Leases a delivery. Replaces its earlier lease.
     pub(crate) fn grant(&mut self, delivery: i64, lease: Lease) {
         let before = self.held.insert(delivery, lease);
         self.replaced.push((delivery, before));
@@ -46,19 +46,19 @@ impl Leases {
         }
     }
 
-    /// Ends those that are long past their deadline.
+    /// Ends the leases whose deadline is at least [`KEPT_AFTER`] ago.
     pub(crate) fn end_stale(&mut self, now: Timestamp) {
         let is_stale = |lease: &Lease| lease.until.after(KEPT_AFTER) <= now;
         let stale = self.held.extract_if(|_, lease| is_stale(lease));
         self.replaced.extend(stale.map(|(delivery, lease)| (delivery, Some(lease))));
     }
 
-    /// The transaction committed.
+    /// Keeps the changes: the transaction has committed.
     pub(crate) fn keep(&mut self) {
         self.replaced.clear();
     }
 
-    /// The transaction did not commit.
+    /// Undoes the changes: the transaction has not committed.
     pub(crate) fn undo(&mut self) {
         for (delivery, before) in self.replaced.drain(..).rev() {
             match before {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn they_follow_their_transaction() {
+    fn a_transaction_that_does_not_commit_changes_no_lease() {
         let mut leases = Leases::default();
         leases.grant(1, lease(1, 10));
         leases.keep();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn past_its_deadline_it_holds_nobody_off_but_is_still_there() {
+    fn an_expired_lease_is_kept_for_late_records() {
         let mut leases = Leases::default();
         leases.grant(1, lease(1, 10));
         let at = Timestamp::from_millis;

@@ -1,4 +1,4 @@
-//! What a transaction changes of the counts: added up while it goes, written once at its end.
+//! The changes of counts in a transaction. They are summed up during the transaction and written once, at its end.
 
 use std::ops::{Deref, DerefMut};
 
@@ -23,12 +23,12 @@ pub(crate) const ADD_TALLY: &str = "/* ledger.tally */ INSERT INTO tallies (hour
 pub(crate) const ADD_USAGE: &str = "/* ledger.usage */ UPDATE organizations SET pending = pending + ?2, \
     stored_bytes = stored_bytes + ?3 WHERE number = ?1";
 
-/// The counts of one transaction, and how they are written.
+/// The changes of counts in one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(Counts);
 
 impl Ledger {
-    /// Writes what there is to write.
+    /// Writes the changes.
     pub(crate) fn write(self, connection: &Connection) -> Result<(), Fault> {
         let Sums { tallies, usage } = self.0.sums();
         let mut add_tally = connection.prepare_cached(ADD_TALLY)?;

@@ -1,19 +1,20 @@
 //! The embedded store: one SQLite file, one process.
 //!
-//! - `threads`: all SQL runs on threads of the store's own, one that writes and a few that read
-//! - `session`: one connection and its transactions, and how it comes back after a fault
-//! - `files`: locking the file, and noticing that it was deleted or replaced
-//! - `schema`: making, checking and migrating the file
-//! - `leases`: who may attempt what; in memory, as one process has the file
-//! - `ledger`: what a transaction changes of the counts, added up and written at its end
-//! - `rows`: columns to types and back
-//! - by noun, the port: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
+//! - `threads`: the store's own threads, on which all SQL runs: one that writes, and a few that read
+//! - `session`: a connection, its transactions, and its recovery after an error
+//! - `files`: locks the file, and detects that it was deleted or replaced
+//! - `schema`: creates, checks and migrates the file
+//! - `leases`: the leases, in memory, because only one process uses the file
+//! - `ledger`: the changes of counts in a transaction, which are written at its end
+//! - `webhook_rowids`: a cache of webhooks' rowids
+//! - `rows`: conversion of columns to types and back
+//! - the port, by noun: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
 //!   `maintenance`, `recoveries`, `statistics`, `deployments`, `sources`, `instance`, `backup`,
 //!   `transfer`
 //! - `move_marker`: marks a file that is copied to another store, so that no server serves it
 //!
-//! What is committed is synced (`synchronous=FULL`) before it is answered, and readers begin after it: invariants 1 and 10.
-//! Not promised: that two processes can share the file. The second is refused.
+//! A commit is synced (`synchronous=FULL`) before the caller gets its result, and every later read sees it: invariants 1 and
+//! 10. Two processes cannot share the file: the second one is refused.
 
 mod audit;
 mod backup;
@@ -62,17 +63,16 @@ pub use crate::move_marker::Move;
 use crate::session::{Access, Session, Writer, WriterMemory};
 use crate::threads::Pool;
 
-/// The most reads that go on at once. Reads are short, and more threads than this only compete for two to four cores.
+/// The maximum number of concurrent reads. Reads are short, and more threads would only compete for two to four cores.
 const READERS: usize = 3;
 
 /// A store in one SQLite file.
 ///
-/// Dropping it waits until all that was asked for is done, then brings everything into the file itself:
-/// a clean stop leaves no `-wal` beside it.
+/// Dropping it waits for all jobs, then moves the write-ahead log into the file: after a clean stop there is no `-wal` file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // In the order in which they are to end: the last connection to close, the writer's, clears the write-ahead log,
-    // and another process may have the file only after that.
+    // The fields are in the order in which they must be dropped. The writer's connection closes last and clears the
+    // write-ahead log; only then may another process open the file.
     copier: Pool<Copier>,
     readers: Pool<Session>,
     writer: Pool<Writer>,
@@ -80,8 +80,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, whose folder must exist. Makes the file (readable by its owner alone) when there is none,
-    /// and brings an older one up to date. Blocks while it does so.
+    /// Opens the store at `path`, whose folder must exist. Creates the file, readable by its owner only, if there is none, and
+    /// migrates an older one. Blocks meanwhile.
     ///
     /// # Errors
     /// [`OpenError`]. A migration that fails leaves the file at the version before it.
@@ -118,8 +118,8 @@ impl SqliteStore {
         })
     }
 
-    /// Brings the file at `path` up to date, making it when there is none, and closes it again.
-    /// Answers the schema's version. Blocks while it does so.
+    /// Migrates the file at `path`, creates it if there is none, and closes it again. Returns the schema's version. Blocks
+    /// meanwhile.
     ///
     /// # Errors
     /// [`OpenError`]. A migration that fails leaves the file at the version before it.
@@ -128,21 +128,20 @@ impl SqliteStore {
         schema::migrate(path)
     }
 
-    /// The version of the schema in the file at `path`; `None` when there is no file. Changes nothing.
+    /// Returns the version of the schema in the file at `path`; `None` if there is no file. Changes nothing.
     ///
     /// # Errors
-    /// [`OpenError`]; not when the version is one that this program does not know.
+    /// [`OpenError`]. A version that this program does not know is no error.
     pub fn version(path: &Path) -> Result<Option<u32>, OpenError> {
         schema::stored_version(path)
     }
 
-    /// The version that [`Self::migrate`] brings files to.
+    /// Returns the version to which [`Self::migrate`] migrates.
     pub fn newest_version() -> u32 {
         schema::newest_version()
     }
 
-    /// Runs `work` as one writing transaction, after all that were asked for before it.
-    /// Once asked for it is done, whether or not the caller still waits for it.
+    /// Runs `work` as one write transaction, after all earlier ones. It runs even if the caller stops waiting for it.
     async fn write<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -153,7 +152,7 @@ impl SqliteStore {
         self.writer.run(context, move |writer| writer.transaction(context, work)).await
     }
 
-    /// Runs `work` as one reading transaction, which sees all that was answered before.
+    /// Runs `work` as one read transaction, which sees every commit that returned before.
     async fn read<T: Send + 'static>(
         &self,
         context: &'static str,

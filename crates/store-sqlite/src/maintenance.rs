@@ -1,4 +1,4 @@
-//! Upkeep.
+//! Background maintenance.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -26,8 +26,8 @@ pub(crate) const CANCEL: &str = "/* sweep.cancel */ UPDATE deliveries SET state 
     due_at = NULL, finished_at = ?2, cancel_reason = 'webhook_deleted', cancelled_by = ?3 \
     WHERE number = ?1 AND state = 'pending'";
 
-/// The numbers of the webhooks that have something pending, as `lane`, after 0: one step into the queue's index for each of
-/// them, however many webhooks there are.
+/// `lane` has the rowids of the webhooks with pending deliveries, after a 0: one step in the queue's index for each of them,
+/// whatever the number of webhooks.
 macro_rules! with_lanes {
     () => {
         "WITH RECURSIVE lane (number) AS (VALUES (0) UNION ALL \
@@ -46,7 +46,7 @@ pub(crate) const FIND_AGED_LANES: &str = concat!(
 pub(crate) const FIND_HOLD: &str = "/* sweep.hold */ SELECT organization_number, \
     active AND suspended_since IS NULL, hold_ended_at FROM webhooks WHERE number = ?1 AND deleted_at IS NULL";
 
-/// Those armed between two moments, both included: the oldest first.
+/// Pending deliveries that were created or rearmed between two times, inclusive, oldest first.
 pub(crate) const FIND_AGED: &str = "/* sweep.aged */ SELECT number FROM deliveries \
     INDEXED BY deliveries_pending_by_age WHERE webhook_number = ?1 AND state = 'pending' \
     AND ifnull(rearmed_at, created_at) BETWEEN ?2 AND ?3 \
@@ -62,7 +62,7 @@ pub(crate) const FIND_FINISHED: &str = "/* sweep.finished */ SELECT d.number, d.
     FROM deliveries d INDEXED BY deliveries_finished CROSS JOIN webhooks w ON w.number = d.webhook_number \
     WHERE d.finished_at < ?1 ORDER BY d.finished_at LIMIT ?2";
 
-/// Its attempts go with it.
+/// Removes its attempts too, by the foreign key.
 pub(crate) const REMOVE_DELIVERY: &str =
     "/* sweep.remove_delivery */ DELETE FROM deliveries WHERE number = ?1";
 
@@ -83,7 +83,7 @@ pub(crate) const REMOVE_TALLIES: &str = "/* sweep.remove_tallies */ DELETE FROM 
 pub(crate) const REMOVE_AUDIT: &str = "/* sweep.remove_audit */ DELETE FROM audit WHERE id IN \
     (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)";
 
-/// Those deleted later are likely to have deliveries yet, and are not asked.
+/// Webhooks that were deleted later are not read, because most of them still have deliveries.
 pub(crate) const REMOVE_WEBHOOKS: &str = "/* sweep.remove_webhooks */ DELETE FROM webhooks WHERE number IN \
     (SELECT w.number FROM webhooks w WHERE w.deleted_at < ?1 \
      AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_number = w.number) LIMIT ?2)";
@@ -91,7 +91,7 @@ pub(crate) const REMOVE_WEBHOOKS: &str = "/* sweep.remove_webhooks */ DELETE FRO
 pub(crate) const COUNT_PENDING: &str =
     "/* depth.pending */ SELECT ifnull(SUM(pending), 0) AS number FROM organizations";
 
-/// One step into the queue's index for each lane, and then along the entries of each that is shown.
+/// Takes one step in the queue's index for each lane, then reads all entries of the lanes on the page.
 pub(crate) const LANE_DEPTHS: &str = "/* lane_depths */ WITH RECURSIVE \
     lane (number, id, active, suspended, found) AS ( \
         SELECT ifnull((SELECT number FROM webhooks WHERE id = ?2), 0), NULL, NULL, NULL, 0 \
@@ -118,7 +118,7 @@ const CHECK_READ: &str = "/* check.read */ SELECT checks FROM meta";
 
 #[async_trait]
 impl Maintenance for SqliteStore {
-    /// Webhooks are looked through for old deliveries by a reader first, so that the writer only visits those that have some.
+    /// A reader first finds the webhooks with old deliveries, so that the writer visits these only.
     async fn sweep(&self, now: Timestamp, policy: &SweepPolicy) -> Result<SweepReport, StoreError> {
         let policy = policy.clone();
         let made_before = now.before(policy.retry.age_max.min(policy.retry.held_age_max));
@@ -155,7 +155,7 @@ impl Maintenance for SqliteStore {
         limit: u32,
     ) -> Result<Vec<LaneDepth>, StoreError> {
         self.read("lane_depths", move |connection| {
-            // No webhook has no bytes at all for its id.
+            // The empty id is less than every id.
             let after: &[u8] = after.as_ref().map_or(&[], |after| after.bytes());
             let parameters = params![now.as_millis(), after, limit];
             list(connection, LANE_DEPTHS, parameters, "webhooks", |cursor| {
@@ -172,7 +172,7 @@ impl Maintenance for SqliteStore {
         .await
     }
 
-    /// A real write, synced like any other: only that shows a disk that is full or has become read-only.
+    /// Writes and syncs a row, because only a write reveals a disk that is full or read-only.
     async fn check(&self) -> Result<(), StoreError> {
         self.write("check", |connection, _| Ok(change(connection, CHECK_WRITE, []).map(|_| ())?)).await?;
         self.read("check", |connection| {
@@ -184,7 +184,7 @@ impl Maintenance for SqliteStore {
     }
 }
 
-/// Whether a webhook's deliveries wait, or until when they did.
+/// Whether a webhook's deliveries are held, or when their hold ended.
 struct Hold {
     organization_number: i64,
     is_held: bool,
@@ -244,7 +244,7 @@ impl Sweep<'_> {
         Ok(orphans.len() as u64)
     }
 
-    /// `aged` are the numbers of the webhooks that have any.
+    /// Expires old deliveries. `aged` has the rowids of the webhooks that may have some.
     fn expire(&mut self, aged: &[i64]) -> Result<u64, Fault> {
         let rows_max = usize::try_from(self.policy.rows_max).unwrap_or(usize::MAX);
         let mut expired = Vec::new();
@@ -268,14 +268,14 @@ impl Sweep<'_> {
         Ok(expired.len() as u64)
     }
 
-    /// A pending delivery came into a state that ends it.
+    /// Ends the lease of a delivery that is no longer pending, and updates the counts.
     fn end(&mut self, number: i64, account: Account, state: StateKind) {
         self.leases.end(number);
         self.ledger.pending(account.organization, -1);
         self.ledger.ended(account, self.now, state);
     }
 
-    /// Adds to `found`, up to `rows_max` in all, the unleased deliveries of a lane that were armed in that time.
+    /// Adds the unleased deliveries of a lane that were created or rearmed in this period to `found`, up to `rows_max` in total.
     fn find_unleased(
         &self,
         account: Account,

@@ -1,4 +1,4 @@
-//! How SQLite goes about what we ask often, or of tables that grow.
+//! Tests of SQLite's query plans, for frequent queries and for tables that grow.
 
 use rusqlite::Connection;
 use stackbell_store::transfer::TABLES;
@@ -10,14 +10,14 @@ use crate::{
 };
 use crate::{session, sources, statistics, tokens, transfer, webhooks};
 
-/// Whether a step reads what it needs and no more.
+/// Whether a step reads only the rows that it needs.
 fn is_good(step: &str) -> bool {
     !step.starts_with("SCAN") && !step.contains("TEMP B-TREE")
 }
 
 fn steps(connection: &Connection, sql: &str) -> Vec<String> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
-    // Nothing bound is as good as anything bound: plans do not depend on it.
+    // The plan does not depend on parameters, so none is bound.
     let mut rows = statement.raw_query();
     let mut steps = Vec::new();
     while let Some(row) = rows.next().expect(sql) {
@@ -39,7 +39,7 @@ fn check(statements: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn the_hot_path_reads_what_it_needs_and_no_more() {
+fn the_hot_path_does_not_scan() {
     check(&[
         (lookups::FIND_ORGANIZATION, &[]),
         (lookups::FIND_WEBHOOK, &[]),
@@ -61,7 +61,7 @@ fn the_hot_path_reads_what_it_needs_and_no_more() {
         (queue::LANE, &[]),
         (queue::FIND_DELIVERY, &[]),
         (queue::FIND_HELD, &[]),
-        // No more than a page, and walked through in the order that it is sorted by.
+        // Sorts at most a page, which is in this order already.
         (queue::DUE_LANES, &["SCAN CONSTANT ROW", "SCAN lane", "SCAN lane", "USE TEMP B-TREE FOR ORDER BY"]),
         (tokens::FIND, &[]),
         (tokens::MEMBERSHIPS, &[]),
@@ -70,7 +70,7 @@ fn the_hot_path_reads_what_it_needs_and_no_more() {
 }
 
 #[test]
-fn what_people_ask_for_does_not_scan() {
+fn requests_of_users_do_not_scan() {
     check(&[
         (history::FIND_EVENT, &[]),
         (history::LIST_EVENTS, &[]),
@@ -111,7 +111,7 @@ fn what_people_ask_for_does_not_scan() {
         (identity::COUNT_ADMINS, &[]),
         (tokens::COUNT, &["SCAN CONSTANT ROW"]),
         (webhooks::ORGANIZATION_VERSION, &[]),
-        // They are all answered, and few, so that an index in their order would not be worth its upkeep.
+        // All of them are returned, and they are few, so an index in this order would cost more than the sort.
         (webhooks::ORGANIZATION_WEBHOOKS, &["USE TEMP B-TREE FOR ORDER BY"]),
         (webhooks::FIND_WEBHOOK, &[]),
         (webhooks::WEBHOOK, &[]),
@@ -123,7 +123,7 @@ fn what_people_ask_for_does_not_scan() {
 }
 
 #[test]
-fn upkeep_does_not_scan_what_grows() {
+fn maintenance_does_not_scan_tables_that_grow() {
     check(&[
         (maintenance::FIND_ORPHANS, &[]),
         (maintenance::CANCEL, &[]),
@@ -141,7 +141,7 @@ fn upkeep_does_not_scan_what_grows() {
         (maintenance::REMOVE_TALLIES, &[]),
         (instance::FIND, &["SCAN meta"]),
         (instance::IS_HELD, &["SCAN meta"]),
-        // As many rows as there are organizations.
+        // One row for each organization.
         (maintenance::COUNT_PENDING, &["SCAN organizations"]),
         (
             maintenance::LANE_DEPTHS,
@@ -151,7 +151,7 @@ fn upkeep_does_not_scan_what_grows() {
 }
 
 #[test]
-fn a_copy_reads_each_table_once_and_looks_up_the_rest() {
+fn a_copy_scans_each_table_once() {
     for table in TABLES {
         let scan = format!("SCAN {}", table.name);
         check(&[(&transfer::select(table), &[&scan])]);

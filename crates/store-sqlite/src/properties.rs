@@ -1,16 +1,16 @@
-//! What holds of the parsers here, whatever they are given: see `stackbell_model::properties` for who asks.
+//! Properties of the parsers in this crate, for any input. `stackbell_model::properties` says who checks them.
 
 use crate::rows::compression::{DECOMPRESSED_BYTES_MAX, compress, decompress};
 
-/// What was packed comes out as it went in, and takes a byte more at the most; anything else is an error, or no more than
-/// is ever packed.
+/// Decompression restores a compressed value, which is at most one byte longer than the value. Other input is an error, or
+/// decompresses to at most the maximum length.
 pub fn compressed(bytes: &[u8]) {
     let made = compress(bytes);
     assert!(made.len() <= bytes.len() + 1, "{} bytes became {}", bytes.len(), made.len());
-    assert_eq!(decompress(&made).expect("what was packed can be unpacked"), bytes);
+    assert_eq!(decompress(&made).expect("a compressed value"), bytes);
     if let Ok(plain) = decompress(bytes) {
         assert!(plain.len() <= DECOMPRESSED_BYTES_MAX);
-        assert_eq!(decompress(&compress(&plain)).expect("what was packed can be unpacked"), plain);
+        assert_eq!(decompress(&compress(&plain)).expect("a compressed value"), plain);
     }
 }
 
@@ -22,13 +22,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         corpus("compressed").iter().for_each(|bytes| compressed(bytes));
     }
 
     proptest! {
         #[test]
-        fn hold_of_bytes(
+        fn hold_for_any_bytes(
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             text in "(\\{\"user\":\\{\"name\":\"|\"kind\":\"update\"|[ -~]{0,8}){0,12}",
             length in 0_u32..300,

@@ -1,4 +1,4 @@
-//! Leasing. It runs on the writer, which alone knows the leases, and writes nothing.
+//! Leasing. It runs on the writer, because only the writer has the leases, and it writes nothing.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -29,7 +29,7 @@ pub(crate) const FIND_WEBHOOK: &str = concat!(
      WHERE w.id = ?1 AND w.deleted_at IS NULL"
 );
 
-/// A walk along the queue's index, which has all that it asks for; it is left as soon as the rest no longer matters.
+/// Reads the queue's index only. The caller stops as soon as the remaining rows do not matter.
 pub(crate) const LANE: &str = "/* lease_deliveries.lane */ SELECT number, due_at FROM deliveries \
     WHERE webhook_number = ?1 AND state = 'pending' ORDER BY due_at, id";
 
@@ -43,8 +43,8 @@ pub(crate) const FIND_DELIVERY: &str = concat!(
 pub(crate) const FIND_HELD: &str = "/* release_deliveries.find */ SELECT d.number FROM webhooks w \
     JOIN deliveries d ON d.webhook_number = w.number WHERE w.id = ?1 AND d.id = ?2";
 
-/// From lane to lane through the queue's index: one step for each that has something pending, however many webhooks there are.
-/// Lanes of deleted webhooks are stepped over and do not count.
+/// Goes from lane to lane through the queue's index: one step for each lane with pending deliveries, whatever the number of
+/// webhooks. Lanes of deleted webhooks are skipped and do not count.
 pub(crate) const DUE_LANES: &str = "/* due_lanes */ WITH RECURSIVE lane (number, webhook_id, organization_number, found) AS ( \
         SELECT ifnull((SELECT number FROM webhooks WHERE id = ?1), 0), NULL, NULL, 0 \
         UNION ALL \
@@ -85,7 +85,7 @@ impl Queue for SqliteStore {
 
     async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {
         self.read("due_lanes", move |connection| {
-            // No webhook has no bytes at all for its id.
+            // The empty id is less than every id.
             let after: &[u8] = after.as_ref().map_or(&[], |after| after.bytes());
             list(connection, DUE_LANES, params![after, limit], "webhooks", |cursor| {
                 Ok(LaneDue {
@@ -136,7 +136,7 @@ fn lease_lane(
     Ok(LeasedLane { webhook: Some(webhook), deliveries, next_due })
 }
 
-/// What to lease of a lane, by number, and when the next of the rest is due.
+/// The rowids of the deliveries to lease from a lane, and the time when the next of the others is due.
 struct Choice {
     taken: Vec<i64>,
     next_due: Option<Timestamp>,
@@ -166,7 +166,7 @@ fn choose(
         }
         let free_at = held_until.map_or(due_at, |until| until.max(due_at));
         choice.next_due = Some(choice.next_due.map_or(free_at, |earliest| earliest.min(free_at)));
-        // All that follow are due later than this one, and none of them will be taken.
+        // The following deliveries are due later, and none of them will be taken.
         if held_until.is_none() {
             break;
         }

@@ -1,4 +1,4 @@
-//! Having ended deliveries tried anew, and giving pending ones up.
+//! Retries of ended deliveries, and cancellation of pending ones.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -20,7 +20,7 @@ use stackbell_store::recovery_columns;
 use stackbell_store::rows::recovery::read_recovery;
 use stackbell_store::rows::{Columns as _, Id, integer};
 
-/// Found by number before; its id says that the number is not another's by now.
+/// A reader found the rowid. The id shows that no other delivery has the rowid now.
 pub(crate) const FIND_CHANGED: &str = "/* change_delivery.find */ SELECT d.state, w.number, \
     w.organization_number, w.id, w.deleted_at IS NOT NULL FROM deliveries d \
     JOIN webhooks w ON w.number = d.webhook_number \
@@ -29,7 +29,7 @@ pub(crate) const FIND_CHANGED: &str = "/* change_delivery.find */ SELECT d.state
 pub(crate) const CANCEL: &str = "/* cancel_delivery */ UPDATE deliveries SET state = 'cancelled', \
     due_at = NULL, finished_at = ?2, cancel_reason = 'asked', cancelled_by = ?3 WHERE number = ?1";
 
-/// One step into the queue's index for the first of the others.
+/// Reads one entry of the queue's index: the first of the other deliveries.
 pub(crate) const HASTEN: &str = "/* retry_delivery.first */ UPDATE deliveries SET due_at = min(?2, ifnull( \
     (SELECT o.due_at - 1 FROM deliveries o WHERE o.webhook_number = deliveries.webhook_number \
         AND o.state = 'pending' AND o.number <> ?1 ORDER BY o.due_at LIMIT 1), ?2)) WHERE number = ?1";
@@ -60,7 +60,7 @@ pub(crate) const FIND: &str = concat!(
     " FROM recoveries r JOIN organizations o ON o.number = r.organization_number WHERE r.id = ?1"
 );
 
-/// `?2` is beyond every id where there is no limit.
+/// `?2` is greater than every id on the first page.
 pub(crate) const LIST: &str = concat!(
     "/* list_recoveries */ SELECT ",
     recovery_columns!(),
@@ -68,7 +68,7 @@ pub(crate) const LIST: &str = concat!(
      WHERE o.id = ?1 AND r.id < ?2 ORDER BY r.id DESC LIMIT ?3"
 );
 
-/// At most one for each webhook: few enough to be sorted.
+/// There is at most one for each webhook: few enough to sort.
 pub(crate) const RUNNING: &str = concat!(
     "/* running_recoveries */ SELECT ",
     recovery_columns!(),
@@ -88,10 +88,10 @@ pub(crate) const FIND_LOST: &str = "/* advance_recovery.lost */ SELECT number, c
 const ADVANCE: &str = "/* advance_recovery */ UPDATE recoveries SET rearmed = rearmed + ?2, \
     after_created_at = ?3, after_id = ?4, state = ?5, ended_at = ?6 WHERE id = ?1";
 
-/// Beyond every id.
+/// Greater than every id.
 const LAST: [u8; 17] = [0xff; 17];
 
-/// A delivery that somebody wants changed.
+/// The delivery to change.
 struct Changed {
     number: i64,
     state: StateKind,
@@ -100,7 +100,7 @@ struct Changed {
     is_webhook_deleted: bool,
 }
 
-/// Where a running recovery stands. `webhook_number` is `None` when its webhook was deleted.
+/// The position of a running recovery. `webhook_number` is `None` if its webhook was deleted.
 struct Step {
     after_created_at: i64,
     after_id: Vec<u8>,
@@ -224,7 +224,8 @@ impl Recoveries for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Looked for by a reader: an organization may have many webhooks to ask, and the writer has better things to do.
+    /// Finds a delivery's rowid on a reader, because it takes a lookup for each webhook of the organization and the writer must
+    /// not wait for that.
     async fn find_delivery_number(
         &self,
         context: &'static str,
@@ -336,7 +337,7 @@ fn advance(connection: &Connection, id: RecoveryId, now: Timestamp, rows_max: u3
     Ok(())
 }
 
-/// Number, creation and id of the next that are to be made pending.
+/// The rowids, creation times and ids of the next deliveries to make pending.
 fn find_lost(
     connection: &Connection,
     webhook_number: i64,

@@ -1,4 +1,4 @@
-//! Rows of SQLite: how they are read and written. What their columns mean, `stackbell_store::rows` knows.
+//! Reads and writes SQLite rows. `stackbell_store::rows` defines the meaning of their columns.
 
 pub(crate) mod attempt;
 pub(crate) mod audit;
@@ -23,13 +23,13 @@ use crate::error::Fault;
 pub(crate) struct Cursor<'row> {
     row: &'row Row<'row>,
     table: &'static str,
-    /// The column by which the table's row is named in errors: its first.
+    /// The first column of the table, which identifies the row in errors.
     first: usize,
     next: usize,
 }
 
 impl<'row> Cursor<'row> {
-    /// The next column, as it is.
+    /// Reads the next column without conversion.
     fn raw(&mut self, column: &'static str) -> Result<ValueRef<'row>, Fault> {
         let value = self.row.get_ref(self.next).map_err(|error| self.fault(column, &error));
         self.next += 1;
@@ -76,10 +76,10 @@ impl<'row> Columns<'row> for Cursor<'row> {
         Ok(self.get::<Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
     }
 
-    /// Bytes that [`packed::compress`] made.
+    /// Decompresses a value that [`compression::compress`] compressed.
     fn decompressed_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
-        let unpacked = self.bytes_or_null(column)?.map(compression::decompress).transpose();
-        Ok(unpacked.map_err(|problem| self.fault(column, &problem))?.map(Into::into))
+        let bytes = self.bytes_or_null(column)?.map(compression::decompress).transpose();
+        Ok(bytes.map_err(|problem| self.fault(column, &problem))?.map(Into::into))
     }
 
     fn fault(&self, column: &'static str, problem: &dyn Display) -> Fault {
@@ -95,7 +95,7 @@ impl<'row> Columns<'row> for Cursor<'row> {
     }
 }
 
-/// All rows of a query, each read from its column on that are `table`'s.
+/// Reads all rows of a query, whose first columns belong to `table`.
 pub(crate) fn list<T>(
     connection: &Connection,
     sql: &str,
@@ -106,7 +106,7 @@ pub(crate) fn list<T>(
     list_while(connection, sql, parameters, table, read, |_| true)
 }
 
-/// The same up to and with the first of which `goes_on` is false; what is behind it is not read.
+/// Reads the rows of a query up to and including the first one for which `goes_on` is false.
 pub(crate) fn list_while<T>(
     connection: &Connection,
     sql: &str,
@@ -129,7 +129,7 @@ pub(crate) fn list_while<T>(
     Ok(list)
 }
 
-/// The first row of a query, if there is one.
+/// Reads the first row of a query.
 pub(crate) fn first<T>(
     connection: &Connection,
     sql: &str,
@@ -140,7 +140,7 @@ pub(crate) fn first<T>(
     first_of(&mut *connection.prepare_cached(sql)?, parameters, table, read)
 }
 
-/// The same for a statement that is kept at hand.
+/// Reads the first row of a prepared query.
 pub(crate) fn first_of<T>(
     statement: &mut rusqlite::Statement<'_>,
     parameters: impl Params,
@@ -154,7 +154,7 @@ pub(crate) fn first_of<T>(
     }
 }
 
-/// Runs a statement that answers no rows; how many rows it changed.
+/// Runs a statement without results. Returns the number of changed rows.
 pub(crate) fn change(
     connection: &Connection,
     sql: &str,

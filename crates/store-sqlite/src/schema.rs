@@ -1,4 +1,4 @@
-//! The file: made, recognised, brought up to date.
+//! Creates, checks and migrates the file.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use crate::error::OpenError;
 use crate::files::{FileLock, beside};
 use crate::session::{Access, connect};
 
-/// What marks a file as ours: "Bell".
+/// Identifies a file of Stackbell: "Bell".
 const APPLICATION_ID: i64 = 0x4265_6c6c;
 
 struct Migration {
@@ -19,9 +19,10 @@ struct Migration {
     sql: &'static str,
 }
 
-/// All of them, in order; the first brings version 1. Append-only: a published one is never edited.
-/// Each widens what was there, so that programs from `meta.oldest_reader` on can still work with the file;
-/// one that narrows it sets that to the first version that no longer needs what it removes.
+/// All migrations in order; the first one leads to version 1. Append-only: a published migration is never edited.
+///
+/// A migration only adds to the schema, so that programs from version `meta.oldest_reader` on can still use the file. One that
+/// removes something sets `oldest_reader` to the first version that does not need it.
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") },
     Migration { name: "0002_moves", sql: include_str!("../migrations/0002_moves.sql") },
@@ -30,8 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0005_pending_by_id", sql: include_str!("../migrations/0005_pending_by_id.sql") },
 ];
 
-/// Makes the file when there is none and runs the migrations that it lacks, each in a transaction of its own.
-/// Answers the version that it has then.
+/// Creates the file if there is none, and runs the missing migrations, each in its own transaction. Returns the new version.
 pub(crate) fn migrate(path: &Path) -> Result<u32, OpenError> {
     make_file(path)?;
     let at_path = |error| OpenError::at(path, error);
@@ -40,7 +40,7 @@ pub(crate) fn migrate(path: &Path) -> Result<u32, OpenError> {
     let found = check_version(path, &connection)?;
     use_write_ahead_log(path, &connection)?;
     if found > 0 && found < newest_version() {
-        keep_as_it_is(path, &connection, found)?;
+        keep_copy(path, &connection, found)?;
     }
     for (version, migration) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
         run(&mut connection, version, migration).map_err(|source| OpenError::Migration {
@@ -53,15 +53,15 @@ pub(crate) fn migrate(path: &Path) -> Result<u32, OpenError> {
     version(&connection).map_err(at_path)
 }
 
-/// A copy beside the file, for who wants to go back to the program that it is of: one for each version, the last.
-fn keep_as_it_is(path: &Path, connection: &Connection, version: u32) -> Result<(), OpenError> {
+/// Copies the file before a migration, so that a user can go back to the older program. There is one copy for each version.
+fn keep_copy(path: &Path, connection: &Connection, version: u32) -> Result<(), OpenError> {
     let (kept, unfinished) = (beside(path, &format!(".version-{version}")), beside(path, ".unfinished"));
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
     write_copy(connection, &unfinished).map_err(|fault| {
-        // A part of a copy is of no use, and takes room that the disk may not have.
+        // An incomplete copy is useless, and the disk may be full.
         let _ = fs::remove_file(&unfinished);
         match fault {
             CopyFault::File(error) => error.into(),
@@ -69,11 +69,11 @@ fn keep_as_it_is(path: &Path, connection: &Connection, version: u32) -> Result<(
         }
     })?;
     fs::rename(&unfinished, &kept)?;
-    tracing::info!(copy = %kept.display(), "the store as it was is kept: it can be deleted when nobody wants to go back");
+    tracing::info!(copy = %kept.display(), "copied the store before its migration: delete the copy when you no longer need the older version");
     Ok(())
 }
 
-/// SQLite gives its `-wal` and `-shm` the rights of the file itself.
+/// Creates the file. SQLite gives its `-wal` and `-shm` files the same permissions.
 fn make_file(path: &Path) -> Result<(), OpenError> {
     match private_file().create_new(true).open(path) {
         Ok(_) => Ok(()),
@@ -120,17 +120,17 @@ pub(crate) fn check_version(path: &Path, connection: &Connection) -> Result<u32,
     Ok(found)
 }
 
-/// The version that the last migration brings.
+/// The version to which the last migration leads.
 pub(crate) fn newest_version() -> u32 {
     u32::try_from(MIGRATIONS.len()).expect("a handful")
 }
 
-/// The version of the file at `path`, without making or changing it.
+/// The version of the file at `path`. Neither creates nor changes the file.
 pub(crate) fn stored_version(path: &Path) -> Result<Option<u32>, OpenError> {
     if !path.try_exists()? {
         return Ok(None);
     }
-    // Closed after the connection, whose locks would go with it.
+    // Closing the lock file would drop SQLite's locks, so the connection is closed first.
     let _lock = FileLock::take_existing(path)?;
     let at_path = |error| OpenError::at(path, error);
     let connection = connect(path, Access::Read).map_err(at_path)?;

@@ -14,17 +14,17 @@ use crate::leases::Leases;
 use crate::threads::Worker;
 use crate::webhook_rowids::WebhookRowids;
 
-/// How long to wait for another program that has the file locked, such as somebody's `sqlite3`.
+/// The time to wait for another program that has locked the file, such as `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than there are statements, so that each is prepared once.
+/// More than the number of statements, so that each is prepared only once.
 const STATEMENTS_MAX: usize = 128;
 
-/// Pages after which a commit also moves the write-ahead log into the file: 16 MiB.
-/// Often enough to bound the log, seldom enough that pages written again and again are moved once.
+/// The size of the write-ahead log, in pages, at which a commit also checkpoints it: 16 MiB. It bounds the log, and it is large
+/// enough that a page which many commits write is copied into the file only once.
 const CHECKPOINT_PAGES: u32 = 4096;
 
-/// What a session may do.
+/// The access of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
@@ -39,9 +39,9 @@ impl Access {
         }
     }
 
-    /// Page cache in KiB: the writer's holds the ends of all indices and the busiest middle of the random one.
-    /// More would cost more than it saves: after a commit that split a page SQLite looks through all that is cached, as it
-    /// numbers pages anew by way of the one page that no file has. What is not here is in the system's cache.
+    /// The size of the page cache in KiB. The writer's cache holds the ends of all indexes, and the busiest pages of the index
+    /// with random keys. A larger cache would cost more than it saves: after a commit that split a page, SQLite scans the whole
+    /// cache because it renumbers pages. The system's cache holds the other pages.
     const fn cache_kib(self) -> u32 {
         match self {
             Self::Read => 4 * 1024,
@@ -50,7 +50,7 @@ impl Access {
     }
 }
 
-/// One connection, opened anew when it has become doubtful.
+/// One connection. It is reopened after an error that may have left it in an unknown state.
 #[derive(Debug)]
 pub(crate) struct Session {
     path: PathBuf,
@@ -64,7 +64,7 @@ impl Session {
         Ok(Self { path: path.to_owned(), access, connection: Some(connection) })
     }
 
-    /// Runs `work` as one transaction. After an error nothing of it is visible, and the connection is fit for the next.
+    /// Runs `work` as one transaction. After an error it is rolled back, and the session can run the next one.
     pub(crate) fn transaction<T>(
         &mut self,
         context: &'static str,
@@ -74,7 +74,7 @@ impl Session {
             Some(connection) => connection,
             None => connect(&self.path, self.access).map_err(|error| refused(context, &self.path, error))?,
         };
-        // While `work` has it the connection is not in its place: should it panic, the connection goes with it.
+        // The connection is moved out while `work` uses it, so that a panic drops it.
         let (result, is_sound) = run(&connection, (&self.path, self.access), context, work);
         if is_sound {
             self.connection = Some(connection);
@@ -83,7 +83,7 @@ impl Session {
     }
 }
 
-/// The result, and whether the connection can go on.
+/// Returns the result, and whether the connection can be used again.
 fn run<T>(
     connection: &Connection,
     (path, access): (&Path, Access),
@@ -110,7 +110,7 @@ fn run<T>(
     }
 }
 
-/// Whether no transaction is open afterwards. SQLite may have rolled back by itself already.
+/// Rolls back. Returns whether no transaction is open now. SQLite may have rolled back by itself before.
 fn roll_back(connection: &Connection) -> bool {
     connection.is_autocommit() || execute(connection, "/* roll_back */ ROLLBACK").is_ok()
 }
@@ -127,12 +127,12 @@ impl Worker for Session {
     fn idle(&mut self) {}
 }
 
-/// What the writer keeps in memory from one transaction to the next.
+/// The writer's state in memory, which outlives a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct WriterMemory {
-    /// Part of the transactions, and undone with them.
+    /// Changes are undone if their transaction is rolled back.
     pub(crate) leases: Leases,
-    /// As they were read.
+    /// Entries stay valid if their transaction is rolled back.
     pub(crate) webhook_rowids: WebhookRowids,
 }
 
@@ -142,7 +142,7 @@ pub(crate) struct Writer {
     session: Session,
     files: Files,
     memory: WriterMemory,
-    /// Whether something may lie in the write-ahead log.
+    /// Whether the write-ahead log may have content.
     has_written: bool,
 }
 
@@ -151,8 +151,8 @@ impl Writer {
         Self { session, files, memory: WriterMemory::default(), has_written: true }
     }
 
-    /// Runs `work` as one transaction, leases included. Refused when the file was deleted or replaced: nobody would find what
-    /// it commits.
+    /// Runs `work` as one transaction, which includes the leases. Fails if the file was deleted or replaced, because the commit
+    /// would be lost.
     pub(crate) fn transaction<T>(
         &mut self,
         context: &'static str,
@@ -182,7 +182,7 @@ impl Worker for Writer {
         self.memory.leases.undo();
     }
 
-    /// Brings the write-ahead log into the file and empties it, so that a quiet store is one file of its true size.
+    /// Checkpoints and empties the write-ahead log, so that an idle store is a single file.
     fn idle(&mut self) {
         let Some(connection) = self.session.connection.as_ref().filter(|_| self.has_written) else {
             return;
@@ -197,7 +197,7 @@ impl Worker for Writer {
     }
 }
 
-/// Whether it is empty now. Does not wait for readers: what they keep in the log stays there until the next time.
+/// Empties the write-ahead log. Returns false if readers still use it: it does not wait for them.
 fn empty_log(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.busy_timeout(Duration::ZERO)?;
     let is_busy = connection
@@ -206,16 +206,16 @@ fn empty_log(connection: &Connection) -> Result<bool, rusqlite::Error> {
     is_busy.map(|is_busy| !is_busy)
 }
 
-/// When what is written is synced: with every commit.
+/// Syncs every commit.
 ///
-/// A build with the feature `planted-unsynced` never syncs and loses committed data: `scripts/chaos` proves with it that it
-/// notices such a loss.
+/// A build with the feature `planted-unsynced` never syncs and can lose committed data. `scripts/chaos` uses it to prove that it
+/// detects such a loss.
 const SYNCHRONOUS: &str = if cfg!(feature = "planted-unsynced") { "OFF" } else { "FULL" };
 
 #[cfg(all(feature = "planted-unsynced", not(debug_assertions)))]
-compile_error!("planted-unsynced loses what was accepted: no release has it");
+compile_error!("planted-unsynced loses committed data and must not be in a release");
 
-/// Opens a connection to a file that exists. Reading ones see it as it is; the writing one sees to its journal mode first.
+/// Opens a connection to an existing file. The caller sets the journal mode of a new file.
 pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(
         path,
@@ -223,10 +223,10 @@ pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, rusqlit
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    // Plans do not depend on what is bound: without this, statements with a range are compiled anew for each new bound.
+    // Plans do not depend on parameters: otherwise SQLite recompiles a statement with a range for each new bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "synchronous", SYNCHRONOUS)?;
-    // Only macOS knows the difference: there a plain fsync leaves data in the drive's cache.
+    // Matters on macOS only, where a plain fsync leaves data in the drive's cache.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -274,34 +274,34 @@ mod tests {
         Lease { token: LeaseToken::from_uuid(Uuid::nil()), until: Timestamp::from_millis(1) }
     }
 
-    /// Something was tried that did not commit: it left nothing, and the next transaction goes through.
-    fn check_unharmed(writer: &mut Writer) {
+    /// Checks that the failed transaction left nothing, and that the next one commits.
+    fn check_recovered(writer: &mut Writer) {
         let count = writer.transaction("test", |connection, memory| {
             assert_eq!(memory.leases.get(1), None);
             let before = connection.query_row(COUNT, [], |row| row.get::<_, i64>(0))?;
             connection.execute(RAISE, [])?;
             Ok(before)
         });
-        assert_eq!(count.expect("the next goes through"), 0);
+        assert_eq!(count.expect("the next transaction commits"), 0);
     }
 
     #[test]
-    fn a_refused_commit_leaves_nothing() {
+    fn a_refused_commit_is_rolled_back() {
         let (_folder, mut writer) = writer();
         let refused = writer.transaction("test", |connection, memory| {
             memory.leases.grant(1, lease());
             connection.execute(RAISE, [])?;
-            // Looked at only when it commits.
+            // Checked at the commit only.
             connection.pragma_update(None, "defer_foreign_keys", true)?;
             connection.execute("INSERT INTO memberships VALUES (8, 9, 'admin')", [])?;
             Ok(())
         });
         assert!(matches!(refused, Err(StoreError::Unavailable { context: "test", .. })), "{refused:?}");
-        check_unharmed(&mut writer);
+        check_recovered(&mut writer);
     }
 
     #[test]
-    fn a_full_disk_says_so_and_leaves_nothing() {
+    fn a_full_disk_is_reported_and_rolled_back() {
         let (_folder, mut writer) = writer();
         let full = writer.transaction("test", |connection, memory| {
             memory.leases.grant(1, lease());
@@ -312,11 +312,11 @@ mod tests {
             Ok(())
         });
         assert!(matches!(full, Err(StoreError::Full { context: "test", .. })), "{full:?}");
-        check_unharmed(&mut writer);
+        check_recovered(&mut writer);
     }
 
     #[test]
-    fn a_panic_leaves_nothing() {
+    fn a_panic_is_rolled_back() {
         let (_folder, mut writer) = writer();
         let work = || {
             writer.transaction("test", |connection, memory| -> Result<(), Fault> {
@@ -327,13 +327,13 @@ mod tests {
         };
         assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
         writer.recover();
-        check_unharmed(&mut writer);
+        check_recovered(&mut writer);
     }
 
     #[test]
-    fn nothing_is_committed_to_a_file_that_is_not_the_store_any_more() {
+    fn a_deleted_or_replaced_file_refuses_commits() {
         let (folder, mut writer) = writer();
-        check_unharmed(&mut writer);
+        check_recovered(&mut writer);
         let aside = folder.path().join("aside");
         let raise = |writer: &mut Writer| {
             writer.transaction("test", |connection, _| Ok(connection.execute(RAISE, []).map(|_| ())?))
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn an_idle_writer_empties_its_log() {
         let (folder, mut writer) = writer();
-        check_unharmed(&mut writer);
+        check_recovered(&mut writer);
         let log_bytes = || folder.path().join("store.db-wal").metadata().expect("a log").len();
         assert_ne!(log_bytes(), 0);
         writer.idle();

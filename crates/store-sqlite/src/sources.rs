@@ -38,7 +38,7 @@ impl Sources for SqliteStore {
     }
 }
 
-/// The cursor of a source, as part of the transaction.
+/// Finds the cursor of a source.
 pub(crate) fn find_cursor(
     connection: &Connection,
     organization_number: i64,
@@ -50,7 +50,7 @@ pub(crate) fn find_cursor(
     })
 }
 
-/// Applies a change whose precondition was checked, as part of the transaction.
+/// Applies a change whose precondition was checked in the same transaction.
 pub(crate) fn apply(
     connection: &Connection,
     organization_number: i64,

@@ -1,4 +1,4 @@
-//! Counts read back. They are kept by [`crate::ledger`].
+//! Reads the counts that [`crate::ledger`] writes.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -19,7 +19,7 @@ pub(crate) const FIND_ORGANIZATION: &str =
 pub(crate) const FIND_WEBHOOK: &str =
     "/* tallies.webhook */ SELECT number FROM webhooks WHERE id = ?1 AND organization_number = ?2";
 
-/// The next hour that saw anything anywhere: there are no more of them than hours are kept.
+/// The next hour with any count, in any organization. There are no more steps than stored hours.
 pub(crate) const NEXT_HOUR: &str =
     "/* tallies.next_hour */ SELECT hour FROM tallies WHERE hour >= ?1 AND hour < ?2 ORDER BY hour LIMIT 1";
 
@@ -60,7 +60,7 @@ impl Statistics for SqliteStore {
     }
 }
 
-/// The organization's number and the webhook's; `None` when there is no such one.
+/// Finds the rowids of the organization and the webhook; `None` if one of them does not exist.
 fn find_numbers(
     connection: &Connection,
     organization: OrganizationId,

@@ -1,7 +1,7 @@
-//! Threads that own what SQL runs on, fed by a channel.
+//! Thread pools that run SQL. Each thread owns a worker, which it lends to one job at a time.
 //!
-//! A job that panics costs its caller a [`StoreError::Unavailable`] and its worker one [`Worker::recover`]; the thread goes on.
-//! The panic itself is reported by the process's panic hook.
+//! If a job panics, its caller gets a [`StoreError::Unavailable`], [`Worker::recover`] is called, and the thread continues. The
+//! process's panic hook reports the panic.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,33 +13,33 @@ use std::time::Duration;
 use stackbell_store::StoreError;
 use tokio::sync::{Semaphore, oneshot};
 
-/// The most jobs that wait for a pool's threads. Who comes after them waits for a place, which costs a waker
-/// instead of a job with its data.
+/// The maximum number of jobs in a pool's queue. Further callers wait for a permit, which takes less memory than a job with its
+/// data.
 const JOBS_MAX: usize = 1024;
 
-/// How long a thread has nothing to do before it looks after itself. Longer than the gaps of any steady traffic.
+/// The time without a job after which a thread calls [`Worker::idle`]. It is longer than the gaps in steady traffic.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 
-/// What a thread owns and lends to its jobs.
+/// The state that a thread owns and lends to its jobs.
 pub(crate) trait Worker: Send + 'static {
-    /// A job panicked: whatever it left half done must be undone.
+    /// Undoes the incomplete work of a job that panicked.
     fn recover(&mut self);
 
-    /// There was nothing to do for a while.
+    /// Called when there was no job for [`IDLE_AFTER`].
     fn idle(&mut self);
 }
 
 type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 
-/// Threads with one worker each and one queue between them.
+/// Threads with one worker each, which take their jobs from one queue.
 #[derive(Debug)]
 pub(crate) struct Pool<W> {
     jobs: Option<Sender<Job<W>>>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The thread let a job fall.
+/// A job had no result.
 #[derive(Debug, thiserror::Error)]
 #[error("the job panicked, or its thread is gone")]
 struct Dropped;
@@ -54,27 +54,27 @@ impl<W: Worker> Pool<W> {
             Builder::new().name(name.to_owned()).spawn(move || work(worker, &queue))
         });
         let threads = threads.collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { jobs: Some(jobs), places: Arc::new(Semaphore::new(JOBS_MAX)), threads })
+        Ok(Self { jobs: Some(jobs), permits: Arc::new(Semaphore::new(JOBS_MAX)), threads })
     }
 
-    /// Runs a job on one of the threads and waits for its answer.
+    /// Runs a job on one of the threads and waits for its result.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         context: &'static str,
         job: impl FnOnce(&mut W) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let dropped = || StoreError::Unavailable { context, source: Box::new(Dropped) };
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| dropped())?;
-        let (answer, answered) = oneshot::channel();
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| dropped())?;
+        let (sender, result) = oneshot::channel();
         let job: Job<W> = Box::new(move |worker| {
             let result = job(worker);
-            drop(place);
-            // Nobody may be waiting any more; what is done is done.
-            let _ = answer.send(result);
+            drop(permit);
+            // The caller may have stopped waiting. The job is done nevertheless.
+            let _ = sender.send(result);
         });
         let jobs = self.jobs.as_ref().expect("taken when the pool is dropped, and not before");
         jobs.send(job).map_err(|_| dropped())?;
-        answered.await.map_err(|_| dropped())?
+        result.await.map_err(|_| dropped())?
     }
 }
 
@@ -83,7 +83,7 @@ impl<W> Drop for Pool<W> {
         drop(self.jobs.take());
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a thread of the store ended in a panic");
+                tracing::error!("a thread of the store panicked");
             }
         }
     }
@@ -91,12 +91,12 @@ impl<W> Drop for Pool<W> {
 
 fn work<W: Worker>(mut worker: W, queue: &Mutex<Receiver<Job<W>>>) {
     loop {
-        // Whoever holds the lock waits for the next job; the others wait for the lock. No job runs under it.
+        // One thread holds the lock and waits for the next job; the others wait for the lock. No job runs while it is held.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(IDLE_AFTER);
         match next {
             Ok(job) => {
                 if catch_unwind(AssertUnwindSafe(|| job(&mut worker))).is_err() {
-                    tracing::error!("a job of the store panicked; its work is undone");
+                    tracing::error!("a job of the store panicked and was rolled back");
                     worker.recover();
                 }
             }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_costs_its_caller_and_nobody_else() {
+    async fn a_panic_fails_its_own_job_only() {
         let pool = Pool::start("test", vec![Count::default()]).expect("a thread");
         let panicked: Result<(), _> = pool.run("boom", |_| panic!("on purpose")).await;
         assert!(matches!(panicked, Err(StoreError::Unavailable { context: "boom", .. })), "{panicked:?}");
@@ -133,16 +133,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_asked_for_is_done_before_the_end() {
+    async fn a_pool_finishes_its_jobs_before_it_ends() {
         let pool = Pool::start("test", vec![Count::default()]).expect("a thread");
         let (done, is_done) = oneshot::channel();
         let (go, may_go) = std::sync::mpsc::channel::<()>();
         let waiting = pool.run("wait", move |_| {
-            may_go.recv().expect("told to go on");
+            may_go.recv().expect("a signal");
             done.send(()).expect("waited for");
             Ok(())
         });
-        // Asked for, and then nobody waits any more.
+        // The caller stops waiting.
         assert!(tokio::time::timeout(Duration::ZERO, waiting).await.is_err());
         go.send(()).expect("the job is waiting");
         drop(pool);

@@ -16,7 +16,7 @@ use stackbell_store::rows::identity::{read_organization, read_role, read_token, 
 use stackbell_store::rows::{Columns as _, Id};
 use stackbell_store::{organization_columns, token_columns, user_columns};
 
-/// What [`token_columns`] are of.
+/// The tables of [`token_columns`].
 macro_rules! token_tables {
     () => {
         " FROM tokens t LEFT JOIN users u ON u.number = t.user_number \
@@ -61,7 +61,7 @@ const LIST_OF_ORGANIZATION: &str = concat!(
     "WHERE o.id = ?1 AND t.id > ?2 ORDER BY t.id LIMIT ?3"
 );
 
-/// The tokens of an owner, one of whose numbers is null.
+/// The tokens of an owner: either `user_number` or `organization_number` is null.
 pub(crate) const COUNT: &str = "/* create_token.count */ SELECT \
     (SELECT COUNT(*) FROM tokens WHERE user_number = ?1) \
     + (SELECT COUNT(*) FROM tokens WHERE organization_number = ?2)";
@@ -76,7 +76,7 @@ const BUMP_VERSIONS_OF_USER: &str = "/* bump_versions_of_user */ UPDATE organiza
 const TOUCH: &str = "/* touch_tokens */ UPDATE tokens SET last_used_at = ?2 \
     WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)";
 
-/// The columns user_number and organization_number of an owner.
+/// The columns `user_number` and `organization_number` of an owner.
 struct OwnerNumbers {
     user: Option<i64>,
     organization: Option<i64>,
@@ -104,7 +104,7 @@ fn bump_versions(connection: &Connection, owner: &OwnerNumbers) -> Result<(), Fa
     Ok(())
 }
 
-/// Inserts a token; bumps no version.
+/// Inserts a token. Increments no version.
 pub(crate) fn insert(connection: &Connection, token: &Token, hash: &TokenHash) -> Result<(), Fault> {
     let owner = find_owner(connection, token.owner)?;
     insert_owned(connection, token, hash, &owner)
@@ -169,7 +169,7 @@ pub(crate) fn find(connection: &Connection, hash: &TokenHash) -> Result<Option<T
     }))
 }
 
-/// Where a user belongs, and as what.
+/// A user's organizations, with the role in each.
 pub(crate) fn memberships_of(connection: &Connection, user: UserId) -> Result<Vec<HeldMembership>, Fault> {
     rows::list(connection, MEMBERSHIPS, [user.bytes()], "memberships", |cursor| {
         let (organization, version) = (read_organization(cursor)?, cursor.count("version")?);

@@ -1,4 +1,4 @@
-//! Reading all rows of a file, table by table, for a copy.
+//! Reads all rows of a file, table by table, for a copy.
 
 use async_trait::async_trait;
 use rusqlite::types::ValueRef;
@@ -12,13 +12,13 @@ use crate::SqliteStore;
 use crate::error::Fault;
 use crate::rows::{compression, first, list};
 
-/// Columns that are compressed here. Other stores keep them as they are.
+/// The compressed columns. Other stores do not compress them.
 const COMPRESSED: &[&str] = &["payload", "body", "request_headers", "response_headers", "response_body"];
 
 const DAYS: &str = "/* export.days */ SELECT accepted_at / 86400000 FROM events \
     UNION SELECT created_at / 86400000 FROM deliveries";
 
-/// What a column is read from. Rows refer to events and deliveries by number here, and by id in other stores.
+/// The SQL expression of a column. Rows refer to events and deliveries by rowid here, and by id in other stores.
 fn expression(table: &'static str, column: &'static str) -> &'static str {
     match (table, column) {
         ("deliveries", "organization_number") => {
@@ -26,14 +26,14 @@ fn expression(table: &'static str, column: &'static str) -> &'static str {
         }
         ("deliveries", "event_key") => "(SELECT e.key FROM events e WHERE e.number = event_number)",
         ("attempts", "delivery_id") => "(SELECT d.id FROM deliveries d WHERE d.number = delivery_number)",
-        // A recovery that has not begun has no bytes here, and the least id elsewhere.
+        // A recovery before its first step has the empty id here, and the least id in other stores.
         ("recoveries", "after_id") => "iif(after_id = x'', zeroblob(16), after_id)",
         ("tallies", "slot") => "0",
         _ => column,
     }
 }
 
-/// Without joins and without sorting: every row of the table, in the order of the file.
+/// The query for every row of a table, in the order of the file: without joins and sorting.
 pub(crate) fn select(table: &'static Table) -> String {
     let columns: Vec<_> = table.columns().map(|(column, _)| expression(table.name, column)).collect();
     format!("/* export.{} */ SELECT {} FROM {}", table.name, columns.join(", "), table.name)

@@ -1,4 +1,4 @@
-//! Webhooks as people edit them.
+//! Webhooks and their edits.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -201,7 +201,7 @@ impl Webhooks for SqliteStore {
     }
 }
 
-/// Makes intakes stale that were matched before this.
+/// Increments the organization's version, so that intakes which were matched before are stale.
 pub(crate) fn bump_version(connection: &Connection, organization_number: i64) -> Result<(), Fault> {
     change(connection, BUMP_VERSION, [organization_number])?;
     Ok(())
@@ -242,7 +242,7 @@ fn create(
     Ok(CreateOutcome::Done)
 }
 
-/// What an edit needs to know of the webhook as it stands.
+/// The current data of a webhook that an edit needs.
 struct Current {
     number: i64,
     organization_number: i64,

@@ -1,4 +1,4 @@
-//! The port's suite, each case on a file of its own, with real reopening.
+//! The conformance suite. Each case has its own file, which is really closed and reopened.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ impl Harness for FileHarness {
     }
 }
 
-/// What is counted as it goes, and the same counted anew.
-const COUNTED: &str = "SELECT o.pending, o.stored_bytes,
+/// The stored counts, and the same counts computed from the rows.
+const COUNTS: &str = "SELECT o.pending, o.stored_bytes,
     (SELECT COUNT(*) FROM deliveries d JOIN webhooks w ON w.number = d.webhook_number
         WHERE w.organization_number = o.number AND d.state = 'pending'),
     (SELECT TOTAL(length(e.payload)) FROM events e WHERE e.organization_number = o.number)
@@ -42,14 +42,14 @@ const COUNTED: &str = "SELECT o.pending, o.stored_bytes,
         FROM attempts a JOIN webhooks w ON w.number = a.webhook_number WHERE w.organization_number = o.number)
     FROM organizations o";
 
-/// Whatever a case did, the counts are exact after it.
+/// Checks after each case that the stored counts are exact.
 impl Drop for FileHarness {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
         }
         let connection = rusqlite::Connection::open(self.path()).expect("a connection");
-        let mut statement = connection.prepare(COUNTED).expect("the tables are there");
+        let mut statement = connection.prepare(COUNTS).expect("the tables are there");
         let mut rows = statement.query([]).expect("a query");
         while let Some(row) = rows.next().expect("a row") {
             let number = |column| row.get::<_, i64>(column).expect("a number");

@@ -72,7 +72,7 @@ async fn a_file_that_is_gone_ends_readiness_and_takes_no_more_events() {
         client.post("/v1/orgs/acme/events", &update()).await.expect(503);
         std::fs::write(&path, "another").expect("written");
         client.post("/v1/orgs/acme/events", &update()).await.expect(503);
-        assert!(server.log().contains(&format!("{name} is not there any more")), "{}", server.log());
+        assert!(server.log().contains(&format!("{name} no longer exists")), "{}", server.log());
         std::fs::rename(&aside, &path).expect("moved back");
         until_ready_says(&server, "ok").await;
         wait::until("an accepted event", || async {

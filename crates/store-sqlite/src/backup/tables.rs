@@ -1,11 +1,11 @@
-//! Counts and digests of tables: what two copies have in common when their files differ.
+//! Row counts and digests of tables, by which two copies can be compared even if their files differ.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use sha2::{Digest as _, Sha256};
 use stackbell_store::backup::TableReport;
 
-/// All tables, by name. Reads every row.
+/// Reports all tables, ordered by name. Reads every row.
 pub(super) fn reports(connection: &Connection) -> Result<Vec<TableReport>, rusqlite::Error> {
     let mut names = connection.prepare(
         "/* tables.names */ SELECT name FROM sqlite_schema WHERE type = 'table' \
@@ -17,7 +17,7 @@ pub(super) fn reports(connection: &Connection) -> Result<Vec<TableReport>, rusql
 
 fn report(connection: &Connection, table: String) -> Result<TableReport, rusqlite::Error> {
     let key = primary_key(connection, &table)?;
-    // The names are those of our schema. Rows lie in the order of their key, so that nothing is sorted.
+    // The names come from our schema. Rows are stored in the order of their key, so SQLite does not sort them.
     let sql = format!("/* tables.rows */ SELECT * FROM \"{table}\" ORDER BY {key}");
     let mut statement = connection.prepare(&sql)?;
     let mut sha256 = Sha256::new();
@@ -34,7 +34,7 @@ fn report(connection: &Connection, table: String) -> Result<TableReport, rusqlit
     Ok(TableReport { table, rows: count, sha256: sha256.finalize().into() })
 }
 
-/// The columns of a table's primary key, as `ORDER BY` wants them.
+/// The columns of a table's primary key, for `ORDER BY`.
 fn primary_key(connection: &Connection, table: &str) -> Result<String, rusqlite::Error> {
     let mut columns = connection
         .prepare("/* tables.key */ SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk")?;
@@ -55,7 +55,7 @@ fn add_row(sha256: &mut Sha256, row: &Row<'_>, columns: usize) -> Result<(), rus
     Ok(())
 }
 
-/// With its type and length before it, no value can be taken for two, or for another.
+/// Adds a value with its type and length, so that different rows never have the same encoding.
 fn add(sha256: &mut Sha256, kind: u8, bytes: &[u8]) {
     sha256.update([kind]);
     sha256.update((bytes.len() as u64).to_le_bytes());
@@ -66,8 +66,8 @@ fn add(sha256: &mut Sha256, kind: u8, bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// What is reported of the table `a` once these statements ran.
-    fn of(statements: &str) -> TableReport {
+    /// The report about the table `a` after these statements.
+    fn report_after(statements: &str) -> TableReport {
         let connection = Connection::open_in_memory().expect("a database");
         connection.execute_batch(statements).expect("statements");
         reports(&connection).expect("a report").remove(0)
@@ -77,22 +77,23 @@ mod tests {
     const ROWS: &str = "INSERT INTO a VALUES (1, 'ab', 'c'), (2, x'00', NULL);";
 
     #[test]
-    fn the_same_content_has_the_same_digest_wherever_it_lies() {
-        let first = of(&format!("{TABLE}{ROWS}"));
+    fn equal_content_has_an_equal_digest() {
+        let first = report_after(&format!("{TABLE}{ROWS}"));
         assert_eq!((first.table.as_str(), first.rows), ("a", 2));
         let detour = "INSERT INTO a VALUES (2, x'00', NULL), (3, 1, 1), (1, 'ab', 'c');\
                       DELETE FROM a WHERE number = 3; CREATE INDEX b ON a (x);";
-        assert_eq!(of(&format!("{TABLE}{detour}")), first);
+        assert_eq!(report_after(&format!("{TABLE}{detour}")), first);
         let by_words = "CREATE TABLE a (x TEXT, y TEXT, PRIMARY KEY (y, x)) STRICT, WITHOUT ROWID;";
-        let forth = of(&format!("{by_words}INSERT INTO a VALUES ('a', 'b'), ('b', 'a');"));
-        assert_eq!(of(&format!("{by_words}INSERT INTO a VALUES ('b', 'a'), ('a', 'b');")), forth);
+        let ordered = report_after(&format!("{by_words}INSERT INTO a VALUES ('a', 'b'), ('b', 'a');"));
+        let reversed = report_after(&format!("{by_words}INSERT INTO a VALUES ('b', 'a'), ('a', 'b');"));
+        assert_eq!(reversed, ordered);
     }
 
     #[test]
-    fn other_content_has_another_digest() {
-        let first = of(&format!("{TABLE}{ROWS}"));
+    fn different_content_has_a_different_digest() {
+        let first = report_after(&format!("{TABLE}{ROWS}"));
         let differs = |statements: &str| {
-            let other = of(statements);
+            let other = report_after(statements);
             assert_ne!(other.sha256, first.sha256, "{statements}");
         };
         for change in [

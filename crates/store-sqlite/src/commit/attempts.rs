@@ -18,7 +18,7 @@ use crate::rows::{change, first, first_of};
 use stackbell_store::rows::delivery::state_columns;
 use stackbell_store::rows::{Columns as _, Id};
 
-/// Answered by the index on ids alone.
+/// Reads only the index on ids.
 pub(crate) const FIND_NUMBER: &str =
     "/* commit.find_number */ SELECT number FROM deliveries WHERE webhook_number = ?2 AND id = ?1";
 

@@ -1,4 +1,4 @@
-//! Events in.
+//! Intake of events.
 
 use rusqlite::{CachedStatement, Connection, params};
 use stackbell_model::ids::{EventId, OrganizationId, SourceId, WebhookId};
@@ -29,7 +29,7 @@ pub(super) struct Intake<'batch, 'connection> {
     find_event: CachedStatement<'connection>,
     insert_event: CachedStatement<'connection>,
     insert_delivery: CachedStatement<'connection>,
-    /// The webhooks' numbers of an item's deliveries, in order. Kept for its memory.
+    /// The rowids of the webhooks of an item's deliveries, in order. It is a field so that its memory is reused.
     webhook_rowids: Vec<i64>,
 }
 
@@ -57,7 +57,7 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
             return Ok(IntakeOutcome::Stale);
         };
         let is_own = self.find_webhooks(&organization, item)?;
-        // The usual item is one new event. Its insert finds out whether the id is taken, which saves a lookup.
+        // Most items are one new event. Its insert detects an id that is taken, which saves a lookup.
         let mut is_assumed_new = item.events.len() == 1 && item.change.is_none();
         loop {
             let mut found = Found { intake: self, organization: &organization, is_own, is_assumed_new };
@@ -70,7 +70,7 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
                         return Ok(IntakeOutcome::Accepted(receipts));
                     }
                 }
-                // The event may be a duplicate or in conflict, and that would come before the quota.
+                // The event may be a duplicate or a conflict, and those are checked before the quota.
                 Decision::Refuse(IntakeOutcome::OverQuota(_)) if is_assumed_new => {}
                 Decision::Refuse(outcome) => return Ok(outcome),
                 Decision::DropEvents(part) => {
@@ -86,8 +86,8 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         }
     }
 
-    /// Inserts the events whose receipts are no duplicates. `false` if an id is taken; nothing was inserted then, if the item
-    /// has one event.
+    /// Inserts the events whose receipts are no duplicates. Returns false if an id is taken; an item of one event has inserted
+    /// nothing then.
     fn insert_all(
         &mut self,
         organization_number: i64,
@@ -104,8 +104,8 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         Ok(true)
     }
 
-    /// Looks up the webhooks of all deliveries. `false` when one is not the organization's:
-    /// whoever matched it was looking at something else.
+    /// Looks up the webhooks of all deliveries. Returns false if one of them is not the organization's: then the item was matched
+    /// against something else.
     fn find_webhooks(&mut self, organization: &OrganizationRow, item: &IntakeItem) -> Result<bool, Fault> {
         self.webhook_rowids.clear();
         for delivery in item.events.iter().flat_map(|new| &new.deliveries) {
@@ -135,7 +135,8 @@ impl<'batch, 'connection> Intake<'batch, 'connection> {
         Ok(number)
     }
 
-    /// Inserts an event with its deliveries, whose webhooks' numbers begin at `first_webhook`. `false` if its id is taken.
+    /// Inserts an event with its deliveries. The rowids of their webhooks begin at the position `first_webhook`. Returns false if
+    /// the event's id is taken.
     fn insert(
         &mut self,
         organization_number: i64,

@@ -1,4 +1,4 @@
-//! What a batch has looked up so far.
+//! The rows that a batch has looked up.
 
 use std::collections::HashMap;
 
@@ -24,9 +24,9 @@ pub(crate) const FIND_WEBHOOK: &str = "/* commit.find_webhook */ SELECT number, 
 pub(super) struct OrganizationRow {
     pub(super) number: i64,
     pub(super) version: u64,
-    /// Before the batch.
+    /// Without the changes of the batch.
     pub(super) pending: i64,
-    /// Before the batch.
+    /// Without the changes of the batch.
     pub(super) stored_bytes: i64,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct WebhookRow {
     health_changed: bool,
 }
 
-/// Organizations and webhooks, each read at most once in a batch; `None` for one that is not there.
+/// Organizations and webhooks, each read at most once in a batch; `None` for one that does not exist.
 pub(super) struct BatchLookups<'connection> {
     find_organization: CachedStatement<'connection>,
     find_webhook: CachedStatement<'connection>,
@@ -80,7 +80,7 @@ impl<'connection> BatchLookups<'connection> {
         Ok(found)
     }
 
-    /// A webhook, be it deleted.
+    /// Finds a webhook, even a deleted one.
     pub(super) fn webhook(&mut self, id: WebhookId) -> Result<Option<WebhookRow>, Fault> {
         if let Some(row) = self.webhooks.get(&id) {
             return Ok(*row);
@@ -99,7 +99,7 @@ impl<'connection> BatchLookups<'connection> {
         Ok(found)
     }
 
-    /// Notes how a webhook has been doing since; [`Self::write_health`] writes it.
+    /// Sets the health of a webhook, which [`Self::write_health`] writes.
     pub(super) fn set_health(&mut self, id: WebhookId, health: Health) {
         if let Some(Some(row)) = self.webhooks.get_mut(&id)
             && row.health != health
@@ -109,7 +109,7 @@ impl<'connection> BatchLookups<'connection> {
         }
     }
 
-    /// Writes what changed, once for each webhook. Most attempts succeed and change nothing.
+    /// Writes each changed health once. Most attempts succeed and change nothing.
     pub(super) fn write_health(&self, connection: &Connection) -> Result<(), Fault> {
         let changed = self.webhooks.values().flatten().filter(|row| row.health_changed);
         for row in changed {

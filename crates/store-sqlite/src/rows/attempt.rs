@@ -13,7 +13,7 @@ pub(crate) const INSERT_ATTEMPT: &str = "/* insert_attempt */ INSERT INTO attemp
      status, retry_after, response_headers, response_body, silence, text) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
-/// Inserts an attempt through [`INSERT_ATTEMPT`]. Answers the bytes that it stored.
+/// Inserts an attempt through [`INSERT_ATTEMPT`]. Returns the number of stored bytes.
 pub(crate) fn insert_attempt(
     statement: &mut Statement<'_>,
     delivery_number: i64,
@@ -41,11 +41,11 @@ pub(crate) fn insert_attempt(
         text,
     ];
     statement.execute(parameters)?;
-    let answered = [response_headers, response_body];
-    Ok(size(&request_headers) + answered.iter().flatten().map(|packed| size(packed)).sum::<i64>())
+    let response = [response_headers, response_body];
+    Ok(size(&request_headers) + response.iter().flatten().map(|value| size(value)).sum::<i64>())
 }
 
-/// Three hundred million years at the most.
+/// Converts a duration to milliseconds; saturates at three hundred million years.
 pub(crate) fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -13,7 +13,7 @@ pub(crate) const INSERT_AUDIT: &str = concat!(
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
 );
 
-/// Writes an entry, as part of the transaction.
+/// Inserts an entry.
 pub(crate) fn insert_audit(connection: &Connection, entry: &AuditEntry) -> Result<(), rusqlite::Error> {
     let parameters = params![
         entry.id.bytes(),

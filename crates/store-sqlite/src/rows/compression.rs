@@ -1,19 +1,19 @@
-//! Payloads, bodies and headers, in less room: LZ4 with a dictionary of what is in most of them.
+//! Compression of payloads, bodies and headers: LZ4 with a dictionary of their common parts.
 //!
-//! A delivered event of 1 KB takes 1.3 KB on disk with it and 2.2 KB without, and a commit has that much less to sync,
-//! for a microsecond or so a text.
-//! The first byte says how the rest is to be read, so that another way can be added beside those that files have.
+//! A delivered event of 1 KB takes 1.3 KB on disk, and 2.2 KB without compression. A commit therefore syncs fewer bytes, for
+//! about a microsecond of CPU for each value.
+//! The first byte of a value names its format, so that a new format can be added.
 
 use lz4_flex::block::{DecompressError, compress_into_with_dict, decompress_with_dict};
 
-/// As it is.
+/// The format of uncompressed bytes.
 const PLAIN: u8 = 0;
 
-/// The length in four bytes, the smallest first; then LZ4 with [`DICTIONARY`].
+/// The format of compressed bytes: the length in four bytes, little-endian, then LZ4 with [`DICTIONARY`].
 const LZ4: u8 = 1;
 
-/// What files were packed with can never change; a better one gets a first byte of its own.
-/// Longer than most texts that it helps with, it is still indexed anew for each: keep it short.
+/// The dictionary of [`LZ4`]. It can never change, because files depend on it; another dictionary needs a new format.
+/// Keep it short: LZ4 indexes it again for each value.
 const DICTIONARY: &[u8] = concat!(
     r#""type":"mrkdwn","text":"","color":"#,
     r#"{"type":"message","attachments":[{"contentType":"application/vnd.microsoft.card.adaptive","content":"#,
@@ -33,16 +33,17 @@ const DICTIONARY: &[u8] = concat!(
 )
 .as_bytes();
 
-/// Shorter texts are not worth a look.
+/// Shorter values are not compressed.
 const COMPRESSED_BYTES_MIN: usize = 32;
 
-/// Far above all that is ever packed; a length beyond it is damage, and must not be allocated.
+/// The maximum length of a decompressed value, far above that of any stored value. A larger length is damage and is not
+/// allocated.
 pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Why packed bytes cannot be read.
+/// The reason why a value cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CompressionError {
-    #[error("it is packed in a way that this program does not know")]
+    #[error("it is compressed in a format that this program does not know")]
     Unknown,
     #[error("it is cut short or too long")]
     Length,
@@ -50,7 +51,7 @@ pub(crate) enum CompressionError {
     Damaged(#[from] DecompressError),
 }
 
-/// Packs bytes for a column.
+/// Compresses a value for a column.
 pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     compressed(bytes).unwrap_or_else(|| {
         let mut plain = Vec::with_capacity(1 + bytes.len());
@@ -60,29 +61,29 @@ pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     })
 }
 
-/// The bytes that something packed takes.
-pub(crate) fn size(packed: &[u8]) -> i64 {
-    i64::try_from(packed.len()).expect("it is in memory")
+/// The stored size of a compressed value, in bytes.
+pub(crate) fn size(compressed: &[u8]) -> i64 {
+    i64::try_from(compressed.len()).expect("it is in memory")
 }
 
-/// `None` where it would not be shorter.
+/// Compresses a value by [`LZ4`]; `None` if the result is not shorter.
 fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
     if !(COMPRESSED_BYTES_MIN..=DECOMPRESSED_BYTES_MAX).contains(&bytes.len()) {
         return None;
     }
     let length = u32::try_from(bytes.len()).ok()?;
-    let mut packed = vec![0; 5 + lz4_flex::block::get_maximum_output_size(bytes.len())];
-    packed[0] = LZ4;
-    packed[1..5].copy_from_slice(&length.to_le_bytes());
-    let written = compress_into_with_dict(bytes, &mut packed[5..], DICTIONARY).ok()?;
-    packed.truncate(5 + written);
-    (packed.len() <= bytes.len()).then_some(packed)
+    let mut compressed = vec![0; 5 + lz4_flex::block::get_maximum_output_size(bytes.len())];
+    compressed[0] = LZ4;
+    compressed[1..5].copy_from_slice(&length.to_le_bytes());
+    let written = compress_into_with_dict(bytes, &mut compressed[5..], DICTIONARY).ok()?;
+    compressed.truncate(5 + written);
+    (compressed.len() <= bytes.len()).then_some(compressed)
 }
 
-/// What [`compress`] packed.
-pub(crate) fn decompress(packed: &[u8]) -> Result<Vec<u8>, CompressionError> {
-    let (kind, rest) = packed.split_first().ok_or(CompressionError::Length)?;
-    match *kind {
+/// Decompresses a value that [`compress`] compressed.
+pub(crate) fn decompress(compressed: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let (format, rest) = compressed.split_first().ok_or(CompressionError::Length)?;
+    match *format {
         PLAIN => Ok(rest.to_vec()),
         LZ4 => {
             let (length, rest) = rest.split_first_chunk().ok_or(CompressionError::Length)?;
@@ -101,7 +102,7 @@ pub(crate) fn decompress(packed: &[u8]) -> Result<Vec<u8>, CompressionError> {
 mod tests {
     use super::*;
 
-    /// Has a piece of each part of the dictionary.
+    /// A text with a part of each line of the dictionary.
     const SAMPLE: &str = concat!(
         r#"{"user":{"name":"Morty","githubLogin":"morty","avatarUrl":"https://avatars.githubusercontent.com/u/1"},"#,
         r#""projectName":"web","stackName":"prod","kind":"update","result":"succeeded","isPreview":false,"#,
@@ -110,13 +111,13 @@ mod tests {
     );
 
     fn check(bytes: &[u8], length_max: usize) {
-        let packed = compress(bytes);
-        assert!(packed.len() <= length_max, "{} bytes became {}", bytes.len(), packed.len());
-        assert_eq!(decompress(&packed).expect("what was packed can be unpacked"), bytes);
+        let compressed = compress(bytes);
+        assert!(compressed.len() <= length_max, "{} bytes became {}", bytes.len(), compressed.len());
+        assert_eq!(decompress(&compressed).expect("a compressed value"), bytes);
     }
 
     #[test]
-    fn what_comes_out_is_what_went_in() {
+    fn decompression_restores_the_value() {
         check(b"", 1);
         check(b"ok", 3);
         check(&[7; 100_000], 500);
@@ -127,23 +128,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_files_can_be_read() {
-        // Made by the first version: the dictionary is as it was.
+    fn values_of_the_first_version_can_be_read() {
+        // The first version made this sample, so it shows that the dictionary is unchanged.
         let stored = include_bytes!("compression.sample");
         assert_eq!(String::from_utf8(decompress(stored).expect("readable")), Ok(SAMPLE.to_owned()));
     }
 
     #[test]
-    fn damage_is_seen_and_harms_nobody() {
-        let packed = compress(&DICTIONARY.repeat(2));
-        for length in 0..packed.len() {
-            assert!(decompress(&packed[..length]).is_err(), "{length}");
+    fn damaged_values_neither_panic_nor_allocate_much() {
+        let compressed = compress(&DICTIONARY.repeat(2));
+        for length in 0..compressed.len() {
+            assert!(decompress(&compressed[..length]).is_err(), "{length}");
         }
-        for position in 0..packed.len() {
+        for position in 0..compressed.len() {
             for bit in 0..8 {
-                let mut damaged = packed.clone();
+                let mut damaged = compressed.clone();
                 damaged[position] ^= 1 << bit;
-                // It may still come out as something, but neither panics nor allocates what nobody stored.
+                // The result may be an error or other bytes.
                 let _ = decompress(&damaged);
             }
         }

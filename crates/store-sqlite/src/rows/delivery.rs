@@ -8,7 +8,7 @@ use crate::rows::compression::{compress, size};
 use stackbell_store::rows::Id;
 use stackbell_store::rows::delivery::state_columns;
 
-/// What [`delivery_columns`] are of.
+/// The tables of [`delivery_columns`].
 macro_rules! delivery_tables {
     () => {
         " FROM deliveries d JOIN webhooks w ON w.number = d.webhook_number \
@@ -23,7 +23,7 @@ pub(crate) const INSERT_DELIVERY: &str = "/* insert_delivery */ INSERT INTO deli
      finished_at, fail_reason, cancel_reason, cancelled_by, body) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-/// Inserts a delivery through [`INSERT_DELIVERY`]; a ping has no event's number. Answers the bytes that it stored.
+/// Inserts a delivery through [`INSERT_DELIVERY`]. `event_number` is `None` for a ping. Returns the number of stored bytes.
 pub(crate) fn insert_delivery(
     statement: &mut Statement<'_>,
     webhook_number: i64,

@@ -8,14 +8,14 @@ use crate::rows::compression::{compress, size};
 use stackbell_store::rows::event::subject_columns;
 use stackbell_store::rows::{Id, join};
 
-/// Inserts nothing when the organization has an event of this id.
+/// Inserts nothing if the organization has an event with this id.
 pub(crate) const INSERT_EVENT: &str = "/* insert_event */ INSERT INTO events \
     (organization_number, key, id, kind, filters, subject_kind, subject_project, subject_name, digest, \
      accepted_at, source, token, deliveries, deliveries_left, payload) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14) \
     ON CONFLICT (organization_number, id) DO NOTHING";
 
-/// Inserts an event through [`INSERT_EVENT`]; the bytes that it stored if it did.
+/// Inserts an event through [`INSERT_EVENT`]. Returns the number of stored bytes; `None` if nothing was inserted.
 pub(crate) fn insert_event(
     statement: &mut Statement<'_>,
     organization_number: i64,

@@ -1,6 +1,6 @@
-//! Deliveries without their bytes.
+//! Deliveries without their payload.
 
-/// Of what [`overview_tables`] names.
+/// The columns of a delivery's overview, from [`overview_tables`].
 macro_rules! overview_columns {
     () => {
         "d.id, d.format, d.created_at, d.rearmed_at, d.attempts_spent, \
@@ -13,7 +13,7 @@ macro_rules! overview_columns {
 }
 pub(crate) use overview_columns;
 
-/// A delivery has few attempts: finding the last takes a look at each.
+/// The tables of a delivery's overview. The last attempt is found by reading all of the delivery's attempts, which are few.
 macro_rules! overview_tables {
     () => {
         " FROM deliveries d JOIN webhooks w ON w.number = d.webhook_number \

@@ -28,7 +28,7 @@ pub(crate) const UPDATE_HEALTH: &str = "/* update_health */ UPDATE webhooks SET 
     retry_asked_at = ?8, retry_until = ?9 \
     WHERE number = ?1";
 
-/// Inserts a webhook with the health that it has.
+/// Inserts a webhook with its health.
 pub(crate) fn insert_webhook(
     connection: &Connection,
     organization_number: i64,
@@ -72,7 +72,7 @@ pub(crate) fn insert_webhook(
     Ok(())
 }
 
-/// Writes what people can edit, and counts the edit.
+/// Writes the editable columns, and increments the revision.
 pub(crate) fn update_webhook(
     connection: &Connection,
     number: i64,

@@ -1,4 +1,4 @@
-//! The file: who may open it, what survives, what it refuses, and how large it gets (`size`).
+//! The file: locking, durability, refused files, and its size (`size`).
 
 mod size;
 
@@ -33,7 +33,7 @@ impl File {
         self.folder.path().join("store.db")
     }
 
-    /// A file with the store's tables, open as any program could.
+    /// A file with the store's tables, opened by SQLite directly.
     fn tables() -> (Self, Connection) {
         let file = Self::new();
         SqliteStore::migrate(&file.path()).expect("a new file");
@@ -41,7 +41,7 @@ impl File {
         (file, connection)
     }
 
-    /// What is on the disk now, for another store to open.
+    /// A copy of the files that are on the disk now, for another store.
     fn copy(&self) -> Self {
         let copy = Self::new();
         for suffix in ["", "-wal"] {
@@ -76,7 +76,7 @@ fn a_file_has_one_store_at_a_time() {
 }
 
 #[test]
-fn a_clean_stop_leaves_one_file_for_its_owner_alone() {
+fn a_clean_stop_leaves_one_private_file() {
     let file = File::new();
     drop(SqliteStore::open(&file.path()).expect("a new file"));
     assert!(!file.path().with_extension("db-wal").exists());
@@ -94,9 +94,9 @@ fn migrating_again_changes_nothing() {
     assert_eq!(SqliteStore::migrate(&file.path()).expect("as before"), SqliteStore::newest_version());
 }
 
-/// Who wants to go back to the program before puts the copy in the file's place.
+/// A user can go back to the older program with the copy that the migration makes.
 #[test]
-fn a_file_is_kept_as_it_was_before_it_is_migrated() {
+fn a_migration_keeps_a_copy_of_the_older_file() {
     let file = File::new();
     let connection = Connection::open(file.path()).expect("a file");
     connection.execute_batch(include_str!("../../migrations/0001_initial.sql")).expect("the first version");
@@ -104,7 +104,7 @@ fn a_file_is_kept_as_it_was_before_it_is_migrated() {
     drop(connection);
     let version = |path: &Path| describe_copy(path).expect("a store").schema;
 
-    SqliteStore::migrate(&file.path()).expect("it is brought up to date");
+    SqliteStore::migrate(&file.path()).expect("it is migrated");
 
     let kept = file.folder.path().join("store.db.version-1");
     assert_eq!((version(&kept), version(&file.path())), (1, SqliteStore::newest_version()));
@@ -115,7 +115,7 @@ fn a_file_is_kept_as_it_was_before_it_is_migrated() {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&kept).expect("it is there").permissions().mode() & 0o777, 0o600);
     }
-    // Back, and on again.
+    // The older file can be put back and migrated again.
     fs::rename(&kept, file.path()).expect("put back");
     SqliteStore::open(&file.path()).expect("it opens");
     assert_eq!(version(&kept), 1);
@@ -134,7 +134,7 @@ fn a_schema_that_is_too_new_is_refused() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused() {
+fn a_database_of_another_program_is_refused() {
     let file = File::new();
     let connection = Connection::open(file.path()).expect("a file");
     connection.execute_batch("CREATE TABLE theirs (x)").expect("a table");
@@ -142,7 +142,7 @@ fn what_is_not_ours_is_refused() {
 }
 
 #[test]
-fn what_is_broken_is_refused() {
+fn a_damaged_file_is_refused() {
     let file = File::new();
     fs::write(file.path(), "not a database, whatever its name says\n".repeat(100)).expect("a file");
     assert_eq!(refusal(&file.path()), "FILE is not a database, or is damaged");
@@ -158,7 +158,7 @@ fn what_is_broken_is_refused() {
 }
 
 #[tokio::test]
-async fn a_kill_loses_nothing_that_was_answered() {
+async fn a_kill_loses_no_committed_data() {
     let file = File::new();
     let world = World::open(&file).await;
     let webhook = world.webhook("hook").await;
@@ -178,10 +178,10 @@ async fn a_kill_loses_nothing_that_was_answered() {
     assert_eq!(found.map(|stored| stored.delivery), Some(waiting));
 }
 
-/// A copy is what is in its file, and stays that.
+/// An inspection reads only the copy's file and changes nothing.
 #[tokio::test]
-async fn a_copy_is_looked_through_without_a_trace() {
-    // What a URI would take for its own.
+async fn an_inspection_leaves_the_copy_unchanged() {
+    // These characters have a meaning in a URI.
     let folder = tempfile::Builder::new().prefix("50%41?#").tempdir().expect("a folder");
     let path = folder.path().join("copy.db");
     let file = File::new();
@@ -197,7 +197,7 @@ async fn a_copy_is_looked_through_without_a_trace() {
     assert_eq!((rows("deliveries"), rows("attempts"), rows("no_table")), (Some(1), Some(0), None));
     assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1);
 
-    // A log that was left beside it is no part of it.
+    // A write-ahead log next to the copy is ignored.
     let connection = Connection::open(&path).expect("a connection");
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA user_version = 77").expect("written");
     assert!(path.with_extension("db-wal").exists());
@@ -206,7 +206,7 @@ async fn a_copy_is_looked_through_without_a_trace() {
 }
 
 #[tokio::test]
-async fn a_copy_with_deliveries_of_no_event_is_refused() {
+async fn a_copy_with_a_delivery_of_a_missing_event_is_refused() {
     let file = File::new();
     let world = World::open(&file).await;
     world.pending(&world.webhook("hook").await).await;
@@ -215,11 +215,11 @@ async fn a_copy_with_deliveries_of_no_event_is_refused() {
     connection.execute_batch("DELETE FROM events").expect("damage");
     drop(connection);
     let refusal = inspect_copy(&file.path()).expect_err("it is refused").to_string();
-    assert!(refusal.ends_with("is damaged: a delivery is of an event that is not there"), "{refusal}");
+    assert!(refusal.ends_with("is damaged: a delivery refers to a missing event"), "{refusal}");
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_named_without_its_value() {
+async fn an_error_about_an_unreadable_row_names_it_without_its_value() {
     let file = File::new();
     let world = World::open(&file).await;
     let webhook = world.webhook("hook").await;
@@ -235,13 +235,13 @@ async fn a_row_that_cannot_be_read_is_named_without_its_value() {
 }
 
 #[tokio::test]
-async fn a_batch_that_fails_leaves_nothing_behind_and_the_next_goes_through() {
+async fn a_failed_batch_is_rolled_back_and_the_next_one_commits() {
     let file = File::new();
     let world = World::open(&file).await;
     let webhook = world.webhook("hook").await;
     let known = world.new_event();
     world.accept(&known, &[&webhook]).await;
-    // Two events under one key: what no caller does, and the schema refuses.
+    // Two events with one key: no caller does that, and the schema refuses it.
     let lease = world.new_lease(world.now());
     let good = NewEvent {
         event: world.new_event(),
@@ -257,7 +257,7 @@ async fn a_batch_that_fails_leaves_nothing_behind_and_the_next_goes_through() {
     let again = world.intake(vec![NewEvent { deliveries: Vec::new(), ..good.clone() }]).await;
     let outcome = world.commit(vec![again], Vec::new()).await.intakes.remove(0);
     assert!(matches!(outcome, IntakeOutcome::Accepted(receipts) if !receipts[0].duplicate));
-    // The number that its delivery had is another's now, and its lease must not be.
+    // Another delivery has the rowid of the rolled back one now, but must not have its lease.
     let next = world.pending(&webhook).await;
     let late = attempt(AttemptTrigger::Schedule, world.now(), answered(200));
     let late = leased(&next, lease.token, late, Next::Succeeded);
@@ -265,7 +265,7 @@ async fn a_batch_that_fails_leaves_nothing_behind_and_the_next_goes_through() {
 }
 
 #[tokio::test]
-async fn a_deleted_webhook_goes_with_its_last_delivery() {
+async fn a_deleted_webhook_is_removed_with_its_last_delivery() {
     let file = File::new();
     let world = World::open(&file).await;
     let webhook = world.webhook("hook").await;
@@ -291,7 +291,7 @@ async fn a_deleted_webhook_goes_with_its_last_delivery() {
 }
 
 #[test]
-fn the_schema_refuses_nonsense() {
+fn the_schema_refuses_invalid_rows() {
     let (_file, connection) = File::tables();
     connection
         .execute_batch(
@@ -306,8 +306,8 @@ fn the_schema_refuses_nonsense() {
              INSERT INTO deliveries VALUES (1, randomblob(16), 1, 1, NULL, 'raw', 0, NULL, 0, 'pending', 0, NULL, NULL,
                  NULL, NULL, NULL);",
         )
-        .expect("what makes sense is let in");
-    for nonsense in [
+        .expect("valid rows");
+    for invalid in [
         "UPDATE deliveries SET state = 'succeeded'",
         "UPDATE deliveries SET due_at = NULL",
         "UPDATE deliveries SET finished_at = 1",
@@ -337,7 +337,7 @@ fn the_schema_refuses_nonsense() {
              request_headers, outcome, text) VALUES (2, 1, 'schedule', 0, 0, '', x'00', 'our_fault', 'x')",
         "INSERT INTO meta (one, oldest_reader) VALUES (2, 1)",
     ] {
-        let refused = connection.execute(nonsense, []).map_err(|error| error.sqlite_error_code());
-        assert_eq!(refused, Err(Some(rusqlite::ErrorCode::ConstraintViolation)), "{nonsense}");
+        let refused = connection.execute(invalid, []).map_err(|error| error.sqlite_error_code());
+        assert_eq!(refused, Err(Some(rusqlite::ErrorCode::ConstraintViolation)), "{invalid}");
     }
 }

@@ -1,4 +1,4 @@
-//! How large the file gets.
+//! The size of the file.
 
 use std::fs;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use stackbell_store::maintenance::SweepPolicy;
 
 use super::File;
 
-/// An update's payload as Pulumi has it, and a message of words that makes it a kilobyte.
+/// The payload of an update in Pulumi's form, with a message of random words that makes it a kilobyte.
 fn payload_of_a_kilobyte(seed: usize) -> String {
     let head = format!(
         r#"{{"user":{{"name":"Morty Smith","githubLogin":"morty","avatarUrl":"https://crazy-adventures.net/morty.png"}},"organization":{{"name":"Crazy Adventures","githubLogin":"crazy-adventures","avatarUrl":"https://crazy-adventures.net/logo.png"}},"projectName":"website","stackName":"website-prod","updateUrl":"https://app.pulumi.com/crazy-adventures/website/website-prod/updates/{seed}","kind":"update","result":"succeeded","resourceChanges":{{"create":{},"same":28}},"isPreview":false,"message":""#,
@@ -22,18 +22,18 @@ fn payload_of_a_kilobyte(seed: usize) -> String {
     );
     let words =
         ["bucket", "policy", "replaced", "because", "region", "changed", "from", "eu-west-1", "to", "role"];
-    let mut chance = seed as u64 + 1;
+    let mut random = seed as u64 + 1;
     let mut text = head;
     while text.len() < 1022 {
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        text.push_str(words[(chance >> 33) as usize % words.len()]);
-        text.push_str(&format!("-{:x} ", chance >> 40));
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        text.push_str(words[(random >> 33) as usize % words.len()]);
+        text.push_str(&format!("-{:x} ", random >> 40));
     }
     text.truncate(1022);
     text + "\"}"
 }
 
-/// What a delivery to a webhook with a secret sends; each id and signature is another.
+/// The request headers of a delivery to a webhook with a secret. Ids and signatures differ between events.
 fn request_headers(event: &Event) -> String {
     let id = event.id;
     let noise = format!("{}{}", event.id, event.key).replace('-', "");
@@ -45,7 +45,7 @@ fn request_headers(event: &Event) -> String {
     )
 }
 
-/// A hundred events of a kilobyte, delivered at once.
+/// Stores a hundred delivered events of a kilobyte.
 async fn deliver_a_hundred(world: &World, webhook: &Webhook, seed: usize) {
     let organization_version = world.snapshot().await.version;
     let (mut intakes, mut attempts) = (Vec::new(), Vec::new());
@@ -81,7 +81,7 @@ async fn deliver_a_hundred(world: &World, webhook: &Webhook, seed: usize) {
     assert!(recorded.attempts.iter().all(|one| matches!(one, AttemptOutcome::Recorded { .. })));
 }
 
-/// Of all files of the store.
+/// The size of all files of the store.
 fn bytes(file: &File) -> u64 {
     let files = fs::read_dir(file.folder.path()).expect("the folder");
     files.map(|entry| entry.expect("a file").metadata().expect("its size").len()).sum()
@@ -100,9 +100,9 @@ async fn a_thousand_delivered_events_of_a_kilobyte_stay_under_two_megabytes() {
     assert!(bytes < 2_000_000, "{bytes} bytes");
 }
 
-/// What is removed makes room for what comes.
+/// New rows use the space of removed rows.
 #[tokio::test]
-async fn a_file_of_which_as_much_goes_as_comes_stops_growing() {
+async fn a_file_stops_growing_when_as_much_is_removed_as_added() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const KEPT_DAYS: usize = 3;
     let file = File::new();
@@ -122,7 +122,7 @@ async fn a_file_of_which_as_much_goes_as_comes_stops_growing() {
             rows_max: 100,
         };
         while world.store.sweep(world.now(), &policy).await.expect("sweep").more {}
-        // The log, and what is in it and not in the file yet, grow to a size of their own.
+        // Counts pages of the database, and not of the log, which has its own limit.
         pages.push(
             connection.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0)).expect("a count"),
         );

@@ -1,8 +1,8 @@
-//! The store and the in-memory store give equal answers to any list of operations.
+//! The SQLite store and the in-memory store return equal results for any list of operations.
 //!
-//! Each store is driven by a world of its own; both worlds have equal time and chance.
-//! A failure is an answer, or something read afterwards, that differs between them.
-//! Not compared: an organization's version and its stored bytes, which each store counts in its own way.
+//! Each store has its own world; both worlds have equal clocks and random numbers.
+//! The test fails if a result differs between the stores, or the data that is read after an operation.
+//! The version and the stored bytes of an organization are not compared, because each store counts them in its own way.
 
 mod operations;
 
@@ -38,7 +38,7 @@ use tempfile::TempDir;
 
 use operations::{After, Operation, operations};
 
-/// Lists of operations that are tried.
+/// The number of lists of operations.
 const CASES: u32 = 60;
 
 const SOURCE: SourceId = SourceId::from_uuid(uuid::Uuid::nil());
@@ -47,13 +47,13 @@ const ALL: u32 = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A lease that ran out longer ago may be forgotten, or not.
-const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+/// The time after its deadline for which a store must remember a lease. Later it may forget the lease.
+const LEASE_KEPT_FOR: Duration = Duration::from_secs(3600);
 
-/// A store's answers, and what can be read from it.
+/// The result of an operation, and the data that can be read after it.
 #[derive(Debug, PartialEq)]
-struct Seen {
-    answer: String,
+struct Observed {
+    result: String,
     webhooks: Vec<Webhook>,
     events: Vec<StoredEvent>,
     deliveries: DeliveryPage,
@@ -80,7 +80,7 @@ impl Harness for InMemory {
     }
 }
 
-/// What is compared with it.
+/// The store that is compared with the reference.
 struct OnDisk(TempDir);
 
 #[async_trait]
@@ -96,7 +96,7 @@ struct Held {
     until: Timestamp,
 }
 
-/// One of the two, and what there is to operate on.
+/// One of the two stores, and the objects for operations.
 struct Side<'harness> {
     harness: &'harness dyn Harness,
     world: World,
@@ -105,7 +105,7 @@ struct Side<'harness> {
     deliveries: Vec<Delivery>,
     held: Vec<Held>,
     recoveries: Vec<Recovery>,
-    /// How many cursors were made.
+    /// The number of cursors that were made.
     cursors: u32,
 }
 
@@ -124,22 +124,22 @@ impl<'harness> Side<'harness> {
         Self { harness, world, webhooks, events, deliveries, held, recoveries, cursors: 0 }
     }
 
-    async fn step(mut self, operation: &Operation) -> (Self, Seen) {
-        let answer = if matches!(operation, Operation::Restart) {
+    async fn step(mut self, operation: &Operation) -> (Self, Observed) {
+        let result = if matches!(operation, Operation::Restart) {
             self.world = self.world.restarted(self.harness).await;
             String::new()
         } else {
-            // Nothing to operate on is no answer: in both, or they differ.
+            // There may be no object for the operation, and then on both sides.
             self.apply(operation).await.unwrap_or_default()
         };
-        let seen = self.look(answer).await;
-        (self, seen)
+        let observed = self.observe(result).await;
+        (self, observed)
     }
 
     async fn apply(&mut self, operation: &Operation) -> Option<String> {
         match *operation {
-            Operation::Accept { heard_by, has_body, is_leased, pending_max, hours_ago } => {
-                let new = self.new_event(heard_by, has_body, is_leased, hours_ago);
+            Operation::Accept { matches, has_body, is_leased, pending_max, hours_ago } => {
+                let new = self.new_event(matches, has_body, is_leased, hours_ago);
                 Some(self.accept(new, pending_max).await)
             }
             Operation::AcceptAgain { event, digest } => {
@@ -148,8 +148,8 @@ impl<'harness> Side<'harness> {
                 let deliveries = vec![self.world.new_delivery(&self.webhooks[0])];
                 Some(self.accept(NewEvent { event, deliveries }, 0).await)
             }
-            Operation::Bring { is_behind, event, pending_max } => {
-                self.bring(is_behind, event, pending_max).await
+            Operation::AdvanceCursor { is_behind, event, pending_max } => {
+                self.advance_cursor(is_behind, event, pending_max).await
             }
             Operation::Lease { webhook, limit, mode } => Some(self.lease(webhook, limit, mode).await),
             Operation::Record { held, status, next } => self.record_held(held, status, next).await,
@@ -197,13 +197,13 @@ impl<'harness> Side<'harness> {
                 None
             }
             Operation::Sweep { days_kept } => Some(self.sweep(days_kept).await),
-            Operation::Restart => unreachable!("it is the step's own"),
+            Operation::Restart => unreachable!("`step` handles it"),
         }
     }
 
     fn new_event(
         &mut self,
-        heard_by: [bool; WEBHOOKS],
+        matches: [bool; WEBHOOKS],
         has_body: bool,
         is_leased: bool,
         hours_ago: u32,
@@ -212,8 +212,8 @@ impl<'harness> Side<'harness> {
         let accepted_at = world.now().before(MINUTE * 60 * hours_ago);
         let event = Event { accepted_at, digest: Some([1; 32]), ..world.new_event() };
         let lease = is_leased.then(|| world.new_lease(world.now()));
-        let hearing = self.webhooks.iter().zip(heard_by).filter(|(_, hears)| *hears);
-        let deliveries: Vec<NewDelivery> = hearing
+        let matching = self.webhooks.iter().zip(matches).filter(|(_, is_match)| *is_match);
+        let deliveries: Vec<NewDelivery> = matching
             .map(|(webhook, _)| {
                 let body = has_body.then(|| "{\"text\":\"done\"}".into());
                 NewDelivery { body, lease, ..world.new_delivery(webhook) }
@@ -237,7 +237,12 @@ impl<'harness> Side<'harness> {
         format!("{:?}", self.commit(self.world.batch(vec![item], Vec::new())).await)
     }
 
-    async fn bring(&mut self, is_behind: bool, event: Option<usize>, pending_max: u64) -> Option<String> {
+    async fn advance_cursor(
+        &mut self,
+        is_behind: bool,
+        event: Option<usize>,
+        pending_max: u64,
+    ) -> Option<String> {
         let new = match event {
             None => self.new_event([true; WEBHOOKS], false, false, 0),
             Some(event) => {
@@ -280,10 +285,10 @@ impl<'harness> Side<'harness> {
         format!("{lane:?}")
     }
 
-    /// Records under a lease, which may be somebody else's by now, or void.
+    /// Records an outcome under a lease, which may be replaced or void.
     async fn record_held(&mut self, held: usize, status: u16, next: After) -> Option<String> {
         let now = self.world.now();
-        self.held.retain(|held| held.until.after(REMEMBERED_FOR) > now);
+        self.held.retain(|held| held.until.after(LEASE_KEPT_FOR) > now);
         let held = self.held.get(held.checked_rem(self.held.len())?)?;
         let next = match next {
             After::Succeeded => Next::Succeeded,
@@ -320,7 +325,7 @@ impl<'harness> Side<'harness> {
         format!("{created:?} {recovery:?}")
     }
 
-    /// Deletes a webhook, and puts another in of the same name.
+    /// Deletes a webhook, and creates another one with the same name.
     async fn replace(&mut self, webhook: usize) -> Option<String> {
         let index = webhook.checked_rem(self.webhooks.len())?;
         self.world.delete(&self.webhooks[index]).await;
@@ -341,14 +346,14 @@ impl<'harness> Side<'harness> {
         let policy = SweepPolicy {
             retry: RetryPolicy::default(),
             finished_before: now.before(DAY * days_kept),
-            // No hour that is still counted in.
+            // Keeps the hours in which counts may still change.
             audit_before: now.before(DAY * (days_kept * 2 + 1)),
             rows_max: ALL,
         };
         format!("{:?}", self.world.store.sweep(now, &policy).await.expect("sweep"))
     }
 
-    async fn look(&self, answer: String) -> Seen {
+    async fn observe(&self, result: String) -> Observed {
         let (store, organization) = (&self.world.store, self.world.organization);
         let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
         let mut attempts = Vec::new();
@@ -360,8 +365,8 @@ impl<'harness> Side<'harness> {
         }
         let filter = DeliveryFilter::default();
         let deliveries = store.list_deliveries(organization, &filter, None, ALL, ALL).await;
-        Seen {
-            answer,
+        Observed {
+            result,
             webhooks: self.world.snapshot().await.webhooks,
             events: store.list_events(organization, None, ALL, u64::MAX).await.expect("list_events"),
             deliveries: deliveries.expect("list_deliveries"),
@@ -386,14 +391,14 @@ async fn run(operations: &[Operation]) {
         let (expected, found);
         (reference, expected) = reference.step(operation).await;
         (compared, found) = compared.step(operation).await;
-        assert_eq!(found.answer, expected.answer, "to operation {index}, {operation:?}");
+        assert_eq!(found.result, expected.result, "result of operation {index}, {operation:?}");
         assert_eq!(found, expected, "after operation {index}, {operation:?}");
     }
 }
 
 #[test]
-fn it_answers_as_the_reference_does() {
-    #[expect(clippy::disallowed_methods, reason = "how much to test is for whoever runs the test to say")]
+fn results_equal_those_of_the_reference() {
+    #[expect(clippy::disallowed_methods, reason = "the user of the test chooses the number of cases")]
     let cases = std::env::var("REFERENCE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);

@@ -1,4 +1,4 @@
-//! Operations on a store, as chance gives them.
+//! Random operations on a store.
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use stackbell_store::queue::LaneMode;
@@ -10,7 +10,7 @@ const OPERATIONS_MAX: usize = 60;
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Accept {
-        heard_by: [bool; WEBHOOKS],
+        matches: [bool; WEBHOOKS],
         has_body: bool,
         is_leased: bool,
         pending_max: u64,
@@ -20,8 +20,8 @@ pub(crate) enum Operation {
         event: usize,
         digest: u8,
     },
-    /// An item that moves the cursor from what it is, or from something else, with a new event or an earlier one.
-    Bring {
+    /// An item that advances the cursor, from its current or from another value, with a new event or an earlier one.
+    AdvanceCursor {
         is_behind: bool,
         event: Option<usize>,
         pending_max: u64,
@@ -95,14 +95,15 @@ pub(crate) fn operations() -> impl Strategy<Value = Vec<Operation>> {
         1 => (0..300_u32, any::<bool>()).prop_map(|(minutes, spent)| After::Retry { minutes, spent }),
     ];
     let pending_max = prop_oneof![3 => Just(u64::MAX), 1 => 0..8_u64];
-    let bring = (proptest::bool::weighted(0.2), proptest::option::of(which()), pending_max.clone());
+    let advance_cursor = (proptest::bool::weighted(0.2), proptest::option::of(which()), pending_max.clone());
     let accept = (any::<[bool; WEBHOOKS]>(), any::<bool>(), any::<bool>(), pending_max, 0..400_u32);
     let operation = prop_oneof![
-        6 => accept.prop_map(|(heard_by, has_body, is_leased, pending_max, hours_ago)| {
-            Operation::Accept { heard_by, has_body, is_leased, pending_max, hours_ago }
+        6 => accept.prop_map(|(matches, has_body, is_leased, pending_max, hours_ago)| {
+            Operation::Accept { matches, has_body, is_leased, pending_max, hours_ago }
         }),
         1 => (which(), 1..3_u8).prop_map(|(event, digest)| Operation::AcceptAgain { event, digest }),
-        3 => bring.prop_map(|(is_behind, event, pending_max)| Operation::Bring { is_behind, event, pending_max }),
+        3 => advance_cursor
+            .prop_map(|(is_behind, event, pending_max)| Operation::AdvanceCursor { is_behind, event, pending_max }),
         4 => (which(), 1..5_u32, mode)
             .prop_map(|(webhook, limit, mode)| Operation::Lease { webhook, limit, mode }),
         6 => (which(), status(), after)
