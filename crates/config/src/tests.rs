@@ -138,7 +138,7 @@ fn values_that_settings_cannot_have() {
     check(("listen", "localhost"), "must be an IP address and a port");
     check(("store", "sqlite::memory:"), "sqlite:PATH, or postgres://");
     check(("store", "mysql:x"), "sqlite:PATH, or postgres://");
-    check(("store", "postgres://db:hidden/x"), "the database URL cannot be understood");
+    check(("store", "postgres://db:hidden/x"), "the database URL is invalid");
     check(("store", "postgres://db/x?sslmode=prefer"), "sslmode=verify-full");
     check(("public_url", "example.com"), "must be an http or https URL");
     check(("public_url", "https://u@example.com"), "must be an http or https URL");

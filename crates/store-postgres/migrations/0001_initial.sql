@@ -1,10 +1,10 @@
--- Rows refer to each other by `number`; `id` is what the program knows them by. Times are milliseconds since 1970 UTC,
--- durations milliseconds, as in every store. Names sort by their bytes.
+-- Rows refer to each other by `number`. The program identifies them by `id`. Times are milliseconds since 1970 UTC, and durations
+-- are milliseconds, as in every store. Names sort by their bytes.
 --
--- What happened is kept by day, in partitions that are dropped whole when they are past. The day is that of the id, which
--- begins with the moment of its making; ids of other days, or of clocks that are wrong, go into `…_rest`.
+-- The history is partitioned by day, so that a day can be dropped as a whole. The day comes from the time in the id. Ids of days
+-- without a partition, for example from a wrong clock, go to the default partition `…_rest`.
 
--- `oldest_reader` is the oldest schema version whose programs can still work with this database.
+-- `oldest_reader` is the oldest schema version whose programs can still use this database.
 CREATE TABLE meta (
     one integer PRIMARY KEY CHECK (one = 1),
     version bigint NOT NULL CHECK (version >= 1),
@@ -16,12 +16,12 @@ CREATE TABLE meta (
 );
 INSERT INTO meta (one, version, oldest_reader) VALUES (1, 1, 1);
 
--- Leases are by this clock alone: the nodes' may differ.
+-- The clock of the leases. The clocks of the nodes may differ.
 CREATE FUNCTION now_ms() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE
     AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 
--- The group commits of the last hour, by the id of their batch: a node that lost its connection while it committed finds
--- out here whether it had. `given_up`: it was not there when the node looked, and cannot happen any more.
+-- The group commits of the last hour, by the id of their batch. A node that lost its connection during a commit finds out here
+-- whether it happened. `given_up`: it had not happened, and can no longer happen.
 CREATE TABLE commits (
     id uuid PRIMARY KEY,
     at bigint NOT NULL,
@@ -29,7 +29,7 @@ CREATE TABLE commits (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 CREATE INDEX commits_by_age ON commits (at);
 
--- The nodes that are at work, by when each last said so.
+-- The running nodes, with the time of the last heartbeat.
 CREATE TABLE nodes (
     id uuid PRIMARY KEY,
     seen_at bigint NOT NULL
@@ -45,9 +45,9 @@ CREATE TABLE organizations (
     version bigint NOT NULL CHECK (version >= 1)
 );
 
--- What there is of an organization's deliveries and of bytes of its events, deliveries and attempts. It changes with what it
--- counts, in the same transaction. Spread over slots, so that commits that go on beside each other change different rows;
--- the sum counts, and one slot by itself may be below zero.
+-- The number of an organization's pending deliveries, and the bytes of its events, deliveries and attempts. They change in the
+-- transaction that changes the rows. They are spread over slots, so that concurrent commits update different rows. Only the sum
+-- of the slots is meaningful, and a single slot may be negative.
 CREATE TABLE usage (
     organization_number bigint NOT NULL REFERENCES organizations (number),
     slot smallint NOT NULL,
@@ -99,7 +99,7 @@ CREATE TABLE data_keys (
     created_at bigint NOT NULL
 );
 
--- `stacks` are words of the form project/stack.
+-- `stacks` is a list of words of the form project/stack.
 CREATE TABLE deployments_credentials (
     organization_number bigint PRIMARY KEY REFERENCES organizations (number),
     api_url text NOT NULL,
@@ -109,9 +109,9 @@ CREATE TABLE deployments_credentials (
     set_at bigint NOT NULL
 );
 
--- A deleted webhook stays, out of sight, as long as it has deliveries: they say whose they were and who deleted it.
--- `scope_project` and `scope_name` are empty for an organization's own.
--- Its number is never another's: tallies outlive it.
+-- A deleted webhook stays, invisible to users, while it has deliveries: they show its name and the actor that deleted it.
+-- `scope_project` and `scope_name` are empty for a webhook of an organization.
+-- A number is never used again, because tallies outlive their webhook.
 CREATE TABLE webhooks (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id uuid NOT NULL UNIQUE,
@@ -143,7 +143,7 @@ CREATE TABLE webhooks (
     suspension_reason text CHECK (suspension_reason IN ('gone', 'failing')),
     probe_at bigint,
     hold_ended_at bigint,
-    -- By `now_ms()`: until then a node has the probe of a suspended webhook, and no other gets one.
+    -- By `now_ms()`: until then one node may probe the suspended webhook, and no other one.
     probe_leased_until bigint,
     deleted_at bigint,
     deleted_by text,
@@ -161,13 +161,13 @@ CREATE TABLE webhooks (
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX webhooks_by_name
     ON webhooks (organization_number, scope_kind, scope_project, scope_name, name) WHERE deleted_at IS NULL;
--- Deleted ones too.
+-- Includes deleted webhooks.
 CREATE INDEX webhooks_by_organization ON webhooks (organization_number, id);
 CREATE INDEX webhooks_deleted ON webhooks (deleted_at) WHERE deleted_at IS NOT NULL;
 
--- Which ids an organization's events have: not by day, so that an id is one event's as long as that is kept.
--- `key` finds the event in its day; the rest answers a producer who comes again.
--- Those of a whole day go at once, and that is a small share of all: vacuum waits for no more of them than that.
+-- The ids of an organization's events. The table is not partitioned, so that an id is unique as long as its event is kept.
+-- `key` finds the event's partition. The other columns are for producers that repeat an event.
+-- The ids of a whole day are removed at once, which is a small share of all, so vacuum must start at a small share too.
 CREATE TABLE event_ids (
     organization_number bigint NOT NULL,
     id uuid NOT NULL,
@@ -177,8 +177,8 @@ CREATE TABLE event_ids (
     PRIMARY KEY (organization_number, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
--- `token` names no row for good: a token may be revoked while its events are kept.
--- `deliveries` is how many there were.
+-- `token` is no reference, because a token may be revoked while its events are kept.
+-- `deliveries` is the original number of deliveries.
 CREATE TABLE events (
     key uuid NOT NULL,
     organization_number bigint NOT NULL,
@@ -200,8 +200,8 @@ CREATE INDEX events_by_organization ON events (organization_number, key);
 CREATE TABLE events_rest PARTITION OF events DEFAULT;
 CREATE INDEX events_rest_accepted ON events_rest (accepted_at);
 
--- All deliveries: the pending ones, which are the queue and stay few and by themselves, and the ended ones by day.
--- A ping has an id and bytes of its own instead of an event. `lease_until` is by `now_ms()`.
+-- Pending deliveries, which are the queue, have their own small partition. Ended deliveries are partitioned by day.
+-- A ping has its own id and bytes instead of an event. `lease_until` uses `now_ms()`.
 CREATE TABLE deliveries (
     id uuid NOT NULL,
     organization_number bigint NOT NULL,
@@ -232,8 +232,9 @@ CREATE TABLE deliveries (
     CHECK (state = 'pending' OR lease_token IS NULL)
 ) PARTITION BY LIST (state);
 
--- Every row comes and goes, and a lease changes no indexed column: room in each page keeps such changes out of the indices.
--- Vacuum by count and not by share: the table is small, and what is dead in it is walked over by each lease until then.
+-- Every row is inserted, updated and deleted. A lease changes no indexed column, so free space in each page keeps it out of the
+-- indexes. Vacuum starts at a number of dead rows and not at a share, because the table is small and each lease reads its dead
+-- rows.
 CREATE TABLE deliveries_pending PARTITION OF deliveries FOR VALUES IN ('pending')
     WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
@@ -241,7 +242,7 @@ ALTER TABLE deliveries_pending ADD PRIMARY KEY (id);
 CREATE INDEX deliveries_pending_due ON deliveries_pending (webhook_number, due_at, id);
 CREATE INDEX deliveries_pending_by_age ON deliveries_pending (webhook_number, coalesce(rearmed_at, created_at));
 CREATE INDEX deliveries_pending_by_event ON deliveries_pending (event_key, webhook_number);
--- For people's lists. Ids grow, so that what comes in is written at one place for each organization.
+-- For lists of users. Ids ascend, so that new entries of an organization are neighbours.
 CREATE INDEX deliveries_pending_by_organization ON deliveries_pending (organization_number, id);
 
 CREATE TABLE deliveries_ended PARTITION OF deliveries FOR VALUES IN ('succeeded', 'failed', 'cancelled')
@@ -251,7 +252,7 @@ CREATE INDEX deliveries_ended_by_organization ON deliveries_ended (organization_
 CREATE INDEX deliveries_ended_by_webhook ON deliveries_ended (webhook_number, id);
 CREATE INDEX deliveries_ended_by_event ON deliveries_ended (event_key, webhook_number);
 CREATE INDEX deliveries_ended_by_ping ON deliveries_ended (ping_id, webhook_number) WHERE ping_id IS NOT NULL;
--- What did not arrive: newest first for people, and oldest first for recoveries. A delivery that succeeds is never in.
+-- Failed and cancelled deliveries: newest first for lists, and oldest first for recoveries.
 CREATE INDEX deliveries_lost ON deliveries_ended (webhook_number, id) WHERE state IN ('failed', 'cancelled');
 CREATE INDEX deliveries_lost_by_organization ON deliveries_ended (organization_number, id)
     WHERE state IN ('failed', 'cancelled');
@@ -260,7 +261,7 @@ CREATE INDEX deliveries_lost_by_age ON deliveries_ended (webhook_number, created
 CREATE TABLE deliveries_rest PARTITION OF deliveries_ended DEFAULT;
 CREATE INDEX deliveries_rest_finished ON deliveries_rest (finished_at);
 
--- By the day of its delivery. `number` orders attempts that began in the same millisecond as they were recorded.
+-- Partitioned by the day of the delivery. `number` orders attempts of one millisecond by their recording.
 CREATE SEQUENCE attempt_numbers CACHE 32;
 CREATE TABLE attempts (
     number bigint NOT NULL DEFAULT nextval('attempt_numbers'),
@@ -289,8 +290,8 @@ CREATE INDEX attempts_by_delivery ON attempts (delivery_id);
 CREATE INDEX attempts_by_webhook ON attempts (webhook_number, started_at, number);
 CREATE TABLE attempts_rest PARTITION OF attempts DEFAULT;
 
--- `after_created_at` and `after_id` are of the last delivery that was looked at; before the first, `since` and the least id.
--- It outlives its webhook, and so names it by id.
+-- `after_created_at` and `after_id` belong to the last delivery that was read; before the first step they are `since` and the
+-- least id. A recovery outlives its webhook, so it names the webhook by id.
 CREATE TABLE recoveries (
     id uuid PRIMARY KEY,
     organization_number bigint NOT NULL REFERENCES organizations (number),
@@ -310,7 +311,7 @@ CREATE UNIQUE INDEX recoveries_running ON recoveries (webhook) WHERE state = 'ru
 CREATE INDEX recoveries_by_organization ON recoveries (organization_number, id);
 CREATE INDEX recoveries_ended ON recoveries (ended_at) WHERE ended_at IS NOT NULL;
 
--- What an hour saw, by when it began; webhook 0 is the organization as a whole. Slots as in `usage`.
+-- The counts of an hour. Webhook 0 is the organization as a whole. The slots are those of `usage`.
 CREATE TABLE tallies (
     hour bigint NOT NULL,
     organization_number bigint NOT NULL,
@@ -327,7 +328,7 @@ CREATE TABLE tallies (
     PRIMARY KEY (hour, organization_number, webhook_number, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
--- Outlives what it speaks of, and so refers to nothing.
+-- Entries outlive their targets, so they have no references.
 CREATE TABLE audit (
     id uuid PRIMARY KEY,
     at bigint NOT NULL,

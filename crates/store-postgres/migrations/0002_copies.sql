@@ -1,5 +1,5 @@
--- The store that is being copied into this database, or was: none where it began by itself. No node works until all is there.
--- `noun`, `after_numbers` and `after_id` say behind which of its rows to go on, and `rows` how many are in.
+-- The store that is or was copied into this database; empty if there was none. No node starts before the copy is complete.
+-- `noun`, `after_numbers` and `after_id` are the position of the copy, and `rows` is the number of copied rows.
 CREATE TABLE copies (
     one integer PRIMARY KEY CHECK (one = 1),
     id uuid NOT NULL,
@@ -12,5 +12,5 @@ CREATE TABLE copies (
     finished_at bigint
 );
 
--- A program that does not look here would begin to work with half a copy.
+-- A program that does not read this table would start with an incomplete copy.
 UPDATE meta SET oldest_reader = 2;

@@ -1,5 +1,5 @@
--- An endpoint asked to be left alone (`Retry-After`): when it last did, and until when. A node that does not look here sends
--- sooner than it was asked to, and can otherwise work with this database.
+-- The last wait that an endpoint requested (`Retry-After`), and its end. A node that does not read these columns sends sooner,
+-- and can otherwise use this database.
 ALTER TABLE webhooks
     ADD COLUMN retry_asked_at bigint,
     ADD COLUMN retry_until bigint,

@@ -1,4 +1,5 @@
--- A copy is one transaction, so that an interrupted one has no position to resume from. Nodes read neither column, and go on.
+-- A copy is one transaction, so an interrupted copy has no position to resume from. Nodes read none of these columns, so older
+-- ones can run.
 ALTER TABLE copies
     DROP COLUMN noun,
     DROP COLUMN after_numbers,

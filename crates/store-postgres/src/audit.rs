@@ -26,7 +26,7 @@ statement!(LIST_OF_ORGANIZATION = concat!(
     " FROM audit WHERE organization = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
 ); UUID, UUID, INT8);
 
-// A null equals nothing, so that the planner takes no order from it: the order names it, to be that of the index.
+// The order names the constant `organization` too, because the planner otherwise does not see that the index has this order.
 statement!(LIST_OF_INSTANCE = concat!(
     "/* list_audit.instance */ SELECT ",
     audit_columns!(),
@@ -46,7 +46,7 @@ impl Audit for PostgresStore {
         before: Option<AuditId>,
         limit: u32,
     ) -> Result<Vec<AuditRecord>, StoreError> {
-        // No entry has the greatest id of all.
+        // No entry has the greatest id.
         let before = before.as_ref().map_or(Uuid::max(), Id::uuid);
         let limit = i64::from(limit);
         self.read("list_audit", |tx| async move {
@@ -66,7 +66,7 @@ impl Audit for PostgresStore {
     }
 }
 
-/// Writes an entry, as part of the transaction.
+/// Inserts an entry.
 pub(crate) async fn insert_audit(tx: &Transaction, entry: &AuditEntry) -> Result<(), Fault> {
     tx.change(
         &INSERT,

@@ -1,10 +1,10 @@
-//! The group commit, in three round trips: what the batch needs to know, what it brings, what follows from that.
+//! The group commit, in three round trips: the lookups, the new rows, and the updates that follow from them.
 //!
-//! What each part of a batch needs is looked at before anything of it is written, so that a refused one leaves nothing behind.
-//! The organizations' rows are held `FOR SHARE` until the end: an edit that bumps their version comes before or after the
-//! whole batch (invariant 10), and batches go on beside each other.
+//! Each item of a batch is checked completely before any of it is written, so that a refused item leaves nothing behind.
+//! The organizations' rows are locked `FOR SHARE` until the end. An edit that increments their version therefore comes before or
+//! after the whole batch (invariant 10), and batches run concurrently.
 //!
-//! When the answer to the commit itself is lost, the row in `commits` says whether it happened.
+//! If the response to the commit is lost, the row in `commits` shows whether it happened.
 
 pub(crate) mod attempt_rows;
 pub(crate) mod attempts;
@@ -40,14 +40,14 @@ use crate::{LeaseClock, PostgresStore};
 
 statement!(MARK = "/* commit.mark */ INSERT INTO commits (id, at) VALUES ($1, now_ms())"; UUID);
 
-// Where the mark is there it is written anew, so that the answer waits for disk and standbys, as the batch's would have.
+// Updates an existing mark, so that the response waits for disk and standbys, as the batch's response would have.
 statement!(GIVE_UP = "/* commit.give_up */ INSERT INTO commits (id, at, given_up) VALUES ($1, now_ms(), true) \
     ON CONFLICT (id) DO UPDATE SET at = commits.at RETURNING id, given_up"; UUID);
 
-/// How long it may take to find out whether a commit happened: a database that restarts or fails over is back by then.
+/// The maximum time to find out whether a commit happened. A restart or a failover of the database takes less.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(8);
 
-/// How long after a failed look whether it happened the next one comes.
+/// The wait between two attempts to find out whether a commit happened.
 const SETTLE_WAIT: Duration = Duration::from_millis(200);
 
 #[async_trait]
@@ -57,18 +57,18 @@ impl Commit for PostgresStore {
             return Ok(BatchOutcome::default());
         }
         let clock = self.lease_clock;
-        let done = self.engine.try_run(Access::Write, |tx| {
+        let done = self.engine_pool.try_run(Access::Write, |tx| {
             let batch = Arc::clone(&batch);
             async move { commit(&tx, &batch, clock).await }
         });
         match done.await {
             Ok(outcome) => {
-                if brings_unleased(&batch) {
-                    self.wake_ups.want();
+                if has_unleased(&batch) {
+                    self.wake_ups.request();
                 }
                 Ok(outcome)
             }
-            Err(Failed::Undone(fault)) => {
+            Err(Failed::RolledBack(fault)) => {
                 let error = fault.into_store_error("commit");
                 if matches!(error, StoreError::Full { .. }) {
                     self.has_room.store(false, Ordering::Relaxed);
@@ -81,11 +81,11 @@ impl Commit for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Finds out whether a batch was committed whose commit was not answered.
+    /// Finds out whether a batch was committed after the response to its commit was lost.
     ///
-    /// The mark that it would have left is written now, as given up. Where the batch's own is there, it happened; where the
-    /// first transaction is under way yet, this waits for its end; otherwise the batch can never happen any more. When the
-    /// answer to this is lost in turn, what is found the next time says the same.
+    /// It inserts the batch's mark, as given up. If the batch's own mark exists, the batch was committed. If the batch's
+    /// transaction is still open, the insert waits for its end. Otherwise the batch can no longer commit. If the response to this
+    /// is lost too, the next attempt has the same result.
     async fn settle(
         &self,
         batch: &Batch,
@@ -94,7 +94,7 @@ impl PostgresStore {
     ) -> Result<BatchOutcome, StoreError> {
         let (id, began) = (batch.id.uuid(), Instant::now());
         loop {
-            match self.engine.try_run(Access::Write, |tx| async move { give_up(&tx, id).await }).await {
+            match self.engine_pool.try_run(Access::Write, |tx| async move { give_up(&tx, id).await }).await {
                 Ok(false) => return Ok(outcome),
                 Ok(true) => return Err(fault.into_store_error("commit")),
                 Err(_) if began.elapsed() < SETTLE_TIME_MAX => tokio::time::sleep(SETTLE_WAIT).await,
@@ -104,7 +104,7 @@ impl PostgresStore {
     }
 }
 
-/// Whether the batch is given up: not when it happened.
+/// Gives the batch up; false if it was committed.
 async fn give_up(tx: &Transaction, id: Uuid) -> Result<bool, Fault> {
     let given_up = tx
         .first(&GIVE_UP, &[&id], "commits", |cursor| {
@@ -115,13 +115,13 @@ async fn give_up(tx: &Transaction, id: Uuid) -> Result<bool, Fault> {
     given_up.ok_or(Fault::Contended)
 }
 
-/// Whether another node may have something to do for the batch: a delivery that is not ours to send at once.
-fn brings_unleased(batch: &Batch) -> bool {
+/// Whether the batch has unleased deliveries, which other nodes can send.
+fn has_unleased(batch: &Batch) -> bool {
     let new = batch.intakes.iter().flat_map(|item| &item.events);
     new.flat_map(|new| &new.deliveries).any(|delivery| delivery.lease.is_none())
 }
 
-/// Whether an attempt of the batch is of a delivery that the batch brings.
+/// Whether the batch records an attempt of a delivery that it also inserts.
 fn refers_to_itself(batch: &Batch) -> bool {
     let new: HashSet<DeliveryId> = batch
         .intakes
@@ -143,7 +143,7 @@ async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<Ba
     let mut ledger = Ledger::default();
     let intake = Intake::decide(batch, &lookups, &mut ledger);
     let mut recorder = Recorder::new(&lookups, &mut ledger);
-    // Events come before attempts. They go out together where none waits for the other.
+    // Events come before attempts. Both are sent together if no attempt depends on a new event.
     if refers_to_itself(batch) {
         intake.insert(tx, batch, &lookups, clock).await?;
         recorder.record(tx, &batch.attempts).await?;
@@ -158,7 +158,7 @@ async fn commit(tx: &Transaction, batch: &Batch, clock: LeaseClock) -> Result<Ba
     Ok(BatchOutcome { intakes: intake.into_outcomes(), attempts, held, sending_held })
 }
 
-/// The webhooks of new leased deliveries that have to wait. Mostly there are none.
+/// The held webhooks among those of new leased deliveries. Usually there are none.
 fn held_of(batch: &Batch, lookups: &BatchLookups) -> Vec<(WebhookId, Health)> {
     let held = lookups.webhooks.iter().filter(|(_, webhook)| webhook.health.is_held(batch.now));
     let new = || batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);

@@ -1,119 +1,117 @@
-//! What goes wrong, and whose words say so.
+//! Errors of PostgreSQL and its driver, and their conversion to the port's errors.
 
 use std::io;
 
 use stackbell_store::StoreError;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-/// Why a database cannot be used as a store.
+/// The reason why a database cannot be used as a store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Its URL cannot be understood. The text holds no part of it but names: it may hold a password.
+    /// The URL is invalid. The text quotes no part of it except names, because it may contain a password.
     #[error("the database URL {0}")]
     Url(String),
-    /// It cannot be reached, or does not let us in.
+    /// The database cannot be reached, or refuses the connection.
     #[error("cannot connect to {database}")]
     Connect {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It has no schema of ours, or one that lacks migrations.
+    /// The database has no schema, or one that lacks migrations.
     #[error(
         "{database} has schema version {found}, and this program needs {needed}: run `stackbell migrate` with the same settings"
     )]
     NotMigrated {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
-        /// Its schema's version; 0 for none.
+        /// The version of the schema; 0 if there is none.
         found: u32,
         /// The version that this program needs.
         needed: u32,
     },
-    /// A later version of Stackbell migrated it so far that this program cannot work with it any more.
+    /// A later version of Stackbell migrated the database, and this program cannot use it any more.
     #[error(
         "{database} has schema version {found}, which programs that know none above {known} cannot use: use a later version of Stackbell"
     )]
     TooNew {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
-        /// Its schema's version.
+        /// The version of the schema.
         found: u32,
         /// The newest version that this program knows.
         known: u32,
     },
-    /// Another store is being copied into it.
+    /// The database is the target of a copy that is not complete.
     #[error(
         "{database} is the target of an unfinished copy of {origin}: run `stackbell store copy` again, or use another database"
     )]
     CopyUnfinished {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
-        /// What is copied.
+        /// The source of the copy.
         origin: String,
     },
-    /// It may lose what it said was committed.
-    #[error(
-        "{database} runs with {setting}=off: what it commits could be lost, so that nothing could be promised; turn it on"
-    )]
+    /// The database may lose committed data.
+    #[error("{database} runs with {setting}=off, so that a crash can lose committed data: turn it on")]
     NotDurable {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
-        /// The setting of PostgreSQL's.
+        /// The setting of PostgreSQL.
         setting: &'static str,
     },
-    /// A migration did not go through.
+    /// A migration failed.
     #[error("the migration {name} of {database} failed and changed nothing")]
     Migration {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
         /// The migration.
         name: &'static str,
-        /// What PostgreSQL says.
+        /// PostgreSQL's error.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// The days that what happens is kept by could not be made.
-    #[error("the days that come could not be made in {database}")]
+    /// The partitions of the next days could not be created.
+    #[error("the partitions of the next days could not be created in {database}")]
     Days {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: StoreError,
     },
-    /// Anything else that it refused.
+    /// Any other error of the database.
     #[error("{database} cannot be used")]
     Database {
-        /// Which, without the password.
+        /// The database, without the password.
         database: String,
-        /// What PostgreSQL says.
+        /// PostgreSQL's error.
         #[source]
         source: tokio_postgres::Error,
     },
 }
 
-/// Why a transaction's work stopped.
+/// The reason why a transaction's work failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// PostgreSQL refused, or is gone.
-    #[error("the database refused, or is gone")]
+    /// PostgreSQL refused a statement, or the connection was lost.
+    #[error("the database refused a statement, or the connection was lost")]
     Driver(#[from] tokio_postgres::Error),
-    /// There was no connection to be had.
+    /// No connection could be made.
     #[error("there is no connection to the database")]
     Pool(#[from] deadpool_postgres::PoolError),
-    /// It took too long.
+    /// The transaction took too long.
     #[error("the database did not answer in time")]
     TimedOut,
-    /// Another transaction was in the way: the same work done anew will see what that did.
-    #[error("another transaction was in the way")]
+    /// Another transaction conflicted. The work can be repeated, and will see the changes of the other one.
+    #[error("another transaction conflicted")]
     Contended,
     /// See [`StoreError::Corrupt`].
     #[error("{table}.{column} of row {id} cannot be read: {problem}")]
     Unreadable { table: &'static str, column: &'static str, id: String, problem: String },
-    /// The store that is copied into this one could not be read.
+    /// The source of a copy could not be read.
     #[error("the source of the copy cannot be read")]
     Source(#[source] StoreError),
     /// The copied rows are not the rows of the source.
@@ -122,7 +120,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The caller named a row that is not there, or no more.
+    /// The caller named a row that does not exist.
     pub(crate) fn missing(table: &'static str, id: &impl ToString) -> Self {
         Self::Unreadable {
             table,
@@ -132,7 +130,7 @@ impl Fault {
         }
     }
 
-    /// Whether the same work may go through when it is done anew, at once.
+    /// Whether the work may succeed if it is repeated at once.
     pub(crate) fn is_contention(&self) -> bool {
         match self {
             Self::Contended => true,
@@ -143,11 +141,11 @@ impl Fault {
         }
     }
 
-    /// Whether the connection is still fit for a transaction.
+    /// Whether the connection can be used for another transaction.
     pub(crate) fn leaves_connection(&self) -> bool {
         match self {
             Self::Contended | Self::Unreadable { .. } | Self::Source(_) | Self::Differs => true,
-            // A server that became a standby says so, and is not to be asked again by this connection.
+            // The server became a standby, so this connection must not be used again.
             Self::Driver(error) => {
                 error.code().is_some_and(|code| *code != SqlState::READ_ONLY_SQL_TRANSACTION)
             }
@@ -155,8 +153,8 @@ impl Fault {
         }
     }
 
-    /// Whether it says of a commit that it did not happen. What ends the connection does not, nor does what a pooler says
-    /// when its own connection ended: the commit may have been on its way.
+    /// Whether the error of a commit proves that it did not happen. A lost connection proves nothing, and neither does a pooler's
+    /// error about its own lost connection, because the server may have received the commit.
     pub(crate) fn undoes_commit(&self) -> bool {
         match self {
             Self::Driver(error) => error.as_db_error().is_some_and(|refusal| {
@@ -168,7 +166,7 @@ impl Fault {
         }
     }
 
-    /// In the port's words. Nothing was committed.
+    /// Converts the fault of a transaction that did not commit.
     pub(crate) fn into_store_error(self, context: &'static str) -> StoreError {
         match self {
             Self::Unreadable { table, column, id, problem } => {
@@ -189,18 +187,18 @@ impl Fault {
     }
 }
 
-/// What the driver or PostgreSQL says, without what either quotes: the detail of a refused row holds the row.
+/// An error of the driver or PostgreSQL, without its details, which may quote the refused row.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriverError {
-    /// PostgreSQL refused.
+    /// PostgreSQL refused a statement.
     #[error("{code} {message}")]
     Refused {
-        /// Its SQLSTATE.
+        /// The SQLSTATE.
         code: String,
-        /// Its primary message, which names tables and constraints but quotes no value.
+        /// The primary message, which names tables and constraints but quotes no value.
         message: String,
     },
-    /// The connection, or what came over it.
+    /// An error of the connection, or of the protocol.
     #[error(transparent)]
     Connection(tokio_postgres::Error),
 }
@@ -217,19 +215,19 @@ impl From<tokio_postgres::Error> for DriverError {
     }
 }
 
-/// Whether a transaction only came at the wrong moment.
+/// Whether the error comes from a conflict with another transaction.
 fn is_contention(refusal: &DbError) -> bool {
-    // A row that was on its way into the rest when its day was made: no constraint of a name of ours.
+    // A row was about to enter the default partition when its day was created. The violated constraint has no name then.
     let is_of_new_day = *refusal.code() == SqlState::CHECK_VIOLATION && refusal.constraint().is_none();
     is_of_new_day || CONTENTION.contains(refusal.code())
 }
 
-/// Connection exceptions, and operator interventions.
+/// The SQLSTATE classes of connection exceptions and operator interventions.
 const UNDECIDED_CLASSES: [&str; 2] = ["08", "57"];
 
 const CONTENTION: &[SqlState] = &[SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
 
-/// Whether an insert met a row that has its key.
+/// Whether an insert failed because its key exists.
 pub(crate) fn is_taken(fault: &Fault) -> bool {
     matches!(fault, Fault::Driver(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
 }

@@ -1,7 +1,7 @@
 //! Reading events, deliveries and attempts.
 //!
-//! What is kept by day is asked for by the key that the days go by, wherever that is known: then one day is looked into.
-//! Lists are cut by bytes where they are made: what would be cut here has been sent already.
+//! Queries name the partition key wherever it is known, so that PostgreSQL reads one day's partition only.
+//! SQL limits the size of lists, because rows that were cut here would have been sent already.
 
 mod deliveries;
 
@@ -32,7 +32,7 @@ statement!(FIND_EVENT = concat!(
      WHERE o.id = $1 AND i.id = $2"
 ); UUID, UUID);
 
-/// What the rows before have of bytes together, in a list that is ordered by the words given; null for the first.
+/// The total size of the earlier rows in this order; null for the first row.
 macro_rules! bytes_before {
     ($size:expr, $order:expr) => {
         concat!(
@@ -52,7 +52,7 @@ macro_rules! attempt_size {
     };
 }
 
-// Lengths are known without the bytes, which stay where they are until the rows are chosen.
+// Lengths are known without reading the bytes, so that only the bytes of selected rows are read.
 statement!(LIST_EVENTS = concat!(
     "/* list_events */ SELECT ",
     event_columns!(),
@@ -75,7 +75,7 @@ statement!(FIND_DELIVERY = concat!(
      WHERE w.id = $1 AND i.id = $2"
 ); UUID, UUID);
 
-// A ping is over when it comes into the store.
+// A ping has always ended when it is stored.
 statement!(FIND_PING = concat!(
     "/* find_delivery.ping */ SELECT ",
     delivery_columns!(),
@@ -103,7 +103,7 @@ statement!(DELIVERY_ATTEMPTS = concat!(
      WHERE coalesce(a.bytes_before < $4, true) ORDER BY a.started_at DESC, a.number DESC"
 ); UUID, UUID, INT8, INT8);
 
-// Each day's newest are merged; then it is seen how many fit, and then these are read.
+// Merges the newest attempts of the days, then selects those that fit, then reads these.
 statement!(LIST_ATTEMPTS = concat!(
     "/* list_attempts */ WITH newest AS MATERIALIZED (SELECT a.delivery_id, a.number, ",
     bytes_before!(
@@ -147,7 +147,7 @@ impl History for PostgresStore {
         limit: u32,
         bytes_max: u64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        // No event has the greatest key of all.
+        // No event has the greatest key.
         let before = before.as_ref().map_or(Uuid::max(), Id::uuid);
         self.read("list_events", |tx| async move {
             tx.list(
@@ -203,7 +203,9 @@ impl History for PostgresStore {
         self.read("delivery", |tx| async move {
             tx.first(&DELIVERY, &[&organization.uuid(), &id.uuid()], "deliveries", |cursor| {
                 let payload = cursor.decompressed_or_null("body")?;
-                let payload = payload.ok_or_else(|| cursor.fault("body", &"there are no bytes to send"))?;
+                let payload = payload.ok_or_else(|| {
+                    cursor.fault("body", &"neither the delivery nor its event has a payload")
+                })?;
                 Ok((read_overview(cursor)?, payload))
             })
             .await

@@ -1,8 +1,8 @@
-//! Organizations, users, memberships. Tokens are in [`crate::tokens`].
+//! Organizations, users and memberships. Tokens are in [`crate::tokens`].
 //!
-//! Who gives a user a membership, or touches a user's tokens, locks the user's row first: so a token that comes or goes bumps
-//! the versions of all organizations that it is good for, those too whose member the user becomes meanwhile.
-//! The order for everybody: users, then organizations by number, then webhooks by number.
+//! A transaction that adds a membership of a user, or changes the user's tokens, locks the user's row first. A change of a token
+//! therefore increments the versions of all organizations of the user, including memberships that are added at the same time.
+//! All transactions lock users first, then organizations by number, then webhooks by number.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -31,8 +31,8 @@ use crate::webhooks::bump_version;
 statement!(IS_EMPTY = "/* is_empty */ SELECT NOT EXISTS (SELECT FROM organizations) \
     AND NOT EXISTS (SELECT FROM users)";);
 
-// Nobody else inserts any meanwhile; who reads, or locks rows, waits for nobody.
-statement!(LOCK_ALL = "/* begin.lock */ LOCK TABLE users, organizations IN SHARE ROW EXCLUSIVE MODE";);
+// Blocks other inserts, but neither reads nor row locks.
+statement!(LOCK_ALL = "/* bootstrap.lock */ LOCK TABLE users, organizations IN SHARE ROW EXCLUSIVE MODE";);
 
 statement!(INSERT_ORGANIZATION = "/* insert_organization */ INSERT INTO organizations \
     (id, name, display_name, avatar_url, created_at, version) VALUES ($1, $2, $3, $4, $5, 1) \
@@ -50,14 +50,14 @@ statement!(REMOVE_MEMBERSHIP =
     "/* remove_membership */ DELETE FROM memberships WHERE organization_number = $1 AND user_number = $2";
     INT8, INT8);
 
-// Whether `$2` is an admin, and how many there are.
+// Whether `$2` is an admin, and the number of admins.
 statement!(COUNT_ADMINS = "/* count_admins */ SELECT count(*) FILTER (WHERE user_number = $2), count(*) \
     FROM memberships WHERE organization_number = $1 AND role = 'admin'"; INT8, INT8);
 
 statement!(FIND_ORGANIZATION_NUMBER =
     "/* find_organization_number */ SELECT number FROM organizations WHERE id = $1"; UUID);
 
-// Keys do not change, so that rows which refer to this one can be inserted meanwhile.
+// The lock admits inserts of rows that refer to this one, because keys do not change.
 statement!(LOCK_ORGANIZATION =
     "/* lock_organization */ SELECT number FROM organizations WHERE id = $1 FOR NO KEY UPDATE"; UUID);
 
@@ -107,7 +107,7 @@ impl Identity for PostgresStore {
     async fn bootstrap(&self, bootstrap: Bootstrap) -> Result<bool, StoreError> {
         let Bootstrap { organization, user, token, token_hash, audit } = &bootstrap;
         self.write("bootstrap", |tx| async move {
-            // Nodes begin whenever they start: where others are at work already, nobody is to wait for that.
+            // Every node calls this at its start. It checks without the lock first, so that it does not block running nodes.
             if !is_empty(&tx).await? {
                 return Ok(false);
             }
@@ -324,11 +324,11 @@ impl Identity for PostgresStore {
 }
 
 async fn is_empty(tx: &Transaction) -> Result<bool, Fault> {
-    let answer = tx.first(&IS_EMPTY, &[], "organizations", |cursor| cursor.flag("number")).await?;
-    Ok(answer.unwrap_or(false))
+    let is_empty = tx.first(&IS_EMPTY, &[], "organizations", |cursor| cursor.flag("number")).await?;
+    Ok(is_empty.unwrap_or(false))
 }
 
-/// `false` when the name is taken.
+/// Inserts an organization; false if the name is taken.
 async fn insert_organization(tx: &Transaction, organization: &Organization) -> Result<bool, Fault> {
     let Organization { id, name, display_name, avatar_url, created_at } = organization;
     let (name, display_name) = (name.as_str(), display_name.as_str());
@@ -341,7 +341,7 @@ async fn insert_organization(tx: &Transaction, organization: &Organization) -> R
     Ok(inserted == 1)
 }
 
-/// `false` when the login is taken.
+/// Inserts a user; false if the login is taken.
 async fn insert_user(tx: &Transaction, user: &User) -> Result<bool, Fault> {
     let User { id, login, name, email, avatar_url, is_operator, created_at } = user;
     let (login, name) = (login.as_str(), name.as_str());
@@ -354,14 +354,14 @@ async fn insert_user(tx: &Transaction, user: &User) -> Result<bool, Fault> {
     Ok(inserted == 1)
 }
 
-/// Makes somebody the first admin of an organization.
+/// Makes a user the first admin of an organization.
 async fn add_admin(tx: &Transaction, organization: OrganizationId, user: i64) -> Result<(), Fault> {
     let organization = find_organization_number(tx, organization).await?;
     tx.change(&SET_MEMBERSHIP, &[&organization, &user, &Role::Admin.as_str()]).await?;
     Ok(())
 }
 
-/// Of an organization that is locked.
+/// Whether a user is the only admin of an organization, which the caller has locked.
 async fn is_last_admin(tx: &Transaction, organization: i64, user: i64) -> Result<bool, Fault> {
     let counts = tx
         .first(&COUNT_ADMINS, &[&organization, &user], "memberships", |cursor| {
@@ -371,13 +371,13 @@ async fn is_last_admin(tx: &Transaction, organization: i64, user: i64) -> Result
     Ok(counts == Some((1, 1)))
 }
 
-/// The number of an organization; `None` when there is none.
+/// Finds the number of an organization.
 pub(crate) async fn find_organization(tx: &Transaction, id: OrganizationId) -> Result<Option<i64>, Fault> {
     tx.first(&FIND_ORGANIZATION_NUMBER, &[&id.uuid()], "organizations", |cursor| cursor.integer("number"))
         .await
 }
 
-/// The same of one to which nothing else happens until the transaction's end: no edit and no intake.
+/// Finds the number of an organization, and blocks its edits and intakes until the transaction ends.
 pub(crate) async fn lock_organization(tx: &Transaction, id: OrganizationId) -> Result<Option<i64>, Fault> {
     organization_lock::lock_exclusive(tx, id).await?;
     tx.first(&LOCK_ORGANIZATION, &[&id.uuid()], "organizations", |cursor| cursor.integer("number")).await
@@ -387,22 +387,22 @@ async fn find_user(tx: &Transaction, id: UserId) -> Result<Option<i64>, Fault> {
     tx.first(&FIND_USER_NUMBER, &[&id.uuid()], "users", |cursor| cursor.integer("number")).await
 }
 
-/// The number of an organization that the caller says is there.
+/// Finds the number of an organization that must exist.
 pub(crate) async fn find_organization_number(tx: &Transaction, id: OrganizationId) -> Result<i64, Fault> {
     find_organization(tx, id).await?.ok_or_else(|| Fault::missing("organizations", &id))
 }
 
-/// The same of one to which nothing else happens until the transaction's end: no edit and no intake.
+/// Finds the number of an organization that must exist, and blocks its edits and intakes until the transaction ends.
 pub(crate) async fn lock_organization_number(tx: &Transaction, id: OrganizationId) -> Result<i64, Fault> {
     lock_organization(tx, id).await?.ok_or_else(|| Fault::missing("organizations", &id))
 }
 
-/// The number of a user that the caller says is there.
+/// Finds the number of a user who must exist.
 pub(crate) async fn find_user_number(tx: &Transaction, id: UserId) -> Result<i64, Fault> {
     find_user(tx, id).await?.ok_or_else(|| Fault::missing("users", &id))
 }
 
-/// The same of one whose memberships and tokens nobody else adds to until the transaction's end.
+/// Finds the number of a user who must exist, and blocks changes of the user's memberships and tokens until the transaction ends.
 pub(crate) async fn lock_user_number(tx: &Transaction, id: UserId) -> Result<i64, Fault> {
     let found = tx.first(&LOCK_USER, &[&id.uuid()], "users", |cursor| cursor.integer("number")).await?;
     found.ok_or_else(|| Fault::missing("users", &id))

@@ -18,8 +18,7 @@ use crate::statement::statement;
 statement!(DATA_KEYS =
     "/* data_keys */ SELECT id, purpose, bytes, created_at FROM data_keys ORDER BY created_at, id";);
 
-// Of nodes that start at the same time one installs its keys; the others wait for it, and find them. Who reads waits for
-// nobody.
+// If several nodes start at the same time, one installs its keys; the others wait and find them. Reads do not wait.
 statement!(LOCK = "/* lock_data_keys */ LOCK TABLE data_keys IN SHARE ROW EXCLUSIVE MODE";);
 
 statement!(INSERT = "/* install_data_keys */ INSERT INTO data_keys (id, purpose, bytes, created_at) \
@@ -69,7 +68,7 @@ async fn stored(tx: &Transaction) -> Result<Vec<SealedDataKey>, Fault> {
     tx.list(&DATA_KEYS, &[], "data_keys", |cursor| read_data_key(cursor)).await
 }
 
-/// Which keys these are, whatever their bytes.
+/// The ids and purposes of keys, sorted.
 fn identities(keys: &[SealedDataKey]) -> Vec<(DataKeyId, Purpose)> {
     let mut identities: Vec<_> = keys.iter().map(|key| (key.id, key.purpose)).collect();
     identities.sort();

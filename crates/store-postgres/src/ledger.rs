@@ -1,7 +1,7 @@
-//! What a transaction changes of the counts: added up while it goes, written once at its end.
+//! The changes of counts in a transaction. They are summed up during the transaction and written once, at its end.
 //!
-//! Always in the same order, so that no two transactions wait for each other; and each into the slot of its connection, so
-//! that those that go on at the same time seldom wait at all. Of hours that are over, the sweep folds the slots into one.
+//! All transactions write in the same order, so that there is no deadlock. Each connection writes its own slot, so that
+//! concurrent transactions rarely wait. The sweep folds the slots of past hours into one.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -41,15 +41,15 @@ statement!(ADD_USAGE = "/* ledger.usage */ INSERT INTO usage (organization_numbe
         stored_bytes = usage.stored_bytes + excluded.stored_bytes";
     INT8_ARRAY, INT8_ARRAY, INT8_ARRAY);
 
-/// The counts of one transaction, and how they are written.
+/// The changes of counts in one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(Counts);
 
 impl Ledger {
-    /// Writes what there is to write.
+    /// Writes the changes.
     pub(crate) async fn write(self, tx: &Transaction) -> Result<(), Fault> {
         let Sums { tallies, usage } = self.0.sums();
-        // One after the other, in this order, on every node.
+        // Tallies first, then usage, on every node.
         if !tallies.is_empty() {
             write_tallies(tx, &tallies).await?;
         }

@@ -1,16 +1,16 @@
-//! The store for many nodes: one PostgreSQL database.
+//! The store that several nodes share: one PostgreSQL database.
 //!
-//! - `url`, `schema`: which database, and what must be in it; `migrate` alone changes it
-//! - `session`: connections, transactions, what is done anew when others were in the way
-//! - `statement`, `rows`: SQL out, rows in
-//! - `gate`: intakes of an organization beside each other, edits between them
-//! - `ledger`: what a transaction changes of the counts, added up and written at its end
-//! - `partitions`: the days that what happened is kept by
-//! - by noun, the port: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
-//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `instance`, `nodes`, `transfer`
+//! - `url`, `schema`: the database's URL and its schema, which only `migrate` changes
+//! - `session`: connections, transactions, and their repetition after a conflict
+//! - `statement`, `rows`: SQL statements and their results
+//! - `organization_lock`: a lock that intakes of an organization share and that its edits take exclusively
+//! - `ledger`: the changes of counts in a transaction, which are written at its end
+//! - `partitions`: the history's partitions, one for each day
+//! - the port, by noun: `commit`, `queue`, `history`, `webhooks`, `identity`, `tokens`, `keys`, `audit`,
+//!   `maintenance`, `recoveries`, `statistics`, `deployments`, `sources`, `instance`, `nodes`, `transfer`
 //!
-//! What is committed is synced before it is answered, whatever the role's `synchronous_commit` is set to: invariant 1.
-//! Reads are of the primary: invariant 10. Leases are by the database's clock.
+//! A commit is synced before the caller gets its result, whatever the role's `synchronous_commit` is (invariant 1). Reads go to
+//! the primary (invariant 10). Leases use the database's clock.
 
 mod audit;
 mod commit;
@@ -60,17 +60,17 @@ use crate::session::{Access, Sessions, Transaction};
 pub use crate::transfer::CopyProgress;
 pub use crate::url::DatabaseUrl;
 
-/// Whose clock leases go by.
+/// The clock of the leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseClock {
-    /// The database's: the only one that nodes share.
+    /// The database's clock, the only one that all nodes share.
     Database,
-    /// That of whoever asks, for tests whose time does not pass by itself.
+    /// The caller's clock, for tests with a manual clock.
     Caller,
 }
 
 impl LeaseClock {
-    /// The present moment, where it is the caller's to say; otherwise the database says it.
+    /// The current time by the caller's clock; `None` if the database's clock is used.
     fn now(self, now: Timestamp) -> Option<i64> {
         match self {
             Self::Database => None,
@@ -79,35 +79,35 @@ impl LeaseClock {
     }
 }
 
-/// How long a lease lasts from `now` on, in milliseconds.
+/// The duration of a lease from `now` on, in milliseconds.
 fn lease_lasts(lease: Lease, now: Timestamp) -> i64 {
     milliseconds(lease.until.since(now))
 }
 
-/// How to use a database.
+/// The settings of a database.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Which.
+    /// The database.
     pub url: DatabaseUrl,
-    /// What certificates are checked against, where the URL wants TLS.
+    /// The TLS settings, including the roots of certificates. Used only if the URL requires TLS.
     pub tls: Arc<rustls::ClientConfig>,
-    /// What stands before it.
+    /// The kind of pooler in front of the database.
     pub pooling: Pooling,
-    /// The most connections at once; at least [`PostgresStore::CONNECTIONS_MIN`].
+    /// The maximum number of connections; at least [`PostgresStore::CONNECTIONS_MIN`].
     pub connections_max: u32,
-    /// Whose clock leases go by.
+    /// The clock of the leases.
     pub lease_clock: LeaseClock,
 }
 
 /// A store in one PostgreSQL database, which other nodes may use at the same time.
 pub struct PostgresStore {
-    /// For the engine alone, so that nobody who reads much keeps it from committing, or a node from saying that it is there.
-    engine: Sessions,
-    /// For everybody else.
-    people: Sessions,
+    /// The connections of the engine, so that other reads delay neither its commits nor the node's heartbeat.
+    engine_pool: Sessions,
+    /// The connections of all others.
+    shared_pool: Sessions,
     lease_clock: LeaseClock,
     wake_ups: WakeUps,
-    /// Whether there was room when somebody looked, and no commit found none since.
+    /// Whether the disk had room at the last check, and no commit has found it full since.
     has_room: AtomicBool,
     options: PostgresOptions,
 }
@@ -119,13 +119,13 @@ impl fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// The least of [`PostgresOptions::connections_max`]: three for commits, leases and looks of the engine, one for the rest.
+    /// The minimum of [`PostgresOptions::connections_max`]: three for the engine's commits, leases and reads, and one for others.
     pub const CONNECTIONS_MIN: u32 = 4;
 
-    /// Connects, and checks that the schema is one that this program can work with.
+    /// Connects, and checks that this program can use the schema. Changes nothing: see [`Self::migrate`].
     ///
     /// # Errors
-    /// [`OpenError`]. Nothing is changed: see [`Self::migrate`].
+    /// [`OpenError`].
     pub async fn open(options: PostgresOptions) -> Result<Self, OpenError> {
         let database = options.url.label();
         let client = connect(&options).await?;
@@ -154,8 +154,8 @@ impl PostgresStore {
         let of_engine = (connections / 2).max(Self::CONNECTIONS_MIN - 1);
         let sessions = |size: u32| Sessions::new(pool(&options, size as usize), options.pooling);
         Self {
-            engine: sessions(of_engine),
-            people: sessions(connections - of_engine),
+            engine_pool: sessions(of_engine),
+            shared_pool: sessions(connections - of_engine),
             lease_clock: options.lease_clock,
             wake_ups: WakeUps::default(),
             has_room: AtomicBool::new(false),
@@ -163,38 +163,38 @@ impl PostgresStore {
         }
     }
 
-    /// Brings the database up to date, making the schema when there is none. Answers its version.
-    /// Nodes of the version before may go on meanwhile; another program that migrates waits.
+    /// Migrates the database, and creates the schema if there is none. Returns the schema's version. Nodes of the version before
+    /// can run meanwhile. Another program that migrates waits.
     ///
     /// # Errors
     /// [`OpenError`]. A migration that fails leaves the database at the version before it.
     pub async fn migrate(options: &PostgresOptions) -> Result<u32, OpenError> {
         let client = connect(options).await?;
         let version = schema::migrate(&client, &options.url.label()).await?;
-        // So that nothing that comes before the first sweep lies in the rest.
+        // Before the first sweep, new rows would otherwise be stored in the default partition.
         let sessions = Sessions::new(pool(options, 1), options.pooling);
-        let made = sessions.run(Access::Upkeep, "migrate", |tx| async move {
+        let made = sessions.run(Access::Maintenance, "migrate", |tx| async move {
             if partitions::try_lock(&tx).await? { partitions::make_days(&tx).await } else { Ok(()) }
         });
         made.await.map_err(|source| OpenError::Days { database: options.url.label(), source })?;
         Ok(version)
     }
 
-    /// The version of the schema; 0 when there is none.
+    /// Returns the version of the schema; 0 if there is none.
     ///
     /// # Errors
-    /// [`OpenError`]; [`OpenError::TooNew`] when this program cannot work with it.
+    /// [`OpenError`]; [`OpenError::TooNew`] if this program cannot use it.
     pub async fn version(options: &PostgresOptions) -> Result<u32, OpenError> {
         let client = connect(options).await?;
         schema::check_readable(&client, &options.url.label()).await
     }
 
-    /// The version that [`Self::migrate`] brings databases to.
+    /// Returns the version to which [`Self::migrate`] migrates.
     pub fn newest_version() -> u32 {
         schema::newest_version()
     }
 
-    /// Runs `work` as one writing transaction.
+    /// Runs `work` as one write transaction.
     async fn write<T, F>(
         &self,
         context: &'static str,
@@ -203,10 +203,10 @@ impl PostgresStore {
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        self.people.run(Access::Write, context, work).await
+        self.shared_pool.run(Access::Write, context, work).await
     }
 
-    /// Runs `work` as one reading transaction, which sees all that was answered before, by any node.
+    /// Runs `work` as one read transaction, which sees every commit of any node that returned before.
     async fn read<T, F>(
         &self,
         context: &'static str,
@@ -215,11 +215,11 @@ impl PostgresStore {
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        self.people.run(Access::Read, context, work).await
+        self.shared_pool.run(Access::Read, context, work).await
     }
 }
 
-/// A connection of its own, which ends when it is dropped.
+/// Opens a separate connection, which is closed when it is dropped.
 async fn connect(options: &PostgresOptions) -> Result<deadpool_postgres::Object, OpenError> {
     let pool = pool(options, 1);
     pool.get()
@@ -237,5 +237,5 @@ fn pool(options: &PostgresOptions, size: usize) -> Pool {
         Manager::from_config(postgres, NoTls, config)
     };
     let built = Pool::builder(manager).max_size(size).runtime(deadpool_postgres::Runtime::Tokio1).build();
-    built.expect("no time-out is set that would want a runtime")
+    built.expect("no timeout is set that needs a runtime")
 }

@@ -1,4 +1,4 @@
-//! Upkeep: by one node at a time, whichever comes first, and out of everybody's way.
+//! Background maintenance, by one node at a time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::session::{Access, Transaction};
 use crate::statement::{Statement, statement};
 use crate::{LeaseClock, PostgresStore};
 
-// One step into the index by age for each webhook that has something pending.
+// One step in the index by age for each webhook with pending deliveries.
 statement!(FIND_AGED_LANES = "/* sweep.aged_lanes */ WITH RECURSIVE lane (number, oldest) AS ( \
         SELECT 0::bigint, NULL::bigint \
         UNION ALL \
@@ -62,7 +62,7 @@ statement!(EXPIRE = "/* sweep.expire */ WITH clock AS MATERIALIZED (SELECT coale
             'failed', $6, 'expired', body FROM gone) \
     SELECT organization_number, webhook_number FROM gone"; INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8, INT8, INT8);
 
-// Of the rest alone: days go whole.
+// From the default partitions only: whole days are dropped.
 statement!(REMOVE_DELIVERIES = "/* sweep.remove_deliveries */ WITH picked AS MATERIALIZED (SELECT id FROM deliveries_rest \
         WHERE finished_at < $1 ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
     gone AS (DELETE FROM deliveries_rest d USING picked WHERE d.id = picked.id \
@@ -93,17 +93,17 @@ statement!(REMOVE_TALLIES = "/* sweep.remove_tallies */ DELETE FROM tallies \
 statement!(REMOVE_AUDIT = "/* sweep.remove_audit */ DELETE FROM audit WHERE id IN \
     (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)"; INT8, INT8);
 
-// Those deleted later are likely to have deliveries yet, and are not asked.
+// Webhooks that were deleted later are not read, because most of them still have deliveries.
 statement!(REMOVE_WEBHOOKS = "/* sweep.remove_webhooks */ DELETE FROM webhooks WHERE number IN \
     (SELECT w.number FROM webhooks w WHERE w.deleted_at < $1 \
      AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_number = w.number) LIMIT $2)"; INT8, INT8);
 
-// Who lost its connection while it committed has found out long before.
+// A node that lost its connection during a commit has found out the outcome by then.
 statement!(REMOVE_COMMITS = "/* sweep.remove_commits */ DELETE FROM commits WHERE id IN \
     (SELECT id FROM commits WHERE at < now_ms() - 3600000 ORDER BY at LIMIT $1)"; INT8);
 
-// No more than a day of hours is looked through, each time. In the order of those who write tallies; what one of them is at
-// is left for the next time, so that none waits for us who has a row that we want.
+// Reads at most the hours of one day. Rows are locked in the order in which tallies are written, and locked rows are skipped, so
+// that no writer of tallies waits for this statement.
 statement!(FOLD_TALLIES = "/* sweep.fold_tallies */ WITH picked AS MATERIALIZED ( \
         SELECT hour, organization_number, webhook_number, slot FROM tallies \
         WHERE hour >= $1 AND hour < $2 AND slot > 0 ORDER BY hour LIMIT $3 FOR UPDATE SKIP LOCKED), \
@@ -127,7 +127,7 @@ statement!(NOW = "/* sweep.now */ SELECT now_ms() AS now";);
 
 statement!(COUNT_PENDING = "/* depth.pending */ SELECT coalesce(sum(pending), 0)::bigint FROM usage";);
 
-// One step into the queue's index for each lane, and then along the entries of each that is shown.
+// One step in the queue's index for each lane, then all entries of the lanes on the page.
 statement!(LANE_DEPTHS = "/* lane_depths */ WITH RECURSIVE \
     lane (number, due_at, id, active, suspended, found) AS ( \
         SELECT coalesce((SELECT number FROM webhooks WHERE id = $2), 0), NULL::bigint, NULL::uuid, NULL::boolean, \
@@ -150,27 +150,27 @@ statement!(COUNT_SUSPENDED = "/* depth.suspended */ SELECT count(*) FROM webhook
 
 statement!(CHECK_WRITE = "/* check.write */ UPDATE meta SET checks = checks + 1";);
 
-/// Writes a file of 128 KiB on the disk of the database and removes it: more than it may keep in memory.
+/// Makes the server write a temporary file of 128 KiB, because this result exceeds `work_mem`.
 const CHECK_ROOM: &str = "/* check.room */ SET LOCAL work_mem = '64kB'; WITH filling AS MATERIALIZED \
     (SELECT repeat('-', 65536) FROM generate_series(1, 2)) SELECT count(*) FROM filling";
 
-/// Ids of events that are freed in one step.
+/// The number of events whose ids are freed in one step.
 const IDS_MAX: u32 = 2000;
 
-/// How far a node's clock may be ahead of the database's before it is not believed: more than an answer takes.
+/// The maximum that a node's clock may be ahead of the database's. It is longer than a round trip.
 const AHEAD_MAX: Duration = Duration::from_secs(5);
 
-/// How long ago an hour began that hardly anybody counts into any more.
+/// The time after an hour's start after which its counts hardly change any more.
 const SETTLED_AFTER: Duration = Duration::from_secs(2 * 3600);
 
-/// How long hours are looked at after that. Those that nobody folded by then stay spread, and are added up all the same.
+/// The time after that in which an hour's slots are folded. Later they stay as they are, and reads add them up.
 const FOLDED_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 #[async_trait]
 impl Maintenance for PostgresStore {
-    /// A node that finds another at it does nothing. Days are made and dropped beside the rows that go one by one.
+    /// Does nothing if another node is sweeping. Besides single rows, it creates and drops whole days.
     ///
-    /// No later than now by the database's clock: what goes is gone for all nodes, whatever the clock of this one says.
+    /// The sweep's time is never ahead of the database's clock, because its removals affect all nodes.
     async fn sweep(&self, now: Timestamp, policy: &SweepPolicy) -> Result<SweepReport, StoreError> {
         let ahead = self.ahead(now).await?;
         let (now, policy) = (now.before(ahead), &set_back(policy, ahead));
@@ -181,7 +181,7 @@ impl Maintenance for PostgresStore {
         });
         let aged: Vec<i64> = aged.await?;
         let (aged, clock) = (&aged, self.lease_clock.now(now));
-        let swept = self.upkeep(|tx| async move {
+        let swept = self.maintain(|tx| async move {
             if !partitions::try_lock(&tx).await? {
                 return Ok(None);
             }
@@ -230,8 +230,8 @@ impl Maintenance for PostgresStore {
         .await
     }
 
-    /// A real write, synced like any other: only that shows a server that only reads. On a full disk it goes through, as it
-    /// wants no room; so where there may be none, what does want some is tried as well.
+    /// Writes and syncs a row, because only a write reveals a read-only server. The update needs no space, so it succeeds on a
+    /// full disk: if the disk may be full, [`Self::check_room`] is called as well.
     async fn check(&self) -> Result<(), StoreError> {
         if !self.has_room.load(Ordering::Relaxed) {
             self.check_room().await?;
@@ -241,20 +241,21 @@ impl Maintenance for PostgresStore {
 }
 
 impl PostgresStore {
-    /// That the database's disk has room. Not asked each time, as servers count such files, and log them if they are told to.
+    /// Checks whether the database's disk has room, by a temporary file. It is not called each time, because servers count such
+    /// files and may log them.
     ///
-    /// Nothing is said of a disk where these files lie on another.
+    /// It detects nothing if temporary files are on another disk.
     async fn check_room(&self) -> Result<(), StoreError> {
         match self.write("check", |tx| async move { tx.define(CHECK_ROOM).await }).await {
             Ok(()) => self.has_room.store(true, Ordering::Relaxed),
             Err(full @ StoreError::Full { .. }) => return Err(full),
-            // A server that allows no such files is well; one that is away says so to whoever asks next.
+            // The server may not allow temporary files, which is no problem. If it is down, the next statement fails too.
             Err(_) => {}
         }
         Ok(())
     }
 
-    async fn upkeep<T, F>(
+    async fn maintain<T, F>(
         &self,
         work: impl Fn(std::sync::Arc<Transaction>) -> F + Send + Sync,
     ) -> Result<T, StoreError>
@@ -262,11 +263,11 @@ impl PostgresStore {
         T: Send,
         F: Future<Output = Result<T, Fault>> + Send,
     {
-        self.people.run(Access::Upkeep, "sweep", work).await
+        self.shared_pool.run(Access::Maintenance, "sweep", work).await
     }
 
-    /// The same for what walks through a day, which sets its own limits: it has as long as a part of a copy has.
-    async fn long_upkeep<T, F>(
+    /// Runs work that scans a whole day. It sets its own timeouts within those of [`Access::LongMaintenance`].
+    async fn maintain_day<T, F>(
         &self,
         work: impl Fn(std::sync::Arc<Transaction>) -> F + Send + Sync,
     ) -> Result<T, StoreError>
@@ -274,45 +275,45 @@ impl PostgresStore {
         T: Send,
         F: Future<Output = Result<T, Fault>> + Send,
     {
-        self.people.run(Access::Long, "sweep", work).await
+        self.shared_pool.run(Access::LongMaintenance, "sweep", work).await
     }
 
-    /// How far `now` is ahead of the database's clock, if that is too far.
+    /// Returns by how much `now` is ahead of the database's clock; zero if it is within [`AHEAD_MAX`].
     async fn ahead(&self, now: Timestamp) -> Result<Duration, StoreError> {
         if self.lease_clock == LeaseClock::Caller {
             return Ok(Duration::ZERO);
         }
-        let asked = self.read("sweep", |tx| async move {
-            let told = tx.first(&NOW, &[], "now_ms", |cursor| cursor.time("now")).await?;
-            told.ok_or_else(|| Fault::missing("now_ms", &"now"))
+        let database_now = self.read("sweep", |tx| async move {
+            let found = tx.first(&NOW, &[], "now_ms", |cursor| cursor.time("now")).await?;
+            found.ok_or_else(|| Fault::missing("now_ms", &"now"))
         });
-        let ahead = now.since(asked.await?);
+        let ahead = now.since(database_now.await?);
         if ahead <= AHEAD_MAX {
             return Ok(Duration::ZERO);
         }
         tracing::warn!(
             ahead_ms = milliseconds(ahead),
-            "this node's clock is ahead of the database's, by which the sweep goes: keep both with NTP"
+            "this node's clock is ahead of the database's clock, which the sweep uses: synchronize both by NTP"
         );
         Ok(ahead)
     }
 
-    /// Folds the tallies of hours that are over into one slot each: spread, they would take up to sixteen times the room for
-    /// as long as they are kept. In a transaction of its own, so that who counts late waits no longer than for this.
+    /// Folds the slots of past hours' tallies into one, because the slots take up to sixteen times the space. It is a separate,
+    /// short transaction, so that late writers of tallies do not wait long.
     async fn fold_tallies(&self, now: Timestamp, rows_max: u32) -> Result<(), StoreError> {
         let before = now.before(SETTLED_AFTER);
         let (from, before) = (before.before(FOLDED_WITHIN).as_millis(), before.as_millis());
         let rows_max = i64::from(rows_max);
-        self.upkeep(
+        self.maintain(
             |tx| async move { tx.change(&FOLD_TALLIES, &[&from, &before, &rows_max]).await.map(|_| ()) },
         )
         .await
     }
 
-    /// Makes the days that come and drops those that are past, each in a transaction of its own.
+    /// Creates the next days and drops past days, each in its own transaction.
     async fn keep_days(&self, policy: &SweepPolicy) -> Result<Dropped, StoreError> {
         let before = policy.finished_before;
-        let past = self.upkeep(|tx| async move {
+        let past = self.maintain(|tx| async move {
             if !partitions::try_lock(&tx).await? {
                 return Ok(Vec::new());
             }
@@ -321,7 +322,7 @@ impl PostgresStore {
         });
         let mut total = Dropped::default();
         for day in past.await? {
-            let dropped = self.long_upkeep(|tx| async move {
+            let dropped = self.maintain_day(|tx| async move {
                 if !partitions::try_lock(&tx).await? {
                     return Ok(Dropped::default());
                 }
@@ -329,7 +330,7 @@ impl PostgresStore {
             });
             total.deliveries += dropped.await?.deliveries;
         }
-        let past = self.upkeep(|tx| async move { partitions::past_events(&tx, before).await });
+        let past = self.maintain(|tx| async move { partitions::past_events(&tx, before).await });
         for day in past.await? {
             total.events += self.drop_events(day).await?.events;
         }
@@ -339,11 +340,11 @@ impl PostgresStore {
     async fn drop_events(&self, day: i64) -> Result<Dropped, StoreError> {
         let mut after = Uuid::nil();
         while let Some(last) =
-            self.upkeep(|tx| async move { partitions::free_ids(&tx, day, after, IDS_MAX).await }).await?
+            self.maintain(|tx| async move { partitions::free_ids(&tx, day, after, IDS_MAX).await }).await?
         {
             after = last;
         }
-        self.long_upkeep(|tx| async move {
+        self.maintain_day(|tx| async move {
             if !partitions::try_lock(&tx).await? {
                 return Ok(Dropped::default());
             }
@@ -353,7 +354,7 @@ impl PostgresStore {
     }
 }
 
-/// The same policy by a clock that is behind by as much.
+/// Moves the times of a policy back.
 fn set_back(policy: &SweepPolicy, by: Duration) -> SweepPolicy {
     SweepPolicy {
         finished_before: policy.finished_before.before(by),
@@ -410,7 +411,7 @@ impl Sweep<'_> {
         Ok(self.end(&accounts, StateKind::Cancelled))
     }
 
-    /// `aged` are the numbers of the webhooks that have any.
+    /// Expires old deliveries. `aged` has the numbers of the webhooks that may have some.
     async fn expire(&mut self, aged: &[i64]) -> Result<u64, Fault> {
         if aged.is_empty() {
             return Ok(0);
@@ -444,7 +445,7 @@ impl Sweep<'_> {
         Ok(self.end(&accounts, StateKind::Failed))
     }
 
-    /// Pending deliveries came into a state that ends them.
+    /// Updates the counts for deliveries that are no longer pending.
     fn end(&mut self, accounts: &[Account], state: StateKind) -> u64 {
         for account in accounts {
             self.ledger.pending(account.organization, -1);
@@ -453,7 +454,7 @@ impl Sweep<'_> {
         accounts.len() as u64
     }
 
-    /// Removes rows whose bytes an organization is counted for.
+    /// Removes rows whose bytes count in an organization's usage.
     async fn remove_counted(&mut self, statement: &Statement) -> Result<u64, Fault> {
         let (before, rows_max) = (self.policy.finished_before.as_millis(), self.rows_max());
         let removed = self

@@ -1,7 +1,7 @@
-//! Which nodes are at work, and waking each other up.
+//! Heartbeats of the nodes, and notifications between them.
 //!
-//! A wake-up is a `NOTIFY` without content on a connection of its own: a commit that notified would wait for every other
-//! that does. It is sent seldom, may be lost, and is absent behind a pooler that shares connections out by transactions.
+//! A notification is a `NOTIFY` without content on its own connection, because commits that notify would wait for each other.
+//! Notifications are rare and may be lost. There are none behind a pooler that assigns connections by transaction.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -32,36 +32,36 @@ statement!(LIST = "/* report_node.list */ SELECT id FROM nodes ORDER BY id";);
 
 statement!(FORGET = "/* forget_node */ DELETE FROM nodes WHERE id = $1"; UUID);
 
-/// The least time between two wake-ups that a node sends: each makes every other look through all lanes.
+/// The minimum time between two notifications of a node, because each one makes every other node read all lanes.
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long after a lost connection the next is tried.
+/// The wait before a lost connection is opened again.
 const RECONNECT_WAIT: Duration = Duration::from_secs(2);
 
-/// Waking others up, and being woken up.
+/// Notifications to and from other nodes.
 #[derive(Default)]
 pub(crate) struct WakeUps {
-    /// Somebody of this process has put something in that others may take.
-    wanted: Notify,
-    /// The connection of who waits; one at a time.
+    /// This process has stored deliveries that other nodes may send.
+    requested: Notify,
+    /// The connection that listens. One task at a time uses it.
     listening: Mutex<Option<Listening>>,
 }
 
 impl WakeUps {
-    /// Others are to look, soon.
-    pub(crate) fn want(&self) {
-        self.wanted.notify_one();
+    /// Requests a notification of the other nodes.
+    pub(crate) fn request(&self) {
+        self.requested.notify_one();
     }
 }
 
 type Messages = Pin<Box<dyn Stream<Item = Result<AsyncMessage, tokio_postgres::Error>> + Send>>;
 
-/// A connection that listens. It goes on only while its messages are waited for.
+/// A connection that listens. It makes progress only while a task awaits its messages.
 struct Listening {
     client: Client,
     messages: Messages,
     process_id: i32,
-    /// Not before this are others woken up again.
+    /// The earliest time of the next notification.
     not_before: Instant,
 }
 
@@ -76,34 +76,34 @@ impl Listening {
             (client, messages(connection))
         };
         let mut listening = Self { client, messages, process_id: 0, not_before: Instant::now() };
-        let asked = async {
+        let started = async {
             listening.client.batch_execute("LISTEN stackbell_due").await?;
             listening.client.query_typed_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)
         };
-        listening.process_id = beside(&mut listening.messages, asked, |_| {}).await?;
+        listening.process_id = drive(&mut listening.messages, started, |_| {}).await?;
         Ok(listening)
     }
 
-    /// Waits until another node wakes us up, and wakes others up meanwhile.
-    async fn wait(&mut self, wanted: &Notify) -> Result<(), tokio_postgres::Error> {
+    /// Waits for a notification from another node, and notifies the others meanwhile.
+    async fn wait(&mut self, requested: &Notify) -> Result<(), tokio_postgres::Error> {
         loop {
             let Self { client, messages, process_id, not_before } = self;
-            let wanted = async {
+            let due = async {
                 tokio::time::sleep_until(*not_before).await;
-                wanted.notified().await;
+                requested.notified().await;
             };
             tokio::select! {
                 message = messages.next() => match message {
                     Some(Ok(message)) if is_from_another(&message, *process_id) => return Ok(()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
-                    // It ended as if it had been asked to: the next use of it says why.
+                    // The connection has ended without an error. Its next use reports the reason.
                     None => client.check_connection().await?,
                 },
-                () = wanted => {
+                () = due => {
                     let mut is_woken = false;
                     let sent = client.batch_execute("NOTIFY stackbell_due");
-                    beside(messages, sent, |message| is_woken |= is_from_another(&message, *process_id)).await?;
+                    drive(messages, sent, |message| is_woken |= is_from_another(&message, *process_id)).await?;
                     *not_before = Instant::now() + WAKE_INTERVAL;
                     if is_woken {
                         return Ok(());
@@ -122,11 +122,11 @@ where
     Box::pin(stream::poll_fn(move |context| connection.poll_message(context)))
 }
 
-/// Does something on a connection, which goes on meanwhile; what comes beside it is told.
-async fn beside<T>(
+/// Runs `work` on a connection, and drives the connection meanwhile. Messages that arrive are passed to `on_message`.
+async fn drive<T>(
     messages: &mut Messages,
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    mut tell: impl FnMut(AsyncMessage),
+    mut on_message: impl FnMut(AsyncMessage),
 ) -> Result<T, tokio_postgres::Error> {
     let mut work = pin!(work);
     let mut has_ended = false;
@@ -134,7 +134,7 @@ async fn beside<T>(
         tokio::select! {
             done = &mut work => return done,
             message = messages.next(), if !has_ended => match message {
-                Some(Ok(message)) => tell(message),
+                Some(Ok(message)) => on_message(message),
                 Some(Err(error)) => return Err(error),
                 None => has_ended = true,
             }
@@ -154,7 +154,7 @@ impl Nodes for PostgresStore {
 
     async fn report_node(&self, node: NodeId, within: Duration) -> Result<Vec<NodeId>, StoreError> {
         let (id, within) = (node.uuid(), milliseconds(within));
-        let nodes = self.engine.run(Access::Write, "report_node", |tx| async move {
+        let nodes = self.engine_pool.run(Access::Write, "report_node", |tx| async move {
             tx.change(&REPORT, &[&id]).await?;
             tx.change(&FORGET_LOST, &[&within]).await?;
             tx.list(&LIST, &[], "nodes", |cursor| cursor.id("id")).await
@@ -164,7 +164,7 @@ impl Nodes for PostgresStore {
 
     async fn forget_node(&self, node: NodeId) -> Result<(), StoreError> {
         let id = node.uuid();
-        let forgotten = self.engine.run(Access::Write, "forget_node", |tx| async move {
+        let forgotten = self.engine_pool.run(Access::Write, "forget_node", |tx| async move {
             tx.change(&FORGET, &[&id]).await.map(|_| ())
         });
         forgotten.await
@@ -177,23 +177,23 @@ impl Nodes for PostgresStore {
         let mut listening = self.wake_ups.listening.lock().await;
         loop {
             if let Some(connection) = listening.as_mut() {
-                match connection.wait(&self.wake_ups.wanted).await {
+                match connection.wait(&self.wake_ups.requested).await {
                     Ok(()) => return,
                     Err(error) => {
-                        tracing::info!(error = %Chain(&error), "wake-ups do not come; nodes look by themselves meanwhile");
+                        tracing::info!(error = %Chain(&error), "notifications from other nodes are interrupted; nodes poll meanwhile");
                     }
                 }
                 *listening = None;
                 tokio::time::sleep(RECONNECT_WAIT).await;
             }
             match Listening::begin(&self.options).await {
-                // What came while nobody listened is not known.
+                // Notifications may have been lost before.
                 Ok(connection) => {
                     *listening = Some(connection);
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "wake-ups cannot be listened for; tried again");
+                    tracing::debug!(error = %Chain(&error), "cannot listen for notifications from other nodes; retrying");
                     tokio::time::sleep(RECONNECT_WAIT).await;
                 }
             }

@@ -1,12 +1,12 @@
-//! The days that what happened is kept by.
+//! The partitions of the history, one for each UTC day.
 //!
-//! Events, ended deliveries and attempts lie in a partition for each UTC day, by the moment that their id, or their
-//! delivery's, begins with. A day is made before it comes, and dropped whole once it is past: that costs as much for a
-//! million rows as for one. What is of no day that was made lies in the partitions `…_rest`, whose rows are few and go one
-//! by one.
+//! The tables of events, ended deliveries and attempts are partitioned by the time in their id; an attempt has the day of its
+//! delivery. A partition is created before its day, and dropped as a whole after the retention period, which costs as much for
+//! a million rows as for one. The default partitions (`…_rest`) have the few rows of days without a partition, which are removed
+//! one by one.
 //!
-//! Of a day that is dropped, what is not past yet (a delivery that ended late, an event of one that is pending) moves into
-//! the rest: see `dropping`.
+//! Some rows of a dropped day are still within the retention period: a delivery that ended late, or the event of a pending
+//! delivery. They move to the default partition: see `dropping`.
 
 mod dropping;
 
@@ -21,18 +21,18 @@ pub(crate) use dropping::{Dropped, drop_deliveries, drop_events, free_ids, past_
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
 
-/// How many days are made ahead: a database that nobody sweeps for so long takes in what comes all the same, into the rest.
+/// The number of days that are created in advance. Without a sweep for so long, new rows go to the default partitions.
 const DAYS_AHEAD: i64 = 7;
 
-/// The tables that are kept by day, and the column that says which.
+/// The partitioned tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+enum Partitioned {
     Events,
     Ended,
     Attempts,
 }
 
-impl Kept {
+impl Partitioned {
     const ALL: [Self; 3] = [Self::Events, Self::Ended, Self::Attempts];
 
     const fn table(self) -> &'static str {
@@ -64,13 +64,13 @@ impl Kept {
         format!("{}_d{day}", self.table())
     }
 
-    /// The name of the table that what stays of a day is laid into meanwhile.
-    fn aside(self) -> String {
-        format!("{}_aside", self.table())
+    /// The name of the temporary table for the rows of a dropped day that stay.
+    fn retained(self) -> String {
+        format!("{}_retained", self.table())
     }
 }
 
-// Under one lock, by whoever comes first: two nodes that make or drop the same day would be in each other's way.
+// One node at a time creates and drops days, because two nodes would conflict.
 statement!(TRY_LOCK = "/* partitions.lock */ SELECT pg_try_advisory_xact_lock(1113943148)";);
 
 statement!(TODAY = "/* partitions.today */ SELECT now_ms() / 86400000";);
@@ -79,60 +79,61 @@ statement!(LIST_DAYS = "/* partitions.days */ SELECT substring(c.relname FROM '_
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
     WHERE i.inhparent = to_regclass($1) AND c.relname ~ '_d[0-9]+$' ORDER BY day"; TEXT);
 
-/// The least UUID of a day.
+/// The smallest UUID of a day.
 fn first_id(day: i64) -> Uuid {
     let milliseconds = u128::try_from(day * DAY_MS).unwrap_or(0);
     Uuid::from_u128(milliseconds << 80)
 }
 
-/// Takes the lock of those who make and drop days; `false` when another node has it.
+/// Takes the lock for creating and dropping days; false if another node has it.
 pub(crate) async fn try_lock(tx: &Transaction) -> Result<bool, Fault> {
     let locked = tx.first(&TRY_LOCK, &[], "partitions", |cursor| cursor.flag("lock")).await?;
     Ok(locked.unwrap_or(false))
 }
 
-async fn days(tx: &Transaction, kept: Kept) -> Result<Vec<i64>, Fault> {
-    tx.list(&LIST_DAYS, &[&kept.table()], "partitions", |cursor| cursor.integer("day")).await
+async fn days(tx: &Transaction, table: Partitioned) -> Result<Vec<i64>, Fault> {
+    tx.list(&LIST_DAYS, &[&table.table()], "partitions", |cursor| cursor.integer("day")).await
 }
 
-/// Makes the days from today, by the database's clock, to a week ahead that are not there yet.
+/// Creates the missing days from today, by the database's clock, to a week ahead.
 pub(crate) async fn make_days(tx: &Transaction) -> Result<(), Fault> {
     let today = tx.first(&TODAY, &[], "partitions", |cursor| cursor.integer("today")).await?;
     let today = today.ok_or_else(|| Fault::missing("partitions", &"today"))?;
-    for kept in Kept::ALL {
-        let there = days(tx, kept).await?;
-        for day in (today..=today + DAYS_AHEAD).filter(|day| !there.contains(day)) {
-            make_day(tx, kept, day).await?;
+    for table in Partitioned::ALL {
+        let existing = days(tx, table).await?;
+        for day in (today..=today + DAYS_AHEAD).filter(|day| !existing.contains(day)) {
+            make_day(tx, table, day).await?;
         }
     }
     Ok(())
 }
 
-/// Those of these days that are not there, in their order. None that is further ahead than days are made.
+/// Returns the missing days, in the given order, without those that are more than a week ahead.
 pub(crate) async fn missing_days(tx: &Transaction, wanted: &[i64]) -> Result<Vec<i64>, Fault> {
     let today = tx.first(&TODAY, &[], "partitions", |cursor| cursor.integer("today")).await?;
     let last = today.ok_or_else(|| Fault::missing("partitions", &"today"))? + DAYS_AHEAD;
-    // The three tables of a day are made together.
-    let there = days(tx, Kept::Ended).await?;
-    Ok(wanted.iter().copied().filter(|day| *day <= last && !there.contains(day)).collect())
+    // The three partitions of a day are created together.
+    let existing = days(tx, Partitioned::Ended).await?;
+    Ok(wanted.iter().copied().filter(|day| *day <= last && !existing.contains(day)).collect())
 }
 
-/// Makes these days, where they are not there yet.
+/// Creates these days, unless they exist.
 pub(crate) async fn make_past_days(tx: &Transaction, wanted: &[i64]) -> Result<(), Fault> {
-    for kept in Kept::ALL {
-        let there = days(tx, kept).await?;
-        for day in wanted.iter().filter(|day| !there.contains(day)) {
-            make_day(tx, kept, *day).await?;
+    for table in Partitioned::ALL {
+        let existing = days(tx, table).await?;
+        for day in wanted.iter().filter(|day| !existing.contains(day)) {
+            make_day(tx, table, *day).await?;
         }
     }
     Ok(())
 }
 
-/// Makes a day. What of it lies in the rest, because a clock was ahead, moves into it.
+/// Creates a day. Its rows in the default partition, which a clock that was ahead put there, move into it.
 ///
-/// Attached and not made in its place: that would keep everybody out of the whole table meanwhile.
-async fn make_day(tx: &Transaction, kept: Kept, day: i64) -> Result<(), Fault> {
-    let (table, rest, key, partition) = (kept.table(), kept.rest(), kept.key(), kept.partition(day));
+/// The partition is created separately and then attached. `CREATE TABLE … PARTITION OF` would lock the whole table meanwhile.
+async fn make_day(tx: &Transaction, partitioned: Partitioned, day: i64) -> Result<(), Fault> {
+    let (table, rest, key) = (partitioned.table(), partitioned.rest(), partitioned.key());
+    let partition = partitioned.partition(day);
     let (from, to) = (first_id(day), first_id(day + 1));
     tx.define(&format!(
         "CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES); \

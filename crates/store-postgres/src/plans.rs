@@ -1,7 +1,7 @@
-//! How PostgreSQL goes about what we ask often, or of tables that grow: by an index, each time.
+//! Tests of PostgreSQL's query plans, for frequent queries and for tables that grow: every plan uses an index.
 //!
-//! Plans are made for any parameters (generic), and a walk through a whole table is taken only where there is no other way.
-//! Nor is an index of what grows with every event walked from end to end, which costs no less.
+//! The plans are generic, and sequential scans are disabled, so that one appears only if there is no other plan. A full scan of
+//! an index of a table that grows with every event is an error too, because it costs as much.
 
 use stackbell_testkit::{Database, Postgres};
 use tokio_postgres::NoTls;
@@ -10,11 +10,11 @@ use crate::commit::{attempt_rows, attempts, health, intake, lookups};
 use crate::statement::Statement;
 use crate::{history, ledger, maintenance, organization_lock, queue, recoveries, schema, tokens, webhooks};
 
-/// Of tables that stay small, whatever happens.
+/// Tables that always stay small.
 const SMALL: &[&str] = &["meta", "nodes", "copies"];
 
-/// How the names begin of what grows with every event. Of the other tables an index may be walked: they are empty here, and
-/// then one way is as good as another to whoever makes the plan.
+/// The prefixes of tables that grow with every event. An index of another table may be scanned, because the tables are empty here
+/// and the planner has no reason to prefer another plan.
 const GROWING: &[&str] = &["deliveries", "event", "attempts"];
 
 async fn migrated() -> Database {
@@ -50,10 +50,10 @@ fn plan(database: &Database, statement: &Statement) -> String {
     ))
 }
 
-/// The steps that go through all of a table, or through all of an index.
-fn walks(plan: &str) -> Vec<&str> {
+/// The steps that scan a whole table or a whole index.
+fn scans(plan: &str) -> Vec<&str> {
     let lines: Vec<&str> = plan.lines().map(str::trim).collect();
-    let is_walk = |at: &usize| {
+    let is_scan = |at: &usize| {
         let Some((scan, table)) = lines[*at].split_once(" on ") else { return false };
         let is_one_of = |tables: &[&str]| tables.iter().any(|name| table.starts_with(name));
         let is_by_key = || lines.get(at + 1).is_some_and(|next| next.starts_with("Index Cond: "));
@@ -61,7 +61,7 @@ fn walks(plan: &str) -> Vec<&str> {
         let is_whole_index = scan.contains("Index") && is_one_of(GROWING) && !is_by_key();
         is_whole_table || is_whole_index
     };
-    (0..lines.len()).filter(is_walk).map(|at| lines[at]).collect()
+    (0..lines.len()).filter(is_scan).map(|at| lines[at]).collect()
 }
 
 async fn check(statements: &[&Statement]) {
@@ -69,13 +69,13 @@ async fn check(statements: &[&Statement]) {
     for statement in statements {
         assert!(statement.sql.starts_with("/* "), "{} begins with its name", statement.sql);
         let plan = plan(&database, statement);
-        let bad = walks(&plan);
+        let bad = scans(&plan);
         assert!(bad.is_empty(), "{bad:?} in\n{plan}\n{}", statement.sql);
     }
 }
 
 #[tokio::test]
-async fn the_hot_path_goes_by_indices() {
+async fn the_hot_path_uses_indexes() {
     check(&[
         &organization_lock::LOCK_SHARED,
         &lookups::FIND_ORGANIZATIONS,
@@ -111,7 +111,7 @@ async fn the_hot_path_goes_by_indices() {
 }
 
 #[tokio::test]
-async fn what_people_and_sweeps_ask_goes_by_indices() {
+async fn requests_and_sweeps_use_indexes() {
     check(&[
         &history::FIND_EVENT,
         &history::LIST_EVENTS,

@@ -1,6 +1,6 @@
-//! Leasing, by several nodes at once.
+//! Leasing by several nodes.
 //!
-//! A lease is two columns of the delivery, by the database's clock. Nodes that ask of the same lane at the same time pass over
+//! A lease is two columns of the delivery, and uses the database's clock. Nodes that lease from one lane at the same time skip
 //! each other's rows (`SKIP LOCKED`) and do not wait.
 
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::error::Fault;
-use crate::instance::{is_sending_held, keep_sending_as_it_is};
+use crate::instance::{is_sending_held, lock_sending};
 use crate::session::{Access, Transaction};
 use crate::statement::statement;
 use crate::{PostgresStore, lease_lasts};
@@ -34,7 +34,7 @@ statement!(FIND_WEBHOOKS = concat!(
     " FROM webhooks w JOIN organizations o ON o.number = w.organization_number \
      WHERE w.id = ANY($1) AND w.deleted_at IS NULL"); UUID_ARRAY);
 
-// How long another node has the probe yet; null where none has it.
+// The time for which another node still has the probe; null if no node has it.
 statement!(HOLD_WEBHOOKS = "/* lease_deliveries.hold */ SELECT w.number, \
     CASE WHEN w.probe_leased_until > clock.now THEN w.probe_leased_until - clock.now END AS left_ms \
     FROM (SELECT coalesce($2::bigint, now_ms()) AS now) AS clock, webhooks w \
@@ -59,9 +59,9 @@ statement!(LEASE = concat!(
      LEFT JOIN LATERAL (SELECT * FROM events WHERE key = d.event_key LIMIT 1) e ON true ORDER BY d.due_at, d.id");
     INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8, UUID, INT8);
 
-// When the next of each lane can be had: the first that is free, or the first of those before it whose lease runs out,
-// which need not be looked at where the first is due already.
-// Deadlines are answered as the time that is left, which the caller adds to the time by its own clock.
+// When the next delivery of each lane can be leased: the first free one, or an earlier one whose lease expires first. Leased ones
+// are not read if the first free one is due already.
+// Deadlines are returned as the remaining time, which the caller adds to the time of its own clock.
 statement!(NEXT_DUE = "/* lease_deliveries.next_due */ WITH clock AS MATERIALIZED (SELECT coalesce($2::bigint, now_ms()) AS now) \
     SELECT lane.webhook_number, free.due_at, held.due_at, held.left_ms FROM clock, unnest($1::bigint[]) AS lane (webhook_number) \
     LEFT JOIN LATERAL (SELECT p.due_at FROM deliveries_pending p \
@@ -73,15 +73,15 @@ statement!(NEXT_DUE = "/* lease_deliveries.next_due */ WITH clock AS MATERIALIZE
         ORDER BY greatest(p.due_at - $3, p.lease_until - clock.now) LIMIT 1) held ON true";
     INT8_ARRAY, INT8, INT8);
 
-// One that somebody is just recording or cancelling needs no release.
+// A delivery that another transaction is recording or cancelling needs no release.
 statement!(RELEASE = "/* release_deliveries */ WITH picked AS MATERIALIZED ( \
         SELECT p.id FROM unnest($1::uuid[], $2::uuid[]) AS held (id, token) \
         JOIN deliveries_pending p ON p.id = held.id AND p.lease_token = held.token FOR UPDATE OF p SKIP LOCKED) \
     UPDATE deliveries_pending p SET lease_token = NULL, lease_until = NULL FROM picked WHERE p.id = picked.id";
     UUID_ARRAY, UUID_ARRAY);
 
-// From lane to lane through the queue's index: one step for each that has something pending, however many webhooks there are.
-// Lanes of deleted webhooks are stepped over and do not count.
+// Goes from lane to lane through the queue's index: one step for each lane with pending deliveries, whatever the number of
+// webhooks. Lanes of deleted webhooks are skipped and do not count.
 statement!(DUE_LANES = "/* due_lanes */ WITH RECURSIVE lane (number, due_at, webhook_id, organization_number, found) AS ( \
         SELECT coalesce((SELECT number FROM webhooks WHERE id = $1), 0), NULL::bigint, NULL::uuid, NULL::bigint, 0::bigint \
         UNION ALL \
@@ -93,7 +93,7 @@ statement!(DUE_LANES = "/* due_lanes */ WITH RECURSIVE lane (number, due_at, web
     SELECT lane.webhook_id, o.id, lane.due_at FROM lane JOIN organizations o ON o.number = lane.organization_number \
     WHERE lane.webhook_id IS NOT NULL ORDER BY lane.number"; UUID, INT8);
 
-/// What is wanted of the lanes whose webhooks are there, column by column.
+/// The requests for lanes whose webhooks exist, as columns.
 #[derive(Default)]
 struct Lanes {
     webhook_numbers: Vec<i64>,
@@ -113,7 +113,7 @@ impl Queue for PostgresStore {
             return Ok(Leased::default());
         }
         let (clock, lasts) = (self.lease_clock.now(now), lease_lasts(lease, now));
-        let leased = self.engine.run(Access::Write, "lease_deliveries", |tx| async move {
+        let leased = self.engine_pool.run(Access::Write, "lease_deliveries", |tx| async move {
             lease_lanes(&tx, lanes, now, clock, (lease, lasts)).await
         });
         leased.await
@@ -123,7 +123,7 @@ impl Queue for PostgresStore {
         let ids: Vec<Uuid> = held.iter().map(|held| held.delivery.uuid()).collect();
         let tokens: Vec<Uuid> = held.iter().map(|held| held.lease.token.uuid()).collect();
         let (ids, tokens) = (&ids, &tokens);
-        let released = self.engine.run(Access::Write, "release_deliveries", |tx| async move {
+        let released = self.engine_pool.run(Access::Write, "release_deliveries", |tx| async move {
             tx.change(&RELEASE, &[ids, tokens]).await.map(|_| ())
         });
         released.await
@@ -131,7 +131,7 @@ impl Queue for PostgresStore {
 
     async fn due_lanes(&self, after: Option<WebhookId>, limit: u32) -> Result<Vec<LaneDue>, StoreError> {
         let after = after.map_or(Uuid::nil(), |after| after.uuid());
-        let lanes = self.engine.run(Access::Read, "due_lanes", |tx| async move {
+        let lanes = self.engine_pool.run(Access::Read, "due_lanes", |tx| async move {
             tx.list(&DUE_LANES, &[&after, &i64::from(limit)], "webhooks", |cursor| {
                 Ok(LaneDue {
                     webhook: cursor.id("id")?,
@@ -160,7 +160,7 @@ async fn lease_lanes(
         let webhook = read_webhook(cursor)?;
         Ok((webhook.id, (number, webhook)))
     });
-    let ((), webhooks) = try_join(keep_sending_as_it_is(tx), webhooks).await?;
+    let ((), webhooks) = try_join(lock_sending(tx), webhooks).await?;
     let webhooks: HashMap<WebhookId, (i64, Webhook)> = webhooks.into_iter().collect();
     let lanes = choose(requests, &webhooks, &probed, now);
     let (mut leased, next_due, sending_held) = try_join3(
@@ -170,22 +170,22 @@ async fn lease_lanes(
     )
     .await?;
     lease_probes(tx, &leased, &probed, clock, lasts).await?;
-    let answer = |request: &LaneRequest| {
+    let lane = |request: &LaneRequest| {
         let Some((number, webhook)) = webhooks.get(&request.webhook) else {
             return LeasedLane { webhook: None, deliveries: Vec::new(), next_due: None };
         };
-        // Who may not probe yet is to come back when the other's time is over.
+        // A node that may not probe yet waits until the other node's lease of the probe ends.
         let not_before = probed.get(number).copied().flatten().map(|left| now.after(left));
         let next_due =
             next_due.get(number).copied().flatten().map(|due| not_before.map_or(due, |at| due.max(at)));
         let deliveries = leased.remove(number).unwrap_or_default();
         LeasedLane { webhook: Some(webhook.clone()), deliveries, next_due }
     };
-    Ok(Leased { lanes: requests.iter().map(answer).collect(), sending_held })
+    Ok(Leased { lanes: requests.iter().map(lane).collect(), sending_held })
 }
 
-/// The webhooks that are to be probed, by number, held until the end: of several nodes that probe at the same moment the
-/// second finds that the first has the probe, and for how long.
+/// Locks the webhooks to probe until the end of the transaction. Returns for each number how long another node has the probe. If
+/// several nodes probe at the same time, the second one finds the first one's lease.
 async fn hold_probed(
     tx: &Transaction,
     requests: &[LaneRequest],

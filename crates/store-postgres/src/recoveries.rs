@@ -1,8 +1,8 @@
-//! Having ended deliveries tried anew, and giving pending ones up.
+//! Retries of ended deliveries, and cancellation of pending ones.
 //!
-//! What is changed is locked before it is looked at. Where another transaction was quicker and moved it by an `UPDATE`,
-//! PostgreSQL says so, and all is done anew; one that ended it deleted it here and inserted it there, so that a delivery that
-//! is not found is looked for twice.
+//! A transaction locks a delivery before it reads it. If another transaction has moved the delivery to another partition by an
+//! `UPDATE`, PostgreSQL reports a conflict, and the transaction is repeated. Other transactions move a delivery by a delete and
+//! an insert, so a delivery that is not found is searched a second time.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -34,7 +34,7 @@ statement!(CANCEL = "/* cancel_delivery */ UPDATE deliveries SET state = 'cancel
     finished_at = $2, cancel_reason = 'asked', cancelled_by = $3, lease_token = NULL, lease_until = NULL \
     WHERE id = $1 AND state = 'pending'"; UUID, INT8, TEXT);
 
-// One step into the queue's index for the first of the others.
+// Reads one entry of the queue's index: the first of the other deliveries.
 statement!(HASTEN = "/* retry_delivery.first */ UPDATE deliveries_pending d SET due_at = least($2, ( \
         SELECT o.due_at - 1 FROM deliveries_pending o WHERE o.webhook_number = d.webhook_number AND o.id <> $1 \
         ORDER BY o.webhook_number, o.due_at LIMIT 1)) WHERE d.id = $1"; UUID, INT8);
@@ -47,7 +47,7 @@ statement!(COUNT = "/* count_recoverable */ SELECT count(*) FROM webhooks w \
     JOIN deliveries_ended d ON d.webhook_number = w.number AND d.state IN ('failed', 'cancelled') \
     WHERE w.id = $1 AND d.created_at >= $2 AND d.event_key IS NOT NULL"; UUID, INT8);
 
-// Until its end nobody deletes the webhook, or gives it another recovery.
+// Until the transaction ends, no other one deletes the webhook or creates a recovery for it.
 statement!(LOCK_WEBHOOK = "/* create_recovery.webhook */ SELECT w.organization_number FROM webhooks w \
     WHERE w.id = $1 AND w.deleted_at IS NULL \
     AND w.organization_number = (SELECT number FROM organizations WHERE id = $2) FOR NO KEY UPDATE"; UUID, UUID);
@@ -73,7 +73,7 @@ statement!(LIST = concat!(
      WHERE o.id = $1 AND r.id < $2 ORDER BY r.id DESC LIMIT $3"
 ); UUID, UUID, INT8);
 
-// At most one for each webhook: few enough to be sorted.
+// There is at most one for each webhook: few enough to sort.
 statement!(RUNNING = concat!(
     "/* running_recoveries */ SELECT ",
     recovery_columns!(),
@@ -81,7 +81,7 @@ statement!(RUNNING = concat!(
      WHERE r.state = 'running' ORDER BY r.id LIMIT $1"
 ); INT8);
 
-// Locked, so that nodes which advance it at the same time take turns.
+// Locks the recovery, so that nodes advance it one after the other.
 statement!(LOCK_STEP = "/* advance_recovery.find */ SELECT r.id, r.after_created_at, r.after_id, r.created_at, \
     w.number, r.organization_number FROM recoveries r \
     LEFT JOIN webhooks w ON w.id = r.webhook AND w.deleted_at IS NULL \
@@ -96,7 +96,7 @@ statement!(ADVANCE = "/* advance_recovery */ UPDATE recoveries SET rearmed = rea
     after_created_at = $3, after_id = $4, state = $5, ended_at = $6 WHERE id = $1";
     UUID, INT8, INT8, UUID, TEXT, INT8);
 
-/// A delivery that somebody wants changed.
+/// The delivery to change.
 struct Changed {
     id: DeliveryId,
     state: StateKind,
@@ -105,7 +105,7 @@ struct Changed {
     is_webhook_deleted: bool,
 }
 
-/// Where a running recovery stands. `webhook_number` is `None` when its webhook was deleted.
+/// The position of a running recovery. `webhook_number` is `None` if its webhook was deleted.
 struct Step {
     after: (i64, Uuid),
     created_at: i64,
@@ -183,7 +183,7 @@ impl Recoveries for PostgresStore {
         before: Option<RecoveryId>,
         limit: u32,
     ) -> Result<Vec<Recovery>, StoreError> {
-        // No recovery has the greatest id of all.
+        // No recovery has the greatest id.
         let before = before.as_ref().map_or(Uuid::max(), Id::uuid);
         self.read("list_recoveries", |tx| async move {
             tx.list(&LIST, &[&organization.uuid(), &before, &i64::from(limit)], "recoveries", |cursor| {
@@ -279,11 +279,11 @@ async fn retry(tx: &Transaction, found: &Changed, audit: &AuditEntry) -> Result<
     Ok(DeliveryChange::Done { webhook: found.webhook })
 }
 
-/// Makes deliveries pending that were locked as failed or cancelled.
+/// Makes deliveries pending that are locked and failed or cancelled.
 async fn rearm(tx: &Transaction, organization: i64, ids: &[Uuid], at: Timestamp) -> Result<(), Fault> {
     let rearmed = tx.change(&REARM, &[&ids, &at.as_millis()]).await?;
     if rearmed != ids.len() as u64 {
-        // Their rows were ours: only another program's change can have gone between.
+        // The rows are locked, so only a change by another program can cause this.
         return Err(Fault::Contended);
     }
     let mut ledger = Ledger::default();
@@ -315,7 +315,7 @@ async fn create(tx: &Transaction, recovery: &Recovery, audit: &AuditEntry) -> Re
             &recovery.created_at.as_millis(),
             &recovery.created_by,
             &integer(recovery.total),
-            // Before every id.
+            // Less than every id.
             &Uuid::nil(),
         ],
     )
@@ -356,7 +356,7 @@ async fn advance(tx: &Transaction, id: RecoveryId, now: Timestamp, rows_max: u32
     Ok(())
 }
 
-/// When they were made, and the ids, of the next that are to be made pending.
+/// Locks the next deliveries to make pending. Returns their creation times and ids.
 async fn lock_lost(
     tx: &Transaction,
     webhook_number: i64,

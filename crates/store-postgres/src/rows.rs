@@ -1,4 +1,4 @@
-//! Rows of PostgreSQL: how they are read. What their columns mean, `stackbell_store::rows` knows.
+//! Reads PostgreSQL rows. `stackbell_store::rows` defines the meaning of their columns.
 
 use std::fmt::Display;
 
@@ -14,13 +14,13 @@ use crate::error::Fault;
 pub(crate) struct Cursor<'row> {
     row: &'row Row,
     table: &'static str,
-    /// The column by which the table's row is named in errors: its first.
+    /// The first column of the table, which identifies the row in errors.
     first: usize,
     next: usize,
 }
 
 impl<'row> Cursor<'row> {
-    /// The first columns are those of `table`.
+    /// Starts with the columns of `table`.
     pub(crate) fn new(row: &'row Row, table: &'static str) -> Self {
         Self { row, table, first: 0, next: 0 }
     }
@@ -65,7 +65,7 @@ impl<'row> Columns<'row> for Cursor<'row> {
         self.get(column)
     }
 
-    /// PostgreSQL compresses large values by itself: there is nothing to decompress.
+    /// Reads the bytes as they are: PostgreSQL compresses large values itself.
     fn decompressed_or_null(&mut self, column: &'static str) -> Result<Option<Bytes>, Fault> {
         Ok(self.bytes_or_null(column)?.map(Bytes::copy_from_slice))
     }

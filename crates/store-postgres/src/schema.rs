@@ -1,7 +1,7 @@
-//! The schema: made and migrated by `migrate` alone, checked by every node at its start.
+//! The schema. Only `migrate` creates and migrates it; every node checks it at its start.
 //!
-//! Migrations only widen (expand), so that nodes of the version before go on beside a migrated database; what they need no
-//! more goes with a later version (contract), which says so by `meta.oldest_reader`.
+//! A migration only adds to the schema (expand), so that nodes of the version before can run with it. A later version removes
+//! what those nodes needed (contract), and sets `meta.oldest_reader`.
 
 use tokio_postgres::Client;
 
@@ -12,7 +12,7 @@ struct Migration {
     sql: &'static str,
 }
 
-/// All of them, in order; the first brings version 1. Append-only: a published one is never edited.
+/// All migrations in order; the first one leads to version 1. Append-only: a published migration is never edited.
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../migrations/0001_initial.sql") },
     Migration { name: "0002_copies", sql: include_str!("../migrations/0002_copies.sql") },
@@ -21,23 +21,22 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0005_whole_copies", sql: include_str!("../migrations/0005_whole_copies.sql") },
 ];
 
-/// Any number that is ours, and no other lock's: who migrates holds it.
+/// The key of the advisory lock for migrations. No other lock uses it.
 const MIGRATION_LOCK: i64 = 0x4265_6c6d;
 
-/// The version that the last migration brings.
+/// The version to which the last migration leads.
 pub(crate) fn newest_version() -> u32 {
     u32::try_from(MIGRATIONS.len()).expect("a handful")
 }
 
-/// What a schema says of itself.
+/// The versions in a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Versions {
     version: u32,
     oldest_reader: u32,
 }
 
-/// Runs the migrations that the database lacks, each in a transaction of its own, one program at a time.
-/// Answers the version that it has then.
+/// Runs the missing migrations, each in its own transaction, one program at a time. Returns the new version.
 pub(crate) async fn migrate(client: &Client, database: &str) -> Result<u32, OpenError> {
     loop {
         let found = check_readable(client, database).await?;
@@ -45,7 +44,7 @@ pub(crate) async fn migrate(client: &Client, database: &str) -> Result<u32, Open
         let migrated = run(client, found, migration).await;
         match migrated {
             Ok(true) => tracing::info!(migration = migration.name, "the store is migrated"),
-            // Another program was quicker.
+            // Another program has run it.
             Ok(false) => {}
             Err(source) => {
                 let _ = client.batch_execute("ROLLBACK").await;
@@ -59,9 +58,9 @@ pub(crate) async fn migrate(client: &Client, database: &str) -> Result<u32, Open
     }
 }
 
-/// Whether it did what was to be done: not when the database is further by now.
+/// Runs a migration; false if the database has another version by now.
 async fn run(client: &Client, found: u32, migration: &Migration) -> Result<bool, tokio_postgres::Error> {
-    // A migration takes as long as it takes, but waits for nobody who holds a table for long: others would wait behind it.
+    // The duration of a migration is not limited, but its wait for locks is, because other transactions queue behind it.
     client.batch_execute("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'").await?;
     client.batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
     if versions(client).await?.map_or(0, |versions| versions.version) != found {
@@ -74,10 +73,10 @@ async fn run(client: &Client, found: u32, migration: &Migration) -> Result<bool,
     Ok(true)
 }
 
-/// The version of the schema; 0 when there is none.
+/// Returns the version of the schema; 0 if there is none.
 ///
 /// # Errors
-/// [`OpenError::TooNew`] when this program cannot work with it.
+/// [`OpenError::TooNew`] if this program cannot use it.
 pub(crate) async fn check_readable(client: &Client, database: &str) -> Result<u32, OpenError> {
     let known = newest_version();
     match found(client, database).await? {
@@ -88,7 +87,7 @@ pub(crate) async fn check_readable(client: &Client, database: &str) -> Result<u3
     }
 }
 
-/// Whether a node can work with the schema as it is.
+/// Checks whether a node can use the schema.
 ///
 /// # Errors
 /// [`OpenError::NotMigrated`], [`OpenError::TooNew`].
@@ -100,7 +99,7 @@ pub(crate) async fn check_usable(client: &Client, database: &str) -> Result<(), 
     Ok(())
 }
 
-/// Whether all of the store is there that is copied into the database, if one is.
+/// Checks that the database is not the target of an unfinished copy.
 ///
 /// # Errors
 /// [`OpenError::CopyUnfinished`].
@@ -129,7 +128,7 @@ async fn versions(client: &Client) -> Result<Option<Versions>, tokio_postgres::E
     Ok(Some(Versions { version: number(0)?, oldest_reader: number(1)? }))
 }
 
-/// Refuses a database that may lose what it said was committed.
+/// Refuses a database that may lose committed data.
 pub(crate) async fn check_durable(client: &Client, database: &str) -> Result<(), OpenError> {
     for setting in ["fsync", "full_page_writes"] {
         let row = client.query_typed_one(&format!("SHOW {setting}"), &[]).await;

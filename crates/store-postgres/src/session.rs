@@ -1,7 +1,7 @@
 //! Connections and transactions.
 //!
-//! Everything is a transaction, reads too: its limits of time are set within it, so that they hold behind a pooler that
-//! hands each transaction to another connection. `BEGIN` and the first statements go out together, in one round trip.
+//! Reads are transactions too. Each transaction sets its own timeouts, so that they also hold behind a pooler that gives each
+//! transaction another connection. `BEGIN` and the first statements are sent together, in one round trip.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,46 +18,48 @@ use crate::error::Fault;
 use crate::rows::Cursor;
 use crate::statement::Statement;
 
-/// How often work is done anew that another transaction was in the way of.
+/// The maximum number of repetitions of a transaction after conflicts.
 const TRIES_MAX: u32 = 8;
 
-/// How long work that was in another's way rests, the first time.
+/// The wait before the first repetition. It doubles each time.
 const CONTENTION_WAIT: Duration = Duration::from_millis(2);
 
-/// How long a connection may be waited for: long enough to be made anew, short enough to tell producers to come back.
+/// The maximum wait for a connection: long enough to open a new one, and short enough that producers get their 503 soon.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
-/// Beyond the limits that the server keeps, how long it may take to say so.
+/// The time that the server gets to report a timeout.
 const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 
-/// What stands between us and the database.
+/// The kind of pooler in front of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// Nothing, or something that keeps a connection ours for good.
+    /// No pooler, or one that keeps a connection for the whole session.
     Session,
-    /// A pooler that gives us another connection for each transaction: no named statements, no `LISTEN`.
+    /// A pooler that gives each transaction another connection. Prepared statements and `LISTEN` do not work.
     Transaction,
 }
 
-/// What a transaction may do, and how long it may take.
+/// The kind of a transaction, with its timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
-    /// Upkeep, which nobody waits for and which gives way.
-    Upkeep,
-    /// A part of what takes hours, where nobody is in the way: a day that is past.
-    Long,
+    /// Background maintenance. It gives up soon if others hold a lock.
+    Maintenance,
+    /// Maintenance of a whole past day, which can take long and is in nobody's way.
+    LongMaintenance,
     /// A copy of another store, while no node uses the database: reads and writes whole tables in one transaction.
     Copy,
 }
 
 impl Access {
-    /// A node that is stopped in the middle of a transaction must not hold its locks for as long:
-    /// the server ends it, and the node hears of it when it goes on.
+    /// The statements that begin the transaction.
     ///
-    /// What writes goes by indices, whatever the statistics say: those of a queue are always of another hour, and a plan
-    /// that was made while it was empty would walk through all of it when it is not.
+    /// The server ends an idle transaction, so that a node which is suspended in the middle of one does not keep its locks. The
+    /// node gets an error when it continues.
+    ///
+    /// Writes never use a sequential scan, whatever the statistics say. The statistics of a queue are always out of date: a plan
+    /// that was made while it was empty would scan all of it later.
     const fn begin(self) -> &'static str {
         match self {
             Self::Read => {
@@ -69,12 +71,12 @@ impl Access {
                  SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'; \
                  SET LOCAL idle_in_transaction_session_timeout = '5s'"
             }
-            Self::Upkeep => {
-                "/* begin_upkeep */ BEGIN; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '500ms'; \
+            Self::Maintenance => {
+                "/* begin_maintenance */ BEGIN; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '500ms'; \
                  SET LOCAL idle_in_transaction_session_timeout = '5s'"
             }
-            Self::Long => {
-                "/* begin_long */ BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL jit = off; \
+            Self::LongMaintenance => {
+                "/* begin_long_maintenance */ BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL jit = off; \
                  SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = '30s'; \
                  SET LOCAL idle_in_transaction_session_timeout = '60s'"
             }
@@ -86,29 +88,29 @@ impl Access {
         }
     }
 
-    /// How long its work may take in all.
+    /// The maximum duration of the transaction.
     const fn time_max(self) -> Duration {
         match self {
             Self::Read | Self::Write => Duration::from_secs(15),
-            Self::Upkeep => Duration::from_secs(120),
-            Self::Long => Duration::from_secs(1800),
+            Self::Maintenance => Duration::from_secs(120),
+            Self::LongMaintenance => Duration::from_secs(1800),
             Self::Copy => Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
 
-/// Connections, as many at once as there may be.
+/// A pool of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     pool: Pool,
     pooling: Pooling,
 }
 
-/// How a transaction ended that did not go through.
+/// The end of a failed transaction.
 pub(crate) enum Failed<T> {
-    /// Nothing of it happened.
-    Undone(Fault),
-    /// Its commit was asked for and not answered; what would have been answered otherwise.
+    /// The transaction was rolled back.
+    RolledBack(Fault),
+    /// The response to the commit was lost. The value is the transaction's result in case that it has committed.
     Unknown(Fault, T),
 }
 
@@ -117,7 +119,7 @@ impl Sessions {
         Self { pool, pooling }
     }
 
-    /// Does `work` as one transaction; anew, from its beginning, as long as others are in its way.
+    /// Runs `work` as one transaction. Repeats it from the start after conflicts.
     pub(crate) async fn run<T, F>(
         &self,
         access: Access,
@@ -128,12 +130,12 @@ impl Sessions {
         F: Future<Output = Result<T, Fault>>,
     {
         self.try_run(access, work).await.map_err(|failed| match failed {
-            Failed::Undone(fault) => fault.into_store_error(context),
+            Failed::RolledBack(fault) => fault.into_store_error(context),
             Failed::Unknown(fault, _) => StoreError::Unknown { context, source: Box::new(fault) },
         })
     }
 
-    /// The same, for who wants to know how it failed.
+    /// Runs `work` like [`Self::run`], and reports how it failed.
     pub(crate) async fn try_run<T, F>(
         &self,
         access: Access,
@@ -145,7 +147,7 @@ impl Sessions {
         let mut tries = 0;
         loop {
             match self.once(access, &work).await {
-                Err(Failed::Undone(fault)) if fault.is_contention() && tries < TRIES_MAX => {
+                Err(Failed::RolledBack(fault)) if fault.is_contention() && tries < TRIES_MAX => {
                     tokio::time::sleep(CONTENTION_WAIT * 2_u32.pow(tries)).await;
                     tries += 1;
                 }
@@ -160,8 +162,8 @@ impl Sessions {
     {
         let client = timeout(CONNECTION_WAIT, self.pool.get()).await;
         let client = client
-            .map_err(|_| Failed::Undone(Fault::TimedOut))?
-            .map_err(|error| Failed::Undone(error.into()))?;
+            .map_err(|_| Failed::RolledBack(Fault::TimedOut))?
+            .map_err(|error| Failed::RolledBack(error.into()))?;
         let transaction = Arc::new(Transaction {
             client: Some(client),
             pooling: self.pooling,
@@ -172,8 +174,8 @@ impl Sessions {
         let value = match done.unwrap_or(Err(Fault::TimedOut)) {
             Ok(((), value)) => value,
             Err(fault) => {
-                transaction.give_up(&fault).await;
-                return Err(Failed::Undone(fault));
+                transaction.roll_back(&fault).await;
+                return Err(Failed::RolledBack(fault));
             }
         };
         let committed = timeout(access.time_max() + ANSWER_MARGIN, transaction.simple("/* commit */ COMMIT"));
@@ -183,18 +185,18 @@ impl Sessions {
                 Ok(value)
             }
             Err(fault) if fault.undoes_commit() => {
-                transaction.give_up(&fault).await;
-                Err(Failed::Undone(fault))
+                transaction.roll_back(&fault).await;
+                Err(Failed::RolledBack(fault))
             }
             Err(fault) => Err(Failed::Unknown(fault, value)),
         }
     }
 }
 
-/// Looks for a row that is to be locked, and once more when it is not there.
+/// Finds and locks a row; tries a second time if it is not found.
 ///
-/// Who waited for another transaction that deletes the row here and inserts it into another partition finds neither: the
-/// statement sees what was there at its beginning. The next statement sees the new row.
+/// Another transaction may move the row to another partition, by a delete and an insert. A statement that waited for it finds
+/// neither row, because it has the snapshot of its start. The next statement finds the new row.
 pub(crate) async fn find_twice<T, F>(find: impl Fn() -> F) -> Result<Option<T>, Fault>
 where
     F: Future<Output = Result<Option<T>, Fault>>,
@@ -205,9 +207,9 @@ where
     }
 }
 
-/// A transaction under way. Dropped before it is over, it takes its connection along, and the server undoes it.
+/// An open transaction. If it is dropped before its end, its connection is closed, and the server rolls back.
 pub(crate) struct Transaction {
-    /// There until it is dropped.
+    /// `Some` until the drop.
     client: Option<Object>,
     pooling: Pooling,
     is_over: AtomicBool,
@@ -218,7 +220,7 @@ impl Drop for Transaction {
         if let Some(client) = self.client.take()
             && !*self.is_over.get_mut()
         {
-            // Out of the pool, and closed.
+            // Takes the connection out of the pool and closes it.
             drop(Object::take(client));
         }
     }
@@ -228,22 +230,22 @@ type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Transaction {
     fn client(&self) -> &Object {
-        self.client.as_ref().expect("it is there until it is dropped")
+        self.client.as_ref().expect("only the drop takes it")
     }
 
     async fn simple(&self, sql: &str) -> Result<(), Fault> {
         Ok(self.client().batch_execute(sql).await?)
     }
 
-    /// Undoes it, so that the connection can be used again, where that is possible.
-    async fn give_up(&self, fault: &Fault) {
+    /// Rolls back. The connection is used again if the fault allows it.
+    async fn roll_back(&self, fault: &Fault) {
         let rolled_back = timeout(ANSWER_MARGIN, self.simple("/* roll_back */ ROLLBACK"));
         if fault.leaves_connection() && matches!(rolled_back.await, Ok(Ok(()))) {
             self.is_over.store(true, Ordering::Relaxed);
         }
     }
 
-    /// All rows of a query.
+    /// Returns all rows of a query.
     pub(crate) async fn rows(
         &self,
         statement: &Statement,
@@ -263,7 +265,7 @@ impl Transaction {
         }
     }
 
-    /// All rows of a query, each read from its column on that are `table`'s.
+    /// Reads all rows of a query, whose first columns belong to `table`.
     pub(crate) async fn list<T>(
         &self,
         statement: &Statement,
@@ -275,7 +277,7 @@ impl Transaction {
         rows.iter().map(|row| read(&mut Cursor::new(row, table))).collect()
     }
 
-    /// The first row of a query, if there is one.
+    /// Reads the first row of a query.
     pub(crate) async fn first<T>(
         &self,
         statement: &Statement,
@@ -287,7 +289,7 @@ impl Transaction {
         rows.first().map(|row| read(&mut Cursor::new(row, table))).transpose()
     }
 
-    /// Runs a statement that answers no rows; how many rows it changed.
+    /// Runs a statement without results. Returns the number of changed rows.
     pub(crate) async fn change(
         &self,
         statement: &Statement,
@@ -308,22 +310,22 @@ impl Transaction {
     }
 }
 
-/// What changes the schema and not rows: text of our own, without parameters.
+/// Statements that change the schema: our own text, without parameters.
 impl Transaction {
-    /// Runs statements that have no parameters and answer nothing.
+    /// Runs statements without parameters and results.
     pub(crate) async fn define(&self, sql: &str) -> Result<(), Fault> {
         self.simple(sql).await
     }
 
-    /// The same for one that answers rows, made for this one time.
-    pub(crate) async fn ask(&self, sql: &str) -> Result<Vec<Row>, Fault> {
+    /// Returns the rows of a query without parameters, whose text is made at run time.
+    pub(crate) async fn query(&self, sql: &str) -> Result<Vec<Row>, Fault> {
         Ok(self.client().query_typed(sql, &[]).await?)
     }
 }
 
-/// Statements that are made at run time, for whole tables.
+/// Statements about whole tables, whose text is made at run time.
 impl Transaction {
-    /// Runs a statement that answers no rows.
+    /// Runs a statement without results.
     pub(crate) async fn load(
         &self,
         sql: &str,
@@ -333,7 +335,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// The rows of a query, as they arrive: memory does not grow with their number.
+    /// Streams the rows of a query, so that memory does not grow with their number.
     pub(crate) async fn stream(&self, sql: &str) -> Result<RowStream, Fault> {
         let parameters = std::iter::empty::<(&(dyn ToSql + Sync), Type)>();
         Ok(self.client().query_typed_raw(sql, parameters).await?)

@@ -1,18 +1,18 @@
-//! Statements: their text, and the types of their parameters.
+//! SQL statements with the types of their parameters.
 //!
-//! Types are given and not asked for, so that a statement can go out in one message, parameters and all, where a pooler
-//! keeps us from preparing it.
+//! The types are known here and not queried, so that a statement and its parameters can be sent in one message if a pooler does
+//! not allow prepared statements.
 
 use tokio_postgres::types::Type;
 
-/// A statement. Its text begins with its name as a comment, so that logs and plans can be traced home.
+/// A statement. Its text begins with its name as a comment, which identifies it in logs and plans.
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub(crate) sql: &'static str,
     pub(crate) types: &'static [Type],
 }
 
-/// A [`Statement`] of a text and the types of its parameters, by the names that [`Type`] has for them.
+/// Defines a [`Statement`] from its text and the [`Type`] constants of its parameters.
 macro_rules! statement {
     ($name:ident = $sql:expr; $($type:ident),*) => {
         pub(crate) static $name: $crate::statement::Statement = $crate::statement::Statement {

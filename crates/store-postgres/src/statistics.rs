@@ -1,4 +1,4 @@
-//! Counts read back. They are kept by [`crate::ledger`].
+//! Reads the counts that [`crate::ledger`] writes.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -18,8 +18,8 @@ use crate::statement::statement;
 statement!(FIND_WEBHOOK =
     "/* tallies.webhook */ SELECT number FROM webhooks WHERE id = $1 AND organization_number = $2"; UUID, INT8);
 
-// `hours` walks from each hour that saw anything anywhere to the next, of which there are no more than hours are kept, and
-// not over what all webhooks of all organizations saw in between.
+// `hours` steps from one hour with any count to the next. There are no more steps than stored hours, and the tallies of other
+// webhooks are not read.
 statement!(TALLIES = "/* tallies */ WITH RECURSIVE hours (hour) AS ( \
         (SELECT t.hour FROM tallies t WHERE t.hour >= $3 AND t.hour < $4 ORDER BY t.hour LIMIT 1) \
         UNION ALL \
@@ -76,7 +76,7 @@ impl Statistics for PostgresStore {
     }
 }
 
-/// The organization's number and the webhook's; `None` when there is no such one.
+/// Finds the numbers of the organization and the webhook; `None` if one of them does not exist.
 async fn find_numbers(
     tx: &Transaction,
     organization: OrganizationId,

@@ -20,7 +20,7 @@ use crate::session::Transaction;
 use crate::statement::statement;
 use crate::webhooks::bump_version;
 
-/// What [`token_columns`] are of.
+/// The tables of [`token_columns`].
 macro_rules! token_tables {
     () => {
         " FROM tokens t LEFT JOIN users u ON u.number = t.user_number \
@@ -66,7 +66,7 @@ statement!(LIST_OF_ORGANIZATION = concat!(
     "WHERE o.id = $1 AND t.id > $2 ORDER BY t.id LIMIT $3"
 ); UUID, UUID, INT8);
 
-// The tokens of an owner, one of whose numbers is null.
+// The tokens of an owner: either `$1` or `$2` is null.
 statement!(COUNT = "/* create_token.count */ SELECT \
     (SELECT count(*) FROM tokens WHERE user_number = $1) \
     + (SELECT count(*) FROM tokens WHERE organization_number = $2)"; INT8, INT8);
@@ -74,13 +74,13 @@ statement!(COUNT = "/* create_token.count */ SELECT \
 statement!(REVOKE = "/* revoke_token */ DELETE FROM tokens WHERE id = $1 \
     AND user_number IS NOT DISTINCT FROM $2 AND organization_number IS NOT DISTINCT FROM $3"; UUID, INT8, INT8);
 
-// In the order in which everybody locks organizations.
+// Locks in the order in which all transactions lock organizations.
 statement!(BUMP_VERSIONS_OF_USER = "/* bump_versions_of_user */ WITH locked AS ( \
         SELECT o.number FROM memberships m JOIN organizations o ON o.number = m.organization_number \
         WHERE m.user_number = $1 ORDER BY o.number FOR NO KEY UPDATE OF o \
     ) UPDATE organizations o SET version = o.version + 1 FROM locked WHERE o.number = locked.number"; INT8);
 
-// Two nodes may note uses of the same tokens: in one order, so that neither waits for the other.
+// Locks in one order, because two nodes may record uses of the same tokens.
 statement!(TOUCH = "/* touch_tokens */ WITH used AS ( \
         SELECT id, max(at) AS at FROM unnest($1::uuid[], $2::bigint[]) AS used (id, at) GROUP BY id \
     ), locked AS ( \
@@ -89,7 +89,7 @@ statement!(TOUCH = "/* touch_tokens */ WITH used AS ( \
     ) UPDATE tokens t SET last_used_at = locked.at FROM locked WHERE t.number = locked.number";
     UUID_ARRAY, INT8_ARRAY);
 
-/// The columns user_number and organization_number of an owner.
+/// The columns `user_number` and `organization_number` of an owner.
 struct OwnerNumbers {
     user: Option<i64>,
     organization: Option<i64>,
@@ -105,7 +105,7 @@ impl OwnerNumbers {
     }
 }
 
-/// An owner to whom nothing else happens until the transaction's end: their tokens and memberships stay as they are.
+/// Locks an owner, and so the owner's tokens and memberships, until the transaction ends.
 async fn lock_owner(tx: &Transaction, owner: TokenOwner) -> Result<OwnerNumbers, Fault> {
     Ok(match owner {
         TokenOwner::User(user) => OwnerNumbers::of_user(lock_user_number(tx, user).await?),
@@ -126,7 +126,7 @@ async fn bump_versions(tx: &Transaction, owner: &OwnerNumbers) -> Result<(), Fau
     Ok(())
 }
 
-/// Inserts a token of an owner who is new; bumps no version.
+/// Inserts a token of a new owner. Increments no version.
 pub(crate) async fn insert(tx: &Transaction, token: &Token, hash: &TokenHash) -> Result<(), Fault> {
     let owner = match token.owner {
         TokenOwner::User(user) => OwnerNumbers::of_user(find_user_number(tx, user).await?),
@@ -182,7 +182,7 @@ pub(crate) async fn create(
     Ok(true)
 }
 
-/// In a transaction that reads as of one moment.
+/// The transaction must read from one snapshot.
 pub(crate) async fn find(tx: &Transaction, hash: &TokenHash) -> Result<Option<TokenHolder>, Fault> {
     let token = tx.first(&FIND, &[&hash.0.as_slice()], "tokens", |cursor| read_token(cursor)).await?;
     let Some(token) = token else { return Ok(None) };
@@ -200,7 +200,7 @@ pub(crate) async fn find(tx: &Transaction, hash: &TokenHash) -> Result<Option<To
     }))
 }
 
-/// Where a user belongs, and as what.
+/// A user's organizations, with the role in each.
 pub(crate) async fn memberships_of(tx: &Transaction, user: UserId) -> Result<Vec<HeldMembership>, Fault> {
     tx.list(&MEMBERSHIPS, &[&user.uuid()], "memberships", |cursor| {
         let (organization, version) = (read_organization(cursor)?, cursor.count("version")?);

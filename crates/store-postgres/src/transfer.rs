@@ -1,4 +1,4 @@
-//! Copying another store into an empty database.
+//! Copies another store into an empty database.
 //!
 //! The copy has two steps. [`PostgresStore::begin_copy`] commits a row in `copies`, which keeps nodes out of the database.
 //! [`PostgresStore::copy`] then is one transaction: it inserts all rows, reads them back, compares them with the source,
@@ -31,17 +31,17 @@ use crate::statement::statement;
 
 statement!(FIND = "/* copy_state */ SELECT id, source, finished_at FROM copies";);
 
-// Waits for the transaction of a copy whose process is gone, until the server has noticed that.
+// Waits until the server has rolled back the transaction of a copy whose process has ended.
 statement!(LOCK = "/* begin_copy.lock */ LOCK TABLE copies IN EXCLUSIVE MODE";);
 
-// A node says every few seconds that it is at work.
+// A running node has a heartbeat every few seconds.
 statement!(FIND_ANYTHING = "/* begin_copy.find */ SELECT CASE \
     WHEN EXISTS (SELECT FROM copies WHERE finished_at IS NOT NULL) THEN (SELECT 'a copy of ' || source FROM copies) \
     WHEN EXISTS (SELECT FROM organizations) THEN 'organizations' \
     WHEN EXISTS (SELECT FROM users) THEN 'users' \
     WHEN EXISTS (SELECT FROM data_keys) THEN 'data keys' \
     WHEN EXISTS (SELECT FROM audit) THEN 'an audit log' \
-    WHEN EXISTS (SELECT FROM nodes WHERE seen_at > now_ms() - 60000) THEN 'a node that is at work' END";);
+    WHEN EXISTS (SELECT FROM nodes WHERE seen_at > now_ms() - 60000) THEN 'a running node' END";);
 
 statement!(BEGIN = "/* begin_copy */ INSERT INTO copies (one, id, source, begun_at, rows) VALUES (1, $1, $2, $3, 0) \
     ON CONFLICT (one) DO UPDATE SET id = excluded.id, source = excluded.source, begun_at = excluded.begun_at";
@@ -51,8 +51,8 @@ statement!(CLAIM = "/* copy.claim */ SELECT id FROM copies WHERE id = $1 AND fin
 
 statement!(FINISH = "/* copy.finish */ UPDATE copies SET finished_at = now_ms(), rows = $1"; INT8);
 
-/// What follows from the rows: the ids of events, what organizations are counted for, the next numbers. A number of a
-/// webhook is used once only, as tallies keep it when the webhook is gone.
+/// Computes the data that follows from the copied rows: the ids of events, the usage of organizations, and the next numbers. A
+/// webhook's number must not be used again, because tallies outlive their webhook.
 const DERIVE: &str = "/* copy.derive */ \
     INSERT INTO event_ids (organization_number, id, key, digest, deliveries) \
         SELECT organization_number, id, key, digest, deliveries FROM events; \
@@ -74,20 +74,20 @@ const DERIVE: &str = "/* copy.derive */ \
     ANALYZE organizations, usage, users, memberships, tokens, webhooks, event_ids, events, deliveries, attempts, \
         recoveries, tallies, audit";
 
-/// Days that are made in one transaction: each locks some twenty tables and indices.
+/// The maximum number of days that one transaction creates: each locks about twenty tables and indexes.
 const DAYS_MAX: usize = 16;
 
-/// The progress of a copy, in rows of all tables.
+/// The progress of a copy, in rows over all tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyProgress {
-    /// So many rows are inserted.
+    /// The number of inserted rows.
     Copied(u64),
-    /// So many rows are read back.
+    /// The number of rows that were read back.
     Compared(u64),
 }
 
 impl PostgresStore {
-    /// The copy that the database is or was the target of; `None` for a database that was never one.
+    /// Returns the copy whose target the database is or was; `None` if there was none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -116,7 +116,7 @@ impl PostgresStore {
         source: &str,
         now: Timestamp,
     ) -> Result<CopyBegun, StoreError> {
-        self.people
+        self.shared_pool
             .run(Access::Copy, "begin_copy", |tx| async move {
                 tx.change(&LOCK, &[]).await?;
                 let found = tx.first(&FIND_ANYTHING, &[], "copies", |cursor| {
@@ -149,7 +149,7 @@ impl PostgresStore {
     ) -> Result<Vec<Compared>, StoreError> {
         self.make_days(&source.days().await?).await?;
         let compared = Mutex::new(Vec::new());
-        let copied = self.people.run(Access::Copy, "copy", |tx| {
+        let copied = self.shared_pool.run(Access::Copy, "copy", |tx| {
             let compared = &compared;
             async move {
                 let claimed = tx.rows(&CLAIM, &[&id]).await?;
@@ -178,14 +178,14 @@ impl PostgresStore {
         }
     }
 
-    /// Makes the partitions of these days. Days without rows do no harm.
+    /// Creates the partitions of these days. A partition without rows does no harm.
     async fn make_days(&self, days: &[i64]) -> Result<(), StoreError> {
-        let missing = self
-            .people
-            .run(Access::Long, "copy.days", |tx| async move { partitions::missing_days(&tx, days).await });
+        let missing = self.shared_pool.run(Access::LongMaintenance, "copy.days", |tx| async move {
+            partitions::missing_days(&tx, days).await
+        });
         for days in missing.await?.chunks(DAYS_MAX) {
-            self.people
-                .run(Access::Long, "copy.make_days", |tx| async move {
+            self.shared_pool
+                .run(Access::LongMaintenance, "copy.make_days", |tx| async move {
                     partitions::make_past_days(&tx, days).await
                 })
                 .await?;
@@ -254,7 +254,7 @@ fn transposed(table: &'static Table, rows: Vec<Row>) -> Vec<Vec<Cell>> {
     columns
 }
 
-/// Numbers of rows stay what they were, also where the database usually chooses them.
+/// The statement that inserts a batch of rows. It keeps the rows' numbers, even where the database usually generates them.
 fn insert_sql(table: &'static Table) -> String {
     let arrays = table.columns().zip(1..).map(|((_, kind), place)| format!("${place}::{}[]", array(kind).0));
     format!(
@@ -270,7 +270,7 @@ fn names(table: &'static Table) -> String {
     table.columns().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
 }
 
-/// The type of a column in SQL, and that of an array of it.
+/// The type of a column in SQL, and the type of an array of it.
 fn array(kind: Kind) -> (&'static str, Type) {
     match kind {
         Kind::Integer => ("bigint", Type::INT8_ARRAY),
@@ -281,7 +281,7 @@ fn array(kind: Kind) -> (&'static str, Type) {
     }
 }
 
-/// Reads all rows of a table back.
+/// Reads all rows of a table back, and computes their digest.
 async fn digest(
     tx: &Transaction,
     table: &'static Table,
@@ -298,7 +298,7 @@ async fn digest(
     Ok(digester.digest())
 }
 
-/// A value on its way to or from the database.
+/// A value to write or read.
 #[derive(Debug)]
 struct Cell(Value);
 

@@ -1,7 +1,8 @@
 //! The database's URL.
 //!
-//! `postgres://user:password@host:port,host:port/database?sslmode=…`; `sslmode` is `verify-full`, which is what holds when
-//! it is absent unless every host is this machine, or `disable`. With less than that a password could be read on the way.
+//! `postgres://user:password@host:port,host:port/database?sslmode=…`. `sslmode` is `verify-full` or `disable`. The default is
+//! `verify-full`, unless every host is this machine. The modes between do not protect the password from an attacker in the
+//! network.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,14 +14,14 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use crate::error::OpenError;
 
-/// How long a connection may take to be made, for each address.
+/// The timeout of a connection attempt, for each address.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How long what was sent may stay unacknowledged, and a silent connection unasked: a database that was cut off, or a node
-/// that was, is noticed then.
+/// The maximum time without an acknowledgement of sent data, and the idle time after which a keepalive is sent. It limits how
+/// long a lost database or node stays undetected.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Where the database is and how to get in. Never prints the password.
+/// The location and credentials of a database. Never prints the password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     config: Config,
@@ -28,7 +29,7 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Which database it is, for people: hosts, ports and name.
+    /// The hosts, ports and name of the database, for users.
     pub fn label(&self) -> String {
         let ports = self.config.get_ports();
         let hosts = self.config.get_hosts().iter().enumerate().map(|(index, host)| {
@@ -43,7 +44,7 @@ impl DatabaseUrl {
         format!("postgres://{}/{database}", hosts.collect::<Vec<_>>().join(","))
     }
 
-    /// Whether connections are made with TLS, and the server's certificate checked.
+    /// Whether connections use TLS and check the server's certificate.
     pub fn has_tls(&self) -> bool {
         self.has_tls
     }
@@ -78,10 +79,10 @@ impl FromStr for DatabaseUrl {
             }
         }
         let kept = kept.finish().replace('+', "%20");
-        // What the driver says of a URL may hold parts of it.
-        let mut config: Config = format!("{base}?{kept}").parse().map_err(|_| {
-            refused("cannot be understood: it is postgres://USER:PASSWORD@HOST:PORT/DATABASE")
-        })?;
+        // The driver's error may quote parts of the URL.
+        let mut config: Config = format!("{base}?{kept}")
+            .parse()
+            .map_err(|_| refused("is invalid: the form is postgres://USER:PASSWORD@HOST:PORT/DATABASE"))?;
         if config.get_hosts().is_empty() {
             return Err(refused("names no host"));
         }
@@ -91,7 +92,7 @@ impl FromStr for DatabaseUrl {
             Some("disable") => false,
             Some(_) => {
                 return Err(refused(
-                    "may have sslmode=verify-full or sslmode=disable: anything between hides from nobody",
+                    "may have sslmode=verify-full or sslmode=disable: other modes do not protect the connection",
                 ));
             }
         };
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_for_all_but_this_machine_unless_somebody_says_otherwise() {
+    fn tls_is_the_default_except_for_this_machine() {
         check("postgres://u:secret@db.example.com/bell", "postgres://db.example.com:5432/bell", true);
         check("postgresql://u:secret@127.0.0.1:5433/bell", "postgres://127.0.0.1:5433/bell", false);
         check(
@@ -147,10 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_without_its_secrets() {
+    fn an_invalid_url_is_refused_without_its_secrets() {
         check_refused("mysql://u:secret@db/bell", "begin with postgres://");
         check_refused("postgres://u:secret@db/bell?sslmode=prefer", "verify-full");
-        check_refused("postgres://u:secret@db:secret/bell", "cannot be understood");
-        check_refused("postgres://u:secret@db/bell?secret=1", "cannot be understood");
+        check_refused("postgres://u:secret@db:secret/bell", "is invalid");
+        check_refused("postgres://u:secret@db/bell?secret=1", "is invalid");
     }
 }

@@ -1,7 +1,7 @@
-//! Webhooks as people edit them.
+//! Webhooks and their edits.
 //!
-//! Every change holds its organization's row from before it looks until its end: what it found stays so, and intakes come
-//! before or after it.
+//! Every change locks the organization's row before its first read and until its end, so that its data does not change meanwhile,
+//! and intakes come before or after it.
 
 use async_trait::async_trait;
 use stackbell_model::Timestamp;
@@ -82,7 +82,7 @@ statement!(INSERT = "/* create_webhook */ INSERT INTO webhooks \
     UUID, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, UUID, BYTEA, BYTEA, UUID, BYTEA, INT8,
     BOOL, INT8, TEXT, INT8, INT8);
 
-// A webhook stays its organization's.
+// A webhook never changes its organization.
 statement!(LOCK_ORGANIZATION_OF = "/* edit_webhook.lock */ SELECT o.number FROM webhooks w \
     JOIN organizations o ON o.number = w.organization_number WHERE w.id = $1 FOR NO KEY UPDATE OF o"; UUID);
 
@@ -116,7 +116,7 @@ impl Webhooks for PostgresStore {
         &self,
         organization: OrganizationId,
     ) -> Result<Option<OrganizationWebhooks>, StoreError> {
-        let found = self.engine.run(Access::Read, "organization_webhooks", |tx| async move {
+        let found = self.engine_pool.run(Access::Read, "organization_webhooks", |tx| async move {
             let found = tx
                 .first(&ORGANIZATION_VERSION, &[&organization.uuid()], "organizations", |cursor| {
                     Ok((cursor.integer("number")?, cursor.count("version")?))
@@ -263,7 +263,7 @@ impl Webhooks for PostgresStore {
     }
 }
 
-/// Makes intakes stale that were matched before this.
+/// Increments the organization's version, so that intakes which were matched before are stale.
 pub(crate) async fn bump_version(tx: &Transaction, organization_number: i64) -> Result<(), Fault> {
     tx.change(&BUMP_VERSION, &[&organization_number]).await?;
     Ok(())
@@ -293,7 +293,7 @@ async fn create(
     Ok(CreateOutcome::Done)
 }
 
-/// What an edit needs to know of the webhook as it stands.
+/// The current data of a webhook that an edit needs.
 struct Current {
     number: i64,
     organization_number: i64,
@@ -304,7 +304,7 @@ struct Current {
     health: Health,
 }
 
-/// A webhook that stays as it is until the transaction's end, with its organization; `None` when it is not there.
+/// Locks a webhook and its organization until the transaction ends.
 async fn lock_current(tx: &Transaction, webhook: WebhookId) -> Result<Option<Current>, Fault> {
     organization_lock::lock_exclusive_of_webhook(tx, webhook).await?;
     tx.rows(&LOCK_ORGANIZATION_OF, &[&webhook.uuid()]).await?;
@@ -341,7 +341,7 @@ async fn edit(tx: &Transaction, webhook: &Webhook, audit: &AuditEntry) -> Result
     Ok(EditOutcome::Done)
 }
 
-/// The columns that people can edit, in the order in which [`INSERT`] and [`UPDATE`] take them.
+/// The editable columns, in the order of [`INSERT`] and [`UPDATE`].
 fn edited_columns(webhook: &Webhook) -> [Box<dyn ToSql + Sync + Send + '_>; 15] {
     let secret = secret_columns(webhook);
     [
@@ -363,7 +363,7 @@ fn edited_columns(webhook: &Webhook) -> [Box<dyn ToSql + Sync + Send + '_>; 15] 
     ]
 }
 
-/// Inserts a webhook with the health that it has.
+/// Inserts a webhook with its health.
 async fn insert(tx: &Transaction, organization_number: i64, webhook: &Webhook) -> Result<(), Fault> {
     let [scope_kind, scope_project, scope_name] = scope_columns(&webhook.scope);
     let (id, name) = (webhook.id.uuid(), webhook.name.as_str());
@@ -382,7 +382,7 @@ async fn insert(tx: &Transaction, organization_number: i64, webhook: &Webhook) -
     Ok(())
 }
 
-/// Writes what people can edit, and counts the edit.
+/// Writes the editable columns, and increments the revision.
 async fn update(tx: &Transaction, number: i64, webhook: &Webhook) -> Result<(), Fault> {
     let edited = edited_columns(webhook);
     let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&number];
@@ -391,7 +391,7 @@ async fn update(tx: &Transaction, number: i64, webhook: &Webhook) -> Result<(), 
     Ok(())
 }
 
-/// Writes a webhook's health. Who read it before holds the webhook's row since.
+/// Writes a webhook's health. The caller has locked the webhook's row since it read the health.
 pub(crate) async fn update_health(tx: &Transaction, number: i64, health: &Health) -> Result<(), Fault> {
     let suspension = health.suspension;
     tx.change(

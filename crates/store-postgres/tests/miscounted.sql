@@ -1,4 +1,4 @@
--- Organizations whose counts, kept as it goes, are not what the same counted anew is.
+-- Organizations whose stored counts differ from the counts of their rows.
 SELECT * FROM (SELECT o.name,
     (SELECT coalesce(sum(u.pending), 0) FROM usage u WHERE u.organization_number = o.number) AS pending,
     (SELECT coalesce(sum(u.stored_bytes), 0) FROM usage u WHERE u.organization_number = o.number) AS stored_bytes,

@@ -1,4 +1,4 @@
-//! Attempts on their way into the table, all of a batch in one statement.
+//! The insertion of all attempts of a batch in one statement.
 
 use stackbell_model::delivery::{Attempt, AttemptTrigger};
 use stackbell_model::ids::DeliveryId;
@@ -19,7 +19,7 @@ statement!(INSERT_ATTEMPTS = "/* commit.insert_attempts */ INSERT INTO attempts 
     UUID_ARRAY, INT8_ARRAY, TEXT_ARRAY, INT8_ARRAY, INT8_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, INT8_ARRAY,
     INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, TEXT_ARRAY);
 
-/// The rows of attempts, column by column.
+/// The rows of attempts, as columns.
 #[derive(Default)]
 pub(super) struct AttemptRows<'batch> {
     deliveries: Vec<Uuid>,
@@ -39,7 +39,7 @@ pub(super) struct AttemptRows<'batch> {
 }
 
 impl<'batch> AttemptRows<'batch> {
-    /// Answers the bytes that it will store.
+    /// Adds an attempt. Returns the number of bytes that it stores.
     pub(super) fn push(
         &mut self,
         delivery: DeliveryId,

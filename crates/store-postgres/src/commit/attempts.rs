@@ -363,7 +363,7 @@ async fn deleted_by(tx: &Transaction, webhook: &WebhookRow) -> Result<Box<str>, 
     by.ok_or_else(|| Fault::missing("webhooks", &webhook.number))
 }
 
-/// The state of a webhook's delivery, which stays as it is until the transaction's end; `None` when it is not there.
+/// Locks a webhook's delivery until the transaction ends, and returns its state.
 async fn find_state(
     tx: &Transaction,
     webhook: &WebhookRow,

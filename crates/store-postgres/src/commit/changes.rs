@@ -15,7 +15,7 @@ use crate::error::Fault;
 use crate::session::Transaction;
 use crate::statement::{Statement, statement};
 
-// The rows stay locked until the end: of two batches that advance one cursor, the second sees what the first wrote.
+// The rows stay locked until the end. If two batches advance one cursor, the second one sees the first one's write.
 statement!(FIND_CURSORS = "/* commit.cursors */ SELECT o.id, c.source, c.cursor \
     FROM unnest($1::uuid[], $2::uuid[]) AS new (organization, source) JOIN organizations o ON o.id = new.organization \
     JOIN source_cursors c ON c.organization_number = o.number AND c.source = new.source \
@@ -32,7 +32,7 @@ statement!(UPDATE_CURSORS = "/* commit.update_cursors */ UPDATE source_cursors c
 /// Cursors by organization and source.
 pub(super) type Cursors = HashMap<(OrganizationId, SourceId), SourceCursor>;
 
-/// The cursors that a batch's changes are about, locked.
+/// Finds and locks the cursors that a batch's changes refer to.
 pub(super) async fn find_cursors(tx: &Transaction, batch: &Batch) -> Result<Cursors, Fault> {
     let changes = batch.intakes.iter().filter_map(|item| Some((item.organization, item.change.as_deref()?)));
     let (organizations, sources): (Vec<Uuid>, Vec<Uuid>) = changes
@@ -52,7 +52,7 @@ pub(super) async fn find_cursors(tx: &Transaction, batch: &Batch) -> Result<Curs
     Ok(found.into_iter().collect())
 }
 
-/// The changes of a batch that were decided to be applied.
+/// The changes of a batch that are applied.
 #[derive(Default)]
 pub(super) struct Changes<'batch> {
     /// The new cursors, with the numbers of their organizations.
@@ -78,11 +78,11 @@ impl<'batch> Changes<'batch> {
         self.audit.push(entry);
     }
 
-    /// Writes all of them. `found` has the cursors that the database has.
+    /// Writes all changes. `found` has the cursors that exist in the database.
     pub(super) async fn write(&self, tx: &Transaction, found: &Cursors) -> Result<(), Fault> {
         try_join(
             self.write_cursors(tx, &UPDATE_CURSORS, |key| found.contains_key(key)),
-            // A cursor that another node has inserted since is taken, and the batch is done again.
+            // If another node has inserted the cursor since, the insert fails and the batch is repeated.
             self.write_cursors(tx, &INSERT_CURSORS, |key| !found.contains_key(key)),
         )
         .await?;

@@ -1,4 +1,4 @@
-//! Webhooks' health, as it follows the attempts that are recorded.
+//! Updates of webhooks' health after recorded attempts.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,13 +22,13 @@ statement!(HOLD_HEALTH = "/* commit.hold_health */ SELECT id, revision, failures
 /// A webhook's revision and health.
 type Standing = (u64, Health);
 
-/// An attempt that is recorded, and what it says of its webhook's health.
+/// A recorded attempt.
 pub(super) struct Recorded<'batch> {
-    /// Which of the batch's records.
+    /// The index of the batch's record.
     pub(super) index: usize,
     pub(super) delivery: DeliveryId,
     pub(super) record: &'batch AttemptRecord,
-    /// How it ended its delivery, if it did.
+    /// The state in which it ended its delivery, if it did.
     pub(super) ended: Option<State>,
 }
 
@@ -48,9 +48,9 @@ impl Recorded<'_> {
     }
 }
 
-/// The health after each recorded attempt.
+/// Updates the health of webhooks. Returns the health after each recorded attempt.
 ///
-/// Most attempts change nothing, and then nothing is locked. Where one would, the webhook's row is locked and read again:
+/// Most attempts change nothing, and then no row is locked. A webhook whose health changes is locked and read again, because
 /// another node may have changed it since.
 pub(super) async fn follow_health(
     tx: &Transaction,

@@ -1,4 +1,4 @@
-//! Events in.
+//! Intake of events.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -48,23 +48,23 @@ statement!(INSERT_DELIVERIES = "/* commit.insert_deliveries */ INSERT INTO deliv
     UUID_ARRAY, INT8_ARRAY, INT8_ARRAY, UUID_ARRAY, TEXT_ARRAY, INT8_ARRAY, UUID_ARRAY, INT8_ARRAY, BYTEA_ARRAY,
     INT8);
 
-/// An event that comes in.
+/// An accepted event.
 struct Accepted<'batch> {
     organization_number: i64,
     new: &'batch NewEvent,
 }
 
-/// What is to become of a batch's items, and what is to be inserted.
+/// The outcomes of a batch's items, and the rows to insert.
 pub(super) struct Intake<'batch> {
     outcomes: Vec<IntakeOutcome>,
     accepted: Vec<Accepted<'batch>>,
-    /// The webhooks' numbers of all deliveries to be inserted, in order.
+    /// The numbers of the webhooks of all deliveries to insert, in order.
     webhook_numbers: Vec<i64>,
     changes: Changes<'batch>,
 }
 
 impl<'batch> Intake<'batch> {
-    /// Decides what becomes of each item; an earlier one of the batch is in already for a later one.
+    /// Decides about each item. Accepted items of the batch count as committed for later ones.
     pub(super) fn decide(batch: &'batch Batch, lookups: &BatchLookups, ledger: &mut Ledger) -> Self {
         let mut intake = Self {
             outcomes: Vec::new(),
@@ -142,7 +142,7 @@ impl<'batch> Intake<'batch> {
         self.accepted.push(Accepted { organization_number, new });
     }
 
-    /// Writes the events and changes that were accepted: one round trip.
+    /// Writes the accepted events and changes, in one round trip.
     pub(super) async fn insert(
         &self,
         tx: &Transaction,
@@ -253,7 +253,7 @@ impl<'batch> Intake<'batch> {
     }
 }
 
-/// The rows of new deliveries, column by column.
+/// The rows of new deliveries, as columns.
 #[derive(Default)]
 struct DeliveryRows<'batch> {
     ids: Vec<Uuid>,
@@ -319,7 +319,7 @@ impl Lookups for Found<'_, '_> {
         Ok(set.or_else(|| self.lookups.cursors.get(&(self.item.organization, source))).cloned())
     }
 
-    /// Batches of other nodes that are under way are not counted: together they may exceed the quota by their size.
+    /// The usage without concurrent batches of other nodes, which together may exceed the quota by their size.
     fn usage(&mut self) -> Result<Usage, Infallible> {
         let change = self.ledger.usage(self.organization.number);
         Ok(Usage {

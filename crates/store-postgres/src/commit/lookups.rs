@@ -1,4 +1,4 @@
-//! What a batch needs to know before anything of it is written: one round trip.
+//! The lookups of a batch, in one round trip. They come before its writes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::changes::{Cursors, find_cursors};
 use crate::error::Fault;
-use crate::instance::keep_sending_as_it_is;
+use crate::instance::lock_sending;
 use crate::ledger::Account;
 use crate::organization_lock;
 use crate::session::Transaction;
@@ -43,9 +43,9 @@ statement!(FIND_EVENTS = "/* commit.events */ SELECT o.id, earlier.id, earlier.d
 pub(super) struct OrganizationRow {
     pub(super) number: i64,
     pub(super) version: u64,
-    /// Before the batch.
+    /// Without the changes of the batch.
     pub(super) pending: i64,
-    /// Before the batch.
+    /// Without the changes of the batch.
     pub(super) stored_bytes: i64,
 }
 
@@ -54,9 +54,9 @@ pub(super) struct WebhookRow {
     pub(super) number: i64,
     pub(super) organization_number: i64,
     pub(super) is_deleted: bool,
-    /// As of before the batch, like [`Self::health`].
+    /// Without the changes of the batch, like [`Self::health`].
     pub(super) revision: u64,
-    /// As of before the batch. Not held: see [`super::health::follow_health`].
+    /// Without the changes of the batch. The row is not locked: see [`super::health::follow_health`].
     pub(super) health: Health,
 }
 
@@ -66,7 +66,7 @@ impl WebhookRow {
     }
 }
 
-/// The rows that a batch names: organizations, webhooks (deleted ones too), events that are in, and cursors.
+/// The rows that a batch refers to: organizations, webhooks (including deleted ones), existing events, and cursors.
 pub(super) struct BatchLookups {
     pub(super) organizations: HashMap<OrganizationId, OrganizationRow>,
     pub(super) webhooks: HashMap<WebhookId, WebhookRow>,
@@ -75,7 +75,7 @@ pub(super) struct BatchLookups {
 }
 
 impl BatchLookups {
-    /// The organizations are held from here on, and webhooks read after that: an edit that was answered before is seen.
+    /// Locks the organizations, then reads the webhooks, so that every edit which returned before is seen.
     pub(super) async fn read(tx: &Transaction, batch: &Batch) -> Result<Self, Fault> {
         let organizations: Vec<Uuid> = distinct(batch.intakes.iter().map(|item| item.organization.uuid()));
         let deliveries = batch.intakes.iter().flat_map(|item| &item.events).flat_map(|new| &new.deliveries);
@@ -83,12 +83,12 @@ impl BatchLookups {
         let attempted = batch.attempts.iter().map(|record| record.webhook);
         let webhooks: Vec<Uuid> = distinct(named.chain(attempted).map(|id| id.uuid()));
         let ((), versions, usage, webhooks, (cursors, events)) = try_join5(
-            keep_sending_as_it_is(tx),
+            lock_sending(tx),
             find_organizations(tx, &organizations),
             find_usage(tx, &organizations),
             find_webhooks(tx, &webhooks),
-            // The cursors first: once they are locked, the events that came with them are visible. Otherwise a duplicate item
-            // could look like one whose change does not hold.
+            // The cursors first: once they are locked, the events that were committed with them are visible. Otherwise a
+            // duplicate item could look like one whose precondition does not hold.
             try_join(find_cursors(tx, batch), find_events(tx, batch)),
         )
         .await?;

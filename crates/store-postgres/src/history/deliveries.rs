@@ -1,4 +1,4 @@
-//! Lists of deliveries: walked newest first, so many at a time, and sorted out where they are.
+//! Lists of deliveries. A statement reads a limited number of deliveries, newest first, and returns those that match.
 
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::StateKind;
@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::session::Transaction;
 use crate::statement::{Statement, statement};
 
-/// Of `deliveries d` and what [`overview_tables`] joins to it.
+/// The columns of a delivery's overview, from `deliveries d` and [`overview_tables`].
 macro_rules! overview_columns {
     () => {
         "d.id, d.format, d.created_at, d.rearmed_at, d.attempts_spent, \
@@ -25,8 +25,8 @@ macro_rules! overview_columns {
 }
 pub(super) use overview_columns;
 
-/// A delivery's event, row by row: planners see all days beforehand, and not that each row is of one, and would rather read
-/// all events there are. A subquery with a limit is nothing that they could turn into that.
+/// Joins a delivery's event by one lookup for each row. The planner does not know that each row needs only one day's partition,
+/// and would read all events for a plain join. The limit prevents that.
 macro_rules! event_of_each {
     () => {
         "LEFT JOIN LATERAL (SELECT e.* FROM events e WHERE e.key = d.event_key LIMIT 1) e ON true"
@@ -34,7 +34,7 @@ macro_rules! event_of_each {
 }
 pub(super) use event_of_each;
 
-/// A delivery has few attempts: finding the last takes a look at each.
+/// The tables of a delivery's overview. The last attempt is found by reading all of the delivery's attempts, which are few.
 macro_rules! overview_tables {
     () => {
         concat!(
@@ -49,51 +49,51 @@ macro_rules! overview_tables {
 }
 pub(super) use overview_tables;
 
-// A deleted webhook is there as long as it has deliveries.
+// Includes deleted webhooks, which stay while they have deliveries.
 statement!(NUMBERS = "/* list_deliveries.numbers */ SELECT o.number, w.number FROM organizations o \
     LEFT JOIN webhooks w ON w.organization_number = o.number AND w.id = $2 WHERE o.id = $1"; UUID, UUID);
 
-/// Looks at `$4` deliveries at the most and answers up to `$5` that pass, and in each row how many were looked at and the
-/// last of them: one row with nothing else when none passes.
-macro_rules! walk {
+/// Reads at most `$4` deliveries, and returns up to `$5` that match. Each row also has the number of deliveries that were read,
+/// and the last of them. If none matches, there is one row with only these two.
+macro_rules! page {
     ($name:ident, $label:literal, $from:literal) => {
         statement!($name = concat!(
-            "/* list_deliveries.", $label, " */ WITH looked AS MATERIALIZED (SELECT d.id, d.webhook_number, \
+            "/* list_deliveries.", $label, " */ WITH read AS MATERIALIZED (SELECT d.id, d.webhook_number, \
                 d.event_key, d.ping_id, d.format, d.created_at, d.rearmed_at, d.attempts_spent, d.state, d.due_at, \
                 d.finished_at, d.fail_reason, d.cancel_reason, d.cancelled_by \
                 FROM ", $from, " AND d.organization_number = $1 AND d.id < $3 ORDER BY d.id DESC LIMIT $4), \
-            passing AS MATERIALIZED (SELECT d.* FROM looked d ", event_of_each!(), " \
+            matching AS MATERIALIZED (SELECT d.* FROM read d ", event_of_each!(), " \
                 WHERE ($6 IS NULL OR d.state = $6) AND ($7 IS NULL OR d.created_at >= $7) \
                 AND ($8 IS NULL OR d.created_at < $8) AND ($9 IS NULL OR e.kind = $9) \
                 AND (NOT $10 OR d.ping_id IS NOT NULL) AND ($11 IS NULL \
                     OR (e.subject_kind = $11 AND e.subject_project = $12 AND e.subject_name = $13)) \
                 ORDER BY d.id DESC LIMIT $5) \
-            SELECT s.looked_at, s.last, d.id IS NOT NULL, ", overview_columns!(),
-            " FROM (SELECT count(*) AS looked_at, (SELECT id FROM looked ORDER BY id LIMIT 1) AS last FROM looked) s \
-            LEFT JOIN (passing d ", overview_tables!(), ") ON true ORDER BY d.id DESC"
+            SELECT s.read_count, s.last, d.id IS NOT NULL, ", overview_columns!(),
+            " FROM (SELECT count(*) AS read_count, (SELECT id FROM read ORDER BY id LIMIT 1) AS last FROM read) s \
+            LEFT JOIN (matching d ", overview_tables!(), ") ON true ORDER BY d.id DESC"
         ); INT8, INT8, UUID, INT8, INT8, TEXT, INT8, INT8, TEXT, BOOL, TEXT, TEXT, TEXT);
     };
 }
 
-// What an index has by itself is walked by itself: what is pending among many that ended, what did not arrive among many
-// that did. Of a webhook and of an organization by different indices; `$2` is the webhook.
-walk!(ALL, "all", "deliveries d WHERE true");
-walk!(PENDING, "pending", "deliveries_pending d WHERE true");
-walk!(ENDED, "ended", "deliveries_ended d WHERE true");
-walk!(LOST, "lost", "deliveries_ended d WHERE d.state IN ('failed', 'cancelled')");
-walk!(ALL_OF_WEBHOOK, "all_of_webhook", "deliveries d WHERE d.webhook_number = $2");
-walk!(PENDING_OF_WEBHOOK, "pending_of_webhook", "deliveries_pending d WHERE d.webhook_number = $2");
-walk!(ENDED_OF_WEBHOOK, "ended_of_webhook", "deliveries_ended d WHERE d.webhook_number = $2");
-walk!(
+// One statement for each table or partial index, so that rare states are not searched among all deliveries. Lists of a webhook
+// and of an organization use different indexes; `$2` is the webhook.
+page!(ALL, "all", "deliveries d WHERE true");
+page!(PENDING, "pending", "deliveries_pending d WHERE true");
+page!(ENDED, "ended", "deliveries_ended d WHERE true");
+page!(LOST, "lost", "deliveries_ended d WHERE d.state IN ('failed', 'cancelled')");
+page!(ALL_OF_WEBHOOK, "all_of_webhook", "deliveries d WHERE d.webhook_number = $2");
+page!(PENDING_OF_WEBHOOK, "pending_of_webhook", "deliveries_pending d WHERE d.webhook_number = $2");
+page!(ENDED_OF_WEBHOOK, "ended_of_webhook", "deliveries_ended d WHERE d.webhook_number = $2");
+page!(
     LOST_OF_WEBHOOK,
     "lost_of_webhook",
     "deliveries_ended d WHERE d.webhook_number = $2 AND d.state IN ('failed', 'cancelled')"
 );
 
-/// The most that one statement looks at.
+/// The maximum number of deliveries that one statement reads.
 const CHUNK_MAX: u32 = 2000;
 
-fn walk(of_webhook: bool, state: Option<StateKind>) -> &'static Statement {
+fn page_statement(of_webhook: bool, state: Option<StateKind>) -> &'static Statement {
     match (of_webhook, state) {
         (false, None) => &ALL,
         (false, Some(StateKind::Pending)) => &PENDING,
@@ -106,22 +106,22 @@ fn walk(of_webhook: bool, state: Option<StateKind>) -> &'static Statement {
     }
 }
 
-/// What is asked for, by the numbers that rows have.
+/// The requested deliveries. `organization` and `webhook` are numbers of rows.
 struct Wanted<'filter> {
     organization: i64,
     webhook: Option<i64>,
     filter: &'filter DeliveryFilter,
 }
 
-/// What one statement found.
+/// The result of one statement.
 struct Chunk {
-    looked_at: u32,
-    /// The oldest of what was looked at.
+    read_count: u32,
+    /// The oldest delivery that was read.
     last: Option<DeliveryId>,
-    passing: Vec<DeliveryOverview>,
+    matching: Vec<DeliveryOverview>,
 }
 
-/// What [`stackbell_store::history::History::list_deliveries`] answers.
+/// Reads the page that [`stackbell_store::history::History::list_deliveries`] returns.
 pub(super) async fn list_page(
     tx: &Transaction,
     organization: OrganizationId,
@@ -137,32 +137,32 @@ pub(super) async fn list_page(
     if limit == 0 {
         return Ok(DeliveryPage::default());
     }
-    let (mut may_look_at, mut may_answer) = (looked_at_max.max(1), limit);
-    // One more says whether there is more.
-    let mut size = may_answer.saturating_add(1).min(CHUNK_MAX);
+    let (mut may_read, mut may_return) = (looked_at_max.max(1), limit);
+    // One more shows whether there is a next page.
+    let mut size = may_return.saturating_add(1).min(CHUNK_MAX);
     loop {
-        size = size.min(may_look_at);
-        let chunk = find_chunk(tx, &wanted, page.next, size, may_answer.saturating_add(1)).await?;
-        let found = u32::try_from(chunk.passing.len()).unwrap_or(u32::MAX);
-        page.deliveries.extend(chunk.passing.into_iter().take(may_answer as usize));
-        if found > may_answer {
+        size = size.min(may_read);
+        let chunk = find_chunk(tx, &wanted, page.next, size, may_return.saturating_add(1)).await?;
+        let found = u32::try_from(chunk.matching.len()).unwrap_or(u32::MAX);
+        page.deliveries.extend(chunk.matching.into_iter().take(may_return as usize));
+        if found > may_return {
             page.next = page.deliveries.last().map(|last| last.id);
             return Ok(page);
         }
-        if chunk.looked_at < size {
+        if chunk.read_count < size {
             return Ok(DeliveryPage { next: None, ..page });
         }
         page.next = chunk.last;
-        (may_look_at, may_answer) = (may_look_at - size, may_answer - found);
-        if may_look_at == 0 || may_answer == 0 {
+        (may_read, may_return) = (may_read - size, may_return - found);
+        if may_read == 0 || may_return == 0 {
             return Ok(page);
         }
-        // The rarer what is asked for, the more at a time.
+        // Reads more at a time if few deliveries match.
         size = size.saturating_mul(4).min(CHUNK_MAX);
     }
 }
 
-/// `None` when nothing can be what is asked for.
+/// Finds the rows that the filter names; `None` if one of them does not exist.
 async fn find_wanted<'filter>(
     tx: &Transaction,
     organization: OrganizationId,
@@ -195,14 +195,14 @@ async fn find_chunk(
         Some(KindFilter::Ping) => (None, true),
     };
     let subject = filter.subject.as_ref().map(subject_columns);
-    let statement = walk(webhook.is_some(), filter.state);
+    let statement = page_statement(webhook.is_some(), filter.state);
     let rows = tx
         .list(
             statement,
             &[
                 organization,
                 webhook,
-                // No delivery has the greatest id of all.
+                // No delivery has the greatest id.
                 &before.as_ref().map_or(Uuid::max(), Id::uuid),
                 &i64::from(size),
                 &i64::from(limit),
@@ -217,16 +217,16 @@ async fn find_chunk(
             ],
             "deliveries",
             |cursor| {
-                let walked = (cursor.number("looked_at")?, cursor.id_or_null("last")?);
-                let passing = if cursor.flag("id")? { Some(read_overview(cursor)?) } else { None };
-                Ok((walked, passing))
+                let read = (cursor.number("read_count")?, cursor.id_or_null("last")?);
+                let matching = if cursor.flag("id")? { Some(read_overview(cursor)?) } else { None };
+                Ok((read, matching))
             },
         )
         .await?;
-    let mut chunk = Chunk { looked_at: 0, last: None, passing: Vec::new() };
-    for ((looked_at, last), passing) in rows {
-        (chunk.looked_at, chunk.last) = (looked_at, last);
-        chunk.passing.extend(passing);
+    let mut chunk = Chunk { read_count: 0, last: None, matching: Vec::new() };
+    for ((read_count, last), matching) in rows {
+        (chunk.read_count, chunk.last) = (read_count, last);
+        chunk.matching.extend(matching);
     }
     Ok(chunk)
 }

@@ -1,8 +1,8 @@
-//! How a day goes.
+//! Drops a day.
 //!
-//! What walks through the day comes first, under a lock that keeps off who would write into that day, and nobody else: it is
-//! counted, and what stays of it is laid aside. To take the day out of its table keeps everybody out of the whole table until
-//! the transaction ends; all that is left to do by then is to put back what stays, and to drop the rest unread.
+//! The scans come first, under a lock that only blocks writers of that day: they count the rows, and copy those that stay to a
+//! temporary table. The detach of the partition then locks the whole table until the transaction ends. Only fast steps are left
+//! by then: the rows that stay are inserted again, and the partition is dropped without a scan.
 
 use std::time::Duration;
 
@@ -10,47 +10,47 @@ use stackbell_model::Timestamp;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{DAY_MS, Kept, days, first_id};
+use super::{DAY_MS, Partitioned, days, first_id};
 use crate::error::Fault;
 use crate::ledger::Ledger;
 use crate::session::Transaction;
 
-/// For the walks: a day of a busy cluster takes minutes. The lock is waited for longer than a second, which is when a vacuum
-/// of that day gives way.
-const WALK_LIMITS: &str = "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '3s'; \
+/// The timeouts of the scans. A day of a busy cluster takes minutes. The lock timeout is longer than a second, after which a
+/// vacuum of that day gives way.
+const SCAN_LIMITS: &str = "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '3s'; \
     SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL enable_seqscan = on";
 
-/// For taking out: whoever comes behind waits as long as we do.
-const TAKE_OUT_LIMITS: &str = "SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '500ms'";
+/// The timeouts of the detach. Later transactions wait as long as the detach waits for its lock.
+const DETACH_LIMITS: &str = "SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '500ms'";
 
-/// For putting back, when nobody is in the way any more but who counts in the same slot.
-const PUT_BACK_LIMITS: &str = "SET LOCAL lock_timeout = '5s'";
+/// The timeout of the reinsertion. Only transactions that update the same slots of counts can conflict by then.
+const REINSERT_LIMITS: &str = "SET LOCAL lock_timeout = '5s'";
 
-/// How often a day is tried to be taken out before what was walked is given up.
+/// The maximum number of attempts to detach a day, before the transaction fails.
 const TRIES_MAX: u32 = 20;
 
-/// In between, everybody else goes on.
-const TRY_REST: Duration = Duration::from_millis(500);
+/// The pause between two attempts, in which other transactions continue.
+const TRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a dropped day took along.
+/// The number of rows that were removed with a day.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Dropped {
     pub(crate) deliveries: u64,
     pub(crate) events: u64,
 }
 
-/// The days of ended deliveries that were over before `finished_before`, oldest first.
+/// Returns the days of ended deliveries that ended before `finished_before`, oldest first.
 pub(crate) async fn past_deliveries(tx: &Transaction, finished_before: Timestamp) -> Result<Vec<i64>, Fault> {
-    Ok(days(tx, Kept::Ended).await?.into_iter().filter(|day| is_past(*day, finished_before)).collect())
+    Ok(days(tx, Partitioned::Ended).await?.into_iter().filter(|day| is_past(*day, finished_before)).collect())
 }
 
-/// The same of events. One goes no earlier than the deliveries of its day and of the day after: an event of the last second
-/// has deliveries of the next.
+/// Returns the days of events that ended before `finished_before`, oldest first, without those whose deliveries are kept. The
+/// deliveries of a day's last events can have the next day, so that day must be dropped too.
 pub(crate) async fn past_events(tx: &Transaction, finished_before: Timestamp) -> Result<Vec<i64>, Fault> {
-    let ended = days(tx, Kept::Ended).await?;
-    let is_left = |day: &i64| ended.contains(day) || ended.contains(&(day + 1));
-    let days = days(tx, Kept::Events).await?.into_iter();
-    Ok(days.filter(|day| is_past(*day, finished_before) && !is_left(day)).collect())
+    let ended = days(tx, Partitioned::Ended).await?;
+    let has_deliveries = |day: &i64| ended.contains(day) || ended.contains(&(day + 1));
+    let days = days(tx, Partitioned::Events).await?.into_iter();
+    Ok(days.filter(|day| is_past(*day, finished_before) && !has_deliveries(day)).collect())
 }
 
 fn is_past(day: i64, before: Timestamp) -> bool {
@@ -63,153 +63,166 @@ pub(crate) async fn drop_deliveries(
     day: i64,
     finished_before: Timestamp,
 ) -> Result<Dropped, Fault> {
-    let has_attempts = days(tx, Kept::Attempts).await?.contains(&day);
-    // In the order that outcomes are written in.
-    let tables: &[Kept] = if has_attempts { &[Kept::Ended, Kept::Attempts] } else { &[Kept::Ended] };
-    hold(tx, day, tables).await?;
-    let goes = format!("finished_at < {}", finished_before.as_millis());
-    lay_aside(tx, Kept::Ended, day, &format!("NOT ({goes})")).await?;
+    let has_attempts = days(tx, Partitioned::Attempts).await?.contains(&day);
+    // Locked in the order in which outcomes are recorded.
+    let tables: &[Partitioned] =
+        if has_attempts { &[Partitioned::Ended, Partitioned::Attempts] } else { &[Partitioned::Ended] };
+    lock(tx, day, tables).await?;
+    let is_removed = format!("finished_at < {}", finished_before.as_millis());
+    retain(tx, Partitioned::Ended, day, &format!("NOT ({is_removed})")).await?;
     let mut ledger = Ledger::default();
-    let deliveries = count_deliveries(tx, day, &goes, &mut ledger).await?;
+    let deliveries = count_deliveries(tx, day, &is_removed, &mut ledger).await?;
     if has_attempts {
-        set_attempts_aside(tx, day, &mut ledger).await?;
+        retain_attempts(tx, day, &mut ledger).await?;
     }
-    take_out(tx, day, tables).await?;
-    put_back(tx, day, tables).await?;
+    detach(tx, day, tables).await?;
+    reinsert_and_drop(tx, day, tables).await?;
     ledger.write(tx).await?;
     tracing::info!(day, deliveries, "a day of deliveries was dropped");
     Ok(Dropped { deliveries, events: 0 })
 }
 
-async fn count_deliveries(tx: &Transaction, day: i64, goes: &str, ledger: &mut Ledger) -> Result<u64, Fault> {
-    let ended = Kept::Ended.partition(day);
-    let counted = format!(
+async fn count_deliveries(
+    tx: &Transaction,
+    day: i64,
+    is_removed: &str,
+    ledger: &mut Ledger,
+) -> Result<u64, Fault> {
+    let ended = Partitioned::Ended.partition(day);
+    let counts = format!(
         "/* partitions.count_deliveries */ SELECT organization_number, \
-         coalesce(sum(octet_length(body)), 0)::bigint, count(*) FROM {ended} WHERE {goes} GROUP BY organization_number"
+         coalesce(sum(octet_length(body)), 0)::bigint, count(*) FROM {ended} WHERE {is_removed} \
+         GROUP BY organization_number"
     );
-    take_off(tx, &counted, ledger).await
+    subtract(tx, &counts, ledger).await
 }
 
-/// Of the attempts of a day those stay whose delivery does, ended or pending. Neither changes meanwhile: a delivery that
-/// becomes the other leaves its ended day, or comes into it.
-async fn set_attempts_aside(tx: &Transaction, day: i64, ledger: &mut Ledger) -> Result<(), Fault> {
-    let (ended, attempts) = (Kept::Ended.aside(), Kept::Attempts.partition(day));
+/// Retains the attempts whose delivery stays, ended or pending, and counts the others. The lock on the day prevents changes
+/// between ended and pending meanwhile, because such a change writes into the day.
+async fn retain_attempts(tx: &Transaction, day: i64, ledger: &mut Ledger) -> Result<(), Fault> {
+    let (ended, attempts) = (Partitioned::Ended.retained(), Partitioned::Attempts.partition(day));
     let (from, to) = (first_id(day), first_id(day + 1));
     tx.define(&format!(
-        "CREATE TEMPORARY TABLE stays_aside ON COMMIT DROP AS SELECT id FROM {ended} \
-         UNION ALL SELECT id FROM deliveries_pending WHERE id >= '{from}' AND id < '{to}'; ANALYZE stays_aside"
+        "CREATE TEMPORARY TABLE retained_ids ON COMMIT DROP AS SELECT id FROM {ended} \
+         UNION ALL SELECT id FROM deliveries_pending WHERE id >= '{from}' AND id < '{to}'; ANALYZE retained_ids"
     ))
     .await?;
-    lay_aside(tx, Kept::Attempts, day, "delivery_id IN (SELECT id FROM stays_aside)").await?;
-    let counted = format!(
+    retain(tx, Partitioned::Attempts, day, "delivery_id IN (SELECT id FROM retained_ids)").await?;
+    let counts = format!(
         "/* partitions.count_attempts */ SELECT w.organization_number, sum(octet_length(a.request_headers) \
          + coalesce(octet_length(a.response_headers), 0) + coalesce(octet_length(a.response_body), 0))::bigint, \
          count(*) FROM {attempts} a JOIN webhooks w ON w.number = a.webhook_number \
-         WHERE NOT EXISTS (SELECT FROM stays_aside s WHERE s.id = a.delivery_id) GROUP BY w.organization_number"
+         WHERE NOT EXISTS (SELECT FROM retained_ids s WHERE s.id = a.delivery_id) GROUP BY w.organization_number"
     );
-    take_off(tx, &counted, ledger).await.map(|_| ())
+    subtract(tx, &counts, ledger).await.map(|_| ())
 }
 
-/// The events of a day that stay: those of a delivery that is there yet.
-const STAYS: &str = "(EXISTS (SELECT 1 FROM deliveries_pending d WHERE d.event_key = e.key) \
+/// The condition for events of a day that stay: a delivery of the event is kept.
+const IS_RETAINED: &str = "(EXISTS (SELECT 1 FROM deliveries_pending d WHERE d.event_key = e.key) \
     OR EXISTS (SELECT 1 FROM deliveries_rest d WHERE d.event_key = e.key))";
 
-/// Frees the ids of the next `rows_max` events of a day beyond `after` that do not stay; the last of those that were looked
-/// at, `None` at the end. The ids go first, in steps: they lie in one table, which must not be held for long.
+/// Frees the ids of removed events, among the next `rows_max` events of a day after `after`. Returns the last event that was
+/// read; `None` at the end. The ids are removed first and in steps, because their table must not be locked for long.
 pub(crate) async fn free_ids(
     tx: &Transaction,
     day: i64,
     after: Uuid,
     rows_max: u32,
 ) -> Result<Option<Uuid>, Fault> {
-    let partition = Kept::Events.partition(day);
-    let last = tx.ask(&format!(
-        "/* partitions.free_ids */ WITH looked AS MATERIALIZED (SELECT e.organization_number, e.id, e.key, {STAYS} AS stays \
+    let partition = Partitioned::Events.partition(day);
+    let last = tx
+        .query(&format!(
+            "/* partitions.free_ids */ WITH read AS MATERIALIZED (SELECT e.organization_number, e.id, e.key, \
+             {IS_RETAINED} AS is_retained \
          FROM {partition} e WHERE e.key > '{after}' ORDER BY e.key LIMIT {rows_max}), \
-         freed AS (DELETE FROM event_ids i USING looked l WHERE NOT l.stays \
-             AND i.organization_number = l.organization_number AND i.id = l.id AND i.key = l.key) \
-         SELECT max(key::text)::uuid FROM looked"
-    )).await?;
+         freed AS (DELETE FROM event_ids i USING read r WHERE NOT r.is_retained \
+             AND i.organization_number = r.organization_number AND i.id = r.id AND i.key = r.key) \
+         SELECT max(key::text)::uuid FROM read"
+        ))
+        .await?;
     Ok(last.first().map(|row| row.try_get(0)).transpose()?.flatten())
 }
 
 /// Drops a day of events whose ids were freed.
 pub(crate) async fn drop_events(tx: &Transaction, day: i64) -> Result<Dropped, Fault> {
-    let (partition, aside) = (Kept::Events.partition(day), Kept::Events.aside());
-    hold(tx, day, &[Kept::Events]).await?;
-    lay_aside(tx, Kept::Events, day, STAYS).await?;
-    // By what was laid aside and not by its reason: a delivery may be gone by now.
-    let counted = format!(
+    let (partition, retained) = (Partitioned::Events.partition(day), Partitioned::Events.retained());
+    lock(tx, day, &[Partitioned::Events]).await?;
+    retain(tx, Partitioned::Events, day, IS_RETAINED).await?;
+    // Reads the temporary table and not the condition again, because a delivery may have been removed since.
+    let counts = format!(
         "/* partitions.count_events */ SELECT organization_number, sum(octet_length(payload))::bigint, count(*) \
-         FROM {partition} e WHERE NOT EXISTS (SELECT FROM {aside} s WHERE s.key = e.key) GROUP BY organization_number"
+         FROM {partition} e WHERE NOT EXISTS (SELECT FROM {retained} r WHERE r.key = e.key) \
+         GROUP BY organization_number"
     );
     let mut ledger = Ledger::default();
-    let events = take_off(tx, &counted, &mut ledger).await?;
-    take_out(tx, day, &[Kept::Events]).await?;
-    put_back(tx, day, &[Kept::Events]).await?;
+    let events = subtract(tx, &counts, &mut ledger).await?;
+    detach(tx, day, &[Partitioned::Events]).await?;
+    reinsert_and_drop(tx, day, &[Partitioned::Events]).await?;
     ledger.write(tx).await?;
     tracing::info!(day, events, "a day of events was dropped");
     Ok(Dropped { deliveries: 0, events })
 }
 
-/// Keeps off who would write into a day, as long as it is walked through.
-async fn hold(tx: &Transaction, day: i64, tables: &[Kept]) -> Result<(), Fault> {
-    tx.define(WALK_LIMITS).await?;
-    for kept in tables {
-        tx.define(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", kept.partition(day))).await?;
+/// Blocks writers of a day during the scans.
+async fn lock(tx: &Transaction, day: i64, tables: &[Partitioned]) -> Result<(), Fault> {
+    tx.define(SCAN_LIMITS).await?;
+    for table in tables {
+        tx.define(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", table.partition(day))).await?;
     }
     Ok(())
 }
 
-/// Copies those rows of a day, by the name `e`, that stay. The copy is the transaction's own and ends with it, behind a
-/// pooler too.
-async fn lay_aside(tx: &Transaction, kept: Kept, day: i64, stays: &str) -> Result<(), Fault> {
-    let (aside, partition) = (kept.aside(), kept.partition(day));
+/// Copies the rows of a day that stay to a temporary table, which ends with the transaction, also behind a pooler. The condition
+/// names a row `e`.
+async fn retain(tx: &Transaction, table: Partitioned, day: i64, condition: &str) -> Result<(), Fault> {
+    let (retained, partition) = (table.retained(), table.partition(day));
     tx.define(&format!(
-        "CREATE TEMPORARY TABLE {aside} ON COMMIT DROP AS SELECT * FROM {partition} e WHERE {stays}; ANALYZE {aside}"
+        "CREATE TEMPORARY TABLE {retained} ON COMMIT DROP AS SELECT * FROM {partition} e WHERE {condition}; \
+         ANALYZE {retained}"
     ))
     .await
 }
 
-/// Takes bytes off their organizations, which `counted` asks for; how many rows they were.
-async fn take_off(tx: &Transaction, counted: &str, ledger: &mut Ledger) -> Result<u64, Fault> {
+/// Runs the query `counts`, and subtracts its bytes from the usage of their organizations. Returns the number of rows.
+async fn subtract(tx: &Transaction, counts: &str, ledger: &mut Ledger) -> Result<u64, Fault> {
     let mut rows = 0;
-    for row in tx.ask(counted).await? {
+    for row in tx.query(counts).await? {
         ledger.stored(row.try_get(0)?, -row.try_get::<_, i64>(1)?);
         rows += u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or(0);
     }
     Ok(rows)
 }
 
-/// Takes a day out of its tables. Who reads them is waited for, briefly and again and again, so that a long look at them
-/// neither holds up everybody else for long nor undoes the walks.
-async fn take_out(tx: &Transaction, day: i64, tables: &[Kept]) -> Result<(), Fault> {
-    let detach =
-        |kept: &Kept| format!("; ALTER TABLE {} DETACH PARTITION {}", kept.table(), kept.partition(day));
+/// Detaches a day from its tables. It waits for readers several times but only briefly, so that a long read neither delays other
+/// transactions for long nor rolls back the scans.
+async fn detach(tx: &Transaction, day: i64, tables: &[Partitioned]) -> Result<(), Fault> {
+    let detach = |table: &Partitioned| {
+        format!("; ALTER TABLE {} DETACH PARTITION {}", table.table(), table.partition(day))
+    };
     let detach: Vec<String> = tables.iter().map(detach).collect();
-    let detach = format!("SAVEPOINT walked{}", detach.concat());
-    tx.define(TAKE_OUT_LIMITS).await?;
+    let detach = format!("SAVEPOINT scanned{}", detach.concat());
+    tx.define(DETACH_LIMITS).await?;
     for _ in 1..TRIES_MAX {
         match tx.define(&detach).await {
-            Err(fault) if is_in_the_way(&fault) => tx.define("ROLLBACK TO SAVEPOINT walked").await?,
+            Err(fault) if is_lock_conflict(&fault) => tx.define("ROLLBACK TO SAVEPOINT scanned").await?,
             done => return done,
         }
-        tokio::time::sleep(TRY_REST).await;
+        tokio::time::sleep(TRY_PAUSE).await;
     }
     tx.define(&detach).await
 }
 
-fn is_in_the_way(fault: &Fault) -> bool {
+fn is_lock_conflict(fault: &Fault) -> bool {
     let Fault::Driver(error) = fault else { return false };
     matches!(error.code(), Some(code) if [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code))
 }
 
-/// Puts what stays of a day into the rest, and drops the day.
-async fn put_back(tx: &Transaction, day: i64, tables: &[Kept]) -> Result<(), Fault> {
-    tx.define(PUT_BACK_LIMITS).await?;
-    for kept in tables {
-        let (table, aside, partition) = (kept.table(), kept.aside(), kept.partition(day));
-        tx.define(&format!("INSERT INTO {table} SELECT * FROM {aside}; DROP TABLE {partition}")).await?;
+/// Inserts the retained rows of a day into the default partition, and drops the day.
+async fn reinsert_and_drop(tx: &Transaction, day: i64, tables: &[Partitioned]) -> Result<(), Fault> {
+    tx.define(REINSERT_LIMITS).await?;
+    for table in tables {
+        let (name, retained, partition) = (table.table(), table.retained(), table.partition(day));
+        tx.define(&format!("INSERT INTO {name} SELECT * FROM {retained}; DROP TABLE {partition}")).await?;
     }
     Ok(())
 }

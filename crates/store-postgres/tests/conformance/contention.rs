@@ -1,4 +1,4 @@
-//! Nodes that change the same rows at the same time: each change happens whole, as if one came after the other.
+//! Nodes that change the same rows at the same time: the changes are serializable.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::harness::DatabaseHarness;
 
 const NODES: usize = 4;
 
-/// A world, and as many nodes beside it.
+/// A world and several more nodes on its database.
 async fn nodes(harness: &DatabaseHarness) -> (World, Vec<Arc<dyn Store>>) {
     let world = World::open(harness).await;
     let nodes = join_all((0..NODES).map(|_| harness.open())).await;
@@ -52,7 +52,7 @@ fn new_recovery(world: &World, webhook: &Webhook, total: usize) -> Recovery {
 }
 
 #[tokio::test]
-async fn a_webhook_gets_one_recovery_of_several_asked_for_at_once() {
+async fn one_of_several_concurrent_recoveries_of_a_webhook_is_created() {
     let harness = DatabaseHarness::new(Pooling::Session);
     let (world, nodes) = nodes(&harness).await;
     let webhook = world.webhook("hook").await;
@@ -80,7 +80,7 @@ async fn nodes_that_advance_a_recovery_take_turns() {
     assert_eq!(created.expect("create_recovery"), RecoveryCreated::Done);
 
     let now = world.now();
-    // Two steps each, of two rows; people try half of them anew meanwhile.
+    // Two steps each, of two rows. Users retry half of the deliveries meanwhile.
     let steps = nodes.iter().flat_map(|node| [node, node]);
     let advanced = join_all(steps.map(|node| node.advance_recovery(recovery.id, now, 2)));
     let retried = join_all(lost.iter().step_by(2).map(|delivery| {

@@ -65,10 +65,10 @@ impl Harness for DatabaseHarness {
     }
 }
 
-/// Organizations whose counts, kept as it goes, are not what the same counted anew is.
+/// Selects the organizations whose stored counts differ from the counts of their rows.
 const MISCOUNTED: &str = include_str!("../miscounted.sql");
 
-/// Whatever a case did, the counts are exact after it.
+/// Checks after each case that the stored counts are exact.
 impl Drop for DatabaseHarness {
     fn drop(&mut self) {
         if let Some(database) = self.database.get()

@@ -1,5 +1,5 @@
-//! The port's suite, each case on a database of its own: once as we are connected to it, once through a pooler that gives
-//! each transaction another connection. And what only nodes that share a database can do to each other.
+//! The conformance suite. Each case has its own database, and runs twice: with direct connections, and with the settings for a
+//! pooler that gives each transaction another connection. `contention` tests several nodes on one database.
 
 mod contention;
 mod harness;

@@ -1,4 +1,4 @@
-//! What happened is kept by day, and days go whole.
+//! The history is partitioned by day, and whole days are dropped.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn sweep(world: &World, finished_before: Timestamp) -> SweepReport {
     world.store.sweep(world.now(), &policy).await.expect("sweep")
 }
 
-/// Where rows of a table lie, and how many.
+/// The partitions of a table, with their number of rows.
 fn places(site: &Site, table: &str) -> Vec<String> {
     let found = site.database.psql(&format!(
         "SELECT regexp_replace(tableoid::regclass::text, '[0-9]+$', 'N'), count(*) FROM {table} GROUP BY 1 ORDER BY 1"
@@ -43,14 +43,15 @@ async fn fail_at(world: &World, delivery: &Delivery, at: Timestamp) {
     world.recorded(leased(delivery, token, attempt, Next::Failed(reason))).await;
 }
 
-/// A week is ready at any time, and what comes in lies in its day.
+/// A week of days exists at any time, and new rows are stored in their day.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_lies_in_its_day() {
+async fn rows_are_stored_in_their_day() {
     let site = Site::new().await;
     let world = site.world_of_today().await;
     let webhook = world.webhook("hook").await;
     assert_eq!(days(&site), 8);
-    // Where nobody swept for long there is no day: nothing is refused, and what came moves into its day once that is made.
+    // Without sweeps for a long time there is no partition for today. Rows are accepted all the same, and move into their day
+    // once its partition is created.
     site.forget_days();
     let early = world.pending(&webhook).await;
     world.try_next(&early, 200, Next::Succeeded).await;
@@ -71,9 +72,9 @@ async fn what_happens_lies_in_its_day() {
     assert_eq!(days(&site), 8);
 }
 
-/// A day that is past goes whole; what is not past yet outlives it with all that belongs to it, and goes when it is.
+/// A past day is dropped as a whole. Rows that must be kept longer outlive it, with all rows that they refer to.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_past_day_goes_and_what_is_not_past_outlives_it() {
+async fn a_past_day_is_dropped_without_rows_that_are_kept_longer() {
     let site = Site::new().await;
     let world = site.world_of_today().await;
     sweep(&world, Timestamp::from_millis(0)).await;
@@ -84,7 +85,7 @@ async fn a_past_day_goes_and_what_is_not_past_outlives_it() {
         world.try_next(&delivery, 200, Next::Succeeded).await;
         gone.push(delivery);
     }
-    // One that ends days later, one that was tried and is pending, and an event that nobody hears of.
+    // A delivery that ends days later, a pending one with an attempt, and an event without deliveries.
     let late = world.pending(&webhook).await;
     let ends_at = world.now().after(DAY * 4);
     fail_at(&world, &late, ends_at).await;
@@ -120,15 +121,15 @@ async fn a_past_day_goes_and_what_is_not_past_outlives_it() {
     assert_eq!(world.usage().await, Usage::default());
 }
 
-/// A node whose clock is ahead takes nothing along that is not past by the database's.
+/// A node whose clock is ahead removes nothing that must be kept by the database's clock.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_ahead_takes_nothing_along() {
+async fn a_clock_that_is_ahead_removes_nothing() {
     let site = Site::new().await;
     let world = site.world_of_today().await;
     let webhook = world.webhook("hook").await;
     let ended = world.failed(&webhook).await;
     let pending = world.pending(&webhook).await;
-    // Far enough for all that is pending to expire, and for all that has ended to be forgotten.
+    // Far enough that all pending deliveries would expire, and all ended ones would be removed.
     world.pass(DAY * 400);
 
     let report = sweep(&world, world.now().before(DAY * 30)).await;
@@ -139,9 +140,9 @@ async fn a_clock_that_is_ahead_takes_nothing_along() {
     assert_eq!(places(&site, "events"), ["events_dN|2"]);
 }
 
-/// A day goes in the same sweep although somebody reads its table for longer than a lock is waited for.
+/// A sweep drops a day even if a transaction reads its table for longer than the lock timeout.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_waits_for_who_reads() {
+async fn a_sweep_waits_for_readers_of_a_day() {
     let site = Site::new().await;
     let world = site.world_of_today().await;
     let webhook = world.webhook("hook").await;
@@ -165,9 +166,9 @@ async fn a_day_waits_for_who_reads() {
     site.check_counts();
 }
 
-/// Hours that are over are kept in one row for each webhook; those that go on stay spread.
+/// A past hour has one row for each webhook; the current hour stays spread over slots.
 #[tokio::test(flavor = "multi_thread")]
-async fn hours_that_are_over_are_folded() {
+async fn past_hours_are_folded() {
     let site = Site::new().await;
     let world = site.world_of_today().await;
     site.database.psql(
@@ -187,9 +188,9 @@ async fn hours_that_are_over_are_folded() {
     assert_eq!(of_age("< 2"), "24|6|24|192");
 }
 
-/// Deliveries are found, listed and tried anew wherever they lie.
+/// Deliveries are found, listed and retried in every partition.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_sees_the_days() {
+async fn deliveries_of_every_partition_can_be_used() {
     let site = Site::new().await;
     let world = site.world_of_today().await;
     let webhook = world.webhook("hook").await;

@@ -1,4 +1,4 @@
-//! A disk without room. The server is on a small one of its own: see [`stackbell_testkit::small_disk`].
+//! A full disk. The server has its own small one: see [`stackbell_testkit::small_disk`].
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use stackbell_testkit::{Postgres, PostgresSettings};
 
 use crate::support::{Site, migrated};
 
-/// In MiB: what a server begins with, this database twice, and some segments of the log.
+/// The size in MiB: a new server, this database twice, and some segments of the log.
 const DISK: u32 = 200;
 
-/// More than fits on the pages that are there.
+/// More than fits on the existing pages.
 const EVENTS_MAX: u32 = 10_000;
 
 /// Commits until one is refused.
@@ -35,9 +35,9 @@ fn check_full(found: &Result<(), StoreError>) {
     assert!(matches!(found, Err(StoreError::Full { .. })), "{found:?}");
 }
 
-/// What is looked at is changed where it is, which wants no room: a look says all the same what a commit met.
+/// A check reports a full disk after a commit has found it full, although the row that it updates needs no space.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_finds_what_a_commit_found() {
+async fn a_check_reports_a_full_disk() {
     let server = Postgres::start(PostgresSettings::default().on_disk(DISK)).await;
     let site = Site::on(migrated(&server).await);
     let world = World::open(&site).await;
@@ -48,7 +48,7 @@ async fn a_look_finds_what_a_commit_found() {
     let error = refused(&world, &webhook).await;
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     check_full(&world.store.check().await);
-    // One that has committed nothing yet looks for itself.
+    // A store without commits checks the disk itself.
     let other = site.store().await;
     check_full(&other.check().await);
     ballast.remove();
@@ -57,9 +57,9 @@ async fn a_look_finds_what_a_commit_found() {
     assert!(!server.log().contains("PANIC"), "{}", server.log());
 }
 
-/// A server may allow no files that are gone with their statement.
+/// A server may not allow temporary files.
 #[tokio::test]
-async fn a_server_without_temporary_files_is_well() {
+async fn a_server_without_temporary_files_passes_the_check() {
     let settings = PostgresSettings::default().with("temp_file_limit", "0");
     let server = Postgres::start(settings).await;
     let site = Site::on(migrated(&server).await);

@@ -1,4 +1,4 @@
-//! What is PostgreSQL's own: days, several nodes, outages, a full disk.
+//! Tests of PostgreSQL only: partitions by day, several nodes, outages, a full disk, and copies.
 
 mod copies;
 mod days;

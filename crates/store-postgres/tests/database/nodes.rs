@@ -39,9 +39,9 @@ async fn lease(
 
 const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// Nodes that lease from the same lane at the same time get different deliveries, and all of them together.
+/// Nodes that lease from one lane at the same time get different deliveries, and no delivery is left out.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nodes_lease_at_the_same_time_is_not_leased_twice() {
+async fn concurrent_nodes_lease_different_deliveries() {
     let site = Site::new().await;
     let world = Arc::new(World::open(&site).await);
     let webhook = world.webhook("hook").await;
@@ -66,15 +66,16 @@ async fn what_nodes_lease_at_the_same_time_is_not_leased_twice() {
     assert_eq!((taken.len(), taken.iter().collect::<HashSet<_>>().len()), (100, 100));
 }
 
-/// A lease ends by the database's clock, whatever the nodes' say; and who held it comes too late once another has it.
+/// A lease expires by the database's clock, whatever the nodes' clocks are. A record of the old holder is superseded once another
+/// node has the lease.
 #[tokio::test(flavor = "multi_thread")]
-async fn leases_end_by_the_databases_clock() {
+async fn leases_expire_by_the_databases_clock() {
     let site = Site::new().await;
     let world = World::open(&site).await;
     let (webhook, other) = (world.webhook("hook").await, site.store().await);
     let delivery = world.pending(&webhook).await;
     let first = site.store().await;
-    // By this node's clock months ago.
+    // The deadline was months ago by this node's clock.
     let (token, lane) = lease(&world, &first, &webhook, LaneMode::Due, Duration::from_millis(500)).await;
     assert_eq!(lane.deliveries.len(), 1);
     world.pass(Duration::from_secs(3600));
@@ -100,7 +101,7 @@ async fn leases_end_by_the_databases_clock() {
     assert!(matches!(right.attempts[..], [AttemptOutcome::Recorded { .. }]));
 }
 
-/// Of several nodes one gets the probe of a suspended webhook; the others hear when to come back.
+/// One of several nodes gets the probe of a suspended webhook. The others get the time of the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_webhook_is_probed_by_one_node() {
     let site = Site::new().await;
@@ -118,14 +119,14 @@ async fn a_suspended_webhook_is_probed_by_one_node() {
     assert_eq!(lanes.iter().map(|lane| lane.deliveries.len()).sum::<usize>(), 1);
     for lane in lanes.iter().filter(|lane| lane.deliveries.is_empty()) {
         let left = lane.next_due.expect("it says when").since(world.now());
-        // Who waited for the first may have looked at the clock before.
+        // A node that waited for the first one may have read the clock earlier.
         assert!(left > A_MINUTE / 2 && left < A_MINUTE * 2, "{left:?}");
     }
 }
 
-/// An id that two nodes accept at the same moment is one event's.
+/// An id that two nodes accept at the same time belongs to one event.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_comes_to_two_nodes_at_once_is_accepted_once() {
+async fn two_nodes_accept_an_id_once() {
     let site = Site::new().await;
     let world = Arc::new(World::open(&site).await);
     let webhook = world.webhook("hook").await;
@@ -150,9 +151,9 @@ async fn an_id_that_comes_to_two_nodes_at_once_is_accepted_once() {
     assert_eq!(world.usage().await.pending, 30);
 }
 
-/// A cursor that two nodes advance at the same moment moves once, whether it is the first or a later one.
+/// A cursor that two nodes advance at the same time advances once, whether it is new or not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_that_two_nodes_advance_at_once_moves_once() {
+async fn two_nodes_advance_a_cursor_once() {
     let site = Site::new().await;
     let world = Arc::new(World::open(&site).await);
     let source = world.ordered(SourceId::generate);
@@ -180,9 +181,9 @@ async fn a_cursor_that_two_nodes_advance_at_once_moves_once() {
     assert_eq!(events.len(), 30, "one node's events for each step");
 }
 
-/// An item that two nodes bring at the same moment is in once, and is a duplicate for the other.
+/// An item that two nodes commit at the same time is accepted once, and is a duplicate for the other node.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_with_a_change_that_comes_to_two_nodes_at_once_is_accepted_once() {
+async fn two_nodes_accept_an_item_with_a_change_once() {
     let site = Site::new().await;
     let world = Arc::new(World::open(&site).await);
     let source = world.ordered(SourceId::generate);
@@ -217,8 +218,8 @@ fn is_duplicate(outcome: &IntakeOutcome) -> bool {
     }
 }
 
-/// Whatever nodes commit beside each other, an edit that was answered holds for every intake after it: a webhook that was
-/// deactivated gets nothing of an event that another node accepts afterwards.
+/// An edit that returned holds for every later intake on every node: a deactivated webhook gets no delivery of an event that
+/// another node accepts afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_holds_for_every_intake_after_it() {
     let site = Site::new().await;
@@ -247,7 +248,7 @@ async fn an_edit_holds_for_every_intake_after_it() {
     intakes.join_all().await;
 }
 
-/// An intake of one event for all webhooks that are active as of now.
+/// An intake of one event for all currently active webhooks.
 async fn matched(world: &World) -> Batch {
     let snapshot = world.snapshot().await;
     let listeners = snapshot.webhooks.iter().filter(|webhook| webhook.active);
@@ -256,17 +257,17 @@ async fn matched(world: &World) -> Batch {
     world.batch(vec![IntakeItem { organization_version: snapshot.version, ..item }], Vec::new())
 }
 
-/// What one node puts in and does not take itself wakes the others up.
+/// A node that stores unleased deliveries notifies the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_wake_each_other_up() {
+async fn nodes_notify_each_other() {
     let site = Site::new().await;
     let world = World::open(&site).await;
     let (webhook, other) = (world.webhook("hook").await, site.store().await);
     let sender = site.store().await;
-    // Each begins to listen; the first call ends when it does.
+    // Each node starts to listen, which ends the first call.
     other.woken_up().await;
     sender.woken_up().await;
-    // Whoever puts in wakes others up only while it waits itself, as a node does all the time.
+    // A node sends notifications only while it waits for them itself, as a running node always does.
     let sends = sender.woken_up();
     let woken = async {
         tokio::select! {
@@ -287,9 +288,9 @@ async fn put_in(world: &World, store: &PostgresStore, webhook: &Webhook) {
     store.commit(Arc::new(world.batch(vec![item], Vec::new()))).await.expect("commit");
 }
 
-/// Nodes that say so are at work; one that has not for a while is not.
+/// Nodes with a recent heartbeat are running; others are not.
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_say_so_are_at_work() {
+async fn nodes_with_a_heartbeat_are_running() {
     let site = Site::new().await;
     let world = World::open(&site).await;
     let mut nodes = [(); 2].map(|()| world.random(NodeId::generate));

@@ -1,4 +1,4 @@
-//! Connections that are cut in the middle of a commit: was it committed?
+//! Connections that are cut during a commit.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ async fn is_in(world: &World, new: &NewEvent) -> bool {
     found.expect("find_event").is_some()
 }
 
-/// The answer was lost, not the commit: it is answered as if nothing had been.
+/// The response is lost, but not the commit: the caller gets its result.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_is_lost_happened() {
+async fn a_commit_with_a_lost_response_succeeds() {
     let (site, proxy) = site_behind_a_proxy().await;
     let world = World::open(&site).await;
     let new = new_event(&world).await;
@@ -40,9 +40,9 @@ async fn a_commit_whose_answer_is_lost_happened() {
     assert!(is_in(&world, &new).await);
 }
 
-/// The commit was lost: nothing of it is in, now and later.
+/// The commit is lost: nothing of it is stored, now or later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_never_arrives_did_not_happen() {
+async fn a_lost_commit_fails() {
     let (site, proxy) = site_behind_a_proxy().await;
     let world = World::open(&site).await;
     let new = new_event(&world).await;
@@ -54,15 +54,15 @@ async fn a_commit_that_never_arrives_did_not_happen() {
     assert_eq!(proxy.fault(), Fault::None, "the fault was met");
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
     assert!(!is_in(&world, &new).await);
-    // Its mark is taken by who looked for it, so that it cannot happen under it any more; under another it can.
+    // The search for its mark has inserted the mark, so the batch cannot commit any more. It can with another id.
     let again = world.batch(batch.intakes.clone(), Vec::new());
     world.store.commit(Arc::new(again)).await.expect("commit");
     assert!(is_in(&world, &new).await);
 }
 
-/// The commit was lost, and then the answer that it is given up: what is found the next time is not taken for the batch.
+/// The commit is lost, and then the response that it is given up. The mark that is found next is not taken for the batch's own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_is_given_up_twice_did_not_happen() {
+async fn a_commit_that_is_given_up_twice_fails() {
     let (site, proxy) = site_behind_a_proxy().await;
     let world = World::open(&site).await;
     let new = new_event(&world).await;
@@ -76,9 +76,9 @@ async fn a_commit_that_is_given_up_twice_did_not_happen() {
     assert!(!is_in(&world, &new).await);
 }
 
-/// A connection that is cut before the commit takes nothing along, and the next call has another.
+/// A connection that is cut before the commit stores nothing, and the next call has a new one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_connection_is_made_anew() {
+async fn a_cut_connection_is_replaced() {
     let (site, proxy) = site_behind_a_proxy().await;
     let world = World::open(&site).await;
     let new = new_event(&world).await;
@@ -99,9 +99,9 @@ async fn a_cut_connection_is_made_anew() {
     assert!(is_in(&world, &new).await);
 }
 
-/// While the server is away calls fail in a bounded time; once it is back they go through, by themselves.
+/// While the server is down, calls fail in a bounded time. Once it is up, they succeed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_comes_back_is_found() {
+async fn calls_succeed_again_after_an_outage() {
     let server = Postgres::start(PostgresSettings::default()).await;
     let site = Site::on(migrated(&server).await);
     let world = World::open(&site).await;

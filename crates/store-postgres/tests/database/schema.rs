@@ -1,4 +1,4 @@
-//! Who may work with which schema.
+//! Which programs can use which schema.
 
 use stackbell_store::maintenance::Maintenance as _;
 use stackbell_store_postgres::{OpenError, PostgresStore};
@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 
 use crate::support::{Site, options};
 
-/// Programs that migrate at the same time make one schema.
+/// Programs that migrate at the same time create one schema.
 #[tokio::test(flavor = "multi_thread")]
-async fn several_that_migrate_take_turns() {
+async fn concurrent_migrations_run_one_after_the_other() {
     let database = Postgres::shared().await.database().await;
     assert_eq!(PostgresStore::version(&options(&database.url())).await.expect("version"), 0);
     let mut migrations = JoinSet::new();
@@ -21,7 +21,7 @@ async fn several_that_migrate_take_turns() {
     PostgresStore::open(options(&database.url())).await.expect("open").check().await.expect("check");
 }
 
-/// A database that nobody migrated is refused, with the remedy.
+/// A database without migrations is refused, with the remedy.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_schema_is_refused() {
     let database = Postgres::shared().await.database().await;
@@ -30,10 +30,10 @@ async fn an_older_schema_is_refused() {
     assert!(error.to_string().contains("stackbell migrate"), "{error}");
 }
 
-/// The way back over one release: a schema that was widened is one that the program before it works with; only one that was
-/// narrowed since is refused, and nothing is changed by looking.
+/// A user can go back by one release: an older program can use a schema with additions. It refuses a schema from which something
+/// was removed. The check changes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_schema_is_worked_with_as_long_as_it_says_so() {
+async fn a_newer_schema_can_be_used_if_it_allows_it() {
     let site = Site::new().await;
     let next = PostgresStore::newest_version() + 1;
     site.database
@@ -55,7 +55,7 @@ async fn a_newer_schema_is_worked_with_as_long_as_it_says_so() {
     assert_eq!(site.database.psql("SELECT version FROM meta"), next.to_string());
 }
 
-/// What may forget what it committed is refused.
+/// A server that can lose committed data is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_sync_is_refused() {
     let careless = stackbell_testkit::PostgresSettings::default().with("fsync", "off");

@@ -10,10 +10,10 @@ use stackbell_store::conformance::fixtures::World;
 use stackbell_store_postgres::{LeaseClock, Pooling, PostgresOptions, PostgresStore};
 use stackbell_testkit::{Database, PgBouncer, Postgres};
 
-/// A database that stores can be opened on, one after the other and beside each other.
+/// A database for stores, one after the other or at the same time.
 pub(crate) struct Site {
     pub(crate) database: Database,
-    /// In place of the server's, for a proxy in front of it.
+    /// The port of a proxy in front of the server.
     port: Option<u16>,
 }
 
@@ -26,7 +26,7 @@ impl Site {
         Self { database, port: None }
     }
 
-    /// The same, reached at another port.
+    /// Uses another port.
     pub(crate) fn at(self, port: u16) -> Self {
         Self { port: Some(port), ..self }
     }
@@ -35,12 +35,12 @@ impl Site {
         Arc::new(PostgresStore::open(self.options()).await.expect("the store opens"))
     }
 
-    /// The same for who copies another into it.
+    /// Opens a store that can be the target of a copy.
     pub(crate) async fn store_to_copy(&self) -> Arc<PostgresStore> {
         Arc::new(PostgresStore::open_to_copy(self.options()).await.expect("the store opens"))
     }
 
-    /// The same behind a pooler that gives each transaction another connection.
+    /// Opens such a store behind a pooler that gives each transaction another connection.
     pub(crate) async fn store_behind(&self, pooler: &PgBouncer) -> Arc<PostgresStore> {
         let options =
             PostgresOptions { pooling: Pooling::Transaction, ..options(&pooler.url(&self.database)) };
@@ -56,17 +56,17 @@ impl Site {
         options(&url)
     }
 
-    /// That organizations are counted for what is there.
+    /// Checks that the stored counts of organizations are exact.
     pub(crate) fn check_counts(&self) {
         assert_eq!(self.database.psql(MISCOUNTED), "");
     }
 
-    /// What the database's clock says, in milliseconds.
+    /// The time of the database's clock, in milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
         self.database.psql("SELECT now_ms()").parse().expect("a number")
     }
 
-    /// Drops the days, which nothing lies in yet.
+    /// Drops the partitions of all days, which are empty.
     pub(crate) fn forget_days(&self) {
         self.database.psql(
             "DO $$ DECLARE day text; BEGIN FOR day IN SELECT relname FROM pg_class WHERE relkind = 'r' \
@@ -74,7 +74,7 @@ impl Site {
         );
     }
 
-    /// A world whose time begins about now, by the database's clock.
+    /// A world whose clock starts at about the time of the database's clock.
     pub(crate) async fn world_of_today(&self) -> World {
         let world = World::open(self).await;
         let begun = u64::try_from(world.now().as_millis()).expect("after 1970");
@@ -94,7 +94,7 @@ impl Harness for Site {
     }
 }
 
-/// Organizations whose counts, kept as it goes, are not what the same counted anew is.
+/// Selects the organizations whose stored counts differ from the counts of their rows.
 const MISCOUNTED: &str = include_str!("../miscounted.sql");
 
 pub(crate) async fn migrated(server: &Postgres) -> Database {
@@ -104,7 +104,7 @@ pub(crate) async fn migrated(server: &Postgres) -> Database {
     server.database_like("migrated", migrate).await
 }
 
-/// Leases by the database's clock, as in earnest.
+/// Options with leases by the database's clock, as in production.
 pub(crate) fn options(url: &str) -> PostgresOptions {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! The answers of every port, before and after a copy.
+//! The results of every method of the port, before and after a copy.
 
 use std::fmt::Debug;
 use std::num::NonZeroU32;
@@ -19,7 +19,7 @@ use super::fill::{Filled, fill};
 use super::{File, begin, check_same, copy, target};
 use crate::support::Site;
 
-/// Everything that can be asked, a line each, without what stores count differently.
+/// The results of all read methods, a line each, without data that each store counts in its own way.
 struct Said {
     lines: Vec<String>,
 }
@@ -96,7 +96,7 @@ impl Said {
                 store.find_delivery(overview.webhook, overview.event_id).await.expect("find_delivery");
             let attempts = store.delivery_attempts(id, overview.id, 100, u64::MAX).await;
             let attempts = attempts.expect("delivery_attempts");
-            // What their debugging text hides.
+            // The debug text hides these values.
             let hidden: Vec<_> = attempts
                 .iter()
                 .map(|attempt| (attempt.request_url.clone(), attempt.request_headers.clone()))
@@ -112,14 +112,14 @@ async fn known_webhooks(world: &World, filled: &Filled) -> Vec<Webhook> {
     webhooks
 }
 
-/// What was copied answers as it did, whoever asks.
+/// A copy returns the results of its source.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_says_what_its_source_said() {
+async fn a_copy_returns_the_results_of_its_source() {
     let file = File::new();
     let world = World::open(&file).await;
     let filled = fill(&world).await;
     let webhooks = known_webhooks(&world, &filled).await;
-    // Leases of an embedded store end with it.
+    // The leases of an embedded store end with its process.
     let world = world.restarted(&file).await;
     let before = Said::of(&*world.store, &webhooks).await;
     assert!(before.len() > 40, "{before:#?}");
@@ -141,12 +141,12 @@ async fn a_copy_says_what_its_source_said() {
         assert_eq!(after, before);
     }
     assert_eq!(after.len(), before.len());
-    goes_on(&world, &filled).await;
+    check_continues(&world, &filled).await;
     site.check_counts();
 }
 
-/// What nodes do next: duplicates are duplicates, what is due is leased in its order, recoveries go on where they were.
-async fn goes_on(world: &World, filled: &Filled) {
+/// Checks that nodes can continue: duplicates are detected, due deliveries are leased in order, and recoveries resume.
+async fn check_continues(world: &World, filled: &Filled) {
     let webhook = &filled.webhook;
     let receipt = Receipt { id: filled.known.id, deliveries: 2, duplicate: true };
     assert_eq!(world.accept(&filled.known, &[webhook]).await, IntakeOutcome::Accepted(vec![receipt]));
@@ -154,7 +154,7 @@ async fn goes_on(world: &World, filled: &Filled) {
     assert_eq!(world.accept(&changed, &[webhook]).await, IntakeOutcome::Conflict { index: 0 });
     let due: Vec<_> = filled.queued.iter().map(|delivery| delivery.id).collect();
     assert_eq!(world.lease_due(webhook, 10, world.now()).await, due);
-    // Nobody has it any more.
+    // No node has its lease any more.
     let request = LaneRequest { webhook: filled.leased.webhook, limit: NonZeroU32::MIN, mode: LaneMode::Due };
     let lease = world.new_lease(world.now());
     let leased =
@@ -169,7 +169,7 @@ async fn goes_on(world: &World, filled: &Filled) {
     assert_eq!(world.find(&fresh).await, Some(fresh));
     let theirs = world.store.usage(filled.other).await.expect("usage");
     assert_eq!(theirs, stackbell_store::statistics::Usage::default());
-    // Attempts that are recorded now come after those that were copied.
+    // New attempts come after the copied ones.
     let before = world.store.list_attempts(filled.recovered.id, 100, u64::MAX).await.expect("list_attempts");
     let at = before[0].attempt.started_at;
     world
@@ -188,9 +188,9 @@ fn days(site: &Site) -> u32 {
     site.database.psql(days).parse().expect("a number")
 }
 
-/// What was copied lies in its days, and goes with them.
+/// Copied rows are stored in their days, and are removed with them.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_copied_lies_in_its_days() {
+async fn copied_rows_are_stored_in_their_days() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     let file = File::new();
     let world = World::open(&file).await;
@@ -226,7 +226,7 @@ async fn what_is_copied_lies_in_its_days() {
     site.check_counts();
 }
 
-/// A changed, lost or duplicated row fails the comparison of its table. The database keeps nothing then, and takes another
+/// A changed, lost or duplicated row fails the comparison of its table. The database then keeps nothing, and accepts another
 /// copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_difference_is_found() {
@@ -252,12 +252,12 @@ async fn any_difference_is_found() {
         ("recoveries", "NEW.after_id := NEW.id"),
         ("tallies", "NEW.made := NEW.made + 1"),
         ("audit", "NEW.fields := 'x'"),
-        // Lost.
+        // A lost row.
         ("attempts", "IF NEW.outcome = 'throttled' THEN RETURN NULL; END IF"),
         ("recoveries", "IF NEW.state = 'running' THEN RETURN NULL; END IF"),
         ("source_cursors", "RETURN NULL"),
         ("tallies", "IF NEW.webhook_number = 0 THEN RETURN NULL; END IF"),
-        // Duplicated, with another key.
+        // A duplicated row with another key.
         (
             "audit",
             "IF pg_trigger_depth() = 1 THEN INSERT INTO audit SELECT \
@@ -280,11 +280,11 @@ async fn any_difference_is_found() {
     site.check_counts();
 }
 
-/// A table or column that is added to the schema is added to the copy, or named here with a reason.
+/// Every table and column of the schema is copied, or is listed here with a reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_is_copied() {
     let (site, _) = target().await;
-    // Of nodes, of the database itself, or derived from other tables.
+    // Tables about nodes or the database itself, and tables that are derived from others.
     let columns = "SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY table_name, column_name) \
         FROM information_schema.columns WHERE table_schema = 'public' \
         AND table_name NOT IN ('meta', 'nodes', 'commits', 'copies', 'usage', 'event_ids') \
@@ -301,9 +301,9 @@ async fn every_column_is_copied() {
     assert_eq!(copied, stored);
 }
 
-/// Behind a pooler that gives each transaction another connection.
+/// A copy works behind a pooler that gives each transaction another connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_goes_through_a_pooler() {
+async fn a_copy_works_behind_a_pooler() {
     let file = File::new();
     let world = World::open(&file).await;
     fill(&world).await;

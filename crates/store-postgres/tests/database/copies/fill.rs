@@ -1,4 +1,4 @@
-//! A store with one of everything in it.
+//! A store with every kind of row.
 
 use std::time::Duration;
 
@@ -25,17 +25,17 @@ use stackbell_store::maintenance::SweepPolicy;
 use stackbell_store::recoveries::RecoveryCreated;
 use stackbell_store::webhooks::CreateOutcome;
 
-/// What tests ask about after a copy.
+/// The objects that tests read after a copy.
 pub(super) struct Filled {
     pub(super) other: OrganizationId,
     /// An event whose producer chose its id.
     pub(super) known: Event,
     pub(super) webhook: Webhook,
-    /// Due, in this order.
+    /// Due deliveries, in this order.
     pub(super) queued: Vec<Delivery>,
-    /// Under way when the store was closed.
+    /// A delivery that was in flight when the store was closed.
     pub(super) leased: Delivery,
-    /// Of a webhook that has a recovery half way.
+    /// A webhook with a running recovery.
     pub(super) recovered: Webhook,
     pub(super) deleted: Webhook,
 }
@@ -52,7 +52,7 @@ pub(super) async fn fill(world: &World) -> Filled {
     suspended(world).await;
     let mut queued = vec![tried_once(world, &webhook).await];
     queued.push(world.pending(&webhook).await);
-    // A retried delivery goes before all others of its webhook.
+    // A retried delivery is due before all others of its webhook.
     queued.insert(0, rearmed(world, &webhook).await);
     let slow = world.webhook("slow").await;
     let leased = world.pending(&slow).await;
@@ -63,7 +63,7 @@ pub(super) async fn fill(world: &World) -> Filled {
     Filled { other, known, webhook, queued, leased, recovered, deleted }
 }
 
-/// Cursors of two sources.
+/// Stores the cursors of two sources.
 async fn cursors(world: &World) {
     for to in ["history/1796050635623640943", "Gr\u{fc}\u{df}e '\\"] {
         let to = SourceCursor::parse(to).expect("a cursor");
@@ -112,7 +112,7 @@ async fn keys(world: &World, organization: OrganizationId) {
     assert!(world.store.set_deployments_credential(&credential, audit).await.expect("a credential"));
 }
 
-/// One with everything that a webhook can have, and one that gets most of what happens.
+/// Stores a webhook with all optional fields, and a webhook for most deliveries.
 async fn webhooks(world: &World) -> Webhook {
     let key = world.random(DataKeyId::generate);
     let subscription = Subscription::new(
@@ -143,7 +143,7 @@ async fn webhooks(world: &World) -> Webhook {
     world.webhook("hook").await
 }
 
-/// One with a digest and a body of its own for one webhook, and one that nobody hears of.
+/// Stores an event with a digest and a delivery with its own body, and an event without deliveries.
 async fn events(world: &World, webhook: &Webhook) -> Event {
     let chat = Webhook { format: Format::Slack, ..world.new_webhook("chat") };
     assert_eq!(world.create(&chat).await, CreateOutcome::Done);
@@ -159,7 +159,7 @@ async fn events(world: &World, webhook: &Webhook) -> Event {
     let outcome = world.commit(vec![item], Vec::new()).await.intakes.remove(0);
     assert!(matches!(outcome, IntakeOutcome::Accepted(_)), "{outcome:?}");
     world.accept(&world.new_event(), &[]).await;
-    // Its one delivery that goes through, so that what is queued begins with others.
+    // Its only delivery succeeds, so that the queue starts with other deliveries.
     let token = world.lease(webhook, stackbell_store::queue::LaneMode::Due, 1, world.now()).await;
     let first = token.1.deliveries[0].delivery.clone();
     world
@@ -173,7 +173,7 @@ async fn events(world: &World, webhook: &Webhook) -> Event {
     known
 }
 
-/// Every outcome of attempts, several in the same millisecond, and every way to end.
+/// Stores attempts with every outcome, several in one millisecond, and deliveries with every end.
 async fn outcomes(world: &World) {
     let webhook = world.webhook("tried").await;
     world.succeeded(&webhook).await;
@@ -203,7 +203,7 @@ async fn outcomes(world: &World) {
     world.recorded(leased(&delivery, token, last, Next::Failed(FailReason::Undeliverable))).await;
 }
 
-/// One that is done, one half way, one of a webhook that is gone.
+/// Stores a completed recovery, a running one, and one of a deleted webhook.
 async fn recoveries(world: &World) -> Webhook {
     let done = world.webhook("done").await;
     world.failed(&done).await;
@@ -229,7 +229,7 @@ async fn sweep(world: &World) {
     world.store.sweep(world.now(), &policy).await.expect("sweep");
 }
 
-/// With a delivery that went with it, and a recovery that was abandoned.
+/// Stores a deleted webhook with a cancelled delivery and an abandoned recovery.
 async fn deleted(world: &World) -> Webhook {
     let webhook = world.webhook("gone").await;
     world.failed(&webhook).await;
@@ -238,7 +238,7 @@ async fn deleted(world: &World) -> Webhook {
     world.delete(&webhook).await;
     sweep(world).await;
     world.advance(&recovery, world.now(), 10).await;
-    // Its name is free again.
+    // Its name can be used again.
     world.webhook("gone").await;
     webhook
 }

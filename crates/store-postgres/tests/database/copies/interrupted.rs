@@ -23,7 +23,7 @@ fn check_no_rows(site: &Site) {
     }
 }
 
-/// Dropped at any moment, which closes the connection as the end of its process does.
+/// A copy is dropped at any moment, which closes the connection like the end of its process.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_copy_starts_again() {
     let file = filled().await;
@@ -45,7 +45,7 @@ async fn a_dropped_copy_starts_again() {
     site.check_counts();
 }
 
-/// The connection is lost before a statement arrives, or before its answer does.
+/// The connection is lost before a statement arrives, or before its response does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_starts_again_after_a_lost_connection() {
     let file = filled().await;

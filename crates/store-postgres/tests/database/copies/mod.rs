@@ -46,7 +46,7 @@ impl File {
         self.opened(SqliteStore::open_to_move).await.expect("it opens")
     }
 
-    /// Opens it once its lock is free. A child process of another test inherits the lock for a moment when it starts.
+    /// Opens the file once its lock is free. A child process of another test inherits the lock briefly at its start.
     async fn opened(
         &self,
         open: fn(&Path) -> Result<SqliteStore, OpenError>,
@@ -72,7 +72,7 @@ async fn begin(target: &PostgresStore) {
     assert_eq!(target.begin_copy(COPY, "a file", BEGUN_AT).await.expect("begin_copy"), CopyBegun::Done);
 }
 
-/// A copy that was begun.
+/// Copies into a target that [`begin`] has claimed.
 async fn copy(source: &SqliteStore, target: &PostgresStore) -> Result<Vec<Compared>, StoreError> {
     let hold = source.sending_hold().await.expect("sending_hold");
     target.copy(source, COPY, hold.as_ref(), &audit(), &|_| {}).await
@@ -92,7 +92,7 @@ fn audit() -> AuditEntry {
     }
 }
 
-/// Both sides hold the same rows, and the copy has every row of the source.
+/// Checks that both sides have equal rows, and that the copy has every row of the source.
 async fn check_same(source: &SqliteStore, compared: &[Compared]) {
     assert_eq!(compared.len(), TABLES.len());
     for one in compared {

@@ -20,10 +20,10 @@ async fn check_not_empty(target: &PostgresStore, expected: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_used_takes_no_copy() {
+async fn a_used_database_refuses_a_copy() {
     let (site, target) = target().await;
     target_has_node(&target).await;
-    check_not_empty(&target, "a node that is at work").await;
+    check_not_empty(&target, "a running node").await;
     World::open(&site).await;
     check_not_empty(&target, "organizations").await;
     assert_eq!(target.copy_state().await.expect("copy_state"), None);
@@ -58,7 +58,7 @@ async fn no_node_opens_a_claimed_database() {
     assert!(again.to_string().contains("copies"), "{again}");
 }
 
-/// An unfinished copy has no rows, and another copy can take its place. The first one cannot go on then.
+/// An unfinished copy has no rows, and another copy can replace it. The first one cannot continue then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_copy_takes_the_claim() {
     let file = File::new();
@@ -75,7 +75,7 @@ async fn a_later_copy_takes_the_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sending_can_be_held_from_the_beginning() {
+async fn a_copy_can_start_with_a_hold() {
     let file = File::new();
     let world = World::open(&file).await;
     let _world = world.restarted(&File::new()).await;
@@ -88,7 +88,7 @@ async fn sending_can_be_held_from_the_beginning() {
     assert_eq!(store.sending_hold().await.expect("sending_hold"), Some(hold));
 }
 
-/// No server opens a marked file, until it is taken back.
+/// No server opens a marked file until it is taken back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_marked_file_is_not_served() {
     let file = File::new();
