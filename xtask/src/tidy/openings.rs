@@ -13,13 +13,7 @@ const OPENINGS: &[&str] = &["Who", "What", "That", "Of", "As", "The same", "Whoe
 const COUNT_MAX: usize = 4;
 
 /// Parts that are not rewritten yet, with their number of such sentences. These numbers must only fall.
-const UNFINISHED: &[(&str, usize)] = &[
-    ("crates/engine", 61),
-    ("crates/store-postgres", 96),
-    ("crates/store-sqlite", 56),
-    ("crates/store", 9),
-    ("crates/store-memory", 11),
-];
+const UNFINISHED: &[(&str, usize)] = &[("crates/engine", 61)];
 
 const REMEDY: &str = "begin the sentence with its subject";
 

@@ -226,7 +226,7 @@ async fn operators_issue_and_revoke_the_tokens_of_users() {
 }
 
 #[tokio::test]
-async fn an_owner_has_so_many_tokens() {
+async fn the_number_of_an_owners_tokens_is_limited() {
     let world = World::start().await;
     let body = json!({"name": "ci", "role": "publisher"});
     for _ in 0..TOKENS_OF_OWNER_MAX {

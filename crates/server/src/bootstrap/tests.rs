@@ -39,7 +39,7 @@ async fn records_of_a_new_store() {
 }
 
 #[tokio::test]
-async fn a_store_begins_once() {
+async fn the_first_rows_are_inserted_once() {
     let store = MemoryStore::default();
     let mut entropy = SystemEntropy::seeded().expect("randomness");
     let keyring = keyring(&mut entropy);
