@@ -46,7 +46,7 @@ pub(crate) enum Access {
     Write,
     /// Background maintenance. It gives up soon if others hold a lock.
     Maintenance,
-    /// Maintenance of a whole past day, which can take long and is in nobody's way.
+    /// Maintenance of a whole past day, which can take long and blocks no other transaction.
     LongMaintenance,
     /// A copy of another store, while no node uses the database: reads and writes whole tables in one transaction.
     Copy,

@@ -133,7 +133,7 @@ impl PostgresStore {
 
     /// Copies all rows, compares both sides table by table, and completes the copy; all of it, or nothing.
     ///
-    /// Where a table differs, nothing is kept, and the result says which. `hold` is the sending hold that the database
+    /// If a table differs, nothing is kept, and the result names the table. `hold` is the sending hold that the database
     /// starts with.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ const TAKE_BACK: &str = "/* take_back */ UPDATE meta SET move_id = NULL, move_ta
 pub struct Move {
     /// The id of the copy, which the other store has too.
     pub id: CopyId,
-    /// The other store, in words for people.
+    /// The other store, for users.
     pub target: String,
     /// When the file was marked.
     pub begun_at: Timestamp,
@@ -76,7 +76,7 @@ impl SqliteStore {
         .await
     }
 
-    /// Removes the mark; `false` when there is none. A copy of the file is a store of its own from then on.
+    /// Removes the mark; `false` if there is none. A copy of the file is then an independent store.
     ///
     /// # Errors
     /// [`StoreError`].

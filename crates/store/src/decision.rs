@@ -1,4 +1,4 @@
-//! The decisions that every store shares. A store looks up facts, calls the decision, and writes what it says.
+//! The decisions that every store shares. A store looks up facts, calls the decision, and writes its result.
 
 pub mod attempt;
 pub mod intake;

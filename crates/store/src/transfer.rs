@@ -23,7 +23,7 @@ pub type CopyId = Uuid;
 pub struct CopyState {
     /// The id that the source is marked with.
     pub id: CopyId,
-    /// The source, in words for people.
+    /// The source, for users.
     pub source: String,
     /// When the copy was completed; `None` for one that is running or was interrupted.
     pub finished_at: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub enum CopyBegun {
     Done,
     /// The target is not empty, and was not changed.
     NotEmpty {
-        /// The first thing that was found, in words for people.
+        /// The first data that was found, for users.
         what: String,
     },
 }
@@ -280,7 +280,7 @@ pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Takes the batches of an export; `false` stops it. It can block until the rows before are written.
 pub type Batches = Box<dyn FnMut(Vec<Row>) -> bool + Send>;
 
-/// Reads a store that nobody writes to meanwhile.
+/// Reads a store. No one may write to it meanwhile.
 #[async_trait]
 pub trait Export: Send + Sync {
     /// The number of rows of a table.

@@ -64,7 +64,7 @@ async fn count_events(world: &World) -> usize {
     world.store.list_events(world.organization, None, 100, u64::MAX).await.expect("list_events").len()
 }
 
-/// A cursor and its events are in after one commit; the deliveries too.
+/// One commit stores a cursor, its events and their deliveries.
 pub async fn a_cursor_advances_with_its_events(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, source) = (world.webhook("hook").await, source(&world));
@@ -140,7 +140,7 @@ pub async fn the_items_of_a_batch_advance_in_turn(harness: &dyn Harness) {
     assert_eq!(count_events(&world).await, 3);
 }
 
-/// An item whose events are all in is answered as a duplicate: its change is in, too.
+/// An item whose events are all stored is accepted as a duplicate, because its change was applied too.
 pub async fn a_duplicate_item_is_accepted_again(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);
@@ -159,7 +159,7 @@ pub async fn a_duplicate_item_is_accepted_again(harness: &dyn Harness) {
     assert_eq!(count_events(&world).await, 3);
 }
 
-/// Events that are in do not keep a cursor from advancing.
+/// A cursor can advance although its events are stored already.
 pub async fn a_cursor_advances_past_known_events(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);
@@ -171,7 +171,7 @@ pub async fn a_cursor_advances_past_known_events(harness: &dyn Harness) {
     check_cursor(&world, source, Some("a")).await;
 }
 
-/// Stale and conflict are found before the change is looked at, and leave the cursor alone.
+/// Staleness and conflicts are checked before the change, and leave the cursor unchanged.
 pub async fn stale_and_conflict_come_before_the_change(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);
@@ -191,7 +191,8 @@ pub async fn stale_and_conflict_come_before_the_change(harness: &dyn Harness) {
     assert_eq!(count_events(&world).await, 1);
 }
 
-/// A full quota lets the change in, drops the events, and says so in the audit log. A change that does not hold is refused.
+/// With an exhausted quota the change is applied, the events are dropped, and the audit log has an entry. A change whose
+/// precondition does not hold is refused.
 pub async fn a_full_quota_drops_the_events_of_a_change(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let (webhook, source) = (world.webhook("hook").await, source(&world));
@@ -238,7 +239,7 @@ pub async fn a_change_without_new_events_needs_no_quota(harness: &dyn Harness) {
     assert_eq!(world.actions().await, actions, "nothing was dropped");
 }
 
-/// Each organization's sources have cursors of their own.
+/// The cursors of organizations do not mix.
 pub async fn each_organization_has_its_own_cursors(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);
@@ -260,7 +261,7 @@ pub async fn each_organization_has_its_own_cursors(harness: &dyn Harness) {
     check_cursor(&world, source, Some("a")).await;
 }
 
-/// A cursor is there after a restart.
+/// A cursor survives a restart.
 pub async fn a_cursor_survives_a_restart(harness: &dyn Harness) {
     let world = World::open(harness).await;
     let source = source(&world);

@@ -1,4 +1,4 @@
-//! The suite that every store passes.
+//! The conformance suite for stores.
 //!
 //! Every guarantee of the port is a case here, with a descriptive name. The tests of a store contain
 //!

@@ -1,6 +1,6 @@
 //! The decision about an intake item: one rule for every store.
 //!
-//! A store answers [`Lookups`], calls [`decide`], and writes what the [`Decision`] says. Order of the checks:
+//! A store implements [`Lookups`], calls [`decide`], and writes the [`Decision`]. Order of the checks:
 //!
 //! | check | outcome if it fails |
 //! | --- | --- |
@@ -9,8 +9,8 @@
 //! | change: its precondition holds, or all events are duplicates | [`IntakeOutcome::ChangeRefused`] |
 //! | quota: the organization may keep the new events | [`IntakeOutcome::OverQuota`]; with a change [`IntakeOutcome::EventsDropped`] |
 //!
-//! A duplicate item has events, and all of them are in. Its change is then in too, because both were committed together. If
-//! the precondition holds nevertheless, the change is applied: otherwise a source that lost track of its own events could
+//! A duplicate item has events, and all of them are stored. Its change was applied then, because both were committed together.
+//! If the precondition holds nevertheless, the change is applied: otherwise a source that lost track of its own events could
 //! never advance.
 
 use std::collections::HashMap;
@@ -22,12 +22,12 @@ use stackbell_model::source::{Change, SourceCursor};
 use crate::commit::{IntakeItem, IntakeOutcome, NewDelivery, NewEvent, Quota, QuotaPart, Receipt};
 use crate::statistics::Usage;
 
-/// An event of the organization that is in.
+/// A stored event of the organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Earlier {
     /// See [`Event::digest`].
     pub digest: Option<[u8; 32]>,
-    /// The deliveries that it got when it was accepted.
+    /// The number of deliveries that it got when it was accepted.
     pub deliveries: u32,
 }
 
@@ -46,10 +46,10 @@ impl Earlier {
 
 /// Facts about the organization of an item. Accepted items before it in the batch count as committed.
 pub trait Lookups {
-    /// Why a fact could not be looked up.
+    /// The reason why a lookup failed.
     type Fault;
 
-    /// The organization's version. `None` if the organization is gone, or if a delivery's webhook is not the organization's.
+    /// The organization's version. `None` if the organization does not exist, or if a delivery's webhook is not the organization's.
     ///
     /// # Errors
     /// [`Self::Fault`].
@@ -90,7 +90,7 @@ pub enum Decision {
     DropEvents(QuotaPart),
 }
 
-/// Decides what becomes of an item.
+/// Decides about an item.
 ///
 /// # Errors
 /// The fault of a lookup.
@@ -157,7 +157,7 @@ fn receipts<L: Lookups>(item: &IntakeItem, lookups: &mut L) -> Result<Result<Vec
     Ok(Ok(receipts))
 }
 
-/// The part of a quota that new events with so many deliveries would exceed.
+/// The part of a quota that new events with this number of deliveries would exceed.
 fn exceeded(quota: Quota, usage: Usage, deliveries: u64) -> Option<QuotaPart> {
     if usage.pending.saturating_add(deliveries) > quota.pending_max {
         Some(QuotaPart::Pending)

@@ -77,7 +77,7 @@ fn change(from: Option<&str>) -> Option<Box<ItemChange>> {
     Some(Box::new(ItemChange { change, dropped }))
 }
 
-/// A store in which the events 1 and 2 are in, with digest 1, and the cursor is `a`.
+/// A store with the events 1 and 2, with digest 1, and the cursor `a`.
 struct Store;
 
 impl Lookups for Store {
@@ -170,7 +170,7 @@ fn changes() {
     check(&[(3, 1)], change(Some("z")), NO_QUOTA, &REFUSED);
     // A conflict comes before the change.
     check(&[(1, 2)], change(Some("z")), NO_QUOTA, &conflict(0));
-    // All events are in: so is the change, unless its precondition still holds.
+    // All events are stored, so the change was applied, unless its precondition still holds.
     check(&[(1, 1), (2, 1)], change(Some("z")), NO_QUOTA, &accept(false, &[(1, 5, true), (2, 5, true)]));
     check(&[(1, 1)], change(Some("a")), NO_QUOTA, &accept(true, &[(1, 5, true)]));
     // One new event: the item is no duplicate.
