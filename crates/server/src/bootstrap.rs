@@ -69,7 +69,7 @@ pub async fn decide<'a>(
     Ok(Beginning::With { organization, user: &settings.user, token })
 }
 
-/// Writes the first records by the decision.
+/// Writes the records of the decision, if it has any. Keeps the records of another node that was faster.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -113,12 +113,12 @@ pub struct Developer<'a> {
 /// A store that `dev` refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum DeveloperError {
-    /// The store belongs to others, and may be in use.
+    /// The store was not created by `dev`, and may be in use.
     #[error(
         "this store was not made by `stackbell dev`: it has no user '{0}'. Name another folder with --data, or run `stackbell serve`"
     )]
     NoUser(Login),
-    /// Others made the organization. `dev` must not make itself its admin.
+    /// The organization was not created by `dev`, which must not make its user an admin there.
     #[error(
         "the organization '{organization}' of this store was not made by `stackbell dev`: '{login}' is not its admin. Name another with --org"
     )]
@@ -159,7 +159,7 @@ impl DeveloperToken {
 }
 
 impl Developer<'_> {
-    /// Makes the organization and the user, its admin, if they are missing, and a token for a day.
+    /// Creates the organization and its admin if they are missing, and a token that is valid for a day.
     ///
     /// # Errors
     /// [`DeveloperError`]; existing records are unchanged.

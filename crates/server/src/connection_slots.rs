@@ -1,9 +1,9 @@
 //! Connection slots: the limit on connections, one client's share of it, and the connection that yields to a new one.
 //!
 //! One address may have half of the slots, so that it cannot lock others out. A new connection is admitted even if its address
-//! has used its share, or if no slot is free: a connection that waits for a request is then closed instead. Connections
-//! without a whole request head are closed first, from the oldest, then those that have been idle for longest. A connection
-//! with a request in progress is never closed for another.
+//! has used its share, or if no slot is free: a connection that waits for a request is then closed instead. Connections without a
+//! complete request head are closed first, oldest first. Next is the connection that has been idle for longest. A connection with
+//! a request in progress is never closed for another.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,8 +23,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 4096;
 /// The most connections at once for operations: probes and collectors of metrics.
 pub(crate) const OPERATIONS_CONNECTIONS_MAX: usize = 256;
 
-/// The longest time for a request head, from its first byte. For the first head of a connection it runs from the connect on and
-/// includes the TLS handshake: a few round trips, with time for one packet that is lost twice.
+/// The longest time for a request head, from its first byte. For the first head of a connection the time starts at the connect
+/// and includes the TLS handshake. It is enough for a few round trips with one packet that is lost twice.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// The pause between two tries to get a slot while every connection has a request in progress.
@@ -253,7 +253,7 @@ impl Table {
         Some(entry)
     }
 
-    /// The connection, of `site` or of all, that yields first.
+    /// The connection to close first: among those of `site`, or among all.
     fn waiting_longest(&self, site: Option<IpAddr>) -> Option<u64> {
         match site {
             Some(site) => {
@@ -286,7 +286,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// The unit of the share: an IPv4 address, or a /64 network of IPv6, in which one machine can choose its addresses freely.
+/// The unit for shares: an IPv4 address, or an IPv6 /64 network, because one machine can use every address of its /64.
 fn site(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),

@@ -87,7 +87,7 @@ impl DataFolder {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        // The id is for people: a full disk must not keep a server from its store.
+        // The id only informs people, so a failed write is ignored: a server must start on a full disk, too.
         if let Err(error) = write_id(&mut lock) {
             tracing::debug!(%error, "the process's id could not be written into the lock");
         }
@@ -117,19 +117,19 @@ impl DataFolder {
         &self.path
     }
 
-    /// A function that asks the file system whether the folder still exists with the lock of this process.
+    /// Returns a function that checks whether the folder still exists and still has the lock file of this process.
     pub fn presence(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let (path, lock) = (self.path.join(LOCK_FILE), Arc::clone(&self.lock));
         move || is_same_file(&path, &lock).unwrap_or(false)
     }
 
-    /// An empty folder in it for files that are useless after a restart.
+    /// Returns an empty subfolder for files that are useless after a restart.
     ///
     /// # Errors
     /// [`DataFolderError::Scratch`].
     pub fn empty_scratch(&self) -> Result<PathBuf, DataFolderError> {
         let path = self.path.join(SCRATCH_FOLDER);
-        // The folder itself stays, because a full disk would not let us make it again.
+        // The folder itself is not removed, because it could not be created again on a full disk.
         match refuse_link(&path).and_then(|()| make(&path)).and_then(|()| empty(&path)) {
             Ok(()) => Ok(path),
             Err(source) => Err(DataFolderError::Scratch { path, source }),
@@ -137,7 +137,7 @@ impl DataFolder {
     }
 }
 
-/// Makes a folder that survives a loss of power, with all synced files in it.
+/// Creates a folder durably: after a loss of power it still exists, with all synced files in it.
 fn make_durably(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| is_missing(folder)).collect();
     make(path)?;
@@ -145,7 +145,8 @@ fn make_durably(path: &Path) -> io::Result<()> {
         sync_folder(parent(folder))?;
     }
     if missing.is_empty() {
-        // Its maker may have been killed before this sync. A parent that others made may be unreadable.
+        // The process that created the folder may have been killed before its sync. The sync may fail, because the parent may be
+        // unreadable for us.
         if let Err(error) = sync_folder(parent(path)) {
             tracing::debug!(%error, "the name of the data folder could not be synced");
         }

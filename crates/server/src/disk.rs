@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 /// The interval between checks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The free bytes below which the log warns: about an hour of a thousand events of 1 KB a second, so there is time to act.
+/// Below this number of free bytes the log warns. At a thousand events of 1 KB a second they last about an hour, so there is time
+/// to act.
 const BYTES_FEW: u64 = 2 << 30;
 
-/// The free part of the disk below which the log warns, if that is less: a small disk is not a fault.
+/// The log warns only if the free space is also below this part of the disk, because a small disk is not a fault.
 const PART_FEW: u64 = 20;
 
 /// The free bytes that a store needs to open: several times the initial size of the files next to it.

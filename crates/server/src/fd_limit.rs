@@ -9,8 +9,8 @@ use crate::connection_slots::{CONNECTIONS_MAX, OPERATIONS_CONNECTIONS_MAX};
 /// Descriptors for other uses: the store's files, the log, idle connections to endpoints.
 const OTHERS: u64 = 512;
 
-/// Descriptors for each attempt. An attempt has one connection; before that, while its host is resolved, up to twelve DNS
-/// queries. At most half of the attempts go to endpoints that are not known to respond.
+/// Descriptors for each attempt, on average. An attempt uses up to twelve for DNS queries while its host is resolved, and then
+/// one for its connection. At most half of the attempts go to endpoints that are not known to respond.
 const FOR_EACH_ATTEMPT: u64 = 7;
 
 /// The number of descriptors that a server may need.

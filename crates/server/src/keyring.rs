@@ -4,7 +4,8 @@
 //! - `rotation`: a change of the master key while the server runs
 //! - `files`: the files of the master key in the data folder
 //!
-//! A change of the master key re-seals the data keys alone: a few short rows, in one transaction. Data that they seal stays.
+//! A change of the master key re-seals only the data keys: a few short rows, in one transaction. Values that the data keys seal
+//! stay unchanged.
 
 mod files;
 mod rotation;
@@ -31,7 +32,7 @@ pub enum OpenKeyringError {
     /// No available master key opens the data keys.
     #[error(transparent)]
     Source(#[from] KeySourceError),
-    /// Another process has put other data keys into the store meanwhile. No process of ours does that.
+    /// Another process has replaced the data keys in the store in the meantime. None of our processes does that.
     #[error("another process has put data keys into the store")]
     Raced,
     /// The store cannot be read or written.
@@ -85,7 +86,7 @@ impl Opener<'_> {
         }
     }
 
-    /// Makes the keyring of a store without data keys; `None` if another starting node has put its own there meanwhile.
+    /// Makes the keyring of a store without data keys; `None` if another starting node has stored its data keys first.
     async fn begin(&mut self) -> Result<Option<Keyring>, OpenKeyringError> {
         let master = match self.source.read().await? {
             Some(given) => given.key,

@@ -1,13 +1,13 @@
 //! The server, assembled from settings.
 //!
 //! - [`Sockets`], [`Base`], [`Server`]: how a server is started and stopped
-//! - [`storage`], [`data_folder`], [`disk`]: the data folder, the store in it or elsewhere, and the room on the disk
+//! - [`storage`], [`data_folder`], [`disk`]: the data folder, the store in it or elsewhere, and the free space on the disk
 //! - [`keyring`]: the master key and the keys under it
 //! - [`bootstrap`]: the first contents of an empty store
 //! - [`tls`]: the certificate of the listener, reloaded on change
 //! - [`telemetry`]: the log
-//! - [`lifecycle`], [`fd_limit`]: the process as the system and its service manager see it
-//! - [`wiring`]: settings turned into the configuration of the crates below
+//! - [`lifecycle`], [`fd_limit`]: signals, limits and the service manager
+//! - [`wiring`]: converts settings into the configuration of the crates below
 
 pub mod bootstrap;
 mod connection_slots;

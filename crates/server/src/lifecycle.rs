@@ -1,8 +1,8 @@
-//! The life of the server process as the system sees it: SIGHUP, the limit of file sizes, and the service manager.
+//! The process and the operating system: SIGHUP, the limit of file sizes, and the service manager.
 
 use std::io;
 
-/// SIGHUP, which asks to reload files. Once a value of this type was made, the signal no longer ends the process.
+/// SIGHUP, the signal for reloading files. After a value of this type is created, the signal no longer ends the process.
 pub struct Hangups {
     #[cfg(unix)]
     hangup: tokio::signal::unix::Signal,
@@ -40,8 +40,8 @@ impl Hangups {
     }
 }
 
-/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail like a write to a full disk. Without it the signal
-/// SIGXFSZ ends the process. The signal is caught, not ignored, because child processes inherit ignored signals.
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail like a write to a full disk. By default the signal SIGXFSZ
+/// would end the process. The signal is caught, not ignored, because child processes inherit ignored signals.
 ///
 /// # Errors
 /// If the system refuses to install a handler.
@@ -60,7 +60,7 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// A message to the service manager, if there is one that asks for messages.
+/// A message to the service manager. It is sent only if the service manager asked for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
     /// The server serves requests.

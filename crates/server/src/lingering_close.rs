@@ -1,8 +1,8 @@
 //! Lingering close: a connection whose peer still sends is closed in two steps.
 //!
-//! Closing a socket with unread bytes resets the connection, and a reset discards the response that the peer has not read
-//! yet. This happens if a request gets its response before its body was read, as rejected requests do. The writing half is
-//! therefore closed first, and incoming bytes are discarded for a moment.
+//! Closing a socket with unread bytes resets the connection, and a reset discards the response that the peer has not read yet.
+//! This happens to rejected requests, which get their response before their body was read. The writing half is therefore closed
+//! first, and incoming bytes are discarded for a moment.
 
 use std::io;
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// The longest time for the peer to read its response and close its half. A response older than this has been read.
+/// The longest time for the peer to read its response and close its half. After this time the peer is assumed to have read it.
 const TIME_MAX: Duration = Duration::from_secs(2);
 
-/// The most bytes that are discarded: about the rest of a request of usual size.
+/// The most bytes that are discarded: about the rest of a request of normal size.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes that are discarded at once.
@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LingeringClose<S> {
     }
 }
 
-/// Reads what is there and counts it; breaks at the end.
+/// Reads and counts the available bytes; breaks at the end of the stream.
 fn let_go<S: AsyncRead + Unpin>(
     stream: &mut S,
     bytes: &mut usize,
@@ -126,7 +126,7 @@ fn let_go<S: AsyncRead + Unpin>(
     let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
     let length = buffer.filled().len();
     *bytes += length;
-    // A connection that is lost is at its end too.
+    // A lost connection counts as the end of the stream.
     let is_end = read.is_err() || length == 0;
     Poll::Ready(if is_end { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) })
 }

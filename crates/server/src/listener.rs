@@ -1,5 +1,5 @@
 //! The listener: it accepts connections within the [limit](crate::connection_slots), serves them with or without TLS, and closes
-//! them in good order.
+//! them gracefully.
 
 use stackbell_model::Chain;
 use std::convert::Infallible;
@@ -42,10 +42,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The most log lines a second for each kind of line about connections. Any client can cause them.
 const LOGGED_MAX: u32 = 2;
 
-/// The protection of a connection's bytes.
+/// The encryption of connections.
 #[derive(Clone)]
 pub(crate) enum Protection {
-    /// None: clients are on this machine, or a proxy is in front.
+    /// No encryption: clients are on this machine, or a proxy is in front.
     Plain,
     /// TLS, with the current certificate.
     Tls(Arc<Certificates>),
@@ -60,7 +60,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Serves `router` on `socket`, with at most as many connections as there are `slots`, until it is stopped.
+    /// Serves `router` on `socket`, with at most one connection for each of the `slots`, until it is stopped.
     ///
     /// # Errors
     /// If the socket does not know its address.

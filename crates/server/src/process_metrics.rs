@@ -10,8 +10,8 @@
 //! | `process_start_time_seconds` | gauge | | when the server started, since the Unix epoch |
 //! | `stackbell_build_info` | gauge | `version` | always 1 |
 //!
-//! They are read at each scrape. A system without `/proc` shows no memory and no open descriptors.
-//! A system that is no Unix shows `stackbell_build_info` alone.
+//! The values are read at each scrape. Systems without `/proc` show no memory and no open descriptors. Systems other than Unix
+//! show only `stackbell_build_info`.
 
 #[cfg(unix)]
 mod unix;

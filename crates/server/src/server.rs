@@ -48,7 +48,7 @@ pub struct Base {
     // Fields are dropped in this order.
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The store as a maker of backups, if it is one.
+    /// The store's backups, if it can make them.
     backup: Option<Arc<dyn Backup>>,
     /// The keys of the store.
     pub keyring: Arc<Keyring>,
@@ -198,7 +198,7 @@ impl Server {
         let changes = TaskTracker::new();
         let background = CancellationToken::new();
         changes.spawn(write_token_uses(Arc::clone(&app), background.clone()));
-        // The disk of a database is on another machine.
+        // A database's disk is not watched, because it is usually on another machine.
         if let StoreSettings::Embedded(embedded) = &settings.storage.store {
             changes.spawn(disk::watch(embedded.folder().to_owned(), background.clone()));
         }
@@ -212,7 +212,7 @@ impl Server {
             None => Protection::Plain,
         };
         let surface = if operations.is_some() { Surface::Apis } else { Surface::Whole };
-        // A node on a database can do without its data folder.
+        // A node on a database stays ready without its data folder.
         let data_folder: Arc<dyn Fn() -> bool + Send + Sync> = match &settings.storage.store {
             StoreSettings::Embedded(_) => Arc::new(folder.presence()),
             StoreSettings::Postgres(_) => Arc::new(|| true),
@@ -252,7 +252,7 @@ impl Server {
         self.listener.address()
     }
 
-    /// The address for operations, if it is another one.
+    /// The address for operations, if it is separate.
     pub fn operations_address(&self) -> Option<SocketAddr> {
         self.operations.as_ref().map(Listener::address)
     }
@@ -286,7 +286,7 @@ impl Server {
         let since = Instant::now();
         // Producers get half of the time, so that slow ones leave some for the attempts in flight.
         listener.stop(limit / 2).await;
-        // Changes continue after their connections are gone.
+        // Changes in progress continue after their connections are closed.
         changes.close();
         background.cancel();
         if tokio::time::timeout(limit.saturating_sub(since.elapsed()) / 2, changes.wait()).await.is_err() {
@@ -311,7 +311,7 @@ impl Server {
 /// The time that requests to the operations address have at a stop. They are short.
 const OPERATIONS_STOP_TIME: Duration = Duration::from_secs(1);
 
-/// The interval of storing the last use of tokens.
+/// The interval at which the last use of tokens is stored.
 const TOKEN_USES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Stores the last use of tokens at intervals, and once more at the end.

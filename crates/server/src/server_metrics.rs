@@ -5,8 +5,8 @@
 //! | `stackbell_connections_cut_total` | counter | `reason` | connections that were closed or refused without a response |
 //! | `stackbell_log_lines_left_out_total` | counter | | lines that were dropped, because the log was too slow or failed |
 //!
-//! `reason`: `silent`, no whole head came in 10 seconds; `displaced`, a new connection took the place; `refused`, the
-//! connection's address has its share of slots. Every series is there from the start.
+//! `reason`: `silent`, no complete head arrived within 10 seconds; `displaced`, a new connection took the slot; `refused`, the
+//! address has used its share of slots. Every series exists from the start.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub(crate) enum Cut {
     Silent,
     /// A new connection took its place.
     Displaced,
-    /// Its address has its share of slots.
+    /// Its address has used its share of slots.
     Refused,
 }
 

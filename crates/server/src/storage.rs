@@ -1,7 +1,7 @@
 //! The data folder, and the store of the settings.
 //!
-//! An embedded store belongs to this process alone and is usually in the folder. A database is shared by nodes; the folder of a
-//! node holds only its lock and temporary files then.
+//! An embedded store belongs to this process alone and is usually in the folder. A database is shared by nodes; each node's
+//! folder then holds only its lock and temporary files.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub struct Opened {
     // Fields are dropped in this order.
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The store as a maker of backups, if it is one.
+    /// The store's backups, if it can make them.
     pub backup: Option<Arc<dyn Backup>>,
     /// The folder.
     pub folder: DataFolder,
@@ -63,7 +63,7 @@ async fn open_embedded(data: PathBuf, EmbeddedSettings { file }: EmbeddedSetting
     opened.await.context("opening the store was cut")?
 }
 
-/// Fails at once if the database is away: the supervisor restarts the server, and its log has the reason.
+/// Fails at once if the database cannot be reached: the supervisor restarts the server, and the log has the reason.
 async fn open_database(data: PathBuf, database: &DatabaseSettings) -> anyhow::Result<Opened> {
     let folder = tokio::task::spawn_blocking(move || DataFolder::open(&data)).await;
     let folder = folder.context("taking the data folder was cut")??;
@@ -71,7 +71,7 @@ async fn open_database(data: PathBuf, database: &DatabaseSettings) -> anyhow::Re
     Ok(Opened { store: Arc::new(store), backup: None, folder })
 }
 
-/// Adds the reason of a TLS failure in words to an error of a database.
+/// Adds an explanation to a database error if TLS caused it.
 pub fn told_of_trust<E: Error + Send + Sync + 'static>(error: E) -> anyhow::Error {
     let reason = tls_failure_in(&error, "database_ca_file");
     let error = anyhow::Error::new(error);
@@ -87,7 +87,7 @@ pub fn told_of_trust<E: Error + Send + Sync + 'static>(error: E) -> anyhow::Erro
 /// If the trusted authorities cannot be read.
 pub async fn database_options(database: &DatabaseSettings) -> anyhow::Result<PostgresOptions> {
     let ca_file = database.ca_file.clone();
-    // The client for endpoints logs the unreadable authorities of the system.
+    // Unreadable authorities of the system are not logged here, because the client for endpoints logs them.
     let tls = tokio::task::spawn_blocking(move || client_tls(ca_file.as_deref())).await;
     Ok(PostgresOptions {
         url: database.url.clone(),

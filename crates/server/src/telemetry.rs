@@ -1,4 +1,4 @@
-//! The log: its destination and format, with panics in it.
+//! The log: its destination and format, and the logging of panics.
 //!
 //! - `lines`: the queue between loggers and standard error
 
@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::lines::Lines;
 
-/// The log of this process, once it was started. The subscriber and the panic hook also exist once in each process.
+/// The log of this process, once it was started. It is global, because the subscriber and the panic hook are global too.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// The longest time that the end of the process waits for the reader of standard error.
@@ -39,7 +39,7 @@ pub enum TelemetryError {
 
 /// Starts the log on standard error; standard output is for results.
 ///
-/// Write errors of standard error are not errors here; they delay nothing and do not end the process: see `lines`.
+/// Failed writes to standard error return no error: they neither delay nor end the process. See `lines`.
 ///
 /// # Errors
 /// [`TelemetryError`].
@@ -55,7 +55,7 @@ pub fn start(settings: &LogSettings) -> Result<(), TelemetryError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(lines.clone())
-        // Internal errors go to standard error directly, and that panics if it cannot be written.
+        // The subscriber would print its internal errors to standard error directly, and would panic if that fails.
         .log_internal_errors(false);
     let installed = if is_json {
         builder.json().flatten_event(true).with_current_span(false).try_init()

@@ -1,8 +1,8 @@
 //! TLS of the listener: a certificate and its key from two PEM files, reloaded on change.
 //!
-//! New connections get the last usable pair; open connections keep theirs. The two files change one after the other, so a
-//! change is used once two looks have found the same contents. An unusable pair is logged once, and the pair before it
-//! stays.
+//! New connections get the last usable pair; open connections keep theirs. The two files change one after the other, so new
+//! contents are used only after two looks in a row have found them. An unusable pair is logged once, and the last usable pair
+//! stays in use.
 //!
 //! Only HTTP/1.1 is offered. The limits on idle clients, slow heads and unread responses are limits of a connection, and HTTP/2
 //! has its own flow control between a connection and its requests. A proxy in front may speak HTTP/2.
@@ -241,7 +241,7 @@ impl Certificates {
         }
     }
 
-    /// Reloads the files now, without a second look: the operator says that they are complete.
+    /// Reloads the files now, without a second look, because the operator confirms that they are complete.
     pub async fn reload(self: Arc<Self>) {
         match self.look_on_thread(true).await {
             Some(Look::Same) => tracing::info!("the TLS certificate has not changed"),
@@ -256,7 +256,7 @@ impl Certificates {
         looked.ok()
     }
 
-    /// Looks at the files; `is_whole` says that nobody is writing them.
+    /// Looks at the files; `is_whole` means that the operator has confirmed that they are complete.
     fn look(&self, is_whole: bool) -> Look {
         let text = Text::read(&self.files);
         let mut state = self.lock();

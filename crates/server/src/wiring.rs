@@ -1,4 +1,4 @@
-//! Settings turned into the configuration of the crates below.
+//! Converts settings into the configuration of the crates below.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) fn core_config(settings: &Settings) -> CoreConfig {
         in_flight_max: delivery.in_flight_max,
         organization_in_flight_max: delivery.in_flight_max.div_ceil(ORGANIZATIONS_AT_ONCE),
         quota: settings.limits.quota,
-        // The deliveries of a crashed node wait this long for another node.
+        // After a node crashed, its deliveries wait at most this long until another node takes them.
         lease_for: delivery.exchange_time + RECORDING_TIME,
         ..core_config_for(&settings.storage.store)
     }

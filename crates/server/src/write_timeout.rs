@@ -1,6 +1,6 @@
 //! Write timeout: a connection is cut if its peer does not read.
 //!
-//! Without it, a client that sends a request and reads no response would keep its connection and the response for ever.
+//! Without it, a client that sends a request and reads no response would keep its connection and the response forever.
 
 use std::future::Future as _;
 use std::io;
@@ -14,7 +14,8 @@ use tokio::time::{Instant, Sleep};
 /// The longest wait until the peer has taken another [`BYTES_MIN`] bytes.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Bytes that the peer must take within [`TIME_MAX`]: about 1 KiB a second. A byte now and then does not keep a connection.
+/// Bytes that the peer must take within [`TIME_MAX`]: about 1 KiB a second. Single bytes now and then do not keep a connection
+/// open.
 const BYTES_MIN: usize = 32 * 1024;
 
 /// A stream whose writes fail with [`io::ErrorKind::TimedOut`] if the peer does not read.
@@ -23,7 +24,7 @@ pub(crate) struct WriteTimeout<S> {
     waiting: Option<Waiting>,
 }
 
-/// A wait of writes for the peer.
+/// A period in which writes wait for the peer.
 struct Waiting {
     over: Pin<Box<Sleep>>,
     /// Bytes that were taken since it began.
@@ -92,7 +93,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Callers flush after the stream has taken all bytes, so nothing waits any more.
+        // Callers flush after the stream has taken all bytes, so no write is waiting any more.
         self.waiting = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }

@@ -113,7 +113,7 @@ impl KeyFiles {
     /// Writes and syncs the next key, in place of an existing one.
     ///
     /// # Errors
-    /// [`KeyFileError::Io`]; no part of the file is left then.
+    /// [`KeyFileError::Io`]; the incomplete file is removed then.
     pub fn write_next(&self, key: &MasterKey) -> Result<(), KeyFileError> {
         self.remove_next()?;
         let path = self.next_path();
@@ -126,7 +126,7 @@ impl KeyFiles {
             sync_folder(&self.folder)
         };
         written().map_err(|source| {
-            // A part of a key is useless. If it cannot be removed now, the next start removes it.
+            // An incomplete key is useless. If the file cannot be removed now, the next start removes it.
             let _ = std::fs::remove_file(&path);
             KeyFileError::Io { path: path.clone(), source }
         })

@@ -1,7 +1,8 @@
 //! A change of the master key while the server runs.
 //!
-//! The data keys do not change, only the key that seals them, so the keyring stays. A master key from a file or a command is read
-//! again; one in the data folder is replaced by a new one. A key from a variable cannot change while the server runs.
+//! Only the key that seals the data keys changes. The data keys and the keyring stay the same. A master key from a file or a
+//! command is read again; one in the data folder is replaced by a new one. A key from a variable cannot change while the server
+//! runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +25,7 @@ pub(crate) struct MasterKeys {
     store: Arc<dyn Store>,
     keyring: Arc<Keyring>,
     entropy: Mutex<SystemEntropy>,
-    /// Held during a change, so that there is one at a time.
+    /// Held during a change, so that only one runs at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -54,8 +55,8 @@ pub(crate) enum RotateError {
         "the master key was changed, and its file keeps the name master.key.next until the next start gives it its own"
     )]
     NotRenamed(#[source] KeyFileError),
-    /// The store cannot be read or written. After [`StoreError::Unknown`] the key may have changed; the next start or another
-    /// request finds out.
+    /// The store cannot be read or written. After [`StoreError::Unknown`] the key may have changed. The next start, or another
+    /// request, finds the valid key.
     #[error("the data keys could not be sealed with the new master key")]
     Store(#[from] StoreError),
     /// The process ends.
@@ -169,7 +170,7 @@ impl MasterKeys {
         Ok(keys.len())
     }
 
-    /// Removes a next key that the store is not sealed with. If that fails, the next start removes it.
+    /// Removes the next key. The store must not be sealed with it. If the removal fails, the next start repeats it.
     async fn drop_next(&self) {
         match self.on_thread(KeyFiles::remove_next).await {
             Ok(Ok(_)) => {}

@@ -108,7 +108,7 @@ impl KeySource {
         &self.setting
     }
 
-    /// The current key, as the settings have it; `None` if the data folder should have it, but does not.
+    /// The current key by the settings; `None` if they name the data folder and it has no key.
     ///
     /// # Errors
     /// [`KeySourceError`].

@@ -72,7 +72,7 @@ impl Bench {
         self.files().current().expect("read").map(|key| key.to_base64().to_string())
     }
 
-    /// Checks that another start opens the same data keys, and that nothing is left of a change of keys.
+    /// Checks that another start opens the same data keys, and that no file of an interrupted change remains.
     async fn check_starts(&mut self, hash: &stackbell_model::identity::TokenHash) {
         let keyring = self.open_own().await.expect("opened");
         assert_eq!(keyring.token_hash("t"), *hash);

@@ -64,7 +64,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// From `/proc/self/statm`, in pages: the whole size, what is resident, and more. Source: proc(5).
+    /// From `/proc/self/statm`, in pages: the whole size, the resident size, and more. Source: proc(5).
     fn read() -> Option<Self> {
         let text = fs::read_to_string("/proc/self/statm").ok()?;
         let mut pages = text.split(' ').map(|pages| pages.parse::<f64>().ok());
@@ -75,7 +75,7 @@ impl Memory {
     }
 }
 
-/// The number of open descriptors, without the one of this directory listing.
+/// The number of open descriptors, without the one that this listing of the directory uses.
 fn open_descriptors() -> Option<f64> {
     let open = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
     u32::try_from(open).ok().map(f64::from)

@@ -1,7 +1,7 @@
 //! The lines of the log on their way to standard error: a bounded queue, and a thread that writes.
 //!
-//! A push never waits for the reader of the log. A line that finds the queue full, or that cannot be written, is left out and
-//! counted. Once lines can be written again, the log has the number of lost lines.
+//! A push never waits for the reader of the log. A line is dropped and counted if the queue is full or the line cannot be
+//! written. Once lines can be written again, the log reports the number of lost lines.
 //!
 //! A pushed line may be lost when the process ends. See [`Lines::flush`].
 
@@ -26,7 +26,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 thread_local! {
-    /// The number of lost lines that the line reports which this thread is logging; 0 for any other line.
+    /// The number of lost lines in the report that this thread is logging; 0 while it logs any other line.
     static TELLING: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -169,7 +169,7 @@ fn write_line(out: &mut impl Write, text: &[u8], is_torn: &mut bool) -> io::Resu
     })
 }
 
-/// The error has the number of bytes written before it.
+/// The error contains the number of bytes that were written before it.
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while written < bytes.len() {
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// A queue whose thread writes by these steps, and reports lost lines through its own subscriber.
+    /// A queue whose writes have these results, and which reports lost lines through its own subscriber.
     fn start(steps: impl IntoIterator<Item = Step>) -> (Lines, Receiver<Vec<u8>>) {
         let (taken, written) = channel();
         let out = Out { steps: steps.into_iter().collect(), taken };

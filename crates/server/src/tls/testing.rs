@@ -1,4 +1,4 @@
-//! An authority for tests, and certificates of it in two files.
+//! An authority for tests, and its certificates with their keys in two files.
 
 use std::sync::Arc;
 
