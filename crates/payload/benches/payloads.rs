@@ -1,4 +1,4 @@
-//! How long it takes to read what a producer sent, and to render it for each format.
+//! Measures the time to check a producer's payload and to render it in each format.
 
 use std::hint::black_box;
 
@@ -18,7 +18,7 @@ const FILLING: Filling<'static> = Filling {
     user: Some(Party { name: "Morty Smith", login: "morty", avatar_url: "https://a.example/m.png" }),
 };
 
-/// A payload of about so many bytes.
+/// A payload of about this many bytes.
 fn payload(bytes: usize) -> String {
     let note = "0123456789".repeat(bytes.saturating_sub(280) / 10);
     format!(

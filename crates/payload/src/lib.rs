@@ -26,9 +26,9 @@ use url::Url;
 
 /// The body of a delivery of `event` in `format`; `None` where that is the event's payload itself.
 ///
-/// The same event gives the same bytes, whatever the time and the webhook. Chat messages link what the payload links,
-/// as far as it is https or below `public_url`, which a server may have on a plain network.
-/// Infallible: what a payload does not tell is left out of a message.
+/// An event always gives the same bytes, independent of the time and the webhook. Chat messages contain the payload's links if
+/// they are https or below `public_url`, which may be plain http. Infallible: a message leaves out facts that the payload does
+/// not have.
 pub fn render(format: Format, event: &Event, public_url: Option<&Url>) -> Option<Bytes> {
     match format {
         Format::Raw => None,

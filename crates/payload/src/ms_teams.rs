@@ -1,7 +1,7 @@
 //! A message for Microsoft Teams, by a Workflows URL or an incoming webhook: an Adaptive Card.
 //!
-//! Cards interpret a part of Markdown in texts and facts. A payload's words get a backslash before each character of markup.
-//! Bare URLs are broken up, because some clients link them.
+//! Cards interpret some Markdown in texts and facts. Each character of markup in a payload's words is escaped with a backslash.
+//! Bare URLs are broken up, because some clients make links of them.
 //!
 //! Source of frame, limits and Markdown: wire-facts.md#microsoft-teams.
 
@@ -163,7 +163,7 @@ fn capitalized(headline: &str) -> String {
     first.to_ascii_uppercase() + rest
 }
 
-/// A moment, which Teams shows in each reader's time zone.
+/// A time, which Teams shows in each reader's time zone.
 fn moment(at: Timestamp) -> String {
     let in_utc = calendar(at).strftime("%Y-%m-%dT%H:%M:%SZ");
     format!("{{{{DATE({in_utc}, SHORT)}}}} {{{{TIME({in_utc})}}}}")
@@ -178,7 +178,7 @@ fn prose(text: &str, limit: Limit) -> String {
         let after = &text[at + character.len_utf8()..];
         let mut buffer = [0; 5];
         let piece = match character {
-            // The ratio sign looks like a colon, and no client reads it as the colon of a URL.
+            // The ratio sign looks like a colon, but no client interprets it as the colon of a URL.
             ':' if after.starts_with("//") => "∶",
             _ if is_markup(character, before, after) || begins_list(character, at, number) => {
                 backslashed(character, &mut buffer)
@@ -203,7 +203,7 @@ fn backslashed(character: char, buffer: &mut [u8; 5]) -> &str {
 fn is_markup(character: char, before: Option<char>, after: &str) -> bool {
     match character {
         '\\' | '`' | '*' | '~' | '[' | ']' | '<' | '>' | '#' | '|' | '{' | '}' | '&' => true,
-        // Names often have one within a word, where it is never formatting.
+        // Names often contain one inside a word, where it is never formatting.
         '_' => {
             let is_word = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
             !is_word(before) || !is_word(after.chars().next())

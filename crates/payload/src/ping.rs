@@ -6,10 +6,10 @@ use stackbell_model::webhook::Format;
 
 use super::{ms_teams, slack};
 
-/// The kind of a ping on the wire. No event has it.
+/// The kind of a ping on the wire. No event has this kind.
 pub const KIND: &str = "ping";
 
-/// The message of a ping. Receivers parse this old text. Source: wire-facts.md#ping.
+/// The message of a ping. Existing receivers parse this text. Source: wire-facts.md#ping.
 const MESSAGE: &str = "🍹 Just a friendly ping from Pulumi 🍹";
 
 /// The body of a ping that is sent at `at`. It is empty for `pulumi_deployments`, whose ping only reads the stack.

@@ -14,7 +14,7 @@ use crate::render;
 /// The most bytes of a payload here.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// The most bytes of a refusal's message: a path of the deepest nesting, each name cut, and one sentence.
+/// The maximum size of an error message: a path of the maximum depth with shortened names, and one sentence.
 const REFUSAL_BYTES_MAX: usize = 64 * 65 * 4 + 2048;
 
 /// Checks a canonical object: it is JSON, no longer than its source, and its own canonical form.
@@ -60,7 +60,7 @@ fn same(left: &Tree, right: &Tree) -> bool {
     }
 }
 
-/// Checks that the parts of a value, put together, are the value.
+/// Checks that joining the parts of a value gives the value again.
 fn walk(value: Value<'_>) {
     if let Some(members) = value.members() {
         let parts: Vec<String> =

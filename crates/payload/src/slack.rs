@@ -21,10 +21,10 @@ const URL_MAX: usize = 2400;
 const SUBJECT: Limit = limit(400);
 /// Characters of an explanation, out of the 3,000 of a section's text: its beginning names the problem.
 const DETAIL: Limit = limit(2000);
-/// Characters of a field, out of Slack's 2,000: fields stand in two narrow columns.
+/// Characters of a field, out of Slack's 2,000, because fields stand in two narrow columns.
 const VALUE: Limit = limit(600);
 
-/// Slack counts characters. A text never has more characters than UTF-16 units.
+/// Slack counts characters. We count UTF-16 units, because a text never has fewer of them.
 const fn limit(cost_max: usize) -> Limit {
     Limit { cost_max, cost: |piece| piece.encode_utf16().count() }
 }
@@ -118,7 +118,7 @@ fn title(message: &Message, subject: &str) -> String {
     format!("{}{} *{subject}* {headline}", icon(message.status), message.noun)
 }
 
-/// A moment, which Slack shows in each reader's time zone: `today at 14:02`, or a date.
+/// A time, which Slack shows in each reader's time zone: `today at 14:02`, or a date.
 fn moment(at: Timestamp) -> String {
     let in_utc = calendar(at).strftime("%Y-%m-%d %H:%M UTC");
     format!("<!date^{}^{{date_short_pretty}} at {{time}}|{in_utc}>", at.as_secs())
@@ -132,7 +132,7 @@ fn field(fact: &Fact) -> String {
     format!("*{}*\n{value}", fact.name)
 }
 
-/// The icon with the space after it; empty for a neutral status.
+/// The icon, followed by a space; empty for a neutral status.
 const fn icon(status: Status) -> &'static str {
     match status {
         Status::Succeeded => ":white_check_mark: ",
@@ -158,12 +158,12 @@ fn prose(text: &str, limit: Limit) -> String {
         let after = &text[at + character.len_utf8()..];
         let mut buffer = [0; 4];
         let piece = match character {
-            // A `>` at the beginning of a line makes a quotation, even escaped.
+            // A `>` at the beginning of a line starts a quotation, even if it is escaped.
             '>' if at == 0 => "›",
             '*' => "∗",
             '~' => "∼",
             '`' => "ˋ",
-            // Names often have one within a word, where it is never formatting.
+            // Names often contain one inside a word, where it is never formatting.
             '_' if !is_within_word(before, after) => "ˍ",
             ':' if begins_emoji(after) => "∶",
             _ => escaped(character, &mut buffer),

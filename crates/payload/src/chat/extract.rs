@@ -1,7 +1,7 @@
 //! The parts of an event that a message shows, by kind. Source of the fields: wire-facts.md#raw-payloads.
 //!
-//! Infallible: absent fields are left out. A payload that breaks our rules, as in a store from elsewhere, still gives a
-//! message with the facts of the event itself.
+//! Infallible: absent fields are left out. A payload that breaks our rules, for example in a store that another program wrote,
+//! still gives a message with the facts of the event itself.
 
 mod facts;
 
@@ -273,7 +273,7 @@ fn by_status(status: Status, [succeeded, failed, neither]: [&'static str; 3]) ->
     }
 }
 
-/// Names as in the paths of Pulumi's pages: organization, project, then stack or environment.
+/// The names in the order of Pulumi's page URLs: organization, project, then stack or environment.
 fn subject(subject: &Subject, payload: &Payload) -> String {
     let (project, name) = match subject {
         Subject::Stack { project, stack } => (project.as_str(), stack.as_str()),

@@ -1,11 +1,11 @@
-//! Links: the URLs of a payload that a message may link.
+//! Links: the URLs of a payload that a message may contain as links.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use stackbell_model::http_url;
 use url::Url;
 
-/// The longest URL that is linked, in bytes. A longer one is dropped, because a cut URL leads elsewhere.
-/// Real URLs need a tenth of it, and every service's messages have room for two of this length.
+/// The longest URL that is linked, in bytes. A longer one is dropped, because a shortened URL leads elsewhere. Real URLs are ten
+/// times shorter, and the messages of every service have room for two URLs of this length.
 pub(crate) const URL_BYTES_MAX: usize = 2000;
 
 /// Characters that end a link in `<url|text>` or `[text](url)`. A URL parser does not escape all of them.
@@ -28,7 +28,7 @@ const BREAKING: &AsciiSet = &CONTROLS
     .add(b'}')
     .add(b'~');
 
-/// A URL that a message may link, free of characters that end a link in any of the services' markups, and its label.
+/// A URL that a message may link to, and its label. The URL has no character that ends a link in the markup of any service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     url: String,
@@ -37,8 +37,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Admits a payload's URL. `None` unless [`http_url::parse`] accepts it, it is https or below `public_url`, it has neither
-    /// user nor password (which make one host look like another), and it is at most [`URL_BYTES_MAX`] long.
+    /// Checks a payload's URL. Returns `None` unless [`http_url::parse`] accepts it, it is https or below `public_url`, it has
+    /// neither user nor password (which make one host look like another), and it has at most [`URL_BYTES_MAX`] bytes.
     pub(super) fn new(text: &str, label: &'static str, public_url: Option<&Url>) -> Option<Self> {
         let url = http_url::parse(text).ok()?;
         let is_trusted = url.scheme() == "https" || public_url.is_some_and(|base| is_below(&url, base));

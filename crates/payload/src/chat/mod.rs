@@ -1,9 +1,9 @@
 //! The content of a chat message, independent of the service.
 //!
-//! `extract` makes one [`Message`] of an event; `slack` and `ms_teams` render it. Its parts:
+//! `extract` makes one [`Message`] from an event; `slack` and `ms_teams` render it. A message has these parts:
 //!
 //! - fixed words (headlines, names of facts, context), without markup
-//! - words of the payload ([`Text`], [`Message::subject`]), hostile until a renderer has escaped them: none may become a link,
+//! - words of the payload ([`Text`], [`Message::subject`]), untrusted until a renderer has escaped them: none may become a link,
 //!   a mention or formatting
 //! - links, each admitted by [`Link`]
 //!
@@ -40,7 +40,8 @@ pub(super) struct Message {
     pub(super) facts: Vec<Fact>,
     /// The filters that select the event, as in `update succeeded`; its kind if none does. Fixed words without markup.
     pub(super) reason: String,
-    /// The moment of acceptance. A message may be sent much later with the bytes rendered now, so it always shows this moment.
+    /// The time at which the event was accepted. A message may be sent much later, but its bytes are rendered now, so it always
+    /// shows this time.
     pub(super) accepted_at: Timestamp,
 }
 

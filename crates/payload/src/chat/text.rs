@@ -3,7 +3,7 @@
 use stackbell_model::hidden;
 
 /// The text on one line: runs of white space and control characters become one space, and [`hidden`] characters are left out.
-/// Hidden characters, such as those that reverse the reading direction, can make one text look like another.
+/// Hidden characters can make one text look like another, for example by reversing the reading direction.
 pub(crate) fn one_line(text: &str) -> String {
     hidden::remove(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -11,7 +11,7 @@ pub(crate) fn one_line(text: &str) -> String {
 /// The limit of a text's length.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
-    /// The most that the escaped text may cost, with the mark of a cut.
+    /// The maximum cost of the escaped text, including the mark of a cut.
     pub(crate) cost_max: usize,
     /// The cost of an escaped piece, in the unit that the service counts.
     pub(crate) cost: fn(&str) -> usize,
@@ -20,13 +20,13 @@ pub(crate) struct Limit {
 /// The mark of a cut.
 const CUT: &str = "…";
 
-/// Escaped text that grows piece by piece, and ends in `…` where the limit cut it. A piece is never cut.
+/// Escaped text that is built piece by piece. If it exceeds the limit, it is cut between two pieces and ends with `…`.
 #[derive(Debug)]
 pub(crate) struct Written {
     out: String,
     cost: usize,
-    /// Where `out` may be cut: the mark of a cut fits, and the character before it is visible. A cut after a joiner or a tag
-    /// would leave half a sequence.
+    /// The last position at which `out` may be cut: the mark of a cut fits there, and the character before it is visible. A cut
+    /// after a joiner or a tag would leave half a sequence.
     safe: usize,
     limit: Limit,
 }

@@ -1,4 +1,4 @@
-//! Errors of JSON texts that cannot be sent on.
+//! Errors of JSON texts that cannot be forwarded.
 
 use std::fmt;
 
@@ -48,13 +48,13 @@ pub enum JsonFault {
     /// A whole number that needs too many digits without its exponent.
     #[error("a whole number of more than {INTEGER_DIGITS_MAX} digits must be written without an exponent")]
     IntegerTooLong,
-    /// A key for the second time in one object; the path ends with it.
+    /// A duplicate key in one object; the path ends with it.
     #[error("the same key twice")]
     DuplicateKey,
     /// Nested too deep.
     #[error("nested deeper than {DEPTH_MAX} levels")]
     TooDeep,
-    /// Too long, white space not counted.
+    /// The text is too long. White space does not count.
     #[error("longer than {bytes_max} bytes without white space")]
     TooLarge {
         /// The most bytes.
@@ -67,7 +67,7 @@ impl JsonError {
         Self { offset, path: String::new(), fault }
     }
 
-    /// Puts `part`, a key or an index in brackets, before the path: the value is that part of an outer one.
+    /// Prepends `part`, a key or an index in brackets, to the path, because the faulty value is that part of an outer value.
     pub(super) fn inside(mut self, part: &str) -> Self {
         prepend(&mut self.path, part);
         self

@@ -1,8 +1,8 @@
-//! Canonical JSON: the one form of a text that is stored, signed and sent.
+//! Canonical JSON: the form in which a text is stored, signed and sent.
 //!
-//! Some receivers parse the body, write it again, and verify the signature over the result. A body must therefore survive
-//! such a round trip unchanged (wire-facts.md#signature). No serialiser keeps a sender's numbers and key order and also
-//! refuses texts that cannot survive the trip. The rules:
+//! Some receivers parse the body, write it again, and verify the signature over the result. A body must therefore survive such a
+//! round trip unchanged (wire-facts.md#signature). No serialiser keeps a sender's numbers and key order, and refuses texts that
+//! such a round trip would change. These are the rules:
 //!
 //! - no white space; keys in the sender's order; a key twice in one object is an error
 //! - strings escaped only where JSON demands it: `"`, `\` and control characters; half a surrogate pair is an error
@@ -25,10 +25,10 @@ pub use number::INTEGER_DIGITS_MAX;
 pub use string::write_string;
 pub use value::{Items, Members, Shape, Value};
 
-/// The deepest nesting of objects and arrays. Real payloads have three levels. The limit bounds our recursion.
+/// The maximum nesting depth of objects and arrays. Real payloads have three levels. The limit bounds our recursion.
 pub const DEPTH_MAX: usize = 64;
 
-/// The most keys of an object that are compared in pairs: for more keys sorting is faster.
+/// Up to this number of keys, all pairs of an object's keys are compared. For more keys sorting is faster.
 const PAIRWISE_KEYS_MAX: usize = 16;
 
 /// A JSON object in canonical form, with the positions of its members.

@@ -26,7 +26,7 @@ struct Scanned {
     exponent_at: Option<usize>,
 }
 
-/// Measures the number at the start of `bytes`. `Err` is the position of the first byte that no number has there.
+/// Measures the number at the start of `bytes`. `Err` is the position of the first byte that cannot be part of a number.
 fn scan(bytes: &[u8]) -> Result<Scanned, usize> {
     let at = |index: usize| bytes.get(index).copied();
     let digits = |from: usize| {
@@ -61,7 +61,7 @@ fn write_exponent_number(text: &str, exponent_at: usize, out: &mut String) -> Re
         return Ok(());
     }
     let significant = digits.trim_end_matches('0');
-    // The value is `significant` with this many zeros after it, or with this many of its digits after the point.
+    // The number of zeros after `significant`; if it is negative, the number of decimal places.
     let zeros = exponent_value(exponent) - length(fraction) + length(digits) - length(significant);
     let Ok(zeros) = usize::try_from(zeros) else {
         out.push_str(text);

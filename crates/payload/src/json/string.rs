@@ -85,7 +85,7 @@ impl Rewriter<'_> {
 
     fn unicode_escape(&mut self) -> Result<(), JsonError> {
         let first = self.code_unit(self.position).ok_or_else(|| self.fault(JsonFault::Escape))?;
-        // The second half is optional here; `decode_utf16` reports a missing one.
+        // The second half is optional here, because `decode_utf16` reports a missing one.
         let second = if matches!(first, 0xd800..=0xdbff) { self.code_unit(self.position + 6) } else { None };
         let decoded = char::decode_utf16([first].into_iter().chain(second)).next();
         let Some(Ok(character)) = decoded else {

@@ -1,4 +1,4 @@
-//! Reading canonical text without a tree.
+//! Reads canonical text without building a tree.
 
 use std::borrow::Cow;
 

@@ -57,7 +57,7 @@ const CREATED: Condition = Condition("action", &["created"]);
 const UPDATED: Condition = Condition("action", &["updated"]);
 const DELETED: Condition = Condition("action", &["deleted"]);
 
-/// The conditions under which the filter selects a payload of its kind.
+/// The filter's conditions for a payload of its kind.
 const fn conditions(filter: Filter) -> &'static [Condition] {
     match filter {
         Filter::PreviewSucceeded => &[SUCCEEDED],

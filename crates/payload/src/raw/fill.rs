@@ -18,7 +18,7 @@ pub(super) fn check_organization(object: &CanonicalObject, filling: &Filling<'_>
     }
 }
 
-/// The payload with everything filled in; `None` if nothing was missing.
+/// The payload with the missing parts filled in; `None` if nothing was missing.
 pub(super) fn fill(object: &CanonicalObject, schema: &Schema, filling: &Filling<'_>) -> Option<String> {
     let organization = object.get("organization");
     let is_whole = object.get("user").is_some() || filling.user.is_none();
@@ -100,7 +100,7 @@ impl Writer {
         self.out.push('}');
     }
 
-    /// The sender's `organization` without a login, completed by one.
+    /// The sender's `organization`, which has no login, with the login added.
     fn named(&mut self, organization: Value<'_>, login: &str) {
         debug_assert_eq!(organization.shape(), Shape::Object, "checked against the schema");
         self.key("organization");

@@ -73,8 +73,8 @@ pub struct Classified {
 }
 
 impl Classified {
-    /// SHA-256 over the kind, a zero byte and the canonical payload as the producer sent it. Filled-in facts do not count, so
-    /// that an event sent again by another user has an equal digest.
+    /// SHA-256 over the kind, a zero byte and the canonical payload as the producer sent it. Filled-in facts are not included, so
+    /// that an event has the same digest if another user sends it again.
     pub fn digest(&self) -> [u8; 32] {
         let digest =
             Sha256::new().chain_update(self.kind.as_str()).chain_update([0]).chain_update(&self.sent);
@@ -88,7 +88,7 @@ pub enum PayloadError {
     /// Not a kind of event. `ping` is refused too: pings are not published.
     #[error("kind must be one of {allowed}, not '{0}'", allowed = list(EventKind::ALL.iter().map(|kind| kind.as_str())))]
     Kind(String),
-    /// Not JSON, or JSON that cannot be sent on.
+    /// Not JSON, or JSON that cannot be forwarded.
     #[error("payload: {0}")]
     Json(JsonError),
     /// A field is missing or wrong.

@@ -45,7 +45,7 @@ enum Form {
     Whole,
     /// An array of such numbers.
     Wholes,
-    /// An object of such numbers under any keys. Receivers iterate over the keys, so other values are refused.
+    /// An object of such numbers under any keys. Receivers iterate over all keys, so values of any other type are refused.
     Counts,
     /// An object with these fields.
     Object(&'static [Field]),

@@ -54,10 +54,10 @@ const TOKENS: &[&str] = &[
     "🍹",
 ];
 
-/// Longer than every limit of the services on one text; a payload with such a text in every field is still accepted.
+/// Longer than every limit of the services on one text; a payload with such a text in every field must still be accepted.
 const LONG_TEXT_BYTES: usize = 8_000;
 
-/// Texts of markup and of any other characters.
+/// Texts with markup and with any other characters.
 fn hostile() -> impl Strategy<Value = String> {
     let piece =
         prop_oneof![3 => proptest::sample::select(TOKENS).prop_map(str::to_owned), 1 => any::<String>()];
@@ -72,7 +72,7 @@ fn json_bytes(text: &str) -> usize {
     json!(text).to_string().len()
 }
 
-/// Optional texts of all kinds with one hostile text; some are left out.
+/// Payloads of all kinds that have one hostile text in every text field; some optional fields are left out.
 fn payload(kind: EventKind, text: &str, url: &str, left_out: u32) -> Value {
     let texts = [
         "operation",
@@ -177,14 +177,14 @@ fn check_button(block: &Value) {
     assert!(!url.contains(['<', '>', '|', ' ']), "{url}");
 }
 
-/// The footer without the moment that ends it, whose markup is ours.
+/// The footer without the time at its end, whose markup is ours.
 fn before_moment<'a>(text: &'a str, moment: &str) -> &'a str {
     let (words, moment) = text.split_at(text.find(moment).expect("a moment"));
     assert_eq!(moment.matches(['<', '>']).count() % 2, 0, "{text}");
     words
 }
 
-/// The only markup in a text is ours: one link to a URL of the payload, the bold name, code as a whole value.
+/// Checks that the only markup in a text is ours: one link to a URL of the payload, the bold name, and a whole value as code.
 fn check_markup(text: &str) {
     check_entities(text, true);
     let value = text.split_once('\n').map_or(text, |(name, value)| {
@@ -201,7 +201,7 @@ fn check_markup(text: &str) {
     assert!(!value.starts_with("&gt;"), "{text}");
 }
 
-/// No `<` or `>` but those of our own link, and no `&` but those of entities that are whole.
+/// Checks that each `<` and `>` belongs to our own link, and each `&` to a complete entity.
 fn check_entities(text: &str, may_link: bool) {
     let bare = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "");
     assert!(!bare.contains('&'), "{text}");
@@ -296,7 +296,7 @@ proptest! {
         prop_assert_eq!(&teams["attachments"][0]["content"]["actions"], &Value::Null);
     }
 
-    /// A store from elsewhere may hold anything.
+    /// A store that another program wrote may hold anything.
     #[test]
     fn any_bytes_make_a_message(bytes in any::<Vec<u8>>(), kind in proptest::sample::select(EventKind::ALL)) {
         let mut event = event(kind.as_str(), &payload(kind, "x", "x", 0).to_string());

@@ -1,4 +1,4 @@
-//! The rows of a message, made of a payload's fields. Rows without data are left out.
+//! Makes the rows of a message from a payload's fields. Rows without data are left out.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::json::{CanonicalObject, Value};
 /// The most items of a list in one row; `…` stands for the rest.
 const ITEMS_MAX: usize = 8;
 
-/// A payload; `None` if it is no JSON object.
+/// A payload; `None` if it is not a JSON object.
 pub(super) struct Payload(Option<CanonicalObject>);
 
 impl Payload {
@@ -85,7 +85,7 @@ impl Facts<'_> {
         self.add(name, text)
     }
 
-    /// Adds the present ones of several fields as one row.
+    /// Adds one row with those of several fields that are present.
     pub(super) fn joined(self, name: &'static str, fields: [&str; 2], separator: &str) -> Self {
         let parts: Vec<_> = fields.iter().filter_map(|field| self.payload.line(field)).collect();
         let text = (!parts.is_empty()).then(|| Text::Prose(parts.join(separator)));
@@ -96,7 +96,7 @@ impl Facts<'_> {
         self.prose("Operation", field)
     }
 
-    /// Adds the user who started it: `Morty Smith (morty)`, or the known part of that.
+    /// Adds the user who started it: `Morty Smith (morty)`, or the part of it that is known.
     pub(super) fn user(self) -> Self {
         let part = |field| self.payload.inner("user", field).map(|text| one_line(&text));
         let present = |field| part(field).filter(|text| !text.is_empty());
