@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::without_line_end;
 
-/// The beginning of the names of our own variables.
+/// The prefix of our own variables' names.
 pub const VARIABLE_PREFIX: &str = "STACKBELL_";
 
-/// The beginning of the names of Pulumi's variables, some of which we read.
+/// The prefix of Pulumi's variables' names. We read some of them.
 const PULUMI_PREFIX: &str = "PULUMI_";
 
 /// A variable that cannot be used.
@@ -23,7 +23,7 @@ pub struct EnvironmentError {
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// Reads the variables of this process. No other place does.
+    /// Reads the variables of this process. All other code gets them from here.
     ///
     /// # Errors
     /// If one of our own variables or Pulumi's is not UTF-8.
@@ -40,13 +40,13 @@ impl Environment {
         Ok(Self(variables))
     }
 
-    /// The value of a variable, without the line end that some ways to read a file leave there.
-    /// A variable that is set to nothing counts as not set: compose files leave a variable out in this way.
+    /// The value of a variable, without the line end that remains if a script reads the value from a file. An empty variable
+    /// counts as not set, because a compose file cannot leave a variable out in another way.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| without_line_end(value)).filter(|value| !value.is_empty())
     }
 
-    /// The names of our own variables, including those that are set to nothing.
+    /// The names of our own variables, including empty ones.
     pub fn own_names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str).filter(|name| name.starts_with(VARIABLE_PREFIX))
     }

@@ -1,13 +1,13 @@
-//! The operating system, as the server and the client see it.
+//! Access to the operating system, for the server and the client.
 //!
 //! - [`Environment`]: the variables of the process, read once
 //! - [`SystemClock`], [`SystemEntropy`]: the one clock and the one seed of random numbers
 //! - [`Signals`], [`block_on`]: how a command runs and stops
-//! - [`client_tls`], [`tls_failure_in`]: which certificates are trusted, and TLS errors in words
+//! - [`client_tls`], [`tls_failure_in`]: the trusted certificates, and TLS errors in words
 //! - [`printable`], [`redacted`], [`SecretText`]: text that is safe to print
 //! - [`parse_duration`]: durations as people write them
 //!
-//! This crate knows no setting, no route and no store.
+//! This crate does not depend on settings, routes or stores.
 
 mod clock;
 mod duration;

@@ -1,6 +1,6 @@
-//! Text of others, made safe for a terminal.
+//! Makes text from other sources safe for a terminal.
 //!
-//! A text of a server, an endpoint or an argument may hold characters that move the cursor, change colours or reverse the
+//! A text from a server, an endpoint or an argument may contain characters that move the cursor, change colours or reverse the
 //! reading direction. [`printable`] and [`Visible`] spell such characters out.
 
 use std::borrow::Cow;

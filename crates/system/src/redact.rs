@@ -1,4 +1,4 @@
-//! Values that a person typed, as errors repeat them.
+//! Makes values that a person typed safe to repeat in errors.
 //!
 //! A value that cannot be used may hold a password or a token in the wrong place. [`redacted`] leaves credentials out.
 
@@ -14,20 +14,21 @@ const LEFT_OUT: &str = "…";
 /// The most characters of a value that are repeated.
 const SHOWN_CHARACTERS_MAX: usize = 120;
 
-/// The beginnings of tokens and secrets: ours, those of Standard Webhooks, and Pulumi's.
+/// The prefixes of tokens and secrets: ours, those of Standard Webhooks, and Pulumi's.
 const SECRET_PREFIXES: [&str; 3] = ["sbl_", "whsec_", "pul-"];
 
 /// The length of a master key in bytes.
 const KEY_BYTES: usize = 32;
 
-/// A server as errors name it: scheme, host and port. Path, query, user and password may be credentials.
+/// The name of a server in errors: scheme, host and port. Path, query, user and password are left out, because they may be
+/// credentials.
 pub fn origin(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}/", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-/// A value that cannot be used, as errors repeat it. A URL is cut to scheme and host. A token, a key, or a user with a password
-/// is cut further.
+/// The form in which an error repeats an invalid value. A URL is cut to scheme and host. A token, a key, or a user with a
+/// password is cut further.
 pub fn redacted(value: &str) -> String {
     if let Some(prefix) = SECRET_PREFIXES.iter().find(|prefix| value.trim_start().starts_with(**prefix)) {
         return format!("{prefix}{LEFT_OUT}");
@@ -51,7 +52,7 @@ pub fn redacted(value: &str) -> String {
     }
 }
 
-/// A URL or a host that cannot be used, as errors repeat it. The value may lack its scheme.
+/// The form in which an error repeats an invalid URL or host. The value may lack its scheme.
 pub fn redacted_url(value: &str) -> String {
     if value.contains("://") || value.contains('@') { redacted(value) } else { host_of(value) }
 }
@@ -67,7 +68,7 @@ fn may_be_key(value: &str) -> bool {
 fn host_of(rest: &str) -> String {
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
-    // A password may have a slash in it, so nothing before a later @ is sure to be a host.
+    // A password may contain a slash, so a text before a later @ may be a part of a password and not a host.
     if tail.contains('@') {
         return LEFT_OUT.to_owned();
     }

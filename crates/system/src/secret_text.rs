@@ -1,4 +1,4 @@
-//! Secrets as text, and how they are read from files.
+//! Secrets as text, and reading them from files.
 
 use std::fmt;
 use std::io;
@@ -36,12 +36,12 @@ pub fn read_secret(path: &Path) -> io::Result<String> {
     Ok(without_mark(&std::fs::read_to_string(path)?).trim().to_owned())
 }
 
-/// A text without the byte order mark that some editors put before it.
+/// A text without the byte order mark that some editors prepend.
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// A text without the line end that editors and secret stores put behind it.
+/// A text without the line end that editors and secret stores append.
 pub fn without_line_end(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)

@@ -32,7 +32,7 @@ impl Signal {
     }
 }
 
-/// The signals that ask to stop. Once a value of this type was made, they no longer end the process by themselves.
+/// The signals that ask to stop. After a value of this type is created, they no longer end the process by themselves.
 pub struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -79,10 +79,10 @@ impl Signals {
     }
 }
 
-/// A signal that follows the first within this time is a copy of it: `timeout` signals a process and its group.
+/// A signal within this time after the first counts as a copy of it, because `timeout` signals both the process and its group.
 const SAME_SIGNAL_WITHIN: Duration = Duration::from_secs(1);
 
-/// Runs `stop` to its end. A second signal ends the process at once, after `flush` has written what is left of the log.
+/// Runs `stop` to its end. A second signal ends the process at once, after `flush` has written the rest of the log.
 pub async fn stop_unless_hurried<T>(
     signals: &mut Signals,
     flush: impl FnOnce(),

@@ -1,4 +1,4 @@
-//! Failures of TLS in words that name the remedy.
+//! Describes TLS failures in words that name the remedy.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,7 +15,7 @@ const NO_VERSION: &str = "the server has no TLS version in common with Stackbell
 const NO_CIPHER: &str = "the server has no TLS cipher suite in common with Stackbell, which uses ECDHE with AES-GCM or \
                          ChaCha20-Poly1305";
 
-/// The most names of a certificate that are shown.
+/// The maximum number of a certificate's names that are shown.
 const NAMES_SHOWN_MAX: usize = 5;
 
 /// The reason why TLS with a server failed, for people. `asked_for_certificate` says that the server asked for a client
@@ -39,7 +39,7 @@ pub fn tls_failure_in(error: &(dyn StdError + 'static), setting: &str) -> Option
 
 /// The first error of type `T` in a chain.
 ///
-/// An `io::Error` leaves the error that it wraps out of its chain, so wrapped errors are opened here.
+/// The chain of an `io::Error` does not include the error that it wraps, so wrapped errors are unwrapped here.
 pub fn find_cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -54,7 +54,7 @@ pub fn find_cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)
     None
 }
 
-/// Whether a server refused the client because it has no certificate. The server has read no request then.
+/// Whether a server refused the client because it has no certificate. In this case the server has not read a request.
 pub fn is_certificate_required(error: &Error) -> bool {
     matches!(error, Error::AlertReceived(AlertDescription::CertificateRequired))
 }

@@ -1,8 +1,8 @@
 //! The certificates that clients trust.
 //!
-//! Clients trust authorities, and all certificates that these have signed. A certificate that stands itself in the operator's
-//! file, or among those of the operating system, is trusted too, even if it is marked as an authority, as those of
-//! `openssl req -x509` are. Names and dates are checked in each case.
+//! Clients trust authorities, and all certificates that these have signed. Clients also trust a server's certificate if it is
+//! itself in the operator's file or among those of the operating system. It may be marked as an authority, like the certificates
+//! of `openssl req -x509`. Names and dates are always checked.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -52,9 +52,9 @@ pub enum TrustError {
 
 /// TLS for clients. It trusts Mozilla's authorities, those of the operating system, and those in `ca_file`.
 ///
-/// Mozilla's authorities come with the program, for images that have none. Those of the operating system may be a company's
-/// own; certificates there that cannot be read or are not valid are skipped. Certificates of the operating system and of the
-/// file are also trusted as a server's own certificate.
+/// Mozilla's authorities are built into the program, for container images that have none. The operating system may add a
+/// company's own; unreadable and invalid certificates there are skipped. Certificates of the operating system and of the file are
+/// also trusted as a server's own certificate.
 ///
 /// # Errors
 /// [`TrustError`], if the file cannot be used.
@@ -139,7 +139,7 @@ impl Trusted {
     }
 }
 
-/// The usual verification, and the verification of certificates that are trusted themselves.
+/// The usual verification, followed by the one for certificates that are trusted themselves.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
@@ -193,7 +193,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a certificate is valid now, for servers, and for this name. Its signature does not count.
+/// Whether a certificate is valid now, for servers, and for this name. Its signature is not checked.
 fn verify_itself(
     certificate: &CertificateDer<'_>,
     server_name: &ServerName<'_>,
