@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub(crate) const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 
-/// 32 key bytes. They are on the heap, so that a move leaves no copy behind, and are wiped when dropped.
+/// 32 key bytes. They are on the heap, so that a move leaves no copy behind. They are wiped when dropped.
 #[derive(Clone)]
 pub(crate) struct KeyBytes(Box<Zeroizing<[u8; KEY_BYTES]>>);
 

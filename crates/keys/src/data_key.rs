@@ -1,4 +1,4 @@
-//! A data key in the clear, and its sealing by the master key.
+//! A data key in plaintext, and its sealing by the master key.
 
 use stackbell_model::ids::DataKeyId;
 use stackbell_model::secret::{Purpose, SealedDataKey};

@@ -1,4 +1,4 @@
-//! The data keys in the clear, and the operations with them.
+//! The data keys in plaintext, and the operations with them.
 
 use std::fmt;
 
@@ -35,10 +35,10 @@ pub struct Keyring {
 /// The reason why stored data keys do not form a keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    /// None of the keys opens: they were sealed by another master key.
+    /// None of the keys can be opened, because another master key sealed them.
     #[error("the master key is not the one that this store's data keys were sealed with")]
     WrongMasterKey,
-    /// The master key is right, because it opens other keys, but this row was changed or damaged.
+    /// This row was changed or damaged. The master key is right, because it opens other keys.
     #[error("data key {0} is damaged: the master key opens others, but not this one")]
     Damaged(DataKeyId),
     /// There is no key for a purpose.
@@ -49,7 +49,7 @@ pub enum KeyringError {
     Ambiguous(Purpose),
 }
 
-/// The reason why sealed bytes do not open.
+/// The reason why sealed bytes cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// It was sealed by a data key that is not in the keyring.

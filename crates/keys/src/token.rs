@@ -1,4 +1,4 @@
-//! An access token in the clear: generated here, shown once, never stored.
+//! An access token in plaintext: generated here, shown once, never stored.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl AccessToken {
         Self(text)
     }
 
-    /// Parses a generated token, to tell it from other text.
+    /// Parses a generated token, to distinguish it from other text.
     ///
     /// # Errors
     /// [`NotAnAccessToken`].
