@@ -12,12 +12,41 @@ use stackbell_model::health::Health;
 
 use super::config::CoreConfig;
 use super::rendezvous::Share;
-use super::waits::OpenBreaker;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Breaker {
     Closed { failures: u32 },
     Open { until: Timestamp, because: Cause },
+}
+
+/// A circuit breaker that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenBreaker {
+    /// When this node makes its next single attempt, if a delivery is due then. Another node may make one before.
+    /// `None` if this node has made none yet, and other nodes have found that the endpoint fails.
+    pub until: Option<Timestamp>,
+    /// True if it is open because this node cannot make the requests. That says nothing about the endpoint.
+    pub is_our_fault: bool,
+}
+
+/// The number of open breakers, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenBreakers {
+    /// Endpoints fail.
+    pub failures: u64,
+    /// This node cannot make the requests.
+    pub our_fault: u64,
+}
+
+impl OpenBreakers {
+    /// Counts a breaker, if it is open.
+    pub(super) fn add(&mut self, breaker: Breaker) {
+        match breaker {
+            Breaker::Open { because: Cause::Failures, .. } => self.failures += 1,
+            Breaker::Open { because: Cause::OurFault, .. } => self.our_fault += 1,
+            Breaker::Closed { .. } => {}
+        }
+    }
 }
 
 /// Why a breaker is open.

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
+use stackbell_model::ids::LeaseToken;
 use stackbell_model::retry::RetryPolicy;
-use stackbell_store::commit::Quota;
+use stackbell_model::{Entropy, Timestamp};
+use stackbell_store::commit::{Lease, Quota};
 
 /// The machine's limits. Every one has a reason; those of an installation may differ.
 #[derive(Clone, Debug)]
@@ -84,6 +86,16 @@ impl CoreConfig {
     #[must_use]
     pub fn shared(self) -> Self {
         Self { lanes_search_interval: Duration::from_secs(2), commits_in_flight_max: 4, ..self }
+    }
+
+    /// A new lease from `now` on.
+    pub(super) fn new_lease(&self, now: Timestamp, entropy: &mut dyn Entropy) -> Lease {
+        Lease { token: LeaseToken::generate(entropy), until: now.after(self.lease_for) }
+    }
+
+    /// When a lease of this node began.
+    pub(super) fn leased_at(&self, lease: Lease) -> Timestamp {
+        lease.until.before(self.lease_for)
     }
 }
 

@@ -1,86 +1,148 @@
-//! Deliveries that are under way: from their lease until their outcome is recorded, they are not sent beside themselves.
+//! Deliveries in progress: from their lease until their outcome is recorded. A delivery in progress is never sent twice at the
+//! same time.
 //!
-//! A lease may run out meanwhile, or we may not yet have heard that the outcome is in; then we may find the delivery in the
-//! queue and lease it once more. An outcome that waits goes with the new lease. One that is in leaves it over, and the
-//! delivery goes on under it.
+//! A lease may end while its outcome is on the way to a commit, or this node may not have heard yet that the outcome is
+//! recorded. The node may then lease the delivery again. An outcome that waits is recorded under the new lease. If the outcome
+//! is recorded already, the delivery is sent under the new lease.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Delivery;
-use stackbell_model::ids::{DeliveryId, LeaseToken};
+use stackbell_model::ids::{DeliveryId, LeaseToken, OrganizationId};
 use stackbell_model::webhook::Webhook;
 use stackbell_store::commit::{AttemptRecord, AttemptSubject, Lease};
 use stackbell_store::queue::LeasedDelivery;
 
-use super::Core;
-
-/// What is known of a delivery that is under way.
+/// A delivery in progress.
 #[derive(Debug)]
-pub(super) struct InProgress {
+struct Current {
     /// The lease that will record its outcome.
     token: LeaseToken,
-    /// Which beginning of it: somebody may cancel it and have it begin anew meanwhile.
+    /// A person may cancel the delivery and start it again. This tells the two apart.
     rearmed_at: Option<Timestamp>,
-    /// The lease that we have taken since.
+    /// A lease that was taken since.
     kept: Option<Box<KeptLease>>,
 }
 
 /// A lease that cannot be used yet.
 #[derive(Debug)]
 pub(super) struct KeptLease {
-    pub(super) webhook: Arc<Webhook>,
-    pub(super) leased: LeasedDelivery,
-    pub(super) lease: Lease,
+    webhook: Arc<Webhook>,
+    leased: LeasedDelivery,
+    lease: Lease,
+}
+
+impl KeptLease {
+    pub(super) fn new(webhook: Arc<Webhook>, leased: LeasedDelivery, lease: Lease) -> Self {
+        Self { webhook, leased, lease }
+    }
+
+    pub(super) fn delivery(&self) -> DeliveryId {
+        self.leased.delivery.id
+    }
+
+    pub(super) fn organization(&self) -> OrganizationId {
+        self.webhook.organization
+    }
+
+    pub(super) fn webhook(&self) -> &Arc<Webhook> {
+        &self.webhook
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    pub(super) fn into_parts(self) -> (Arc<Webhook>, LeasedDelivery, Lease) {
+        (self.webhook, self.leased, self.lease)
+    }
+}
+
+/// All deliveries in progress.
+#[derive(Debug, Default)]
+pub(super) struct InProgress {
+    /// Those of the queue.
+    leased: HashMap<DeliveryId, Current>,
+    /// Those that a person asked for, with the number of their attempts.
+    redelivering: HashMap<DeliveryId, u32>,
+    /// Redeliveries that were recorded while a lease request was under way. The response to that request may be older.
+    redelivered: Vec<DeliveryId>,
 }
 
 impl InProgress {
-    pub(super) fn new(delivery: &Delivery, token: LeaseToken) -> Self {
-        Self { token, rearmed_at: delivery.rearmed_at, kept: None }
+    /// True if an attempt of the delivery is in flight, or if its outcome is not known to be recorded.
+    pub(super) fn contains(&self, delivery: DeliveryId) -> bool {
+        self.leased.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
     }
 
-    pub(super) fn token(&self) -> LeaseToken {
-        self.token
+    /// An attempt of the queue begins.
+    pub(super) fn begin(&mut self, delivery: &Delivery, token: LeaseToken) {
+        let current = Current { token, rearmed_at: delivery.rearmed_at, kept: None };
+        self.leased.insert(delivery.id, current);
     }
 
-    /// The lease that is left once the outcome is dealt with that showed `token`.
-    pub(super) fn kept_beside(self, token: LeaseToken) -> Option<KeptLease> {
-        self.kept.map(|kept| *kept).filter(|kept| kept.lease.token != token)
-    }
-}
-
-impl Core {
-    /// Whether an attempt of a delivery is on its way, or its outcome waits to be recorded.
-    pub fn is_under_way(&self, delivery: DeliveryId) -> bool {
-        self.in_progress.contains_key(&delivery) || self.redelivering.contains_key(&delivery)
+    /// An outcome that showed `token` is recorded, or never will be. Returns the lease that was taken since.
+    pub(super) fn end(&mut self, delivery: DeliveryId, token: LeaseToken) -> Option<KeptLease> {
+        let kept = *self.leased.remove(&delivery)?.kept?;
+        (kept.lease.token != token).then_some(kept)
     }
 
-    /// Takes note that a delivery that is under way was leased once more. An outcome that waits goes with that lease; but
-    /// not if the delivery was cancelled and has begun anew since, which that outcome says nothing about.
+    /// Keeps another lease of a delivery in progress. An outcome that waits is recorded under it, unless the delivery was
+    /// cancelled and started again since: the outcome says nothing about that.
     pub(super) fn keep_lease(&mut self, kept: KeptLease) {
         let delivery = &kept.leased.delivery;
-        if let Some(in_progress) = self.in_progress.get_mut(&delivery.id) {
-            if in_progress.rearmed_at == delivery.rearmed_at {
-                in_progress.token = kept.lease.token;
+        if let Some(current) = self.leased.get_mut(&delivery.id) {
+            if current.rearmed_at == delivery.rearmed_at {
+                current.token = kept.lease.token;
             }
-            in_progress.kept = Some(Box::new(kept));
+            current.kept = Some(Box::new(kept));
         }
     }
 
-    /// Gives a record the lease that its delivery has now.
+    /// Gives a record the current lease of its delivery.
     pub(super) fn renew_lease_of(&self, record: &mut AttemptRecord) {
         if let AttemptSubject::Leased { delivery, token, .. } = &mut record.subject
-            && let Some(current) = self.in_progress.get(delivery)
+            && let Some(current) = self.leased.get(delivery)
         {
             *token = current.token;
         }
     }
 
-    /// Somebody who asked for a delivery again may have had it end: what we hold of it is read anew, once its lease has run out.
-    pub(super) fn forget_kept_of(&mut self, delivery: DeliveryId, now: Timestamp) {
-        let kept = self.in_progress.get_mut(&delivery).and_then(|in_progress| in_progress.kept.take());
-        if let Some(kept) = kept {
-            self.note_due(kept.webhook.organization, kept.webhook.id, kept.lease.until, now);
+    /// True if another lease of its delivery was taken since the record got its own.
+    pub(super) fn shows_old_lease(&self, record: &AttemptRecord) -> bool {
+        match record.subject {
+            AttemptSubject::Leased { delivery, token, .. } => {
+                self.leased.get(&delivery).is_some_and(|current| current.token != token)
+            }
+            AttemptSubject::Redelivery { .. } | AttemptSubject::Ping(_) => false,
         }
+    }
+
+    /// A person asked for one more attempt of the delivery.
+    pub(super) fn begin_redelivery(&mut self, delivery: DeliveryId) {
+        *self.redelivering.entry(delivery).or_default() += 1;
+    }
+
+    /// A redelivery is recorded, or never will be. It may have ended the delivery: returns the kept lease, which is of no use.
+    pub(super) fn end_redelivery(&mut self, delivery: DeliveryId) -> Option<KeptLease> {
+        if let Some(count) = self.redelivering.get_mut(&delivery) {
+            *count -= 1;
+            if *count == 0 {
+                self.redelivering.remove(&delivery);
+            }
+        }
+        self.leased.get_mut(&delivery)?.kept.take().map(|kept| *kept)
+    }
+
+    /// A redelivery ends once the lease request that is under way has its response.
+    pub(super) fn end_redelivery_later(&mut self, delivery: DeliveryId) {
+        self.redelivered.push(delivery);
+    }
+
+    /// Takes the redeliveries that waited for the response to a lease request.
+    pub(super) fn take_redelivered(&mut self) -> Vec<DeliveryId> {
+        std::mem::take(&mut self.redelivered)
     }
 }

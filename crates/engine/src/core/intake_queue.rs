@@ -1,4 +1,4 @@
-//! Items that wait for a commit: a queue for each organization, in turn.
+//! Items that wait for a commit: one queue for each organization. Organizations take turns.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,25 +6,37 @@ use stackbell_model::event::Event;
 use stackbell_model::ids::OrganizationId;
 use stackbell_store::commit::ItemChange;
 
-use super::messages::{Authority, PublishTicket};
+use super::messages::{Authority, Command, PublishRefusal, PublishTicket};
+
+/// The producer who waits for an item.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Producer {
+    pub(super) ticket: PublishTicket,
+    pub(super) authority: Authority,
+}
+
+impl Producer {
+    pub(super) fn refuse(self, refusal: PublishRefusal) -> Command {
+        Command::RespondPublish { ticket: self.ticket, response: Err(refusal) }
+    }
+}
 
 /// Events and a change that a producer wants accepted together.
 #[derive(Clone, Debug)]
 pub(super) struct PendingIntake {
-    pub(super) ticket: PublishTicket,
+    pub(super) producer: Producer,
     pub(super) organization: OrganizationId,
-    pub(super) authority: Authority,
     pub(super) change: Option<Box<ItemChange>>,
     pub(super) events: Vec<Event>,
 }
 
 impl PendingIntake {
-    /// Its size for limits: the events, and one for a change.
+    /// The size of the item for limits: its events, and one for a change.
     pub(super) fn parts(&self) -> usize {
         parts(self.change.as_deref(), &self.events)
     }
 
-    /// Bytes of its payloads.
+    /// The bytes of its payloads.
     pub(super) fn bytes(&self) -> usize {
         self.events.iter().map(|event| event.payload.len()).sum()
     }
@@ -39,10 +51,11 @@ pub(super) fn parts(change: Option<&ItemChange>, events: &[Event]) -> usize {
 struct Queue {
     items: VecDeque<PendingIntake>,
     parts: usize,
-    /// It cannot go on yet, and is left out of the turns.
+    /// A paused queue takes no turns.
     is_paused: bool,
 }
 
+/// All items that wait.
 #[derive(Debug, Default)]
 pub(super) struct IntakeQueue {
     turns: VecDeque<OrganizationId>,
@@ -84,7 +97,7 @@ impl IntakeQueue {
         queue
     }
 
-    /// The next of the organization whose turn it is.
+    /// Takes the next item of the next organization.
     pub(super) fn pop(&mut self) -> Option<PendingIntake> {
         let organization = self.turns.pop_front()?;
         let queue = self.queues.get_mut(&organization)?;
@@ -99,7 +112,7 @@ impl IntakeQueue {
         Some(intake)
     }
 
-    /// Puts back what was popped, and lets its organization wait until [`IntakeQueue::resume`].
+    /// Puts back an item and pauses its organization until [`IntakeQueue::resume`].
     pub(super) fn pause(&mut self, intake: PendingIntake) {
         let organization = intake.organization;
         self.push_front(intake);
@@ -109,7 +122,7 @@ impl IntakeQueue {
         }
     }
 
-    /// A paused organization goes on.
+    /// Ends the pause of an organization.
     pub(super) fn resume(&mut self, organization: OrganizationId) {
         if let Some(queue) = self.queues.get_mut(&organization).filter(|queue| queue.is_paused) {
             queue.is_paused = false;
@@ -117,7 +130,7 @@ impl IntakeQueue {
         }
     }
 
-    /// Takes all that an organization waits for.
+    /// Takes all items of an organization.
     pub(super) fn drain(&mut self, organization: OrganizationId) -> VecDeque<PendingIntake> {
         self.turns.retain(|other| *other != organization);
         let Some(queue) = self.queues.remove(&organization) else { return VecDeque::new() };
@@ -134,12 +147,12 @@ mod tests {
 
     fn intake(organization: u128, ticket: u64) -> PendingIntake {
         let organization = OrganizationId::from_uuid(Uuid::from_u128(organization));
-        let (ticket, events) = (PublishTicket(ticket), Vec::new());
-        PendingIntake { ticket, organization, authority: Authority::Own, change: None, events }
+        let producer = Producer { ticket: PublishTicket(ticket), authority: Authority::Own };
+        PendingIntake { producer, organization, change: None, events: Vec::new() }
     }
 
     fn tickets(intakes: &mut IntakeQueue) -> Vec<u64> {
-        std::iter::from_fn(|| intakes.pop()).map(|intake| intake.ticket.0).collect()
+        std::iter::from_fn(|| intakes.pop()).map(|intake| intake.producer.ticket.0).collect()
     }
 
     #[test]
@@ -153,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_organization_holds_up_nobody() {
+    fn a_paused_organization_does_not_hold_up_others() {
         let mut intakes = IntakeQueue::default();
         for (organization, ticket) in [(1, 10), (1, 11), (2, 20)] {
             intakes.push_back(intake(organization, ticket));

@@ -20,11 +20,10 @@ use super::breaker::Breaker;
 use super::config::CoreConfig;
 use super::pacer::{Pacer, Rate};
 use super::permits::Tier;
-use super::prefetch::Prefetched;
 use super::rendezvous::Share;
 use catching_up::CatchingUp;
-pub(super) use hold::HealthChange;
 use hold::Hold;
+pub(super) use prefetch::{PREFETCH_BYTES_MAX, Prefetched};
 
 /// How long a lane is left alone of which nothing could be had, although something is due.
 const TAKEN_WAIT: Duration = Duration::from_millis(100);
@@ -42,17 +41,17 @@ pub(super) enum Readiness {
 
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) organization: OrganizationId,
+    organization: OrganizationId,
     /// When the first delivery that nobody holds is due, as far as is known here; may be too early, never too late.
-    pub(super) next_due: Option<Timestamp>,
+    next_due: Option<Timestamp>,
     /// A lease of it is being asked for.
-    pub(super) is_leasing: bool,
+    is_leasing: bool,
     /// Prefetched deliveries, oldest lease first.
-    pub(super) prefetched: VecDeque<Prefetched>,
-    /// How often its webhook or one of its deliveries has changed. A delivery that was requested before the last change is not prefetched.
-    pub(super) changes: u64,
+    prefetched: VecDeque<Prefetched>,
+    /// How often its webhook or one of its deliveries has changed. A delivery requested before the last change is not prefetched.
+    changes: u64,
     /// Prefetch places that are promised to deliveries of a commit or a lease request under way.
-    pub(super) promised: u32,
+    promised: u32,
     /// The most deliveries that it may prefetch.
     prefetch_limit: u32,
     /// The response time of its endpoint, averaged over the last few attempts.
@@ -61,8 +60,6 @@ pub(super) struct Lane {
     has_large: bool,
     /// Whether its prefetched deliveries grew old, and no response has come since.
     has_stalled: bool,
-    /// The time in [`super::Core::timers`] under which it stands.
-    pub(super) timer: Option<Timestamp>,
     /// This node's share of what its webhook may be sent.
     share: Share,
     in_flight: u32,
@@ -130,7 +127,6 @@ impl Lane {
             has_large: false,
             has_stalled: false,
             is_leasing: false,
-            timer: None,
             share,
             in_flight: 0,
             limit: config.lane_limit_start,
@@ -195,6 +191,10 @@ impl Lane {
         if self.in_flight_max() == 0 {
             self.try_at = now.after(self.share.turn(config.breaker_wait));
         }
+    }
+
+    pub(super) fn organization(&self) -> OrganizationId {
+        self.organization
     }
 
     pub(super) fn tier(&self) -> Tier {

@@ -24,7 +24,7 @@ struct Listener {
 /// An organization's active webhooks, arranged by what they reach. Only the webhooks that reach an event's subject are looked at.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    pub(super) version: u64,
+    version: u64,
     whole_organization: Vec<Listener>,
     one_subject: HashMap<Subject, Vec<Listener>>,
 }
@@ -58,6 +58,11 @@ impl Snapshot {
                 .push(Listener { selection: webhook.subscription.selection(), webhook: Arc::new(webhook) });
         }
         snapshot
+    }
+
+    /// The version of the organization's webhooks.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether events may be published by such a right.

@@ -1,313 +1,244 @@
-//! Deliveries leased ahead: leased, and kept here until their lane may send them.
+//! Prefetch: deliveries that are leased early, and kept until their lane may send them.
 //!
-//! A lane whose endpoint answers quickly is done with what it has in flight before the store can be asked for more. So it
-//! leases ahead, as many as its endpoint takes in a quarter of a second ([`super::lane::Lane::prefetch_max`]): new deliveries are born leased, and what is due
-//! is leased many at a time. A lane has nothing ahead that is held, paced, failing, slow or has fallen silent, or of which
-//! nothing is known yet.
+//! A lane whose endpoint responds quickly ends its attempts in flight before the store can be asked for more deliveries. So it
+//! prefetches as many as its endpoint takes in a quarter of a second ([`super::lane::Lane::prefetch_max`]): new deliveries are
+//! leased at their commit, and due deliveries are leased many at a time. A lane that is held, paced, failing, slow or new
+//! prefetches nothing.
 //!
-//! What is ahead has not been sent. So it is given back, and leased anew if at all, as soon as anything about its webhook
-//! changes, when sending is held, when the node stops, and when it is older than [`AGE_MAX`]: URL, secret and state are those
-//! of about the moment of the attempt. Until the store has it back nobody else sends it; a crash delays it by as long as a
+//! A prefetched delivery has not been sent. It is given back to the store when anything about its webhook changes, when sending
+//! is held, when the node stops, and when it is older than a second. An attempt therefore uses the URL, the secret and the state
+//! of about its own moment. Until the store has the delivery back, no other node sends it; a crash delays it by as long as a
 //! lease lasts.
 //!
-//! Places for what is ahead are capped like attempts in flight, for the node and for each organization, and large deliveries
-//! get none: memory does not grow with the backlog (invariant 6).
+//! Places for prefetched deliveries are limited like attempts in flight, for the node and for each organization, and a large
+//! delivery gets none: memory does not grow with the backlog (invariant 6).
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
 
 use stackbell_model::Timestamp;
 use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
-use stackbell_model::webhook::Webhook;
-use stackbell_store::commit::Lease;
-use stackbell_store::queue::{HeldDelivery, LeasedDelivery};
+use stackbell_store::queue::HeldDelivery;
 
-use super::Core;
-use super::attempts::Requester;
-use super::backoff::Recording;
-use super::in_progress::KeptLease;
+use super::attempts::Start;
+use super::config::CoreConfig;
+use super::in_progress::InProgress;
+use super::lane::{Lane, Prefetched};
+use super::lanes::Lanes;
 use super::messages::Command;
-use super::permits::{Permit, Tier};
+use super::permits::{Permit, Permits, Tier};
+use super::requester::Requester;
 
-/// How long after its lease a delivery is still begun. Far shorter than a lease lasts, an exchange and a commit besides.
-const AGE_MAX: Duration = Duration::from_secs(1);
-
-/// Deliveries with more bytes than this are not kept ahead, but read when they can be sent.
-pub(super) const PREFETCH_BYTES_MAX: usize = 32 * 1024;
-
-/// A delivery that is leased and waits for its lane.
+/// The places of prefetched deliveries, and their way back to the store. The deliveries themselves are in their lanes.
 #[derive(Debug)]
-pub(super) struct Prefetched {
-    webhook: Arc<Webhook>,
-    leased: LeasedDelivery,
-    lease: Lease,
-    since: Timestamp,
-    /// None for one whose lease is left over from an attempt.
-    place: Option<Permit>,
+pub(super) struct Prefetch {
+    places: Permits,
+    /// When prefetched deliveries are too old, the earliest first unless the clock jumps. The deliveries may be gone by then.
+    ages: VecDeque<(Timestamp, WebhookId)>,
+    /// Leases to give back to the store.
+    to_release: Vec<HeldDelivery>,
+    releases_under_way: usize,
 }
 
-impl Prefetched {
-    pub(super) fn new(
-        webhook: Arc<Webhook>,
-        leased: LeasedDelivery,
-        lease: Lease,
-        since: Timestamp,
-        place: Permit,
-    ) -> Self {
-        Self { webhook, leased, lease, since, place: Some(place) }
-    }
-
-    fn left_over(kept: KeptLease, since: Timestamp) -> Self {
-        let KeptLease { webhook, leased, lease } = kept;
-        Self { webhook, leased, lease, since, place: None }
-    }
-
-    pub(super) fn id(&self) -> DeliveryId {
-        self.leased.delivery.id
-    }
-
-    /// A clock that was set back makes it old.
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        self.since <= now && now < self.since.after(AGE_MAX) && now < self.lease.until
-    }
-}
-
-/// What became of a lane's turn.
-enum Turn {
-    Over,
+/// The next step of a lane that has prefetched deliveries.
+#[expect(clippy::large_enum_variant, reason = "an attempt begins without an allocation for it")]
+pub(super) enum Next {
+    /// The lane sends this.
+    Start(Start),
+    /// The lane gets no permit.
     NoPermit,
+    /// The lane sends nothing now.
+    Nothing,
 }
 
-impl Core {
+impl Prefetch {
+    pub(super) fn new(config: &CoreConfig) -> Self {
+        Self {
+            places: Permits::new(config.prefetch_max, config.organization_prefetch_max),
+            ages: VecDeque::new(),
+            to_release: Vec::new(),
+            releases_under_way: 0,
+        }
+    }
+
+    /// True if nothing is given back now.
+    pub(super) fn is_idle(&self) -> bool {
+        self.to_release.is_empty() && self.releases_under_way == 0
+    }
+
+    /// When the next prefetched delivery is too old.
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        self.ages.front().map(|(old_at, _)| *old_at)
+    }
+
+    /// Takes a place.
+    pub(super) fn reserve(&mut self, organization: OrganizationId) -> Option<Permit> {
+        self.places.acquire(organization, Tier::Quick)
+    }
+
+    /// Takes up to so many places.
+    pub(super) fn reserve_many(&mut self, organization: OrganizationId, count: u32) -> Vec<Permit> {
+        let places = std::iter::from_fn(|| self.places.acquire(organization, Tier::Quick));
+        places.take(count as usize).collect()
+    }
+
+    /// Gives places back.
+    pub(super) fn release_places(&mut self, places: impl IntoIterator<Item = Permit>) {
+        places.into_iter().for_each(|place| self.places.release(place));
+    }
+
     /// Keeps a delivery until its lane may send it.
-    pub(super) fn keep_prefetched(&mut self, prefetched: Prefetched) {
-        let webhook = prefetched.webhook.id;
-        match self.lanes.get_mut(&webhook) {
+    pub(super) fn keep(&mut self, prefetched: Prefetched, lanes: &mut Lanes) {
+        let webhook = prefetched.webhook();
+        match lanes.get_mut(webhook) {
             Some(lane) => {
-                let old_at = prefetched.since.after(AGE_MAX);
-                if self.prefetched_ages.back() != Some(&(old_at, webhook)) {
-                    self.prefetched_ages.push_back((old_at, webhook));
+                let age = (prefetched.old_at(), webhook);
+                if self.ages.back() != Some(&age) {
+                    self.ages.push_back(age);
                 }
-                lane.prefetched.push_back(prefetched);
+                lane.keep_prefetched(prefetched);
             }
             None => self.give_back(prefetched),
         }
     }
 
-    /// Whether a delivery is leased and waits for its lane.
-    pub(super) fn is_prefetched(&self, webhook: WebhookId, delivery: DeliveryId) -> bool {
-        self.lanes
-            .get(&webhook)
-            .is_some_and(|lane| lane.prefetched.iter().any(|prefetched| prefetched.id() == delivery))
-    }
-
-    /// What we still hold a lease of goes as soon as its lane may.
-    pub(super) fn go_on_with(&mut self, kept: KeptLease, now: Timestamp) {
-        let id = kept.leased.delivery.id;
-        self.forget_prefetched(kept.webhook.id, &HashSet::from([id]));
-        if self.is_under_way(id) {
-            // Somebody who asked for it again may have it end meanwhile; it is read anew.
-            self.note_due(kept.webhook.organization, kept.webhook.id, kept.lease.until, now);
-            return;
-        }
-        self.note_due(kept.webhook.organization, kept.webhook.id, now, now);
-        let since = self.leased_at(kept.lease);
-        self.keep_prefetched(Prefetched::left_over(kept, since));
-    }
-
-    /// Starts what is ahead, lane by lane, as far as lanes and caps allow.
-    pub(super) fn start_prefetched(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        self.give_back_old(now);
-        if !self.may_begin() {
-            self.give_back_all();
-            return;
-        }
-        if self.sending.is_in_doubt() {
-            return;
-        }
-        let attempts_max = match self.commit_backoff.recording(now, self.has_something_to_commit()) {
-            Recording::Works if !self.is_behind_with_records() => usize::MAX,
-            Recording::Untried => 1,
-            Recording::Works | Recording::Fails => return,
-        };
-        let before = self.in_flight.len();
-        for tier in [Tier::Quick, Tier::Unproven] {
-            let mut refused_in_a_row = 0;
-            while self.permits.node_has_room(tier)
-                && refused_in_a_row < self.prefetched_turns.organizations(tier)
-                && let room = attempts_max.saturating_sub(self.in_flight.len() - before)
-                && room > 0
-                && let Some((organization, webhook)) = self.prefetched_turns.pop(tier)
-            {
-                match self.start_prefetched_of(organization, webhook, room, now, commands) {
-                    Turn::Over => refused_in_a_row = 0,
-                    Turn::NoPermit => {
-                        self.prefetched_turns.put_back(organization, webhook, tier);
-                        refused_in_a_row += 1;
-                    }
-                }
-            }
-        }
-    }
-
-    fn start_prefetched_of(
+    /// Begins the attempt of a lane's next prefetched delivery, if the lane may send and there is a permit.
+    pub(super) fn next(
         &mut self,
-        organization: OrganizationId,
         webhook: WebhookId,
-        mut room: usize,
+        lanes: &mut Lanes,
+        in_progress: &InProgress,
         now: Timestamp,
-        commands: &mut Vec<Command>,
-    ) -> Turn {
-        while let Some(lane) = self.lanes.get_mut(&webhook)
-            && lane.may_attempt_prefetched(now)
-            && room > 0
-            && let Some(next) = lane.prefetched.front()
-        {
-            let (is_fresh, id, tier) = (next.is_fresh(now), next.id(), lane.tier());
-            if !is_fresh || self.is_under_way(id) {
-                self.drop_first_of(webhook, now);
+    ) -> Next {
+        while let Some(next) = lanes.next_prefetched(webhook, now) {
+            if !next.is_fresh(now) || in_progress.contains(next.delivery()) {
+                self.drop_first_of(webhook, lanes, in_progress, now);
                 continue;
             }
-            let Some(permit) = self.permits.acquire(organization, tier) else { return Turn::NoPermit };
-            let Some(lane) = self.lanes.get_mut(&webhook) else { break };
-            lane.attempt_begins();
-            let Some(Prefetched { webhook, leased, lease, place, .. }) = lane.prefetched.pop_front() else {
-                break;
-            };
-            place.into_iter().for_each(|place| self.places.release(place));
-            let LeasedDelivery { delivery, payload } = leased;
-            let requester = Requester::leased(&delivery, lease.token);
-            self.begin_attempt(webhook, delivery, payload, requester, permit, now, commands);
-            room -= 1;
+            let Some((permit, prefetched)) = lanes.begin_prefetched(webhook) else { return Next::NoPermit };
+            let (webhook, leased, lease, place) = prefetched.into_parts();
+            self.release_places(place);
+            let requester = Requester::queue(&leased.delivery, lease.token);
+            return Next::Start(Start::new(webhook, leased, requester, permit));
         }
-        self.reschedule(webhook, now);
-        Turn::Over
+        Next::Nothing
     }
 
-    /// One that is too old is given back. One that is under way by somebody's wish is had again when its lease is over.
-    fn drop_first_of(&mut self, webhook: WebhookId, now: Timestamp) {
-        let Some(first) = self.lanes.get_mut(&webhook).and_then(|lane| lane.prefetched.pop_front()) else {
-            return;
-        };
-        if self.is_under_way(first.id()) && first.lease.until > now {
-            first.place.into_iter().for_each(|place| self.places.release(place));
-            self.note_due(first.webhook.organization, webhook, first.lease.until, now);
+    /// Gives back a delivery that is too old. A redelivery in progress is left alone until its lease is over.
+    fn drop_first_of(
+        &mut self,
+        webhook: WebhookId,
+        lanes: &mut Lanes,
+        in_progress: &InProgress,
+        now: Timestamp,
+    ) {
+        let first = lanes.get_mut(webhook).and_then(Lane::take_first_prefetched);
+        let Some(first) = first else { return };
+        let until = first.lease().until;
+        if in_progress.contains(first.delivery()) && until > now {
+            lanes.note_due(first.organization(), webhook, until, now);
+            let (.., place) = first.into_parts();
+            self.release_places(place);
         } else {
             self.give_back(first);
         }
     }
 
-    /// Forgets what is ahead of these: another lease of them is known, or somebody sends them by their own wish.
-    pub(super) fn forget_prefetched(&mut self, webhook: WebhookId, ids: &HashSet<DeliveryId>) {
-        let Some(lane) = self.lanes.get_mut(&webhook) else { return };
-        if lane.prefetched.iter().any(|prefetched| ids.contains(&prefetched.id())) {
-            let (forgotten, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut lane.prefetched)
-                .into_iter()
-                .partition(|prefetched| ids.contains(&prefetched.id()));
-            lane.prefetched = others;
-            let places = forgotten.into_iter().filter_map(|prefetched| prefetched.place);
-            places.for_each(|place| self.places.release(place));
+    /// Forgets prefetched deliveries: another lease of them is known, or a person has them sent.
+    pub(super) fn forget(&mut self, webhook: WebhookId, ids: &HashSet<DeliveryId>, lanes: &mut Lanes) {
+        let Some(lane) = lanes.get_mut(webhook) else { return };
+        let forgotten = lane.take_prefetched(ids);
+        self.release_places(forgotten.into_iter().filter_map(|prefetched| prefetched.into_parts().3));
+    }
+
+    /// A person wants a delivery sent now. A prefetched one is left to that request until its lease is over.
+    pub(super) fn leave_to_request(
+        &mut self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+        lanes: &mut Lanes,
+        now: Timestamp,
+    ) {
+        let Some(lane) = lanes.get(webhook) else { return };
+        if let Some(until) = lane.find_prefetched(delivery).map(|prefetched| prefetched.lease().until) {
+            let organization = lane.organization();
+            self.forget(webhook, &HashSet::from([delivery]), lanes);
+            lanes.note_due(organization, webhook, until, now);
         }
     }
 
-    /// Somebody wants a delivery sent now: what was leased of it is left alone until its lease is over.
-    pub(super) fn leave_to_asker(&mut self, webhook: WebhookId, delivery: DeliveryId, now: Timestamp) {
-        let Some(lane) = self.lanes.get(&webhook) else { return };
-        let until = lane
-            .prefetched
-            .iter()
-            .find(|prefetched| prefetched.id() == delivery)
-            .map(|prefetched| prefetched.lease.until);
-        if let Some(until) = until {
-            let organization = lane.organization;
-            self.forget_prefetched(webhook, &HashSet::from([delivery]));
-            self.note_due(organization, webhook, until, now);
-        }
-    }
-
-    /// Gives back what a lane has ahead beyond what it may have now. A little more than that is not worth a request.
-    pub(super) fn trim_prefetched(&mut self, webhook: WebhookId) {
-        let Some(lane) = self.lanes.get(&webhook) else { return };
+    /// Gives back the deliveries beyond those that a lane may prefetch now. A few are not worth a request.
+    pub(super) fn trim(&mut self, webhook: WebhookId, lanes: &mut Lanes) {
+        let Some(lane) = lanes.get(webhook) else { return };
         let max = lane.prefetch_max() as usize;
-        if lane.prefetched.len() > 2 * max {
-            self.give_back_beyond(webhook, max);
+        if lane.prefetched_count() > 2 * max {
+            self.give_back_beyond(webhook, max, lanes);
         }
     }
 
-    /// Something about a webhook or one of its deliveries changed: what is ahead of it is leased anew.
-    pub(super) fn give_back_of(&mut self, webhook: WebhookId) {
-        if let Some(lane) = self.lanes.get_mut(&webhook) {
-            lane.changes += 1;
+    /// A webhook or one of its deliveries changed: gives back all that its lane has prefetched.
+    pub(super) fn give_back_changed(&mut self, webhook: WebhookId, lanes: &mut Lanes) {
+        if let Some(lane) = lanes.get_mut(webhook) {
+            lane.note_change();
         }
-        self.give_back_beyond(webhook, 0);
+        self.give_back_beyond(webhook, 0, lanes);
     }
 
-    /// Gives back what has grown old, whether its lane may go or not: others may be quicker.
-    fn give_back_old(&mut self, now: Timestamp) {
-        while let Some((_, webhook)) = self.prefetched_ages.pop_front_if(|(old_at, _)| *old_at <= now) {
-            while let Some(lane) = self.lanes.get_mut(&webhook)
-                && let Some(first) = lane.prefetched.pop_front_if(|prefetched| !prefetched.is_fresh(now))
+    /// Gives back the deliveries that are too old, even if their lane may send: another node may be faster.
+    pub(super) fn give_back_old(&mut self, lanes: &mut Lanes, now: Timestamp) {
+        while let Some((_, webhook)) = self.ages.pop_front_if(|(old_at, _)| *old_at <= now) {
+            while let Some(lane) = lanes.get_mut(webhook)
+                && let Some(old) = lane.take_old_prefetched(now)
             {
-                lane.stalls();
-                self.give_back(first);
+                self.give_back(old);
             }
         }
     }
 
-    /// When the next of what is ahead is too old.
-    pub(super) fn prefetched_is_old_at(&self) -> Option<Timestamp> {
-        self.prefetched_ages.front().map(|(old_at, _)| *old_at)
+    /// Gives back all.
+    pub(super) fn give_back_all(&mut self, lanes: &mut Lanes) {
+        // Each prefetched delivery has an entry there.
+        for (_, webhook) in std::mem::take(&mut self.ages) {
+            self.give_back_beyond(webhook, 0, lanes);
+        }
     }
 
-    /// When a lease of ours was asked for.
-    pub(super) fn leased_at(&self, lease: Lease) -> Timestamp {
-        lease.until.before(self.config.lease_for)
-    }
-
-    fn give_back_beyond(&mut self, webhook: WebhookId, max: usize) {
-        while let Some(lane) = self.lanes.get_mut(&webhook)
-            && lane.prefetched.len() > max
-            && let Some(last) = lane.prefetched.pop_back()
+    fn give_back_beyond(&mut self, webhook: WebhookId, max: usize, lanes: &mut Lanes) {
+        while let Some(lane) = lanes.get_mut(webhook)
+            && lane.prefetched_count() > max
+            && let Some(last) = lane.take_last_prefetched()
         {
             self.give_back(last);
         }
     }
 
-    fn give_back_all(&mut self) {
-        // Whatever is ahead has its age in there.
-        for (_, webhook) in std::mem::take(&mut self.prefetched_ages) {
-            self.give_back_beyond(webhook, 0);
-        }
+    fn give_back(&mut self, prefetched: Prefetched) {
+        let (webhook, leased, lease, place) = prefetched.into_parts();
+        self.release_places(place);
+        // A lease that is over here may still count in the store. The response says when to look again.
+        self.release(HeldDelivery { webhook: webhook.id, delivery: leased.delivery.id, lease });
     }
 
-    /// Gives back a lease that was never kept here.
-    pub(super) fn give_back_one(&mut self, held: HeldDelivery) {
+    /// Gives back a lease.
+    pub(super) fn release(&mut self, held: HeldDelivery) {
         self.to_release.push(held);
     }
 
-    fn give_back(&mut self, prefetched: Prefetched) {
-        let Prefetched { webhook, leased, lease, place, .. } = prefetched;
-        place.into_iter().for_each(|place| self.places.release(place));
-        // Also where the lease should be over: the store may see that otherwise, and its answer has us look again.
-        self.to_release.push(HeldDelivery { webhook: webhook.id, delivery: leased.delivery.id, lease });
-    }
-
-    /// Gives back in the store what was given back here.
-    pub(super) fn start_release(&mut self, commands: &mut Vec<Command>) {
-        if !self.to_release.is_empty() {
-            self.releases_under_way += 1;
-            commands.push(Command::Release { held: std::mem::take(&mut self.to_release) });
+    /// Gives leases back to the store.
+    pub(super) fn start_release(&mut self) -> Option<Command> {
+        if self.to_release.is_empty() {
+            return None;
         }
+        self.releases_under_way += 1;
+        Some(Command::Release { held: std::mem::take(&mut self.to_release) })
     }
 
-    /// `done`: others, and we, can have these now; else when their leases are over.
-    pub(super) fn released(&mut self, held: &[HeldDelivery], done: bool, now: Timestamp) {
+    /// Leases were given back. If `done` is false, they could not be, and end at their deadlines.
+    pub(super) fn released(&mut self, held: &[HeldDelivery], done: bool, lanes: &mut Lanes, now: Timestamp) {
         self.releases_under_way -= 1;
         for HeldDelivery { webhook, lease, .. } in held {
-            if let Some(lane) = self.lanes.get_mut(webhook) {
+            if let Some(lane) = lanes.get_mut(*webhook) {
                 lane.note_due(if done { now } else { lease.until });
-                self.reschedule(*webhook, now);
+                lanes.reschedule(*webhook, now);
             }
         }
     }

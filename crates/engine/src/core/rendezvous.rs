@@ -19,10 +19,7 @@
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use stackbell_model::Timestamp;
 use stackbell_model::ids::{NodeId, WebhookId};
-
-use super::Core;
 
 /// Who sends, as far as it is known here.
 #[derive(Clone, Debug)]
@@ -126,22 +123,6 @@ impl Share {
     /// Until this node's first turn, where all begin to wait at the same time.
     pub(super) fn first_turn(self, interval: Duration) -> Duration {
         interval.saturating_mul(self.rank + 1)
-    }
-}
-
-impl Core {
-    /// Learns who is at work: what each lane may do changes with that.
-    pub(super) fn nodes_seen(&mut self, nodes: Vec<NodeId>, now: Timestamp) {
-        if !self.neighbours.learn(nodes) {
-            return;
-        }
-        for webhook in self.lanes.keys().copied().collect::<Vec<_>>() {
-            let share = self.neighbours.share_of(webhook);
-            if let Some(lane) = self.lanes.get_mut(&webhook) {
-                lane.set_share(share, &self.config, now);
-            }
-            self.reschedule(webhook, now);
-        }
     }
 }
 

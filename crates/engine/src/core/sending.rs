@@ -1,131 +1,130 @@
-//! Whether anything is sent at all: an operator, or a restored backup, may hold it.
+//! The hold of all sending. An operator sets it, and so does a restored backup.
 //!
-//! What is held is accepted, matched and kept; what somebody asks for goes out. Nothing is sent by itself until it is
-//! known that nothing is held.
+//! While sending is held, events are accepted, matched and kept. Pings and redeliveries are sent. Nothing else is sent until
+//! the store has said that sending is not held.
+
+use std::time::Duration;
 
 use stackbell_model::Timestamp;
 use stackbell_store::instance::SendingHold;
 
-use super::Core;
-use super::messages::{Command, Notice};
+use super::messages::Notice;
 
-/// How long after a failed look the store is asked again.
-const FAILED_LOOK_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+/// The time between a failed read of the hold and the next.
+const FAILED_READ_WAIT: Duration = Duration::from_secs(1);
 
-/// What is known of it.
+/// This node's knowledge of the hold.
 #[derive(Debug, PartialEq, Eq)]
 enum Known {
-    /// Not yet: the store has not been asked since the start.
+    /// The store has not been read since the start.
     Nothing,
     Going,
-    /// A commit or a lease has found it held; why is not known yet.
+    /// A commit or a lease found that sending is held. The reason is not known yet.
     FoundHeld,
     Held,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Look {
+enum Read {
     Due {
         at: Timestamp,
     },
-    /// `again`: something happened meanwhile that it may have missed.
+    /// `again` is true if something happened since the read began that the read may have missed.
     UnderWay {
         again: bool,
     },
 }
 
-/// Sending, as far as it is known here.
+/// The hold, as this node knows it.
 #[derive(Debug)]
 pub(super) struct Sending {
     known: Known,
-    look: Look,
-    /// Somebody held or resumed it, and it has not been read since which.
+    read: Read,
+    /// The hold was changed, and it has not been read since.
     in_doubt: bool,
+    /// The time between two reads.
+    read_interval: Duration,
 }
 
 impl Sending {
-    pub(super) fn unknown(now: Timestamp) -> Self {
-        Self { known: Known::Nothing, look: Look::Due { at: now }, in_doubt: false }
+    pub(super) fn unknown(read_interval: Duration, now: Timestamp) -> Self {
+        Self { known: Known::Nothing, read: Read::Due { at: now }, in_doubt: false, read_interval }
     }
 
-    /// Whether it may have been held since it was known to go.
+    /// True if sending may have been held since the last read.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.in_doubt
     }
 
-    /// Whether deliveries may be sent by themselves.
+    /// True if sending is known to go on.
     pub(super) fn goes(&self) -> bool {
         self.known == Known::Going
     }
 
-    /// Whether it is known to be held. Before the first look nobody knows.
+    /// True if sending is known to be held.
     pub(super) fn is_held(&self) -> bool {
         matches!(self.known, Known::FoundHeld | Known::Held)
     }
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        match self.look {
-            Look::Due { at } => Some(at),
-            Look::UnderWay { .. } => None,
+        match self.read {
+            Read::Due { at } => Some(at),
+            Read::UnderWay { .. } => None,
         }
     }
-}
 
-impl Core {
     /// Somebody held or resumed sending.
-    pub(super) fn sending_changed(&mut self, now: Timestamp) {
-        self.sending.in_doubt = true;
-        self.sending.look = match self.sending.look {
-            Look::Due { .. } => Look::Due { at: now },
-            Look::UnderWay { .. } => Look::UnderWay { again: true },
+    pub(super) fn changed(&mut self, now: Timestamp) {
+        self.in_doubt = true;
+        self.read = match self.read {
+            Read::Due { .. } => Read::Due { at: now },
+            Read::UnderWay { .. } => Read::UnderWay { again: true },
         };
     }
 
-    pub(super) fn start_sending_look(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        if let Look::Due { at } = self.sending.look
-            && at <= now
-            && !self.stopping
-        {
-            self.sending.look = Look::UnderWay { again: false };
-            commands.push(Command::ReadSendingHold);
+    /// True if the hold is to be read now. The read is under way from then on.
+    pub(super) fn begin_read(&mut self, now: Timestamp) -> bool {
+        let is_due = matches!(self.read, Read::Due { at } if at <= now);
+        if is_due {
+            self.read = Read::UnderWay { again: false };
         }
+        is_due
     }
 
-    pub(super) fn sending_read(
-        &mut self,
-        hold: Option<SendingHold>,
-        now: Timestamp,
-        commands: &mut Vec<Command>,
-    ) {
-        // It may have been read before what happened meanwhile: it is not taken for leave to send.
-        let is_outdated = self.sending.look == Look::UnderWay { again: true };
-        self.sending.in_doubt &= is_outdated;
-        self.look_again(now.after(self.config.sending_look_interval), now);
-        match (&self.sending.known, hold) {
-            (_, None) if is_outdated => {}
+    /// The hold was read. Returns the change, if there is one.
+    pub(super) fn read(&mut self, hold: Option<SendingHold>, now: Timestamp) -> Option<Notice> {
+        // A read that may be older than the last change is no permission to send.
+        let is_outdated = self.read == Read::UnderWay { again: true };
+        self.in_doubt &= is_outdated;
+        self.read_again(now.after(self.read_interval), now);
+        match (&self.known, hold) {
+            (_, None) if is_outdated => None,
             (Known::Nothing | Known::Going | Known::FoundHeld, Some(hold)) => {
-                commands.push(Command::Note(Notice::SendingHeld { hold }));
-                self.sending.known = Known::Held;
+                self.known = Known::Held;
+                Some(Notice::SendingHeld { hold })
             }
-            (Known::Held, Some(_)) => {}
+            (Known::Held, Some(_)) => None,
             (Known::Held, None) => {
-                commands.push(Command::Note(Notice::SendingResumed));
-                self.sending.known = Known::Going;
+                self.known = Known::Going;
+                Some(Notice::SendingResumed)
             }
-            (Known::Nothing | Known::Going | Known::FoundHeld, None) => self.sending.known = Known::Going,
+            (Known::Nothing | Known::Going | Known::FoundHeld, None) => {
+                self.known = Known::Going;
+                None
+            }
         }
     }
 
-    /// What the store has found on its way. A hold stops what would begin from here on; that it is over must be read.
-    pub(super) fn sending_found(&mut self, is_held: bool, now: Timestamp) {
-        match (&self.sending.known, is_held) {
+    /// A commit or a lease said whether sending is held. A hold stops new attempts at once; its end has to be read.
+    pub(super) fn found(&mut self, is_held: bool, now: Timestamp) {
+        match (&self.known, is_held) {
             (Known::Nothing | Known::Going, true) => {
-                self.sending.known = Known::FoundHeld;
-                self.sending_changed(now);
+                self.known = Known::FoundHeld;
+                self.changed(now);
             }
             (Known::Held, false) => {
-                // A look that is under way will tell; what every commit says must not have it taken for outdated.
-                if let Look::Due { at } = &mut self.sending.look {
+                // A read that is under way counts: every commit says this, and must not make each read outdated.
+                if let Read::Due { at } = &mut self.read {
                     *at = now;
                 }
             }
@@ -134,13 +133,13 @@ impl Core {
         }
     }
 
-    /// What was known before still holds, as far as anybody can say.
-    pub(super) fn sending_not_read(&mut self, now: Timestamp) {
-        self.look_again(now.after(FAILED_LOOK_WAIT), now);
+    /// The hold could not be read. The last knowledge stays in force.
+    pub(super) fn not_read(&mut self, now: Timestamp) {
+        self.read_again(now.after(FAILED_READ_WAIT), now);
     }
 
-    fn look_again(&mut self, at: Timestamp, now: Timestamp) {
-        let again = self.sending.look == Look::UnderWay { again: true };
-        self.sending.look = Look::Due { at: if again { now } else { at } };
+    fn read_again(&mut self, at: Timestamp, now: Timestamp) {
+        let again = self.read == Read::UnderWay { again: true };
+        self.read = Read::Due { at: if again { now } else { at } };
     }
 }

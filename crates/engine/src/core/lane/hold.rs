@@ -10,11 +10,13 @@ use std::time::Duration;
 use stackbell_model::Timestamp;
 use stackbell_model::delivery::Attempt;
 use stackbell_model::health::{Health, RetryAfter, SuspensionReason};
+use stackbell_model::ids::WebhookId;
 use stackbell_model::webhook::{Endpoint, Webhook};
 
 use super::{CatchingUp, Lane};
 use crate::core::breaker::Breaker;
 use crate::core::config::CoreConfig;
+use crate::core::messages::Notice;
 use crate::core::permits::Tier;
 
 /// Why a lane waits for somebody else.
@@ -42,6 +44,17 @@ pub(in crate::core) enum HealthChange {
     None,
     Suspended(SuspensionReason),
     Resumed,
+}
+
+impl HealthChange {
+    /// Tells operators of the change.
+    pub(in crate::core) fn notice(self, webhook: WebhookId) -> Option<Notice> {
+        match self {
+            Self::None => None,
+            Self::Suspended(reason) => Some(Notice::Suspended { webhook, reason }),
+            Self::Resumed => Some(Notice::Resumed { webhook }),
+        }
+    }
 }
 
 impl Lane {

@@ -1,19 +1,147 @@
 //! How many deliveries a lane may prefetch: as many as its endpoint takes in [`PREFETCH_TIME`].
 
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
+use stackbell_model::ids::{DeliveryId, OrganizationId, WebhookId};
 use stackbell_model::webhook::Webhook;
+use stackbell_store::commit::Lease;
+use stackbell_store::queue::LeasedDelivery;
 
 use super::{Hold, Lane};
+use crate::core::in_progress::KeptLease;
 use crate::core::pacer::Rate;
-use crate::core::permits::Tier;
-use crate::core::prefetch::PREFETCH_BYTES_MAX;
+use crate::core::permits::{Permit, Tier};
 
 /// A lane prefetches as many deliveries as its endpoint takes in this time.
 pub(in crate::core) const PREFETCH_TIME: Duration = Duration::from_millis(250);
 
+/// A larger delivery is not prefetched. It is read when it can be sent.
+pub(in crate::core) const PREFETCH_BYTES_MAX: usize = 32 * 1024;
+
+/// The longest time from the lease of a prefetched delivery to its attempt. It is far shorter than a lease less an exchange and
+/// a commit.
+const AGE_MAX: Duration = Duration::from_secs(1);
+
+/// A delivery that is leased and waits for its lane.
+#[derive(Debug)]
+pub(in crate::core) struct Prefetched {
+    webhook: Arc<Webhook>,
+    leased: LeasedDelivery,
+    lease: Lease,
+    since: Timestamp,
+    /// `None` for a delivery whose lease was left over from an attempt.
+    place: Option<Permit>,
+}
+
+impl Prefetched {
+    /// `since` is the begin of the lease.
+    pub(in crate::core) fn new(
+        webhook: Arc<Webhook>,
+        leased: LeasedDelivery,
+        lease: Lease,
+        since: Timestamp,
+        place: Permit,
+    ) -> Self {
+        Self { webhook, leased, lease, since, place: Some(place) }
+    }
+
+    /// A delivery whose lease was left over from an attempt.
+    pub(in crate::core) fn left_over(kept: KeptLease, since: Timestamp) -> Self {
+        let (webhook, leased, lease) = kept.into_parts();
+        Self { webhook, leased, lease, since, place: None }
+    }
+
+    pub(in crate::core) fn delivery(&self) -> DeliveryId {
+        self.leased.delivery.id
+    }
+
+    pub(in crate::core) fn webhook(&self) -> WebhookId {
+        self.webhook.id
+    }
+
+    pub(in crate::core) fn organization(&self) -> OrganizationId {
+        self.webhook.organization
+    }
+
+    pub(in crate::core) fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    /// When it is too old to be sent.
+    pub(in crate::core) fn old_at(&self) -> Timestamp {
+        self.since.after(AGE_MAX)
+    }
+
+    /// True if it may be sent. A clock that was set back makes it old.
+    pub(in crate::core) fn is_fresh(&self, now: Timestamp) -> bool {
+        self.since <= now && now < self.old_at() && now < self.lease.until
+    }
+
+    pub(in crate::core) fn into_parts(self) -> (Arc<Webhook>, LeasedDelivery, Lease, Option<Permit>) {
+        (self.webhook, self.leased, self.lease, self.place)
+    }
+}
+
 impl Lane {
+    /// How often its webhook or one of its deliveries has changed.
+    pub(in crate::core) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Its webhook or one of its deliveries has changed.
+    pub(in crate::core) fn note_change(&mut self) {
+        self.changes += 1;
+    }
+
+    /// Keeps a delivery until it may be sent.
+    pub(in crate::core) fn keep_prefetched(&mut self, prefetched: Prefetched) {
+        self.prefetched.push_back(prefetched);
+    }
+
+    pub(in crate::core) fn prefetched_count(&self) -> usize {
+        self.prefetched.len()
+    }
+
+    /// The prefetched delivery with this id.
+    pub(in crate::core) fn find_prefetched(&self, delivery: DeliveryId) -> Option<&Prefetched> {
+        self.prefetched.iter().find(|prefetched| prefetched.delivery() == delivery)
+    }
+
+    /// The prefetched delivery with the oldest lease.
+    pub(in crate::core) fn first_prefetched(&self) -> Option<&Prefetched> {
+        self.prefetched.front()
+    }
+
+    pub(in crate::core) fn take_first_prefetched(&mut self) -> Option<Prefetched> {
+        self.prefetched.pop_front()
+    }
+
+    pub(in crate::core) fn take_last_prefetched(&mut self) -> Option<Prefetched> {
+        self.prefetched.pop_back()
+    }
+
+    /// Takes the first prefetched delivery if it is too old. The lane prefetches nothing more until a response has come, or it
+    /// would lease the same delivery again.
+    pub(in crate::core) fn take_old_prefetched(&mut self, now: Timestamp) -> Option<Prefetched> {
+        let old = self.prefetched.pop_front_if(|prefetched| !prefetched.is_fresh(now))?;
+        self.has_stalled = true;
+        Some(old)
+    }
+
+    /// Takes the prefetched deliveries with these ids.
+    pub(in crate::core) fn take_prefetched(&mut self, ids: &HashSet<DeliveryId>) -> VecDeque<Prefetched> {
+        if !self.prefetched.iter().any(|prefetched| ids.contains(&prefetched.delivery())) {
+            return VecDeque::new();
+        }
+        let all = std::mem::take(&mut self.prefetched);
+        let (taken, others) = all.into_iter().partition(|prefetched| ids.contains(&prefetched.delivery()));
+        self.prefetched = others;
+        taken
+    }
+
     /// Whether a new delivery may be leased at its commit and prefetched.
     pub(in crate::core) fn takes_new_prefetched(
         &self,
@@ -26,7 +154,7 @@ impl Lane {
             && self.prefetched_or_promised() < self.prefetch_max()
     }
 
-    /// Whether it may attempt a prefetched delivery, which carries its webhook as of the lease.
+    /// True if it may attempt a prefetched delivery now. The delivery carries its webhook as of the lease.
     pub(in crate::core) fn may_attempt_prefetched(&mut self, now: Timestamp) -> bool {
         self.is_known && self.may_attempt(now)
     }
@@ -52,11 +180,6 @@ impl Lane {
     pub(super) fn wanted_prefetch(&self) -> u32 {
         let (kept, max) = (self.prefetched_or_promised(), self.prefetch_max());
         if self.has_large || kept > max / 2 { 0 } else { max - kept }
-    }
-
-    /// Its prefetched deliveries grew old. It prefetches nothing until a response has come, or it would lease the same again.
-    pub(in crate::core) fn stalls(&mut self) {
-        self.has_stalled = true;
     }
 
     /// Learns the size of the largest delivery that was leased last.

@@ -4,11 +4,11 @@ use stackbell_model::Timestamp;
 use stackbell_model::health::Health;
 use stackbell_model::wait::WaitReason;
 
-use super::super::breaker::{Breaker, Cause};
-use super::super::config::CoreConfig;
-use super::super::messages::SendNow;
-use super::super::waits::{LaneWait, OpenBreaker};
 use super::Lane;
+use crate::core::breaker::{Breaker, Cause, OpenBreaker};
+use crate::core::config::CoreConfig;
+use crate::core::messages::SendNow;
+use crate::core::waits::LaneWait;
 
 impl Lane {
     /// The lease for an attempt that a person wants was not answered.
