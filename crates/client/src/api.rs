@@ -29,7 +29,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// The longest time from the end of a request to the head of its response. A ping may take the 15 s of an exchange.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
-/// The longest time to the response of a request that makes something large first, such as a copy of a store.
+/// The longest time until the response to a request for which the server first prepares something large, such as a copy of a
+/// store.
 const MAKE_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// The most bytes of a response. A page of a list is far smaller.
@@ -154,7 +155,7 @@ impl Client {
         self.read(&mut response)
     }
 
-    /// Sends a request whose response is not JSON, and returns a successful response before its body.
+    /// Sends a request whose response is not JSON. Returns a successful response without reading its body.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -166,7 +167,7 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        // A refusal is JSON; reading it returns the error.
+        // An error response is JSON; reading it returns the error.
         self.read(&mut response)?;
         Err(ClientError::NotJson { url: self.settings.url.clone(), status })
     }
@@ -209,14 +210,14 @@ impl Client {
                 return Ok(Listed { items, is_cut: true });
             }
             match next {
-                // A repeated continuation would never end.
+                // A continuation token that repeats would cause an endless loop.
                 Some(next) if continuation.as_ref() != Some(&next) => continuation = Some(next),
                 Some(_) | None => return Ok(Listed { items, is_cut: false }),
             }
         }
     }
 
-    /// Whether the server is ready; else its status.
+    /// Checks whether the server is ready. The inner error is the status of a server that is not ready.
     ///
     /// # Errors
     /// [`ClientError`].

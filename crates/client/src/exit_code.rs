@@ -13,14 +13,14 @@ pub const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 3;
 /// The server does not know the token, or the token lacks the right.
 const DENIED: u8 = 4;
-/// The thing does not exist, or the token may not see it.
+/// The object does not exist, or the token may not see it.
 pub const MISSING: u8 = 5;
 
 /// The exit codes, for the help.
 pub const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 not understood, 3 no server there, 4 not allowed, 5 no such thing";
 
-/// A usage error that is found only when the command runs.
+/// A usage error that is found only while the command runs.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misuse(pub &'static str);

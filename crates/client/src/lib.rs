@@ -6,7 +6,7 @@
 //! - [`Receiver`]: a receiver that checks signatures and prints deliveries, for `listen` and `dev`
 //! - [`exit_code`]: the exit code of an error
 //!
-//! The crate knows the wire format and the operating system. A binary of this crate alone would be a complete client.
+//! The crate depends only on the wire format and the operating system. A binary with only this crate would be a complete client.
 
 mod api;
 mod commands;

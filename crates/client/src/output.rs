@@ -34,7 +34,7 @@ pub struct Column {
 /// The content of a column's cells.
 #[derive(Clone, Copy, Debug)]
 enum Cell {
-    /// The value at this JSON pointer. A narrow terminal wraps it.
+    /// The value at this JSON pointer. It is wrapped on a narrow terminal.
     Text(&'static str),
     /// A value that is never wrapped, because people copy it.
     Id(&'static str),
@@ -90,7 +90,7 @@ impl Output {
         }
     }
 
-    /// Prints one item as JSON, or `sentence` in its place.
+    /// Prints one item: as JSON for programs, or `sentence` for people.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -102,12 +102,12 @@ impl Output {
     }
 }
 
-/// Prints JSON. Hidden characters are spelt as in `\u009b`, which parses as the same text.
+/// Prints JSON. Hidden characters are written as escapes such as `\u009b`, which parse as the same text.
 fn json(to: &mut dyn Write, value: &Value) -> io::Result<()> {
     writeln!(to, "{}", hidden::escape_json(&format!("{value:#}")))
 }
 
-/// The width of the terminal on standard output; `None` if it is not a terminal, and lines have no limit.
+/// The width of the terminal on standard output; `None` if it is not a terminal, because lines then have no limit.
 fn terminal_width() -> Option<u16> {
     if !io::stdout().is_terminal() {
         return None;

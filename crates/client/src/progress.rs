@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
+//! Progress on standard error: a bar on a terminal, and occasional lines elsewhere.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Read};
@@ -13,7 +13,7 @@ const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
 /// The bar of a stream of unknown length.
 const STREAM: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
 
-/// The most lines without a terminal, each for an equal part of the whole.
+/// The most lines without a terminal. Each stands for an equal part of the whole.
 const LINES_MAX: u64 = 10;
 
 /// A progress bar, or its lines.
@@ -66,7 +66,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // Later output must not stand behind a bar.
+        // Later output must not follow a bar on the same line.
         self.bar.finish_and_clear();
     }
 }

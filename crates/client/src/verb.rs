@@ -55,7 +55,7 @@ pub(crate) fn positive<N: FromStr + From<u8> + PartialOrd>(text: &str) -> Result
     text.parse().ok().filter(|number: &N| *number >= N::from(1)).ok_or("must be a whole number from 1")
 }
 
-/// Refuses a token on the command line, because others on the machine can read arguments.
+/// Refuses a token on the command line, because other users of the machine can read arguments.
 fn no_token(_: &str) -> Result<(), &'static str> {
     Err(
         "arguments can be read by others on this machine; set STACKBELL_TOKEN, or STACKBELL_TOKEN_FILE to a file that holds it",
@@ -138,10 +138,10 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Asks for confirmation before an action that cannot be undone.
+/// Asks the user to confirm an action that cannot be undone.
 ///
 /// # Errors
-/// If the person declines, or if there is no terminal to ask at.
+/// If the user declines, or if there is no terminal.
 pub(crate) fn confirm(question: &str, is_agreed: bool) -> anyhow::Result<()> {
     if is_agreed {
         return Ok(());

@@ -20,7 +20,7 @@ pub struct ClientSettings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// A flag or a variable of the client that cannot be used. No text here repeats a secret.
+/// A flag or a variable of the client that cannot be used. No message of this error repeats a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The token is given twice.

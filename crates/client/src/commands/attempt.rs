@@ -11,7 +11,7 @@ use crate::verb::{Verb, number_at, text_at};
 /// The most characters of an endpoint's response that are shown.
 const BODY_SHOWN_MAX: usize = 2000;
 
-/// Prints the response of the endpoint. `what` is the sent object, with its article.
+/// Prints the response of the endpoint. `what` is a noun for the request, with its article.
 ///
 /// # Errors
 /// If the output cannot be written.
@@ -48,7 +48,7 @@ fn sentence(attempt: &Value, what: &str) -> String {
     }
 }
 
-/// The beginning of somebody else's text, safe for a terminal.
+/// The beginning of a text from outside, safe for a terminal.
 pub(crate) fn excerpt(text: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().map(printable).collect();
     let text = lines.join("\n");

@@ -102,7 +102,7 @@ fn secret(args: &ListenArgs, environment: &Environment) -> anyhow::Result<Option
 
 async fn listen(args: &ListenArgs, secret: Option<SecretText>, client: Option<Client>) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
-    // The server signs with any stored secret, even one that it would refuse today.
+    // Any secret is accepted, because the server signs with stored secrets that it would refuse today.
     let key = secret.as_ref().map(|secret| WebhookSecret::from_stored(secret.expose()));
     let behaviour = Behaviour {
         key: key.as_ref().map(SigningKey::new),

@@ -7,7 +7,7 @@ use crate::Missing;
 use crate::output::text;
 use crate::verb::{Verb, text_at};
 
-/// The project of an environment that names none. Source: wire-facts.md#transport.
+/// The project of an environment without a project. Source: wire-facts.md#transport.
 const DEFAULT_PROJECT: &str = "default";
 
 /// A project and a name in it.
@@ -123,7 +123,7 @@ impl ScopeArgs {
     /// If the request fails, or there is no such webhook.
     pub(crate) fn find(&self, verb: &Verb<'_>, organization: &str, name: &str) -> anyhow::Result<Value> {
         let mut query = self.query();
-        // The server searches texts; the exact match is found below.
+        // The server returns all webhooks whose texts contain the name; the exact match is found below.
         query.push(("text", name));
         let path = ["v1", "orgs", organization, "webhooks"];
         let mut found = verb.client.list_some(&path, &query, None)?.items.into_iter();

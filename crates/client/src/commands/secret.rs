@@ -1,4 +1,4 @@
-//! The source of a webhook's secret. It is never an argument, because others on the machine can read arguments.
+//! The source of a webhook's secret. A secret is never an argument, because other users of the machine can read arguments.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<SecretText> {
     Ok(SecretText::new(line.to_owned()))
 }
 
-/// Makes a secret in the form of Standard Webhooks. For Pulumi's signature its text is the key.
+/// Makes a secret in the form of Standard Webhooks. For Pulumi's signature the secret's text is the key.
 ///
 /// # Errors
 /// If the operating system gives no randomness.

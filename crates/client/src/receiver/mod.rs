@@ -59,7 +59,7 @@ pub struct Receiver {
 struct Inbox {
     behaviour: Behaviour,
     received: AtomicU64,
-    /// Held while a delivery is printed, so that two do not mix.
+    /// Held while a delivery is printed, so that the lines of two deliveries do not mix.
     printing: Mutex<()>,
     printed: watch::Sender<u64>,
 }
@@ -94,9 +94,9 @@ impl Receiver {
         &self.url
     }
 
-    /// Returns once `count` deliveries were received and printed.
+    /// Returns once `count` deliveries have been received and printed.
     pub async fn received(&self, count: u64) {
-        // The sender lives as long as the router does.
+        // An error would mean that the sender was dropped, but it lives as long as the router.
         let _ = self.printed.clone().wait_for(|printed| *printed >= count).await;
     }
 
@@ -124,7 +124,7 @@ async fn receive(
     let receipt = Receipt { number, at, method, path: uri.to_string(), headers, body, signatures, status };
     let text = behaviour.style.show(&receipt);
     let printing = inbox.printing.lock().await;
-    // A stopped terminal (Ctrl-S) must not stop the server.
+    // Printing blocks while a terminal is stopped (Ctrl-S), and must not block the server.
     let printed = tokio::task::spawn_blocking(move || io::stdout().lock().write_all(text.as_bytes())).await;
     drop(printing);
     if !matches!(printed, Ok(Ok(()))) {

@@ -92,7 +92,7 @@ impl Signatures {
     /// Whether a receiver with the key must refuse the request.
     pub(super) fn are_wrong(&self) -> bool {
         let is_wrong = |verdict| matches!(verdict, Verdict::Wrong(_));
-        // With a key, a missing signature is as bad as a wrong one.
+        // With a key, a missing signature counts as a wrong one.
         let is_unsigned = self.pulumi == Verdict::Missing && self.standard == Verdict::Missing;
         is_wrong(self.pulumi) || is_wrong(self.standard) || (self.has_key && is_unsigned)
     }
@@ -122,7 +122,7 @@ fn check_standard(
     Verdict::Wrong("made with another secret, or for another body")
 }
 
-/// Compares in constant time, so that the duration does not reveal how much is right.
+/// Compares in constant time, so that the duration does not reveal how many bytes match.
 fn is_same(expected: &str, given: &str) -> bool {
     expected.as_bytes().ct_eq(given.as_bytes()).into()
 }

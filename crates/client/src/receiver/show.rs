@@ -104,7 +104,7 @@ fn sentence(name: &str, verdict: Verdict, palette: &Palette) -> String {
     }
 }
 
-/// The reason of a refusal that the user did not ask for.
+/// The reason for a refusal because of the signatures; empty for any other status.
 fn remark(receipt: &Receipt) -> &'static str {
     let is_unsigned =
         receipt.signatures.pulumi == Verdict::Missing && receipt.signatures.standard == Verdict::Missing;
@@ -115,7 +115,7 @@ fn remark(receipt: &Receipt) -> &'static str {
     }
 }
 
-/// `organization/project/stack`, as far as a payload says. Source of the fields: wire-facts.md#raw-payloads.
+/// `organization/project/stack`, or the parts of it that the payload has. Source of the fields: wire-facts.md#raw-payloads.
 fn subject(payload: &Value) -> Option<String> {
     let at = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
     let name = at("/stackName").or_else(|| at("/environmentName"));
@@ -165,8 +165,8 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// JSON with one line for each value; its texts and numbers keep their spelling. Any other body stays unchanged. Hidden
-/// characters are escaped.
+/// Formats JSON with one line for each value, and leaves any other body unchanged. Texts and numbers keep their spelling, but
+/// hidden characters are escaped.
 pub(crate) fn pretty(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {

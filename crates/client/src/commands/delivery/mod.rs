@@ -178,7 +178,7 @@ fn state(delivery: &Value) -> String {
     }
 }
 
-/// The status of the last attempt, or why there is none.
+/// The status of the last attempt, or the reason why it has none.
 fn last_answer(delivery: &Value) -> String {
     match delivery.pointer("/lastAttempt/responseCode").and_then(Value::as_u64) {
         None => "-".to_owned(),

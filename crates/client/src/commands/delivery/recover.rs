@@ -20,7 +20,7 @@ use crate::verb::{Verb, counted, number_at, text_at};
 /// The interval between two requests for the state of a running recovery.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The most deliveries that one request counts; above it the text says "more".
+/// The most deliveries that one request counts. The output says "more" if there are more.
 const COUNTED_MAX: usize = 1000;
 
 #[derive(Debug, Args)]

@@ -42,7 +42,7 @@ pub(super) struct SendArgs {
     file: PathBuf,
 }
 
-/// An event with its payload's original text.
+/// An event that keeps the original text of its payload.
 #[derive(Serialize)]
 struct Envelope<'a> {
     kind: &'a str,
@@ -70,7 +70,7 @@ pub(super) fn run(args: &SendArgs, verb: &mut Verb<'_>) -> anyhow::Result<ExitCo
     };
     progress.finish();
     print(verb, &answer)?;
-    // The exit code shows a publisher of lines that some were refused.
+    // The exit code tells a script whether the server refused some of the lines.
     let has_refusals = answer.pointer("/refused").and_then(Value::as_u64).is_some_and(|count| count > 0);
     Ok(if has_refusals { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -30,7 +30,7 @@ const WEBHOOKS: &[Column] = &[
     Column::id("ID", "/id"),
 ];
 
-/// The values for the filters of `list`.
+/// The accepted values of the filter flags of `list`.
 const SCOPES: [&str; 3] = ["organization", "stack", "environment"];
 const STATES: [&str; 3] = ["active", "inactive", "suspended"];
 const FORMATS: [&str; 4] = ["raw", "slack", "ms_teams", "pulumi_deployments"];

@@ -12,11 +12,11 @@ use crate::verb::{Verb, text_at};
 const EVERYTHING: &str = "everything in its scope";
 
 pub(super) fn run(one: &OneArgs, verb: &mut Verb<'_>) -> anyhow::Result<()> {
-    // This request reports a missing webhook.
+    // This request fails if the webhook is missing.
     verb.client.call(Method::GET, &one.scope.hook(&one.org, &one.name), Payload::Empty)?;
     // Pulumi's API does not show a webhook's health.
     let found = one.scope.find(verb, &one.org, &one.name)?;
-    // A list leaves out why a circuit breaker is open.
+    // Lists leave out the reason why a circuit breaker is open.
     let path = ["v1", "orgs", &one.org, "webhooks", text_at(&found, "/id")];
     let webhook = verb.client.call(Method::GET, &path, Payload::Empty)?;
     if verb.output == Output::Json {
@@ -67,7 +67,7 @@ fn breaker(webhook: &Value) -> Option<String> {
     Some(format!("open: {words}"))
 }
 
-/// The end of the wait of a webhook or a delivery, and its reason.
+/// The time until which a webhook or a delivery waits, and the reason.
 pub(crate) fn backing_off(waiting: &Value) -> String {
     let mut words = "backing off".to_owned();
     if let Some(until) = waiting.get("until").and_then(Value::as_str) {
