@@ -12,10 +12,11 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8722";
 pub(crate) enum Kind {
     /// A text, which its section parses further.
     Text,
-    /// A text that is never shown. It may also be in a file; the setting that names the file has `_file` behind the name.
+    /// A text that is never shown. It may also be in a file. The setting with the file's path has the same name with `_file` at
+    /// the end.
     Secret,
-    /// A URL or path that may hold a password. The report shows it without the password. Like a secret it may be in a file. Its
-    /// flag holds the text itself, because most values hold no password.
+    /// A URL or path that may hold a password. The report shows it without the password. It may be in a file, like a secret. Its
+    /// flag contains the text itself, because most values have no password.
     Place,
     /// On or off; off by default.
     Switch,
@@ -30,20 +31,20 @@ pub(crate) enum Kind {
 /// The value of a setting that is not set.
 #[derive(Clone, Copy, Debug)]
 enum Fallback {
-    /// No value; for a switch off, for a list no texts.
+    /// No value: a switch is off, and a list is empty.
     None,
     /// No value; the help says what that means.
     Means(&'static str),
-    /// This text, as a flag would have it.
+    /// This text, in the form of a flag's value.
     Text(&'static str),
-    /// The text that the function makes, as a flag would have it; the help describes it in words.
+    /// The result of this function, in the form of a flag's value; the second field describes it in the help.
     Made(fn() -> String, &'static str),
 }
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
-    /// Its key in the file. With `-` for `_` it is the flag; in capitals and behind `STACKBELL_` it is the variable.
+    /// Its key in the file. The flag has `-` in place of `_`; the variable is in capitals and begins with `STACKBELL_`.
     pub(crate) name: &'static str,
     /// The form of its value.
     pub(crate) kind: Kind,
@@ -187,7 +188,7 @@ settings! {
         "BOOL",
         "Refuse an empty store, as when a volume was not mounted",
     ),
-    // Container runtimes kill a process 10 s (Docker) or 30 s (Kubernetes) after they asked it to stop; an exchange with an
+    // Container runtimes kill a process 10 s (Docker) or 30 s (Kubernetes) after the request to stop; an exchange with an
     // endpoint takes at most 15 s.
     STOP_TIMEOUT: text("stop_timeout", "DURATION", "The longest time that a stop waits for running work").or("20s"),
     RETENTION_DAYS: number("retention_days", "DAYS", "The time for which finished deliveries are kept").or("30"),
@@ -259,7 +260,7 @@ impl Setting {
         Self { fallback: Fallback::Means(words), ..self }
     }
 
-    /// The default, as a flag would have it.
+    /// The default, in the form of a flag's value.
     pub(crate) fn default_text(&self) -> Option<String> {
         match self.fallback {
             Fallback::Text(text) => Some(text.to_owned()),
@@ -298,7 +299,7 @@ impl Setting {
         }
     }
 
-    /// Its variable. `log_level` has `STACKBELL_LOG`, by the convention of programs that log.
+    /// Its variable. For `log_level` it is `STACKBELL_LOG`, by a common convention.
     pub(crate) fn variable(&self) -> String {
         match self.name {
             "log_level" => format!("{VARIABLE_PREFIX}LOG"),

@@ -1,4 +1,4 @@
-//! Errors about settings. No text here repeats a secret.
+//! Errors about settings. No message repeats a secret.
 
 use std::error::Error;
 use std::io;

@@ -19,7 +19,7 @@ const TOKEN_REFUSAL: &str = "arguments can be read by others on this machine, an
 pub struct SettingFlags {
     /// The configuration file.
     pub config: Option<PathBuf>,
-    /// The texts of each setting's flag; for a secret, the file that holds it.
+    /// The texts of each setting's flag. For a secret the text is the path of its file.
     pub given: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -73,7 +73,7 @@ impl FromArgMatches for SettingFlags {
     }
 }
 
-/// A flag that would hold a secret itself. It is refused; the error says where the secret belongs.
+/// A flag whose value would be a secret. It is refused; the error names the right place for the secret.
 fn misplaced_secret(setting: &Setting) -> Option<Arg> {
     if setting.kind != Kind::Secret {
         return None;

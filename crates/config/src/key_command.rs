@@ -1,7 +1,7 @@
 //! A command that prints the master key.
 //!
-//! The command runs without a shell: its text is split into words as a shell splits them, and nothing in it is expanded. It does
-//! not see our own secrets, reads empty input, and has limited time. Its output is never logged.
+//! The command runs without a shell: its text is split into words like in a shell, but nothing in it is expanded. It cannot see
+//! our own secrets, its input is empty, and its time is limited. Its output is never logged.
 
 use std::fmt;
 use std::io;
@@ -128,7 +128,7 @@ impl KeyCommand {
             command.env_remove(variable);
             command.env_remove(format!("{variable}_FILE"));
         }
-        // The service manager would take its messages for ours.
+        // The service manager would mistake the command's messages for ours.
         command.env_remove("NOTIFY_SOCKET");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.spawn()
@@ -137,7 +137,7 @@ impl KeyCommand {
 
 impl fmt::Debug for KeyCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An argument may be another program's secret.
+        // The arguments are not shown, because one may be a secret of that program.
         write!(f, "KeyCommand({})", self.program)
     }
 }
@@ -151,7 +151,7 @@ struct Ended {
 /// Reads both outputs of a child, each up to a limit, until the child ends.
 async fn listen(mut child: Child) -> io::Result<Ended> {
     let (output, errors) = (child.stdout.take(), child.stderr.take());
-    // The final capacity at once: a vector that grows leaves copies in memory.
+    // The full capacity is allocated at once, because a growing vector leaves copies in memory.
     let mut kept = Zeroizing::new(Vec::with_capacity(OUTPUT_BYTES_MAX + 1));
     let mut complaint = Vec::new();
     let (status, (), ()) =

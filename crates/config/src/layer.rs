@@ -15,7 +15,7 @@ pub(crate) const DEFAULT: &str = "default";
 /// The form of a numeric setting. Many have a narrower range.
 const WHOLE_NUMBER: &str = "a whole number from 0 to 4294967295";
 
-/// The settings of one source, by name.
+/// The settings from one source, by name.
 pub(crate) type Layer = BTreeMap<&'static str, Value>;
 
 /// The value of a setting, in the form of its kind.
@@ -46,7 +46,7 @@ impl Value {
 }
 
 impl fmt::Debug for Value {
-    /// Shows the origin alone: the value may be a secret.
+    /// Shows only the origin, because the value may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Value({})", self.origin)
     }
@@ -57,7 +57,7 @@ impl fmt::Debug for Value {
 #[error("must be {0}")]
 struct WrongForm(&'static str);
 
-/// The defaults of all settings, with `others` in place of the usual ones.
+/// The defaults of all settings. `others` replace the usual defaults.
 ///
 /// # Errors
 /// [`ConfigError`], if a value does not have its setting's form.
@@ -133,7 +133,7 @@ pub(crate) fn environment(environment: &Environment) -> Result<Layer, ConfigErro
     }
 }
 
-/// The settings in a TOML file. Like all paths, relative paths of secrets' files start at the process's folder.
+/// The settings in a TOML file. Relative paths, also those of secrets' files, start at the working directory of the process.
 ///
 /// # Errors
 /// [`ConfigError`], if the file cannot be read, is not TOML, or has an unknown key or a value of the wrong form.
@@ -165,11 +165,11 @@ pub(crate) fn toml(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     Ok(layer)
 }
 
-/// The value that the text of a flag or a variable means.
+/// Parses the text of a flag or a variable.
 fn of_text(setting: &Setting, text: &str, origin: &str) -> Result<Value, ConfigError> {
     let one = |text: &str| Ok(vec![text.to_owned()]);
     let texts = match setting.kind {
-        // The white space around a secret in a file is dropped, so here too.
+        // White space around a secret is dropped in a file, and therefore here too.
         Kind::Secret | Kind::Place => one(text.trim()),
         Kind::Text | Kind::Bytes => one(text),
         Kind::Switch => match text {
@@ -188,7 +188,7 @@ fn of_text(setting: &Setting, text: &str, origin: &str) -> Result<Value, ConfigE
     texts.map(|texts| Value::new(texts, origin)).map_err(|form| invalid(setting, origin, form))
 }
 
-/// The setting and the value that a key of the file means.
+/// The setting and the value for a key of the file.
 fn of_toml(name: &str, value: &toml::Value, origin: &str) -> Result<(&'static Setting, Value), ConfigError> {
     let of_file = |setting: &&Setting| setting.file_name().as_deref() == Some(name);
     if let Some(setting) = SETTINGS.iter().find(of_file) {

@@ -2,10 +2,10 @@
 //!
 //! - `definitions`: the table of all settings, each defined once
 //! - `layer`: one source of settings: flags, environment, file or defaults
-//! - `parse`: texts to types, and the rules between settings; `sections`: the types
+//! - `parse`: converts texts to types, and checks the rules between settings; `sections`: the types
 //! - `report`: the output of `config check`
 //!
-//! An unknown name is an error in every source: a misspelt setting would otherwise be a silent default.
+//! An unknown name is an error in every source: a misspelt setting would otherwise silently keep its default.
 
 mod definitions;
 mod error;
@@ -38,14 +38,14 @@ pub use sections::{
 use definitions::{SETTINGS, Setting};
 use layer::{DEFAULT, Layer, Value};
 
-/// The settings of all sources, not yet parsed.
+/// The settings from all sources, not yet parsed.
 #[derive(Clone, Debug)]
 pub struct Found {
     values: Layer,
 }
 
 impl Found {
-    /// Collects the settings. `defaults` replace the usual defaults, each as a flag would have it.
+    /// Collects the settings. `defaults` replace the usual defaults, each in the form of a flag's value.
     ///
     /// # Errors
     /// [`ConfigError`], for an unknown name, a wrong form, or a file that cannot be read.
@@ -71,10 +71,10 @@ impl Found {
         parse::settings(self)
     }
 
-    /// Parses the settings for a server, which needs more of them than other commands do.
+    /// Parses the settings for a server, which requires more settings than other commands.
     ///
     /// # Errors
-    /// Those of [`Self::settings`]; and if the store is shared by nodes, but the master key is not.
+    /// Those of [`Self::settings`]. Also if the store is shared by nodes, but the master key is not.
     pub fn serving(&self) -> Result<Settings, ConfigError> {
         let settings = self.settings()?;
         parse::check_serving(&settings)?;
@@ -96,7 +96,8 @@ impl Found {
         self.value(setting).is_some_and(|value| value.origin != DEFAULT)
     }
 
-    /// The origin of a setting's value, for people: with the file, if a secret was read from one; empty if there is no value.
+    /// The origin of a setting's value, for people. It includes the file if a secret was read from one, and is empty if there is
+    /// no value.
     fn origin(&self, setting: &Setting) -> String {
         match self.value(setting) {
             Some(Value { origin, file: Some(path), .. }) => {
@@ -107,7 +108,7 @@ impl Found {
         }
     }
 
-    /// Our variables that may hold secrets. No other program may see them.
+    /// Our variables that may contain secrets. They are hidden from other programs.
     fn secret_variables() -> Vec<String> {
         let secrets = SETTINGS.iter().filter(|setting| setting.may_hold_secret());
         secrets.map(Setting::variable).chain(["STACKBELL_TOKEN".to_owned()]).collect()

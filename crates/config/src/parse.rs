@@ -57,7 +57,7 @@ enum ValueError {
     PublicUrl,
     #[error("must be written sqlite:PATH, or postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     Store,
-    // The error itself names the URL, and repeats nothing of it.
+    // The message is that of the inner error, which repeats no part of the URL.
     #[error(transparent)]
     DatabaseUrl(OpenError),
     #[error("must be session or transaction")]
@@ -270,7 +270,7 @@ fn place(text: &str) -> Result<Place, ValueError> {
         return Ok(Place::Database(Box::new(url), SecretText::new(text.to_owned())));
     }
     match text.strip_prefix(EMBEDDED_PREFIX) {
-        // SQLite would keep a store without a name in memory, or delete it with its connection.
+        // SQLite would keep a store without a name in memory, or delete it when its connection closes.
         Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Place::File(PathBuf::from(path))),
         Some(_) | None => Err(ValueError::Store),
     }
@@ -302,12 +302,12 @@ fn network(text: &str) -> Result<IpNet, ValueError> {
     if network.trunc() == network { Ok(network) } else { Err(ValueError::HostBits(network.trunc())) }
 }
 
-/// The fewest characters of a bootstrap token: 128 bits even if it is hex. Loopback addresses are no exception: the token stays
-/// valid when others can reach the server later.
+/// The minimum length of a bootstrap token in characters. Even in hex these are 128 bits. The minimum also applies on loopback,
+/// because the token stays valid if the server becomes reachable for others later.
 const TOKEN_CHARACTERS_MIN: usize = 32;
 
 fn allowance(text: &str) -> Result<Allowance, ValueError> {
-    // In an allowance, an @ begins an organization; in a URL, it ends a password.
+    // An @ begins an organization in an allowance, but ends a password in a URL.
     if text.contains("://") {
         return Err(ValueError::AllowanceUrl(text.to_owned()));
     }

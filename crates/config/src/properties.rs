@@ -8,7 +8,8 @@ use stackbell_system::{duration_text, parse_duration};
 use super::size::{bytes_text, parse_bytes};
 use super::{Found, layer};
 
-/// The text of a file: an accepted file can be reported, and neither a report nor an error shows a key, a token or a password.
+/// Checks the text of a configuration file. An accepted file can be reported, and neither a report nor an error shows a key, a
+/// token or a password.
 pub fn file(text: &str) {
     if names_a_file(text) {
         return;
@@ -37,8 +38,8 @@ fn names_a_file(text: &str) -> bool {
     table.keys().any(|name| name.ends_with("_file"))
 }
 
-/// The text of a setting: a duration or a size is shown as a text that reads as the same value, and the label of a database's URL
-/// holds no password.
+/// Checks the text of a setting. A formatted duration or size parses as the same value, and the label of a database's URL
+/// contains no password.
 pub fn value(text: &str) {
     if let Ok(duration) = parse_duration(text) {
         assert_eq!(parse_duration(&duration_text(duration)), Ok(duration));
@@ -66,7 +67,7 @@ fn with_another_password(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (credentials, place) = rest.split_once('@')?;
     let (user, _) = credentials.split_once(':')?;
-    // A credential cannot follow a question mark: a password must escape it.
+    // No credential can follow a question mark, because a password must escape that character.
     if credentials.contains('?') {
         return None;
     }

@@ -10,7 +10,7 @@ use super::layer::Value;
 use super::parse::EMBEDDED_PREFIX;
 use stackbell_system::{redacted, redacted_url};
 
-/// Stands for a value that is not shown.
+/// The placeholder for a hidden value.
 const HIDDEN: &str = "***";
 
 /// All settings, with value and origin.
@@ -54,7 +54,7 @@ fn shown(setting: &Setting, value: &Value) -> String {
     match setting.kind {
         Kind::Secret => HIDDEN.to_owned(),
         Kind::Place => place(value.text()),
-        // The whole URL of a channel is a credential, and people often put it here by mistake.
+        // A whole webhook URL of Slack is a credential, and people often put it here by mistake instead of its host.
         Kind::List if setting.name == SLACK_HOSTS.name => {
             value.texts.iter().map(|text| redacted_url(text)).collect::<Vec<_>>().join(",")
         }
@@ -64,7 +64,7 @@ fn shown(setting: &Setting, value: &Value) -> String {
     }
 }
 
-/// The place of a store. A text that cannot be parsed may hold a password anywhere.
+/// The location of a store. A text that cannot be parsed is hidden, because it may contain a password anywhere.
 fn place(text: &str) -> String {
     if text.starts_with(EMBEDDED_PREFIX) {
         return text.to_owned();
@@ -72,7 +72,7 @@ fn place(text: &str) -> String {
     text.parse::<DatabaseUrl>().map_or_else(|_| HIDDEN.to_owned(), |url| url.label())
 }
 
-/// A text without the password or token that a URL may hold by mistake.
+/// A text without the password or token that its URL may contain by mistake.
 fn hide_credentials(text: String) -> String {
     match text.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => {

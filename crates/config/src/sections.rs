@@ -77,10 +77,10 @@ pub struct StorageSettings {
     pub expect_existing: bool,
 }
 
-/// The store. `Display` shows its place without a password.
+/// The store. `Display` shows its location without a password.
 #[derive(Clone, Debug)]
 pub enum StoreSettings {
-    /// A file that this process alone uses.
+    /// A file that only this process uses.
     Embedded(EmbeddedSettings),
     /// A database that nodes share.
     Postgres(Box<DatabaseSettings>),

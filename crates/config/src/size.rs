@@ -1,4 +1,4 @@
-//! Numbers of bytes in texts of people.
+//! Numbers of bytes in a form that people write.
 
 use stackbell_system::redacted;
 

@@ -235,7 +235,7 @@ fn where_the_master_key_comes_from() {
         }
         other => panic!("{other:?}"),
     }
-    // A value from a source above the file does not come from a file.
+    // The origin is not the file if a source with a higher priority has a value.
     let above = master(&in_file, &[("STACKBELL_MASTER_KEY", KEY)]);
     assert!(matches!(above, MasterKeySetting::Given(_)), "{above:?}");
     let command = master("master_key_command = 'pass show stackbell'", &[]);

@@ -1,4 +1,4 @@
-//! Numbers with a range. Each bound has its reason here.
+//! Numbers with a range, and the reason for each bound.
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -29,30 +29,30 @@ const RETRIES_MAX: usize = 200;
 /// endpoints. Each attempt takes a socket, and the ports for connections to one address are limited.
 const IN_FLIGHT: RangeInclusive<u32> = 8..=60_000;
 
-/// The range of a payload. Pulumi's own events need the least; one commit cannot hold more than the most.
+/// The range of a payload. The minimum is enough for Pulumi's own events. The maximum is what one commit can hold.
 const PAYLOAD_BYTES: RangeInclusive<u64> = 1 << 10..=8 << 20;
 
-/// The range of a request's body. All requests that wait to be accepted may hold 64 MiB together.
+/// The range of a request's body. All requests that wait to be accepted share 64 MiB.
 const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 
 /// The range of an array, which is accepted as a whole in one commit.
 const EVENTS_IN_REQUEST: RangeInclusive<u32> = 1..=10_000;
 
-/// The range of webhooks in a scope. All webhooks of an organization are in memory for matching, and a list returns a whole
-/// scope.
+/// The range of webhooks in a scope. It is bounded because all webhooks of an organization are in memory for matching, and a list
+/// returns a whole scope.
 const WEBHOOKS_IN_SCOPE: RangeInclusive<u32> = 1..=10_000;
 
 /// The range of pending deliveries, up to the largest number that is counted.
 const PENDING_DELIVERIES: RangeInclusive<u32> = 1..=u32::MAX;
 
-/// The range of stored bytes. The payloads of one request need the least; a file cannot hold more than the most.
+/// The range of stored bytes. The minimum is enough for the payloads of one request. The maximum is what a file can hold.
 const STORED_BYTES: RangeInclusive<u64> = 1 << 20..=256 << 40;
 
-/// The range of requests a second. Zero means no limit; a limit beyond the most would have no effect.
+/// The range of requests a second. Zero means no limit. A limit above the maximum would have no effect.
 const REQUEST_RATE: RangeInclusive<u32> = 0..=1_000_000;
 
-/// The range of connections. With fewer than the least the engine would wait for API requests; no server allows more than the
-/// most.
+/// The range of connections. Below the minimum the engine would wait for API requests. No database server allows more than the
+/// maximum.
 const CONNECTIONS: RangeInclusive<u32> = PostgresStore::CONNECTIONS_MIN..=1000;
 
 /// A number that is not valid for its setting.
@@ -126,7 +126,7 @@ fn exchange_time(text: &str) -> Result<Duration, LimitError> {
     within(parse_duration(text)?, EXCHANGE_TIME, duration_text)
 }
 
-/// An empty list is a schedule too: one attempt and no retry.
+/// An empty list is valid: one attempt and no retry.
 fn retry_waits(texts: &[String]) -> Result<Vec<Duration>, LimitError> {
     if texts.len() > RETRIES_MAX {
         return Err(LimitError::TooManyRetries);

@@ -10,10 +10,10 @@ use crate::definitions::{
 use crate::sections::{LimitSettings, MasterKeySetting, ServerSettings, Settings, StoreSettings};
 use crate::size::bytes_text;
 
-/// Settings that an embedded store has no use for.
+/// Settings that have no effect with an embedded store.
 const OF_DATABASES: [Setting; 3] = [DATABASE_CONNECTIONS, DATABASE_POOLING, DATABASE_CA_FILE];
 
-/// Rules about the presence of settings.
+/// Rules about settings that must be present or absent.
 pub(super) fn check_presence(found: &Found) -> Result<(), ConfigError> {
     let has = |setting| found.value(setting).is_some();
     let lonely = match (has(&TLS_CERT), has(&TLS_KEY)) {
@@ -37,7 +37,7 @@ pub(crate) fn check(settings: &Settings, allow_plain_http: bool) -> Result<(), C
     check_sizes(&settings.limits)
 }
 
-/// A setting without effect is an error: in most cases the store's URL is missing.
+/// A setting without effect is an error, because in most cases the store's URL is missing.
 pub(crate) fn check_embedded(found: &Found) -> Result<(), ConfigError> {
     match OF_DATABASES.iter().find(|setting| found.is_set(setting)) {
         None => Ok(()),
@@ -52,7 +52,7 @@ pub(crate) fn check_embedded(found: &Found) -> Result<(), ConfigError> {
 /// Rules that only a server needs.
 pub(crate) fn check_serving(settings: &Settings) -> Result<(), ConfigError> {
     match (&settings.storage.store, &settings.keys.master) {
-        // A key that one node made for itself would be wrong on all others.
+        // All nodes need the same key, so a node must not generate its own.
         (StoreSettings::Postgres(_), MasterKeySetting::DataFolder) => refuse(
             "there is no master key: nodes that share a PostgreSQL store are all given the same one, with \
              STACKBELL_MASTER_KEY, master_key_file or --master-key-command; `stackbell key new` prints a new one"
@@ -71,7 +71,7 @@ fn check_addresses(server: &ServerSettings) -> Result<(), ConfigError> {
     }
 }
 
-/// Tokens must not cross a network in the clear, unless a setting allows it.
+/// Tokens must not be sent unencrypted over a network, unless a setting allows it.
 fn check_tls(server: &ServerSettings, allow_plain_http: bool) -> Result<(), ConfigError> {
     let has_scheme = |scheme: &str| server.public_url.as_ref().map(Url::scheme) == Some(scheme);
     if allow_plain_http {
