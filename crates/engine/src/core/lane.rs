@@ -78,6 +78,8 @@ pub(super) struct Lane {
     hold_learnt_at: Timestamp,
     /// Whether it was held when its webhook was last seen.
     was_held: bool,
+    /// An edit that is not read yet set the webhook going.
+    set_going_by_edit: bool,
     /// When its webhook was last set going, as far as is known here.
     hold_ended_at: Option<Timestamp>,
     /// Where it sends to and the fingerprint of its secret, once that is known.
@@ -138,6 +140,7 @@ impl Lane {
             hold: Hold::None,
             hold_learnt_at: Timestamp::from_millis(0),
             was_held: false,
+            set_going_by_edit: false,
             hold_ended_at: None,
             endpoint: None,
             asked: None,

@@ -23,6 +23,10 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
             wait_taken_for_over(),
         ),
         ("sent within a wait that was not recorded yet, once sending was resumed", wait_not_recorded_yet()),
+        (
+            "sent within a wait that was not recorded yet, once sending was resumed after an edit",
+            wait_not_recorded_before_an_edit(),
+        ),
     ]
 }
 
@@ -99,6 +103,45 @@ fn wait_not_recorded_yet() -> Plan {
         Operation::SetHeld { node: 0, held: true, told: false },
     ];
     Plan { cast: Cast::Shared { nodes: 2 }, rng_seed: 18_225_572_188_585_021_282, operations }
+}
+
+fn wait_not_recorded_before_an_edit() -> Plan {
+    let source = |events| Operation::Source {
+        node: 0,
+        organization: 0,
+        subject: 0,
+        events,
+        again: None,
+        is_behind: false,
+    };
+    let pace = |webhook, pace| Operation::SetPace { node: 0, webhook, pace, told: false };
+    let done = store(StoreFate::Done);
+    let mut operations = vec![
+        publish(0),
+        pace(0, Some(1)),
+        Operation::Advance(Duration::from_secs(40)),
+        source(2),
+        done,
+        source(0),
+        Operation::Advance(Duration::from_secs(6)),
+    ];
+    operations.extend([publish(0); 2]);
+    operations.extend([Operation::Ping { node: 0, webhook: 0 }, done]);
+    operations.extend([publish(0); 5]);
+    operations.push(Operation::Endpoint { webhook: 2, behaviour: Behaviour::AsksToWait });
+    operations.extend([publish(0); 2]);
+    operations.extend([
+        done,
+        Operation::Advance(Duration::from_secs(900)),
+        store(StoreFate::FailsBefore),
+        redeliver(4),
+        publish(0),
+        answered(),
+        pace(2, None),
+        Operation::SetHeld { node: 0, held: true, told: false },
+        publish(0),
+    ]);
+    embedded(1, 11_538_743_643_487_199_908, operations)
 }
 
 fn busy_while_stopping() -> Plan {

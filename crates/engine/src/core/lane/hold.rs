@@ -148,8 +148,10 @@ impl Lane {
         if is_other {
             self.forget_endpoint(config);
         }
-        // The store's wait is newer than every wait that is known here, unless an attempt of this revision is not recorded yet.
-        let is_store_newer = webhook.revision > self.revision || self.unrecorded == 0;
+        // The store's wait is newer than the wait that is known here, unless an attempt is not recorded yet. An edit that ended the
+        // hold ends the waits of such attempts too; the end of the instance's hold does not.
+        let is_by_edit = std::mem::take(&mut self.set_going_by_edit) && webhook.revision > self.revision;
+        let is_store_newer = is_by_edit || self.unrecorded == 0;
         if is_other || (is_set_going && is_store_newer) {
             self.replace_asked(health.retry_after);
         } else {
@@ -238,6 +240,7 @@ impl Lane {
 
     /// Somebody had its webhook go on, be it that nothing is known here of what that was held for.
     pub(in crate::core) fn note_set_going(&mut self) {
+        self.set_going_by_edit = true;
         self.was_held = true;
     }
 
