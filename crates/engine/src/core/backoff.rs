@@ -1,4 +1,4 @@
-//! A store that fails is not asked all the time, and while it does nothing new is sent.
+//! Backoff after failed commits. While outcomes cannot be recorded, nothing new is sent.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) enum Recording {
     Fails,
 }
 
-/// Keeps a failing store from being asked all the time.
+/// The wait between failed commits, which grows with each failure.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failing: Option<(Timestamp, Duration, CommitFault)>,
@@ -33,7 +33,7 @@ impl Backoff {
         self.failing.filter(|(until, ..)| *until > now).map(|(.., fault)| fault)
     }
 
-    /// Whether what endpoints answer could be recorded now. `is_trying`: there is something to commit, so that it will be
+    /// Says whether outcomes could be recorded now. `is_trying` is true if there is something to commit: the answer is then
     /// known soon.
     pub(super) fn recording(&self, now: Timestamp, is_trying: bool) -> Recording {
         match self.failing {

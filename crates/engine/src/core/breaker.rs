@@ -25,7 +25,7 @@ pub struct OpenBreaker {
     /// When this node makes its next single attempt, if a delivery is due then. Another node may make one before.
     /// `None` if this node has made none yet, and other nodes have found that the endpoint fails.
     pub until: Option<Timestamp>,
-    /// True if it is open because this node cannot make the requests. That says nothing about the endpoint.
+    /// True if it is open because this node cannot make the requests, which says nothing about the endpoint.
     pub is_our_fault: bool,
 }
 
@@ -54,7 +54,7 @@ impl OpenBreakers {
 pub(super) enum Cause {
     /// Its endpoint fails.
     Failures,
-    /// We cannot send, however its endpoint does.
+    /// This node cannot make the requests.
     OurFault,
 }
 
@@ -90,13 +90,13 @@ impl Breaker {
         };
     }
 
-    /// An attempt was not made, because of us.
+    /// An attempt was not made, by our own fault.
     pub(super) fn our_fault(&mut self, config: &CoreConfig, now: Timestamp) {
         *self = Self::Open { until: now.after(config.retry.own_fault_wait), because: Cause::OurFault };
     }
 
-    /// What the webhook's health says of its endpoint, which other nodes send to as well. A node that is alone has seen it all,
-    /// and before the store has. `is_all_recorded`: the store has heard of all that this node has.
+    /// Learns from the webhook's health, which counts the attempts of all nodes. A node that is alone has seen all of them
+    /// before the store. `is_all_recorded` is true if all outcomes of this node are recorded.
     pub(super) fn learn(
         &mut self,
         health: &Health,
@@ -109,7 +109,7 @@ impl Breaker {
             return;
         }
         match *self {
-            // A success of our own that the store has not heard of is newer.
+            // A success of this node that is not recorded yet is newer.
             Self::Closed { failures }
                 if health.failures >= config.breaker_failures && (is_all_recorded || failures > 0) =>
             {
@@ -123,8 +123,8 @@ impl Breaker {
         }
     }
 
-    /// How it is for those who ask, given what the store says of the endpoint now. The breaker itself learns of it later, with
-    /// the next lease. `is_all_recorded`: as in [`Self::learn`].
+    /// The view for operators, with the health that the store has now. The breaker itself learns that health with the next
+    /// lease. `is_all_recorded`: as in [`Self::learn`].
     pub(super) fn view(
         self,
         health: &Health,
@@ -149,7 +149,7 @@ impl Breaker {
         }
     }
 
-    /// The endpoint said when it may be asked again: nodes take turns from then on.
+    /// The endpoint said how long to wait. Nodes take turns after that.
     pub(super) fn wait_no_longer_than(&mut self, asked_until: Timestamp, share: Share, config: &CoreConfig) {
         if let Self::Open { until, because: Cause::Failures } = self {
             let turn = share.first_turn(config.breaker_wait).saturating_sub(config.breaker_wait);
@@ -157,7 +157,7 @@ impl Breaker {
         }
     }
 
-    /// Others have come or gone: nobody waits longer than a turn takes now.
+    /// Nodes have come or gone: this node waits no longer than its turn takes now.
     pub(super) fn shorten(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
         if let Self::Open { until, because: Cause::Failures } = self {
             *until = (*until).min(now.after(share.turn(config.breaker_wait)));
@@ -184,7 +184,7 @@ mod tests {
         breaker
     }
 
-    /// What a breaker is once it has heard of so many failures.
+    /// A breaker that has learnt of so many failures.
     fn learnt(mut breaker: Breaker, failures: u32, is_all_recorded: bool, share: Share) -> Breaker {
         breaker.learn(&health(failures), is_all_recorded, share, &CoreConfig::default(), NOW);
         breaker

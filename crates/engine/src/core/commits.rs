@@ -34,7 +34,7 @@ impl CommitInFlight {
     }
 }
 
-/// What is reserved for the leased deliveries of a batch.
+/// The reservations of the leased deliveries of a batch.
 #[derive(Debug)]
 pub(super) struct Reservations {
     /// One for each leased delivery, in the order of the batch.

@@ -5,26 +5,26 @@ use stackbell_model::retry::RetryPolicy;
 use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::commit::{Lease, Quota};
 
-/// The machine's limits. Every one has a reason; those of an installation may differ.
+/// The limits of the core. Each has a reason; an installation may set others.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
     /// When a delivery is tried again.
     pub retry: RetryPolicy,
-    /// What an organization may keep. Beyond it its events are refused until something has gone.
+    /// The most that an organization may keep. Beyond it, its events are refused until something is gone.
     pub quota: Quota,
     /// Attempts in flight at once: bounds sockets and bodies in memory.
     pub in_flight_max: u32,
-    /// The same for one organization, so that none can take the node for itself.
+    /// Attempts in flight of one organization, so that none can take the whole node.
     pub organization_in_flight_max: u32,
-    /// Attempts in flight for a webhook of which nothing is known yet.
+    /// Attempts in flight of a webhook whose endpoint is not known yet.
     pub lane_limit_start: u32,
-    /// The same for one that answers quickly.
+    /// Attempts in flight of a webhook whose endpoint responds quickly.
     pub lane_limit_max: u32,
     /// Deliveries that are prefetched: bounds the memory that they take.
     pub prefetch_max: u32,
-    /// The same for one organization.
+    /// Prefetched deliveries of one organization.
     pub organization_prefetch_max: u32,
-    /// The same for one webhook.
+    /// Prefetched deliveries of one webhook.
     pub lane_prefetch_max: u32,
     /// A response within this time is quick, unless it is long. Half of all permits are for webhooks whose last response was quick.
     pub quick_response: Duration,
@@ -46,11 +46,11 @@ pub struct CoreConfig {
     pub batch_deliveries_max: usize,
     /// Bytes of payloads and rendered messages in one commit.
     pub batch_bytes_max: usize,
-    /// Deliveries that one publish may come to: events times webhooks that hear of them.
+    /// Deliveries of one publish: its events times their webhooks.
     pub deliveries_in_publish_max: usize,
     /// Outcomes in one commit.
     pub batch_records_max: usize,
-    /// Bytes of what endpoints answered in one commit, beyond which no further outcome comes along.
+    /// Bytes of responses in one commit, after which no further outcome joins it.
     pub batch_record_bytes_max: usize,
     /// Commits under way at once. One for a store with one writer.
     pub commits_in_flight_max: usize,
@@ -60,7 +60,7 @@ pub struct CoreConfig {
     pub waiting_events_max: usize,
     /// Outcomes that wait for a commit before nothing new is sent.
     pub unrecorded_max: usize,
-    /// The same in bytes of what endpoints answered.
+    /// Bytes of response bodies that wait for a commit before nothing new is sent.
     pub unrecorded_bytes_max: usize,
     /// How long a ping or redelivery waits for a permit.
     pub on_demand_wait_max: Duration,
@@ -79,9 +79,9 @@ pub struct CoreConfig {
 }
 
 impl CoreConfig {
-    /// What is different where other nodes use the same store.
+    /// The settings that differ if other nodes use the same store.
     ///
-    /// What they leave to be sent is looked for more often: a wake-up may be lost, or there are none.
+    /// Searches for due deliveries of other nodes are more frequent, because a wake-up may be lost.
     /// The store has more than one writer, and a commit waits for a network as well as for a disk.
     #[must_use]
     pub fn shared(self) -> Self {

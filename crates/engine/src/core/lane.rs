@@ -1,4 +1,4 @@
-//! A lane: one webhook's way out. What it may send, and when.
+//! A lane: the state of one webhook's sending, and when the lane may send how much.
 
 mod catching_up;
 mod hold;
@@ -25,7 +25,7 @@ use catching_up::CatchingUp;
 use hold::Hold;
 pub(super) use prefetch::{PREFETCH_BYTES_MAX, Prefetched};
 
-/// How long a lane is left alone of which nothing could be had, although something is due.
+/// How long a lane rests whose due deliveries could not be leased.
 const TAKEN_WAIT: Duration = Duration::from_millis(100);
 
 /// When a lane can go.
@@ -42,9 +42,9 @@ pub(super) enum Readiness {
 #[derive(Debug)]
 pub(super) struct Lane {
     organization: OrganizationId,
-    /// When the first delivery that nobody holds is due, as far as is known here; may be too early, never too late.
+    /// When its first delivery without a lease is due, as far as this node knows; may be too early, never too late.
     next_due: Option<Timestamp>,
-    /// A lease of it is being asked for.
+    /// True if a lease request for it is under way.
     is_leasing: bool,
     /// Prefetched deliveries, oldest lease first.
     prefetched: VecDeque<Prefetched>,
@@ -60,59 +60,59 @@ pub(super) struct Lane {
     has_large: bool,
     /// Whether its prefetched deliveries grew old, and no response has come since.
     has_stalled: bool,
-    /// This node's share of what its webhook may be sent.
+    /// This node's share of the webhook's sending.
     share: Share,
     in_flight: u32,
     /// How many attempts of its webhook may be in flight, of all nodes.
     limit: u32,
-    /// What that begins with.
+    /// The start value of `limit`.
     limit_start: u32,
-    /// A share that comes to nothing is tried once, not before this.
+    /// A share of nothing makes one attempt, not before this.
     try_at: Timestamp,
     tier: Tier,
     breaker: Breaker,
     /// Attempts that have ended and are not known to be recorded: the store does not count them yet.
     unrecorded: u32,
     hold: Hold,
-    /// When that was learnt.
+    /// When `hold` was learnt.
     hold_learnt_at: Timestamp,
-    /// Whether it was held when its webhook was last seen.
+    /// True if its webhook was held when it was last seen.
     was_held: bool,
     /// An edit that is not read yet set the webhook going.
     set_going_by_edit: bool,
-    /// When its webhook was last set going, as far as is known here.
+    /// When the last hold of its webhook ended, as far as this node knows.
     hold_ended_at: Option<Timestamp>,
-    /// Where it sends to and the fingerprint of its secret, once that is known.
+    /// Its payload URL and the fingerprint of its secret, once they are known.
     endpoint: Option<(PayloadUrl, Option<[u8; 32]>)>,
-    /// How long its endpoint asked to be left alone.
+    /// The wait that its endpoint asked for (`Retry-After`).
     asked: Option<RetryAfter>,
-    /// Requests to be left alone that came no later than this are over: a person has had the webhook go on.
+    /// Waits that the endpoint asked for up to this time are over: a person has resumed the webhook.
     asked_is_over_to: Option<Timestamp>,
-    /// Everything pending goes, due or not, until something fails: a person had it go on, or its endpoint is back.
+    /// All pending deliveries are sent, due or not, until an attempt fails: a person resumed it, or its endpoint is back.
     flushes: bool,
     /// Flushing begins once the store knows that a person got a 2xx.
     flushes_once_recorded: bool,
-    /// A person wants an attempt now: the next one need not wait for the time that its endpoint asked for.
+    /// A person wants an attempt now: the next attempt ignores the wait that the endpoint asked for.
     wants_attempt: bool,
-    /// The lease that is being asked for is for that attempt.
+    /// The lease request under way is for that attempt.
     leases_wanted: bool,
     /// Its deliveries go one at a time, in the order of their events, from the first of the nodes.
     is_ordered: bool,
-    /// What its endpoint's service takes, or what people set.
+    /// The rate that the endpoint's service takes, or that people set.
     rate: Option<Rate>,
-    /// Keeps it to this node's share of that.
+    /// Limits it to this node's share of `rate`.
     pacer: Option<Pacer>,
-    /// Of which revision of the webhook that is.
+    /// The revision of the webhook that has this rate.
     revision: u64,
-    /// Whether it has changed since a lease was last asked for.
+    /// True if the rate has changed since the last lease request began.
     has_new_rate: bool,
-    /// Whether its webhook has been seen since it last changed. Until then it asks for one delivery, which brings it along.
+    /// True if its webhook has been seen since it last changed. Until then it leases one delivery, which brings the webhook.
     is_known: bool,
     /// The last probe found everything leased: not before this.
     no_probe_before: Option<Timestamp>,
     /// After a resume: one at a time, ever faster.
     catching_up: Option<CatchingUp>,
-    /// Something changed while a lease was asked for: the answer is older than that, and teaches nothing.
+    /// Something changed while a lease request was under way: its response may be older, and teaches nothing.
     is_outdated: bool,
 }
 
@@ -161,7 +161,7 @@ impl Lane {
         }
     }
 
-    /// The lane of a webhook that was just seen.
+    /// A lane whose webhook is known.
     pub(super) fn of(webhook: &Webhook, share: Share, config: &CoreConfig, now: Timestamp) -> Self {
         let mut lane = Self::new(webhook.organization, share, config);
         lane.learn_webhook(webhook, config, now);
@@ -189,7 +189,7 @@ impl Lane {
         }
     }
 
-    /// A share that has come to nothing is tried after this node's turn.
+    /// A share of nothing makes its attempt after this node's turn.
     fn rest(&mut self, config: &CoreConfig, now: Timestamp) {
         if self.in_flight_max() == 0 {
             self.try_at = now.after(self.share.turn(config.breaker_wait));
@@ -217,7 +217,7 @@ impl Lane {
             && self.in_flight < self.in_flight_max()
     }
 
-    /// When, and with how many attempts, it can go for what is due.
+    /// When it can lease due deliveries, and for how many attempts.
     pub(super) fn readiness(&mut self, now: Timestamp) -> Readiness {
         let (attempts, prefetch, mode) = match self.readiness_unpaced(now) {
             Readiness::Now { attempts, prefetch, mode } => {
@@ -273,7 +273,7 @@ impl Lane {
         }
     }
 
-    /// Where it makes one attempt now and then, to see how things are: when the next one may be.
+    /// When its next attempt may begin, if it makes only single attempts to test the endpoint.
     fn single_attempts(&self) -> Option<Timestamp> {
         match self.breaker {
             Breaker::Open { until, .. } => Some(until),
@@ -392,13 +392,13 @@ impl Lane {
         self.rest(config, now);
     }
 
-    /// What came of an attempt is in the store, or never will be.
+    /// The outcome of an attempt is recorded, or never will be.
     pub(super) fn outcome_recorded(&mut self) {
         // One that was dropped meanwhile, with its webhook, had others.
         self.unrecorded = self.unrecorded.saturating_sub(1);
     }
 
-    /// What its webhook is paced to. News may come late: an older webhook than the last teaches nothing.
+    /// Learns the rate of its webhook. A webhook that is older than the last one seen teaches nothing.
     pub(super) fn learn_rate(&mut self, webhook: &Webhook, now: Timestamp) {
         if webhook.revision < self.revision {
             return;
@@ -433,7 +433,7 @@ impl Lane {
         self.next_due = None;
     }
 
-    /// What was asked for is here, or will not come.
+    /// The response to the lease request is here, or will not come.
     pub(super) fn lease_ends(&mut self, prefetch: usize) {
         self.is_leasing = false;
         self.keep_promise(prefetch);
@@ -454,12 +454,12 @@ impl Lane {
         }
     }
 
-    /// Whether something changed since the lease was asked for that is answered now. Says so once.
+    /// True if something changed since the lease request began. Resets that.
     pub(super) fn take_outdated(&mut self) -> bool {
         std::mem::take(&mut self.is_outdated)
     }
 
-    /// Whether nothing needs it any more.
+    /// True if nothing needs it any more.
     pub(super) fn is_spent(&self) -> bool {
         self.hold == Hold::Deleted && self.in_flight == 0 && self.prefetched.is_empty() && !self.is_leasing
     }

@@ -55,7 +55,7 @@ pub(super) struct Lanes {
     timers: BTreeSet<(Timestamp, WebhookId)>,
 }
 
-/// What a lane does with a new delivery.
+/// A decision about a new delivery.
 pub(super) enum Admission<'a> {
     /// The delivery is sent at once.
     Attempt(Permit),
@@ -65,7 +65,7 @@ pub(super) enum Admission<'a> {
     No,
 }
 
-/// What a lane may lease.
+/// The attempts and deliveries for which a lane may lease.
 pub(super) struct Lease<'a> {
     pub(super) lane: &'a mut Lane,
     pub(super) mode: LaneMode,
@@ -170,7 +170,7 @@ impl Lanes {
         timer.into_iter().chain(unproven).min()
     }
 
-    // What lanes learn.
+    // Knowledge of lanes.
 
     /// Learns which nodes are at work. Each lane's part depends on them.
     pub(super) fn learn_nodes(&mut self, nodes: Vec<NodeId>, now: Timestamp) {

@@ -57,7 +57,7 @@ pub(super) struct LeasingLane {
     changes: u64,
 }
 
-/// What becomes of a lane's turn in [`Leasing::start`].
+/// The result of a lane's turn in [`Leasing::start`].
 enum Turn {
     Leases(LeasingLane),
     NoPermit,
@@ -207,7 +207,7 @@ fn reserve(
     })
 }
 
-/// What a lane may do with the deliveries that it leased.
+/// The permits and places for the deliveries that a lane leased.
 pub(super) struct Granted {
     webhook: Arc<Webhook>,
     lease: Lease,
@@ -222,7 +222,7 @@ pub(super) struct Granted {
     may_prefetch: bool,
 }
 
-/// What becomes of a leased delivery.
+/// A decision about a leased delivery.
 pub(super) enum Granting {
     Start(Start),
     Prefetch(Prefetched),
@@ -281,7 +281,7 @@ impl LeasingLane {
     }
 }
 
-/// What a lease request reserved and did not use.
+/// Permits and places that a lease request did not use.
 pub(super) struct Ungranted {
     permits: std::vec::IntoIter<Permit>,
     places: std::vec::IntoIter<Permit>,

@@ -1,4 +1,4 @@
-//! Which webhooks hear of an event, and what they are sent.
+//! Matches events with webhooks, and renders the messages.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -29,14 +29,14 @@ pub(super) struct Snapshot {
     one_subject: HashMap<Subject, Vec<Listener>>,
 }
 
-/// What a snapshot says of a right to publish.
+/// The judgement of a snapshot about a right to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It holds, as long as the snapshot does, which the commit finds out.
+    /// The right holds as long as the snapshot does. The commit checks that.
     Holds,
-    /// It is of a later time than the snapshot.
+    /// The right is newer than the snapshot.
     Unknown,
-    /// It is of an earlier time, and may be over.
+    /// The right is older than the snapshot, and may be over.
     Outdated,
 }
 
@@ -65,7 +65,7 @@ impl Snapshot {
         self.version
     }
 
-    /// Whether events may be published by such a right.
+    /// Judges a right to publish.
     pub(super) fn judge(&self, authority: Authority) -> Standing {
         match authority {
             Authority::Own => Standing::Holds,
@@ -77,7 +77,7 @@ impl Snapshot {
         }
     }
 
-    /// The webhooks that hear of `event`, each once.
+    /// The webhooks that subscribe to `event`, each once.
     pub(super) fn listeners(&self, event: &Event) -> impl Iterator<Item = &Arc<Webhook>> {
         let filters = event.filters;
         let of_subject = self.one_subject.get(&event.subject).into_iter().flatten();
@@ -89,7 +89,7 @@ impl Snapshot {
     }
 }
 
-/// What was rendered of one event, once for each format.
+/// The messages of one event, one for each format.
 #[derive(Debug, Default)]
 pub(super) struct Rendered(Vec<(Format, Bytes)>);
 

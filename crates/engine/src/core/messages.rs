@@ -1,4 +1,4 @@
-//! What goes into the machine and what comes out.
+//! The inputs and commands of the core.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub enum Authority {
 /// Events and a change that a producer wants accepted together.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Who waits.
+    /// The producer who waits.
     pub ticket: PublishTicket,
     /// Whose events.
     pub organization: OrganizationId,
@@ -177,7 +177,7 @@ pub enum Input {
     Committed {
         /// Which.
         number: CommitNumber,
-        /// What became of its parts.
+        /// The outcomes of its parts.
         outcome: BatchOutcome,
     },
     /// [`Command::Commit`] could not be done.
@@ -203,7 +203,7 @@ pub enum Input {
     LanesNotFound,
     /// [`Command::Release`] is done, or could not be.
     Released {
-        /// What was to be given back.
+        /// The leases that were to be given back.
         held: Vec<HeldDelivery>,
         /// Whether it was; if not, its leases last until their deadlines.
         done: bool,
@@ -219,7 +219,7 @@ pub enum Input {
     OnDemand {
         /// The waiting caller.
         ticket: OnDemandTicket,
-        /// What for.
+        /// The request.
         request: OnDemand,
     },
     /// The process is to end.
@@ -272,9 +272,9 @@ pub enum PublishRefusal {
     Full,
     /// Events times webhooks come to more deliveries than one publish may. Send fewer events in one.
     TooManyDeliveries {
-        /// What they come to.
+        /// The deliveries of this publish.
         deliveries: usize,
-        /// What they may.
+        /// The most that a publish may have.
         max: usize,
     },
 }
@@ -292,7 +292,7 @@ pub enum OnDemandRefusal {
     Gone,
 }
 
-/// Something to do. Whoever does it comes back with the [`Input`] that it names.
+/// Something to do. The shell reports its result with the [`Input`] that the command names.
 #[derive(Debug)]
 pub enum Command {
     /// Read an organization's webhooks: [`Input::WebhooksLoaded`] or [`Input::LoadFailed`].

@@ -14,7 +14,7 @@ use stackbell_store::history::{StoredAttempt, StoredDelivery};
 use super::config::CoreConfig;
 use super::messages::{Command, Notice, OnDemandRefusal, OnDemandTicket};
 
-/// What to do once an outcome is recorded.
+/// The work that follows once an outcome is recorded.
 #[derive(Clone, Debug)]
 pub(super) struct RecordNote {
     webhook: Arc<Webhook>,

@@ -86,7 +86,7 @@ impl Pacer {
         self.rate
     }
 
-    /// Goes on at another rate. As many attempts are missing from the burst as before.
+    /// Changes the rate. The number of attempts that the burst lacks stays.
     pub(super) fn set_rate(&mut self, rate: Rate, now: Timestamp) {
         self.tell(now);
         self.bucket.change_rate(self.rate.0, rate.0, now.into());
@@ -125,7 +125,7 @@ impl Pacer {
         self.take_now(attempts);
     }
 
-    /// The same at the time that the pacer was told.
+    /// So many attempts are made at the time that the pacer was told.
     pub(super) fn take_now(&mut self, attempts: u32) {
         self.bucket.take(self.rate.0, attempts, self.told_at.into());
     }

@@ -94,7 +94,7 @@ impl Permits {
         self.node.has_room(self.node_max, tier) && self.slow_start_of(tier).is_none_or(SlowStart::may_begin)
     }
 
-    /// When unproven lanes may go on, where there is room for them, and too many have begun just now.
+    /// When slow start lets unproven lanes go on, if there is room for them.
     pub(super) fn unproven_rested_at(&self) -> Option<Timestamp> {
         let slow_start = self.slow_start_of(Tier::Unproven).filter(|slow_start| !slow_start.may_begin())?;
         self.node.has_room(self.node_max, Tier::Unproven).then(|| slow_start.rested_at())

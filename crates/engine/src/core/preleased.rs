@@ -6,7 +6,7 @@ use stackbell_model::webhook::Webhook;
 
 use super::permits::Permit;
 
-/// What is reserved for a delivery that is leased at its commit.
+/// The reservation of a delivery that is leased at its commit.
 #[derive(Debug)]
 pub(super) struct Reserved {
     place: Place,

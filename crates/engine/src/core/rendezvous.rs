@@ -4,7 +4,7 @@
 //! the nodes stand in an order of their own (rendezvous hashing), so that a node that comes or goes moves nobody else past
 //! anybody, and no node is first everywhere.
 //!
-//! What is promised holds while all nodes see the same nodes and have learnt the same of an endpoint:
+//! These promises hold while all nodes see the same nodes and know the same about an endpoint:
 //!
 //! - **In flight.** A webhook whose limit is `L` has exactly `L` attempts in flight at the most while `L` is below where it
 //!   starts, and `max(L, nodes)` from there on: nobody goes without while nothing bad is known. A node whose share is nothing
@@ -21,7 +21,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use stackbell_model::ids::{NodeId, WebhookId};
 
-/// Who sends, as far as it is known here.
+/// The nodes that send, as this node knows them.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     own: NodeId,
@@ -30,24 +30,24 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Of a node that has its store for itself.
+    /// For a node that has its store for itself.
     pub fn alone(own: NodeId) -> Self {
         Self { own, nodes: Some(vec![own]) }
     }
 
-    /// Of a node that shares its store with others, of whom nothing is known yet.
+    /// For a node that shares its store with others, and does not know them yet.
     pub fn unknown(own: NodeId) -> Self {
         Self { own, nodes: None }
     }
 
-    /// Whether it is known who sends.
+    /// True if it is known which nodes send.
     pub(super) fn are_known(&self) -> bool {
         self.nodes.is_some()
     }
 
-    /// Learns who is at work. Says whether that is news.
+    /// Learns which nodes are at work. Returns true if that is news.
     pub(super) fn learn(&mut self, mut nodes: Vec<NodeId>) -> bool {
-        // We are, whoever has missed that.
+        // This node is at work, even if the others have not seen it.
         nodes.push(self.own);
         nodes.sort_unstable();
         nodes.dedup();
@@ -86,10 +86,10 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// That of a node that is alone.
+    /// The share of a node that is alone.
     pub(super) const WHOLE: Self = Self { rank: 0, nodes: 1 };
 
-    /// That of the node at a place from 0 among so many.
+    /// The share of the node at a place from 0 among so many.
     #[cfg(test)]
     pub(super) fn nth(rank: u32, nodes: u32) -> Self {
         assert!(rank < nodes);
@@ -105,7 +105,7 @@ impl Share {
         self.nodes == 1
     }
 
-    /// What of a number of things is this node's: those of all nodes come to `whole`.
+    /// This node's part of a number of things. The parts of all nodes add up to `whole`.
     pub(super) fn part_of(self, whole: u32) -> u32 {
         whole / self.nodes + u32::from(self.rank < whole % self.nodes)
     }
@@ -155,7 +155,7 @@ mod tests {
         nodes.iter().enumerate().map(share).collect()
     }
 
-    /// What each of them may have in flight.
+    /// The most that each of them may have in flight.
     fn in_flight_max(nodes: &[NodeId], id: WebhookId, limit: u32, start: u32) -> Vec<u32> {
         shares(nodes, id).into_iter().map(|share| share.in_flight_max(limit, start)).collect()
     }
@@ -164,7 +164,7 @@ mod tests {
     fn the_order_of_nodes_is_the_same_in_every_version() {
         let nodes: Vec<_> = (1..=4).map(|id| NodeId::from_uuid(Uuid::from_u128(id))).collect();
         let ranks = |id| shares(&nodes, webhook(id)).into_iter().map(|share| share.rank).collect::<Vec<_>>();
-        // As any other program finds it that sorts the SHA-256 of both ids' bytes.
+        // Any other program that sorts the SHA-256 of both ids' bytes finds this order.
         assert_eq!(ranks(1), [1, 2, 3, 0]);
         assert_eq!(ranks(2), [3, 1, 0, 2]);
     }

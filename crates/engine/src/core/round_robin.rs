@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_proven_quick_changes_over() {
+    fn a_lane_that_has_proven_quick_changes_its_tier() {
         let organization = OrganizationId::from_uuid(Uuid::from_u128(1));
         let lane = |n| WebhookId::from_uuid(Uuid::from_u128(n));
         let mut turns = RoundRobin::default();

@@ -1,4 +1,4 @@
-//! Why a lane waits for somebody else, and what sets it going again.
+//! The holds of a lane, and their ends.
 //!
 //! A lane is held while its webhook is inactive or suspended, and waits while its endpoint asked to be left alone. It goes on once
 //! the endpoint is back (a probe's 2xx), once a person has it go on, and once its webhook has another payload URL or secret.
@@ -19,7 +19,7 @@ use crate::core::config::CoreConfig;
 use crate::core::messages::Notice;
 use crate::core::permits::Tier;
 
-/// Why a lane waits for somebody else.
+/// The hold of a lane's webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     None,
@@ -58,12 +58,12 @@ impl HealthChange {
 }
 
 impl Lane {
-    /// Until when its endpoint asked to be left alone, if that is not over.
+    /// The end of the wait that its endpoint asked for, if that is not over.
     pub(super) fn asked_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.asked.map(|asked| asked.until).filter(|until| *until > now)
     }
 
-    /// Whether a delivery that is leased already must not be sent by itself now.
+    /// True if a leased delivery must not be sent now.
     pub(in crate::core) fn must_wait(&self, now: Timestamp) -> bool {
         // Probes, and attempts while the breaker is open, are any node's.
         let is_anothers = self.is_ordered && self.hold == Hold::None && self.breaker.is_closed();
@@ -76,7 +76,7 @@ impl Lane {
         matches!(self.hold, Hold::Suspended { .. }) || self.asked_until(now).is_some() || self.must_wait(now)
     }
 
-    /// Learns from an attempt how long its endpoint is to be left alone.
+    /// Learns from an attempt the wait that its endpoint asked for.
     pub(super) fn note_asked(&mut self, attempt: &Attempt, retry_until: Option<Timestamp>) {
         let before = Health { retry_after: self.asked, ..Health::default() };
         let after = before.after(attempt, retry_until).retry_after;
@@ -217,7 +217,7 @@ impl Lane {
         matches!(self.hold, Hold::Inactive | Hold::Suspended { .. }) && !is_news
     }
 
-    /// Goes on with what was held, slowly at first.
+    /// Ends a hold: it goes on, slowly at first.
     fn resume(&mut self, config: &CoreConfig, now: Timestamp) {
         self.catching_up = Some(CatchingUp::new(config.resume_interval, now));
         self.breaker = Breaker::CLOSED;
@@ -225,20 +225,20 @@ impl Lane {
         self.flush(now);
     }
 
-    /// Everything pending goes, due or not.
+    /// All pending deliveries are sent, due or not.
     pub(super) fn flush(&mut self, now: Timestamp) {
         self.flushes = true;
         self.note_due(now);
     }
 
-    /// Something failed: the rest goes when it is due.
+    /// An attempt failed: other deliveries are sent when they are due.
     pub(super) fn stop_flush(&mut self) {
         self.flushes = false;
         self.flushes_once_recorded = false;
         self.catching_up = self.catching_up.map(CatchingUp::answered);
     }
 
-    /// Somebody had its webhook go on, be it that nothing is known here of what that was held for.
+    /// Somebody resumed its webhook. This node may not know of the hold.
     pub(in crate::core) fn note_set_going(&mut self) {
         self.set_going_by_edit = true;
         self.was_held = true;

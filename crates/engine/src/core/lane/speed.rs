@@ -1,4 +1,4 @@
-//! What a lane learns of its endpoint's speed.
+//! The speed of a lane's endpoint.
 
 use stackbell_model::delivery::Attempt;
 
@@ -6,8 +6,8 @@ use super::Lane;
 use crate::core::config::CoreConfig;
 use crate::core::permits::Tier;
 
-/// An answer that is longer than this is not quick, however soon it came: it costs everybody the time in which it is read
-/// and recorded. Far longer than any word of thanks.
+/// A longer response is not quick, however soon it comes: its reading and recording takes time from other lanes. A usual
+/// acknowledgement is far shorter.
 const QUICK_RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
 impl Lane {

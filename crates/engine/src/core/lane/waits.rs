@@ -1,4 +1,4 @@
-//! What keeps a lane from sending what is due.
+//! The reasons for which a lane does not send its due deliveries.
 
 use stackbell_model::Timestamp;
 use stackbell_model::health::Health;
@@ -11,7 +11,7 @@ use crate::core::messages::SendNow;
 use crate::core::waits::LaneWait;
 
 impl Lane {
-    /// The lease for an attempt that a person wants was not answered.
+    /// The lease request for an attempt that a person wants has failed.
     pub(in crate::core) fn wants_again(&mut self) {
         self.wants_attempt |= std::mem::take(&mut self.leases_wanted);
     }
@@ -32,14 +32,14 @@ impl Lane {
         self.try_at = self.try_at.min(now);
     }
 
-    /// Its breaker if that is open, for those who ask.
+    /// Its breaker, if that is open.
     pub(in crate::core) fn open_breaker(&self, health: &Health, config: &CoreConfig) -> Option<OpenBreaker> {
         self.breaker.view(health, self.unrecorded == 0, self.share, config)
     }
 
-    /// Why what is due waits for its endpoint or for time; `None` if it could be sent now.
+    /// Why its due deliveries wait for the endpoint or for time; `None` if they could be sent now.
     ///
-    /// A breaker that is open through our own fault is no such reason: the endpoint would take what is due.
+    /// A breaker that is open through our own fault is no such reason: the endpoint would take the deliveries.
     pub(in crate::core) fn endpoint_wait(&mut self, now: Timestamp) -> Option<LaneWait> {
         let waits = |reason, until| Some(LaneWait { reason, until });
         if let Some(until) = self.asked_until(now) {
