@@ -1,10 +1,10 @@
-//! The binary from outside: its output and its exit codes.
+//! The binary's output and exit codes.
 
 use std::path::Path;
 
 use assert_cmd::Command;
 
-/// The binary, without the caller's settings.
+/// The binary, without the settings in the caller's environment.
 fn stackbell(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("stackbell").expect("the binary of this package");
     command.env_clear().current_dir(folder);
@@ -167,7 +167,7 @@ fn the_openapi_document_is_json() {
     assert!(document["paths"].as_object().is_some_and(|paths| !paths.is_empty()));
 }
 
-/// The exit code of the binary with these targets of standard output and standard error.
+/// The exit code of the binary with these standard output and standard error.
 #[cfg(unix)]
 fn code(
     arguments: &[&str],

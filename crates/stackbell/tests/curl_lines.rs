@@ -1,5 +1,5 @@
 //! The curl commands of Pulumi's documentation page for the webhooks REST API, run with the real curl. Only host, names and
-//! endpoint are replaced. D1 to D8, each with the documented response. Source: wire-facts.md#transport,
+//! endpoint are replaced. The cases D1 to D8 each get the documented response. Source: wire-facts.md#transport,
 //! wire-facts.md#update-rule.
 
 use std::process::Command;
@@ -161,7 +161,7 @@ async fn d5_updates_what_it_names_alone() {
     assert_eq!(page.curl("", &path, &name).await.json("200"), expected);
 }
 
-/// The last path is a misprint of the page. Source: wire-facts.md#transport.
+/// The last path has a misprint that is on the page. Source: wire-facts.md#transport.
 #[tokio::test]
 async fn d6_deletes() {
     let page = Page::open().await;

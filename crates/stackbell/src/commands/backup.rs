@@ -118,14 +118,14 @@ fn receive(from: &mut dyn Read, headers: &HeaderMap, path: &Path) -> anyhow::Res
     Ok(Copy { file, bytes, sha256: hex(&digest) })
 }
 
-/// The SHA-256 in a field such as `sha-256=:…:`, which may have other digests too.
+/// The SHA-256 in a field such as `sha-256=:…:`. The field may contain other digests too.
 fn read_digest(field: &str) -> Option<Vec<u8>> {
     let mut items = field.split(',').map(str::trim);
     let item = items.find_map(|item| item.strip_prefix("sha-256="))?;
     STANDARD.decode(item.strip_prefix(':')?.strip_suffix(':')?).ok()
 }
 
-/// Writes the digest in the format of `sha256sum`, without the folder: both files move together.
+/// Writes the digest in the format of `sha256sum`. The file name has no folder, so that both files can be moved together.
 fn write_digest(sha256: &str, path: &Path, digest_path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let mut file = File::create_new(digest_path)?;
@@ -149,7 +149,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The tables of a copy, a line each. `backup` and `restore` print the same lines, so that people can compare them.
+/// The tables of a copy, one line each. `backup` and `restore` print the same lines, so that people can compare them.
 pub(super) fn tables(report: &CopyReport) -> String {
     let width = |of: fn(&TableReport) -> usize| report.tables.iter().map(of).max().unwrap_or_default();
     let (names, counts) = (width(|table| table.table.len()), width(|table| table.rows.to_string().len()));

@@ -21,7 +21,7 @@ pub(crate) fn run(
     mut command: Command,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    // The script is written in one piece, because the generator panics if a write fails, such as into `head`.
+    // The script is written in one piece, because the generator panics if a write fails, for example into a pipe to `head`.
     let mut script = Vec::new();
     generate(args.shell, &mut command, "stackbell", &mut script);
     out.write_all(&script)?;

@@ -36,7 +36,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The version before, if there was one, and the version after.
+/// The schema version before the migration, if there was one, and the version after it.
 type Versions = (Option<u32>, u32);
 
 fn migrate_file(storage: &StorageSettings, embedded: &EmbeddedSettings) -> anyhow::Result<Versions> {

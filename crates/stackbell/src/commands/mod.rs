@@ -1,6 +1,6 @@
 //! The command line: the choice of a command, and the exit codes.
 //!
-//! The commands here run a server or work on its store. Those of the public API are in `stackbell-client`.
+//! The commands here run a server or work on its store. The commands that use the public API are in `stackbell-client`.
 
 mod backup;
 mod completions;
@@ -78,7 +78,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             let code = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             let is_complaint = error.use_stderr();
             let printed = usage::print(error);
-            // The user asked for help, so a failure to print it counts. An error goes to standard error, which may be
+            // The user asked for help, so a failure to print it is an error. Other messages go to standard error, which may be
             // closed.
             if !is_complaint {
                 printed?;
@@ -110,7 +110,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
-    // The reader of the output, such as `head`, has enough.
+    // The reader of the output, such as `head`, has closed it.
     if error.downcast_ref::<io::Error>().is_some_and(|error| is_broken_pipe(error)) {
         return ExitCode::SUCCESS;
     }

@@ -1,6 +1,6 @@
 //! `stackbell restore`: restores a backup as the store, with all sending held.
 //!
-//! The store's path has a complete store or none: the copy is prepared next to it and renamed.
+//! At any time the store's path has either a complete store or none, because the copy is prepared next to it and then renamed.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -26,7 +26,7 @@ use stackbell_wire::rest::rfc3339;
 
 use super::backup::{BUFFER_BYTES, hex, tables, with_digest};
 
-/// The tables that a restore writes to: the audit entry, and the hold of sending.
+/// The tables that a restore changes: it adds an audit entry, and holds sending.
 const WRITTEN: [&str; 2] = ["audit", "meta"];
 
 /// The action and the actor in the audit log.
@@ -65,7 +65,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The embedded store to restore. A backup is the file of an embedded store, and no other store accepts it.
+/// The embedded store to restore. A backup is the file of an embedded store, so it cannot be restored into another kind of store.
 fn embedded(settings: &Settings) -> Result<&EmbeddedSettings, ConfigError> {
     match &settings.storage.store {
         StoreSettings::Embedded(embedded) => Ok(embedded),
@@ -118,7 +118,7 @@ struct Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // The lock file of the copy stays in any case.
+        // The lock file of the copy is not renamed, so it is always removed.
         let left: &[&str] = if self.is_kept { &[".lock"] } else { &["", "-wal", "-shm", ".lock"] };
         for suffix in left {
             // Leftovers are useless, and the next restore replaces them.

@@ -60,7 +60,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 async fn start(settings: &Settings) -> anyhow::Result<Server> {
     let expect_existing = settings.storage.expect_existing;
-    // Opening a missing store would create it.
+    // The check is necessary, because opening a missing store would create it.
     if let StoreSettings::Embedded(embedded) = &settings.storage.store
         && expect_existing
         && !embedded.file.exists()

@@ -1,7 +1,7 @@
 //! Errors about the command line.
 //!
-//! The parser repeats words of the command line. Here hidden characters are escaped, and credentials are left out: a URL is
-//! cut to scheme and host, and the value of an option for secrets is not repeated at all.
+//! The parser's errors repeat words of the command line. This module escapes hidden characters in them and removes credentials.
+//! It cuts URLs to scheme and host, and removes the values of options for secrets.
 
 use std::io;
 
@@ -52,7 +52,7 @@ fn printable(mut error: clap::Error) -> clap::Error {
             error.insert(kind, replaced);
         }
     }
-    // Suggestions repeat the same words. Some suggest a value that looks like a flag, which no command takes.
+    // Suggestions repeat the same words. Some suggest passing a flag as a value, which no command accepts.
     let is_misleading = match error.get(ContextKind::Suggested) {
         Some(ContextValue::StyledStrs(tips)) => tips.iter().any(|tip| tip.to_string().contains("as a value")),
         _ => false,

@@ -1,4 +1,4 @@
-//! `pulumi env webhook`, the same command as `esc env webhook`.
+//! `pulumi env webhook`, which is the same command as `esc env webhook`.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The requests of each public client and the responses that it needs: one test for each case, against the built binary.
+//! The requests of each public client, and the responses that it needs. Each case has a test against the built binary.
 //!
 //! The tests are generated from the table below: an unlisted case is dead code, and a listed case without a function does
 //! not compile. [`table`] checks that the numbers are complete.

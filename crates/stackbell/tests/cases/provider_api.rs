@@ -1,5 +1,5 @@
 //! The provider's generic resources, driven by the OpenAPI document: `api:OrganizationWebhook`, `api/stacks:Webhook`,
-//! `api/esc:Webhook`. A body holds every field that has a value, and nothing else.
+//! `api/esc:Webhook`. A body has exactly the fields with a value.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn inputs(prefix: &str, further: &Value) -> Value {
     with(&with(&all, &scope), further)
 }
 
-/// A create: the POST, and a GET by the name in its response.
+/// Creates a resource: a POST, then a GET with the name from its response.
 async fn create(provider: &Caller, prefix: &str, inputs: &Value) -> Value {
     let created = provider.create(prefix, &inputs.to_string()).await;
     let read = provider.fetch(prefix, text(&created, "name")).await;
@@ -39,7 +39,7 @@ async fn create(provider: &Caller, prefix: &str, inputs: &Value) -> Value {
     read
 }
 
-/// Every input of the user is returned unchanged: groups compared sorted, filters in order.
+/// Checks that the response has each of the user's inputs unchanged. Groups are compared sorted, filters in their order.
 #[track_caller]
 fn assert_no_diff(inputs: &Value, read: &Value) {
     for (field, written) in inputs.as_object().expect("an object") {
@@ -151,7 +151,7 @@ pub(crate) async fn a08_list_and_sweep() {
     assert_eq!(provider.get(ORGANIZATION).await.expect(200).text(), "[]");
 }
 
-/// A resource's id is built from the response, and leads back to the webhook.
+/// A resource's id is built from the response, and the webhook can be found by it.
 pub(crate) async fn a09_ids() {
     let world = World::start().await;
     let provider = provider(&world);

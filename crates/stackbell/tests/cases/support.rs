@@ -1,5 +1,5 @@
-//! Common parts of the clients: a server and an endpoint, the headers of each client, bodies as Go writes them, and the
-//! checks that every client needs for every response.
+//! Common parts of the clients: a server and an endpoint, the headers of each client, bodies as Go writes them, and the checks
+//! for the responses of all clients.
 
 use std::io::Read as _;
 
@@ -57,7 +57,7 @@ impl World {
         self.receiver.wait_for(before + 1).await;
     }
 
-    /// Checks that the newest request was signed with `secret`, or is unsigned if that is `None`.
+    /// Checks that the newest request was signed with `secret`, or that it is unsigned if `secret` is `None`.
     #[track_caller]
     pub(crate) fn assert_signed_with(&self, secret: Option<&str>) {
         let requests = self.receiver.requests();
@@ -148,8 +148,8 @@ fn unpacked(mut answer: Answer) -> Answer {
     answer
 }
 
-/// A Go struct in JSON: the keys in their order. An empty field without `omitempty` has its zero value, other empty fields
-/// are left out, and so are keys that the struct does not have.
+/// A Go struct in JSON: the keys in their order. An empty field without `omitempty` gets its zero value. Other empty fields are
+/// left out, as are keys that the struct does not have.
 pub(crate) fn go_struct(fields: &[GoField], value: &Value) -> String {
     let is_empty =
         |value: &Value| matches!(value.as_str(), Some("")) || *value == json!([]) || value.is_null();

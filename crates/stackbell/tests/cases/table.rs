@@ -73,7 +73,7 @@ fn documented() -> Table {
     table
 }
 
-/// The document lists exactly the existing cases and their tests.
+/// Checks that the document lists exactly the existing cases and their tests.
 #[test]
 fn the_document_has_every_case_and_its_tests() {
     let (documented, tests) = (documented(), tests());

@@ -20,7 +20,7 @@ use crate::support::{NODES_KEY, command, ended, register, setup, succeeded, upda
 /// The size of the disk in MiB: a new server, one of our databases, and some segments of the log.
 const DISK: u32 = 180;
 
-/// Writes more than the remaining segments of the log and the disk can hold; the data has no reader.
+/// Writes more than the remaining segments of the log and the disk can hold. The data itself is not used.
 const FILL_LOG: &str =
     "SELECT count(pg_logical_emit_message(false, '', repeat('-', 1000000))) FROM generate_series(1, 200)";
 
@@ -133,8 +133,8 @@ async fn a_full_disk_of_the_database_refuses_producers_and_loses_nothing() {
     let node = setup().store(&database.url());
     let nodes = [node.clone().start().await, node.start().await];
     register(&nodes[0].client(), &webhook("hook", &receiver.url("/"))).await;
-    // The deliveries of these events may have to wait for space. The numbers have no gap: the first rejected event is the
-    // next one to be accepted.
+    // The deliveries of these events may have to wait for space. The numbers have no gap, because the first rejected event is
+    // published again until it is accepted.
     let mut next = publish_before(&nodes).await;
 
     let mut second_sends = SecondSends::default();

@@ -1,10 +1,10 @@
-//! Three nodes on one database, under load, with faults: no accepted event is lost.
+//! Three nodes on one database lose no accepted event under load and with faults.
 //!
-//! Each of these is a failure: an accepted event that does not arrive; a response to a producer other than "accepted" or
-//! "retry"; a cluster that does not recover by itself; a delivery that arrives twice although it was not in flight when a
-//! node died, was cut off or hung.
+//! A test fails if an accepted event does not arrive, if a producer gets a response other than "accepted" or "retry", or if the
+//! cluster does not recover by itself. It also fails if a delivery arrives twice although it was not in flight when a node died,
+//! was cut off or hung.
 //!
-//! `STACKBELL_CLUSTER_EVENTS` and `STACKBELL_CLUSTER_PAUSE` (seconds) make the test larger. It prints figures.
+//! `STACKBELL_CLUSTER_EVENTS` and `STACKBELL_CLUSTER_PAUSE` (seconds) make the test larger. The test prints its figures.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn pause() -> Duration {
     Duration::from_secs(setting("STACKBELL_CLUSTER_PAUSE", 3) as u64)
 }
 
-/// The URL of a database through another port, or through several.
+/// The URL of a database with another port, or with several hosts and ports.
 fn at_ports(database: &Database, ports: &[u16]) -> String {
     let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     database.url().replace(&format!("127.0.0.1:{}", database.server().port()), &hosts.join(","))

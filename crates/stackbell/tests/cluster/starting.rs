@@ -1,4 +1,4 @@
-//! The requirements of a node at its start, and the errors if they are missing.
+//! The requirements for a node's start, and the errors if one is not met.
 
 use stackbell_testkit::{Postgres, PostgresSettings, Stop};
 
@@ -51,7 +51,7 @@ async fn a_node_is_given_its_master_key() {
     stop(node).await;
 }
 
-/// Nodes start on an empty store at the same time: one creates keys, organization and token, and all of them use these.
+/// If several nodes start on an empty store at the same time, one creates keys, organization and token, and all use them.
 #[tokio::test]
 async fn nodes_that_begin_a_store_together_agree() {
     for _ in 0..3 {

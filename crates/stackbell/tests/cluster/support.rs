@@ -66,7 +66,7 @@ impl Ran {
     }
 }
 
-/// The binary with these arguments for a store with this URL, without our own variables.
+/// The binary with these arguments, and the store at this URL. No other variable of ours is set.
 pub(crate) fn command(words: &[&str], store: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
     command.env_clear().args(words).env("STACKBELL_STORE", store);
@@ -107,7 +107,7 @@ pub(crate) async fn publish(client: &Client, event: &Value) -> Value {
     client.post("/v1/orgs/acme/events", event).await.expect(202).json()
 }
 
-/// Stops a node, and checks that it succeeds and that its log has no complaint.
+/// Stops a node, and checks that it exits successfully and that its log has no error.
 pub(crate) async fn stop(server: Server) {
     server.assert_quiet();
     let (status, log, _folder) = server.terminate().await;

@@ -1,4 +1,4 @@
-//! Invariant 10, many times: an edit acknowledged by one node applies to every event that another node accepts later.
+//! Repeats a test of invariant 10: an edit acknowledged by one node applies to every event that another node accepts later.
 //!
 //! `STACKBELL_CLUSTER_TRIES` sets the number of tries.
 

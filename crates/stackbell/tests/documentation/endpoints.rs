@@ -5,7 +5,7 @@ use std::io::Write as _;
 use stackbell_testkit::{Receiver, Reply, Server, ServerSetup};
 use tempfile::NamedTempFile;
 
-/// The targets of the samples: hosts of others, and a common port of this machine.
+/// The endpoints in the samples: foreign hosts, and a common port of this machine.
 const PLAIN: [&str; 3] =
     ["https://example.com/hook", "http://127.0.0.1:3000/", "https://prod-00.westeurope.logic.azure.com/"];
 const SLACK: &str = "https://hooks.slack.com/";
@@ -13,7 +13,7 @@ const SLACK: &str = "https://hooks.slack.com/";
 /// The text before an endpoint's URL in a sample.
 const BEFORE_URL: [&str; 2] = ["--url ", r#""payloadUrl":"#];
 
-/// A plain endpoint, and one with TLS that the server accepts as Slack.
+/// An endpoint without TLS, and one with TLS that the server accepts as Slack.
 pub(super) struct Endpoints {
     plain: Receiver,
     slack: Receiver,
@@ -45,7 +45,7 @@ impl Endpoints {
             .await
     }
 
-    /// The sample with these endpoints in place of its own.
+    /// The sample with its endpoints replaced by these.
     ///
     /// # Panics
     /// If a foreign endpoint is left, because the server would send to it.
@@ -58,7 +58,7 @@ impl Endpoints {
             for after in replaced.split(before).skip(1) {
                 let url = after.trim_start_matches(['"', '\'']);
                 let is_ours = [&self.plain, &self.slack].iter().any(|ours| url.starts_with(&ours.url("/")));
-                // The format pulumi_deployments has a stack here instead of a URL.
+                // Webhooks of the format pulumi_deployments have a stack here instead of a URL.
                 let is_url = url.split(char::is_whitespace).next().is_some_and(|url| url.contains("://"));
                 assert!(is_ours || !is_url, "not an endpoint of this test: {after}\n{sample}");
             }

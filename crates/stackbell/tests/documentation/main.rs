@@ -181,7 +181,7 @@ async fn the_samples_of_backup_and_restore_run_more_than_once() {
             let folder = tempfile::tempdir().expect("a folder");
             for _ in 0..2 {
                 for block in blocks.iter().filter(is_sample) {
-                    // The rotation of the key belongs to another page.
+                    // The rotation of the key is tested with another page.
                     let text = block.text.replace("stackbell key rotate\n", "");
                     let variables: Vec<_> = variable.into_iter().collect();
                     let (printed, is_done) = run_with(&server, folder.path(), &text, &variables).await;

@@ -1,4 +1,4 @@
-//! The page about Slack: its commands print the documented output, and its message is the one that is sent.
+//! The page about Slack: its commands print the documented output, and it shows the message that is really sent.
 
 use serde_json::Value;
 use stackbell_testkit::{Reply, Server};
@@ -54,7 +54,7 @@ async fn check_console(server: &Server, folder: &std::path::Path, endpoints: &En
     }
 }
 
-/// A message in the form that people see: `mrkdwn` without its marks, one line for each text.
+/// A message as people see it: `mrkdwn` without its marks, with one line for each text.
 fn as_read(message: &Value) -> String {
     let mut lines = Vec::new();
     for block in message["blocks"].as_array().expect("blocks") {

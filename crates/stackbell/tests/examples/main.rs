@@ -1,6 +1,6 @@
 //! The receivers in `examples/`, started as docs/receivers.md says, against the running binary.
 //!
-//! All examples do the same, so all get the same checks. Each has its own test, because each needs its own tools.
+//! All examples behave alike, so all get the same checks. Each has its own test, because each needs different tools.
 
 mod process;
 mod pulumi;

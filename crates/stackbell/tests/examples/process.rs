@@ -19,7 +19,7 @@ const PORT: &str = " 3000";
 
 /// A built example.
 pub(crate) struct Example {
-    /// The command that starts it, from `WEBHOOK_SECRET=` on.
+    /// The command that starts the example, from `WEBHOOK_SECRET=` on.
     line: String,
     root: PathBuf,
     _copy: Option<TempDir>,
@@ -65,7 +65,7 @@ fn line(name: &str) -> (String, String) {
     (prepare.trim_end_matches([' ', '&']).to_owned(), start.to_owned())
 }
 
-/// A text that only the command of this example has.
+/// A text that occurs only in the command of this example.
 fn mark(name: &str) -> &str {
     if name == "rust" { "cargo run" } else { name }
 }
@@ -73,7 +73,7 @@ fn mark(name: &str) -> &str {
 fn bash(line: &str, folder: &Path) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", line]).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true).process_group(0);
-    // Packages come from the cache if they are there, and npm reports nothing to its registry.
+    // Packages come from the cache if possible, and npm sends no reports to its registry.
     for setting in ["audit", "fund", "update_notifier"] {
         command.env(format!("npm_config_{setting}"), "false");
     }
@@ -123,7 +123,7 @@ impl Example {
         bash(&format!("{} {arguments}", line.replace(SECRET, &secret)), &self.root)
     }
 
-    /// Starts it with these arguments, which it must refuse; returns its status and output.
+    /// Starts the example with these arguments, which it must refuse. Returns its status and output.
     pub(crate) async fn refusal(&self, secret: &str, arguments: &str) -> (ExitStatus, String) {
         let mut command = self.command(secret, arguments);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("bash is there");

@@ -36,7 +36,7 @@ pub(crate) async fn check(example: &Example) {
         let answer = send(&receiver, &headers, body.as_bytes()).await;
         assert_eq!(answer.status, 401, "{what}: {}", answer.text());
     }
-    // The Standard Webhooks headers are not needed, and the id is a duplicate.
+    // The headers of Standard Webhooks are not needed, but the id is a duplicate.
     let double = send(&receiver, &without("-timestamp"), &request.body).await;
     assert_eq!(double.status, 204, "{}", double.text());
 

@@ -8,7 +8,7 @@ use stackbell_testkit::raw;
 use crate::process::{Example, Running};
 use crate::requests::{SECRET, Sender, answered, headers, send, sign, update, updated};
 
-/// The youngest age that is too old, plus a second for the duration of the test.
+/// The lowest age that is too old, plus a second for the duration of the test.
 const TOO_OLD_SECONDS: i64 = 5 * 60 + 1;
 const TOO_EARLY_SECONDS: i64 = 10 * 60;
 
@@ -85,7 +85,7 @@ async fn answers_doubles_and_drops_them(sender: &Sender, receiver: &mut Running)
     let path = format!("/api/orgs/acme/hooks/example/deliveries/{}/redeliver", request.id());
     let again = sender.client.post_empty(&path).await.expect(200).json();
     assert_eq!(answered(&again), (204, String::new()));
-    // An eavesdropper might resend a request like this.
+    // An eavesdropper could resend such a request.
     let replay = send(receiver, &headers(&request, |_| {}), &request.body).await;
     assert_eq!(replay.status, 204);
     assert_silent(receiver, "after-doubles").await;
@@ -109,7 +109,7 @@ async fn refuses_what_was_changed(sender: &Sender, receiver: &mut Running) {
     for (what, headers, body) in [
         ("the body", headers(&request, |_| {}), &*tampered),
         ("unsigned", Vec::new(), body),
-        // Pulumi's signature stays right without a time, so removing the time must not help.
+        // Pulumi's signature stays right without a time, so a request without the time must be rejected.
         ("no time and id", without("webhook-"), body),
         ("no signature", without("webhook-signature"), body),
         ("another id", set("webhook-id", "3e1b0c38-8f3c-4e5e-9a51-0d8a6f1f7c11"), body),

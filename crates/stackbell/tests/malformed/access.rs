@@ -1,4 +1,4 @@
-//! Missing permissions: no token, an invalid token, another organization, a lower role.
+//! Requests without permission: no token, an invalid token, another organization, a lower role.
 
 use http::Method;
 use serde_json::json;
@@ -72,7 +72,7 @@ fn routes() -> Vec<Case> {
     rows.into_iter().map(ask).collect()
 }
 
-/// Another organization gets the same response as a missing one, whatever else is wrong.
+/// Requests for another organization get the same response as for a missing one, whatever else is wrong.
 fn organizations() -> Vec<Case> {
     let rows = [
         (Method::POST, "/api/orgs/rival/hooks"),

@@ -10,7 +10,7 @@ use crate::cases::KNOWN_EVENT;
 const GOOD: &str =
     r#"{"kind":"stack","payload":{"projectName":"web","stackName":"prod","action":"created"}}"#;
 
-/// A line, its code, a part of its message.
+/// A line, and the code and a part of the message that it must get.
 fn lines() -> Vec<(Vec<u8>, u16, &'static str)> {
     let taken = GOOD
         .replace(r#"{"kind""#, &format!(r#"{{"id":"{KNOWN_EVENT}","kind""#))

@@ -20,7 +20,7 @@ use stackbell_testkit::{Client, Server, ServerSetup};
 
 use cases::{Case, Who};
 
-/// A server with data to request: a webhook, an event with a known id, another organization, tokens of each role.
+/// A server with data for the requests: a webhook, an event with a known id, another organization, tokens of each role.
 struct World {
     server: Server,
     admin: Client,

@@ -1,4 +1,4 @@
-//! The binary sends to the hosts that the system's libc would find, and never to a forbidden one.
+//! The binary resolves hosts like the system's libc, and never sends to a forbidden address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ fn forbidden_addresses_are_passed_over() {
     });
 }
 
-/// Waiting for each dead address in turn, or for the lost response, would take longer than the time for a connection.
+/// A client that waits for each dead address in turn, or for the lost response, would exceed the connection timeout.
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn dead_addresses_and_lost_answers_are_got_over() {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::name_server::NameServers;
 use crate::network::{INTERFACE, inside, write_hosts, write_resolv_conf};
 
-/// The longest time for glibc, which waits as long as the files say. No file here says more.
+/// The longest time for glibc, which waits as long as the files say. All files here allow less.
 const TIME: Duration = Duration::from_secs(20);
 
 const ZONE: &str = "
@@ -151,8 +151,8 @@ async fn index_by_ip() -> u32 {
 /// The result of a lookup: the addresses, and each server with the names that it was asked for.
 type Lookup = (BTreeSet<IpAddr>, Vec<(IpAddr, String)>);
 
-/// The queries for IPv4 only, because both families are queried alike and at the same time. A repeated query counts once: on
-/// a busy machine a response may take longer than a step.
+/// Returns the queries for IPv4 only, because both families are queried in the same way and at the same time. A repeated query
+/// counts once, because on a busy machine a response may come after the query was repeated.
 fn asked(servers: &NameServers) -> Vec<(IpAddr, String)> {
     let mut asked = Vec::new();
     for (server, name, family) in servers.take_log() {
@@ -202,7 +202,7 @@ fn glibc_and_we_ask_the_same_questions_and_find_the_same_addresses() {
             }
         }
         assert!(differences.is_empty(), "{}", differences.join("\n"));
-        // Two empty results would be equal, too.
+        // Two empty results would be equal, too, and prove nothing.
         write_resolv_conf(POD);
         let (addresses, asked) = by_us(&servers, "receiver.dev").await;
         assert_eq!(addresses, BTreeSet::from(["10.96.1.1".parse().expect("an address")]));
@@ -210,7 +210,7 @@ fn glibc_and_we_ask_the_same_questions_and_find_the_same_addresses() {
     });
 }
 
-/// In these cases we differ from glibc on purpose.
+/// In these cases our resolver differs from glibc on purpose.
 #[test]
 #[ignore = "takes root and a network namespace: ./test runs it"]
 fn lost_answers_and_servers_without_edns_are_met_better_than_glibc_does() {

@@ -44,7 +44,7 @@ impl NameServers {
         Self { log: Log::default(), tasks: JoinSet::new() }
     }
 
-    /// Adds a server at an address. An IPv6 address may have a scope.
+    /// Adds a name server at an address. An IPv6 address may have a scope.
     pub(crate) async fn add(&mut self, address: SocketAddr, zone: &str) {
         let zone = Zone::parse(zone);
         let udp = UdpSocket::bind(address).await.expect("a socket at port 53");
@@ -135,6 +135,6 @@ fn record(name: &Name, family: RecordType, word: &str) -> Option<Record> {
         },
     };
     let is_asked_for = [family, RecordType::CNAME].contains(&data.record_type());
-    // The TTL is zero, because each test queries again.
+    // The TTL is zero, so that responses are not cached.
     is_asked_for.then(|| Record::from_rdata(name.clone(), 0, data))
 }

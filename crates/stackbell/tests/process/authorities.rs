@@ -9,14 +9,15 @@ use tokio::task::JoinSet;
 use crate::certificates::Authority;
 use crate::support::{publish, register, setup, update, webhook};
 
-/// An endpoint with a certificate of `authority` that accepts every request; returns its URL. It ends with the set.
+/// An endpoint with a certificate of `authority` that accepts every request; returns its URL. The endpoint stops when the set of
+/// tasks is dropped.
 async fn endpoint(authority: &Authority, tasks: &mut JoinSet<()>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("https://localhost:{}/", listener.local_addr().expect("bound").port());
     let acceptor = authority.issue().acceptor();
     tasks.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // A client without trust leaves in the middle of the handshake.
+            // A client that does not trust the certificate leaves in the middle of the handshake.
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut request = Vec::new();
             while !request.ends_with(b"}") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {

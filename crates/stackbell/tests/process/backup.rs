@@ -1,4 +1,4 @@
-//! A backup under load is the store of one moment; the restored store is the same, and sends only after a resume.
+//! A backup under load is a consistent snapshot of the store. The restored store is equal to it, and sends only after a resume.
 //!
 //! `STACKBELL_BACKUP_EVENTS=10000 cargo test -p stackbell --release --test process backup -- --nocapture` runs the same test
 //! with more events in the store before the backup; without the variable there are 1,000.
@@ -73,7 +73,7 @@ async fn back_up_under_load(server: &Server, events: usize, copy: &str) -> Made 
     Made { printed, before, begun, accepted: load.stop().await }
 }
 
-/// Checks that the copy is the store of one moment during the backup.
+/// Checks that the copy is a snapshot of the store at one moment during the backup.
 fn check_moment(stored: &Stored, made: &Made) {
     stored.assert_consistent();
     let without_two = "SELECT COUNT(*) FROM events WHERE deliveries <> 2";
@@ -100,7 +100,7 @@ async fn a_backup_under_load_is_restored_completely_and_sends_after_a_resume() {
     let stored = Stored::copy_of(Path::new(&copy));
     check_moment(&stored, &made);
 
-    // The server and its folder are lost.
+    // The server and its folder are gone from here on.
     settle(&server, made.accepted.len()).await;
     std::fs::copy(server.data().join("master.key"), &key).expect("copied");
     let (_, _, lost) = server.terminate().await;

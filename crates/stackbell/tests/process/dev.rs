@@ -1,4 +1,4 @@
-//! `stackbell dev`, used by pasting the commands that it prints.
+//! `stackbell dev`. The tests run the commands that it prints.
 
 use std::process::Stdio;
 

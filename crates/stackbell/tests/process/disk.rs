@@ -17,7 +17,7 @@ use crate::support::{register, setup, update, webhook};
 /// More events than fit on the disk, even if the store has reserved space.
 const EVENTS_MAX: u64 = 100_000;
 
-/// Some times the initial size of the store.
+/// Several times the initial size of the store.
 fn on_a_small_disk(data: &Path) -> Vec<OsString> {
     small_disk(data, "size=16m,mode=700")
 }
@@ -139,7 +139,8 @@ fn with_small_files(_: &Path) -> Vec<OsString> {
     ["sh", "-c", "ulimit -S -f 2048 && exec \"$@\"", "sh"].map(OsString::from).into()
 }
 
-/// By default SIGXFSZ ends the process; SQLite has no own error code for the write error that replaces it.
+/// By default SIGXFSZ would end the process. The server gets a write error instead, for which SQLite has no error code of its
+/// own.
 #[tokio::test]
 async fn a_file_that_may_not_grow_is_a_full_disk() {
     let receiver = Receiver::keeping(Keep::Ids).await;

@@ -25,10 +25,10 @@ async fn nothing_accepted_is_lost_by_kills_under_load() {
     let mut chance = SeededEntropy::new(7);
     let mut second_sends = SecondSends::default();
     for kill in 0..KILLS {
-        // Each kill has its own part of the load, so it always happens under load.
+        // The load has a part for each kill, so each kill happens under load.
         let after = (kill as f64 + chance.fraction()) * total as f64 / KILLS as f64;
         load.wait_for(after.min(total as f64 * 0.95).ceil() as usize).await;
-        // This is read while no process runs: later requests come from the next process.
+        // Both are read while no process runs, because later requests come from the next process.
         let look = |data: &Path| (receiver.count(), Stored::copy_of(&data.join("stackbell.db")).succeeded());
         let (arrived, recorded) = server.kill_look_and_restart(look).await;
         second_sends.fault(arrived, recorded);

@@ -1,4 +1,4 @@
-//! Every sample of a payload, sent by the running binary to a webhook of each format for receivers.
+//! The running binary sends every sample of a payload to a webhook of each format.
 //!
 //! With `STACKBELL_DELIVERED=FOLDER` the received messages are written there, for `tests/node/messages.mjs`.
 
@@ -83,7 +83,7 @@ fn check(request: &Request, filter: Filter, (format, folder): (&str, &str)) {
     keep(format, filter, request.text());
 }
 
-/// A chat message without the time at its end: the golden files have the year 1970 there.
+/// A chat message without the time at its end, because the time in the golden files is in 1970.
 fn without_moment(message: &str) -> String {
     let Some((before, footer)) = message.split_once("Event: ") else { return message.to_owned() };
     let (event, rest) = footer.split_once(" · ").expect("a footer names the event and its moment");

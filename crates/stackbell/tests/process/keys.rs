@@ -64,7 +64,7 @@ async fn a_key_is_changed_at_a_start() {
     server.assert_quiet();
 }
 
-/// The kill comes without a warning: the next start opens the store with the valid key.
+/// After a kill without a warning, the next start opens the store with the valid key.
 #[tokio::test]
 async fn a_key_is_changed_while_the_server_serves_and_is_killed() {
     let mut server = server().await;

@@ -51,7 +51,7 @@ async fn quotas_are_limited() {
     assert!(receiver.count() <= 2);
 }
 
-/// The last wait is short, so the delivery ends at once.
+/// The last wait of the schedule is short, so the delivery ends at once.
 #[tokio::test]
 async fn the_retry_schedule_is_the_one_that_is_set() {
     let server = setup().flag("--retry-schedule", "10ms,20ms").start().await;

@@ -1,6 +1,6 @@
 //! A log that cannot be written, or has no reader: the server still starts, responds, delivers and stops.
 //!
-//! Such a server cannot log its address, so each has its own address in the loopback network.
+//! Such a server cannot log its address, so each test uses its own address in the loopback network.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -99,7 +99,7 @@ async fn refused_requests_of_strangers_are_few_lines_and_a_number() {
         }
         (logged, left_out)
     };
-    // The number is logged with the next line.
+    // The number of dropped lines is logged with the next line.
     let (logged, left_out) = wait::until("all to be told of", || async {
         server.client().get("/healthz").await.expect(200);
         let (logged, left_out) = told();

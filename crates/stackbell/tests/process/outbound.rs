@@ -1,4 +1,4 @@
-//! Invariant 7: without an allowance, no request reaches this machine or its networks, in whatever spelling.
+//! Invariant 7: without an allowance, no request reaches this machine or its networks, however the host is written.
 
 use serde_json::Value;
 use stackbell_testkit::Receiver;
@@ -119,7 +119,7 @@ fn check_refused(delivery: &Value, host: &str) {
     assert!(text.contains("loopback") && text.contains("--outbound-allow"), "{host}: {text}");
 }
 
-/// A response of an allowed server cannot lead to another host.
+/// A response of an allowed server cannot redirect a delivery to another host.
 #[tokio::test]
 async fn redirects_and_proxies_are_not_followed() {
     let (allowed, elsewhere) = tokio::join!(Receiver::start(), Receiver::start());

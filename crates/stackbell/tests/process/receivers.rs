@@ -59,7 +59,7 @@ async fn r2_the_signature_is_64_lowercase_hex_digits_over_the_raw_body() {
     assert_eq!(signature, hmac_hex(SECRET, &request.body));
 }
 
-/// Python's `json` parses and writes the body, as such receivers do.
+/// Such receivers parse the body with Python's `json` and write it again.
 #[tokio::test]
 async fn r3_the_body_survives_being_parsed_and_written_again() {
     let (server, receiver) = start().await;

@@ -33,8 +33,8 @@ async fn is_settled(client: &Client) -> bool {
     statistics["usage"]["pending"] == 0
 }
 
-/// Waits until everything has failed for good. After failures the breaker waits half a minute, unless the endpoint proves to
-/// work: it responds to pings.
+/// Waits until all deliveries have failed. After failures the circuit breaker waits half a minute, unless the endpoint responds
+/// to a ping.
 async fn wait_for_failure(client: &Client) {
     let ping = async || {
         let ping = client.post_empty("/api/orgs/acme/hooks/hook/ping").await.expect(200).json();
@@ -77,8 +77,8 @@ impl Killed {
         }
     }
 
-    /// The number of requests with a 2xx that was not on disk. Checks that no recorded success is sent again. The first
-    /// `refused` requests had no 2xx.
+    /// The number of requests that got a 2xx which was not on disk. The first `refused` requests got no 2xx. Also checks that no
+    /// delivery with a recorded success is sent again.
     fn unrecorded(&self, requests: &[Box<str>], refused: usize) -> usize {
         let again = requests[self.arrived..].iter().find(|id| self.recorded.contains(*id));
         assert_eq!(again, None, "it was sent again although its success was on disk");
@@ -91,7 +91,7 @@ impl Killed {
 async fn a_recovery_that_is_killed_loses_nothing_and_repeats_only_what_was_on_its_way() {
     let total = count("STACKBELL_RECOVERY_DELIVERIES", 2_000);
     let settings = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
-    // The schedule allows one attempt without retries.
+    // The schedule is empty: one attempt without retries.
     std::fs::write(&settings, "retry_schedule = []").expect("written");
     let path = settings.path().to_str().expect("UTF-8");
     let mut server = setup().flag("--config", path).start().await;

@@ -1,4 +1,4 @@
-//! Every sample of a payload, sent by the running binary.
+//! The running binary sends every sample of a payload.
 
 use std::fs;
 use std::path::Path;

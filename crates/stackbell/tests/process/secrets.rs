@@ -1,4 +1,4 @@
-//! Invariant 8: secrets must never be readable again. The test searches every byte that the server leaves.
+//! Invariant 8: secrets must never be readable again. The test searches everything that the server writes.
 
 use std::fs;
 use std::path::Path;
@@ -75,7 +75,7 @@ async fn secrets_and_tokens_are_nowhere_and_metrics_name_nobody() {
             assert!(!contains(&bytes, needle), "{needle} in {path}");
         }
     }
-    // A log may name the requested path, and a path may hold anything, such as the organization above.
+    // A log may contain the requested path, and a client may put anything into a path, as in the organization above.
     let needles = [SECOND_SECRET, &token, &admin_token, PATH];
     for line in log.lines() {
         for needle in needles {

@@ -1,4 +1,4 @@
-//! The contents of a store, read from its file with our own SQL: the server's own reports would prove less.
+//! The contents of a store, read from its file with SQL, because the server's own reports would prove less.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -73,7 +73,7 @@ pub(crate) async fn publish(client: &Client, event: &Value) -> Value {
     client.post("/v1/orgs/acme/events", event).await.expect(202).json()
 }
 
-/// The signature as receivers compute it. Source: wire-facts.md#signature.
+/// Computes the signature like a receiver. Source: wire-facts.md#signature.
 pub(crate) fn hmac_hex(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(body);

@@ -123,7 +123,7 @@ async fn the_doctor_knows_certificates() {
         assert!(report.contains(expected), "{expected}: {report}");
     }
     authority.issue().write(&files.certificate, &files.key);
-    // The server may load the new pair at any moment.
+    // The server may have loaded the new pair already.
     let report = doctor().await;
     assert!(
         report.contains("presents another certificate") || report.contains("ok    presented"),

@@ -46,7 +46,7 @@ fn systemd(program: &str, arguments: &[&str], file: &Path) -> String {
 fn systemd_accepts_the_unit_and_finds_it_well_protected() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("stackbell.service");
-    // systemd checks that the program exists.
+    // The program's path is replaced, because systemd checks that the program exists.
     let installed = unit().replace("/usr/bin/stackbell", env!("CARGO_BIN_EXE_stackbell"));
     std::fs::write(&file, installed).expect("written");
     let said = systemd("systemd-analyze", &["verify"], &file);

@@ -83,7 +83,7 @@ async fn a_damaged_backup_is_refused() {
 struct Serving {
     child: Child,
     url: String,
-    /// Kept open, because the server's log needs a reader.
+    /// The pipe stays open, because the server's log needs a reader.
     _log: Lines<BufReader<ChildStderr>>,
 }
 

@@ -21,7 +21,7 @@ struct Listening {
 }
 
 impl Listening {
-    /// Starts it, and reads its output up to the paragraph with `last`.
+    /// Starts `listen`, and reads its output up to the paragraph with `last`.
     async fn start(mut command: Command, last: &str) -> Self {
         let mut child = command.spawn().expect("the binary starts");
         let mut error = BufReader::new(child.stderr.take().expect("it is piped"));
@@ -38,7 +38,7 @@ impl Listening {
         Self { child, error, url, introduction }
     }
 
-    /// Waits for its end; returns exit code, standard output and standard error.
+    /// Waits for the end of `listen`. Returns exit code, standard output and standard error.
     async fn ended(mut self) -> (i32, String, String) {
         let mut out = self.child.stdout.take().expect("it is piped");
         let (out, error) = tokio::join!(all(&mut out), all(&mut self.error));

@@ -67,7 +67,7 @@ impl Desk {
         self.folder.path()
     }
 
-    /// A command from this line, with the server's variables and no others.
+    /// Makes a command from this line, with only the server's variables.
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stackbell"));
         command.args(words(line)).env_clear().current_dir(self.folder.path());

@@ -56,7 +56,7 @@ fn faults_of(dashboard: &Value, catalogue: &Catalogue) -> Vec<String> {
     faults
 }
 
-/// The faults of the head and the variables: each variable is used, and each used variable exists.
+/// The faults of the dashboard's settings and variables: each variable must be used, and each used variable must exist.
 fn faults_of_head(dashboard: &Value, catalogue: &Catalogue) -> Vec<String> {
     let mut faults = Vec::new();
     if dashboard["schemaVersion"] != SCHEMA_VERSION || !dashboard["id"].is_null() {
@@ -169,7 +169,7 @@ fn faults_of_places(panels: &[Value]) -> Vec<String> {
         }
         let covered = places.iter().filter(|(_, other)| place.overlaps(*other));
         faults.extend(covered.map(|(other, _)| format!("{title}: over '{other}'")));
-        // A panel belongs to the row before it in the list, so the list must have the order of the page.
+        // A panel is in the row that comes before it in the list, so the list must have the order of the page.
         if places.last().is_some_and(|(_, before)| place.y < before.y) {
             faults.push(format!("{title}: above the panel before it"));
         }
@@ -222,7 +222,7 @@ fn faults_of_panel(panel: &Value) -> Vec<String> {
     faults
 }
 
-/// Returns the metrics that it queries.
+/// Checks a query of a panel. Returns the metrics in the query.
 fn faults_of_target(target: &Value, catalogue: &Catalogue) -> Result<BTreeSet<String>, Vec<String>> {
     let mut expression = text(target, "/expr").to_owned();
     for (name, value) in BUILT_IN {

@@ -11,7 +11,7 @@ use promql_parser::parser::{
 
 use crate::catalogue::{Catalogue, Kind, Series, TARGET_LABELS};
 
-/// Gauges of the whole store. Every node on the store shows the same values, so a sum would be a multiple of them.
+/// Gauges of the whole store. Every node on the store shows the same values, so their sum would be too large.
 const WHOLE_STORE: [&str; 9] = [
     "stackbell_deliveries_pending",
     "stackbell_deliveries_due",
@@ -50,7 +50,7 @@ pub(crate) fn check(text: &str, catalogue: &Catalogue) -> Result<Checked, Vec<St
     if faults.is_empty() { Ok(Checked { expr, labels, metrics, selectors }) } else { Err(faults) }
 }
 
-/// Whether the expression has no result while all is well, as an alert's expression must.
+/// Whether the expression has no result while everything is in order. An alert's expression must be like this.
 pub(crate) fn is_condition(expr: &Expr) -> bool {
     match expr {
         Expr::Paren(paren) => is_condition(&paren.expr),
@@ -70,7 +70,7 @@ pub(crate) fn is_condition(expr: &Expr) -> bool {
 struct Place<'a> {
     /// The range function around it.
     function: Option<&'a str>,
-    /// The innermost aggregation around it.
+    /// The innermost aggregation around the part.
     aggregation: Option<&'a str>,
     in_quantile: bool,
 }
@@ -87,7 +87,7 @@ impl Check<'_> {
         self.faults.push(what);
     }
 
-    /// Returns the labels of its results.
+    /// Checks an expression. Returns the labels of its results.
     fn expr(&mut self, expr: &Expr, place: Place<'_>) -> BTreeSet<String> {
         match expr {
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, place),

@@ -22,14 +22,14 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root).expect("the file is there")
 }
 
-/// The series of a server that has just started and had no requests yet.
+/// The series of a server that has just started, and has had no requests yet.
 async fn catalogue() -> Catalogue {
     let server = ServerSetup::new(env!("CARGO_BIN_EXE_stackbell")).start().await;
     let metrics = server.client().get("/metrics").await.expect(200);
     Catalogue::scraped(metrics.text())
 }
 
-/// The texts between pairs of a mark.
+/// The texts between each pair of a mark.
 fn quoted(text: &str, mark: char) -> impl Iterator<Item = &str> {
     text.split(mark).skip(1).step_by(2)
 }

@@ -1,4 +1,4 @@
-//! docs/operating.md: the references of alerts and panels, and the installation of both.
+//! docs/operating.md: its sections about alerts and panels, and the installation of both.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +68,7 @@ struct Targets {
     targets: Vec<String>,
 }
 
-/// The sample has the job of the rules and the default path, and names the rules where the page installs them.
+/// The sample has the job name that the rules use, the default path, and the path at which the page installs the rules.
 #[test]
 fn the_sample_of_a_scrape_configuration_fits_the_rules() {
     let page = Page::read();

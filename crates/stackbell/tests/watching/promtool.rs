@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use stackbell_testkit::ServerSetup;
 
-/// The tool that `./test` took out of Debian's package `prometheus`, or the one on the path.
+/// The tool that `./test` extracted from Debian's package `prometheus`, or the one in the PATH.
 fn promtool() -> Command {
     let taken_out = path(".test/bin/promtool");
     Command::new(if taken_out.exists() { taken_out } else { "promtool".into() })

@@ -52,7 +52,7 @@ impl Failures {
                         writeln!(out, "{line}")?;
                     }
                 }
-                // The server is overloaded or stops. The next look finds the attempts that this one missed.
+                // The server is overloaded or stopping. The next look finds the attempts that this one missed.
                 Err(error) => tracing::debug!(%error, "the deliveries could not be read"),
             }
         }

@@ -83,7 +83,7 @@ impl Guide<'_> {
         )
     }
 
-    /// A line for a shell. Names, tokens and our bodies have no single quote, so quoting is safe.
+    /// A command line for a shell. Names, tokens and our bodies contain no single quote, so single quotes are safe.
     fn curl(&self, path: &str, body: Option<&str>) -> String {
         let token = self.token.expose();
         let body =

@@ -40,7 +40,7 @@ const LOGIN: &str = "dev";
 /// The random bytes of the receiver's secret: as many as a signature has.
 const SECRET_BYTES: usize = 32;
 
-/// The default of `data` here, for the help.
+/// The default of `data` for this command, for the help.
 const DATA_DEFAULT: &str = "a temporary one, gone when this ends";
 /// The default of `log_level` here.
 const LOG_LEVEL_DEFAULT: &str = "warn";

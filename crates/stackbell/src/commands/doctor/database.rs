@@ -17,8 +17,8 @@ use facts::{Connection, Facts};
 /// The oldest version of PostgreSQL with all features that the store needs, in the form of `server_version_num`.
 const VERSION_MIN: i64 = 130_000;
 
-/// The largest clock difference that is not a fault. Network time keeps clocks far closer, and a difference below this has
-/// no effect.
+/// The largest clock difference that is not a fault. Clocks with network time differ far less, and a smaller difference has no
+/// effect.
 const CLOCK_DIFFERENCE_MAX_MS: i64 = 5_000;
 
 /// Connections of a node in addition to its pool: one listens for wake-ups.
@@ -121,7 +121,8 @@ fn durability(setting: &str, value: &str) -> Finding {
     }
 }
 
-/// The durability of commits. Ours wait for the disk with any setting, and for standbys if there are synchronous ones.
+/// The durability of commits. Our commits always wait for the disk, whatever the settings, and for synchronous standbys if there
+/// are any.
 fn commits(facts: &Facts) -> Finding {
     let standbys = match facts.setting("synchronous_standby_names") {
         "" => "for no standby".to_owned(),

@@ -8,7 +8,7 @@ use stackbell_server::{fd_limit, wiring};
 
 use super::{Finding, Fine, Warn, failed};
 
-/// The longest DNS lookup; a person waits for the result.
+/// The longest time for a DNS lookup. It is short, because a person waits for the result.
 const LOOKUP_TIME: Duration = Duration::from_secs(10);
 
 pub(super) fn open_files(settings: &Settings) -> Finding {

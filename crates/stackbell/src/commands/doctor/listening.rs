@@ -63,7 +63,7 @@ async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Fi
     }
 }
 
-/// Asks the listener at the address whether it is ready.
+/// Asks the listener at the address whether the server is ready.
 async fn ready(address: SocketAddr) -> Finding {
     let url = local_url(address, false);
     let client = match Client::new(ClientSettings { url, token: None, ca_file: None }) {

@@ -16,10 +16,10 @@ use stackbell_system::SystemClock;
 
 use super::{Fail, Finding, Fine, Report, Warn, failed};
 
-/// A clock before this time was never set: no release of this program is older. 2026-01-01T00:00:00Z.
+/// A clock before 2026-01-01T00:00:00Z was never set, because all releases of this program are newer.
 const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// The largest step ahead that is not a fault. Corrections by network time are far smaller.
+/// The store's files may be newer than the clock by this much. Corrections by network time are far smaller.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 pub(super) fn data_folder(path: &Path) -> Finding {
@@ -62,7 +62,7 @@ pub(super) fn lock(holder: Result<Holder, DataFolderError>) -> Finding {
     }
 }
 
-/// Whether the clock is right. Without another clock the only test is that it is not behind the store's files.
+/// Checks the clock. Without another clock the only check is that it is not behind the store's files.
 fn clock(store: &Path, now: Timestamp) -> Finding {
     if now < EARLIEST {
         return Fail("the system's clock was never set: retries, expiry and retention go by it".to_owned());

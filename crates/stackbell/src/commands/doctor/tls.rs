@@ -46,7 +46,7 @@ fn key_file(files: &TlsFiles) -> Finding {
     use std::os::unix::fs::PermissionsExt as _;
     let shown = files.key.display();
     match files.key.metadata() {
-        // Group access is common: the group of the program that renews certificates.
+        // Access for the group is no fault: in most cases it is the group of the program that renews certificates.
         Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {
             Warn(format!("every user can read {shown}: `chmod o= {shown}`"))
         }
@@ -125,13 +125,13 @@ async fn presented_at(address: SocketAddr) -> io::Result<CertificateDer<'static>
     presented.map(|leaf| leaf.clone().into_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// The address under which this machine reaches a listener at `address`.
+/// The address at which this machine reaches a listener at `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let url = local_url(address, true);
     url.socket_addrs(|| None).ok().and_then(|found| found.first().copied()).unwrap_or(address)
 }
 
-/// Accepts any certificate: it is only inspected, and nothing is sent.
+/// Accepts any certificate, because it is only inspected and no data is sent.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,8 +1,9 @@
 //! `stackbell store copy`: copies an embedded store into PostgreSQL.
 //!
-//! The database is claimed and the file is marked, both with the same random id. Then one transaction copies all rows and
-//! compares both sides. No server opens a marked file, and no node opens a claimed database before the copy is complete, so
-//! that two servers never serve the same data. An interrupted copy leaves no rows: it starts again from the first one.
+//! First the database is claimed and the file is marked, both with the same random id. Then one transaction copies all rows and
+//! compares both sides. Servers refuse to open a marked file, and nodes refuse to open a claimed database before the copy is
+//! complete. Two servers therefore never serve the same data. An interrupted copy leaves no rows; the next run starts from the
+//! first row.
 
 use std::cell::OnceCell;
 use std::io::Write;
@@ -87,7 +88,7 @@ pub(super) fn run(
     copied.print(args.output, out)
 }
 
-/// Stops at a signal; the database then undoes what was not committed.
+/// Stops at a signal; the database then rolls back the transaction.
 async fn until_signal<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     tokio::select! {
@@ -103,7 +104,7 @@ struct Copied {
     from: String,
     into: String,
     finished_at: Option<String>,
-    /// `None` for a copy that an earlier run has completed.
+    /// `None` if an earlier run has completed the copy.
     done: Option<Done>,
     hold: Option<SendingHold>,
 }
@@ -153,7 +154,7 @@ impl Sides<'_> {
     /// Claims the database and marks the file.
     ///
     /// # Errors
-    /// When the file is marked for another database, or the database is not empty.
+    /// If the file is marked for another database, or the database is not empty.
     async fn claim(&self) -> anyhow::Result<Claim> {
         let (state, mark) = (self.target.copy_state().await?, self.source.find_move().await?);
         let id = match (&state, &mark) {
@@ -233,7 +234,7 @@ impl Done {
         self.compared.iter().map(|table| table.source.rows).sum()
     }
 
-    /// Rows per second, with the comparison.
+    /// Rows per second, including the time for the comparison.
     fn rate(&self) -> u64 {
         let milliseconds = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1);
         self.rows().saturating_mul(1000) / milliseconds

@@ -1,4 +1,4 @@
-//! `stackbell store take-back`: removes the mark from a file that was copied elsewhere, so that it can be served again.
+//! `stackbell store take-back`: removes the mark from a file that was copied elsewhere, so that a server can use it again.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -33,8 +33,8 @@ impl Locked {
     }
 }
 
-/// Starts a command, waits until the given number of connections wait for a lock, and sends the command a signal. The
-/// statement of a closed connection keeps waiting, because the database notices the close only afterwards.
+/// Starts a command, waits until the given number of connections wait for a lock, and sends the command a signal. A statement
+/// keeps waiting after its connection is closed, because the database does not notice the close during the wait.
 async fn interrupted(mut command: Command, database: &Database, waiting: &str, signal: Signal) -> Ran {
     let child = command.spawn().expect("the binary starts");
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).expect("a process id")));
@@ -76,7 +76,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     let unmigrated = ended(copy(data, &bare.url(), &[])).await;
     check_said(&unmigrated, 1, &["has schema version 0", "stackbell migrate"]);
 
-    // Interrupted twice in the middle, by a signal and by SIGKILL.
+    // The copy is interrupted twice in the middle, by a signal and by SIGKILL.
     let lock = Locked::table(&database, "tallies").await;
     let cut = interrupted(copy(data, &url, &[]), &database, "1", Signal::INT).await;
     check_said(&cut, 1, &["interrupted by SIGINT: the same command starts the copy again", "rows copied"]);
@@ -94,7 +94,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     drop(lock);
 
     let copied = ended(copy(data, &url, &["--hold", "--output", "json"])).await;
-    // Progress on standard error comes after the document.
+    // The output ends with the progress from standard error, which follows the document.
     check_said(&copied, 0, &["an earlier copy was interrupted and left no rows: starting again"]);
     let mut documents = serde_json::Deserializer::from_str(copied.ended(0)).into_iter::<Value>();
     let document = documents.next().expect("a document").expect("JSON");
@@ -109,7 +109,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     let moved = format!("was moved to {label}");
     check_said(&refused(&setup().embedded(), data).await, 1, &[&moved, "deliveries go out twice"]);
 
-    // Token, webhook and deliveries are unchanged; pending deliveries are sent once each after the resume.
+    // Token, webhook and deliveries are unchanged. Each pending delivery is sent once after the resume.
     let node = node(&url, data).start().await;
     assert_eq!(read(&node).await["webhooks"], before["webhooks"]);
     let instance = node.client().get("/v1/instance").await.expect(200).json();
@@ -126,7 +126,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     taken_back(data, &url).await;
 }
 
-/// A file that is taken back can be served again. Its earlier copy is a store of its own, and not empty.
+/// A file that is taken back can be served again. The database with its earlier copy is now a separate store that is not empty.
 async fn taken_back(data: &std::path::Path, url: &str) {
     let file = format!("sqlite:{}", data.join("stackbell.db").display());
     let take_back = || {
@@ -170,8 +170,8 @@ async fn a_database_that_is_used_is_refused_and_the_file_stays_as_it_was() {
     check_said(&to_a_file, 2, &["is a file: a store is copied into a PostgreSQL database"]);
 }
 
-/// A row that the database changes fails the comparison: nothing is kept, and no node opens the database. The same database
-/// takes the copy once the cause is gone.
+/// If the database changes a row, the comparison fails: no row is kept, and no node opens the database. The same database accepts
+/// the copy after the cause is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_differs_is_not_kept() {
     let folder = stopped(embedded().await).await;

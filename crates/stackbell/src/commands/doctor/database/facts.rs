@@ -46,16 +46,17 @@ pub(super) struct Facts {
     settings: BTreeMap<String, String>,
     /// The limits of database and role on connections at once, if there are any.
     pub(super) limits: Vec<i64>,
-    /// The milliseconds that its clock is ahead of ours; negative if it is behind.
+    /// The milliseconds that the server's clock is ahead of ours; negative if it is behind.
     pub(super) clock_ahead_ms: i64,
     /// The size of the database on its disk.
     pub(super) bytes: i64,
 }
 
 impl Connection {
-    /// A connection by a URL that [`stackbell_store_postgres::DatabaseUrl`] accepts. `has_tls` is that URL's choice of TLS.
+    /// A connection with a URL that [`stackbell_store_postgres::DatabaseUrl`] accepts. `has_tls` says whether the URL asks for
+    /// TLS.
     pub(super) fn new(url: &SecretText, has_tls: bool) -> Option<Self> {
-        // The driver's values of `sslmode` differ from ours.
+        // The driver's values of `sslmode` differ from ours, so ours is removed.
         let (base, query) = url.expose().split_once('?').unwrap_or((url.expose(), ""));
         let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("sslmode="));
         let kept = kept.collect::<Vec<_>>().join("&");
@@ -85,7 +86,7 @@ impl Connection {
         self.ask(options, async |client| Facts::ask(client).await).await
     }
 
-    /// The number of running nodes, of a database that has been migrated.
+    /// The number of running nodes. The database must have been migrated.
     ///
     /// # Errors
     /// Those of [`Self::facts`].
@@ -99,7 +100,7 @@ impl Connection {
         options: &PostgresOptions,
         ask: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> anyhow::Result<T> {
-        // Dropping the set ends the connections.
+        // Dropping the set of tasks closes the connections.
         let mut connections = JoinSet::new();
         let asked = async {
             let client = if options.url.has_tls() {
@@ -148,7 +149,7 @@ impl Facts {
     }
 }
 
-/// The milliseconds that another clock is ahead, if it showed `theirs` between two readings of ours.
+/// The milliseconds that another clock is ahead. It showed `theirs` between two readings of our clock.
 fn ahead(theirs: i64, before: Timestamp, after: Timestamp) -> i64 {
     let (before, after) = (before.as_millis(), after.as_millis());
     if theirs < before {
