@@ -1,4 +1,4 @@
-//! Runs a command that ends with the process that started it, however that ends.
+//! Runs a command that ends when its parent process ends, for whatever reason.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;

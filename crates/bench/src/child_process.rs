@@ -1,4 +1,4 @@
-//! Child processes of the benchmark. Each is this binary with its role as first argument, and reads commands line by line.
+//! Child processes of the benchmark. Each runs this binary with its role as first argument, and reads commands line by line.
 
 use std::process::Stdio;
 
@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin, stdin};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// A child process. It is killed when dropped, and ends by itself at the end of its standard input: it never outlives this process.
+/// A child process. It is killed when dropped, and ends by itself at the end of its standard input. It therefore never outlives
+/// this process.
 pub(crate) struct ChildProcess {
     part: &'static str,
     _child: Child,
@@ -35,7 +36,7 @@ impl ChildProcess {
         self.orders.write_all(line.as_bytes()).await.with_context(|| format!("{} is gone", self.part))
     }
 
-    /// Reads the next line of its output as JSON.
+    /// Reads the next line of the child's output as JSON.
     pub(crate) async fn answer<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let line = self.answers.next_line().await?;
         let line = line.with_context(|| format!("{} has ended, see above", self.part))?;

@@ -10,7 +10,7 @@ use crate::load::{LoadProcess, Order, Pattern};
 use crate::receiver::Receiver;
 use crate::report::percentile;
 
-/// Connections of a paced load: more than there are requests in flight, unless something is slow.
+/// Connections of a paced load. Normally there are fewer requests in flight.
 const CONNECTIONS: usize = 8;
 
 /// The latencies of all events in milliseconds, unordered.
@@ -23,7 +23,7 @@ pub(crate) struct Latencies {
     pub(crate) sent_to_answered: Vec<f64>,
 }
 
-/// Sends paced requests, and waits until each has arrived once at the receiver's path with timestamps.
+/// Sends paced requests, and waits until each has arrived once at the receiver's path that stores arrival times.
 ///
 /// # Errors
 /// If not all arrive, or one arrives twice.

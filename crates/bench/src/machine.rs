@@ -12,7 +12,7 @@ use crate::report::{Spread, number};
 /// Prints the description.
 ///
 /// # Errors
-/// If the folder is in memory, because then a commit would not wait for a disk.
+/// If the folder is in memory, because a commit there does not wait for a disk.
 pub(crate) fn describe(folder: &Path) -> anyhow::Result<()> {
     let filesystem = Filesystem::of(folder)?;
     ensure!(
@@ -42,8 +42,7 @@ struct Filesystem {
 }
 
 impl Filesystem {
-    /// The file system of the mount with the longest path above the folder, the last one if there are
-    /// several.
+    /// The file system that contains the folder: the mount with the longest matching path, and the last one of several.
     fn of(folder: &Path) -> anyhow::Result<Self> {
         let folder = folder.canonicalize()?;
         let mounts = fs::read_to_string("/proc/self/mounts")?;

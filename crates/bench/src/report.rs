@@ -63,7 +63,7 @@ impl Target {
     }
 }
 
-/// A quantity that was measured once or several times.
+/// A quantity with one or more measured values.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
     what: String,

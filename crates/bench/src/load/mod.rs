@@ -34,7 +34,7 @@ pub(crate) struct Order {
 pub(crate) enum Pattern {
     /// Each connection sends its next request after the last response, for this time, at least once.
     For(Duration),
-    /// Each connection sends its next request after the last response, until this many were answered.
+    /// Each connection sends its next request after the last response, until this many responses have arrived.
     Times(u64),
     /// A fixed rate, independent of responses. Requests are numbered from 1.
     Paced { per_second: u32, time: Duration },
@@ -51,8 +51,8 @@ pub(crate) struct Sent {
 
 /// The times of a request and of its response.
 ///
-/// If the connection was busy at the request's scheduled time, that time counts as sent, so that the delay of
-/// a slow response is part of the next latency.
+/// If the connection was busy at a request's scheduled time, the request counts as sent at that time. The delay that a slow
+/// response causes is therefore part of the next latency.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     pub(crate) number: u64,

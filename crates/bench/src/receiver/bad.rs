@@ -16,7 +16,7 @@ use crate::child_process::Orders;
 /// The way in which an endpoint fails, or [`Self::AnswersAtOnce`] for one that works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Badness {
-    /// Responds 200 at once. Shows the cost of that many healthy endpoints.
+    /// Responds 200 at once. Shows the cost of as many healthy endpoints.
     AnswersAtOnce,
     /// Accepts no connections, and the accept queue is full.
     NeverAccepts,
@@ -111,7 +111,7 @@ async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read(&mut [0; 4096]).await.map(drop)
 }
 
-/// Incoming data is read in the meantime, because closing with unread data would discard the response.
+/// Incoming data is read during the response, because closing with unread data would discard the response.
 async fn answer_late(mut stream: TcpStream) -> std::io::Result<()> {
     match timeout(SLOW_ANSWER_AFTER, copy(&mut stream, &mut sink())).await {
         Ok(ended) => ended.map(drop),
@@ -150,8 +150,8 @@ pub(crate) async fn receive_badly(badness: Badness, endpoints: usize) -> anyhow:
     for _ in 0..endpoints {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        // The send buffer is small: an endless response should not fill megabytes of system memory, at the
-        // cost of this process's CPU time.
+        // The send buffer is small, so that an endless response does not fill megabytes of system memory and use this process's
+        // CPU time.
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         let listener = socket.listen(if badness == Badness::NeverAccepts { 1 } else { 1024 })?;
         addresses.push(listener.local_addr()?);

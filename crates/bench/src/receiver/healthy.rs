@@ -25,7 +25,7 @@ use crate::server::NUMBER_MEMBER;
 
 /// The path on which deliveries are counted.
 pub(crate) const HOOK_PATH: &str = "/hook";
-/// The path on which the arrival times are stored too.
+/// The path on which arrival times are stored as well.
 pub(crate) const STAMPED_PATH: &str = "/stamped";
 
 /// Commands.
@@ -95,7 +95,7 @@ async fn serve(listener: TcpListener, seen: Arc<Seen>) -> anyhow::Result<()> {
 
 async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
-    // An incomplete body means that the connection was closed; no response is possible.
+    // An incomplete body means that the connection was closed, so no response is possible.
     if let Ok(body) = request.into_body().collect().await {
         if path == STAMPED_PATH {
             seen.arrived(&body.to_bytes(), MonotonicTime::now());

@@ -63,7 +63,7 @@ impl Receiver {
         }
     }
 
-    /// Returns and clears the arrival times on the path with timestamps, by the number in the request.
+    /// Returns and clears the stored arrival times, by the number in the request.
     pub(crate) async fn arrivals(&mut self) -> anyhow::Result<Vec<(u64, MonotonicTime)>> {
         self.process.ask(healthy::ARRIVALS).await
     }

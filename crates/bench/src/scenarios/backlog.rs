@@ -1,10 +1,9 @@
 //! A million pending deliveries compared with a thousand: two servers with ten endpoints each, on which
 //! sending is on hold.
 //!
-//! The servers take turns: each is resumed until a thousand deliveries have arrived, and is then put on hold
-//! again. The compared time is from the first of the thousand deliveries to the last. Each of them was
-//! claimed from the pending deliveries. At the end the large backlog is sent for a while, to measure the
-//! memory that this takes.
+//! The servers take turns: each is resumed until a thousand deliveries have arrived, and is then put on hold again. The compared
+//! time is from the first of the thousand deliveries to the last. Each of these deliveries was claimed from the backlog. At the
+//! end the large backlog is sent for a while, to measure the server's memory meanwhile.
 
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     );
     let (mut few, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 1..=bench.pick(10, 2) {
-        // The number of new deliveries equals the number sent, so that the backlog stays the same.
+        // As many deliveries are added as are sent, so that the backlog keeps its size.
         small.publish(EVENTS).await?;
         let beside_few = small.send_a_thousand().await?;
         large.publish(EVENTS).await?;
@@ -71,7 +70,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 }
 
 impl Held {
-    /// The server has learned that its endpoints are fast.
+    /// The server has learned by now that its endpoints are fast.
     async fn start(bench: &Bench) -> anyhow::Result<Self> {
         let receiver = Receiver::start(WEBHOOKS).await?;
         let server = bench.setup.start().await?;

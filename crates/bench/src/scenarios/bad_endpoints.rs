@@ -1,5 +1,5 @@
-//! A healthy endpoint alone, beside a thousand bad endpoints of the same organization, and beside a thousand
-//! healthy ones. The last shows the cost of a thousand simultaneous deliveries as such.
+//! A healthy endpoint alone, beside a thousand bad endpoints of the same organization, and beside a thousand healthy ones. The
+//! last one shows the cost of a thousand simultaneous deliveries alone.
 //!
 //! Events of a stack go to the healthy endpoint, 200 per second. Once per second an event of an environment
 //! goes to all bad endpoints. Each kind of bad endpoint gets its own server. These measurements alternate

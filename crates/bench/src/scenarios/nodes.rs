@@ -23,7 +23,7 @@ pub(crate) struct NodesOrder {
     pub(crate) rounds: usize,
 }
 
-/// A setup that is measured, and its results so far.
+/// A setup, and its results so far.
 struct Contestant {
     name: String,
     nodes: usize,

@@ -1,4 +1,4 @@
-//! The system's data about a server's process.
+//! The operating system's data about a server process.
 
 use std::time::Duration;
 

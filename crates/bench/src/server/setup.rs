@@ -84,7 +84,7 @@ impl ServerSetup {
 
     /// Starts a server on the data that another one left.
     pub(crate) async fn start_again(&self, kept: Kept) -> anyhow::Result<(ServerProcess, Duration)> {
-        // Another process may take the port before the server does; then the start fails with an error.
+        // If another process takes the port before the server does, the start fails with an error.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["attached", &std::process::id().to_string()]).arg(&self.binary);
@@ -119,7 +119,7 @@ impl ServerSetup {
     }
 }
 
-/// All settings are here: the caller's environment is not passed on.
+/// All settings are set here, because the caller's environment is not passed on.
 fn settings(command: &mut Command, database: Option<&str>) {
     command
         .env_clear()
