@@ -1,7 +1,7 @@
 //! A PostgreSQL server that is killed with all its processes.
 //!
-//! The processes are in their own PID namespace, so one signal ends them all. When the first process is gone,
-//! the others are gone too.
+//! The processes are in their own PID namespace, so one signal ends them all. Once the first process is gone, all others are gone
+//! too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const READY_MAX: Duration = Duration::from_secs(120);
 /// The polling interval for readiness, for which there is no notification.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The server syncs and checkpoints often, so that a loss of power hits more unfinished work.
+/// The server syncs and checkpoints often, so that a loss of power interrupts more of this work.
 const SETTINGS: &str = "listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 60
@@ -57,7 +57,7 @@ impl Cluster {
         let mut initdb = Command::from(ordinary_user());
         initdb.arg(programs.join("initdb")).arg("--pgdata").arg(&data);
         initdb.args(["--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8"]);
-        // Segments are small, because the files are in memory and would be mostly empty logs.
+        // Segments are small. The files are in memory, and large segments would be mostly empty.
         initdb.args(["--locale", "C.UTF-8", "--wal-segsize", "4"]);
         let made = initdb.env_clear().current_dir("/").stdin(Stdio::null()).output().await?;
         ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));

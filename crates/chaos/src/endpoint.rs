@@ -23,17 +23,17 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-/// The webhooks: the endpoint of the first always responds 200 at once, that of the second does not.
+/// The webhooks: the endpoint of the first always responds 200 at once; the endpoint of the second is sometimes slow or failing.
 pub(crate) const WEBHOOKS: [&str; 2] = ["well", "unwell"];
 
-/// The percentage of 500s at the endpoint that is not well.
+/// The percentage of responses with 500 from the failing endpoint.
 const REFUSED_PERCENT: f64 = 5.0;
 
 /// The percentage of slow responses among its other responses, and their maximum delay.
 const SLOW_PERCENT: f64 = 15.0;
 const SLOW_MAX: Duration = Duration::from_millis(250);
 
-/// The number of problems that are reported in words.
+/// The maximum number of problems that are reported in words.
 const PROBLEMS_MAX: usize = 10;
 
 /// One delivery: a webhook's name and an event's id.
@@ -50,8 +50,7 @@ struct Shared {
     state: Mutex<State>,
     /// The number of open connections.
     open: watch::Sender<usize>,
-    /// Whether each node process must send a delivery at most once. Where leases can be lost, it may send it
-    /// again.
+    /// Whether each node process must send a delivery at most once. If leases can be lost, the same process may send it again.
     once: bool,
 }
 
@@ -70,11 +69,10 @@ struct Sends {
     is_delivered: bool,
 }
 
-/// The end of the last request of a delivery, with the number of the node process (its life) in which it
-/// came.
+/// The outcome of a delivery's last request, with the number of the node process (its life) that sent it.
 #[derive(Clone, Copy)]
 enum Last {
-    /// The request has not ended, or never will.
+    /// The request is in progress, or was interrupted.
     InFlight(u32),
     Accepted(u32),
     Refused,
@@ -83,9 +81,9 @@ enum Last {
 /// The counts of the endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
-    /// Deliveries with a 200, each counted once.
+    /// Deliveries that got a 200, each counted once.
     pub(crate) delivered: usize,
-    /// Requests of deliveries that had got a 200 before.
+    /// Requests of deliveries that had already got a 200.
     pub(crate) repeated_answered: usize,
     /// Requests of deliveries that were in flight when the node was killed.
     pub(crate) repeated_in_flight: usize,
@@ -207,7 +205,7 @@ impl Endpoint {
         format!("http://{}/{webhook}", self.address)
     }
 
-    /// Starts the node's next life. The node must be gone; all its requests are read before this returns.
+    /// Starts the node's next life. The node must be gone. All its requests are read before this function returns.
     pub(crate) async fn next_life(&self) -> anyhow::Result<()> {
         // Connections are accepted in order, so this one comes after all connections of the node.
         let client = Client::new(&format!("http://{}", self.address), "");

@@ -20,8 +20,7 @@ const PRODUCERS: u64 = 10;
 /// The maximum number of events in a request; most requests have one.
 const BATCH_MAX: f64 = 6.0;
 
-/// The maximum pause of a producer between requests. It keeps the number of events small enough to check them
-/// all.
+/// The maximum pause of a producer between requests. The pauses keep the number of events small enough to check all of them.
 const PAUSE_MAX: Duration = Duration::from_millis(12);
 
 /// The backoff between retries.
@@ -110,7 +109,7 @@ async fn produce(shared: Arc<Shared>, mut node: watch::Receiver<Option<Client>>,
     }
 }
 
-/// Publishes until the request is accepted. Returns a problem if the response is one that should not occur.
+/// Publishes until the request is accepted. Returns a problem if an unexpected response arrives.
 async fn publish(node: &mut watch::Receiver<Option<Client>>, body: Bytes) -> Option<String> {
     loop {
         // The sender is dropped after the producers.
@@ -130,7 +129,7 @@ fn event_id(number: u64) -> Box<str> {
     format!("00000000-0000-4000-8000-{number:012x}").into()
 }
 
-/// An event of random size, so that rows end anywhere in a page.
+/// An event of random size, so that rows can end at any position in a page.
 fn event(number: u64, rng: &mut SeededEntropy) -> Value {
     let filler = "x".repeat((3000.0 * rng.fraction().powi(3)) as usize);
     json!({

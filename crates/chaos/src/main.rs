@@ -6,10 +6,10 @@
 //!   [`cluster`], which are killed
 //! - [`load`]: producers; [`endpoint`]: the receiving side; [`api`]: queries to the node
 //!
-//! It checks the invariants 1 to 3. An event with a 202 is present after a kill and is delivered. A delivery
-//! is sent again only if the node was killed before its outcome was recorded.
+//! The program checks invariants 1 to 3. An event with a 202 is present after a kill and is delivered. A delivery is sent again
+//! only if the node was killed before its outcome was recorded.
 //!
-//! A seed repeats the faults, not the interleaving.
+//! Runs with the same seed have the same faults, but not the same interleaving.
 
 mod api;
 mod cluster;
@@ -179,7 +179,7 @@ async fn planted(arguments: &Arguments, what: Planted, rng: &mut SeededEntropy) 
         let kills = KILLS_IN_ROUND.min(arguments.kills - tried);
         let round = Round { binary: &arguments.binary, mode, kills, promise };
         let tally = played(&round, rng.next_u64()).await;
-        // A node that did not come back had been killed as well.
+        // A node that failed to come back had also been killed.
         tried += tally.kills.max(1);
         if tally.lost > 0 {
             println!("caught after {tried} kills");

@@ -38,9 +38,9 @@ pub(crate) struct Node {
 /// The reason why a node is not ready.
 #[derive(Debug)]
 pub(crate) enum NotReady {
-    /// It has ended. Contains its log.
+    /// The process has ended. Contains the node's log.
     Ended(String),
-    /// It took too long. Contains its log.
+    /// The start took too long. Contains the node's log.
     Late(String),
 }
 

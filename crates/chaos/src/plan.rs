@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     Kill,
     /// The power fails, and all unsynced data is lost.
     Power,
-    /// The disk fills up first; then processes are killed, or the power fails.
+    /// First the disk fills up. Then processes are killed, or the power fails.
     FullDisk,
 }
 

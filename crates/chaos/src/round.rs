@@ -29,11 +29,12 @@ const EARLY_MAX: Duration = Duration::from_millis(150);
 const STILL_FULL: f64 = 0.5;
 const STILL_FULL_MAX: Duration = Duration::from_secs(2);
 
-/// The number of starts on a disk that was full: a process that failed before space was freed may end later.
+/// The number of starts on a disk that was full. Several may be necessary, because a process that failed before space was freed
+/// may end later.
 const STARTS_MAX: usize = 4;
 
-/// The maximum time without progress of deliveries after the last kill. It is longer than the leases of a
-/// killed node, where leases are in the database.
+/// The maximum time without progress of deliveries after the last kill. It is longer than the leases that a killed node leaves in
+/// a database.
 const REST_MAX: Duration = Duration::from_secs(90);
 
 /// The polling interval for the node's state.
@@ -61,8 +62,7 @@ impl Round<'_> {
         api::register(&client, &endpoint).await?;
         let client = match self.promise {
             Promise::Kept => client,
-            // Everything until here is kept, so that events are lost, and not the store in which they would
-            // be missed.
+            // Everything written until here is kept, so that the disk loses events, and not the store that should contain them.
             Promise::Broken => {
                 testbed.kill(Victim::All, Loss::Nothing).await?;
                 testbed.bring_up().await?
@@ -96,7 +96,7 @@ struct Played {
 }
 
 impl Played {
-    /// Runs the round to its end, and then ends all processes, even after an error.
+    /// Runs the round, and then ends all processes, even after an error.
     async fn play(mut self, first: Client, kills: usize) -> anyhow::Result<Tally> {
         let played = self.kill_and_settle(first, kills).await;
         self.tally.refused = self.testbed.refused();
@@ -186,7 +186,7 @@ impl Played {
     async fn start_again(&mut self) -> anyhow::Result<Option<Client>> {
         if self.mode.fault == Fault::FullDisk {
             if self.rng.fraction() < STILL_FULL {
-                // The node may exit, or run and reject requests; it must only not lose data.
+                // The node may exit, or may run and reject requests, but it must not lose data.
                 let _ = timeout(STILL_FULL_MAX, self.testbed.bring_up()).await;
             }
             self.testbed.make_room();

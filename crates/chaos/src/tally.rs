@@ -14,7 +14,7 @@ pub(crate) struct Tally {
     pub(crate) accepted: usize,
     /// Accepted events and their deliveries that are missing or were not delivered.
     pub(crate) lost: usize,
-    /// Deliveries that nothing sends.
+    /// Deliveries that are never sent.
     pub(crate) stuck: usize,
     /// Successes that the API reported before the last kill.
     pub(crate) told: usize,

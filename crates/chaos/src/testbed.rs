@@ -14,8 +14,8 @@ use crate::disk::{Disk, Loss, Promise};
 use crate::node::{Node, NotReady};
 use crate::plan::{Fault, Mode, Store};
 
-/// The backoff schedule. The waits are short, so that a round ends soon after its last kill. There are many
-/// of them, so that no delivery fails.
+/// The backoff schedule. The waits are short, so that a round ends soon after its last kill. There are many waits, so that no
+/// delivery fails.
 const RETRY_SCHEDULE: &str =
     "50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms,50ms";
 
@@ -108,7 +108,7 @@ impl Testbed {
         Ok(testbed)
     }
 
-    /// Starts the node if it does not run. It is not ready yet on return.
+    /// Starts the node if it does not run. The node may not be ready yet when this returns.
     pub(crate) fn start_node(&mut self) -> anyhow::Result<()> {
         if self.node.is_none() {
             let mut command = self.setup.command(&self.data);
@@ -149,7 +149,7 @@ impl Testbed {
         self.cluster.is_some()
     }
 
-    /// Kills with SIGKILL, and lets the disk lose data by `loss`.
+    /// Kills the processes with SIGKILL, and lets the disk lose data as `loss` says.
     pub(crate) async fn kill(&mut self, victim: Victim, loss: Loss) -> anyhow::Result<()> {
         if victim != Victim::Database {
             self.kill_node().await?;
@@ -159,7 +159,7 @@ impl Testbed {
         {
             cluster.kill().await?;
         }
-        // A disk that a live process uses keeps its data.
+        // The disk loses no data while a live process uses it.
         let is_in_use = match self.mode.store {
             Store::Sqlite => false,
             Store::Postgres => victim == Victim::Node,

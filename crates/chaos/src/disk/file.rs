@@ -1,4 +1,4 @@
-//! The bytes of a file, as programs see them and as a loss of power would leave them.
+//! The bytes of a file: those that programs see, and those that would remain after a loss of power.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,12 @@ pub(super) struct SyncNumber(pub(super) u64);
 pub(super) struct File {
     bytes: Vec<u8>,
     synced: Vec<u8>,
-    /// Pages that may differ between the two and that no running sync has taken.
+    /// Pages that may differ between the two, and that are not part of a running sync.
     dirty: BTreeSet<usize>,
     under_way: BTreeMap<SyncNumber, Taken>,
 }
 
-/// The content that a sync took when it began. Later writes are not part of it.
+/// The content at the time when a sync began. Later writes are not part of it.
 #[derive(Debug)]
 struct Taken {
     pages: Vec<(usize, Box<[u8]>)>,
@@ -68,8 +68,8 @@ impl File {
         self.under_way.insert(number, Taken { pages, len: self.bytes.len() });
     }
 
-    /// Writes the taken pages to the disk. Syncs end in the order in which they began. A sync that a loss of
-    /// power interrupted does nothing.
+    /// Ends a sync: writes its pages to the disk. Syncs end in the order in which they began. A sync that a loss of power
+    /// interrupted writes nothing.
     pub(super) fn end_sync(&mut self, number: SyncNumber) {
         let Some(taken) = self.under_way.remove(&number) else { return };
         self.synced.resize(taken.len, 0);
@@ -78,8 +78,7 @@ impl File {
         }
     }
 
-    /// Keeps the synced bytes, and those of the other pages that `is_kept` selects at random as having
-    /// reached the disk.
+    /// Keeps the synced bytes, and the unsynced pages that `is_kept` selects at random, as if they had reached the disk.
     pub(super) fn lose_power(&mut self, mut is_kept: impl FnMut() -> bool) {
         let taken = std::mem::take(&mut self.under_way).into_values();
         let mut unsynced = std::mem::take(&mut self.dirty);

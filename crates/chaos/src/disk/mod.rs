@@ -1,9 +1,8 @@
 //! A disk that can lose its power and that can be full.
 //!
-//! It is a file system in this process's memory, mounted with FUSE, so programs run on it unchanged. Programs
-//! read their own writes at once. After a loss of power only synced data remains: a file's bytes after
-//! `fsync` or `fdatasync` of the file, its name after a sync of its folder. POSIX guarantees no more, and
-//! most file systems keep more than that.
+//! The disk is a file system in this process's memory. It is mounted with FUSE, so programs run on it unchanged. Programs read
+//! their own writes at once. After a loss of power only synced data remains: a file's bytes after `fsync` or `fdatasync` of the
+//! file, its name after a sync of its folder. POSIX guarantees no more, although most file systems keep more.
 //!
 //! A sync takes some milliseconds, and keeps all writes from before it began.
 //!
@@ -34,7 +33,7 @@ use tree::{Number, Tree};
 /// The capacity of a disk that is not full: more than any test needs.
 const BYTES_MAX: u64 = 4 << 30;
 
-/// The maximum duration of a sync, typical for a server's disk: between memory and a spinning disk.
+/// The maximum duration of a sync. It is typical for a server's disk, between memory and a spinning disk.
 const SYNC_MAX: Duration = Duration::from_millis(4);
 
 /// The effect of a loss of power.
@@ -81,7 +80,7 @@ impl Shared {
     }
 }
 
-/// A running sync, and the request that waits for it.
+/// A running sync, and the request that waits for the sync.
 struct Sync {
     of: Number,
     number: SyncNumber,
@@ -160,7 +159,8 @@ impl Disk {
         let Some(session) = self.session.take() else { return Ok(()) };
         match session.umount_and_join() {
             Ok(()) => Ok(()),
-            // The kernel may abort a request whose response it no longer accepts.
+            // After the unmount an error is no failure: the kernel may have aborted a request, and then accepts no response to
+            // it.
             Err(_) if self.is_unmounted() => Ok(()),
             Err(problem) => Err(problem).context("the disk is in use"),
         }
@@ -189,7 +189,7 @@ struct Requests {
 }
 
 impl Requests {
-    /// Begins a sync. The reply is sent when the sync has ended, at once if there is nothing to do.
+    /// Begins a sync. The reply is sent when the sync has ended, or at once if there is nothing to do.
     fn sync(&self, of: Number, reply: ReplyEmpty) {
         let number = SyncNumber(self.shared.syncs.fetch_add(1, Ordering::Relaxed));
         let begun = self.answer(|tree| {
@@ -200,7 +200,7 @@ impl Requests {
             Ok(!is_synced)
         });
         match begun {
-            // The receiver runs until this is dropped.
+            // Sending cannot fail, because the receiver runs until this value is dropped.
             Ok(true) => drop(self.syncs.send(Sync { of, number, reply })),
             Ok(false) => reply.ok(),
             Err(errno) => reply.error(errno),

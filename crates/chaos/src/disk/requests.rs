@@ -1,4 +1,4 @@
-//! Requests of the kernel, executed on the tree.
+//! Executes the kernel's requests on the tree.
 
 use std::ffi::OsStr;
 use std::path::Path;

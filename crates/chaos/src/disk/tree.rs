@@ -265,10 +265,10 @@ impl Tree {
         }
     }
 
-    /// Keeps the synced data, and those unsynced pages and folders that `is_kept` selects at random as having
-    /// reached the disk. No file may be open.
+    /// Keeps the synced data, and the unsynced pages and folders that `is_kept` selects at random, as if they had reached the
+    /// disk. No file may be open.
     pub(super) fn lose_power(&mut self, mut is_kept: impl FnMut() -> bool) {
-        // Nodes are visited in the order of numbers, so that a seed repeats the same loss.
+        // Nodes are visited in the order of their numbers, so that the same seed causes the same loss.
         let mut numbers: Vec<_> = self.nodes.keys().copied().collect();
         numbers.sort_unstable();
         for number in numbers {
