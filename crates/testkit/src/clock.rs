@@ -15,12 +15,12 @@ impl ManualClock {
         Self(watch::Sender::new(now))
     }
 
-    /// Advances the clock, and wakes all sleepers that are due.
+    /// Advances the clock, and wakes all sleepers whose time has come.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = now.after(by));
     }
 
-    /// Advances the clock to `at`, and wakes all sleepers that are due. It never goes backwards.
+    /// Advances the clock to `at`, and wakes all sleepers whose time has come. The clock never goes backwards.
     pub fn advance_to(&self, at: Timestamp) {
         self.0.send_modify(|now| *now = at.max(*now));
     }

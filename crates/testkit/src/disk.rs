@@ -1,8 +1,8 @@
 //! A small disk that can be filled.
 //!
-//! It is a file system in memory, mounted in a mount namespace of the process that uses it, and disappears
-//! with that process. This needs `unshare` and `mount` (util-linux), and root or a kernel that allows user
-//! namespaces; without them this module panics.
+//! The disk is a file system in memory. It is mounted in a mount namespace of the process that uses it, and disappears with that
+//! process. This needs `unshare` and `mount` (util-linux), and root or a kernel that allows user namespaces; without them this
+//! module panics.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,8 +13,7 @@ use std::process::Command;
 /// A namespace in which mounting is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Namespace {
-    /// For ordinary users, and for root in a container. The process sees itself as root, and there is no
-    /// other user.
+    /// For ordinary users, and for root in a container. The process sees itself as root, and no other user exists.
     Mapped,
     /// For root, with all existing users.
     Plain,

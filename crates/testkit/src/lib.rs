@@ -1,7 +1,7 @@
 //! Shared tools for the tests of more than one crate.
 //!
 //! - [`Receiver`]: an endpoint that records requests and sends programmed responses
-//! - [`Tarpit`]: endpoints that waste their callers' time, each in another way
+//! - [`Tarpit`]: endpoints that waste their callers' time, each in a different way
 //! - [`Server`]: the built binary as a process that can be killed and restarted
 //! - [`Postgres`]: a throw-away server with a [`Database`] for each test, and [`PgBouncer`] in front of it
 //! - [`Load`]: producers that keep servers busy

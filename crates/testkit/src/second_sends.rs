@@ -14,7 +14,7 @@ const IN_FLIGHT_MAX: usize = 16;
 struct Fault {
     /// The number of requests that had arrived.
     arrived: usize,
-    /// The events whose deliveries were recorded as succeeded.
+    /// The ids of events whose deliveries were recorded as succeeded.
     recorded: BTreeSet<Box<str>>,
 }
 
@@ -24,7 +24,7 @@ pub struct SecondSends {
     faults: Vec<Fault>,
 }
 
-/// The number of repeated sends, and the maximum that the faults explain.
+/// The number of repeated sends, and the most that the faults can explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecondSendsCount {
     /// Requests beyond one for each event.
@@ -107,7 +107,7 @@ mod tests {
     #[should_panic(expected = "at most 16 were in flight at a fault")]
     fn no_more_come_again_than_were_in_flight() {
         let sent: String = (0..17).map(|number| format!("{number} ")).collect();
-        // All deliveries were in flight at the fault, and each was sent once more.
+        // All deliveries were in flight at the time of the fault, and each was sent once more.
         after(0, "").check(&ids(&sent.repeat(2)));
     }
 }

@@ -72,7 +72,7 @@ impl ServerSetup {
         }
     }
 
-    /// Uses a file as the store whatever the default is, for tests of that file.
+    /// Always uses a file as the store, for tests of that file.
     #[must_use]
     pub fn embedded(self) -> Self {
         Self { store: Store::Embedded, ..self }
@@ -108,8 +108,8 @@ impl ServerSetup {
         self
     }
 
-    /// Adds a command prefix, which `wrapper` makes from the data folder. Its program must become the server
-    /// in the end, as `env` does.
+    /// Adds a command prefix, which `wrapper` makes from the data folder. Its program must replace itself with the server, as
+    /// `env` does.
     #[must_use]
     pub fn behind(self, wrapper: fn(&Path) -> Vec<OsString>) -> Self {
         Self { wrapper: Some(wrapper), ..self }
@@ -177,7 +177,7 @@ impl ServerSetup {
         if let Store::Database(url) = &self.store {
             command.env("STACKBELL_STORE", url).env("STACKBELL_MASTER_KEY", MASTER_KEY);
         }
-        // The producers of a test share one token. A flag overrides this variable.
+        // The producers of a test share one token, so the rate limit is off. A flag overrides this variable.
         command.env("STACKBELL_REQUESTS_PER_SECOND", "0");
         command.env("STACKBELL_BOOTSTRAP_ORG", &self.organization);
         command.env("STACKBELL_BOOTSTRAP_TOKEN", &self.token);
@@ -331,7 +331,7 @@ impl Server {
         self.folder.path()
     }
 
-    /// Its log, including that of earlier processes.
+    /// The server's log, including the log of earlier processes.
     pub fn log(&self) -> String {
         format!("{}{}", self.earlier_logs, self.running.log.text())
     }

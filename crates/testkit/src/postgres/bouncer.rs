@@ -13,7 +13,7 @@ use crate::wait;
 /// PgBouncer in front of all databases of a server, in transaction mode. It is stopped when this is dropped.
 pub struct PgBouncer {
     port: u16,
-    // Dropping it stops the pooler. No further orders are sent to it.
+    // Dropping the supervisor stops the pooler. It gets no further orders.
     _supervisor: Mutex<Supervisor>,
 }
 

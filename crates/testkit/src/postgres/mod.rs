@@ -1,7 +1,7 @@
 //! A throw-away PostgreSQL.
 //!
-//! Its folder is in memory if there is enough space, and is removed with the test process, however that ends.
-//! The server syncs like a production server. Everybody on this machine can connect.
+//! The server's folder is in memory if there is enough space. It is removed when the test process ends, for whatever reason. The
+//! server syncs like a production server. Everybody on this machine can connect.
 
 mod bouncer;
 mod supervisor;
@@ -32,8 +32,8 @@ const MAINTENANCE: &str = "postgres";
 /// The number of attempts to find a port, because another process may take the port first.
 const PORTS_TRIED_MAX: u32 = 5;
 
-/// Segments of the write-ahead log to keep. They are many times larger than the log written while a disk is
-/// full, and `min_wal_size` allows that number.
+/// The number of segments of the write-ahead log to keep, within `min_wal_size`. They have many times the size of the log that is
+/// written while a disk is full.
 const LOG_SEGMENTS_KEPT: u32 = 2;
 
 /// The settings of a server.
@@ -47,7 +47,7 @@ pub struct PostgresSettings {
 impl Default for PostgresSettings {
     fn default() -> Self {
         let settings = Self { lines: Vec::new(), disk: None };
-        // A test process has many stores. The log is kept small, because it may be in memory.
+        // A test process has many stores, so many connections are allowed. The log is kept small, because it may be in memory.
         settings
             .with("listen_addresses", "127.0.0.1")
             .with("max_connections", "200")
@@ -268,7 +268,7 @@ impl Postgres {
         }
     }
 
-    /// Starts it after a stop, on the same port, and waits until it accepts connections.
+    /// Starts the server after a stop, on the same port, and waits until it accepts connections.
     pub async fn start_again(&self) {
         self.order("start").await;
     }
@@ -352,8 +352,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Databases of many tests would fill the memory. A stopped server's databases are removed with its
-        // folder.
+        // The database is dropped, because those of many tests would fill the memory. A stopped server's databases are removed
+        // with its folder.
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         let _ = self.server.0.psql(MAINTENANCE, &sql);
     }

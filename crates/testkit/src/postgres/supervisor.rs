@@ -16,7 +16,7 @@ const SCRIPT: &str = include_str!("supervisor.sh");
 /// The folder of Debian's PostgreSQL packages, with a folder for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// A folder in memory, where syncs are fast. Turning syncs off would test a server that nobody should run.
+/// A folder in memory, where syncs are fast. Syncs stay on, because nobody should run a server without them.
 const IN_MEMORY: &str = "/dev/shm";
 
 /// The free space that a server needs there.
@@ -37,8 +37,8 @@ pub(super) struct Supervisor {
     has_disk: bool,
 }
 
-/// The mount point of such a disk: an existing folder that tests do not use otherwise. Logs are in another
-/// folder, so that they stay complete.
+/// The mount point of such a disk: an existing folder that tests do not use otherwise. Logs are in another folder, so that they
+/// are complete even if the disk is full.
 const DISK_AT: &str = "/mnt";
 
 impl Supervisor {
@@ -151,8 +151,8 @@ fn as_ordinary_user() -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// Like [`as_ordinary_user`] inside a user namespace that maps us to root: it maps us back to a name that
-/// `initdb` can look up.
+/// Like [`as_ordinary_user`], but for a user namespace in which we are mapped to root. Maps us back to a user name that `initdb`
+/// can look up.
 fn as_mapped_user() -> Vec<OsString> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let (user, group) = if user.is_root() {

@@ -11,7 +11,7 @@ use super::{Request, Shared};
 
 /// Serves a connection, with or without TLS. A connection without a valid TLS handshake is closed.
 pub(super) async fn begin(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    // A small response must not wait for the next one.
+    // A small response must be sent at once, without waiting for more data.
     let _ = stream.set_nodelay(true);
     match tls {
         None => serve(stream, shared).await,
@@ -35,7 +35,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shar
         }
         let mut answer = BytesMut::from(reply.head().as_bytes());
         answer.extend_from_slice(&reply.body);
-        // The sender may be gone, which some tests cause on purpose.
+        // The sender may be gone, because some tests end it on purpose.
         if stream.write_all(&answer).await.is_err() {
             return;
         }

@@ -234,10 +234,10 @@ impl Receiver {
         met.unwrap_or_else(|()| panic!("{what} did not come; {} requests did", self.count()))
     }
 
-    /// Waits until these events came, in any order. Returns the number of requests beyond one for each event.
+    /// Waits until these events have arrived, in any order. Returns the number of requests beyond one for each event.
     ///
     /// # Panics
-    /// After [`wait::DEADLINE`] without a new request.
+    /// If no new request arrives within [`wait::DEADLINE`].
     pub async fn wait_for_ids(&self, expected: &std::collections::BTreeSet<Box<str>>) -> usize {
         loop {
             let before = self.count();

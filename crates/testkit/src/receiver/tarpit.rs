@@ -53,7 +53,7 @@ impl Tarpit {
         Self::Late,
     ];
 
-    /// Whether callers have to wait. True for all kinds except the one that resets connections.
+    /// Whether callers have to wait: true for all kinds except the one that resets connections.
     pub const fn holds(self) -> bool {
         !matches!(self, Self::Resets)
     }
@@ -156,7 +156,7 @@ async fn hold(mut stream: TcpStream, shared: Arc<Shared>) {
     counts.all.fetch_add(1, Ordering::SeqCst);
     let open = counts.open.fetch_add(1, Ordering::SeqCst) + 1;
     counts.open_max.fetch_max(open, Ordering::SeqCst);
-    // A response before the request would break the connection and hold no caller.
+    // The request is read first, because an earlier response would break the connection and not make the caller wait.
     let _ = stream.read_u8().await;
     match shared.sort {
         Tarpit::Resets => reset(stream),
