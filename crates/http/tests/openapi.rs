@@ -1,4 +1,4 @@
-//! The OpenAPI document: it equals the golden file and contains Pulumi Cloud's operations.
+//! The OpenAPI document equals the golden file, and contains Pulumi Cloud's operations.
 
 use std::collections::BTreeSet;
 

@@ -55,7 +55,7 @@ fn routes_with_bodies() -> Vec<(String, String)> {
 async fn a_byte_order_mark_before_json_is_ignored_by_every_route() {
     let world = World::start().await;
     for (method, path) in routes_with_bodies() {
-        // No route accepts these bodies, and each is refused for the text after the mark.
+        // No route accepts these bodies. Each is refused because of the text after the mark.
         for body in ["\"text\"", r#"{"nosuch":1,"nosuch":2}"#] {
             let ask = |body: String| {
                 world.send(request(ADMIN, &method, &path).body(body.into()).expect("a request"))

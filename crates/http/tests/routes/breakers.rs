@@ -65,7 +65,7 @@ async fn a_webhook_whose_breaker_is_open_says_so() {
         world.admin("GET", &format!("/api/orgs/{ORGANIZATION}/hooks/a"), Value::Null).await.expect(200);
     assert_eq!(hook.get("breaker"), None);
 
-    // A failed delivery waits for its next attempt, and a newer one for the circuit breaker.
+    // A failed delivery waits for its next attempt. A newer delivery waits for the circuit breaker.
     let failed = waiting(&world, 0).await;
     assert_eq!(
         (&failed["reason"], &failed["because"]),

@@ -30,7 +30,7 @@ async fn a_token_has_a_rate_of_its_own() {
     let text = told["message"].as_str().expect("a text");
     assert!(text.contains("1 requests a second") && text.contains("requests_per_second"), "{text}");
     assert_eq!(wait, "1");
-    // Each token has its own limit, and a caller without a valid token uses up none.
+    // Each token has its own limit. Requests without a valid token do not count for any limit.
     world.ask(&other, "GET", "/v1/orgs", Value::Null).await.expect(200);
     world.ask("nobody", "GET", &webhooks(), Value::Null).await.expect(401);
 }

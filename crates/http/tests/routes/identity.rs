@@ -21,7 +21,7 @@ async fn organizations() {
     let unknown = world.admin("POST", "/v1/orgs", json!({"display_name": "x"})).await;
     assert!(unknown.refusal(400).starts_with("display_name is no field here"));
     assert_eq!(unknown.details(), ["Organization display_name invalid"]);
-    // The operator right alone shows no content of an organization.
+    // With only the operator right a token cannot read the content of an organization.
     world.admin("GET", "/api/orgs/citadel/hooks", Value::Null).await.expect(404);
 }
 
@@ -55,7 +55,7 @@ async fn users_and_members() {
     assert_eq!(world.admin("DELETE", &member, Value::Null).await.refusal(404), "Member 'summer' not found");
 }
 
-/// Each name that users choose, as method, path, body and field.
+/// The names that users choose, each with method, path, body and field.
 fn names(text: &str) -> Vec<(&'static str, String, Value, &'static str)> {
     let hooks = format!("/api/orgs/{ORGANIZATION}/hooks");
     let mut hook = webhook("named", "https://a.example/");

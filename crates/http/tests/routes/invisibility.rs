@@ -1,4 +1,4 @@
-//! A caller who may not see an organization cannot learn whether a thing in it exists (invariant 9).
+//! A caller without access to an organization cannot find out what exists in it (invariant 9).
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::support::{ORGANIZATION, Receiver, TestResponse, World};
 
 const UNKNOWN: &str = "no-such-organization";
 
-/// Requests of a caller without a membership: the valid call, and broken ones.
+/// The requests of a caller without a membership: the valid call, and malformed ones.
 fn requests(call: &Call) -> [(String, Value); 4] {
     [
         (call.path.clone(), call.body.clone()),

@@ -1,4 +1,4 @@
-//! Late bodies: meanwhile the client may hang up, or the caller may lose rights.
+//! Bodies that arrive late. Until then the client may hang up, or the caller may lose rights.
 
 use std::pin::pin;
 
@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use crate::support::{ADMIN, ORGANIZATION, World, request, webhook};
 
-/// A request whose body arrives through the sender.
+/// A request, and a sender for its body.
 fn late(token: &str, method: &str, path: &str) -> (axum::http::Request<Body>, oneshot::Sender<Bytes>) {
     let (sender, body) = oneshot::channel();
     let body = Body::from_stream(stream::once(body));

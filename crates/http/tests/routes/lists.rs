@@ -89,7 +89,7 @@ async fn parameters_that_are_wrong() {
     let many: Vec<_> = (0..50).map(|index| format!("x{index}=1")).collect();
     let answer = world.admin("GET", &format!("{EVENTS}?{}", many.join("&")), Value::Null).await;
     assert!(answer.refusal(400).contains("'x9' and 40 more; it has"), "{}", answer.text());
-    // A token of a list by name does not fit a list by id.
+    // A continuation token of a list by name is not valid for a list by id.
     check_refusal(&world, &format!("{EVENTS}?continuationToken=MTpuOmE"), token).await;
 }
 

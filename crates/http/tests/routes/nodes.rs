@@ -1,5 +1,5 @@
-//! Two nodes on one store: a change that the first node has acknowledged holds for every later response of the second one
-//! (invariant 10), whatever the second one has cached.
+//! Two nodes on one store: a change that the first node has acknowledged applies to every later response of the second node
+//! (invariant 10), whatever the second node has cached.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ fn id_of(event: &Value) -> String {
     event["id"].as_str().expect("an id").to_owned()
 }
 
-/// A service token for publishing, made through `node`, and its path.
+/// Creates a service token for publishing through `node`. Returns the token and its path.
 async fn service_token(node: &World) -> (String, String) {
     let tokens = format!("/v1/orgs/{ORGANIZATION}/tokens");
     let issued = node.admin("POST", &tokens, json!({"name": "ci", "role": "publisher"})).await.expect(201);
@@ -76,7 +76,7 @@ async fn a_token_that_was_revoked_publishes_nothing_on_any_node() {
     }
 }
 
-/// A right is also checked if no commit validates it.
+/// Rights are also checked for requests without a commit, which would validate them.
 #[tokio::test]
 async fn a_revoked_token_learns_nothing_on_any_node() {
     let (first, second) = two().await;
@@ -125,7 +125,7 @@ async fn a_member_who_was_removed_cannot_publish_on_any_node() {
         publish(&second, &token).await.expect(202);
         first.admin("DELETE", &member, Value::Null).await.expect_empty(204);
         publish(&second, &token).await.refusal(404);
-        // The right is also returned at once, whatever the second node has cached.
+        // A right that is given back is also valid at once, whatever the second node has cached.
         first.admin("PUT", &member, json!({"role": "member"})).await.expect(200);
         publish(&second, &token).await.expect(202);
         first.admin("PUT", &member, json!({"role": "viewer"})).await.expect(200);
@@ -214,7 +214,7 @@ async fn no_node_sends_events_that_were_accepted_during_a_hold() {
     assert_eq!(sent, held);
 }
 
-/// A node announces its end, and the others take over its part at once.
+/// A node that stops announces it, and the others take over its part at once.
 #[tokio::test]
 async fn nodes_see_each_other_come_and_go() {
     let (first, mut second) = two().await;

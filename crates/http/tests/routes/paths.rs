@@ -95,7 +95,7 @@ async fn names_that_break_the_rules() {
     let environment = format!("/api/esc/environments/{ORGANIZATION}/infra/a%20b/hooks");
     check_name(&world, &environment, 400, &format!("envName in the path {rule}")).await;
     check_name(&world, "/api/orgs/a%20b/hooks", 404, "Organization 'a b' not found").await;
-    // A caller who may not see the organization learns nothing about the rest of the path.
+    // A caller without access to the organization learns nothing about the rest of the path.
     check_name(&world, "/api/stacks/other/a%20b/prod/hooks", 404, "Organization 'other' not found").await;
     let hook = format!("/api/orgs/{ORGANIZATION}/hooks/a%20b");
     check_name(&world, &hook, 404, "Webhook 'a b' not found").await;

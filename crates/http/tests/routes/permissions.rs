@@ -38,7 +38,7 @@ async fn check(world: &World, tokens: &[String], rows: Vec<Row>) {
     }
 }
 
-/// Rows for a prefix whose webhooks these roles may edit: 1 for yes, 0 for no.
+/// The rows for a path prefix. `1` marks the roles that may edit its webhooks, `0` the others.
 fn rows_of(hooks: &str, edit: [u16; 4]) -> Vec<Row> {
     let ok = |status: u16| edit.map(|allowed| if allowed == 0 { 403 } else { status });
     let one = format!("{hooks}/kept");
@@ -69,7 +69,7 @@ async fn webhooks() {
         (format!("/api/preview/environments/{ORGANIZATION}/dev/hooks"), [1, 1, 0, 0]),
     ];
     for (hooks, edit) in prefixes {
-        // The name does not resolve, so no ping leaves this machine.
+        // The host's name does not resolve, so no ping leaves this machine.
         let kept = webhook("kept", "http://localhost.invalid/");
         world.admin("POST", &hooks, kept).await.expect(201);
         check(&world, &tokens, rows_of(&hooks, edit)).await;

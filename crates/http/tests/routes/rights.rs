@@ -1,8 +1,8 @@
-//! No chain of calls reaches a right that its first token lacked.
+//! A chain of calls never gains a right that its first token lacked.
 //!
-//! For each kind of token, the test searches an instance of its own: the token makes every call of every route with every
-//! choice of user, role and expiry. Each token that a response shows then does the same, and once more. Tokens with equal
-//! rights count as one. After each call, all tokens of the chain are read from the store.
+//! For each kind of token, the test searches an instance of its own: the token makes every call of every route with every choice
+//! of user, role and expiry. Each token in a response then does the same, and the tokens that it gets do so once more. Tokens
+//! with equal rights count as one. After each call, all tokens of the chain are read from the store.
 
 use std::collections::BTreeSet;
 
@@ -99,7 +99,7 @@ fn choices(serial: &mut usize, made: &str, kind: &Kind) -> Vec<(String, String, 
     };
     let logins = ["rick", "both", made, if kind.login.is_empty() { "ops" } else { kind.login.as_str() }];
     let organizations = [ORGANIZATION, OTHER];
-    // Only a token that expires can lack the right to make one that lives longer.
+    // Another expiry matters only for a token that expires: it lacks the right to make a token that lives longer.
     let expiries =
         if kind.expires_at.is_some() { vec![Value::Null, json!(LATER)] } else { vec![Value::Null] };
     for operator in [false, true] {
@@ -267,7 +267,7 @@ async fn search(kind: &Kind) -> usize {
             }
         }
     }
-    // A user without the right to edit members has it with no token.
+    // If the first token lacks the right to edit members, no token of the chain may have changed them.
     for (organization, before) in [ORGANIZATION, OTHER].into_iter().zip(members) {
         if !permissions(&search.first, organization).contains(Permission::EditMembers.as_str()) {
             assert_eq!(search.world.members(organization).await, before, "{kind:?} in {organization}");
@@ -290,7 +290,7 @@ async fn no_chain_of_three_calls_reaches_a_right_that_its_token_lacked() {
     }
 }
 
-/// The search finds a planted violation.
+/// Checks that the search finds a planted violation.
 #[tokio::test]
 async fn an_admins_token_in_a_viewers_hands_is_seen() {
     let world = inhabited().await;

@@ -1,4 +1,4 @@
-//! Events of sources other than HTTP clients: they use the same door, together with the source's cursor.
+//! Events of sources other than HTTP clients: they are published through the same function, together with the source's cursor.
 
 use serde_json::Value;
 use stackbell_app::Code;

@@ -42,7 +42,7 @@ async fn tokens_are_shown_once_and_end_at_once() {
     let listed = world.ask(token, "GET", "/v1/user/tokens", Value::Null).await;
     assert!(!listed.text().contains(token));
     assert_eq!(listed.expect(200).as_array().map(Vec::len), Some(1));
-    // A token cannot make one with more rights.
+    // A token cannot create a token with more rights.
     let mightier = json!({"name": "x", "role": "admin"});
     world.ask(token, "POST", "/v1/user/tokens", mightier).await.refusal(400);
     world.admin("DELETE", &format!("/v1/user/tokens/{id}"), Value::Null).await.expect_empty(204);
@@ -155,7 +155,7 @@ async fn a_first_token_has_the_least_role_or_the_one_that_was_asked_for_and_expi
         let user = add(&maker, json!({"login": role})).await.expect(201);
         assert_eq!(user["tokenRole"], least, "by a {role}");
     }
-    // A token that an operator makes for another user expires like a first one.
+    // A token that an operator creates for another user has the expiry of a first token.
     let body = json!({"name": "x", "role": "viewer"});
     let theirs = world.admin("POST", "/v1/users/a/tokens", body.clone()).await.expect(201);
     assert_eq!(days_until(&theirs["expiresAt"]), 90);
@@ -176,12 +176,12 @@ async fn an_operators_token_for_a_user_gives_no_rights_in_an_organization() {
         let rule = "has more rights than this token in an organization that the user belongs to";
         assert_eq!(refusal, format!("role '{role}' {rule}"));
     }
-    // The operator can pass on the rights of the own membership.
+    // The operator can give the token the rights of the operator's own membership, but no more.
     let member = format!("/v1/orgs/{ORGANIZATION}/members/ops");
     world.admin("PUT", &member, json!({"role": "viewer"})).await.expect(200);
     world.ask(&ops, "POST", path, json!({"name": "x", "role": "viewer"})).await.expect(201);
     world.ask(&ops, "POST", path, json!({"name": "x", "role": "publisher"})).await.refusal(400);
-    // A user without a membership gets a new token from any operator, and an admin adds the membership again.
+    // A user without a membership can get a new token from any operator. Then an admin adds the membership again.
     world
         .admin("DELETE", &format!("/v1/orgs/{ORGANIZATION}/members/rick"), Value::Null)
         .await
@@ -213,7 +213,7 @@ async fn operators_issue_and_revoke_the_tokens_of_users() {
         world.admin("GET", "/v1/users/no/tokens", Value::Null).await.refusal(404),
         "User 'no' not found"
     );
-    // The operator right suffices, whatever the role of the token: a stolen token must be revoked.
+    // The operator right is enough, whatever the role of the token, because a stolen token must be revoked.
     let least = json!({"name": "least", "role": "viewer", "operator": true});
     let (least, _) = issue(&world, ADMIN, OWN, least).await;
     let listed = world.ask(&least, "GET", path, Value::Null).await.expect(200);

@@ -32,7 +32,7 @@ fn merged(value: &Value, more: &Value) -> Value {
     merged
 }
 
-/// Sends `body`. The webhook then differs from before by `changes`.
+/// Sends `body`. Afterwards the webhook must differ by exactly `changes`.
 async fn check(body: Value, changes: Value) {
     let (world, created) = start().await;
     let changed = world.admin("PATCH", HOOK, body.clone()).await.expect(200);
@@ -78,7 +78,7 @@ async fn a_secrets_digest_changes_with_it_alone() {
     assert_eq!(back, created);
 }
 
-/// Sends `body`. It is refused for these fields, and nothing changes.
+/// Sends `body`. It must be refused because of these fields, and nothing may change.
 async fn check_refused(body: Value, expected: &[&str]) {
     let (world, created) = start().await;
     let answer = world.admin("PATCH", HOOK, body.clone()).await;

@@ -1,5 +1,5 @@
-//! Fields of a webhook: each is returned as it was sent, or refused with the field, the rule and the remedy.
-//! Clients compare responses with their requests, and every plan would show a difference.
+//! Fields of a webhook: each is returned as it was sent, or refused with the field, the rule and the remedy. Clients compare
+//! responses with their requests, so any difference would appear in every plan.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn body(more: &Value) -> Value {
     body
 }
 
-/// Creates, reads, lists, edits and imports a webhook with these fields. They are equal in all responses.
+/// Creates, reads, lists, edits and imports a webhook with these fields. The fields must be equal in all responses.
 async fn check_echo(world: &World, path: &str, fields: &Value) {
     let mut expected = fields.clone();
     if let Some(groups) = expected["groups"].as_array_mut() {
@@ -138,7 +138,8 @@ async fn urls_come_back_byte_for_byte() {
     }
 }
 
-/// Sends a field with `value` on create and on edit. Both refuse it with `expected` in the message, and nothing changes.
+/// Sends a field with `value` in a create and in an edit. Both must refuse it with `expected` in the message, and nothing may
+/// change.
 async fn check_refused(world: &World, path: &str, more: &Value, field: &str, value: &Value, expected: &str) {
     let mut refused = body(more);
     refused[field] = value.clone();
@@ -275,7 +276,7 @@ async fn secrets_that_libraries_would_read_differently_are_refused() {
     }
 }
 
-/// No message refers to a file of this repository: users of a client do not have it.
+/// Messages must not refer to a file of this repository, because users of a client do not have it.
 #[tokio::test]
 async fn unknown_words_get_the_nearest_and_the_list_of_their_scope() {
     let world = World::start().await;

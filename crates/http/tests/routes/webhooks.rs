@@ -30,7 +30,7 @@ async fn webhooks_of_all_scopes_are_listed() {
         "state": "active", "breaker": all[0]["breaker"], "standardHeaders": true,
     });
     assert_eq!(all[0], expected);
-    // Payload URLs are credentials, so callers who may only read see a part of them.
+    // Payload URLs are credentials, so callers with only the right to read see just a part of each.
     let viewer = world.user("summer", Some("viewer")).await;
     let cut = world.ask(&viewer, "GET", ALL, Value::Null).await;
     assert!(!cut.text().contains("secret\""), "{}", cut.text());
@@ -83,7 +83,7 @@ async fn a_suspension_is_seen_and_ended() {
     assert!(all[0]["suspension"]["since"].as_str().is_some_and(|since| since.ends_with('Z')));
     let resume = format!("{}/resume", of(0, &all));
     for _ in 0..2 {
-        // The second request has nothing to end.
+        // The second resume has no effect, because the suspension has ended already.
         let resumed = world.admin("POST", &resume, Value::Null).await.expect(200);
         assert_eq!(resumed["suspension"], Value::Null);
     }
@@ -107,7 +107,7 @@ async fn suspended(world: &World, gone: &mut Receiver) -> Value {
     all[0].clone()
 }
 
-/// After the act of a user, the webhook is active, and both events arrive at once, although one is due only in seconds.
+/// Checks that these edits make the webhook active, and that both events arrive at once, although one is due only in seconds.
 async fn check_goes_on(edits: impl Fn(&str) -> Vec<(&'static str, Value)>) {
     let world = World::start().await;
     let mut gone = Receiver::answering(StatusCode::GONE).await;
@@ -128,7 +128,7 @@ async fn another_url_sets_a_suspended_webhook_going() {
     check_goes_on(|url| vec![("PATCH", json!({"payloadUrl": url}))]).await;
     // Pulumi's provider sends all fields.
     check_goes_on(|url| vec![("PATCH", webhook("a", url))]).await;
-    // The webhook is inactive, and set active later.
+    // The URL is changed with `active: false`, and the webhook is set active later.
     check_goes_on(|url| {
         let off = json!({"payloadUrl": url, "active": false});
         vec![("PATCH", off), ("PATCH /v1", json!({"active": true}))]
@@ -136,7 +136,7 @@ async fn another_url_sets_a_suspended_webhook_going() {
     .await;
 }
 
-/// The webhook is set inactive and active by `off` and `on`, and its endpoint works again by then.
+/// Sets the webhook inactive with the API `off` and active with the API `on`. Its endpoint works again by then.
 async fn check_off_and_on(off: &str, on: &str) {
     let world = World::start().await;
     let mut endpoint = Receiver::answering(StatusCode::GONE).await;

@@ -1,4 +1,4 @@
-//! A world with a thing for every route.
+//! A world with an object for every route.
 
 use serde_json::{Value, json};
 use stackbell_model::Timestamp;
@@ -20,8 +20,8 @@ fn text(value: &Value) -> String {
 }
 
 impl World {
-    /// Makes a thing for each parameter of a path, with webhooks that send to `url`. Sending is held, so that deliveries
-    /// stay pending.
+    /// Makes an object for each parameter of a path, with webhooks that send to `url`. Sending is held, so that deliveries stay
+    /// pending.
     pub(crate) async fn furnish(&self, url: &str) -> Names {
         self.admin("POST", "/v1/instance/sending/hold", json!({"reason": "a test"})).await.expect(200);
         for hooks in HOOKS {

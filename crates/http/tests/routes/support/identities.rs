@@ -1,4 +1,4 @@
-//! Users, members and tokens in the store. Tests compare them with responses, and make those that no request could make.
+//! Users, members and tokens in the store. Tests compare them with responses, and store some that no request can create.
 
 use stackbell_keys::AccessToken;
 use stackbell_model::Timestamp;

@@ -52,7 +52,7 @@ impl Entropy for Seeded {
     }
 }
 
-/// A clock that advances by a millisecond with each reading, so that later things have later ids.
+/// A clock that advances by a millisecond with each reading, so that newer objects have higher ids.
 struct Ticking(AtomicI64);
 
 impl Clock for Ticking {
@@ -67,7 +67,7 @@ pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) is_serving: Arc<AtomicBool>,
     pub(crate) has_folder: Arc<AtomicBool>,
-    /// The running requests that may change something.
+    /// The requests in progress that may change something.
     pub(crate) changes: TaskTracker,
     /// The folder for backups.
     pub(crate) scratch: tempfile::TempDir,
@@ -83,7 +83,7 @@ pub(super) struct Base {
     pub(super) keyring: Arc<Keyring>,
     clock: Arc<Ticking>,
     nodes: Arc<AtomicU64>,
-    /// Randomness for things that tests put into the store themselves.
+    /// Randomness for objects that tests put into the store themselves.
     chance: Arc<Mutex<Seeded>>,
 }
 
@@ -106,7 +106,7 @@ impl Base {
         }
     }
 
-    /// Makes a thing for the store from randomness and the present moment.
+    /// Makes an object for the store from randomness and the present time.
     pub(super) fn fresh<T>(&self, make: impl FnOnce(&mut dyn Entropy, Timestamp) -> T) -> T {
         let mut chance = self.chance.lock().expect("no test panics while it holds it");
         make(&mut *chance, self.clock.now())
