@@ -20,7 +20,7 @@ use crate::key_command::KeyCommand;
 /// All settings of a server.
 #[derive(Debug)]
 pub struct Settings {
-    /// The server as clients see it.
+    /// Addresses, public URL and TLS of the server.
     pub server: ServerSettings,
     /// The data folder and the store.
     pub storage: StorageSettings,
@@ -40,7 +40,7 @@ pub struct Settings {
     pub logs: LogSettings,
 }
 
-/// The server as clients see it.
+/// Addresses, public URL and TLS of the server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// The address to serve. The system chooses a port for port 0.

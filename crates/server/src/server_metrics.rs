@@ -22,7 +22,7 @@ pub(crate) struct CutConnections(Family<[(&'static str, Cut); 1], Counter>);
 /// The reason for a cut connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cut {
-    /// It sent no whole head in time.
+    /// It sent no complete head in time.
     Silent,
     /// A new connection took its place.
     Displaced,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::redacted;
 
-/// A text that is no duration.
+/// A text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{}' is not a duration: write a whole number and ms, s, m, h or d, such as 20s or 90d", redacted(.0))]
 pub struct NotADuration(String);

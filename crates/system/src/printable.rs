@@ -26,7 +26,7 @@ pub fn note(text: &str) {
 
 /// Writes text with its hidden characters spelt out. Each write must hold whole characters, as those of `write!` do.
 pub struct Visible<W>(
-    /// The writer behind it.
+    /// The inner writer.
     pub W,
 );
 

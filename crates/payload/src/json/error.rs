@@ -16,7 +16,7 @@ pub struct JsonError {
 /// A fault of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonFault {
-    /// The value is no object.
+    /// The value is not an object.
     #[error("must be a JSON object")]
     NotAnObject,
     /// The text ends too early.
