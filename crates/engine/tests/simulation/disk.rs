@@ -219,6 +219,18 @@ impl World {
         }
     }
 
+    /// A wait that was requested before the last edit of its webhook is void once the attempt is recorded.
+    fn forget_outdated_wait(&mut self, n: usize, record: &AttemptRecord) {
+        let is_outdated =
+            self.find_webhook(record.webhook).is_some_and(|webhook| record.revision < webhook.revision);
+        let asked = &mut self.nodes[n].asked;
+        if is_outdated
+            && asked.get(&record.webhook).is_some_and(|(until, _)| Some(*until) == record.retry_until)
+        {
+            asked.remove(&record.webhook);
+        }
+    }
+
     fn recorded(&mut self, n: usize, record: &AttemptRecord, outcome: &AttemptOutcome) {
         let is_recorded = matches!(outcome, AttemptOutcome::Recorded { .. });
         if let AttemptOutcome::Recorded { health, .. } = outcome
@@ -228,6 +240,7 @@ impl World {
         }
         if is_recorded && record.retry_until.is_some() {
             self.tally.note(Met::AskedToWait);
+            self.forget_outdated_wait(n, record);
         }
         if !is_recorded {
             self.tally.note(Met::OutcomeSuperseded);
