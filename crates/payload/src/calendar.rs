@@ -1,8 +1,8 @@
-//! Moments of our clock as dates.
+//! Converts times of our clock into dates.
 
 use stackbell_model::Timestamp;
 
-/// Converts a moment for formatting. A moment outside the calendar's years becomes the nearest inside.
+/// Converts a time for formatting. A time outside the calendar's years becomes the nearest one inside.
 pub fn calendar(at: Timestamp) -> jiff::Timestamp {
     let (earliest, latest) = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
     let milliseconds = at.as_millis().clamp(earliest, latest);

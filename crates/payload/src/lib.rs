@@ -4,7 +4,7 @@
 //! - [`raw`]: checks, fills in and classifies a producer's payload, limits its size and digests it
 //! - [`render`]: renders an event in each format; both chat formats write one message (`chat`)
 //! - [`ping`]: renders the body of a ping
-//! - [`calendar`]: converts moments for formatting
+//! - [`calendar`]: converts times for formatting
 //!
 //! This crate does no IO and knows no transport: every source of events uses it through the control plane.
 

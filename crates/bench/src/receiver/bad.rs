@@ -16,7 +16,7 @@ use crate::child_process::Orders;
 /// The way in which an endpoint fails, or [`Self::AnswersAtOnce`] for one that works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Badness {
-    /// Responds 200 at once. Shows the cost of as many healthy endpoints.
+    /// Responds 200 at once. Shows the cost of that many healthy endpoints.
     AnswersAtOnce,
     /// Accepts no connections, and the accept queue is full.
     NeverAccepts,

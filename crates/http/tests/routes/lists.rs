@@ -1,4 +1,4 @@
-//! Lists: whole, and in pages.
+//! Lists, complete and in pages.
 
 use serde_json::{Value, json};
 

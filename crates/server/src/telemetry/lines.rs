@@ -330,7 +330,7 @@ mod tests {
         let (_go, gate) = channel();
         let (lines, _written) = start([Step::Wait(gate)]);
         lines.push(b"one\n".to_vec());
-        // The call returns, although nobody reads.
+        // The call returns although no reader takes the lines.
         lines.flush(Duration::from_millis(1));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     pub(crate) kind: Kind,
-    /// Their metric, as in `# TYPE`.
+    /// The metric of these series, as in `# TYPE`.
     pub(crate) metric: String,
     /// Their labels, with the existing values.
     pub(crate) labels: BTreeMap<String, BTreeSet<String>>,
