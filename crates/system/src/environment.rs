@@ -41,7 +41,7 @@ impl Environment {
     }
 
     /// The value of a variable, without the line end that remains if a script reads the value from a file. An empty variable
-    /// counts as not set, because a compose file cannot leave a variable out in another way.
+    /// counts as not set, because compose files leave a variable out by making it empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| without_line_end(value)).filter(|value| !value.is_empty())
     }

@@ -43,7 +43,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     );
     let (mut few, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 1..=bench.pick(10, 2) {
-        // As many deliveries are added as are sent, so that the backlog keeps its size.
+        // The number of added deliveries equals the number of sent ones, so that the backlog keeps its size.
         small.publish(EVENTS).await?;
         let beside_few = small.send_a_thousand().await?;
         large.publish(EVENTS).await?;

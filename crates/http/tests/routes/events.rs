@@ -139,6 +139,6 @@ async fn a_service_token_publishes_without_a_user() {
     let stored = world.ask(ADMIN, "GET", &format!("{EVENTS}/{ID}"), Value::Null).await.expect(200);
     assert!(stored["payload"].get("user").is_none());
     assert_eq!(stored["payload"]["organization"]["githubLogin"], ORGANIZATION);
-    // The same event from another sender is a duplicate, too.
+    // An event with the same id and content from another sender is a duplicate, too.
     world.admin("POST", EVENTS, event(Some(ID))).await.expect(202);
 }

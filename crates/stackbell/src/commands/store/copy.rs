@@ -109,7 +109,7 @@ struct Copied {
     hold: Option<SendingHold>,
 }
 
-/// What this run has copied.
+/// The copy that this run has made.
 struct Done {
     compared: Vec<Compared>,
     took: Duration,

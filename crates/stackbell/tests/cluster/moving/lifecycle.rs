@@ -170,8 +170,8 @@ async fn a_database_that_is_used_is_refused_and_the_file_stays_as_it_was() {
     check_said(&to_a_file, 2, &["is a file: a store is copied into a PostgreSQL database"]);
 }
 
-/// If the database changes a row, the comparison fails: no row is kept, and no node opens the database. The same database accepts
-/// the copy after the cause is removed.
+/// If the database changes a row, the comparison fails: no row is kept, and no node opens the database. After the cause is
+/// removed, this database accepts the copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_differs_is_not_kept() {
     let folder = stopped(embedded().await).await;
