@@ -107,7 +107,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     let again = ended(copy(data, &url, &[])).await;
     check_said(&again, 0, &["was copied to", "nothing is left to do"]);
     let moved = format!("was moved to {label}");
-    check_said(&refused(&setup().embedded(), data).await, 1, &[&moved, "deliveries go out twice"]);
+    check_said(&refused(&setup().embedded(), data).await, 1, &[&moved, "deliveries are sent twice"]);
 
     // Token, webhook and deliveries are unchanged. Each pending delivery is sent once after the resume.
     let node = node(&url, data).start().await;
