@@ -81,7 +81,7 @@ impl Fields {
         known: impl Fn() -> String,
     ) -> Vec<T> {
         self.read_explained(field, texts, parse, |unknown| {
-            format!("must be of {}; there is no {}", known(), unknown.name(|_| String::new()))
+            format!("must be one of {}; unknown: {}", known(), unknown.name(|_| String::new()))
         })
     }
 

@@ -26,7 +26,8 @@ const CA_SETTING: &str = "--ca-file (or STACKBELL_CA_FILE)";
 /// The longest time to connect. A server that takes longer counts as unreachable.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// The longest time from the end of a request to the head of its response. A ping may take the 15 s of an exchange.
+/// The longest time from the end of a request to the head of its response. A ping may wait 30 s for its turn, and its
+/// exchange may take 25 s.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// The longest time until the response to a request for which the server first prepares something large, such as a copy of a

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_has_limited_time() {
+    async fn the_time_of_a_command_is_limited() {
         check_refused("/bin/sleep 1000000", "did not end within 30 s").await;
     }
 

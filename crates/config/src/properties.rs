@@ -82,14 +82,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         corpus_texts("config").iter().for_each(|text| file(text));
         corpus_texts("value").iter().for_each(|text| value(text));
     }
 
     proptest! {
         #[test]
-        fn hold_of_files(
+        fn hold_for_files(
             key in 0..crate::SETTINGS.len(),
             text in "\"[ !#-\\[\\]-~]{0,20}\"|[0-9]{1,12}|true|false|\\[(\"[a-z0-9./:]{0,12}\",?){0,3}\\]|[ -~\n]{0,12}",
             more in "[a-z_]{1,12} = [0-9]{1,3}\n|",
@@ -98,7 +98,7 @@ mod tests {
         }
 
         #[test]
-        fn hold_of_values(
+        fn hold_for_values(
             text in "[0-9]{1,21}(ms|s|m|h|d|KiB|MiB|GiB|TiB)?|\
                 postgres(ql)?://([a-z%0-9]{0,6}(:[a-z%0-9]{0,8})?@)?[a-z0-9.,:%\\[\\]]{0,16}(/[a-z?=&%]{0,12})?(\\?[a-z=&%_-]{0,20})?|.{0,40}",
         ) {

@@ -160,7 +160,7 @@ fn values_that_settings_cannot_have() {
     check(("retry_schedule", "3d,3d12h"), "'3d12h' is not a duration");
     check(
         ("retry_schedule", "3d,84h"),
-        "the waits come to 156h, chance adds up to a tenth, and nothing is sent for a delivery that is 7d old",
+        "the waits add up to 156h (jitter adds up to 10 %), but deliveries expire after 7d: remove or shorten some waits",
     );
     check(("in_flight_max", "7"), "must be from 8 to 60000");
     check(("payload_bytes_max", "256kb"), "is not a number of bytes");

@@ -21,7 +21,7 @@ pub struct LogLimit {
 }
 
 impl LogLimit {
-    /// Allows so many lines each second, at least one.
+    /// Allows `lines_max` lines each second; 0 counts as 1.
     pub fn new(lines_max: u32) -> Self {
         let lines_max = lines_max.max(1);
         Self::with_rate(TokenRate::new(WINDOW / lines_max, lines_max))

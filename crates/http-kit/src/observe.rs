@@ -56,7 +56,7 @@ fn log(response: &Response, took: Duration, caller: &CallerSeen, context: &Conte
             tracing::warn!(
                 http.status = code,
                 error = &**reason,
-                "requests are refused, this one and others"
+                "requests are refused (logged at most once a minute)"
             );
         }
         None if status.is_client_error() || status.is_server_error() => {

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         corpus("authorization").iter().for_each(|bytes| authorization(bytes));
         corpus_texts("query").iter().for_each(|text| query(text));
         corpus("forwarded").iter().for_each(|bytes| forwarded(bytes));
@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hold_of_headers(
+        fn hold_for_headers(
             text in "(token|Bearer|bearer|TOKEN)? {0,2}[ -~]{0,12}[ \t]{0,2}",
             hops in "((for|by|For)=)?\"?\\[?[0-9a-f:.]{0,16}\\]?\"?[,; \\\\\"]{0,3}([ -~]{0,12})",
             bytes in prop::collection::vec(any::<u8>(), 0..40),
@@ -102,7 +102,7 @@ mod tests {
         }
 
         #[test]
-        fn hold_of_queries(
+        fn hold_for_queries(
             text in "((pageSize|continuationToken|state|other)=[A-Za-z0-9%_-]{0,12}&?){0,4}|[!-~]{0,40}",
             token in "[A-Za-z0-9 :]{0,12}",
         ) {

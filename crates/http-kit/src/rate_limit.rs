@@ -58,10 +58,10 @@ impl RateLimiter {
         self.rate
     }
 
-    /// Counts a request; so many nodes share the rate.
+    /// Counts a request. The rate is shared by `nodes` nodes.
     ///
     /// # Errors
-    /// [`TooFast`]: it is one too many. It is not counted.
+    /// [`TooFast`]: the request exceeds the rate. It is not counted.
     pub(crate) fn count(&self, token: TokenId, nodes: usize, now: Instant) -> Result<(), TooFast> {
         let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
         let interval = (Duration::from_secs(1) / self.rate.get()).saturating_mul(nodes);
@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    /// The number of requests that pass on so many nodes, if every node gets one each millisecond for so many seconds.
+    /// The number of accepted requests on all `nodes`, if each node gets one request each millisecond for `seconds` seconds.
     fn through(rate: u32, nodes: usize, seconds: u32) -> usize {
         let (each, begun) = ((0..nodes).map(|_| rates(rate)).collect::<Vec<_>>(), Instant::now());
         let moments = (0..seconds * 1000).map(|moment| begun + Duration::from_millis(1) * moment);

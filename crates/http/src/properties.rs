@@ -12,13 +12,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         corpus("lines").iter().for_each(|bytes| lines(bytes));
     }
 
     proptest! {
         #[test]
-        fn hold_of_lines(
+        fn hold_for_lines(
             bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b' '), any::<u8>()], 0..200),
             long in 0_usize..40,
         ) {

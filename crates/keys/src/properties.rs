@@ -85,19 +85,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         corpus_texts("credentials").iter().for_each(|text| credentials(text));
         corpus("sealed").iter().for_each(|bytes| sealed(bytes));
     }
 
     proptest! {
         #[test]
-        fn hold_of_credentials(text in "sbl_[0-9a-fA-F]{38,42}|[A-Za-z0-9+/_-]{41,44}=?=?\n?|.{0,60}") {
+        fn hold_for_credentials(text in "sbl_[0-9a-fA-F]{38,42}|[A-Za-z0-9+/_-]{41,44}=?=?\n?|.{0,60}") {
             credentials(&text);
         }
 
         #[test]
-        fn hold_of_sealed(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn hold_for_sealed(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             sealed(&bytes);
         }
     }

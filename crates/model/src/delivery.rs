@@ -3,7 +3,7 @@
 //! ```text
 //!            accepted ──> pending ──2xx───────────────> succeeded
 //!                          │  ^ └──webhook deleted,
-//!                          │  │    or asked for ─────> cancelled ──> pending (retried or recovered while kept,
+//!                          │  │    or by a user ─────> cancelled ──> pending (retried or recovered before its removal,
 //!                 attempt  │  │ retry, probe                          unless its webhook was deleted)
 //!                          └──┘ ──no attempts left,
 //!                                 too old, cannot ───> failed ─────> pending (likewise)

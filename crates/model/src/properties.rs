@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         let check = |target: &str, property: fn(&str)| {
             corpus_texts(target).iter().for_each(|text| property(text));
         };
@@ -157,13 +157,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hold_of_names(text in "[ -~]{0,40}|[a-z0-9._-]{1,110}|.{0,300}") {
+        fn hold_for_names(text in "[ -~]{0,40}|[a-z0-9._-]{1,110}|.{0,300}") {
             names(&text);
             words(&text);
         }
 
         #[test]
-        fn hold_of_payload_urls(
+        fn hold_for_payload_urls(
             text in "(https?|ftp)://([a-z0-9:@]{0,8}@)?[\\PC]{0,20}(:[0-9]{0,6})?[/?#\\\\.][ -~]{0,20}|\
                 https://hooks.slack.com[/\\\\@:.][ -~]{0,12}|[a-z/ .]{0,12}|.{0,40}",
         ) {
@@ -171,7 +171,7 @@ mod tests {
         }
 
         #[test]
-        fn hold_of_retry_after(
+        fn hold_for_retry_after(
             text in "[0-9]{0,25}|[A-Z][a-z]{2,8}, [0-9]{2}[ -][A-Z][a-z]{2}[ -][0-9]{2,4} [0-9:]{8} GMT|.{0,40}",
         ) {
             retry_after(&text);

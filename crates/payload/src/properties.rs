@@ -136,20 +136,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         corpus_texts("payload").iter().for_each(|text| payload(text));
         corpus_texts("event").iter().for_each(|text| event(text));
     }
 
     proptest! {
         #[test]
-        fn hold_of_json(inner in json(), noise in "[\\{\\}\\[\\]\",:\\\\ue0-9.+ tfn-]{0,24}") {
+        fn hold_for_json(inner in json(), noise in "[\\{\\}\\[\\]\",:\\\\ue0-9.+ tfn-]{0,24}") {
             payload(&format!("{{\"a\":{inner}}}"));
             payload(&format!("{{\"a\":{inner}{noise}"));
         }
 
         #[test]
-        fn hold_of_events(kind in proptest::sample::select(EventKind::ALL), inner in json(), field in "[a-zA-Z]{2,12}") {
+        fn hold_for_events(kind in proptest::sample::select(EventKind::ALL), inner in json(), field in "[a-zA-Z]{2,12}") {
             let names = r#""projectName":"web","stackName":"prod","environmentName":"e""#;
             let facts = r#""action":"created","status":"failed","result":"succeeded","isPreview":true,"level":"mandatory""#;
             let text = |user: &str| format!(

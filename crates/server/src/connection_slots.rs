@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_have_sent_heads_the_one_that_is_idle_for_longest_gives_way() {
+    async fn the_longest_idle_connection_yields_if_all_have_sent_heads() {
         let bench = Bench::new(6, &[]);
         let (one, two, three) = (bench.take("10.0.0.1"), bench.take("10.0.0.1"), bench.take("10.0.0.1"));
         for slot in [&two, &one, &three] {
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn others_get_in_whatever_one_address_does() {
+    async fn one_address_cannot_keep_others_out() {
         let bench = Bench::new(4, &[]);
         let held = [bench.take("10.0.0.1"), bench.take("10.0.0.1")];
         for slot in &held {
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trusted_proxy_has_all_places() {
+    async fn a_trusted_proxy_may_use_all_slots() {
         let bench = Bench::new(4, &["10.0.0.0/24"]);
         let held: Vec<ConnectionSlot> = (0..4).map(|_| bench.take("::ffff:10.0.0.1")).collect();
         assert!(held.iter().all(|slot| !slot.leave.is_cancelled()));
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_is_given_up_where_descriptors_are_short() {
+    async fn a_slot_is_given_up_if_descriptors_run_short() {
         let bench = Bench::new(4, &[]);
         assert!(!bench.slots.give_up_one());
         let slot = bench.take("10.0.0.1");

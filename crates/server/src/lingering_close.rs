@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_not_waited_for_long() {
+    async fn the_wait_for_the_peer_is_limited() {
         let (ours, theirs) = answered().await;
         assert_eq!(shut_down(ours).await, TIME_MAX);
         drop(theirs);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nor_for_much() {
+    async fn the_bytes_read_from_the_peer_are_limited() {
         let (ours, mut theirs) = answered().await;
         let sending = async { theirs.write_all(&vec![0; 2 * BYTES_MAX]).await };
         let (took, sent) = tokio::join!(shut_down(ours), sending);

@@ -397,7 +397,7 @@ impl ConnectionLog {
             tracing::warn!(
                 client.address = %remote.ip(),
                 left_out,
-                "a connection that sent no request gave its place to a new one: all places are taken, or all of its address"
+                "a waiting connection was closed for a new one: all slots, or all slots of its address, are in use"
             );
         }
     }

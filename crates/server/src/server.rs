@@ -86,7 +86,7 @@ impl Sockets {
         let certificates = match settings.tls.clone() {
             Some(files) => {
                 let loaded = tokio::task::spawn_blocking(move || Certificates::load(files)).await;
-                Some(Arc::new(loaded.context("reading the certificate was cut")??))
+                Some(Arc::new(loaded.context("reading the certificate was interrupted")??))
             }
             None => None,
         };

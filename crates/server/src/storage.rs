@@ -60,13 +60,13 @@ async fn open_embedded(data: PathBuf, EmbeddedSettings { file }: EmbeddedSetting
         let backup: Arc<dyn Backup> = Arc::<SqliteStore>::clone(&store);
         anyhow::Ok(Opened { store, backup: Some(backup), folder })
     });
-    opened.await.context("opening the store was cut")?
+    opened.await.context("opening the store was interrupted")?
 }
 
 /// Fails at once if the database cannot be reached: the supervisor restarts the server, and the log has the reason.
 async fn open_database(data: PathBuf, database: &DatabaseSettings) -> anyhow::Result<Opened> {
     let folder = tokio::task::spawn_blocking(move || DataFolder::open(&data)).await;
-    let folder = folder.context("taking the data folder was cut")??;
+    let folder = folder.context("taking the data folder was interrupted")??;
     let store = PostgresStore::open(database_options(database).await?).await.map_err(told_of_trust)?;
     Ok(Opened { store: Arc::new(store), backup: None, folder })
 }
@@ -91,7 +91,9 @@ pub async fn database_options(database: &DatabaseSettings) -> anyhow::Result<Pos
     let tls = tokio::task::spawn_blocking(move || client_tls(ca_file.as_deref())).await;
     Ok(PostgresOptions {
         url: database.url.clone(),
-        tls: tls.context("reading the authorities was cut")?.context("database_ca_file cannot be used")?,
+        tls: tls
+            .context("reading the authorities was interrupted")?
+            .context("database_ca_file cannot be used")?,
         pooling: database.pooling,
         connections_max: database.connections_max,
         lease_clock: LeaseClock::Database,

@@ -143,7 +143,7 @@ fn migrate_says_from_where_to_where() {
     let folder = tempfile::tempdir().expect("a folder");
     let migrate = || run(stackbell(folder.path()).args(["migrate", "--data", "d"]));
     let (code, out, _) = migrate();
-    assert!(code == 0 && out.contains("stackbell.db: made, at version "), "{out}");
+    assert!(code == 0 && out.contains("stackbell.db: created at schema version "), "{out}");
     let (code, out, _) = migrate();
     assert!(code == 0 && out.trim_end().ends_with(" already"), "{out}");
 }

@@ -1,4 +1,4 @@
-//! Operations on the installation as a whole.
+//! Operations on the instance as a whole.
 
 use async_trait::async_trait;
 use stackbell_store::StoreError;

@@ -150,7 +150,7 @@ statement!(COUNT_SUSPENDED = "/* depth.suspended */ SELECT count(*) FROM webhook
 
 statement!(CHECK_WRITE = "/* check.write */ UPDATE meta SET checks = checks + 1";);
 
-/// Makes the server write a temporary file of 128 KiB, because this result exceeds `work_mem`.
+/// Makes the server write a temporary file of 128 KiB, because the result exceeds `work_mem`. The query fails on a full disk.
 const CHECK_ROOM: &str = "/* check.room */ SET LOCAL work_mem = '64kB'; WITH filling AS MATERIALIZED \
     (SELECT repeat('-', 65536) FROM generate_series(1, 2)) SELECT count(*) FROM filling";
 
@@ -160,10 +160,11 @@ const IDS_MAX: u32 = 2000;
 /// The maximum that a node's clock may be ahead of the database's. It is longer than a round trip.
 const AHEAD_MAX: Duration = Duration::from_secs(5);
 
-/// The time after an hour's start after which its counts hardly change any more.
+/// The counts of an hour hardly change once this time has passed since the hour's start.
 const SETTLED_AFTER: Duration = Duration::from_secs(2 * 3600);
 
-/// The time after that in which an hour's slots are folded. Later they stay as they are, and reads add them up.
+/// The slots of an hour are folded within this time after [`SETTLED_AFTER`]. Slots that are not folded by then stay, and reads add
+/// them up.
 const FOLDED_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 #[async_trait]

@@ -208,9 +208,10 @@ impl AttemptRecord {
 /// The delivery of an attempt, and the effect on it.
 #[derive(Clone, Debug)]
 pub enum AttemptSubject {
-    /// A leased delivery. The attempt is recorded only if the lease still holds and the delivery is still pending. It ends the
-    /// lease. Only [`Next::Retry`] with `spent` counts in [`Delivery::attempts_spent`]. If the webhook was deleted meanwhile,
-    /// only [`Next::Succeeded`] keeps its effect; any other one cancels the delivery, by the actor that deleted the webhook.
+    /// A leased delivery. The attempt is recorded if the lease still holds and the delivery is still pending. The record ends
+    /// the lease. Only [`Next::Retry`] with `spent` counts in [`Delivery::attempts_spent`]. If the webhook was deleted
+    /// meanwhile, [`Next::Succeeded`] keeps its effect. Any other step cancels the delivery, and the actor that deleted the
+    /// webhook counts as the one that cancelled.
     ///
     /// A delivery that was cancelled while the attempt was in flight has no lease any more. The attempt is recorded once. A 2xx
     /// makes the delivery succeeded; any other outcome leaves it cancelled.

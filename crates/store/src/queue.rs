@@ -44,8 +44,8 @@ pub struct LaneRequest {
 }
 
 impl LaneRequest {
-    /// Returns how many deliveries of `webhook` may be leased for this request, and by when they have to be
-    /// due.
+    /// Returns how many deliveries of `webhook` may be leased for this request, and their latest due
+    /// time.
     /// This is the rule for every store.
     pub fn wanted(&self, webhook: &Webhook, now: Timestamp) -> Wanted {
         let is_held = match self.mode {

@@ -42,8 +42,8 @@ pub enum RecoveryCreated {
 /// Retries and cancels deliveries. Pings are excluded: each has a single attempt.
 #[async_trait]
 pub trait Recoveries: Send + Sync {
-    /// Cancels a pending delivery at `audit.at`, by `audit.actor`. An attempt in flight continues, and its
-    /// outcome is superseded.
+    /// Cancels a pending delivery at `audit.at`, by `audit.actor`. An attempt in flight continues and is
+    /// recorded. A 2xx makes the delivery succeeded; any other outcome leaves it cancelled.
     ///
     /// # Errors
     /// [`StoreError`].

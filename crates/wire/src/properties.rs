@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         let check = |target: &str, property: fn(&str)| {
             corpus_texts(target).iter().for_each(|text| property(text));
         };
@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hold_of_json(inner in json(), noise in "[\\{\\}\\[\\]\",:\\\\ue0-9.+ tfn-]{0,24}") {
+        fn hold_for_json(inner in json(), noise in "[\\{\\}\\[\\]\",:\\\\ue0-9.+ tfn-]{0,24}") {
             event_body(&format!("[{{\"kind\":\"stack\",\"payload\":{inner}}}{noise}"));
             event_body(&format!("{{\"payload\":{inner},\"kind\":\"\\u0061{noise}\"}}"));
             request_body(&format!("{{\"secret\":{inner},\"token\":\"{noise}\"}}"));
@@ -114,7 +114,7 @@ mod tests {
         }
 
         #[test]
-        fn hold_of_cursors_and_moments(
+        fn hold_for_cursors_and_moments(
             text in any::<String>(),
             token in "[A-Za-z0-9_-]{0,60}",
             at in "-?[0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})",

@@ -171,7 +171,7 @@ fn read_words<T: Word>(
     fields.read_explained(field, texts, allowed, |refused| {
         let list = words_of(scope).map(T::as_str).collect::<Vec<_>>().join(", ");
         let (of_others, unknown) = refused.partition(|text| known(text).is_some());
-        let mut message = format!("must be of {list}");
+        let mut message = format!("must be one of {list}");
         if !of_others.is_empty() {
             let named = of_others.name(|_| String::new());
             message += &format!("; {named} cannot be used on {} webhooks", scope.as_str());
@@ -181,7 +181,7 @@ fn read_words<T: Word>(
                 Some(word) => format!(" (the nearest is '{}')", word.as_str()),
                 None => String::new(),
             });
-            message += &format!("; there is no {named}");
+            message += &format!("; unknown: {named}");
         }
         message
     })
@@ -261,17 +261,14 @@ mod tests {
             assert_eq!(message::<Filter>("filters", ScopeKind::Stack, texts), expected);
         };
         check(&["update_failed"], "update_failed");
-        let head = format!("filters must be of {STACK_FILTERS};");
-        check(
-            &["update_fail"],
-            &format!("{head} there is no 'update_fail' (the nearest is 'update_failed')"),
-        );
-        check(&["x", "update_failed", "y"], &format!("{head} there is no 'x', 'y'"));
+        let head = format!("filters must be one of {STACK_FILTERS};");
+        check(&["update_fail"], &format!("{head} unknown: 'update_fail' (the nearest is 'update_failed')"));
+        check(&["x", "update_failed", "y"], &format!("{head} unknown: 'x', 'y'"));
         let ten = ["'x'"; 10].join(", ");
-        check(&["x"; 12], &format!("{head} there is no {ten} and 2 more"));
+        check(&["x"; 12], &format!("{head} unknown: {ten} and 2 more"));
         check(&["stack_created"], &format!("{head} 'stack_created' cannot be used on stack webhooks"));
         let both = format!(
-            "{head} 'stack_deleted', 'environment_created' cannot be used on stack webhooks; there is no 'x'"
+            "{head} 'stack_deleted', 'environment_created' cannot be used on stack webhooks; unknown: 'x'"
         );
         check(&["stack_deleted", "x", "environment_created"], &both);
         check(&["update_failed"; 88], &["update_failed"; 88].join(" "));
@@ -283,9 +280,9 @@ mod tests {
         let check = |scope: ScopeKind, texts: &[&str], expected: &str| {
             assert_eq!(message::<Group>("groups", scope, texts), expected);
         };
-        let head = "groups must be of deployments, policies, stacks;";
-        check(ScopeKind::Stack, &["x"], &format!("{head} there is no 'x'"));
-        check(ScopeKind::Stack, &["Stack"], &format!("{head} there is no 'Stack' (the nearest is 'stacks')"));
+        let head = "groups must be one of deployments, policies, stacks;";
+        check(ScopeKind::Stack, &["x"], &format!("{head} unknown: 'x'"));
+        check(ScopeKind::Stack, &["Stack"], &format!("{head} unknown: 'Stack' (the nearest is 'stacks')"));
         check(
             ScopeKind::Stack,
             &["environments"],
@@ -294,7 +291,7 @@ mod tests {
         check(
             ScopeKind::Environment,
             &["stacks", "policies"],
-            "groups must be of change_requests, environments; 'stacks', 'policies' cannot be used on environment webhooks",
+            "groups must be one of change_requests, environments; 'stacks', 'policies' cannot be used on environment webhooks",
         );
         check(ScopeKind::Stack, &["x"; 11], "groups must have at most 10 entries, has 11");
         check(ScopeKind::Stack, &["stacks"; 10], &["stacks"; 10].join(" "));
@@ -307,26 +304,26 @@ mod tests {
         };
         let (some, all) = ("raw, slack, ms_teams", "raw, slack, ms_teams, pulumi_deployments");
         let organization = ScopeKind::Organization;
-        check(organization, "teams", &format!("format must be of {some}; there is no 'teams'"));
+        check(organization, "teams", &format!("format must be one of {some}; unknown: 'teams'"));
         check(
             organization,
             "Slack",
-            &format!("format must be of {some}; there is no 'Slack' (the nearest is 'slack')"),
+            &format!("format must be one of {some}; unknown: 'Slack' (the nearest is 'slack')"),
         );
         check(
             organization,
             "pulumi_deployments",
             &format!(
-                "format must be of {some}; 'pulumi_deployments' cannot be used on organization webhooks"
+                "format must be one of {some}; 'pulumi_deployments' cannot be used on organization webhooks"
             ),
         );
         check(
             organization,
             "pulumi_deployment",
-            &format!("format must be of {some}; there is no 'pulumi_deployment'"),
+            &format!("format must be one of {some}; unknown: 'pulumi_deployment'"),
         );
         for scope in [ScopeKind::Stack, ScopeKind::Environment] {
-            check(scope, "xml", &format!("format must be of {all}; there is no 'xml'"));
+            check(scope, "xml", &format!("format must be one of {all}; unknown: 'xml'"));
             check(scope, "pulumi_deployments", "pulumi_deployments");
         }
     }

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_and_grew_again_is_zeros_once_synced() {
+    fn a_file_that_was_cut_and_grew_is_zeros_once_synced() {
         let mut file = synced(&[7; PAGE + 1]);
         file.resize(0);
         file.resize(PAGE + 1);

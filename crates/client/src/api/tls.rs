@@ -28,8 +28,8 @@ impl<In: Transport> Connector<In> for TlsConnector {
             return Ok(Some(Either::A(transport)));
         }
         let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']', '.']).to_owned();
-        let name =
-            ServerName::try_from(host).map_err(|_| Error::Tls("no certificate can be for this host"))?;
+        let name = ServerName::try_from(host)
+            .map_err(|_| Error::Tls("the host name is not valid in a TLS certificate"))?;
         let mut connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
         let mut socket = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);

@@ -39,11 +39,11 @@ fn sentence(attempt: &Value, what: &str) -> String {
     let body = excerpt(texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default());
     let body = if body.is_empty() { body } else { format!("\n{body}") };
     match status {
-        0 => format!("{what} got no answer within {took} ms.{body}"),
+        0 => format!("{what} got no response within {took} ms.{body}"),
         _ if is_success(status) && !text_at(attempt, "/error").is_empty() => {
-            format!("{what} was answered {status} after {took} ms, and failed.{body}")
+            format!("{what} got the response {status} after {took} ms, and failed.{body}")
         }
-        _ if is_success(status) => format!("{what} was answered {status} after {took} ms.{body}"),
+        _ if is_success(status) => format!("{what} got the response {status} after {took} ms.{body}"),
         _ => format!("{what} was refused: {status} after {took} ms.{body}"),
     }
 }
@@ -69,9 +69,9 @@ mod tests {
             let attempt = json!({"responseCode": status, "duration": 7, "responseBody": body});
             assert_eq!(sentence(&attempt, "The ping"), expected);
         };
-        check(204, "", "The ping was answered 204 after 7 ms.");
+        check(204, "", "The ping got the response 204 after 7 ms.");
         check(500, "no\u{7}\nway\n", "The ping was refused: 500 after 7 ms.\nno\\u{7}\nway");
-        check(0, "URL error with webhook", "The ping got no answer within 7 ms.\nURL error with webhook");
+        check(0, "URL error with webhook", "The ping got no response within 7 ms.\nURL error with webhook");
     }
 
     #[test]
@@ -80,11 +80,11 @@ mod tests {
             json!({"responseCode": 0, "durationMs": 9, "responseBody": "", "error": "no such host"});
         assert_eq!(
             sentence(&attempt, "The delivery"),
-            "The delivery got no answer within 9 ms.\nno such host"
+            "The delivery got no response within 9 ms.\nno such host"
         );
         let hidden =
             json!({"responseCode": 200, "durationMs": 9, "responseBody": "b", "error": "HTTP error 413"});
-        let expected = "The delivery was answered 200 after 9 ms, and failed.\nHTTP error 413";
+        let expected = "The delivery got the response 200 after 9 ms, and failed.\nHTTP error 413";
         assert_eq!(sentence(&hidden, "The delivery"), expected);
     }
 

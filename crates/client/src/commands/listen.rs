@@ -183,7 +183,7 @@ async fn register(
         let path = ["api", "orgs", &registering.organization, "hooks"];
         registering.client.call(Method::POST, &path, Payload::Json(&webhook))
     });
-    registered.await.context("registering was cut")?.context("cannot register the webhook")?;
+    registered.await.context("registering was interrupted")?.context("cannot register the webhook")?;
     Ok(registration)
 }
 
@@ -200,7 +200,7 @@ async fn remove(registration: Option<Arc<Registration>>) -> anyhow::Result<()> {
             registration.organization, registration.name
         )
     };
-    removed.await.context("removing was cut")?.with_context(remedy)?;
+    removed.await.context("removing was interrupted")?.with_context(remedy)?;
     note(&format!("Removed the webhook {}.", registration.name));
     Ok(())
 }
@@ -232,7 +232,7 @@ fn introduction(
                  stackbell webhook ping acme listen\n"
             ));
             if !has_secret {
-                text.push_str("\nThere is no secret, so signatures are not checked: --secret-file, or --register ORG.\n");
+                text.push_str("\nThere is no secret, so signatures are not checked; use --secret-file or --register ORG.\n");
             }
         }
     }

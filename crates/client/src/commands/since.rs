@@ -39,7 +39,7 @@ impl Since {
             Self::Ago(ago) => {
                 let ago = i64::try_from(ago.as_millis()).ok();
                 let at = ago.and_then(|ago| now.as_millis().checked_sub(ago));
-                at.map(Timestamp::from_millis).context("that is before all calendars")
+                at.map(Timestamp::from_millis).context("the time is out of range")
             }
         }
     }

@@ -67,8 +67,7 @@ enum LimitError {
     #[error("may have at most {RETRIES_MAX} waits")]
     TooManyRetries,
     #[error(
-        "the waits come to {total}, chance adds up to a tenth, and nothing is sent for a delivery that is {age_max} old: take \
-         some out, or shorten them"
+        "the waits add up to {total} (jitter adds up to 10 %), but deliveries expire after {age_max}: remove or shorten some waits"
     )]
     RetriesTooLong { total: String, age_max: String },
 }

@@ -104,7 +104,7 @@ impl<'a> Parts<'a> {
                 None if rest.is_empty() => (None, None),
                 None => match rest.strip_prefix(':') {
                     Some(port) => (None, Some(port)),
-                    // Neither a prefix nor a port. The whole text is passed on, and fails to parse.
+                    // Neither a prefix nor a port follows. The whole text is passed on, and fails to parse.
                     None => return Self { address: place, prefix: None, port: None },
                 },
             };

@@ -38,7 +38,7 @@ pub(super) enum ConnectError {
     #[error("no connection could be made")]
     Unreachable(#[source] io::Error),
     /// The host is not a name for which certificates exist.
-    #[error("no certificate can be for this host")]
+    #[error("the host name is not valid in a TLS certificate")]
     NoName,
     /// TLS failed: the server's certificate is not trusted, or the server does not speak TLS.
     #[error("TLS could not be set up")]

@@ -29,7 +29,7 @@ pub(super) fn not_connected(error: &ConnectError, target: &Target) -> Outcome {
             (Silence::Unreachable, format!("no connection: {}", error.kind()))
         }
         ConnectError::NoName => {
-            (Silence::Unreachable, "no certificate can be for a host of this name".to_owned())
+            (Silence::Unreachable, "the host name is not valid in a TLS certificate".to_owned())
         }
         ConnectError::Tls(error) => (Silence::Unreachable, no_tls(error)),
         ConnectError::TimedOut => {
@@ -58,7 +58,7 @@ pub(super) fn lost(
         return unanswered(silence, target, &tls_failure(error, asked_for_certificate, CA_SETTING));
     }
     let silence = if is_unsent { Silence::Unreachable } else { Silence::Broken };
-    let mut reason = "the connection ended before an answer".to_owned();
+    let mut reason = "the connection ended before a response".to_owned();
     if let Some(error) = find_cause::<io::Error>(error) {
         reason = format!("{reason}: {}", error.kind());
     }
@@ -70,7 +70,7 @@ pub(super) fn lost(
 
 /// The outcome if the time limit passed before the head of a response arrived.
 pub(super) fn timed_out(time: Duration, target: &Target) -> Outcome {
-    unanswered(Silence::TimedOut, target, &format!("no answer within {time:?}"))
+    unanswered(Silence::TimedOut, target, &format!("no response within {time:?}"))
 }
 
 fn unanswered(silence: Silence, target: &Target, reason: &str) -> Outcome {

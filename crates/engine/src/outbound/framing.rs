@@ -7,9 +7,9 @@ use super::head::trim;
 /// A contradiction that leaves the end of the body unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FramingError {
-    #[error("the answer's Content-Length is no number")]
+    #[error("the response's Content-Length is not a number")]
     NoNumber,
-    #[error("the answer has several Content-Lengths, which differ")]
+    #[error("the response has conflicting Content-Length headers")]
     Different,
 }
 

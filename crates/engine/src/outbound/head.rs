@@ -25,13 +25,13 @@ pub(super) const LINE_BYTES_MAX: usize = 8 * 1024;
 /// Why the endpoint's bytes are not a valid response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeadError {
-    #[error("the answer does not begin with an HTTP/1.1 status line")]
+    #[error("the response does not begin with an HTTP/1.1 status line")]
     NotHttp,
     #[error("the port speaks TLS, and the URL says http://")]
     Tls,
-    #[error("the head of the answer is longer than {} KiB", HEAD_BYTES_MAX / 1024)]
+    #[error("the head of the response is longer than {} KiB", HEAD_BYTES_MAX / 1024)]
     TooLong,
-    #[error("more than {INTERIM_MAX} interim answers (1xx) came, and no final one")]
+    #[error("more than {INTERIM_MAX} interim responses (1xx) came, and no final one")]
     Interim,
     #[error("{0}")]
     Framing(#[from] FramingError),

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_of_the_corpus() {
+    fn hold_for_the_corpus() {
         corpus_texts("allowance").iter().for_each(|text| allowance(text));
         corpus_texts("endpoint").iter().for_each(|text| endpoint(text));
         corpus("answer").iter().for_each(|bytes| answer(bytes));
@@ -192,21 +192,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hold_of_allowances(
+        fn hold_for_allowances(
             text in "\\[?[0-9a-f:.]{2,16}\\]?(/[0-9]{1,3})?(:[0-9]{1,5})?(@[a-z.]{1,5})?|(0.0.0.0|::|169.254.169.254|::ffff:a9fe:a9fe)(/[0-9]{1,3})?|.{0,30}",
         ) {
             allowance(&text);
         }
 
         #[test]
-        fn hold_of_endpoints(
+        fn hold_for_endpoints(
             text in "https?://([a-z%0-9]{0,4}(:[a-z%0-9]{0,4})?@)?([0-9a-fx.]{1,16}|\\[[0-9a-f:.]{2,20}\\]|[\\PC]{1,12})\\.{0,2}(:[0-9]{0,6})?[/?#\\\\]?[ -~é]{0,8}",
         ) {
             endpoint(&text);
         }
 
         #[test]
-        fn hold_of_answers(
+        fn hold_for_answers(
             head in "HTTP/1\\.[01] [0-9]{3}( [a-z]{0,4})?\r\n([A-Za-z-]{1,8}: ?[ -~]{0,12}\r?\n){0,4}",
             retry in "[0-9]{0,4}|[a-z]{0,4}",
             body in prop::collection::vec(any::<u8>(), 0..300),
@@ -220,7 +220,7 @@ mod tests {
         }
 
         #[test]
-        fn hold_of_dns_replies(
+        fn hold_for_dns_replies(
             which in any::<prop::sample::Index>(),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
             noise in prop::collection::vec(any::<u8>(), 0..60),
@@ -236,7 +236,7 @@ mod tests {
         }
 
         #[test]
-        fn hold_of_heads(
+        fn hold_for_heads(
             status in "(HTTP/1\\.1 1[0-9][0-9]\\r\\n\\r\\n){0,3}(http|HTTP)/[12](\\.[0-9])? {1,2}[0-9]{2,4}[ a-z]{0,3}\\r?\\n",
             lines in prop::collection::vec(
                 "(content-length|transfer-encoding|connection|x)[ :]{1,3}([0-9]{1,3}|chunked|close|gzip|,| ){0,3}\\r?\\n|[ -~]{0,9}\\n",
@@ -252,7 +252,7 @@ mod tests {
         }
 
         #[test]
-        fn hold_of_addresses(bytes in any::<[u8; 16]>(), global in any::<bool>(), isatap in any::<bool>()) {
+        fn hold_for_addresses(bytes in any::<[u8; 16]>(), global in any::<bool>(), isatap in any::<bool>()) {
             let mut bytes = bytes;
             if global {
                 bytes[0] = 0x20 | bytes[0] & 0x1f;

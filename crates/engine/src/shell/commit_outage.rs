@@ -14,7 +14,7 @@ impl CommitOutage {
     /// Records a successful commit.
     pub(super) fn succeeded(&self) {
         if self.is_on.swap(false, Ordering::Relaxed) {
-            tracing::info!("commits go through again");
+            tracing::info!("commits work again");
         }
     }
 
@@ -24,17 +24,14 @@ impl CommitOutage {
         let is_one_row = matches!(error, StoreError::Corrupt { .. });
         let error = Chain(error);
         if is_one_row {
-            tracing::error!(%error, "a commit failed because of one row; what else was in it is tried alone");
+            tracing::error!(%error, "a commit failed because of an unreadable row; its other items are retried without it");
             return;
         }
         let was_on = self.is_on.swap(true, Ordering::Relaxed);
         if was_on {
             tracing::debug!(%error, "a commit failed again");
         } else {
-            tracing::error!(
-                %error,
-                "no commit goes through: producers are told to come back, and outcomes are recorded later"
-            );
+            tracing::error!(%error, "commits are failing: producers get 503, and outcomes are recorded later");
         }
     }
 }

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_follow_each_other_by_the_time_of_the_store_and_two_minutes_at_the_most() {
+    fn the_interval_between_rounds_grows_with_the_time_of_a_round_up_to_two_minutes() {
         let after = |milliseconds| interval(Duration::from_millis(milliseconds)).as_secs();
         assert_eq!([0, 300, 500, 1200, 20_000].map(after), [30, 30, 50, 120, 120]);
     }

@@ -47,7 +47,7 @@ impl Heartbeat {
                 // The nodes of the last successful report still count as live.
                 Err(error) if !is_failing => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "this node could not say that it is at work; it is tried again");
+                    tracing::warn!(error, "the heartbeat failed; retrying");
                     is_failing = true;
                 }
                 Err(_) => {}
@@ -64,7 +64,7 @@ impl Heartbeat {
         let nodes = self.store.report_node(self.node, LOST_AFTER).await?;
         let count = nodes.len().max(1);
         if self.nodes.send_replace(count) != count {
-            tracing::info!(nodes = count, "other nodes have come or gone");
+            tracing::info!(nodes = count, "the number of live nodes changed");
         }
         self.metrics.nodes(count);
         self.tell(Input::NodesSeen { nodes }).await;
@@ -77,10 +77,15 @@ impl Heartbeat {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::info!(error, "the others were not told that this node has ended; they find out");
+                tracing::info!(
+                    error,
+                    "could not report that this node has stopped; the other nodes notice after {LOST_AFTER:?}"
+                );
             }
             Err(_) => {
-                tracing::info!("the others were not told in time that this node has ended; they find out");
+                tracing::info!(
+                    "could not report in time that this node has stopped; the other nodes notice after {LOST_AFTER:?}"
+                );
             }
         }
     }

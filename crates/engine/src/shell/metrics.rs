@@ -97,26 +97,26 @@ impl Default for Metrics {
             dropped: add(
                 registry,
                 "events_dropped",
-                "Events that were dropped by a full quota, while the change of state that they came with was accepted",
+                "Events dropped because the quota is full, although their change of state was accepted",
                 Counter::default(),
             ),
             deliveries: add(
                 registry,
                 "deliveries_ended",
-                "Deliveries that came to their end, by state",
+                "Deliveries that reached a final state, by state",
                 labels::deliveries(),
             ),
             attempts: add(registry, "attempts", "Attempts that ended, by result", labels::attempts()),
             attempt_seconds: add(
                 registry,
                 "attempt_duration_seconds",
-                "How long attempts took that an endpoint was asked for",
+                "Duration of attempts that sent a request",
                 attempt_seconds,
             ),
             in_flight: add(
                 registry,
                 "attempts_in_flight",
-                "Attempts of this node that are on their way, at this moment",
+                "Attempts of this node in flight, at this moment",
                 Gauge::default(),
             ),
             unrecorded: add(
@@ -128,7 +128,7 @@ impl Default for Metrics {
             pending: add(
                 registry,
                 "deliveries_pending",
-                "Deliveries that are not done, waiting ones included, of the whole store; counted every 30 seconds, or less often with a large backlog",
+                "Pending deliveries of the whole store, waiting ones included; counted every 30 seconds, or less often with a large backlog",
                 Gauge::default(),
             ),
             due: add(
@@ -146,7 +146,7 @@ impl Default for Metrics {
             oldest_due_seconds: add(
                 registry,
                 "oldest_due_seconds",
-                "How long the first delivery of the whole store has been due that nothing holds back, as this node sees it; \
+                "How long the oldest delivery of the whole store that nothing holds back has been due, as this node sees it; \
                  worked out every 30 seconds, or less often with a large backlog",
                 Gauge::default(),
             ),
@@ -171,13 +171,13 @@ impl Default for Metrics {
             held: add(
                 registry,
                 "sending_held",
-                "Whether all sending is held, 1 or 0; looked at every 15 seconds, and at each commit",
+                "Whether all sending is held, 1 or 0; read every 15 seconds, and at each commit",
                 Gauge::default(),
             ),
             nodes: add(
                 registry,
                 "nodes",
-                "Nodes that share the store and are at work, as this one sees them; looked at every 5 seconds",
+                "Nodes that share the store and are live, as this one sees them; read every 5 seconds",
                 Gauge::default(),
             ),
             commit_seconds: add(
@@ -312,7 +312,7 @@ mod tests {
 
     /// Dashboards and alerts rely on the table above.
     #[test]
-    fn every_metric_is_in_the_table_and_the_other_way_round() {
+    fn the_metrics_are_those_of_the_documented_table() {
         let text = from_the_start();
         let help = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let is_counter = |kind| kind == "counter";
@@ -334,7 +334,7 @@ mod tests {
 
     /// The table does not list the kinds of events: the list would be long, and the API documents it.
     #[test]
-    fn every_label_is_told_of_with_its_values_and_is_there_from_the_start() {
+    fn all_documented_label_values_exist_from_the_start() {
         let text = from_the_start();
         let series = text.lines().filter_map(|line| line.split_once('{')?.1.split_once("\"} "));
         let labels: BTreeSet<(&str, &str)> =
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_adds_to_the_series_that_are_there() {
+    fn counts_add_to_the_existing_series() {
         let metrics = Metrics::default();
         metrics.accepted(EventKind::StackUpdate);
         metrics.refused(PublishRefusal::Full);

@@ -234,7 +234,7 @@ impl Run {
                 "a webhook was suspended: its deliveries are held, and its endpoint is probed once an hour"
             ),
             Notice::Resumed { webhook } => {
-                tracing::info!(webhook.id = %webhook, "a webhook goes on after its suspension");
+                tracing::info!(webhook.id = %webhook, "a webhook's suspension ended");
             }
             Notice::Ended { webhook, delivery, state } => {
                 self.metrics.ended(state);
@@ -248,18 +248,19 @@ impl Run {
                 self.metrics.held(true);
                 tracing::warn!(
                     reason = &*hold.reason,
-                    "sending is held: nothing goes out but what somebody asks for, until an operator resumes"
+                    "sending is held until an operator resumes it; only pings and redeliveries are sent"
                 );
             }
             Notice::SendingResumed => {
                 self.metrics.held(false);
-                tracing::info!("sending goes on");
+                tracing::info!("sending was resumed");
             }
             Notice::Superseded { webhook } => {
                 tracing::info!(webhook.id = %webhook, "an outcome came too late to be recorded");
             }
             Notice::Unrecordable { webhook } => tracing::error!(
-                webhook.id = %webhook, "an outcome cannot be recorded, ever; its delivery will be sent again"
+                webhook.id = %webhook,
+                "an outcome can never be recorded, because a row is unreadable; its delivery will be sent again"
             ),
         }
     }

@@ -18,11 +18,11 @@ use crate::outbound::{Connections, Exchange, OutboundClient, OutboundRequest};
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The recorded reason of an attempt that was cut by our shutdown.
-const CUT: &str = "cut short: the server was stopped before the endpoint had answered";
+const CUT: &str = "interrupted: the server was stopped before the endpoint responded";
 
 /// The recorded reason if a second request might start a second deployment.
-const CUT_RUN: &str = "cut short: the server was stopped before the API had answered; it may have started the deployment, so that \
-     it is not asked again";
+const CUT_RUN: &str = "interrupted: the server was stopped before the API responded; the API may have started the deployment, so \
+     the request is not repeated";
 
 pub(super) struct Sender {
     endpoints: Endpoints,
@@ -79,7 +79,7 @@ impl Sender {
 
     async fn post(&self, send: &AttemptRequest, endpoint: &Endpoint) -> Made {
         let Some(target) = endpoint.target.clone() else {
-            let text = "the webhook's payload URL has become a stack, to which no message can be sent";
+            let text = "the payload URL now names a stack, so this delivery's format cannot be sent";
             return Made::nothing(Outcome::Undeliverable { text: text.into() });
         };
         let headers = headers(send, endpoint);

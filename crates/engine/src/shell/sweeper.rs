@@ -38,8 +38,8 @@ const STEP_INTERVAL: Duration = Duration::from_millis(20);
 /// The pause between two counts of pending deliveries while sweeps continue.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The rows of one sweep. They take less than two milliseconds of the writer's time. Sweeps remove at most 5,000 deliveries a
-/// second.
+/// The most rows that one sweep removes. A sweep takes less than two milliseconds of the writer's time. Sweeps remove at most
+/// 5,000 deliveries a second.
 const ROWS_MAX: u32 = 100;
 
 pub(super) struct Sweeper {

@@ -117,7 +117,7 @@ fn a_breaker_that_our_own_fault_opened_stays_open_whatever_the_store_says() {
 }
 
 #[test]
-fn who_stays_takes_over_from_who_leaves() {
+fn remaining_nodes_take_over_from_a_node_that_leaves() {
     let mut cluster = Cluster::acquainted(3);
     cluster.webhook();
     load(&mut cluster, 3, 50);

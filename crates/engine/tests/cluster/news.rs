@@ -20,7 +20,7 @@ fn nothing_is_sent_before_it_is_known_who_sends() {
 }
 
 #[test]
-fn what_is_committed_while_sending_is_held_is_not_begun() {
+fn deliveries_committed_while_sending_is_held_are_not_begun() {
     let mut cluster = Cluster::acquainted(2);
     cluster.webhook();
     // Both nodes know the webhook, and have checked whether sending is held.
@@ -40,7 +40,7 @@ fn what_is_committed_while_sending_is_held_is_not_begun() {
 }
 
 #[test]
-fn what_is_leased_while_sending_is_held_is_not_begun() {
+fn deliveries_leased_while_sending_is_held_are_not_begun() {
     let mut cluster = Cluster::acquainted(1);
     cluster.webhook();
     cluster.publish(0);
@@ -57,7 +57,7 @@ fn what_is_leased_while_sending_is_held_is_not_begun() {
 }
 
 #[test]
-fn who_is_woken_up_all_the_time_looks_now_and_then() {
+fn a_node_limits_its_searches_under_constant_wake_ups() {
     let mut cluster = Cluster::acquainted(1);
     cluster.pass(SECOND * 10, &answered(200));
     let before = cluster.searches(0);
@@ -71,7 +71,7 @@ fn who_is_woken_up_all_the_time_looks_now_and_then() {
 }
 
 #[test]
-fn who_is_woken_up_finds_what_another_left() {
+fn a_woken_node_finds_deliveries_that_another_node_left() {
     let mut cluster = Cluster::acquainted(2);
     cluster.webhook();
     cluster.meet(vec![0]);

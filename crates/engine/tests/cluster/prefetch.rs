@@ -52,7 +52,7 @@ fn with_some_ahead() -> (Cluster, WebhookId) {
 }
 
 #[test]
-fn what_is_ahead_goes_as_soon_as_there_is_room_and_once() {
+fn prefetched_deliveries_are_sent_once_and_as_soon_as_there_is_room() {
     let (mut cluster, _) = with_some_ahead();
     deliver(&mut cluster);
     assert_eq!(cluster.sent.len(), EVENTS);
@@ -60,7 +60,7 @@ fn what_is_ahead_goes_as_soon_as_there_is_room_and_once() {
 }
 
 #[test]
-fn who_stops_gives_it_back() {
+fn a_stopping_node_gives_prefetched_deliveries_back() {
     let (mut cluster, webhook) = with_some_ahead();
     cluster.turn(0, vec![Input::Stop]);
     assert_eq!(cluster.leasable(webhook), EVENTS - cluster.network.len());
@@ -109,7 +109,7 @@ fn an_edit_holds_for_what_was_just_committed() {
 }
 
 #[test]
-fn what_is_ahead_waits_while_sending_is_held() {
+fn prefetched_deliveries_wait_while_sending_is_held() {
     let (mut cluster, _) = with_some_ahead();
     let begun = cluster.network.len();
     cluster.set_held(true);
@@ -123,7 +123,7 @@ fn what_is_ahead_waits_while_sending_is_held() {
 }
 
 #[test]
-fn what_has_waited_for_a_second_is_anybodys() {
+fn prefetched_deliveries_are_given_back_after_a_second() {
     let (mut cluster, webhook) = with_some_ahead();
     cluster.now = cluster.now.after(Duration::from_millis(1100));
     cluster.turn(0, vec![Input::Tick]);
@@ -152,7 +152,7 @@ fn an_organization_has_so_many_places_and_all_arrives() {
 }
 
 #[test]
-fn what_could_not_be_given_back_goes_when_its_lease_is_over() {
+fn deliveries_that_could_not_be_given_back_are_sent_after_their_lease() {
     let (mut cluster, webhook) = with_some_ahead();
     let begun = cluster.network.len();
     cluster.can_release = false;
@@ -166,7 +166,7 @@ fn what_could_not_be_given_back_goes_when_its_lease_is_over() {
 }
 
 #[test]
-fn what_somebody_asks_for_meanwhile_is_not_sent_again() {
+fn a_prefetched_delivery_that_is_redelivered_is_not_sent_again() {
     let (mut cluster, webhook) = with_some_ahead();
     let before = cluster.network.len();
     cluster.redeliver(0, webhook);

@@ -72,7 +72,7 @@ fn endpoints_that_were_quick_and_go_down_together_are_not_all_tried_at_once_agai
 
 /// After a start no endpoint is proven, and many deliveries may be pending.
 #[test]
-fn who_has_proven_quick_does_not_wait_among_those_who_have_not() {
+fn an_endpoint_proven_quick_does_not_wait_for_unproven_ones() {
     const EVENTS: usize = 20;
     // The node sends nothing before it knows the other nodes.
     let mut cluster = Cluster::of(1);
@@ -147,7 +147,7 @@ fn endpoints_that_answer_at_length_prove_nothing() {
 }
 
 #[test]
-fn who_is_known_to_be_quick_does_not_wait_for_the_others() {
+fn an_endpoint_known_to_be_quick_does_not_wait_for_the_others() {
     let (mut cluster, quick) = unknown(1);
     cluster.end_all(&answered(200));
     for _ in 1..WEBHOOKS {
@@ -163,7 +163,7 @@ fn who_is_known_to_be_quick_does_not_wait_for_the_others() {
 }
 
 #[test]
-fn who_asks_does_not_wait_for_the_queue() {
+fn a_redelivery_does_not_wait_for_the_queue() {
     let (mut cluster, ids) = unknown(WEBHOOKS);
     assert_eq!(cluster.network.len(), BURST);
     let last = ids[WEBHOOKS - 1];

@@ -67,7 +67,7 @@ fn check_second_answer(second: &stackbell_model::delivery::Outcome) {
 }
 
 #[test]
-fn what_was_under_way_does_not_shorten_the_wait() {
+fn requests_in_flight_do_not_shorten_the_wait() {
     check_second_answer(&throttled(1));
     check_second_answer(&answered(200));
     check_second_answer(&answered(500));
@@ -88,7 +88,7 @@ fn a_new_delivery_waits_although_it_was_to_go_at_once() {
 }
 
 #[test]
-fn what_a_person_asks_for_goes_at_once() {
+fn pings_and_redeliveries_are_sent_at_once() {
     let (mut cluster, webhook) = asked(1);
     cluster.ping(0, webhook);
     cluster.redeliver(0, webhook);
@@ -239,7 +239,7 @@ fn an_edit_of_anything_else_resets_nothing() {
 
 /// An endpoint that still fails gets only the probe and the deliveries that are due.
 #[test]
-fn what_is_due_later_stays_so_while_the_endpoint_fails() {
+fn later_deliveries_keep_their_due_time_while_the_endpoint_fails() {
     let mut cluster = Cluster::acquainted(1);
     let webhook = cluster.webhook();
     for _ in 0..3 {

@@ -124,7 +124,7 @@ async fn a_connection_that_breaks_within_an_answer_is_not_replaced() {
     let client = Setup::default().client().await;
     assert_eq!(answer(send(&client, &server.url()).await).status, 200);
     let exchange = send(&client, &server.url()).await;
-    assert_silent(&exchange, Silence::Broken, "the connection ended before an answer");
+    assert_silent(&exchange, Silence::Broken, "the connection ended before a response");
     assert_eq!(server.accepted(), 1);
 }
 
@@ -147,7 +147,7 @@ async fn an_endpoint_that_breaks_each_connection_is_asked_twice_at_most() {
     let client = Setup::default().client().await;
     assert_eq!(answer(send(&client, &server.url()).await).status, 200);
     let exchange = send(&client, &server.url()).await;
-    assert_silent(&exchange, Silence::Broken, "the connection ended before an answer");
+    assert_silent(&exchange, Silence::Broken, "the connection ended before a response");
     assert_eq!(server.accepted(), 2);
     let count = std::iter::from_fn(|| requests.try_recv().ok()).count();
     assert_eq!(count, 3, "the first request, and the second one on two connections");

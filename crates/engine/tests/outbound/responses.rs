@@ -148,14 +148,14 @@ async fn a_dripping_body_is_an_answer_when_time_is_up() {
 async fn a_dripping_head_is_no_answer() {
     let server = dripping("HTTP/1.1 200 OK\r\nX-A: ", "x").await;
     let exchange = send(&Setup::within(SHORT).client().await, &server.url()).await;
-    assert_silent(&exchange, Silence::TimedOut, &format!("{}: no answer within 1s", server.origin()));
+    assert_silent(&exchange, Silence::TimedOut, &format!("{}: no response within 1s", server.origin()));
 }
 
 #[tokio::test]
 async fn a_server_that_says_nothing() {
     let server = Server::start(hold).await;
     let exchange = send(&Setup::within(SHORT).client().await, &server.url()).await;
-    assert_silent(&exchange, Silence::TimedOut, "no answer within 1s");
+    assert_silent(&exchange, Silence::TimedOut, "no response within 1s");
 }
 
 async fn check_broken(answer: Bytes, text: &str) {
@@ -166,8 +166,8 @@ async fn check_broken(answer: Bytes, text: &str) {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_broken() {
-    let text = "the answer does not begin with an HTTP/1.1 status line";
+async fn responses_that_are_not_http_are_broken() {
+    let text = "the response does not begin with an HTTP/1.1 status line";
     check_broken("SSH-2.0-OpenSSH_9.6\r\n".into(), text).await;
     check_broken(Bytes::from_static(&[0xff; 512]), text).await;
     check_broken("HTTP/1.1 2000 OK\r\n\r\n".into(), text).await;
@@ -226,8 +226,9 @@ async fn contradictory_framing_is_broken() {
     let check = async |lines: &str, text: &str| {
         check_broken(format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\nok").into(), text).await;
     };
-    check("Content-Length: abc", "the answer's Content-Length is no number").await;
-    check("Content-Length: 2\r\nContent-Length: 3", "several Content-Lengths, which differ").await;
+    check("Content-Length: abc", "the response's Content-Length is not a number").await;
+    check("Content-Length: 2\r\nContent-Length: 3", "the response has conflicting Content-Length headers")
+        .await;
 }
 
 #[tokio::test]
@@ -255,7 +256,7 @@ async fn a_head_that_the_end_cuts_is_an_answer_by_its_status_line() {
 
 #[tokio::test]
 async fn heads_without_end_are_broken() {
-    let text = "the head of the answer is longer than 300 KiB";
+    let text = "the head of the response is longer than 300 KiB";
     check_broken(format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(60_000)).into(), text).await;
     check_broken(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(1 << 20)).into(), text).await;
 }
@@ -315,9 +316,9 @@ async fn packed_bodies_and_charsets_are_undone() {
 
 #[tokio::test]
 async fn an_end_before_the_answer_is_broken() {
-    check_broken(Bytes::new(), "the connection ended before an answer").await;
-    check_broken("HTTP/1.1 200 OK".into(), "the connection ended before an answer").await;
-    check_broken("HTTP/1.1 100 Continue\r\n\r\n".into(), "the connection ended before an answer").await;
+    check_broken(Bytes::new(), "the connection ended before a response").await;
+    check_broken("HTTP/1.1 200 OK".into(), "the connection ended before a response").await;
+    check_broken("HTTP/1.1 100 Continue\r\n\r\n".into(), "the connection ended before a response").await;
 }
 
 /// Makes the system send a reset instead of an orderly close.
@@ -334,7 +335,7 @@ async fn a_reset_before_the_answer_is_broken() {
     })
     .await;
     let exchange = send(&Setup::default().client().await, &server.url()).await;
-    assert_silent(&exchange, Silence::Broken, "the connection ended before an answer: connection reset");
+    assert_silent(&exchange, Silence::Broken, "the connection ended before a response: connection reset");
     assert_eq!(server.accepted(), 1, "nothing is sent twice");
 }
 
@@ -367,7 +368,7 @@ async fn endless_interim_answers_end_the_attempt_at_once() {
     .await;
     let client = Setup::within(Duration::from_secs(3600)).client().await;
     let exchange = send(&client, &server.url()).await;
-    assert_silent(&exchange, Silence::Broken, "more than 100 interim answers (1xx) came, and no final one");
+    assert_silent(&exchange, Silence::Broken, "more than 100 interim responses (1xx) came, and no final one");
     let count = written.recv().await.expect("the server tells");
     assert!(count < 200_000, "{count} were taken");
 }

@@ -181,7 +181,7 @@ async fn a_listed_certificate_counts_for_its_names_and_its_time_alone() {
 
 /// Reasons name trust and the setting.
 #[tokio::test]
-async fn what_is_not_listed_is_not_trusted() {
+async fn unlisted_certificates_are_not_trusted() {
     let shown = self_signed("hooks.example.com", as_openssl_does);
     let twin = {
         let mut params = CertificateParams::new(["hooks.example.com".to_owned()]).expect("a name");

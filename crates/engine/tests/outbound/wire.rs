@@ -108,7 +108,7 @@ async fn credentials_of_the_url_become_a_header() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_as_given_is_our_fault() {
+async fn headers_that_cannot_be_sent_are_our_fault() {
     let server = Server::answering(OK).await;
     let client = Arc::new(Setup::default().client().await);
     for (name, value) in [("Webhook-Id", "v"), ("x-custom", "v"), ("Bad Name", "v"), ("Accept", "a\r\nB: c")]

@@ -16,7 +16,7 @@ fn pending(world: &World) -> Option<u64> {
 
 /// The clock stands still, so the next regular sweep cannot do this.
 #[tokio::test]
-async fn what_is_pending_for_a_deleted_webhook_is_cancelled_at_once() {
+async fn pending_deliveries_of_a_deleted_webhook_are_cancelled_at_once() {
     let mut world = World::start().await;
     let webhook = world.webhook("hook", |_| ()).await;
     world.receiver.then([Reply::status(410)]);

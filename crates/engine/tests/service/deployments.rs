@@ -89,7 +89,7 @@ async fn an_event_starts_a_deployment_with_the_organizations_token() {
 
 /// A request is not repeated if it may have started a deployment, or if no repetition can succeed.
 #[tokio::test]
-async fn what_may_have_started_a_run_is_not_tried_again() {
+async fn requests_that_may_have_started_a_deployment_are_not_retried() {
     let replies = [
         (Reply::status(404).body(r#"{"code":404,"message":"Not Found: Stack 'infra/prod' not found"}"#), 404),
         (Reply::status(401), 401),
@@ -120,7 +120,7 @@ async fn a_run_is_never_asked_for_on_a_connection_that_has_served_others() {
 }
 
 #[tokio::test]
-async fn what_started_nothing_is_tried_again() {
+async fn requests_that_started_no_deployment_are_retried() {
     let (mut world, webhook) = world_with_credential().await;
     let asks_to_wait = Reply::status(429).header("Retry-After", "90");
     world.receiver.then([asks_to_wait, Reply::status(503), started()]);

@@ -54,7 +54,7 @@ async fn an_endpoint_that_fails_for_a_while_is_tried_again_on_schedule() {
 }
 
 #[tokio::test]
-async fn what_is_no_2xx_is_tried_again() {
+async fn responses_other_than_2xx_are_retried() {
     let mut world = World::start().await;
     let webhook = world.webhook("hook", |_| ()).await;
     let redirect = Reply::status(307).header("Location", "/elsewhere");
@@ -99,7 +99,7 @@ async fn check_retry_after(value: &str, expected: Duration) {
 
 /// The endpoint is left alone for the requested time, even after a restart.
 #[tokio::test]
-async fn what_an_endpoint_asked_for_survives_a_restart() {
+async fn a_wait_that_an_endpoint_requested_survives_a_restart() {
     let mut world = World::start().await;
     let webhook = world.webhook("hook", |_| ()).await;
     world.receiver.then([Reply::status(503).header("Retry-After", "3600")]);

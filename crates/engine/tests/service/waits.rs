@@ -84,7 +84,7 @@ async fn a_dead_endpoint_waits_and_is_not_due() {
 }
 
 #[tokio::test]
-async fn what_people_hold_waits_for_them() {
+async fn deliveries_that_users_hold_wait_for_the_users() {
     let mut world = World::start().await;
     let webhook = world.webhook("hook", |_| ()).await;
     let event = fail(&mut world, &webhook).await;

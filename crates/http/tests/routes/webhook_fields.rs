@@ -280,9 +280,9 @@ async fn secrets_that_libraries_would_read_differently_are_refused() {
 #[tokio::test]
 async fn unknown_words_get_the_nearest_and_the_list_of_their_scope() {
     let world = World::start().await;
-    let organization = "format must be of raw, slack, ms_teams; there is no 'Raw' (the nearest is 'raw')";
-    let stack = "format must be of raw, slack, ms_teams, pulumi_deployments; there is no 'Raw' (the nearest is 'raw')";
-    let misplaced = "format must be of raw, slack, ms_teams; 'pulumi_deployments' cannot be used on organization webhooks";
+    let organization = "format must be one of raw, slack, ms_teams; unknown: 'Raw' (the nearest is 'raw')";
+    let stack = "format must be one of raw, slack, ms_teams, pulumi_deployments; unknown: 'Raw' (the nearest is 'raw')";
+    let misplaced = "format must be one of raw, slack, ms_teams; 'pulumi_deployments' cannot be used on organization webhooks";
     for (path, fields, expected) in [
         (HOOKS, json!({"format": "Raw"}), organization),
         (HOOKS, json!({"format": "pulumi_deployments"}), misplaced),
@@ -290,20 +290,20 @@ async fn unknown_words_get_the_nearest_and_the_list_of_their_scope() {
         (
             ENVIRONMENT,
             json!({"groups": ["environment", "stacks"]}),
-            "groups must be of change_requests, environments; 'stacks' cannot be used on environment webhooks; there is no \
+            "groups must be one of change_requests, environments; 'stacks' cannot be used on environment webhooks; unknown: \
              'environment' (the nearest is 'environments')",
         ),
     ] {
         assert_eq!(world.admin("POST", path, body(&fields)).await.refusal(400), expected);
     }
     for (path, first, absent) in [
-        (HOOKS, "filters must be of stack_created, stack_deleted, preview_succeeded,", ""),
-        (STACK, "filters must be of preview_succeeded,", "environment_tag_created"),
-        (ENVIRONMENT, "filters must be of environment_created,", "update_failed, "),
+        (HOOKS, "filters must be one of stack_created, stack_deleted, preview_succeeded,", ""),
+        (STACK, "filters must be one of preview_succeeded,", "environment_tag_created"),
+        (ENVIRONMENT, "filters must be one of environment_created,", "update_failed, "),
     ] {
         let answer = world.admin("POST", path, body(&json!({"filters": ["nothing"]}))).await;
         let message = answer.refusal(400);
-        assert!(message.starts_with(first) && message.ends_with("; there is no 'nothing'"), "{message}");
+        assert!(message.starts_with(first) && message.ends_with("; unknown: 'nothing'"), "{message}");
         assert!(absent.is_empty() || !message.contains(absent), "{message}");
     }
     let kind = format!("/v1/orgs/{ORGANIZATION}/deliveries?kind=stacks");

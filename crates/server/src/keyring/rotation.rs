@@ -52,7 +52,7 @@ pub(crate) enum RotateError {
     Raced,
     /// The store is sealed with the new key, but its file could not be renamed.
     #[error(
-        "the master key was changed, and its file keeps the name master.key.next until the next start gives it its own"
+        "the master key was changed, but its file is still named master.key.next; the next start renames it"
     )]
     NotRenamed(#[source] KeyFileError),
     /// The store cannot be read or written. After [`StoreError::Unknown`] the key may have changed. The next start, or another
@@ -60,7 +60,7 @@ pub(crate) enum RotateError {
     #[error("the data keys could not be sealed with the new master key")]
     Store(#[from] StoreError),
     /// The process ends.
-    #[error("it was cut")]
+    #[error("the rotation was interrupted: the process is ending")]
     Cut(#[from] JoinError),
 }
 

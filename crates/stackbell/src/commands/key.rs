@@ -45,7 +45,8 @@ pub(crate) fn run(
             let rotated = verb.client.call(Method::POST, &path, Payload::Empty)?;
             let keys = counted(number_at(&rotated, "/dataKeys"), "data key is", "data keys are");
             let sentence = format!(
-                "{keys} sealed under the new master key. Keep a copy of it, and the old one for as long as its backups."
+                "{keys} sealed under the new master key. Keep a copy of the new key. Keep the old key for as long as \
+                 you keep backups from its time."
             );
             verb.output.one(verb.out, &rotated, &sentence)?;
         }

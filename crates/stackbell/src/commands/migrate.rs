@@ -29,7 +29,7 @@ pub(crate) fn run(
     };
     let store = &settings.storage.store;
     match before {
-        None => writeln!(out, "{store}: made, at version {after}")?,
+        None => writeln!(out, "{store}: created at schema version {after}")?,
         Some(before) if before == after => writeln!(out, "{store}: at version {after} already")?,
         Some(before) => writeln!(out, "{store}: from version {before} to version {after}")?,
     }

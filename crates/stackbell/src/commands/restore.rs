@@ -70,7 +70,7 @@ fn embedded(settings: &Settings) -> Result<&EmbeddedSettings, ConfigError> {
     match &settings.storage.store {
         StoreSettings::Embedded(embedded) => Ok(embedded),
         StoreSettings::Postgres(database) => Err(ConfigError::Conflict(format!(
-            "{} is restored by PostgreSQL's own means: pg_restore what pg_dump wrote, or put a base backup in its place",
+            "restore {} with PostgreSQL's tools: pg_restore for a dump, or a base backup",
             database.url.label()
         ))),
     }
@@ -93,7 +93,7 @@ fn check_digest(file: &Path) -> anyhow::Result<Digest> {
     let expected = text.split_whitespace().next().unwrap_or_default();
     let sha256 = sha256(file).with_context(|| format!("cannot read {}", file.display()))?;
     let is_same = sha256.eq_ignore_ascii_case(expected);
-    ensure!(is_same, "{} is not the file that {} is of", file.display(), path.display());
+    ensure!(is_same, "the SHA-256 in {} does not match {}", path.display(), file.display());
     Ok(Digest::Right)
 }
 

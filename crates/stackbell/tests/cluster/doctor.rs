@@ -34,29 +34,29 @@ async fn a_database_at_work_is_well() {
         &report,
         &[
             "ok database postgres://127.0.0.1:",
-            "ok encryption none, as it is on this machine",
+            "ok encryption no TLS: the database is on this machine",
             "ok version PostgreSQL ",
             "ok fsync on",
             "ok full_page_writes on",
             "ok commits wait for the disk, and for no standby",
             "ok autovacuum on",
-            "ok database clock as this machine's",
+            "ok database clock agrees with this machine's clock",
             "ok size ",
             "ok schema at version ",
             "ok store can be read and written",
-            "ok connections 1 × 17 at the most by the nodes at work, of 197",
+            "ok connections 1 running node may open 17 connections; the server allows 197",
             "ok pending 0 deliveries",
             "ok master key opens the store's data keys",
-            "ok sending goes on",
+            "ok sending not held",
         ],
     );
     assert!(!report.contains("stackbell.db"), "{report}");
     let (_, report) = doctor(&cluster.database.url(), &["--database-connections", "300"]).await;
-    check(&report, &["warn connections 1 × 301 may be wanted by the nodes at work, and 197 are allowed"]);
+    check(&report, &["warn connections 1 running node may open 301 connections; the server allows 197"]);
     let pooled = ["--database-pooling", "transaction"];
     check(
         &doctor(&cluster.database.url(), &pooled).await.1,
-        &["ok connections 17 at the most to the pooler"],
+        &["ok connections at most 17 connections to the pooler"],
     );
     stop(node).await;
 }
@@ -84,9 +84,9 @@ async fn problems_are_printed_with_remedies() {
     check(
         &report,
         &[
-            "fail fsync what is committed can be lost, so no server starts: turn fsync on",
+            "fail fsync a crash can lose committed data, so servers refuse to start: turn fsync on",
             "warn autovacuum off",
-            "ok commits synchronous_commit is off, and ours wait for the disk all the same",
+            "ok commits synchronous_commit is off; Stackbell's commits still wait for the disk",
             "fail store ",
         ],
     );

@@ -20,7 +20,7 @@ async fn a_database_is_migrated_before_it_is_served() {
     let migrate = || ended(command(&["migrate"], &database.url()));
     let label = database.url().replace("postgres@", "");
     let made = migrate().await;
-    assert!(made.ended(0).starts_with(&format!("{label}: made, at version ")), "{}", made.said);
+    assert!(made.ended(0).starts_with(&format!("{label}: created at schema version ")), "{}", made.said);
     let again = migrate().await;
     assert!(again.ended(0).ends_with(" already\n"), "{}", again.said);
     stop(node.start().await).await;

@@ -66,7 +66,7 @@ fn values() -> Vec<Case> {
         ("displayName", "a\u{7}b".to_owned(), "displayName"),
         ("displayName", "a\nb".to_owned(), "displayName"),
         ("displayName", "a\u{202e}b".to_owned(), "displayName"),
-        ("format", "RAW".to_owned(), "format must be of raw, slack"),
+        ("format", "RAW".to_owned(), "format must be one of raw, slack"),
         ("format", "xml".to_owned(), "'xml'"),
         ("format", "f".repeat(5000), "…"),
         ("format", "pulumi_deployments".to_owned(), "cannot be used on organization webhooks"),

@@ -85,7 +85,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
         publish(&client, number).await.1.expect(503);
     }
     assert!(server.log().lines().count() < told + 10, "{}", server.log());
-    let expected = [("readiness ends", 1), ("no commit goes through", 1), ("requests are refused", 1)];
+    let expected = [("readiness ends", 1), ("commits are failing", 1), ("requests are refused", 1)];
     check_told(&server, &expected);
 
     ballast.remove();
@@ -104,7 +104,7 @@ async fn a_full_disk_refuses_producers_and_loses_nothing() {
     // The log is written asynchronously, so its last line may come later than the response.
     let told = || async { server.log().contains("the store works again").then_some(()) };
     wait::until("the line that readiness is back", told).await;
-    check_told(&server, &[("the store works again", 1), ("commits go through again", 1)]);
+    check_told(&server, &[("the store works again", 1), ("commits work again", 1)]);
     let (status, log, _folder) = server.terminate().await;
     assert!(status.success(), "{status}\n{log}");
 }

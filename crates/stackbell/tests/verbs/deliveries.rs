@@ -49,7 +49,7 @@ async fn a_delivery_is_listed_shown_and_sent_again() {
     assert_eq!(as_json["history"].as_array().map(Vec::len), Some(1));
 
     let again = desk.run(&format!("delivery redeliver acme {id}")).await;
-    assert!(again.text(0).starts_with("The delivery was answered 200 after "), "{}", again.out);
+    assert!(again.text(0).starts_with("The delivery got the response 200 after "), "{}", again.out);
     desk.receiver.then([Reply::status(503)]);
     let refused = desk.run(&format!("delivery redeliver acme {id} --output json")).await.json(1);
     assert_eq!(refused["responseCode"], 503);

@@ -71,7 +71,7 @@ async fn a_damaged_backup_is_refused() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).expect("written");
-    desk.run("restore copy.db --data d").await.said(1, "is not the file that copy.db.sha256 is of");
+    desk.run("restore copy.db --data d").await.said(1, "the SHA-256 in copy.db.sha256 does not match");
     std::fs::write(&path, "no store").expect("written");
     std::fs::remove_file(desk.folder().join("copy.db.sha256")).expect("removed");
     desk.run("restore copy.db --data d").await.said(1, "copy.db is not a valid store");

@@ -27,7 +27,9 @@ async fn a_webhook_from_first_to_last() {
     }
     assert_eq!(desk.run("webhook get acme ci --output json").await.json(0)["payloadUrl"], url);
 
-    assert!(desk.run("webhook ping acme ci").await.text(0).starts_with("The ping was answered 200 after "));
+    assert!(
+        desk.run("webhook ping acme ci").await.text(0).starts_with("The ping got the response 200 after ")
+    );
     desk.receiver.then([Reply::status(500)]);
     assert!(desk.run("webhook ping acme ci").await.text(1).starts_with("The ping was refused: 500 after "));
 

@@ -123,7 +123,7 @@ async fn a_fault_in_a_rule_is_found() {
     plant(|rule| drop(rule.labels.insert("severity".to_owned(), "urgent".to_owned())), "the labels are");
     plant(|rule| drop(rule.annotations.remove("summary")), "the annotations are");
     plant(|rule| describe(rule, "A full disk", "A full disc"), "no section 'A full disc'");
-    plant(|rule| describe(rule, "no commit goes through", "no commit"), "has no 'no commit'");
+    plant(|rule| describe(rule, "commits are failing", "commits fail"), "has no 'commits fail'");
     plant(|rule| describe(rule, "See ", "Read "), "names no section");
 }
 

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_has_no_candidates() {
+    fn invalid_names_have_no_candidates() {
         let label = "a".repeat(64);
         assert_eq!(parse("").candidates(&format!("{label}.example")), None);
         let long = ["a".repeat(60).as_str(); 4].join(".");

@@ -67,7 +67,7 @@ impl Failures {
             let listed: Result<Vec<_>, _> = STATES.into_iter().map(list).collect();
             Ok(listed?.into_iter().flat_map(|listed| listed.items).collect())
         });
-        listed.await.context("looking at the deliveries was cut")
+        listed.await.context("looking at the deliveries was interrupted")
     }
 
     /// A line for each delivery with a new attempt.

@@ -33,7 +33,7 @@ impl FirstEvent {
             let published = self.client.call(Method::POST, &path, Payload::Json(&event));
             published.context("cannot publish the first event")
         });
-        published.await.context("publishing was cut")??;
+        published.await.context("publishing was interrupted")??;
         Ok(())
     }
 

@@ -139,7 +139,7 @@ async fn dev(settings: &Settings, organization: &OrganizationName, is_kept: bool
     let stop = async move {
         // The token is revoked first, because the server's stop closes the store.
         if let Err(error) = developer_token.revoke(store.as_ref(), SystemClock.now(), &mut entropy).await {
-            tracing::warn!(%error, "the token could not be revoked; it ends a day after it was made");
+            tracing::warn!(%error, "the token could not be revoked; it expires a day after its creation");
         }
         drop(store);
         server.stop(limit).await;

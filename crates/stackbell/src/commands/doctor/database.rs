@@ -78,7 +78,7 @@ async fn schema(options: &PostgresOptions, report: &mut Report<'_>) -> io::Resul
         "schema",
         match PostgresStore::version(options).await {
             Ok(version) if version > newest => {
-                Fine(format!("at version {version}, which later nodes know; this one knows {newest}"))
+                Fine(format!("schema version {version} is newer than this program's ({newest}); this program can still use it"))
             }
             Ok(version) => Fine(format!("at version {version}")),
             Err(error) => failed(error),
@@ -95,9 +95,9 @@ async fn schema(options: &PostgresOptions, report: &mut Report<'_>) -> io::Resul
 fn encryption(has_tls: bool, is_local: bool) -> Finding {
     match (has_tls, is_local) {
         (true, _) => Fine("TLS, and the server's certificate is checked".to_owned()),
-        (false, true) => Fine("none, as it is on this machine".to_owned()),
+        (false, true) => Fine("no TLS: the database is on this machine".to_owned()),
         (false, false) => Warn(
-            "none: the password and all that is stored cross the network in the clear; take sslmode=disable out of the URL"
+            "no TLS: the password and all data cross the network unencrypted; remove sslmode=disable from the URL"
                 .to_owned(),
         ),
     }
@@ -116,7 +116,9 @@ fn version(facts: &Facts) -> Finding {
 
 fn durability(setting: &str, value: &str) -> Finding {
     match value {
-        "off" => Fail(format!("what is committed can be lost, so no server starts: turn {setting} on")),
+        "off" => {
+            Fail(format!("a crash can lose committed data, so servers refuse to start: turn {setting} on"))
+        }
         value => Fine(value.to_owned()),
     }
 }
@@ -130,7 +132,7 @@ fn commits(facts: &Facts) -> Finding {
     };
     match facts.setting("synchronous_commit") {
         value @ ("off" | "local") => Fine(format!(
-            "synchronous_commit is {value}, and ours wait for the disk all the same, and {standbys}"
+            "synchronous_commit is {value}; Stackbell's commits still wait for the disk, and {standbys}"
         )),
         _ => Fine(format!("wait for the disk, and {standbys}")),
     }
@@ -145,16 +147,18 @@ fn autovacuum(value: &str) -> Finding {
 
 fn clock(ahead_ms: i64) -> Finding {
     if ahead_ms.abs() <= CLOCK_DIFFERENCE_MAX_MS {
-        return Fine("as this machine's".to_owned());
+        return Fine("agrees with this machine's clock".to_owned());
     }
     let (seconds, side) = (ahead_ms.unsigned_abs() / 1000, if ahead_ms > 0 { "ahead of" } else { "behind" });
-    Warn(format!("{seconds} s {side} this machine's: keep both right by network time"))
+    Warn(format!("{seconds} s {side} this machine's clock: keep both right by network time"))
 }
 
 fn connections(database: &DatabaseSettings, facts: &Facts, nodes: anyhow::Result<i64>) -> Finding {
     let each = i64::from(database.connections_max + CONNECTIONS_BESIDE_POOL);
     if database.pooling == Pooling::Transaction {
-        return Fine(format!("{each} at the most to the pooler, which has those to the server"));
+        return Fine(format!(
+            "at most {each} connections to the pooler; the pooler limits those to the server"
+        ));
     }
     let nodes = match nodes {
         Ok(nodes) => nodes.max(1),
@@ -168,13 +172,17 @@ fn connections(database: &DatabaseSettings, facts: &Facts, nodes: anyhow::Result
 
 fn judge_connections(each: i64, nodes: i64, allowed: Option<i64>) -> Finding {
     let wanted = each.saturating_mul(nodes);
+    let opened = match nodes {
+        1 => format!("1 running node may open {each} connections"),
+        _ => format!("{nodes} running nodes may open {each} connections each"),
+    };
     match allowed {
         Some(allowed) if wanted > allowed => Warn(format!(
-            "{nodes} × {each} may be wanted by the nodes at work, and {allowed} are allowed: lower database_connections, \
-             or raise max_connections or the limit of the role or the database"
+            "{opened}; the server allows {allowed}: lower database_connections, or raise max_connections or the limit of the \
+             role or the database"
         )),
-        Some(allowed) => Fine(format!("{nodes} × {each} at the most by the nodes at work, of {allowed}")),
-        None => Fine(format!("{nodes} × {each} at the most by the nodes at work")),
+        Some(allowed) => Fine(format!("{opened}; the server allows {allowed}")),
+        None => Fine(opened),
     }
 }
 
@@ -201,12 +209,12 @@ mod tests {
     #[test]
     fn settings_of_the_server_are_judged() {
         check(&durability("fsync", "on"), "ok on");
-        check(&durability("fsync", "off"), "fail what is committed can be lost");
+        check(&durability("fsync", "off"), "fail a crash can lose committed data");
         check(&autovacuum("on"), "ok on");
         check(&autovacuum("off"), "warn off");
         check(&encryption(true, false), "ok TLS");
-        check(&encryption(false, true), "ok none");
-        check(&encryption(false, false), "warn none");
+        check(&encryption(false, true), "ok no TLS: the database");
+        check(&encryption(false, false), "warn no TLS: the password");
         check(&clock(4_999), "ok");
         check(&clock(65_000), "warn 65 s ahead of");
         check(&clock(-65_000), "warn 65 s behind");
@@ -214,8 +222,14 @@ mod tests {
 
     #[test]
     fn connections_are_counted_over_all_nodes() {
-        check(&judge_connections(17, 5, Some(97)), "ok 5 × 17");
-        check(&judge_connections(17, 6, Some(97)), "warn 6 × 17");
-        check(&judge_connections(17, 6, None), "ok 6 × 17");
+        check(
+            &judge_connections(17, 5, Some(97)),
+            "ok 5 running nodes may open 17 connections each; the server allows 97",
+        );
+        check(
+            &judge_connections(17, 6, Some(97)),
+            "warn 6 running nodes may open 17 connections each; the server allows 97: lower",
+        );
+        check(&judge_connections(17, 6, None), "ok 6 running nodes may open 17 connections each");
     }
 }

@@ -42,8 +42,9 @@ pub(super) async fn examine(
 async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Finding) {
     let error = match bind(address, flag) {
         Ok(_) if is_running => {
-            let text =
-                format!("{address} is free, although a process uses the data folder: it listens elsewhere");
+            let text = format!(
+                "{address} is free, although a process uses the data folder: that process listens at another address"
+            );
             return (false, Warn(text));
         }
         Ok(_) => return (false, Fine(format!("{address} is free"))),
@@ -55,7 +56,7 @@ async fn address(address: SocketAddr, flag: &str, is_running: bool) -> (bool, Fi
         // The process at the address does not use this data folder.
         (true, false) => {
             let text = format!(
-                "another process than this data folder's listens at {address}: choose another with --{flag}"
+                "a process that does not use this data folder listens at {address}: choose another with --{flag}"
             );
             (true, Warn(text))
         }

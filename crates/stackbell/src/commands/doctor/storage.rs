@@ -65,7 +65,9 @@ pub(super) fn lock(holder: Result<Holder, DataFolderError>) -> Finding {
 /// Checks the clock. Without another clock the only check is that it is not behind the store's files.
 fn clock(store: &Path, now: Timestamp) -> Finding {
     if now < EARLIEST {
-        return Fail("the system's clock was never set: retries, expiry and retention go by it".to_owned());
+        return Fail(
+            "the system's clock was never set: retries, expiry and retention depend on it".to_owned(),
+        );
     }
     let log = PathBuf::from(format!("{}-wal", store.display()));
     let written = [store, &log].into_iter().filter_map(written_at).max();
@@ -74,7 +76,7 @@ fn clock(store: &Path, now: Timestamp) -> Finding {
             "the store was written {} s from now: the clock was set back, or was wrong before",
             ahead.as_secs()
         )),
-        Some(_) => Fine("not behind what was written last".to_owned()),
+        Some(_) => Fine("not behind the store's last write".to_owned()),
         None => Fine("nothing was written yet to compare it with".to_owned()),
     }
 }
@@ -162,7 +164,7 @@ pub(super) async fn master_key(settings: &Settings, store: &dyn Store) -> Findin
 
 pub(super) async fn sending(store: &dyn Store) -> Finding {
     match store.sending_hold().await {
-        Ok(None) => Fine("goes on".to_owned()),
+        Ok(None) => Fine("not held".to_owned()),
         Ok(Some(hold)) => Warn(format!(
             "is held ({}): `stackbell sending resume` ends the hold, once the server runs",
             hold.reason

@@ -214,13 +214,13 @@ impl Sides<'_> {
     }
 
     fn elsewhere(&self, mark: &Move) -> String {
-        let was = if mark.ended_at.is_some() { "was copied" } else { "is being copied" };
+        let (from, target) = (&self.from, &mark.target);
+        let copied = match mark.ended_at {
+            Some(at) => format!("was copied to {target} at {}", seconds(&rfc3339(at))),
+            None => format!("is being copied to {target} (begun at {})", seconds(&rfc3339(mark.begun_at))),
+        };
         format!(
-            "{} {was} to {}, since {}: go on there, or take it back first with `stackbell store take-back {}`",
-            self.from,
-            mark.target,
-            seconds(&rfc3339(mark.begun_at)),
-            self.from
+            "{from} {copied}: use {target}, or take the file back first with `stackbell store take-back {from}`"
         )
     }
 }
@@ -268,7 +268,7 @@ impl Copied {
         }
         ensure!(
             self.done.as_ref().is_none_or(Done::is_same),
-            "{} did not take what {} holds, and nothing is kept in it: does a trigger or a rule change rows there? Then copy again",
+            "the rows in {} differ from {}, so the copy was rolled back: remove triggers and rules that change rows there, then copy again",
             self.into,
             self.from
         );

@@ -31,7 +31,7 @@ pub(crate) struct StoreArgs {
 enum StoreCommand {
     /// Copy all of an embedded store into an empty PostgreSQL database
     Copy(Box<copy::CopyArgs>),
-    /// Let servers use a file again that was copied elsewhere
+    /// Remove a file's copy mark, so that a server can use the file again
     TakeBack(take_back::TakeBackArgs),
 }
 
@@ -63,7 +63,7 @@ fn file_label(path: &Path) -> anyhow::Result<String> {
 async fn open_file(path: &Path) -> anyhow::Result<SqliteStore> {
     let owned = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open_to_move(&owned)).await;
-    opened.context("opening the store was cut")?.map_err(|error| {
+    opened.context("opening the store was interrupted")?.map_err(|error| {
         let remedy = match &error {
             OpenError::InUse { .. } => ": stop the server first",
             _ => "",

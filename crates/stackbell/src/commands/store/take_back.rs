@@ -39,9 +39,13 @@ pub(super) fn run(args: &TakeBackArgs, out: &mut dyn Write) -> anyhow::Result<Ex
 async fn take_back(path: &Path) -> anyhow::Result<Move> {
     let store = open_file(path).await?;
     let Some(was) = store.find_move().await? else {
-        anyhow::bail!("{} is not copied anywhere: it can be served as it is", path.display());
+        anyhow::bail!("{} was not copied: servers can use it already", path.display());
     };
-    ensure!(store.take_back(audit(ACTION, &was.target)?).await?, "{} was taken back", path.display());
+    ensure!(
+        store.take_back(audit(ACTION, &was.target)?).await?,
+        "another process has already taken {} back",
+        path.display()
+    );
     close_file(store).await?;
     Ok(was)
 }

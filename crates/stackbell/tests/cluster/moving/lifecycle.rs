@@ -88,7 +88,7 @@ async fn a_store_moves_from_a_file_to_a_database() {
     check_said(&refused(&setup().embedded(), data).await, 1, &[&on_its_way, "stackbell store take-back"]);
     let elsewhere = setup().database().await;
     let second = ended(copy(data, &elsewhere.url(), &[])).await;
-    check_said(&second, 1, &["is being copied to", &label, "take it back first"]);
+    check_said(&second, 1, &["is being copied to", &label, "take the file back first"]);
     assert_eq!(elsewhere.psql("SELECT count(*) FROM copies"), "0");
     assert_eq!(database.psql("SELECT count(*) FROM organizations"), "0");
     drop(lock);
@@ -135,7 +135,7 @@ async fn taken_back(data: &std::path::Path, url: &str) {
         ended(command)
     };
     check_said(&take_back().await, 0, &["is a store of its own again, as it was before it was copied to"]);
-    check_said(&take_back().await, 1, &["is not copied anywhere"]);
+    check_said(&take_back().await, 1, &["was not copied: servers can use it already"]);
     let other = ended(copy(data, url, &[])).await;
     check_said(&other, 1, &["holds a copy of", "an empty database", "drop the database"]);
 }
@@ -162,7 +162,7 @@ async fn a_database_that_is_used_is_refused_and_the_file_stays_as_it_was() {
         command
     })
     .await;
-    check_said(&not_moved, 1, &["is not copied anywhere"]);
+    check_said(&not_moved, 1, &["was not copied: servers can use it already"]);
     let nowhere = ended(copy(&folder.path().join("nowhere"), &cluster.database.url(), &[])).await;
     check_said(&nowhere, 1, &["cannot open"]);
     assert!(!folder.path().join("nowhere").exists());
@@ -183,7 +183,7 @@ async fn a_copy_that_differs_is_not_kept() {
          CREATE TRIGGER meddle BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION meddle()",
     );
     let copied = ended(copy(folder.path(), &url, &[])).await;
-    check_said(&copied, 1, &["no", "did not take what", "nothing is kept in it"]);
+    check_said(&copied, 1, &["no", "the rows in ", "so the copy was rolled back"]);
     let users = copied.said.lines().find(|line| line.starts_with("users ")).expect("a line");
     assert!(users.ends_with("no"), "{users}");
     assert_eq!(database.psql("SELECT count(*) FROM users"), "0");
