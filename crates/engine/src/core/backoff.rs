@@ -1,4 +1,4 @@
-//! Backoff after failed commits. While outcomes cannot be recorded, nothing new is sent.
+//! Backoff after failed commits. No new attempts begin while outcomes cannot be recorded.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use stackbell_model::Timestamp;
 
 use super::messages::CommitFault;
 
-/// Whether outcomes can be recorded. While they cannot, nothing new is sent: it would be sent again.
+/// Whether outcomes can be recorded. Otherwise no new attempts begin: their deliveries would be sent twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recording {
     Works,
-    /// The last commit failed, and there is nothing to try another with.
+    /// The last commit failed, and there is nothing to commit now.
     Untried,
     Fails,
 }
@@ -33,8 +33,7 @@ impl Backoff {
         self.failing.filter(|(until, ..)| *until > now).map(|(.., fault)| fault)
     }
 
-    /// Says whether outcomes could be recorded now. `is_trying` is true if there is something to commit: the answer is then
-    /// known soon.
+    /// Whether outcomes can be recorded now. `is_trying` is true if there is something to commit, which will show it soon.
     pub(super) fn recording(&self, now: Timestamp, is_trying: bool) -> Recording {
         match self.failing {
             None => Recording::Works,

@@ -1,11 +1,12 @@
-//! A lane's breaker: turns steady failure into single attempts.
+//! A lane's circuit breaker, which limits a failing endpoint to single attempts.
 //!
 //! ```text
 //! closed ──failures in a row──> open ──wait over──> one attempt ──success──> closed
 //!                                ^───────────────────────┘ failure
 //! ```
 //!
-//! Where several nodes send, failures in a row are those of all, as the store counts them, and nodes take turns to wait.
+//! If several nodes send, the breaker uses the store's count of failures in a row, which includes all nodes. The nodes take
+//! turns with the single attempts.
 
 use stackbell_model::Timestamp;
 use stackbell_model::health::Health;
@@ -22,19 +23,19 @@ pub(super) enum Breaker {
 /// A circuit breaker that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenBreaker {
-    /// When this node makes its next single attempt, if a delivery is due then. Another node may make one before.
-    /// `None` if this node has made none yet, and other nodes have found that the endpoint fails.
+    /// When this node makes its next single attempt, if a delivery is due then. Another node may make one earlier.
+    /// `None` if this node's own breaker is closed, and the store counts the failures of other nodes.
     pub until: Option<Timestamp>,
-    /// True if it is open because this node cannot make the requests, which says nothing about the endpoint.
+    /// True if the breaker is open because this node cannot make requests. The endpoint may be healthy.
     pub is_our_fault: bool,
 }
 
 /// The number of open breakers, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenBreakers {
-    /// Endpoints fail.
+    /// Breakers that are open because their endpoints fail.
     pub failures: u64,
-    /// This node cannot make the requests.
+    /// Breakers that are open because this node cannot make requests.
     pub our_fault: u64,
 }
 
@@ -52,9 +53,9 @@ impl OpenBreakers {
 /// Why a breaker is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Its endpoint fails.
+    /// The endpoint fails.
     Failures,
-    /// This node cannot make the requests.
+    /// This node cannot make requests.
     OurFault,
 }
 
@@ -78,7 +79,7 @@ impl Breaker {
         }
     }
 
-    /// An attempt failed.
+    /// Counts a failed attempt.
     pub(super) fn fail(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
         let open = |wait| Self::Open { until: now.after(wait), because: Cause::Failures };
         *self = match *self {
@@ -90,13 +91,13 @@ impl Breaker {
         };
     }
 
-    /// An attempt was not made, by our own fault.
+    /// Opens the breaker, because this node could not make a request.
     pub(super) fn our_fault(&mut self, config: &CoreConfig, now: Timestamp) {
         *self = Self::Open { until: now.after(config.retry.own_fault_wait), because: Cause::OurFault };
     }
 
-    /// Learns from the webhook's health, which counts the attempts of all nodes. A node that is alone has seen all of them
-    /// before the store. `is_all_recorded` is true if all outcomes of this node are recorded.
+    /// Learns from the webhook's health, which counts the attempts of all nodes. A single node ignores it, because the node has
+    /// seen all attempts itself. `is_all_recorded` is true if all outcomes of this node are recorded.
     pub(super) fn learn(
         &mut self,
         health: &Health,
@@ -123,8 +124,8 @@ impl Breaker {
         }
     }
 
-    /// The view for operators, with the health that the store has now. The breaker itself learns that health with the next
-    /// lease. `is_all_recorded`: as in [`Self::learn`].
+    /// The breaker for operators, with the store's current health. The breaker itself learns that health with the next lease.
+    /// `is_all_recorded` is as in [`Self::learn`].
     pub(super) fn view(
         self,
         health: &Health,
@@ -149,7 +150,7 @@ impl Breaker {
         }
     }
 
-    /// The endpoint said how long to wait. Nodes take turns after that.
+    /// Shortens the wait to the time that the endpoint requested. From then on, nodes take turns.
     pub(super) fn wait_no_longer_than(&mut self, asked_until: Timestamp, share: Share, config: &CoreConfig) {
         if let Self::Open { until, because: Cause::Failures } = self {
             let turn = share.first_turn(config.breaker_wait).saturating_sub(config.breaker_wait);
@@ -157,7 +158,7 @@ impl Breaker {
         }
     }
 
-    /// Nodes have come or gone: this node waits no longer than its turn takes now.
+    /// Shortens the wait to this node's current turn, after nodes have joined or left.
     pub(super) fn shorten(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
         if let Self::Open { until, because: Cause::Failures } = self {
             *until = (*until).min(now.after(share.turn(config.breaker_wait)));
@@ -184,7 +185,7 @@ mod tests {
         breaker
     }
 
-    /// A breaker that has learnt of so many failures.
+    /// `breaker` after it has learnt of so many failures.
     fn learnt(mut breaker: Breaker, failures: u32, is_all_recorded: bool, share: Share) -> Breaker {
         breaker.learn(&health(failures), is_all_recorded, share, &CoreConfig::default(), NOW);
         breaker
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(view(Breaker::CLOSED, 4, share), None);
         assert_eq!(view(failed(5, share), 0, share), None, "another node's success");
         assert_eq!(view(failed(5, share), 5, share), open(Some(NOW.after(WAIT))));
-        // Nobody else sends: what this node does is all there is, also after a restart.
+        // A single node uses only its own attempts, also after a restart.
         assert_eq!(view(Breaker::CLOSED, 7, Share::WHOLE), None);
         assert_eq!(view(failed(5, Share::WHOLE), 0, Share::WHOLE), open(Some(NOW.after(WAIT))));
         let mut ours = Breaker::CLOSED;

@@ -5,44 +5,44 @@ use stackbell_model::retry::RetryPolicy;
 use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::commit::{Lease, Quota};
 
-/// The limits of the core. Each has a reason; an installation may set others.
+/// The limits of the core.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
-    /// When a delivery is tried again.
+    /// The backoff of failed deliveries.
     pub retry: RetryPolicy,
-    /// The most that an organization may keep. Beyond it, its events are refused until something is gone.
+    /// The storage quota of an organization. Above it, events are refused until some of the data is removed.
     pub quota: Quota,
-    /// Attempts in flight at once: bounds sockets and bodies in memory.
+    /// Attempts in flight at once. Bounds sockets and bodies in memory.
     pub in_flight_max: u32,
-    /// Attempts in flight of one organization, so that none can take the whole node.
+    /// Attempts in flight of one organization, so that no organization can use the whole node.
     pub organization_in_flight_max: u32,
     /// Attempts in flight of a webhook whose endpoint is not known yet.
     pub lane_limit_start: u32,
     /// Attempts in flight of a webhook whose endpoint responds quickly.
     pub lane_limit_max: u32,
-    /// Deliveries that are prefetched: bounds the memory that they take.
+    /// Prefetched deliveries of the node. Bounds their memory.
     pub prefetch_max: u32,
     /// Prefetched deliveries of one organization.
     pub organization_prefetch_max: u32,
     /// Prefetched deliveries of one webhook.
     pub lane_prefetch_max: u32,
-    /// A response within this time is quick, unless it is long. Half of all permits are for webhooks whose last response was quick.
+    /// The longest time of a quick response. Half of all permits are reserved for webhooks whose last response was quick.
     pub quick_response: Duration,
-    /// Attempts of other webhooks that begin at once, about a millisecond's work; after that no more in each `quick_response`
-    /// than half of `in_flight_max`.
+    /// Attempts of unproven webhooks that may begin at once, about a millisecond of work. After this burst, at most half of
+    /// `in_flight_max` begin in each `quick_response`.
     pub unproven_burst: u32,
-    /// This many failures in a row open a webhook's breaker.
+    /// The number of failures in a row that opens a webhook's circuit breaker.
     pub breaker_failures: u32,
-    /// How long an open breaker waits between its single probes.
+    /// The wait of an open circuit breaker between single attempts.
     pub breaker_wait: Duration,
-    /// The time between the first two attempts of a webhook that was resumed. Each success shortens it by a fifth,
-    /// so that an endpoint that is back is led up to full speed within a few seconds.
+    /// The time between the first two attempts of a resumed webhook. Each success shortens it by a fifth, so that a
+    /// recovered endpoint is at full speed within a few seconds.
     pub resume_interval: Duration,
-    /// How long a lease lasts. Longer than an exchange and the commit of its outcome, whatever the disk does.
+    /// The duration of a lease. It must be longer than an exchange and the commit of its outcome, even with a slow disk.
     pub lease_for: Duration,
-    /// Events in one commit: enough to spread the cost of a sync, few enough to keep it short.
+    /// Events in one commit: enough to share the cost of a sync, and few enough for a short commit.
     pub batch_events_max: usize,
-    /// Deliveries in one commit, and with them the time that it keeps the writer.
+    /// Deliveries in one commit. Bounds the time that a commit occupies the store's writer.
     pub batch_deliveries_max: usize,
     /// Bytes of payloads and rendered messages in one commit.
     pub batch_bytes_max: usize,
@@ -50,31 +50,31 @@ pub struct CoreConfig {
     pub deliveries_in_publish_max: usize,
     /// Outcomes in one commit.
     pub batch_records_max: usize,
-    /// Bytes of responses in one commit, after which no further outcome joins it.
+    /// Bytes of responses in one commit. A batch that has reached this takes no further outcome.
     pub batch_record_bytes_max: usize,
-    /// Commits under way at once. One for a store with one writer.
+    /// Commits under way at once. One for a store with a single writer.
     pub commits_in_flight_max: usize,
-    /// Events and outcomes that have to wait before a commit begins beside another.
+    /// The number of waiting events and outcomes from which a commit begins while another is under way.
     pub batch_beside_min: usize,
-    /// Events that wait for a commit before producers are told to come back; a quarter of it for one organization.
+    /// Events that may wait for a commit; further events are refused. One organization may use a quarter.
     pub waiting_events_max: usize,
-    /// Outcomes that wait for a commit before nothing new is sent.
+    /// Unrecorded outcomes that may wait for a commit. At this limit, no new attempts begin.
     pub unrecorded_max: usize,
-    /// Bytes of response bodies that wait for a commit before nothing new is sent.
+    /// Bytes of unrecorded response bodies that may wait for a commit. At this limit, no new attempts begin.
     pub unrecorded_bytes_max: usize,
-    /// How long a ping or redelivery waits for a permit.
+    /// The longest wait of a ping or redelivery for a permit.
     pub on_demand_wait_max: Duration,
-    /// Pings and redeliveries that wait for a permit before people are told to come back; a quarter of it for one organization.
+    /// Pings and redeliveries that may wait for a permit; further ones are refused. One organization may use a quarter.
     pub on_demand_waiting_max: usize,
-    /// How often the store is asked for lanes with something pending that nobody told us of.
+    /// The interval of searches in the store for lanes with pending deliveries that this node does not know of.
     pub lanes_search_interval: Duration,
-    /// How soon after a search the next one begins that another node wakes us up for.
+    /// The shortest time between a search and the next one, if another node wakes up this node.
     pub woken_search_interval: Duration,
-    /// How long ago it was learnt that a webhook is held, when a search looks at it again.
+    /// The age from which a lane's hold is read again, if a search finds the lane.
     pub held_look_interval: Duration,
-    /// How often the store is asked whether sending is held, which another node may have been told.
+    /// The interval at which the store is read for a hold of all sending, which another node may have set.
     pub sending_look_interval: Duration,
-    /// Organizations whose webhooks are kept ready for matching.
+    /// Organizations whose webhooks are kept in memory for matching.
     pub snapshots_max: usize,
 }
 
@@ -88,7 +88,7 @@ impl CoreConfig {
         Self { lanes_search_interval: Duration::from_secs(2), commits_in_flight_max: 4, ..self }
     }
 
-    /// A new lease from `now` on.
+    /// Creates a lease that begins at `now`.
     pub(super) fn new_lease(&self, now: Timestamp, entropy: &mut dyn Entropy) -> Lease {
         Lease { token: LeaseToken::generate(entropy), until: now.after(self.lease_for) }
     }

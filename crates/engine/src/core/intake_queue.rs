@@ -1,4 +1,4 @@
-//! Items that wait for a commit: one queue for each organization. Organizations take turns.
+//! The queue of items that wait for a commit, in round robin over organizations.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,7 +8,7 @@ use stackbell_store::commit::ItemChange;
 
 use super::messages::{Authority, Command, PublishRefusal, PublishTicket};
 
-/// The producer who waits for an item.
+/// The producer that waits for an item.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Producer {
     pub(super) ticket: PublishTicket,
@@ -51,7 +51,7 @@ pub(super) fn parts(change: Option<&ItemChange>, events: &[Event]) -> usize {
 struct Queue {
     items: VecDeque<PendingIntake>,
     parts: usize,
-    /// A paused queue takes no turns.
+    /// True if the queue is skipped in the round robin.
     is_paused: bool,
 }
 

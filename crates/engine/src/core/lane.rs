@@ -25,32 +25,32 @@ use catching_up::CatchingUp;
 use hold::Hold;
 pub(super) use prefetch::{PREFETCH_BYTES_MAX, Prefetched};
 
-/// How long a lane rests whose due deliveries could not be leased.
+/// The wait before the next lease request, after the store leased none of the lane's due deliveries.
 const TAKEN_WAIT: Duration = Duration::from_millis(100);
 
-/// When a lane can go.
+/// When a lane can lease deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// Now, with up to so many attempts, and so many deliveries to prefetch beside them.
+    /// Now, for up to `attempts` attempts, and `prefetch` deliveries to prefetch.
     Now { attempts: u32, prefetch: u32, mode: LaneMode },
-    /// Not before this.
+    /// At this time at the earliest.
     At(Timestamp),
-    /// Not before something else happens: an answer, an edit, a new delivery.
+    /// Only after another input: a response, an edit, or a new delivery.
     No,
 }
 
 #[derive(Debug)]
 pub(super) struct Lane {
     organization: OrganizationId,
-    /// When its first delivery without a lease is due, as far as this node knows; may be too early, never too late.
+    /// The due time of its first unleased delivery, as far as this node knows; may be too early, never too late.
     next_due: Option<Timestamp>,
-    /// True if a lease request for it is under way.
+    /// True if a lease request for the lane is under way.
     is_leasing: bool,
     /// Prefetched deliveries, oldest lease first.
     prefetched: VecDeque<Prefetched>,
-    /// How often its webhook or one of its deliveries has changed. A delivery requested before the last change is not prefetched.
+    /// The number of changes of its webhook or deliveries. A delivery requested before the last change is not prefetched.
     changes: u64,
-    /// Prefetch places that are promised to deliveries of a commit or a lease request under way.
+    /// Prefetch places that are reserved for deliveries of a commit or a lease request under way.
     promised: u32,
     /// The most deliveries that it may prefetch.
     prefetch_limit: u32,
@@ -58,61 +58,61 @@ pub(super) struct Lane {
     response_time: Duration,
     /// Whether the last leased deliveries were too large to be prefetched.
     has_large: bool,
-    /// Whether its prefetched deliveries grew old, and no response has come since.
+    /// True if a prefetched delivery became too old to be sent, and no response has come since.
     has_stalled: bool,
     /// This node's share of the webhook's sending.
     share: Share,
     in_flight: u32,
-    /// How many attempts of its webhook may be in flight, of all nodes.
+    /// The maximum number of attempts of its webhook in flight, of all nodes together.
     limit: u32,
     /// The start value of `limit`.
     limit_start: u32,
-    /// A share of nothing makes one attempt, not before this.
+    /// If this node's share is zero: the earliest time of its next single attempt.
     try_at: Timestamp,
     tier: Tier,
     breaker: Breaker,
-    /// Attempts that have ended and are not known to be recorded: the store does not count them yet.
+    /// Ended attempts that are not recorded yet, as far as this node knows. The store may not count them yet.
     unrecorded: u32,
     hold: Hold,
     /// When `hold` was learnt.
     hold_learnt_at: Timestamp,
     /// True if its webhook was held when it was last seen.
     was_held: bool,
-    /// An edit that is not read yet set the webhook going.
+    /// True if the webhook was resumed by an edit that has not been read yet.
     set_going_by_edit: bool,
     /// When the last hold of its webhook ended, as far as this node knows.
     hold_ended_at: Option<Timestamp>,
-    /// Its payload URL and the fingerprint of its secret, once they are known.
+    /// Its payload URL and the fingerprint of its secret; `None` until they are known.
     endpoint: Option<(PayloadUrl, Option<[u8; 32]>)>,
-    /// The wait that its endpoint asked for (`Retry-After`).
+    /// The wait that its endpoint requested (`Retry-After`).
     asked: Option<RetryAfter>,
-    /// Waits that the endpoint asked for up to this time are over: a person has resumed the webhook.
+    /// Waits that the endpoint requested up to this time are over, because of a success, a resume, or another endpoint.
     asked_is_over_to: Option<Timestamp>,
-    /// All pending deliveries are sent, due or not, until an attempt fails: a person resumed it, or its endpoint is back.
+    /// True while the lane sends all pending deliveries, due or not. A failed attempt ends this.
     flushes: bool,
-    /// Flushing begins once the store knows that a person got a 2xx.
+    /// True if `flushes` begins once the store has recorded a success that a user requested.
     flushes_once_recorded: bool,
-    /// A person wants an attempt now: the next attempt ignores the wait that the endpoint asked for.
+    /// True if a user wants an attempt now. The next attempt ignores the wait that the endpoint requested.
     wants_attempt: bool,
-    /// The lease request under way is for that attempt.
+    /// True if the lease request under way is for the attempt that a user wants.
     leases_wanted: bool,
-    /// Its deliveries go one at a time, in the order of their events, from the first of the nodes.
+    /// True if its deliveries are sent one at a time, in the order of their events, by the first node alone.
     is_ordered: bool,
-    /// The rate that the endpoint's service takes, or that people set.
+    /// The rate limit of the endpoint's service, or the one that users set.
     rate: Option<Rate>,
-    /// Limits it to this node's share of `rate`.
+    /// Limits the lane to this node's share of `rate`.
     pacer: Option<Pacer>,
-    /// The revision of the webhook that has this rate.
+    /// The revision of the webhook that `rate` was read from.
     revision: u64,
     /// True if the rate has changed since the last lease request began.
     has_new_rate: bool,
-    /// True if its webhook has been seen since it last changed. Until then it leases one delivery, which brings the webhook.
+    /// True if its webhook has been read since its last change. Until then it leases one delivery, to read the webhook.
     is_known: bool,
-    /// The last probe found everything leased: not before this.
+    /// The earliest time of the next probe: the last one is not recorded yet, or found no unleased delivery.
     no_probe_before: Option<Timestamp>,
-    /// After a resume: one at a time, ever faster.
+    /// The ramp-up after a resume: single attempts at shorter and shorter intervals.
     catching_up: Option<CatchingUp>,
-    /// Something changed while a lease request was under way: its response may be older, and teaches nothing.
+    /// True if the webhook changed while a lease request was under way. The response may be older and is not learnt from.
     is_outdated: bool,
 }
 
@@ -169,7 +169,7 @@ impl Lane {
         lane
     }
 
-    /// This node's share has changed: another has come or gone.
+    /// Sets this node's share, after another node has joined or left.
     pub(super) fn set_share(&mut self, share: Share, config: &CoreConfig, now: Timestamp) {
         if self.share == share {
             return;
@@ -180,7 +180,7 @@ impl Lane {
         self.breaker.shorten(share, config, now);
     }
 
-    /// How many attempts may be in flight from here.
+    /// The maximum number of this node's attempts in flight.
     fn in_flight_max(&self) -> u32 {
         if self.is_ordered {
             u32::from(self.share.is_first())
@@ -189,7 +189,7 @@ impl Lane {
         }
     }
 
-    /// A share of nothing makes its attempt after this node's turn.
+    /// Delays the next single attempt by this node's turn, if its share is zero.
     fn rest(&mut self, config: &CoreConfig, now: Timestamp) {
         if self.in_flight_max() == 0 {
             self.try_at = now.after(self.share.turn(config.breaker_wait));
@@ -204,20 +204,20 @@ impl Lane {
         self.tier
     }
 
-    /// Something of it is due at `at`.
+    /// Notes that a delivery is due at `at`.
     pub(super) fn note_due(&mut self, at: Timestamp) {
         self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
     }
 
-    /// Whether a new delivery may be leased at its commit and sent at once: no delivery stands before it, and nothing holds the
-    /// lane. Never for a paced lane: until the commit is done, other deliveries may use up the rate.
+    /// True if a new delivery may be leased at its commit and sent at once: no delivery is before it, and nothing delays the
+    /// lane. Always false for a paced lane: other deliveries may use up the rate before the commit is done.
     pub(super) fn takes_new(&self, webhook: &Webhook, now: Timestamp) -> bool {
         self.is_free_for_new(webhook, now)
             && self.prefetched.is_empty()
             && self.in_flight < self.in_flight_max()
     }
 
-    /// When it can lease due deliveries, and for how many attempts.
+    /// When the lane can lease deliveries, and for how many attempts.
     pub(super) fn readiness(&mut self, now: Timestamp) -> Readiness {
         let (attempts, prefetch, mode) = match self.readiness_unpaced(now) {
             Readiness::Now { attempts, prefetch, mode } => {
@@ -259,7 +259,7 @@ impl Lane {
                 _ => Readiness::No,
             };
         }
-        // Prefetched deliveries go first: no attempt is left for deliveries that are leased now.
+        // Prefetched deliveries are sent first, so deliveries leased now get no attempt.
         let free = self.in_flight_max().saturating_sub(self.in_flight);
         let attempts = if self.prefetched.is_empty() { free } else { 0 };
         let prefetch = self.wanted_prefetch();
@@ -273,7 +273,7 @@ impl Lane {
         }
     }
 
-    /// When its next attempt may begin, if it makes only single attempts to test the endpoint.
+    /// When the next attempt may begin, if the lane makes only single attempts to test the endpoint.
     fn single_attempts(&self) -> Option<Timestamp> {
         match self.breaker {
             Breaker::Open { until, .. } => Some(until),
@@ -282,7 +282,7 @@ impl Lane {
         }
     }
 
-    /// Whether it may make one more attempt of what is leased already.
+    /// True if the lane may make one more attempt of a delivery that is already leased.
     pub(super) fn may_attempt(&mut self, now: Timestamp) -> bool {
         if let Some(pacer) = &mut self.pacer {
             pacer.tell(now);
@@ -304,31 +304,31 @@ impl Lane {
         self.in_flight += 1;
     }
 
-    /// Whether its deliveries go one at a time, in the order of their events.
+    /// True if its deliveries are sent one at a time, in the order of their events.
     pub(super) fn is_ordered(&self) -> bool {
         self.is_ordered
     }
 
-    /// Whether it may be a while before it asks for a lease, by which it would learn of an edit.
+    /// True if the next lease request, which brings the edited webhook, may be a long time away.
     pub(super) fn may_wait_long(&self) -> bool {
         self.pacer.is_some() || !self.breaker.is_closed() || self.asked.is_some()
     }
 
-    /// A request leaves.
+    /// Counts a request that is sent now.
     pub(super) fn sends(&mut self, now: Timestamp) {
         if let Some(pacer) = &mut self.pacer {
             pacer.take(1, now);
         }
     }
 
-    /// An attempt that was reserved did not happen.
+    /// Uncounts an attempt that was reserved and not made.
     pub(super) fn attempt_dropped(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// Learns from an attempt that ended at `now` and was made with `revision` of the webhook. An attempt from before an edit
-    /// teaches nothing: see [`AttemptRecord::health_after`](stackbell_store::commit::AttemptRecord::health_after).
-    /// `retry_until` is the end of the wait that the response asked for, if it did.
+    /// Learns from an attempt that ended at `now` and was made with `revision` of the webhook. Attempts from before an edit are
+    /// ignored: see [`AttemptRecord::health_after`](stackbell_store::commit::AttemptRecord::health_after).
+    /// `retry_until` is the end of the wait that the response requested.
     pub(super) fn attempt_ended(
         &mut self,
         attempt: &Attempt,
@@ -344,7 +344,7 @@ impl Lane {
         }
         self.note_asked(attempt, retry_until);
         if attempt.trigger == AttemptTrigger::Probe {
-            // The store does not know of it yet, and so the time of the last probe would seem to have come once more.
+            // The probe is not recorded yet. Without this, the store's `probe_at` would start a second probe at once.
             let wait = match attempt.outcome.verdict() {
                 Verdict::None => config.retry.own_fault_wait,
                 Verdict::Success | Verdict::Failure | Verdict::Gone => PROBE_INTERVAL,
@@ -353,7 +353,7 @@ impl Lane {
         }
         match attempt.outcome.verdict() {
             Verdict::Success => {
-                // A person has seen to it that the endpoint is back: what waits goes now.
+                // A success that a user requested shows that the endpoint is back: pending deliveries need not wait.
                 self.flushes_once_recorded |= !attempt.trigger.is_ours();
                 self.breaker = Breaker::CLOSED;
                 self.catching_up = self.catching_up.and_then(CatchingUp::faster);
@@ -373,8 +373,8 @@ impl Lane {
                     Outcome::Answered(_) | Outcome::HiddenError(_) => {
                         self.learn_speed(attempt, config);
                     }
-                    // Until it answers again it is one of those that wait for each other. Once may be a connection that its
-                    // side had closed, and would cost all prefetched deliveries.
+                    // An endpoint without a response is unproven only after a second failure. A single failure may be a
+                    // connection that the endpoint had closed, and would cost all prefetched deliveries.
                     Outcome::Unanswered { .. } if self.breaker.has_failed_again() => {
                         self.tier = Tier::Unproven;
                     }
@@ -382,7 +382,7 @@ impl Lane {
                     }
                 }
             }
-            // Nothing can be sent, whatever is tried: one attempt now and then finds out when that is over.
+            // This node cannot make requests. Single attempts find out when it can again.
             Verdict::None if matches!(attempt.outcome, Outcome::OurFault { .. }) => {
                 self.stop_flush();
                 self.breaker.our_fault(config, now);
@@ -392,13 +392,13 @@ impl Lane {
         self.rest(config, now);
     }
 
-    /// The outcome of an attempt is recorded, or never will be.
+    /// Notes that the outcome of an attempt is recorded, or never will be.
     pub(super) fn outcome_recorded(&mut self) {
-        // One that was dropped meanwhile, with its webhook, had others.
+        // The attempt may be of an earlier lane of this webhook, which was dropped.
         self.unrecorded = self.unrecorded.saturating_sub(1);
     }
 
-    /// Learns the rate of its webhook. A webhook that is older than the last one seen teaches nothing.
+    /// Learns the rate of its webhook. A webhook older than the last one seen is ignored.
     pub(super) fn learn_rate(&mut self, webhook: &Webhook, now: Timestamp) {
         if webhook.revision < self.revision {
             return;
@@ -409,7 +409,7 @@ impl Lane {
         self.follow_rate(now);
     }
 
-    /// Sets the pacer to this node's share of the rate. A lane in order is the first node's alone.
+    /// Sets the pacer to this node's share of the rate. An ordered lane has the whole rate, because one node sends it.
     fn follow_rate(&mut self, now: Timestamp) {
         let share = if self.is_ordered { Share::WHOLE } else { self.share };
         let rate = self.rate.map(|rate| rate.part(share));
@@ -423,24 +423,24 @@ impl Lane {
         }
     }
 
-    /// A lease request begins: attempts as the rate allows, and so many deliveries to prefetch.
+    /// Notes that a lease request begins, with `prefetch` deliveries to prefetch.
     pub(super) fn lease_begins(&mut self, prefetch: usize) {
         self.is_leasing = true;
         self.promise(prefetch);
         self.has_new_rate = false;
         self.leases_wanted = std::mem::take(&mut self.wants_attempt);
-        // Deliveries that become due from here on are noted again. They must not be lost when the answer comes.
+        // Reset now and not at the response, so that deliveries that become due until then are not lost.
         self.next_due = None;
     }
 
-    /// The response to the lease request is here, or will not come.
+    /// Notes that the response to the lease request has come, or will not come.
     pub(super) fn lease_ends(&mut self, prefetch: usize) {
         self.is_leasing = false;
         self.keep_promise(prefetch);
     }
 
-    /// How many of the leased attempts may be made now: fewer than were asked for only if the rate has changed since, or if
-    /// it is known by now that the lane has to wait.
+    /// The maximum number of leased attempts that may be made now. The number is below `u32::MAX` only if the rate has changed
+    /// since the lease request began, or if the lane must wait.
     pub(super) fn room(&mut self, now: Timestamp) -> u32 {
         if self.must_wait(now) {
             return 0;
@@ -454,18 +454,18 @@ impl Lane {
         }
     }
 
-    /// True if something changed since the lease request began. Resets that.
+    /// Returns `is_outdated` and resets it.
     pub(super) fn take_outdated(&mut self) -> bool {
         std::mem::take(&mut self.is_outdated)
     }
 
-    /// True if nothing needs it any more.
+    /// True if the lane is no longer needed and can be dropped.
     pub(super) fn is_spent(&self) -> bool {
         self.hold == Hold::Deleted && self.in_flight == 0 && self.prefetched.is_empty() && !self.is_leasing
     }
 
-    /// So many deliveries were leased from it at `now`; the store says that the next can be had at `next_due`, and that the
-    /// endpoint asked to be left alone until `wait_until`.
+    /// Learns from a lease of `count` deliveries at `now`. The store reports that the next delivery can be leased at `next_due`,
+    /// and that the wait requested by the endpoint ends at `wait_until`.
     pub(super) fn leased(
         &mut self,
         count: usize,
@@ -475,11 +475,11 @@ impl Lane {
         now: Timestamp,
     ) {
         let was_wanted = std::mem::take(&mut self.leases_wanted);
-        // Another node was asked to wait: the answer has just said so.
+        // The store reported a wait that another node's response had requested. The user still wants the attempt.
         self.wants_attempt |=
             was_wanted && mode != LaneMode::Asked && count == 0 && self.asked_until(now).is_some();
-        // Due deliveries that the store did not give are leased by another node, or the endpoint asked to be left alone. The
-        // lane may take that wait for over, after a clock was set back.
+        // Another node has leased the due deliveries, or the endpoint requested a wait. `wait_until` counts here even if the
+        // lane considers that wait over, after a clock was set back.
         let not_before = now.after(TAKEN_WAIT).max(wait_until.unwrap_or(now));
         let next_due = next_due.map(|due| if count == 0 { due.max(not_before) } else { due });
         next_due.into_iter().for_each(|due| self.note_due(due));

@@ -21,7 +21,7 @@ struct Listener {
     selection: Selection,
 }
 
-/// An organization's active webhooks, arranged by what they reach. Only the webhooks that reach an event's subject are looked at.
+/// An organization's active webhooks, indexed by scope, so that matching reads only webhooks whose scope covers the event.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     version: u64,
@@ -29,14 +29,14 @@ pub(super) struct Snapshot {
     one_subject: HashMap<Subject, Vec<Listener>>,
 }
 
-/// The judgement of a snapshot about a right to publish.
+/// A right to publish, compared with a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// The right holds as long as the snapshot does. The commit checks that.
+    /// The right is valid while the snapshot is current. The commit checks that.
     Holds,
     /// The right is newer than the snapshot.
     Unknown,
-    /// The right is older than the snapshot, and may be over.
+    /// The right is older than the snapshot, and may have ended.
     Outdated,
 }
 
@@ -65,7 +65,7 @@ impl Snapshot {
         self.version
     }
 
-    /// Judges a right to publish.
+    /// Compares a right to publish with the snapshot.
     pub(super) fn judge(&self, authority: Authority) -> Standing {
         match authority {
             Authority::Own => Standing::Holds,

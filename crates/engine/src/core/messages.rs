@@ -15,30 +15,30 @@ use stackbell_store::instance::SendingHold;
 use stackbell_store::queue::{HeldDelivery, LaneDue, LaneRequest, Leased};
 use stackbell_store::webhooks::OrganizationWebhooks;
 
-/// Stands for a producer that waits.
+/// Identifies a waiting producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublishTicket(pub u64);
 
-/// Stands for somebody who waits for a ping or a redelivery.
+/// Identifies a caller that waits for a ping or a redelivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OnDemandTicket(pub u64);
 
-/// Stands for an attempt on its way.
+/// Identifies an attempt in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttemptKey(pub u64);
 
-/// Stands for a commit under way.
+/// Identifies a commit under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommitNumber(pub u64);
 
-/// By what right events are published.
+/// The right by which events are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The instance's own.
+    /// The instance publishes its own events.
     Own,
-    /// Somebody's who may publish in the organization as of this version of it
-    /// ([`stackbell_store::webhooks::OrganizationWebhooks::version`]). Their events are accepted only while that stands:
-    /// a token that is revoked, whoever revokes it, makes another version.
+    /// The caller had the right to publish at this version of the organization
+    /// ([`stackbell_store::webhooks::OrganizationWebhooks::version`]). Events are accepted only while the version is
+    /// current, because it grows when a token is revoked.
     AsOf {
         /// The version.
         version: u64,
@@ -48,19 +48,19 @@ pub enum Authority {
 /// Events and a change that a producer wants accepted together.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// The producer who waits.
+    /// The waiting producer.
     pub ticket: PublishTicket,
-    /// Whose events.
+    /// The organization of the events.
     pub organization: OrganizationId,
-    /// Why they may be published.
+    /// The right to publish them.
     pub authority: Authority,
     /// A change that commits together with the events.
     pub change: Option<Box<ItemChange>>,
-    /// The events, all of that organization; at least one, unless there is a change.
+    /// The events, all of one organization; at least one, unless there is a change.
     pub events: Vec<Event>,
 }
 
-/// A request of a person to a webhook, past the queue.
+/// A user's request to send to a webhook at once, without the queue.
 #[derive(Clone, Debug)]
 pub enum OnDemand {
     /// A ping.
@@ -78,7 +78,7 @@ pub enum OnDemand {
 }
 
 impl OnDemand {
-    /// The webhook that it is for.
+    /// The webhook to send to.
     pub const fn webhook(&self) -> &Arc<Webhook> {
         match self {
             Self::Ping { webhook } | Self::Redeliver { webhook, .. } => webhook,
@@ -86,143 +86,143 @@ impl OnDemand {
     }
 }
 
-/// Why a commit did not happen, as far as it matters here.
+/// Why a commit failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitFault {
-    /// The store could not be asked.
+    /// The store could not be reached.
     Unavailable,
-    /// There is no room left.
+    /// The store is full.
     Full,
-    /// It may have happened.
+    /// The commit may have succeeded.
     Unknown,
-    /// Something in it meets a row that cannot be read. It will fail again.
+    /// The commit involves a row that cannot be read. It will fail again.
     Corrupt,
 }
 
-/// Which pending deliveries of a webhook a person wants sent now.
+/// The pending deliveries of a webhook that a user wants sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendNow {
-    /// The one that is due first: one attempt. The others wait as before, unless it shows that the endpoint is back.
+    /// One attempt of the delivery that is due first. The others wait as before, unless a success shows that the endpoint
+    /// is back.
     One,
-    /// All, due or not, beginning with one attempt where the endpoint has failed or asked to wait.
+    /// All, due or not. One attempt is made first if the endpoint has failed or requested a wait.
     Everything,
 }
 
-/// Something happened.
+/// An event for the core, or the result of a [`Command`].
 #[derive(Debug)]
 pub enum Input {
-    /// A producer has events.
+    /// A producer publishes events.
     Publish(Publish),
-    /// [`Command::LoadWebhooks`] is done; `None`: there is no such organization.
+    /// [`Command::LoadWebhooks`] is done.
     WebhooksLoaded {
         /// The organization.
         organization: OrganizationId,
-        /// Its webhooks.
+        /// Its webhooks; `None` if the organization does not exist.
         webhooks: Option<OrganizationWebhooks>,
     },
-    /// [`Command::LoadWebhooks`] could not be done.
+    /// [`Command::LoadWebhooks`] failed.
     LoadFailed {
         /// The organization.
         organization: OrganizationId,
     },
-    /// Somebody changed a webhook through this node.
+    /// A user changed a webhook through this node.
     WebhookChanged {
         /// Its organization.
         organization: OrganizationId,
         /// The webhook.
         webhook: WebhookId,
     },
-    /// Somebody had a webhook go on through this node: the change ended a suspension or what the endpoint asked for, or forgot
-    /// its failures.
+    /// A user resumed a webhook through this node. The change ended a suspension or a wait that the endpoint requested, or
+    /// reset the count of failures.
     WebhookSetGoing {
         /// Its organization.
         organization: OrganizationId,
-        /// Which.
+        /// The webhook.
         webhook: WebhookId,
     },
-    /// Something of a webhook may be due now that was not before, or is not any more: a recovery went on, or somebody cancelled
-    /// a delivery.
+    /// The due deliveries of a webhook may have changed, because a recovery made progress or a user cancelled a delivery.
     LaneChanged {
         /// Its organization.
         organization: OrganizationId,
         /// The webhook.
         webhook: WebhookId,
     },
-    /// A person wants pending deliveries of a webhook sent now.
+    /// A user wants pending deliveries of a webhook sent now.
     SendNow {
         /// Its organization.
         organization: OrganizationId,
         /// The webhook.
         webhook: WebhookId,
-        /// Which of them.
+        /// The deliveries to send.
         which: SendNow,
     },
-    /// Somebody held or resumed sending.
+    /// A user held or resumed all sending.
     SendingChanged,
-    /// These nodes are at work on the store.
+    /// The list of nodes that use the store was read.
     NodesSeen {
-        /// This one among them.
+        /// The nodes, including this one.
         nodes: Vec<NodeId>,
     },
-    /// Another node may have left something that is due.
+    /// Another node reported that deliveries may be due.
     WokenUp,
     /// [`Command::ReadSendingHold`] is done.
     SendingRead {
-        /// Why nothing is sent; `None` when sending goes on.
+        /// The hold; `None` if sending is not on hold.
         hold: Option<SendingHold>,
     },
-    /// [`Command::ReadSendingHold`] could not be done.
+    /// [`Command::ReadSendingHold`] failed.
     SendingNotRead,
     /// [`Command::Commit`] is done.
     Committed {
-        /// Which.
+        /// The commit.
         number: CommitNumber,
         /// The outcomes of its parts.
         outcome: BatchOutcome,
     },
-    /// [`Command::Commit`] could not be done.
+    /// [`Command::Commit`] failed.
     CommitFailed {
-        /// Which.
+        /// The commit.
         number: CommitNumber,
-        /// Why.
+        /// The cause.
         fault: CommitFault,
     },
-    /// [`Command::Lease`] is done: one entry for each lane asked of.
+    /// [`Command::Lease`] is done, with one entry for each requested lane.
     Leased(Leased),
-    /// [`Command::Lease`] could not be done.
+    /// [`Command::Lease`] failed.
     LeaseFailed {
-        /// Because of a row that cannot be read: it will fail again.
+        /// True if a row could not be read. The request will fail again.
         corrupt: bool,
     },
     /// [`Command::FindLanes`] is done.
     LanesFound {
-        /// The lanes; fewer than the limit when there are no more.
+        /// The lanes; fewer than the limit if there are no more.
         lanes: Vec<LaneDue>,
     },
-    /// [`Command::FindLanes`] could not be done.
+    /// [`Command::FindLanes`] failed.
     LanesNotFound,
-    /// [`Command::Release`] is done, or could not be.
+    /// [`Command::Release`] is done, or failed.
     Released {
-        /// The leases that were to be given back.
+        /// The leases of the command.
         held: Vec<HeldDelivery>,
-        /// Whether it was; if not, its leases last until their deadlines.
+        /// True if the leases were released. Otherwise they last until their deadlines.
         done: bool,
     },
     /// [`Command::Attempt`] is done.
     AttemptEnded {
-        /// Which.
+        /// The attempt's key.
         key: AttemptKey,
         /// The attempt.
         attempt: Box<Attempt>,
     },
-    /// A person requests a ping or a redelivery.
+    /// A user requests a ping or a redelivery.
     OnDemand {
         /// The waiting caller.
         ticket: OnDemandTicket,
         /// The request.
         request: OnDemand,
     },
-    /// The process is to end.
+    /// The process will end.
     Stop,
     /// Time has passed.
     Tick,
@@ -231,15 +231,15 @@ pub enum Input {
 /// An attempt to be made now.
 #[derive(Clone, Debug)]
 pub struct AttemptRequest {
-    /// Which attempt.
+    /// The attempt's key.
     pub key: AttemptKey,
-    /// Why it is made.
+    /// The reason for the attempt.
     pub trigger: AttemptTrigger,
-    /// The webhook, with the URL and the secret of this moment.
+    /// The webhook, with the URL and the secret to use.
     pub webhook: Arc<Webhook>,
     /// The delivery.
     pub delivery: Delivery,
-    /// The bytes.
+    /// The bytes of the request body.
     pub payload: Bytes,
     /// When the attempt begins, by the machine's clock.
     pub started_at: Timestamp,
@@ -248,33 +248,33 @@ pub struct AttemptRequest {
 /// Why a producer's events were not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishRefusal {
-    /// This event's id is taken by another event.
+    /// Another event has the id of this event.
     Conflict {
-        /// Which of the events.
+        /// The index of the event.
         index: usize,
     },
-    /// The organization is gone.
+    /// The organization does not exist.
     NoOrganization,
-    /// The organization keeps as much as it may. Come back when some of it has been delivered, or has gone.
+    /// The organization has reached its quota. Retry when some of its deliveries have ended or some of its data is removed.
     OverQuota(QuotaPart),
     /// The precondition of the change does not hold. Read the state again.
     ChangeRefused,
-    /// The change is committed. Its events are dropped, because the organization keeps as much as it may.
+    /// The change is committed. Its events are dropped, because the organization has reached its quota.
     EventsDropped(QuotaPart),
-    /// The organization, its webhooks, its members or its tokens have changed since the caller was found to have the right
-    /// ([`Authority::AsOf`]). Find out again, and come back.
+    /// The organization, its webhooks, its members or its tokens have changed since the caller's right was checked
+    /// ([`Authority::AsOf`]). Check the right again, then retry.
     Outdated,
-    /// Too many wait already. Come back soon.
+    /// Too many events are waiting. Retry soon.
     Overloaded,
-    /// The store cannot take them now. Come back.
+    /// The store cannot accept events now. Retry later.
     Unavailable,
-    /// The store is full. Come back when somebody has made room.
+    /// The store is full. Retry when an operator has freed space.
     Full,
-    /// Events times webhooks come to more deliveries than one publish may. Send fewer events in one.
+    /// Events times webhooks exceed the maximum of deliveries in one publish. Send fewer events at once.
     TooManyDeliveries {
         /// The deliveries of this publish.
         deliveries: usize,
-        /// The most that a publish may have.
+        /// The maximum.
         max: usize,
     },
 }
@@ -282,113 +282,114 @@ pub enum PublishRefusal {
 /// Why a ping or redelivery was not made, or not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDemandRefusal {
-    /// Too many wait already. Come back soon.
+    /// Too many requests are waiting. Retry soon.
     Overloaded,
-    /// The node is stopping, or the store cannot take the record now. The attempt may have been made; it is recorded later.
+    /// The node is stopping, or the store cannot record the outcome now. The attempt may have been made; its outcome is
+    /// recorded later.
     Unavailable,
-    /// The webhook was changed while the request waited. Make it again.
+    /// The webhook was changed while the request waited. Repeat the request.
     Changed,
     /// The webhook or the delivery was deleted meanwhile.
     Gone,
 }
 
-/// Something to do. The shell reports its result with the [`Input`] that the command names.
+/// A task for the shell. Its result is reported with the [`Input`] named at the command.
 #[derive(Debug)]
 pub enum Command {
-    /// Read an organization's webhooks: [`Input::WebhooksLoaded`] or [`Input::LoadFailed`].
+    /// Reads an organization's webhooks. Result: [`Input::WebhooksLoaded`] or [`Input::LoadFailed`].
     LoadWebhooks {
         /// The organization.
         organization: OrganizationId,
     },
-    /// Commit: [`Input::Committed`] or [`Input::CommitFailed`].
+    /// Commits a batch. Result: [`Input::Committed`] or [`Input::CommitFailed`].
     Commit {
-        /// Which.
+        /// The number of the commit.
         number: CommitNumber,
-        /// What.
+        /// The batch.
         batch: Arc<Batch>,
     },
-    /// Lease: [`Input::Leased`] or [`Input::LeaseFailed`].
+    /// Leases deliveries. Result: [`Input::Leased`] or [`Input::LeaseFailed`].
     Lease {
-        /// From which lanes.
+        /// The lanes to lease from.
         lanes: Vec<LaneRequest>,
-        /// The lease that all of them get.
+        /// The lease of all these deliveries.
         lease: Lease,
     },
-    /// Give leases back: [`Input::Released`].
+    /// Releases leases. Result: [`Input::Released`].
     Release {
-        /// Which.
+        /// The leased deliveries.
         held: Vec<HeldDelivery>,
     },
-    /// Look for lanes with something pending: [`Input::LanesFound`] or [`Input::LanesNotFound`].
+    /// Searches for lanes with pending deliveries. Result: [`Input::LanesFound`] or [`Input::LanesNotFound`].
     FindLanes {
-        /// Beyond this one.
+        /// The search begins after this webhook; `None` for the beginning.
         after: Option<WebhookId>,
-        /// At most so many.
+        /// The maximum number of lanes.
         limit: u32,
     },
-    /// Read whether sending is held: [`Input::SendingRead`] or [`Input::SendingNotRead`].
+    /// Reads whether sending is on hold. Result: [`Input::SendingRead`] or [`Input::SendingNotRead`].
     ReadSendingHold,
-    /// Attempt: [`Input::AttemptEnded`], always, whatever comes of it.
+    /// Makes an attempt. Result: always [`Input::AttemptEnded`].
     Attempt(Box<AttemptRequest>),
-    /// Tell a producer. In the same order as the events.
+    /// Responds to a producer.
     RespondPublish {
-        /// Who.
+        /// The producer.
         ticket: PublishTicket,
-        /// What.
+        /// The receipts, in the order of the events.
         response: Result<Vec<Receipt>, PublishRefusal>,
     },
-    /// Tell somebody who asked.
+    /// Responds to the caller of a ping or a redelivery.
     RespondOnDemand {
-        /// Who.
+        /// The caller.
         ticket: OnDemandTicket,
-        /// What.
+        /// The recorded attempt.
         response: Result<Box<StoredAttempt>, OnDemandRefusal>,
     },
-    /// Come back at this time with an [`Input::Tick`], if nothing else happens before. The last one given counts.
+    /// Requests an [`Input::Tick`] at this time, unless another input comes earlier. Replaces an earlier request.
     WakeAt(Timestamp),
-    /// Log it, count it.
+    /// Logs and counts a notice.
     Note(Notice),
 }
 
-/// Something worth telling an operator.
+/// A notice for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A webhook was suspended.
     Suspended {
-        /// Which.
+        /// The webhook.
         webhook: WebhookId,
-        /// Why.
+        /// The reason.
         reason: SuspensionReason,
     },
-    /// A webhook goes on after a suspension.
+    /// The suspension of a webhook ended.
     Resumed {
-        /// Which.
+        /// The webhook.
         webhook: WebhookId,
     },
-    /// A delivery came to its end.
+    /// A delivery ended.
     Ended {
-        /// Whose.
+        /// The delivery's webhook.
         webhook: WebhookId,
-        /// Which.
+        /// The delivery.
         delivery: DeliveryId,
-        /// How.
+        /// The final state.
         state: State,
     },
-    /// Nothing is sent by itself any more, until somebody resumes.
+    /// All sending is on hold until an operator resumes it. Pings and redeliveries are still sent.
     SendingHeld {
-        /// Since when, and why.
+        /// The hold.
         hold: SendingHold,
     },
-    /// Sending goes on.
+    /// The hold of all sending ended.
     SendingResumed,
     /// An outcome came too late to be recorded.
     Superseded {
-        /// Whose.
+        /// The delivery's webhook.
         webhook: WebhookId,
     },
-    /// An outcome cannot be recorded, because of a row that cannot be read. Its delivery will be sent again.
+    /// An outcome cannot be recorded, because a row cannot be read. Its delivery will be sent again.
     Unrecordable {
-        /// Whose.
+        /// The delivery's webhook.
         webhook: WebhookId,
     },
 }

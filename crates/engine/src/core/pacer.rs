@@ -1,4 +1,4 @@
-//! The pace of a lane: at most so many attempts in a time, spread evenly, with a short burst after a rest.
+//! The rate limit of a lane. Attempts are spread evenly, with a short burst after a rest.
 //!
 //! A pacer is a [`TokenBucket`] on a clock that may be set back.
 
@@ -22,7 +22,7 @@ impl Rate {
     /// Source: wire-facts.md#microsoft-teams.
     const MS_TEAMS: Self = Self::new(Duration::from_millis(536), 4);
 
-    /// Attempts closer together than this go as one burst: a lease for each of them would cost more than the evenness gains.
+    /// Attempts within this time form one burst, because a lease request for each would cost more than even spacing gains.
     const EVEN_WITHIN: Duration = Duration::from_millis(100);
 
     /// `burst` attempts at once, at least one; then one in each `interval`, which is not zero.
@@ -40,10 +40,10 @@ impl Rate {
         }
     }
 
-    /// Messages at this interval or a longer one are read one after the other.
+    /// From this interval on, deliveries keep the order of their events: single attempts are as fast as the rate.
     const ORDERED_FROM: Duration = Duration::from_millis(500);
 
-    /// Whether deliveries keep the order of their events: those of a chat, and all where one at a time is as fast as the rate.
+    /// True if deliveries keep the order of their events: for chat formats, and for rates from [`Self::ORDERED_FROM`] on.
     pub(super) fn keeps_order(self, format: Format) -> bool {
         matches!(format, Format::Slack | Format::MsTeams) || self.interval() >= Self::ORDERED_FROM
     }
@@ -54,7 +54,7 @@ impl Rate {
         Self::new(interval, u32::try_from(in_burst).unwrap_or(u32::MAX))
     }
 
-    /// A node's share: all nodes together keep to the rate. Each node has its share of the burst, at least one.
+    /// A node's share of the rate and of the burst, which is at least one. All nodes together keep to the rate.
     pub(super) fn part(self, share: Share) -> Self {
         Self::new(share.turn(self.interval()), share.part_of(self.burst()))
     }
@@ -73,7 +73,7 @@ impl Rate {
 pub(super) struct Pacer {
     rate: Rate,
     bucket: TokenBucket,
-    /// The time that the pacer was last told.
+    /// The current time, as last set by [`Self::tell`].
     told_at: Timestamp,
 }
 
@@ -86,51 +86,51 @@ impl Pacer {
         self.rate
     }
 
-    /// Changes the rate. The number of attempts that the burst lacks stays.
+    /// Changes the rate. The number of attempts missing from the burst stays.
     pub(super) fn set_rate(&mut self, rate: Rate, now: Timestamp) {
         self.tell(now);
         self.bucket.change_rate(self.rate.0, rate.0, now.into());
         self.rate = rate;
     }
 
-    /// Tells the pacer the time, before anything else is asked of it. A clock that was set back makes no wait longer.
+    /// Sets the current time. Call it before any question. A clock that was set back does not lengthen any wait.
     pub(super) fn tell(&mut self, now: Timestamp) {
         self.bucket.set_back(self.told_at.since(now));
         self.told_at = now;
     }
 
-    /// The attempts that may be made at the time that the pacer was told.
+    /// The number of attempts that may be made at the current time.
     pub(super) fn available(&self) -> u32 {
         self.bucket.available(self.rate.0, self.told_at.into())
     }
 
-    /// Whether the burst is not whole at the time that the pacer was told.
+    /// True if the burst is not full at the current time.
     pub(super) fn is_in_use(&self) -> bool {
         !self.bucket.is_full(self.told_at.into())
     }
 
-    /// When the next attempt may be made; may be past.
+    /// When the next attempt may be made; may be in the past.
     pub(super) fn ready_at(&self) -> Timestamp {
         self.ready_for(1)
     }
 
-    /// When so many attempts, at most a burst, may be made; may be past.
+    /// When so many attempts, at most a burst, may be made; may be in the past.
     pub(super) fn ready_for(&self, attempts: u32) -> Timestamp {
         self.bucket.ready_for(self.rate.0, attempts).to_timestamp()
     }
 
-    /// So many attempts are made now, whether or not they may be: an attempt that a person asked for does not wait.
+    /// Counts attempts that are made at `now`, even beyond the rate: an attempt that a user requested does not wait.
     pub(super) fn take(&mut self, attempts: u32, now: Timestamp) {
         self.tell(now);
         self.take_now(attempts);
     }
 
-    /// So many attempts are made at the time that the pacer was told.
+    /// Counts attempts that are made at the current time.
     pub(super) fn take_now(&mut self, attempts: u32) {
         self.bucket.take(self.rate.0, attempts, self.told_at.into());
     }
 
-    /// So many attempts that were taken were not made.
+    /// Gives back counted attempts that were not made.
     pub(super) fn give_back(&mut self, attempts: u32) {
         self.bucket.give_back(self.rate.0, attempts);
     }
@@ -156,7 +156,7 @@ mod tests {
         pacer.available()
     }
 
-    /// Makes every attempt as soon as it may be made, until `end`; gives the times in milliseconds.
+    /// Makes every attempt as early as possible until `end`. Returns the times in milliseconds.
     fn drain(rate: Rate, end: u64) -> Vec<u64> {
         let mut pacer = Pacer::new(rate, BEGIN);
         let mut now = BEGIN;
@@ -221,7 +221,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
-        /// All nodes together make no more attempts than one node might, except the first attempt of each.
+        /// All nodes together make no more attempts than a single node could, except for the first attempt of each.
         #[test]
         fn pacers_of_several_nodes_keep_one_rate(
             attempts in 1..60_000_u32,
@@ -252,7 +252,7 @@ mod tests {
             }
         }
 
-        /// Nodes that all have something to send reach the rate, except for the millisecond that a clock rounds up.
+        /// Nodes that all have deliveries to send reach the rate, except for the clock's rounding to a millisecond.
         #[test]
         fn pacers_of_several_nodes_come_to_one_rate(attempts in 1..6000_u32, nodes in 1..6_u32) {
             let whole = per_minute(attempts);

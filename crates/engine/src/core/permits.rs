@@ -26,7 +26,7 @@ pub(super) enum Tier {
 pub(super) struct Permit {
     organization: OrganizationId,
     tier: Tier,
-    /// Whether the [`SlowStart`] has counted it.
+    /// True if [`SlowStart`] has counted the attempt.
     counts_in_slow_start: bool,
 }
 
@@ -89,18 +89,18 @@ impl Permits {
         }
     }
 
-    /// Whether the node has room for one more of this tier, of some organization.
+    /// True if the node has room for one more attempt of this tier.
     pub(super) fn node_has_room(&self, tier: Tier) -> bool {
         self.node.has_room(self.node_max, tier) && self.slow_start_of(tier).is_none_or(SlowStart::may_begin)
     }
 
-    /// When slow start lets unproven lanes go on, if there is room for them.
+    /// When slow start lets the next attempts of unproven lanes begin; `None` if slow start does not delay them.
     pub(super) fn unproven_rested_at(&self) -> Option<Timestamp> {
         let slow_start = self.slow_start_of(Tier::Unproven).filter(|slow_start| !slow_start.may_begin())?;
         self.node.has_room(self.node_max, Tier::Unproven).then(|| slow_start.rested_at())
     }
 
-    /// A permit for an attempt of the queue.
+    /// Acquires a permit for an attempt of a queued delivery.
     pub(super) fn acquire(&mut self, organization: OrganizationId, tier: Tier) -> Option<Permit> {
         if !self.slow_start_of(tier).is_none_or(SlowStart::may_begin) {
             return None;
@@ -115,7 +115,7 @@ impl Permits {
         }
     }
 
-    /// A permit for a ping or a redelivery, whose caller waits.
+    /// Acquires a permit for a ping or a redelivery, without slow start because the caller waits.
     pub(super) fn acquire_on_demand(&mut self, organization: OrganizationId, tier: Tier) -> Option<Permit> {
         let used = self.organizations.entry(organization).or_default();
         if !self.node.has_room(self.node_max, tier) || !used.has_room(self.organization_max, tier) {
@@ -138,7 +138,7 @@ impl Permits {
         }
     }
 
-    /// Gives back a permit whose attempt was not made, or cost other endpoints nothing: another attempt may begin in its stead.
+    /// Releases a permit whose attempt was not made, or cost other endpoints nothing. Slow start lets another attempt begin.
     pub(super) fn release_unspent(&mut self, permit: Permit) {
         if let Some(slow_start) = &mut self.slow_start
             && permit.counts_in_slow_start

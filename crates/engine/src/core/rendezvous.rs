@@ -1,20 +1,20 @@
-//! A node's share of what a webhook may be sent, where several nodes send.
+//! A node's share of a webhook's limits, if several nodes send.
 //!
-//! Nobody hands out shares: each node works out its own, from the same list of nodes and by the same rule. For each webhook
-//! the nodes stand in an order of their own (rendezvous hashing), so that a node that comes or goes moves nobody else past
-//! anybody, and no node is first everywhere.
+//! Each node computes its own share from the list of nodes, by the same rule, without a coordinator. Rendezvous hashing
+//! orders the nodes separately for each webhook. A node that joins or leaves does not change the order of the others, and
+//! no node is first for all webhooks.
 //!
-//! These promises hold while all nodes see the same nodes and know the same about an endpoint:
+//! These guarantees hold while all nodes see the same nodes and know the same about an endpoint:
 //!
-//! - **In flight.** A webhook whose limit is `L` has exactly `L` attempts in flight at the most while `L` is below where it
-//!   starts, and `max(L, nodes)` from there on: nobody goes without while nothing bad is known. A node whose share is nothing
-//!   tries once in a while whether that still holds, one attempt in [`Share::turn`].
-//! - **Order.** A webhook whose deliveries go in order is sent to by the first node alone, one at a time and at the whole pace.
-//! - **Paces.** All nodes together keep to the rate; at once after a rest there are `max(burst, nodes)`.
-//! - **Breakers.** Once it is open there is about one attempt in each [`super::CoreConfig::breaker_wait`].
+//! - **In flight.** A webhook with the limit `L` has at most `L` attempts in flight while `L` is below its start value.
+//!   From the start value on, the maximum is `max(L, nodes)`, so that each node has at least one.
+//!   A node whose share is zero makes one test attempt in each [`Share::turn`].
+//! - **Order.** Ordered deliveries are sent by the first node alone, one at a time and at the whole rate.
+//! - **Rate.** All nodes together keep to the rate. After a rest, the burst is `max(burst, nodes)`.
+//! - **Circuit breakers.** An open breaker lets about one attempt pass in each [`super::CoreConfig::breaker_wait`].
 //!
-//! Nodes learn of each other within seconds. Until all have, each goes by what it saw last: one that joins sends beside
-//! the others as if they knew of it, and one that was lost leaves its share unused.
+//! Nodes learn of each other within seconds. Until then, each node uses the list that it saw last: a new node sends in
+//! addition to the others' full shares, and the share of a lost node stays unused.
 
 use std::time::Duration;
 
@@ -30,24 +30,24 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// For a node that has its store for itself.
+    /// The neighbours of a node that does not share its store.
     pub fn alone(own: NodeId) -> Self {
         Self { own, nodes: Some(vec![own]) }
     }
 
-    /// For a node that shares its store with others, and does not know them yet.
+    /// The neighbours of a node that shares its store with nodes that it does not know yet.
     pub fn unknown(own: NodeId) -> Self {
         Self { own, nodes: None }
     }
 
-    /// True if it is known which nodes send.
+    /// True if the list of nodes is known.
     pub(super) fn are_known(&self) -> bool {
         self.nodes.is_some()
     }
 
-    /// Learns which nodes are at work. Returns true if that is news.
+    /// Learns the list of running nodes. Returns true if it has changed.
     pub(super) fn learn(&mut self, mut nodes: Vec<NodeId>) -> bool {
-        // This node is at work, even if the others have not seen it.
+        // This node counts itself, even if the list does not have it yet.
         nodes.push(self.own);
         nodes.sort_unstable();
         nodes.dedup();
@@ -57,7 +57,7 @@ impl Neighbours {
         is_news
     }
 
-    /// This node's share of a webhook. Costs a hash for each node, where there are several.
+    /// This node's share of a webhook. Costs a hash for each node, unless there is only one.
     pub(super) fn share_of(&self, webhook: WebhookId) -> Share {
         let nodes = self.nodes.as_deref().unwrap_or_default();
         if nodes.len() <= 1 {
@@ -70,14 +70,14 @@ impl Neighbours {
     }
 }
 
-/// Nodes stand in the order of their scores. No two have the same: the node's id is its last part.
+/// A node's score for a webhook; the highest is first. Scores are unique, because the node's id is the last part.
 fn score(webhook: WebhookId, node: NodeId) -> ([u8; 32], NodeId) {
     let hash =
         Sha256::new().chain_update(webhook.as_uuid().as_bytes()).chain_update(node.as_uuid().as_bytes());
     (hash.finalize().into(), node)
 }
 
-/// A node's place among those that send to a webhook.
+/// A node's rank among the nodes that send to a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     /// From 0.
@@ -86,7 +86,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// The share of a node that is alone.
+    /// The share of a single node.
     pub(super) const WHOLE: Self = Self { rank: 0, nodes: 1 };
 
     /// The share of the node at a place from 0 among so many.
@@ -96,7 +96,7 @@ impl Share {
         Self { rank, nodes }
     }
 
-    /// Whether no other node stands before this one.
+    /// True if no other node is before this one.
     pub(super) fn is_first(self) -> bool {
         self.rank == 0
     }
@@ -110,17 +110,17 @@ impl Share {
         whole / self.nodes + u32::from(self.rank < whole % self.nodes)
     }
 
-    /// How many attempts may be in flight from here, of a webhook that takes `limit` and began with `start`.
+    /// The maximum number of this node's attempts in flight, for a webhook with the limit `limit` and its start value `start`.
     pub(super) fn in_flight_max(self, limit: u32, start: u32) -> u32 {
         self.part_of(limit).max(u32::from(limit >= start))
     }
 
-    /// From one turn of this node to its next, where all take turns that come `interval` after each other.
+    /// The time between two turns of this node, if the turns of all nodes are `interval` apart.
     pub(super) fn turn(self, interval: Duration) -> Duration {
         interval.saturating_mul(self.nodes)
     }
 
-    /// Until this node's first turn, where all begin to wait at the same time.
+    /// The time until this node's first turn, if all nodes begin to wait at the same time.
     pub(super) fn first_turn(self, interval: Duration) -> Duration {
         interval.saturating_mul(self.rank + 1)
     }
@@ -143,7 +143,7 @@ mod tests {
             .prop_map(|ids| ids.into_iter().map(|id| NodeId::from_uuid(Uuid::from_u128(id))).collect())
     }
 
-    /// Each node's share, in the order of `nodes`; the others reach each in an order of its own.
+    /// Each node's share, in the order of `nodes`. Each node gets the list in a different order.
     fn shares(nodes: &[NodeId], webhook: WebhookId) -> Vec<Share> {
         let share = |(place, own): (usize, &NodeId)| {
             let mut seen = nodes.to_vec();
@@ -164,7 +164,7 @@ mod tests {
     fn the_order_of_nodes_is_the_same_in_every_version() {
         let nodes: Vec<_> = (1..=4).map(|id| NodeId::from_uuid(Uuid::from_u128(id))).collect();
         let ranks = |id| shares(&nodes, webhook(id)).into_iter().map(|share| share.rank).collect::<Vec<_>>();
-        // Any other program that sorts the SHA-256 of both ids' bytes finds this order.
+        // Any implementation that sorts the SHA-256 hashes of both ids' bytes gets this order.
         assert_eq!(ranks(1), [1, 2, 3, 0]);
         assert_eq!(ranks(2), [3, 1, 0, 2]);
     }
@@ -224,7 +224,7 @@ mod tests {
             prop_assert_eq!(turns, (1..=count).map(|n| wait * n).collect::<Vec<_>>());
         }
 
-        /// Those that stay keep their order: who stood behind the one that left moves up by one, and nobody else moves.
+        /// Nodes behind the one that left move up by one. The other nodes keep their ranks.
         #[test]
         fn who_leaves_changes_only_what_it_must(nodes in nodes(), id in any::<u128>(), leaves in any::<usize>()) {
             let leaves = leaves % nodes.len();

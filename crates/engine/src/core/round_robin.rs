@@ -1,7 +1,7 @@
 //! Round robin over organizations, then over their lanes.
 //!
-//! Quick lanes and unproven lanes have queues of their own, so that no search passes a thousand lanes that may not send
-//! to find one that may.
+//! Quick lanes and unproven lanes have separate queues, so that a search for a lane with a permit does not pass a thousand
+//! lanes without one.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -38,7 +38,7 @@ impl Turns {
         Some((organization, lane))
     }
 
-    /// Takes a lane out, wherever it stands.
+    /// Removes a lane from any place in the queue.
     fn remove(&mut self, organization: OrganizationId, lane: WebhookId) {
         let Some(lanes) = self.lanes.get_mut(&organization) else { return };
         lanes.retain(|other| *other != lane);
@@ -58,7 +58,7 @@ impl Turns {
     }
 }
 
-/// The lanes that could go now. A lane is in it once.
+/// The queued lanes of both tiers. Each lane is queued at most once.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
     quick: Turns,

@@ -21,7 +21,7 @@ use super::pacer::{Pacer, Rate};
 #[derive(Debug)]
 pub(super) struct SlowStart {
     pacer: Pacer,
-    /// Once no start is left, slow start rests until so many are available. Attempts then begin in groups that are worth a lease.
+    /// After the last start is used, slow start rests until so many are available. Each group is then worth a lease request.
     rested: u32,
     is_resting: bool,
 }

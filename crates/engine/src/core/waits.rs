@@ -1,7 +1,7 @@
-//! Why deliveries wait: for the figures that operators watch, and for people who ask about one webhook.
+//! The reasons why deliveries wait, for metrics and for users who look at one webhook.
 //!
-//! The store knows what is due later and which webhooks are held; a lane knows its breaker, its pace and its attempts in flight.
-//! A due delivery that none of them holds back could be sent now, and one that stays so for minutes is trouble of ours.
+//! The store knows due times and held webhooks. A lane knows its circuit breaker, its rate and its attempts in flight.
+//! A due delivery without any such reason could be sent now. If it stays due for minutes, this instance has a problem.
 
 use stackbell_model::Timestamp;
 use stackbell_model::wait::WaitReason;
@@ -9,39 +9,39 @@ use stackbell_store::maintenance::LaneDepth;
 
 use super::breaker::OpenBreaker;
 
-/// How many pending deliveries wait, and for what.
+/// The numbers of waiting deliveries, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
-    /// Those that nothing holds back. Those whose attempts are under way are among them.
+    /// Due deliveries without a reason to wait, including those with an attempt in flight.
     pub due: u64,
-    /// Since when the first of these has been due.
+    /// The earliest due time of these deliveries.
     pub oldest_due: Option<Timestamp>,
-    /// The others, by reason: in the order of [`WaitReason::ALL`].
+    /// The other deliveries by reason, in the order of [`WaitReason::ALL`].
     pub waiting: [u64; WaitReason::ALL.len()],
 }
 
-/// How the way out of a webhook is, as this node sees it.
+/// The state of a webhook's sending, as this node sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneView {
-    /// Whether its circuit breaker is open.
+    /// Its circuit breaker; `None` if closed.
     pub breaker: Option<OpenBreaker>,
-    /// Why what is due waits for the endpoint or for time; `None` if it could be sent now.
+    /// Why due deliveries wait for the endpoint or for a time; `None` if they could be sent now.
     pub wait: Option<LaneWait>,
-    /// Whether all sending is held.
+    /// True if all sending is on hold.
     pub is_sending_held: bool,
 }
 
 /// Why a lane waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneWait {
-    /// Why.
+    /// The reason.
     pub reason: WaitReason,
-    /// Until when, if that is known.
+    /// When the wait ends; `None` if unknown.
     pub until: Option<Timestamp>,
 }
 
 impl Waits {
-    /// Adds what is pending for one webhook. `reason` is why what is due of it is not sent now.
+    /// Adds the pending deliveries of one webhook. `reason` is why its due deliveries are not sent now.
     pub fn add(&mut self, lane: &LaneDepth, reason: Option<WaitReason>) {
         let held = reason.filter(|reason| is_hold(*reason));
         self.waiting[held.unwrap_or(WaitReason::Backoff) as usize] += lane.later;
@@ -63,7 +63,7 @@ impl Waits {
     }
 }
 
-/// Whether somebody has to end it before anything is sent, due or not.
+/// True if the reason stops all deliveries of the webhook, due or not, until the hold ends.
 const fn is_hold(reason: WaitReason) -> bool {
     match reason {
         WaitReason::Suspended | WaitReason::Inactive | WaitReason::SendingHeld => true,
@@ -71,7 +71,7 @@ const fn is_hold(reason: WaitReason) -> bool {
     }
 }
 
-/// Whether the webhook is held, by its row in the store. The row is newer than the lane's knowledge.
+/// The hold of a webhook by its row in the store, which is newer than the lane's copy.
 pub fn hold_of(lane: &LaneDepth) -> Option<WaitReason> {
     match (lane.active, lane.suspended) {
         (false, _) => Some(WaitReason::Inactive),

@@ -1,20 +1,20 @@
-//! A lane that was held goes on slowly at first: its endpoint may have been down.
+//! The ramp-up of a lane after a hold. Sending starts slowly, because the endpoint may have been down.
 
 use std::time::Duration;
 
 use stackbell_model::Timestamp;
 
-/// How a lane that was held goes on.
+/// The pace of a lane after a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CatchingUp {
     pub(super) not_before: Timestamp,
     interval: Duration,
-    /// Whether the first attempt has ended. Until then it is the only one.
+    /// True if the first attempt has ended. Until then no other attempt begins.
     pub(super) is_answered: bool,
 }
 
 impl CatchingUp {
-    /// Shorter than this it paces nothing.
+    /// A shorter interval ends the ramp-up: it would not limit the lane.
     const INTERVAL_MIN: Duration = Duration::from_millis(5);
 
     pub(super) fn new(interval: Duration, now: Timestamp) -> Self {
@@ -29,7 +29,7 @@ impl CatchingUp {
         Self { is_answered: true, ..self }
     }
 
-    /// A fifth faster; `None` once it is at full speed.
+    /// Shortens the interval by a fifth; `None` at full speed.
     pub(super) fn faster(self) -> Option<Self> {
         let interval = self.interval * 4 / 5;
         (interval >= Self::INTERVAL_MIN).then_some(Self { interval, is_answered: true, ..self })

@@ -1,9 +1,9 @@
 //! The holds of a lane, and their ends.
 //!
-//! A lane is held while its webhook is inactive or suspended, and waits while its endpoint asked to be left alone. It goes on once
-//! the endpoint is back (a probe's 2xx), once a person has it go on, and once its webhook has another payload URL or secret.
-//! The lane makes one attempt first, and the others once that one is answered, faster with each success. All pending deliveries
-//! go then, due or not, until an attempt fails.
+//! A lane is held while its webhook is inactive or suspended, and waits while its endpoint has requested a wait (`Retry-After`).
+//! A hold ends with a 2xx to a probe, with a resume by a user, or with another payload URL or secret of the webhook.
+//! After the hold, the lane makes one attempt. Once that attempt has ended, the lane makes the others, faster with each success.
+//! The lane then sends all pending deliveries, due or not, until an attempt fails.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Hold {
     }
 }
 
-/// How a webhook's new health changes its lane.
+/// A change of a lane's hold by its webhook's new health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) enum HealthChange {
     None,
@@ -47,7 +47,7 @@ pub(in crate::core) enum HealthChange {
 }
 
 impl HealthChange {
-    /// Tells operators of the change.
+    /// The notice of this change for operators.
     pub(in crate::core) fn notice(self, webhook: WebhookId) -> Option<Notice> {
         match self {
             Self::None => None,
@@ -58,25 +58,25 @@ impl HealthChange {
 }
 
 impl Lane {
-    /// The end of the wait that its endpoint asked for, if that is not over.
+    /// The end of the wait that its endpoint requested; `None` if there is none, or if it is over.
     pub(super) fn asked_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.asked.map(|asked| asked.until).filter(|until| *until > now)
     }
 
     /// True if a leased delivery must not be sent now.
     pub(in crate::core) fn must_wait(&self, now: Timestamp) -> bool {
-        // Probes, and attempts while the breaker is open, are any node's.
+        // Probes, and single attempts while the breaker is open, may be sent by any node.
         let is_anothers = self.is_ordered && self.hold == Hold::None && self.breaker.is_closed();
         let is_asked = self.asked_until(now).is_some() && !self.leases_wanted;
         is_asked || (is_anothers && self.in_flight_max() == 0)
     }
 
-    /// Whether a new delivery must not be sent by itself now, although it was leased when it was accepted.
+    /// True if a new delivery must not be sent now, although it was leased at its commit.
     pub(in crate::core) fn must_hold_new(&self, now: Timestamp) -> bool {
         matches!(self.hold, Hold::Suspended { .. }) || self.asked_until(now).is_some() || self.must_wait(now)
     }
 
-    /// Learns from an attempt the wait that its endpoint asked for.
+    /// Learns from an attempt the wait that its endpoint requested.
     pub(super) fn note_asked(&mut self, attempt: &Attempt, retry_until: Option<Timestamp>) {
         let before = Health { retry_after: self.asked, ..Health::default() };
         let after = before.after(attempt, retry_until).retry_after;
@@ -86,7 +86,7 @@ impl Lane {
         self.asked = after;
     }
 
-    /// Learns the wait that the store knows. It may be older than the wait that is known here.
+    /// Learns the store's wait, which may be older than the lane's. The lane keeps its own wait, too.
     fn learn_asked(&mut self, asked: Option<RetryAfter>) {
         let is_over = |asked: &RetryAfter| self.asked_is_over_to.is_some_and(|to| asked.asked_at <= to);
         if let Some(asked) = asked.filter(|asked| !is_over(asked)) {
@@ -94,7 +94,7 @@ impl Lane {
         }
     }
 
-    /// Takes the wait that the store knows in place of the one that is known here.
+    /// Replaces the lane's wait by the store's.
     fn replace_asked(&mut self, asked: Option<RetryAfter>) {
         self.forget_asked();
         self.asked = asked;
@@ -106,7 +106,7 @@ impl Lane {
         }
     }
 
-    /// Learns of failures that the webhook's health counts.
+    /// Learns the failures that the webhook's health counts.
     fn learn_failures(&mut self, health: &Health, config: &CoreConfig, now: Timestamp) {
         self.breaker.learn(health, self.unrecorded == 0, self.share, config, now);
         if let Some(until) = self.asked_until(now) {
@@ -114,7 +114,7 @@ impl Lane {
         }
     }
 
-    /// The webhook as the store knows it.
+    /// Learns the webhook as the store has it.
     pub(in crate::core) fn learn_webhook(&mut self, webhook: &Webhook, config: &CoreConfig, now: Timestamp) {
         self.hold = Hold::of(webhook.active, &webhook.health);
         self.hold_learnt_at = now;
@@ -123,14 +123,14 @@ impl Lane {
         self.learn_failures(&webhook.health, config, now);
     }
 
-    /// A webhook that was read because it was edited: a lane that waits need not any more, if that set it going.
+    /// Learns an edited webhook, so that a waiting lane continues at once if the edit resumed it.
     pub(in crate::core) fn learn_edit(&mut self, webhook: &Webhook, config: &CoreConfig, now: Timestamp) {
         if !self.is_known {
             self.learn_change(webhook, config, now);
         }
     }
 
-    /// Whether the webhook was set going since it was last seen: it is no longer held, or it has another endpoint.
+    /// Resumes or flushes the lane if its webhook's hold has ended since it was last seen, or if it has another endpoint.
     fn learn_change(&mut self, webhook: &Webhook, config: &CoreConfig, now: Timestamp) {
         if webhook.revision < self.revision {
             return;
@@ -148,8 +148,8 @@ impl Lane {
         if is_other {
             self.forget_endpoint(config);
         }
-        // The store's wait is newer than the wait that is known here, unless an attempt is not recorded yet. An edit that ended the
-        // hold ends the waits of such attempts too; the end of the instance's hold does not.
+        // The store's wait is newer than the lane's, unless an attempt is not recorded yet. An edit that ended the hold also ends
+        // the waits of unrecorded attempts. The end of the instance's hold does not.
         let is_by_edit = std::mem::take(&mut self.set_going_by_edit) && webhook.revision > self.revision;
         let is_store_newer = is_by_edit || self.unrecorded == 0;
         if is_other || (is_set_going && is_store_newer) {
@@ -167,7 +167,7 @@ impl Lane {
         self.was_held = is_held;
     }
 
-    /// Nothing is known of the endpoint that it sends to from here on.
+    /// Resets the state that was learnt from the endpoint, because the webhook has another endpoint now.
     fn forget_endpoint(&mut self, config: &CoreConfig) {
         self.breaker = Breaker::CLOSED;
         self.limit = config.lane_limit_start;
@@ -176,7 +176,7 @@ impl Lane {
         self.has_stalled = false;
     }
 
-    /// The webhook's health as the store knows it now. Says whether that set it going again.
+    /// Learns the webhook's health as the store has it now. Returns the change of the lane's hold.
     pub(in crate::core) fn learn_health(
         &mut self,
         health: &Health,
@@ -206,18 +206,18 @@ impl Lane {
         }
     }
 
-    /// The webhook is gone: what is pending for it will be cancelled by the sweep.
+    /// Notes that the webhook is deleted. The sweep will cancel its pending deliveries.
     pub(in crate::core) fn learn_deletion(&mut self) {
         self.hold = Hold::Deleted;
     }
 
-    /// The webhook is held, as far as was learnt here so long ago. A clock that was set back makes it long.
+    /// True if the lane is held, and read the hold at least `ago` before `now`. True for any `ago` after a clock was set back.
     pub(in crate::core) fn was_held(&self, ago: Duration, now: Timestamp) -> bool {
         let is_news = self.hold_learnt_at <= now && now.since(self.hold_learnt_at) < ago;
         matches!(self.hold, Hold::Inactive | Hold::Suspended { .. }) && !is_news
     }
 
-    /// Ends a hold: it goes on, slowly at first.
+    /// Ends a hold. The lane starts slowly.
     fn resume(&mut self, config: &CoreConfig, now: Timestamp) {
         self.catching_up = Some(CatchingUp::new(config.resume_interval, now));
         self.breaker = Breaker::CLOSED;
@@ -225,26 +225,26 @@ impl Lane {
         self.flush(now);
     }
 
-    /// All pending deliveries are sent, due or not.
+    /// Begins to send all pending deliveries, due or not.
     pub(super) fn flush(&mut self, now: Timestamp) {
         self.flushes = true;
         self.note_due(now);
     }
 
-    /// An attempt failed: other deliveries are sent when they are due.
+    /// Sends deliveries only when they are due again, because an attempt failed.
     pub(super) fn stop_flush(&mut self) {
         self.flushes = false;
         self.flushes_once_recorded = false;
         self.catching_up = self.catching_up.map(CatchingUp::answered);
     }
 
-    /// Somebody resumed its webhook. This node may not know of the hold.
+    /// Notes that a user resumed the webhook. It counts as held before, because this node may not know of the hold.
     pub(in crate::core) fn note_set_going(&mut self) {
         self.set_going_by_edit = true;
         self.was_held = true;
     }
 
-    /// An edit may have changed anything: look again.
+    /// Forgets the hold until the webhook is read again, because an edit may have changed anything.
     pub(in crate::core) fn look_again(&mut self, now: Timestamp) {
         self.hold = Hold::None;
         self.is_known = false;

@@ -1,4 +1,4 @@
-//! How many deliveries a lane may prefetch: as many as its endpoint takes in [`PREFETCH_TIME`].
+//! A lane's prefetched deliveries: at most as many as its endpoint takes in [`PREFETCH_TIME`].
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::core::permits::{Permit, Tier};
 /// A lane prefetches as many deliveries as its endpoint takes in this time.
 pub(in crate::core) const PREFETCH_TIME: Duration = Duration::from_millis(250);
 
-/// A larger delivery is not prefetched. It is read when it can be sent.
+/// The largest delivery that is prefetched, in bytes. A larger delivery is read when it can be sent.
 pub(in crate::core) const PREFETCH_BYTES_MAX: usize = 32 * 1024;
 
-/// The longest time from the lease of a prefetched delivery to its attempt. It is far shorter than a lease less an exchange and
-/// a commit.
+/// The longest time from the lease of a prefetched delivery to its attempt. The rest of the lease must be long enough for an
+/// exchange and a commit.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// A delivery that is leased and waits for its lane.
@@ -37,7 +37,7 @@ pub(in crate::core) struct Prefetched {
 }
 
 impl Prefetched {
-    /// `since` is the begin of the lease.
+    /// `since` is the start of the lease.
     pub(in crate::core) fn new(
         webhook: Arc<Webhook>,
         leased: LeasedDelivery,
@@ -86,12 +86,12 @@ impl Prefetched {
 }
 
 impl Lane {
-    /// How often its webhook or one of its deliveries has changed.
+    /// The number of changes of its webhook or deliveries.
     pub(in crate::core) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Its webhook or one of its deliveries has changed.
+    /// Counts a change of its webhook or of one of its deliveries.
     pub(in crate::core) fn note_change(&mut self) {
         self.changes += 1;
     }
@@ -123,8 +123,8 @@ impl Lane {
         self.prefetched.pop_back()
     }
 
-    /// Takes the first prefetched delivery if it is too old. The lane prefetches nothing more until a response has come, or it
-    /// would lease the same delivery again.
+    /// Takes the first prefetched delivery if it is too old. The lane then prefetches nothing until the next response: it would
+    /// lease the same delivery again.
     pub(in crate::core) fn take_old_prefetched(&mut self, now: Timestamp) -> Option<Prefetched> {
         let old = self.prefetched.pop_front_if(|prefetched| !prefetched.is_fresh(now))?;
         self.has_stalled = true;
@@ -142,7 +142,7 @@ impl Lane {
         taken
     }
 
-    /// Whether a new delivery may be leased at its commit and prefetched.
+    /// True if a new delivery may be leased at its commit and prefetched.
     pub(in crate::core) fn takes_new_prefetched(
         &self,
         webhook: &Webhook,
@@ -154,12 +154,13 @@ impl Lane {
             && self.prefetched_or_promised() < self.prefetch_max()
     }
 
-    /// True if it may attempt a prefetched delivery now. The delivery carries its webhook as of the lease.
+    /// True if a prefetched delivery may be attempted now. Its copy of the webhook dates from the lease, so the lane must not
+    /// have unread edits.
     pub(in crate::core) fn may_attempt_prefetched(&mut self, now: Timestamp) -> bool {
         self.is_known && self.may_attempt(now)
     }
 
-    /// How many deliveries it may prefetch now.
+    /// The maximum number of prefetched deliveries now.
     pub(in crate::core) fn prefetch_max(&self) -> u32 {
         if !self.goes_freely() || self.tier != Tier::Quick || self.has_stalled {
             return 0;
@@ -171,12 +172,12 @@ impl Lane {
         (prefetch as u32).min(self.prefetch_limit)
     }
 
-    /// Prefetched deliveries and promised places.
+    /// The number of prefetched deliveries and reserved places.
     fn prefetched_or_promised(&self) -> u32 {
         u32::try_from(self.prefetched.len()).unwrap_or(u32::MAX).saturating_add(self.promised)
     }
 
-    /// How many more to prefetch: none while half of them are left, so that each request is worth its cost.
+    /// The number of deliveries to prefetch next. Zero while more than half are left, so that each request is worth its cost.
     pub(super) fn wanted_prefetch(&self) -> u32 {
         let (kept, max) = (self.prefetched_or_promised(), self.prefetch_max());
         if self.has_large || kept > max / 2 { 0 } else { max - kept }
@@ -187,14 +188,14 @@ impl Lane {
         self.has_large = bytes_max > PREFETCH_BYTES_MAX;
     }
 
-    /// Promises so many prefetch places.
+    /// Reserves so many prefetch places.
     pub(in crate::core) fn promise(&mut self, prefetch: usize) {
         self.promised = self.promised.saturating_add(u32::try_from(prefetch).unwrap_or(u32::MAX));
     }
 
-    /// Ends the promise of so many places: their deliveries are here, or will not come.
+    /// Ends the reservation of so many places: their deliveries have come, or will not come.
     pub(in crate::core) fn keep_promise(&mut self, prefetch: usize) {
-        // A lane that was dropped meanwhile, with its webhook, has started from zero.
+        // The reservation may be of an earlier lane of this webhook, which was dropped.
         self.promised = self.promised.saturating_sub(u32::try_from(prefetch).unwrap_or(u32::MAX));
     }
 
@@ -205,7 +206,7 @@ impl Lane {
             && self.next_due.is_none_or(|due| due > now)
     }
 
-    /// Whether its limit alone slows it down.
+    /// True if only the limit of attempts in flight slows the lane down.
     fn goes_freely(&self) -> bool {
         self.hold == Hold::None
             && self.is_known

@@ -6,12 +6,12 @@ use super::Lane;
 use crate::core::config::CoreConfig;
 use crate::core::permits::Tier;
 
-/// A longer response is not quick, however soon it comes: its reading and recording takes time from other lanes. A usual
+/// The longest quick response, in bytes. Reading and recording a longer one takes time from other lanes. The usual
 /// acknowledgement is far shorter.
 const QUICK_RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
 impl Lane {
-    /// Learns from an attempt that was answered.
+    /// Learns from an attempt that got a response.
     pub(super) fn learn_speed(&mut self, attempt: &Attempt, config: &CoreConfig) {
         let before = if self.response_time.is_zero() { attempt.duration } else { self.response_time };
         self.response_time = (before * 7 + attempt.duration) / 8;

@@ -11,7 +11,7 @@ use crate::core::messages::SendNow;
 use crate::core::waits::LaneWait;
 
 impl Lane {
-    /// The lease request for an attempt that a person wants has failed.
+    /// Restores `wants_attempt`, because the lease request for that attempt has failed.
     pub(in crate::core) fn wants_again(&mut self) {
         self.wants_attempt |= std::mem::take(&mut self.leases_wanted);
     }
@@ -20,7 +20,7 @@ impl Lane {
         self.breaker
     }
 
-    /// A person wants an attempt: it waits neither for the breaker nor for the time that the endpoint asked for.
+    /// Notes that a user wants an attempt now. It does not wait for the breaker or for the time that the endpoint requested.
     pub(in crate::core) fn nudge(&mut self, which: SendNow, now: Timestamp) {
         self.wants_attempt = true;
         if which == SendNow::Everything {
@@ -32,14 +32,14 @@ impl Lane {
         self.try_at = self.try_at.min(now);
     }
 
-    /// Its breaker, if that is open.
+    /// Its circuit breaker; `None` if closed.
     pub(in crate::core) fn open_breaker(&self, health: &Health, config: &CoreConfig) -> Option<OpenBreaker> {
         self.breaker.view(health, self.unrecorded == 0, self.share, config)
     }
 
-    /// Why its due deliveries wait for the endpoint or for time; `None` if they could be sent now.
+    /// The reason why its due deliveries wait for the endpoint or for a time; `None` if they could be sent now.
     ///
-    /// A breaker that is open through our own fault is no such reason: the endpoint would take the deliveries.
+    /// A breaker that is open because this node cannot make requests does not count: the endpoint would take the deliveries.
     pub(in crate::core) fn endpoint_wait(&mut self, now: Timestamp) -> Option<LaneWait> {
         let waits = |reason, until| Some(LaneWait { reason, until });
         if let Some(until) = self.asked_until(now) {
@@ -56,11 +56,11 @@ impl Lane {
         {
             return waits(WaitReason::Pace, Some(pacing.not_before));
         }
-        // A share that came to nothing leaves the webhook to another node.
+        // If this node's share is zero, other nodes send for the webhook.
         if self.in_flight >= self.in_flight_max() { waits(WaitReason::Busy, None) } else { None }
     }
 
-    /// Whether it has sent as much lately as its pace allows. A lane that does not use its pace waits for something else.
+    /// True if recent attempts have used some of the pacer's burst. A lane with a full burst does not wait for its pace.
     fn is_using_pace(&mut self, now: Timestamp) -> bool {
         let Some(pacer) = &mut self.pacer else { return false };
         pacer.tell(now);
