@@ -66,7 +66,7 @@ pub(super) enum Admission<'a> {
 }
 
 /// The attempts and deliveries for which a lane may lease.
-pub(super) struct Lease<'a> {
+pub(super) struct LeaseAllowance<'a> {
     pub(super) lane: &'a mut Lane,
     pub(super) mode: LaneMode,
     /// For attempts.
@@ -274,7 +274,7 @@ impl Lanes {
     }
 
     /// Begins the attempts that a lane leases for; `None` if it is not ready.
-    pub(super) fn begin_leased(&mut self, webhook: WebhookId, now: Timestamp) -> Option<Lease<'_>> {
+    pub(super) fn begin_leased(&mut self, webhook: WebhookId, now: Timestamp) -> Option<LeaseAllowance<'_>> {
         let Placed { lane, .. } = self.lanes.get_mut(&webhook)?;
         let Readiness::Now { attempts, prefetch, mode } = lane.readiness(now) else { return None };
         let mut permits = Vec::new();
@@ -285,7 +285,7 @@ impl Lanes {
             permits.push(permit);
         }
         let is_refused = permits.is_empty() && attempts > 0;
-        Some(Lease { lane, mode, permits, is_refused, prefetch })
+        Some(LeaseAllowance { lane, mode, permits, is_refused, prefetch })
     }
 
     /// An attempt that began is not made.
