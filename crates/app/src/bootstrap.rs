@@ -10,7 +10,7 @@ use stackbell_model::{Entropy, Timestamp};
 use stackbell_store::audit::AuditEntry;
 use stackbell_store::identity::Bootstrap;
 
-/// Makes the records for [`stackbell_store::identity::Identity::begin`]. `token` is the token in plain text.
+/// Makes the records for [`stackbell_store::identity::Identity::bootstrap`]. `token` is the token in plain text.
 pub fn bootstrap(
     organization: OrganizationName,
     login: Login,

@@ -232,7 +232,7 @@ impl Maintenance for PostgresStore {
     }
 
     /// Writes and syncs a row, because only a write reveals a read-only server. The update needs no space, so it succeeds on a
-    /// full disk: if the disk may be full, [`Self::check_room`] is called as well.
+    /// full disk: if the disk may be full, `check_room` is called as well.
     async fn check(&self) -> Result<(), StoreError> {
         if !self.has_room.load(Ordering::Relaxed) {
             self.check_room().await?;
