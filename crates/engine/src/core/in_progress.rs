@@ -141,6 +141,12 @@ impl InProgress {
         self.redelivered.push(delivery);
     }
 
+    /// A delivery of the queue ended. It counts as in progress until the lease request that is under way has its response.
+    pub(super) fn end_after_lease_request(&mut self, delivery: DeliveryId) {
+        self.begin_redelivery(delivery);
+        self.end_redelivery_later(delivery);
+    }
+
     /// Takes the redeliveries that waited for the response to a lease request.
     pub(super) fn take_redelivered(&mut self) -> Vec<DeliveryId> {
         std::mem::take(&mut self.redelivered)

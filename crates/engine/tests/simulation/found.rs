@@ -24,6 +24,10 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
         ),
         ("sent within a wait that was not recorded yet, once sending was resumed", wait_not_recorded_yet()),
         (
+            "sent after a 2xx that was recorded for a cancelled delivery, under a lease heard of later",
+            leased_before_a_cancellation(),
+        ),
+        (
             "sent within a wait that was not recorded yet, once sending was resumed after an edit",
             wait_not_recorded_before_an_edit(),
         ),
@@ -103,6 +107,26 @@ fn wait_not_recorded_yet() -> Plan {
         Operation::SetHeld { node: 0, held: true, told: false },
     ];
     Plan { cast: Cast::Shared { nodes: 2 }, rng_seed: 18_225_572_188_585_021_282, operations }
+}
+
+fn leased_before_a_cancellation() -> Plan {
+    let on = |which, fate| Operation::Store { node: 0, which, fate };
+    let operations = vec![
+        publish(1),
+        on(3, StoreFate::Done),
+        on(1, StoreFate::Done),
+        on(1, StoreFate::Done),
+        publish(0),
+        Operation::Linger(Duration::from_secs(60)),
+        on(2, StoreFate::Done),
+        on(0, StoreFate::Corrupt),
+        on(0, StoreFate::HeardLater),
+        answered(),
+        cancel(),
+        on(0, StoreFate::Done),
+        publish(0),
+    ];
+    embedded(4, 4_953_960_754_100_068_454, operations)
 }
 
 fn wait_not_recorded_before_an_edit() -> Plan {

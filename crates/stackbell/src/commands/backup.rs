@@ -204,7 +204,7 @@ mod tests {
             assert!(error.to_string().contains(said), "{error}");
         };
         refused("6", &digest(b"bytes"), "ended early");
-        refused("5", &digest(b"other"), "damaged on its way");
+        refused("5", &digest(b"other"), "damaged in transfer");
         refused("5", "md5=:AA==:", "no digest");
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0, "nothing is left");
     }

@@ -61,6 +61,14 @@ impl Dispatch {
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) -> Option<OrganizationId> {
+        let has_ended = matches!(outcome, AttemptOutcome::Recorded { ended: Some(_), .. });
+        if let (AttemptSubject::Leased { delivery, .. }, true) = (&record.subject, has_ended)
+            && self.leasing.is_of(record.webhook)
+        {
+            // The lease had run out, this node requested the next one, and a cancellation ended that one: the response to the
+            // request may be older than the end of the delivery.
+            self.in_progress.end_after_lease_request(*delivery);
+        }
         let kept = self.forget_record(record, now);
         let (webhook, organization) = (note.webhook(), note.organization());
         let mut changed = None;
