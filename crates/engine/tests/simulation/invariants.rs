@@ -23,7 +23,7 @@ pub(crate) fn check(world: &World) {
         webhooks.iter().for_each(|webhook| check_delivery(world, (*webhook, *event)));
     }
     for (key, sent) in &world.endpoints.log {
-        sent.iter().for_each(|request| check_outcome(world, *key, request));
+        sent.iter().for_each(|request| check_outcome(world, *key, sent, request));
     }
     check_paces(world);
     world.check_sources();
@@ -78,6 +78,7 @@ fn check_end(world: &World, key: Key, state: &State, sent: &[Sent]) {
                 let is_excused = [&world.rearmed, &world.lost]
                     .iter()
                     .any(|steps| is_between(steps.get(&key), request.leased_step, u64::MAX));
+                let is_excused = is_excused || looks_recorded(sent, request);
                 request.seen.is_some() && !world.killed.contains(&request.life) && !is_excused
             };
             let is_wrong = !world.unrecordable.contains(&key.0) && sent.iter().any(arrived);
@@ -108,9 +109,15 @@ fn check_sends(world: &World, key: Key, sent: &[Sent]) {
     }
 }
 
+/// A store tells the attempts of a cancelled delivery apart by trigger and start. After a clock was set back, two may be equal.
+fn looks_recorded(sent: &[Sent], request: &Sent) -> bool {
+    let is_equal = |other: &Sent| (other.trigger, other.started_at) == (request.trigger, request.started_at);
+    sent.iter().filter(|other| is_equal(other)).count() > 1
+}
+
 /// Invariant 3: the outcome of each request is recorded, unless the node that knew it was killed. It is rejected as late only
 /// if the lease was lost or somebody changed the delivery.
-fn check_outcome(world: &World, key: Key, request: &Sent) {
+fn check_outcome(world: &World, key: Key, sent: &[Sent], request: &Sent) {
     if request.ended.is_none() || world.killed.contains(&request.life) {
         return;
     }
@@ -122,6 +129,7 @@ fn check_outcome(world: &World, key: Key, request: &Sent) {
                 .delivery(key.0, key.1)
                 .is_some_and(|stored| matches!(stored.delivery.state, State::Cancelled { .. }));
             let excused = world.unrecordable.contains(&key.0)
+                || is_cancelled && looks_recorded(sent, request)
                 || [&world.rearmed, &world.lost]
                     .iter()
                     .any(|steps| is_between(steps.get(&key), request.leased_step, u64::MAX))
