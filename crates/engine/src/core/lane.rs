@@ -78,8 +78,8 @@ pub(super) struct Lane {
     hold_learnt_at: Timestamp,
     /// True if its webhook was held when it was last seen.
     was_held: bool,
-    /// True if the webhook was resumed by an edit that has not been read yet.
-    set_going_by_edit: bool,
+    /// What is known of edits of the webhook.
+    edits: hold::Edits,
     /// When the last hold of its webhook ended, as far as this node knows.
     hold_ended_at: Option<Timestamp>,
     /// Its payload URL and the fingerprint of its secret; `None` until they are known.
@@ -140,7 +140,7 @@ impl Lane {
             hold: Hold::None,
             hold_learnt_at: Timestamp::from_millis(0),
             was_held: false,
-            set_going_by_edit: false,
+            edits: hold::Edits::default(),
             hold_ended_at: None,
             endpoint: None,
             asked: None,
@@ -342,7 +342,7 @@ impl Lane {
         if revision < self.revision {
             return self.rest(config, now);
         }
-        self.note_asked(attempt, retry_until);
+        self.note_asked(attempt, revision, retry_until);
         if attempt.trigger == AttemptTrigger::Probe {
             // The probe is not recorded yet. Without this, the store's `probe_at` would start a second probe at once.
             let wait = match attempt.outcome.verdict() {

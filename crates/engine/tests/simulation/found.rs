@@ -23,6 +23,7 @@ pub(crate) fn histories() -> Vec<(&'static str, Plan)> {
             wait_taken_for_over(),
         ),
         ("sent within a wait that was not recorded yet, once sending was resumed", wait_not_recorded_yet()),
+        ("sent within a wait that a ping at the new URL was asked for", asked_at_the_new_url()),
         (
             "sent after a 2xx that was recorded for a cancelled delivery, under a lease heard of later",
             leased_before_a_cancellation(),
@@ -107,6 +108,27 @@ fn wait_not_recorded_yet() -> Plan {
         Operation::SetHeld { node: 0, held: true, told: false },
     ];
     Plan { cast: Cast::Shared { nodes: 2 }, rng_seed: 18_225_572_188_585_021_282, operations }
+}
+
+fn asked_at_the_new_url() -> Plan {
+    let done = store(StoreFate::Done);
+    let operations = vec![
+        Operation::Endpoint { webhook: 0, behaviour: Behaviour::AsksToWait },
+        done,
+        done,
+        publish(0),
+        publish(0),
+        done,
+        done,
+        publish(0),
+        Operation::SetUrl { node: 0, webhook: 4, told: false },
+        Operation::Hear { node: 0, which: 0 },
+        Operation::Advance(Duration::from_secs(40)),
+        Operation::Ping { node: 0, webhook: 0 },
+        answered(),
+        Operation::Store { node: 0, which: 2, fate: StoreFate::Done },
+    ];
+    embedded(1, 9_220_637_195_000_281_039, operations)
 }
 
 fn leased_before_a_cancellation() -> Plan {

@@ -57,6 +57,15 @@ impl HealthChange {
     }
 }
 
+/// Edits of a webhook, as far as its lane must tell them apart.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    /// True if an edit that the lane has not read yet resumed the webhook.
+    have_set_going: bool,
+    /// The newest revision of the webhook from which an attempt was made whose endpoint requested a wait.
+    asked_revision: u64,
+}
+
 impl Lane {
     /// The end of the wait that its endpoint requested; `None` if there is none, or if it is over.
     pub(super) fn asked_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -77,7 +86,10 @@ impl Lane {
     }
 
     /// Learns from an attempt the wait that its endpoint requested.
-    pub(super) fn note_asked(&mut self, attempt: &Attempt, retry_until: Option<Timestamp>) {
+    pub(super) fn note_asked(&mut self, attempt: &Attempt, revision: u64, retry_until: Option<Timestamp>) {
+        if retry_until.is_some() {
+            self.edits.asked_revision = self.edits.asked_revision.max(revision);
+        }
         let before = Health { retry_after: self.asked, ..Health::default() };
         let after = before.after(attempt, retry_until).retry_after;
         if after.is_none() {
@@ -148,11 +160,12 @@ impl Lane {
         if is_other {
             self.forget_endpoint(config);
         }
-        // The store's wait is newer than the lane's, unless an attempt is not recorded yet. An edit that ended the hold also ends
-        // the waits of unrecorded attempts. The end of the instance's hold does not.
-        let is_by_edit = std::mem::take(&mut self.set_going_by_edit) && webhook.revision > self.revision;
-        let is_store_newer = is_by_edit || self.unrecorded == 0;
-        if is_other || (is_set_going && is_store_newer) {
+        // The store's wait is newer than the lane's, unless an attempt is not recorded yet. An edit of the endpoint, or one that
+        // ended the hold, also ends the waits of unrecorded attempts from before it. The end of the instance's hold does not.
+        let is_by_edit = std::mem::take(&mut self.edits.have_set_going);
+        let is_older = (is_other || is_by_edit) && self.edits.asked_revision < webhook.revision;
+        let is_store_newer = is_older || self.unrecorded == 0;
+        if (is_other || is_set_going) && is_store_newer {
             self.replace_asked(health.retry_after);
         } else {
             self.learn_asked(health.retry_after);
@@ -240,7 +253,7 @@ impl Lane {
 
     /// Notes that a user resumed the webhook. It counts as held before, because this node may not know of the hold.
     pub(in crate::core) fn note_set_going(&mut self) {
-        self.set_going_by_edit = true;
+        self.edits.have_set_going = true;
         self.was_held = true;
     }
 
