@@ -26,7 +26,8 @@ pub struct CoreConfig {
     pub organization_prefetch_max: u32,
     /// Prefetched deliveries of one webhook.
     pub lane_prefetch_max: u32,
-    /// The longest time of a quick response. Half of all permits are reserved for webhooks whose last response was quick.
+    /// The longest time of a quick response, which must also be short (see `lane/speed.rs`). Half of all permits are reserved for
+    /// webhooks whose last response was quick.
     pub quick_response: Duration,
     /// Attempts of unproven webhooks that may begin at once, about a millisecond of work. After this burst, at most half of
     /// `in_flight_max` begin in each `quick_response`.

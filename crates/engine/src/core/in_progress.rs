@@ -20,7 +20,7 @@ use stackbell_store::queue::LeasedDelivery;
 struct Current {
     /// The lease that will record its outcome.
     token: LeaseToken,
-    /// A person may cancel the delivery and start it again. This tells the two apart.
+    /// A user may cancel the delivery and start it again. This tells the two apart.
     rearmed_at: Option<Timestamp>,
     /// A lease that was taken since.
     kept: Option<Box<KeptLease>>,
@@ -65,9 +65,11 @@ impl KeptLease {
 pub(super) struct InProgress {
     /// Those of the queue.
     leased: HashMap<DeliveryId, Current>,
-    /// Those that a person asked for, with the number of their attempts.
+    /// Redeliveries, with the number of their attempts. Also deliveries of the queue that ended while a lease request was under
+    /// way, until its response is there.
     redelivering: HashMap<DeliveryId, u32>,
-    /// Redeliveries that were recorded while a lease request was under way. The response to that request may be older.
+    /// The entries of `redelivering` that end with the response to the lease request under way. That response may be older than
+    /// their outcome.
     redelivered: Vec<DeliveryId>,
 }
 
@@ -120,7 +122,7 @@ impl InProgress {
         }
     }
 
-    /// A person asked for one more attempt of the delivery.
+    /// A user requested one more attempt of the delivery.
     pub(super) fn begin_redelivery(&mut self, delivery: DeliveryId) {
         *self.redelivering.entry(delivery).or_default() += 1;
     }
@@ -147,7 +149,7 @@ impl InProgress {
         self.end_redelivery_later(delivery);
     }
 
-    /// Takes the redeliveries that waited for the response to a lease request.
+    /// Takes the deliveries that waited for the response to a lease request.
     pub(super) fn take_redelivered(&mut self) -> Vec<DeliveryId> {
         std::mem::take(&mut self.redelivered)
     }
